@@ -1,0 +1,6 @@
+"""`python -m ray_audit` is `ray-audit`."""
+
+from ray_audit.cli import main
+
+if __name__ == "__main__":
+    main()

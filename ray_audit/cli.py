@@ -1,0 +1,158 @@
+"""The command line: `ray-audit`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ray_audit.config import AuditConfig
+from ray_audit.errors import RayAuditError, SpecificationError
+
+app = typer.Typer(
+    help="Find and correct wrong labels in video and image datasets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Spec = Annotated[Path, typer.Argument(help="The specification, a YAML file.")]
+Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(envvar="RAY_ADDRESS", help="Ray address; default: a Ray on this machine."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first N shards.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Date = Annotated[
+    str | None,
+    typer.Option(
+        "--date", metavar="YYYY-MM-DD", help="Logical date of the run; default: today, UTC."
+    ),
+]
+Local = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@contextmanager
+def _exit_codes(verbose: bool) -> Iterator[None]:
+    """2 for a wrong specification, 1 for a failed run, with the message and no traceback."""
+    from ray_audit.console import fail
+
+    try:
+        yield
+    except RayAuditError as error:
+        if verbose:
+            raise
+        fail(str(error))
+        raise typer.Exit(2 if isinstance(error, SpecificationError) else 1) from error
+
+
+@app.command()
+def run(
+    spec: Spec,
+    set_: Set = None,
+    address: Address = None,
+    limit: Limit = None,
+    date: Date = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run an audit; resume by itself what an earlier run of the same specification left."""
+    with _exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console import ConsoleReporter, print_outcome, write_json
+        from ray_audit.engine.run import run_audit
+
+        with ConsoleReporter() as reporter:
+            outcome = run_audit(
+                config,
+                address=address,
+                local=local,
+                limit=limit,
+                logical_date=date,
+                reporter=reporter,
+            )
+        if as_json:
+            write_json(json.dumps(_summary(outcome)))
+        else:
+            print_outcome(outcome)
+
+
+def _summary(outcome: Any) -> dict[str, Any]:
+    return {
+        "run_id": outcome.run_id,
+        "state": outcome.manifest.state,
+        "counts": outcome.counts,
+        "duration_s": round(outcome.duration_s, 3),
+        "manifest": f"{outcome.run_uri}/manifest.json",
+        "top": outcome.manifest.top,
+    }
+
+
+@app.command()
+def plan(
+    spec: Spec,
+    set_: Set = None,
+    address: Address = None,
+    limit: Limit = None,
+    date: Date = None,
+    local: Local = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time a few batches on this machine.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show what a run would do: new and reused work, pools, resources. Writes nothing."""
+    with _exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console import ConsoleReporter, write_json
+        from ray_audit.engine.dry_run import describe, dry_run
+
+        planned = dry_run(config, address, local, limit, date, calibrate)
+        if as_json:
+            write_json(json.dumps(describe(planned)))
+        else:
+            ConsoleReporter().plan(planned)
+
+
+@app.command()
+def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) -> None:
+    """Show the runs below an output: state, progress and counts."""
+    with _exit_codes(verbose):
+        from ray_audit.console import print_status, write_json
+        from ray_audit.engine.status import read_status
+
+        found = read_status(output)
+        if as_json:
+            write_json(json.dumps({"output": output, **asdict(found)}))
+        else:
+            print_status(output, found)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data, models and tables.")] = Path(
+        "ray-audit-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of data, errors and training.")] = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Make small datasets with planted label errors, audit them, and print what was found."""
+    with _exit_codes(verbose):
+        from ray_audit.demo.demo import run_demo
+
+        run_demo(out, seed=seed)

@@ -1,0 +1,348 @@
+"""The specification of an audit: frozen data, read from YAML, with no side effects."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from ray_audit.errors import SpecificationError
+
+ScoreFamily = Literal["csl", "vog", "softmin"]
+Auto = Literal["auto"]
+Count = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _without_credentials(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.scheme and (parts.password is not None or ("@" in parts.netloc)):
+        raise ValueError(
+            "credentials must not stand in a URI: leave them to the environment "
+            "(AWS_ACCESS_KEY_ID, a profile, or a role)"
+        )
+    return uri
+
+
+Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelColumns(_Section):
+    """Names of the columns of a label table."""
+
+    video: str = "video"
+    frame: str = "frame"
+    image: str = "image"
+    label: str = "label"
+    start_frame: str = "start_frame"
+    end_frame: str = "end_frame"
+    start_s: str = "start_s"
+    end_s: str = "end_s"
+
+
+class LabelsConfig(_Section):
+    """Where the labels are: exactly one of the forms."""
+
+    frames: Uri | None = None
+    segments: Uri | None = None
+    videos: Uri | None = None
+    masks: Uri | None = None
+    images: Uri | None = None
+    folder: bool = False
+    column: str | None = None
+    image_column: str = "image"
+    key_column: str | None = None
+    arrays: str | None = None
+    frame_arrays: str | None = None
+    columns: LabelColumns = LabelColumns()
+
+    @property
+    def form(self) -> str:
+        """The one form that is given, e.g. `frames` or `masks`."""
+        return self._forms()[0]
+
+    def _forms(self) -> list[str]:
+        forms = ("frames", "segments", "videos", "masks", "images", "folder", "column", "arrays")
+        return [form for form in forms if getattr(self, form)]
+
+    @model_validator(mode="after")
+    def _exactly_one_form(self) -> Self:
+        forms = self._forms()
+        if len(forms) != 1:
+            got = ", ".join(forms) or "none"
+            raise ValueError(
+                "give exactly one of frames, segments, videos, masks, images, folder, column, "
+                f"arrays; got {got}"
+            )
+        return self
+
+
+class ClipConfig(_Section):
+    """How a video or a sequence is cut: lengths in sampled frames.
+
+    `frames: null` gives the whole sequence to the model as one unpadded clip.
+    """
+
+    frames: Count | None = 32
+    stride: Count | None = None
+    every: Count = 1
+
+    @property
+    def step(self) -> int:
+        """Sampled frames between clip starts; half a clip where `stride` is absent."""
+        if self.stride is not None:
+            return self.stride
+        return max(1, (self.frames or 2) // 2)
+
+    @model_validator(mode="after")
+    def _stride_leaves_no_gap(self) -> Self:
+        if self.frames is not None and self.step > self.frames:
+            raise ValueError(
+                f"stride {self.step} is larger than frames {self.frames}: frames between clips "
+                "would be lost; use `every` to sample"
+            )
+        return self
+
+
+class TileConfig(_Section):
+    """How a large image is cut: side and overlap of square tiles, in pixels."""
+
+    size: Count
+    overlap: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+        return self
+
+
+class DatasetConfig(_Section):
+    """What is audited."""
+
+    kind: Literal["video", "images", "sequences"]
+    uri: Uri | list[Uri]
+    labels: LabelsConfig
+    classes: Annotated[list[str], Field(min_length=1)]
+    void: list[int | str] = []
+    clip: ClipConfig = ClipConfig()
+    tile: TileConfig | None = None
+    max_px: Annotated[float, Field(gt=0)] = 3.0e8
+
+    @model_validator(mode="after")
+    def _labels_fit_the_kind(self) -> Self:
+        allowed = {
+            "video": ("frames", "segments", "videos"),
+            "images": ("masks", "images", "folder", "column"),
+            "sequences": ("arrays", "frames", "segments"),
+        }[self.kind]
+        if self.labels.form not in allowed:
+            hint = " (masks on video frames are not supported)" if self.labels.masks else ""
+            raise ValueError(
+                f"labels.{self.labels.form} does not go with kind {self.kind}{hint}; "
+                f"expected one of {', '.join(allowed)}"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: names must be unique")
+        if self.tile is not None and self.labels.form != "masks":
+            raise ValueError("tile goes with labels.masks only: a tile has no label of its own")
+        return self
+
+
+class InputConfig(_Section):
+    """How pixels become the model's input: resized to [height, width], then (x - mean) / std."""
+
+    size: tuple[Count, Count] | None = None
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _same_channels(self) -> Self:
+        if self.mean and self.std and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels, std has {len(self.std)}")
+        return self
+
+
+class ModelConfig(_Section):
+    """The model: a factory that returns a `torch.nn.Module` giving logits."""
+
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")]
+    kwargs: dict[str, Any] = {}
+    input: InputConfig = InputConfig()
+    output: str | int | None = None
+
+
+class VogConfig(_Section):
+    """Variance of Gradients: see `ray_audit.scores.vog`."""
+
+    target: Literal["loss", "logit"] = "loss"
+    window: Literal["all", "early", "late"] = "all"
+    keep_moments: bool = False
+
+
+class SoftminConfig(_Section):
+    """Soft minimum over pixels: see `ray_audit.scores.segmentation`."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+
+
+class EngineConfig(_Section):
+    """How the audit is spread over the cluster. `auto` leaves the choice to the planner."""
+
+    checkpoints_per_actor: Count | Auto = "auto"
+    actors_per_pool: Count | Auto = "auto"
+    num_gpus: Annotated[float, Field(ge=0)] | Auto = "auto"
+    batch_size: Count | Auto = "auto"
+    threads_per_actor: Count = 1
+    precision: Literal["float32", "bf16", "fp16", "auto"] = "auto"
+    start_timeout_s: Annotated[float, Field(gt=0)] = 600
+    stall_timeout_s: Annotated[float, Field(gt=0)] = 1800
+    cluster_max: dict[str, float] | None = None
+
+
+class FailuresConfig(_Section):
+    """How many failed samples a run survives."""
+
+    max_fraction: Fraction | None = None
+    max_count: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.max_fraction is not None and self.max_count is not None:
+            raise ValueError("give max_fraction or max_count, not both")
+        return self
+
+    def exceeded(self, failed: int, entered: int) -> bool:
+        """Whether `failed` of `entered` samples is over the budget (default: 1 in 100)."""
+        if self.max_count is not None:
+            return failed > self.max_count
+        allowed = 0.01 if self.max_fraction is None else self.max_fraction
+        return failed > allowed * entered
+
+
+class GatesConfig(_Section):
+    """Limits on the outcome; a breached gate ends a run with exit code 3."""
+
+    max_findings_fraction: Fraction | None = None
+    max_failed_fraction: Fraction | None = None
+
+
+class AuditConfig(_Section):
+    """A whole specification.
+
+    Read it with `AuditConfig.load("audit.yaml")`, or build it in Python with the same names.
+    """
+
+    name: Annotated[str, Field(min_length=1)] = "audit"
+    dataset: DatasetConfig
+    model: ModelConfig
+    checkpoints: Uri | Annotated[list[Uri], Field(min_length=1)]
+    protocol: Literal["training", "held_out"] = "training"
+    scores: Annotated[list[ScoreFamily], Field(min_length=1)] = ["csl", "vog", "softmin"]
+    vog: VogConfig = VogConfig()
+    softmin: SoftminConfig = SoftminConfig()
+    engine: EngineConfig = EngineConfig()
+    failures: FailuresConfig = FailuresConfig()
+    gates: GatesConfig = GatesConfig()
+    output: Uri
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:
+        """Read a YAML specification, with `dotted.key=value` overrides applied on top.
+
+        Raises:
+            SpecificationError: the file cannot be read, is no YAML mapping, or breaks a rule;
+                the message names the key and, for an unknown key, the nearest known one.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecificationError(f"cannot read the specification {path}: {error}") from error
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SpecificationError(f"{path} is not plain YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise SpecificationError(f"{path}: expected a mapping of keys, got {type(values)}")
+        return cls.parse(apply_overrides(values, overrides or []), source=str(path))
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], source: str = "specification") -> Self:
+        """Build a configuration from plain values; errors name the key in `source`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SpecificationError(_explain(cls, error, source)) from error
+
+
+def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return `values` with each `dotted.key=value` set; values are read as YAML.
+
+    >>> apply_overrides({"vog": {"target": "loss"}}, ["vog.target=logit", "engine.batch_size=8"])
+    {'vog': {'target': 'logit'}, 'engine': {'batch_size': 8}}
+    """
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        if not equals or not dotted:
+            raise SpecificationError(f"--set {override}: expected dotted.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SpecificationError(f"--set {override}: the value is no YAML: {error}") from error
+        values = _with_value(values, dotted.split("."), value)
+    return values
+
+
+def _with_value(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    first, rest = keys[0], keys[1:]
+    if not rest:
+        return {**values, first: value}
+    inner = values.get(first)
+    return {**values, first: _with_value(inner if isinstance(inner, dict) else {}, rest, value)}
+
+
+def _explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
+    lines = []
+    for problem in error.errors():
+        # pydantic names the branches of a union in the location: they are no keys of the user's.
+        keys = [str(part) for part in problem["loc"] if not re.search(r"[\[\]-]", str(part))]
+        where = ".".join(keys) or "specification"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key{_nearest_key(model, problem['loc'])}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where}: missing")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            got = problem["input"]
+            # What was got may be a URI with a secret in it: never repeat those.
+            plain = isinstance(got, str | int | float | bool) and "@" not in str(got)
+            lines.append(f"{where}: {message}{f' (got {got!r})' if plain else ''}")
+    return f"{source}: " + "; ".join(dict.fromkeys(lines))
+
+
+def _nearest_key(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    known: type[BaseModel] | None = model
+    for part in loc[:-1]:
+        field = known.model_fields.get(str(part)) if known else None
+        annotation = field.annotation if field else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        known = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    names = list(known.model_fields) if known else []
+    nearest = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return f"; known keys: {', '.join(names)}" if names else ""

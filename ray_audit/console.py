@@ -1,0 +1,246 @@
+"""What a person sees: the plan, the progress and the last screen of a run."""
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ray_audit.engine.plan import Plan
+from ray_audit.engine.progress import Progress as RunProgress
+from ray_audit.engine.run import RunOutcome
+from ray_audit.engine.status import OutputStatus
+
+_LINE_EVERY_S = 10.0
+
+
+def human_bytes(num_bytes: float) -> str:
+    """Bytes with a binary unit.
+
+    >>> human_bytes(1536)
+    '1.5 KiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.1f} TiB"
+
+
+def human_s(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> human_s(3725), human_s(8.24)
+    ('1 h 2 min', '8.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
+    """Tells of a run on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+        self._console = console or Console(stderr=True)
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        """Nothing is shown until something happens."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._end_bar()
+
+    def phase(self, text: str) -> None:
+        """A new step begins."""
+        self._end_bar()
+        if not self._quiet:
+            self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+
+    def plan(self, plan: Plan) -> None:
+        """The plan, before anything starts."""
+        if not self._quiet:
+            self._console.print(plan_table(plan))
+            for note in plan.inputs.listing.notes:
+                self._console.print(f"[yellow]note[/] {note}", highlight=False)
+
+    def progress(self, progress: RunProgress) -> None:
+        """Show the numbers so far."""
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._show_bar(progress)
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_EVERY_S
+            self._console.print(_line(progress), highlight=False, markup=False)
+
+    def _show_bar(self, progress: RunProgress) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("auditing"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("units · {task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=progress.num_units_total, rate="")
+            self._bar.start()
+        rate = f"{progress.num_samples} samples, {progress.samples_per_s:.1f}/s"
+        self._bar.update(self._task, completed=progress.num_units, rate=rate)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _line(progress: RunProgress) -> str:
+    return (
+        f"{time.strftime('%H:%M:%S')} {progress.num_units}/{progress.num_units_total} units, "
+        f"{progress.num_samples} samples, {progress.samples_per_s:.1f}/s, "
+        f"{progress.num_failed} failed"
+    )
+
+
+def plan_table(plan: Plan) -> Table:
+    """The plan as two columns: what, and how much."""
+    inputs, layout = plan.inputs, plan.layout
+    table = Table(title=f"Plan of {inputs.run_id}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    names = [checkpoint.name for checkpoint in inputs.checkpoints]
+    table.add_row("shards", f"{len(inputs.listing.shards)} in {len(inputs.units)} work units")
+    table.add_row("checkpoints", f"{len(names)}: {names[0]} … {names[-1]}")
+    table.add_row("protocol", inputs.config.protocol)
+    table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
+    table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    if layout is None:
+        table.add_row("relay", "nothing to run: tables are made from committed records")
+        return table
+    table.add_row(
+        "relay",
+        f"{len(layout.hops)} hop(s), {len(layout.hops[0])} checkpoint(s) per actor, "
+        f"{layout.actors_per_pool} actor(s) per pool",
+    )
+    gpus = f", {layout.gpus_per_actor:g} GPU" if layout.gpus_per_actor else ""
+    table.add_row("each actor", f"{layout.cpus_per_actor:g} CPU{gpus}")
+    table.add_row("decoders", f"{layout.num_decoders} of {layout.cpus_per_decoder:g} CPU")
+    table.add_row("bytes to read", human_bytes(plan.bytes_to_read))
+    in_flight = layout.in_flight_bytes(plan.payload_bytes)
+    table.add_row("batches under way", f"up to {human_bytes(in_flight)} of object store")
+    models = layout.num_actors * len(layout.hops[0]) * inputs.checkpoints[0].size_bytes
+    table.add_row("weights in memory", human_bytes(models))
+    duration = plan.expected_s
+    table.add_row("duration", "unknown" if duration is None else f"about {human_s(duration)}")
+    for index, reason in enumerate(layout.reasons):
+        table.add_row("why" if index == 0 else "", reason)
+    return table
+
+
+def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
+    """The last screen: how many, how long, the most suspicious, and where the tables lie."""
+    console = console or Console(stderr=True)
+    counts = outcome.counts
+    done = "was complete already" if outcome.reused else f"took {human_s(outcome.duration_s)}"
+    console.print(f"\n[bold]Run {outcome.run_id}[/] {done}.", highlight=False)
+    console.print(
+        f"{counts['entered']} samples entered: {counts['scored']} scored, "
+        f"{counts['filtered']} filtered{_by_reason(counts)}, {counts['failed']} failed.",
+        highlight=False,
+    )
+    for note in outcome.manifest.notes:
+        console.print(f"[yellow]note[/] {note}", highlight=False)
+    if outcome.manifest.top:
+        console.print(top_table(outcome.manifest.top))
+    console.print("Tables:", highlight=False)
+    for name, files in outcome.manifest.tables.items():
+        rows = sum(file.num_rows for file in files)
+        console.print(f"  {outcome.run_uri}/{name}/  {rows} rows", highlight=False, markup=False)
+
+
+def _by_reason(counts: dict[str, Any]) -> str:
+    reasons = counts.get("filtered_by_reason", {})
+    shown = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    return f" ({shown})" if shown else ""
+
+
+def top_table(top: list[dict[str, Any]]) -> Table:
+    """The most suspicious samples."""
+    table = Table(title="Most suspicious", title_justify="left")
+    names = [name for name in top[0] if any(row[name] is not None for row in top)]
+    for name in names:
+        is_text = isinstance(top[0][name], str)
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    for row in top:
+        table.add_row(*(_cell(row[name]) for name in names))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_status(output: str, status: OutputStatus) -> None:
+    """Runs as a table on standard output, and the records that they share."""
+    console = Console()
+    if not status.runs:
+        console.print(f"{output} has no finished run.", highlight=False, markup=False)
+    else:
+        table = Table("run", "state", "entered", "scored", "filtered", "failed", "took")
+        for one in status.runs:
+            counts = [
+                str(one.counts.get(k, "–")) for k in ("entered", "scored", "filtered", "failed")
+            ]
+            took = "–" if one.duration_s is None else human_s(one.duration_s)
+            table.add_row(one.run_id, one.state, *counts, took)
+        console.print(table)
+        for one in status.runs:
+            if one.message:
+                console.print(f"{one.run_id}: {_plain(one.message)}", highlight=False)
+    console.print(
+        f"Committed: {status.num_units} work units, {status.num_parts} batches of records.",
+        highlight=False,
+    )
+
+
+def fail(message: str) -> None:
+    """Say on standard error why a command stops."""
+    Console(stderr=True).print(f"[bold red]error[/] {_plain(message)}", highlight=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def write_json(text: str) -> None:
+    """One object on standard output, for programs."""
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,64 @@
+"""The errors of ray_audit, as one tree.
+
+    RayAuditError
+    ├── SpecificationError          what was asked for is wrong; nothing was started (exit code 2)
+    │   ├── LabelError              a label table contradicts the specification or the data
+    │   ├── CheckpointError         a checkpoint cannot be read, or does not fit the model
+    │   └── PlanError               the plan cannot fit the cluster
+    ├── StorageError                an object cannot be listed, read or written
+    ├── SampleError                 one sample or shard is bad: becomes a row of the errors table
+    └── RunError                    a run that started could not be completed (exit code 1)
+        ├── FailureBudgetError      more samples failed than the specification allows
+        └── StalledError            nothing was finished for too long
+
+A message says what was got, where, what was expected, and what to do.
+"""
+
+
+class RayAuditError(Exception):
+    """Any error that ray_audit raises on purpose."""
+
+
+class SpecificationError(RayAuditError):
+    """The specification, or what it points to, is wrong; nothing was started."""
+
+
+class LabelError(SpecificationError):
+    """A label table contradicts the specification or the data."""
+
+
+class CheckpointError(SpecificationError):
+    """A checkpoint cannot be read safely, or does not fit the model."""
+
+
+class PlanError(SpecificationError):
+    """The plan cannot fit the cluster."""
+
+
+class StorageError(RayAuditError):
+    """An object cannot be listed, read or written."""
+
+
+class SampleError(RayAuditError):
+    """One sample (or one shard) cannot be audited; the run goes on without it.
+
+    Args:
+        error_class: a short name from the closed list in `docs/tables.md`, e.g. `mask_size`.
+        message: what was got, what was expected, and what to do.
+    """
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+class RunError(RayAuditError):
+    """A run that had started could not be completed."""
+
+
+class FailureBudgetError(RunError):
+    """More samples failed than `failures` in the specification allows."""
+
+
+class StalledError(RunError):
+    """No batch was finished for longer than the stated time."""

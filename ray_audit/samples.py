@@ -1,0 +1,183 @@
+"""What flows through the engine: shards, work units, batches and the tail of a unit.
+
+Everything here is plain data that crosses processes as JSON and Arrow, never as a pickle.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+
+IGNORE = -1
+"""Target value of an element (frame, pixel) that has no label or a void one."""
+
+Task = Literal["dense", "class", "frames", "clips"]
+"""What a label belongs to: a pixel, an image, a frame, or (one label a video) a whole video."""
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("shard", pa.string()),
+        ("frame_index", pa.int64()),
+        ("pts_s", pa.float64()),
+        ("label", pa.int32()),  # null for dense labels
+        ("cut", pa.int32()),  # position in the batch: first axis of `inputs`
+        ("position", pa.int32()),  # frame within the clip; 0 elsewhere
+        ("num_labelled", pa.int64()),  # owned labelled elements of this row; 1 but for dense
+        ("sample_num_labelled", pa.int64()),  # of the whole sample, over all its tiles or clips
+    ]
+)
+"""Rows of `Batch.samples`: one per sample that the batch owns (a part of it, when tiled)."""
+
+FILTERED_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("shard", pa.string()),
+        ("frame_index", pa.int64()),
+        ("reason", pa.string()),  # unlabelled | void | not_sampled
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One stored object of a dataset.
+
+    Attributes:
+        key: stable name, the same for a local copy and in S3.
+        uri: where it lies.
+        size_bytes: its size.
+        etag: changes when its content does.
+        label_uri: its own label file (mask, table), where labels come one file a shard.
+        label_digest: changes when its labels do.
+        class_index: its class, where labels are folders or one row an image.
+        num_labelled: labelled samples in it, where known without reading it.
+    """
+
+    key: str
+    uri: str
+    size_bytes: int
+    etag: str
+    label_uri: str | None = None
+    label_digest: str = ""
+    class_index: int | None = None
+    num_labelled: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """What is decoded, retried and committed as one: a shard, or a group of small ones."""
+
+    unit_id: str
+    shards: tuple[Shard, ...]
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives an equal unit."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(values["unit_id"], tuple(Shard(**shard) for shard in values["shards"]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Model inputs with their targets, from one work unit only.
+
+    Attributes:
+        unit_id: the work unit.
+        index: position of the batch within its unit, from 0.
+        task: what the labels belong to.
+        samples: one row per owned sample, `SAMPLE_SCHEMA`.
+        arrays: named arrays. `inputs`: images (N, C, H, W), clips (N, T, C, H, W) or feature
+            sequences (N, T, D); uint8 or uint16 as decoded, float32 in [0, 1] where already
+            resized. `targets`: signed integers with `IGNORE`; (N,), (N, T) or (N, H, W).
+            For tiles also `owned_rect` (N, 4) int32 y0, x0, y1, x1 in tile pixels, `interior`
+            (N, H, W) uint8 and `components` (N, H, W) int32, cut from the whole mask.
+            Probes add what they learn under names with `/` in them.
+    """
+
+    unit_id: str
+    index: int
+    task: Task
+    samples: pa.Table
+    arrays: dict[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        if not self.samples.schema.equals(SAMPLE_SCHEMA):
+            raise ValueError(f"batch {self.unit_id}/{self.index}: {self.samples.schema}")
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def with_arrays(self, arrays: dict[str, np.ndarray]) -> "Batch":
+        """The same batch carrying other arrays."""
+        return Batch(self.unit_id, self.index, self.task, self.samples, arrays)
+
+
+@dataclass(frozen=True)
+class ShardFailure:
+    """A sample or shard that could not be audited: a row of the `errors` table.
+
+    Attributes:
+        shard: shard key.
+        sample_id: the sample, or None where the whole shard (or the rest of it) is lost.
+        stage: read | decode | labels | probe | scores.
+        error_class: short name, e.g. `decode`, `mask_size`, `non_finite`.
+        message: what was got, expected, and what to do.
+        num_samples: labelled samples lost by it.
+        attempts: how often it was tried.
+    """
+
+    shard: str
+    sample_id: str | None
+    stage: str
+    error_class: str
+    message: str
+    num_samples: int
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of a work unit, after its last batch: what was not sent as a batch, and counts.
+
+    Attributes:
+        unit_id: the work unit.
+        num_batches: batches that came before, so that a reader knows when all are there.
+        filtered: samples left out on purpose, `FILTERED_SCHEMA`.
+        failures: samples and shards that could not be read.
+        bytes_read: bytes of shards and labels read.
+        decode_s: seconds spent reading and decoding.
+        num_decoded: frames or images decoded.
+    """
+
+    unit_id: str
+    num_batches: int
+    filtered: pa.Table = field(default_factory=lambda: FILTERED_SCHEMA.empty_table())
+    failures: tuple[ShardFailure, ...] = ()
+    bytes_read: int = 0
+    decode_s: float = 0.0
+    num_decoded: int = 0
+
+
+def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Name, dtype and shape of each array as JSON, and the bytes, in one fixed order."""
+    names = sorted(arrays)
+    header = [[n, arrays[n].dtype.str, list(arrays[n].shape)] for n in names]
+    contiguous = [np.ascontiguousarray(arrays[n]) for n in names]
+    return {"header": json.dumps(header), "buffers": contiguous}
+
+
+def decode_arrays(header: str, buffers: list[Any]) -> dict[str, np.ndarray]:
+    """Read what `encode_arrays` made, without copying; the arrays are read-only views."""
+    arrays = {}
+    for (name, dtype, shape), buffer in zip(json.loads(header), buffers, strict=True):
+        arrays[name] = np.frombuffer(buffer, dtype=np.dtype(dtype)).reshape(shape)
+    return arrays

@@ -1,0 +1,217 @@
+"""Columns of the tables, declared once: type, unit, definition, direction and source."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+Direction = Literal["higher", "lower", "none", ""]
+
+_LOSS_KNOWS = "Alwis et al. 2026, arXiv 2602.15154"
+_LAD = "Lad and Mueller 2023, arXiv 2307.05080"
+_CARTOGRAPHY = "Swayamdipta et al. 2020"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: as in the file.
+        type: Arrow type.
+        definition: what it is, in one sentence.
+        unit: nat, px, s, count, fraction, ...
+        direction: which values are suspicious; `none` where it has no stable sign, empty where
+            the column is no score.
+        source: where the definition is from.
+    """
+
+    name: str
+    type: pa.DataType
+    definition: str
+    unit: str = ""
+    direction: Direction = ""
+    source: str = ""
+
+    def field(self) -> pa.Field:
+        """Arrow field with the declaration as its metadata."""
+        metadata = {
+            "definition": self.definition,
+            "unit": self.unit,
+            "direction": self.direction,
+            "source": self.source,
+        }
+        return pa.field(self.name, self.type, metadata={k: v for k, v in metadata.items() if v})
+
+
+def _score(name: str, definition: str, unit: str, direction: Direction, source: str = "") -> Column:
+    return Column(name, pa.float64(), definition, unit, direction, source)
+
+
+IDENTITY = (
+    Column("sample_id", pa.string(), "stable name of the sample"),
+    Column("shard", pa.string(), "key of the shard that holds it"),
+    Column("frame_index", pa.int64(), "position in decoding order", "frame"),
+    Column("pts_s", pa.float64(), "presentation time", "s"),
+    Column("label", pa.int32(), "given class index; null for dense labels"),
+    Column("label_name", pa.string(), "given class"),
+    Column("predicted", pa.int32(), "class of the last checkpoint's largest logit"),
+    Column("predicted_name", pa.string(), "predicted class"),
+)
+
+TRAJECTORY = (
+    _score("csl", "mean loss over all checkpoints", "nat", "higher", _LOSS_KNOWS),
+    _score("final_loss", "loss at the last checkpoint", "nat", "higher"),
+    _score("early_loss", "mean loss over the first half of the checkpoints", "nat", "higher"),
+    _score("late_loss", "mean loss over the rest; null with one checkpoint", "nat", "higher"),
+    _score("loss_std", "population spread of the loss over checkpoints", "nat", "none"),
+    _score("loss_max", "largest loss over checkpoints", "nat", "higher"),
+    Column("num_checkpoints", pa.int32(), "checkpoints that scored the sample", "count"),
+    _score(
+        "el2n",
+        "mean norm of probabilities minus one-hot label",
+        "1",
+        "higher",
+        "Paul et al. 2021, arXiv 2107.07075",
+    ),
+    _score(
+        "correctness", "checkpoints that predict the given label", "count", "lower", _CARTOGRAPHY
+    ),
+    _score(
+        "learning_time",
+        "first checkpoint (from 1) from which on the label is always predicted; null if never",
+        "checkpoint",
+        "higher",
+        "our definition",
+    ),
+    _score(
+        "csg",
+        "sum over checkpoints of the squared norm of the loss's input gradient",
+        "1",
+        "higher",
+        "Memorization Through the Lens of Sample Gradients, ICLR 2026",
+    ),
+    _score("confidence", "mean probability of the given label", "fraction", "lower", _CARTOGRAPHY),
+    _score(
+        "variability",
+        "population spread of the given label's probability",
+        "fraction",
+        "none",
+        _CARTOGRAPHY,
+    ),
+    _score(
+        "aum",
+        "mean margin of the given label's logit over the best other",
+        "logit",
+        "lower",
+        "Pleiss et al. 2020, arXiv 2001.10528",
+    ),
+    _score("prob_margin", "mean margin of the given label's probability", "fraction", "lower"),
+    _score(
+        "forgetting",
+        "transitions from right to wrong between checkpoints; null for dense labels",
+        "count",
+        "none",
+        "Toneva et al. 2019, arXiv 1812.05159",
+    ),
+)
+
+_VOG_SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
+
+
+def vog_columns(target: str) -> tuple[Column, ...]:
+    """VoG columns; only the spread of the loss's gradient has a direction."""
+    direction: Direction = "higher" if target == "loss" else "none"
+    what = f"mean over pixels of the spread over checkpoints of the input gradient ({target})"
+    return (
+        _score("vog", what, "1", direction, _VOG_SOURCE),
+        _score("vog_z", "vog in standard deviations within its label", "1", direction, _VOG_SOURCE),
+    )
+
+
+SEQUENCE = (
+    _score(
+        "csl_segment", "csl averaged over the given-label segment of the frame", "nat", "higher"
+    ),
+)
+
+DENSE = (
+    _score("softmin", "soft minimum over pixels of p(given class)", "fraction", "lower", _LAD),
+    _score(
+        "softmin_interior",
+        "soft minimum without the 1-px band along label boundaries",
+        "fraction",
+        "lower",
+        "Lad and Mueller 2023; band: our definition",
+    ),
+    _score("cil", "mean over pixels of p(given class)", "fraction", "lower", _LAD),
+    _score("ccp", "share of pixels predicted as labelled", "fraction", "lower", _LAD),
+    _score("tccp", "best agreement of thresholded class maps", "fraction", "lower", "our reading"),
+    _score("iou", "mean IoU of prediction and given mask", "fraction", "lower", _LAD),
+    _score("coco", "mean p(given class) over components", "fraction", "lower", "our reading"),
+    _score("clc", "1 - share of pixels flagged by confident learning", "fraction", "lower", _LAD),
+    Column("num_labelled_px", pa.int64(), "labelled pixels", "px"),
+)
+
+SUSPICION = (
+    _score(
+        "suspicion", "default ranking: the larger, the sooner to be looked at", "fraction", "higher"
+    ),
+)
+
+ERRORS = (
+    Column("shard", pa.string(), "key of the shard"),
+    Column("sample_id", pa.string(), "the sample, or null where the rest of the shard is lost"),
+    Column("stage", pa.string(), "read | decode | labels | probe | scores"),
+    Column("error_class", pa.string(), "short name of what went wrong"),
+    Column("message", pa.string(), "what was got, what was expected, what to do"),
+    Column("num_samples", pa.int64(), "labelled samples lost by it", "count"),
+    Column("attempts", pa.int32(), "how often it was tried", "count"),
+)
+
+FILTERED = (
+    Column("sample_id", pa.string(), "stable name of the sample"),
+    Column("shard", pa.string(), "key of the shard"),
+    Column("frame_index", pa.int64(), "position in decoding order", "frame"),
+    Column("reason", pa.string(), "unlabelled | void | not_sampled"),
+)
+
+CLASS_STATS = (
+    Column("checkpoint", pa.int32(), "position of the checkpoint, from 0"),
+    Column("class", pa.string(), "given class"),
+    Column("num_given", pa.int64(), "labelled elements (pixels, frames, images)", "count"),
+    Column("num_predicted", pa.int64(), "elements predicted as this class", "count"),
+    Column("num_correct", pa.int64(), "elements of this class predicted as it", "count"),
+    Column("iou", pa.float64(), "intersection over union of given and predicted", "fraction"),
+    Column("predicted_as", pa.list_(pa.int64()), "row of the confusion matrix", "count"),
+)
+
+
+def trajectory_columns(num_checkpoints: int) -> list[Column]:
+    """Columns of the `trajectories` table: one list entry a checkpoint, in order."""
+    each = pa.list_(pa.float32(), num_checkpoints)
+    return [
+        IDENTITY[0],
+        Column("loss", each, "loss at each checkpoint", "nat", "higher"),
+        Column("p_label", each, "probability of the given label", "fraction", "lower"),
+        Column("margin", each, "logit margin of the given label", "logit", "lower"),
+    ]
+
+
+def score_columns(dense: bool, sequence: bool, families: list[str], target: str) -> list[Column]:
+    """Columns of the `scores` table for a kind of dataset and the families asked for."""
+    columns = [*IDENTITY, *TRAJECTORY]
+    if "vog" in families:
+        columns += vog_columns(target)
+    if sequence:
+        columns += SEQUENCE
+    if dense:
+        columns += DENSE if "softmin" in families else DENSE[-1:]
+    return [*columns, *SUSPICION]
+
+
+def arrow_schema(columns: list[Column], metadata: dict[str, str]) -> pa.Schema:
+    """Arrow schema with column and file metadata."""
+    return pa.schema([column.field() for column in columns], metadata=metadata)

@@ -1,0 +1,228 @@
+"""Objects in local folders and object stores: list, read, write whole, never in place."""
+
+import glob as local_glob
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from ray_audit.errors import StorageError
+
+_WILDCARD = re.compile(r"[*?\[]")
+_READ_BLOCK_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object as a listing shows it; `etag` changes when its content does."""
+
+    uri: str
+    size_bytes: int
+    etag: str
+
+
+def digest(*parts: object) -> str:
+    """Hex digest (32 characters) of the parts, in order; the same on every machine and night.
+
+    >>> digest("a", 1) == digest("a", 1), digest("ab") == digest("a", "b")
+    (True, False)
+    """
+    joined = "\x1f".join(str(part) for part in parts)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which `epoch_2` comes before `epoch_10`."""
+    pieces = re.split(r"(\d+)", text)
+    return tuple((1, int(p), p) if p.isdigit() else (0, 0, p) for p in pieces)
+
+
+def has_wildcard(uri: str) -> bool:
+    """Whether the URI is a pattern for `list_objects`."""
+    return bool(_WILDCARD.search(uri))
+
+
+def join(base: str, *names: str) -> str:
+    """Join names below a base URI with `/`."""
+    return "/".join([base.rstrip("/"), *names])
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """Return the fsspec filesystem and the path within it.
+
+    Listings are never cached: a store may change between two calls.
+    """
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    if scheme in ("", "file"):
+        path = os.path.abspath(uri.removeprefix("file://"))
+        return fsspec.filesystem("file"), path
+    try:
+        fs = fsspec.filesystem(scheme, use_listings_cache=False)
+    except (ValueError, ImportError) as error:
+        raise StorageError(f"{uri}: no support for {scheme}:// ({error})") from error
+    return fs, fs._strip_protocol(uri)
+
+
+@contextmanager
+def explained(action: str, uri: str) -> Iterator[None]:
+    """Turn what a storage library raises into a `StorageError` that says what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot {action} {uri}: it does not exist") from error
+    except PermissionError as error:
+        raise StorageError(f"cannot {action} {uri}: permission denied ({error})") from error
+    except Exception as error:
+        name = type(error).__name__
+        if name in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
+            raise StorageError(
+                f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
+            ) from error
+        if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
+            raise StorageError(f"cannot {action} {uri}: {name}: {error}") from error
+        raise
+
+
+def list_objects(uri: str | list[str]) -> list[StoredObject]:
+    """List the files that a glob, a plain URI or a list of these stands for.
+
+    A glob's files come sorted by URI, a list's in the order of the list.
+
+    Raises:
+        StorageError: nothing matches, one file is named twice, or the store cannot be listed.
+    """
+    if isinstance(uri, list):
+        found = [item for one in uri for item in list_objects(one)]
+        twice = [name for name, count in Counter(o.uri for o in found).items() if count > 1]
+        if twice:
+            raise StorageError(f"named twice in the list: {', '.join(sorted(twice)[:5])}")
+        return found
+    fs, path = filesystem(uri)
+    with explained("list", uri):
+        if has_wildcard(uri):
+            infos = list(fs.glob(path, detail=True).values())
+        else:
+            infos = [fs.info(path)] if fs.exists(path) else []
+    found = [_stored(fs, info) for info in infos if info["type"] == "file"]
+    if not found:
+        raise StorageError(f"{uri} matches no file: check the path and the wildcards")
+    return sorted(found, key=lambda item: item.uri)
+
+
+def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    uri = info["name"] if protocol == "file" else f"{protocol}://{info['name']}"
+    tag = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("mtime")
+    if tag is None:
+        tag = info.get("LastModified") or info.get("updated") or ""
+    return StoredObject(uri=uri, size_bytes=int(info["size"] or 0), etag=str(tag).strip('"'))
+
+
+def list_prefix(uri: str) -> list[StoredObject]:
+    """Every file below a folder, in one recursive listing; empty where it does not exist."""
+    fs, path = filesystem(uri)
+    with explained("list", uri):
+        try:
+            infos = fs.find(path, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
+
+
+def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
+    """Keys of listed shards: the path below the last `/` before the first wildcard.
+
+    For a list, below the directory that all share. Scheme and bucket never count, so that a
+    local copy and S3 give the same keys.
+
+    >>> shard_keys("s3://b/v/*/*.mp4", ["s3://b/v/or1/x.mp4", "s3://b/v/or2/x.mp4"])
+    ['or1/x.mp4', 'or2/x.mp4']
+    """
+    paths = [_path_of(u) for u in uris]
+    if isinstance(uri, str) and has_wildcard(uri):
+        pattern = _path_of(uri)
+        root = pattern[: _WILDCARD.search(pattern).start()]  # type: ignore[union-attr]
+        base = root[: root.rfind("/") + 1]
+    else:
+        folders = [p[: p.rfind("/") + 1] for p in paths]
+        base = os.path.commonpath(folders).rstrip("/") + "/" if folders else ""
+    return [p[len(base) :] for p in paths]
+
+
+def _path_of(uri: str) -> str:
+    if "://" in uri and not uri.startswith("file://"):
+        return "/" + uri.split("://", 1)[1]
+    return os.path.abspath(uri.removeprefix("file://"))
+
+
+def open_read(uri: str, size_bytes: int | None = None) -> IO[bytes]:
+    """Open for reading; remote objects are read ahead in large blocks."""
+    fs, path = filesystem(uri)
+    with explained("read", uri):
+        if "file" in fs.protocol:
+            return open(path, "rb")
+        block = min(_READ_BLOCK_BYTES, size_bytes) if size_bytes else _READ_BLOCK_BYTES
+        opened: IO[bytes] = fs.open(path, "rb", block_size=block, cache_type="readahead")
+        return opened
+
+
+def read_bytes(uri: str) -> bytes:
+    """Read a whole object."""
+    fs, path = filesystem(uri)
+    with explained("read", uri):
+        content: bytes = fs.cat_file(path)
+        return content
+
+
+def read_range(uri: str, start: int, end: int) -> bytes:
+    """Read the bytes from `start` up to `end`."""
+    fs, path = filesystem(uri)
+    with explained("read", uri):
+        content: bytes = fs.cat_file(path, start=start, end=end)
+        return content
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Write a whole object so that readers see all of it or nothing."""
+    fs, path = filesystem(uri)
+    with explained("write", uri):
+        if "file" in fs.protocol:
+            _replace_file(Path(path), content)
+        else:
+            fs.pipe_file(path, content)
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def exists(uri: str) -> bool:
+    """Whether the object exists."""
+    fs, path = filesystem(uri)
+    with explained("look up", uri):
+        return bool(fs.exists(path))
+
+
+def escape_glob(path: str) -> str:
+    """Make a literal path safe to stand inside a pattern."""
+    return local_glob.escape(path)
