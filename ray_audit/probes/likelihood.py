@@ -1,0 +1,74 @@
+"""Logits and given classes to losses, likelihoods and margins, in few passes.
+
+Shape suffixes: M elements (rows, frames or pixels in any arrangement), K classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What logits say of the given class, element by element; float32, one shape for all.
+
+    Attributes:
+        loss: cross-entropy, in nats.
+        p_label: softmax probability of the given class.
+        p_predicted: softmax probability of the predicted class.
+        margin: logit of the given class minus the best other logit (Pleiss et al. 2020).
+        prob_margin: the same of probabilities.
+        el2n: Euclidean norm of probabilities minus one-hot label (Paul et al. 2021).
+        predicted: class of the largest logit, the first of equals; int64.
+    """
+
+    loss: Tensor
+    p_label: Tensor
+    p_predicted: Tensor
+    margin: Tensor
+    prob_margin: Tensor
+    el2n: Tensor
+    predicted: Tensor
+
+
+def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
+    """Compare logits (N, K, ...) with labels (N, ...), which must all be classes.
+
+    `logits` is used as scratch space. With one class only, margins are infinite.
+    """
+    index = labels.unsqueeze(1)
+    p_NK = torch.softmax(logits, dim=1)
+    top_logit, top_p = logits.amax(dim=1), p_NK.amax(dim=1)
+    label_logit = logits.gather(1, index).squeeze(1)
+    # The largest probability is at least 1/K: its logarithm never underflows.
+    log_top_p = torch.log(top_p)
+    loss = (top_logit - label_logit) - log_top_p
+    p_label = torch.exp(-loss)
+    predicted = first_class_equal(logits, top_logit)
+    # expm1 keeps 1 - p exact where the label is fitted, which p - 1 in float32 would not.
+    error_NK = p_NK.scatter_(1, index, torch.expm1(-loss).unsqueeze(1))
+    el2n = torch.einsum("nk...,nk...->n...", error_NK, error_NK).sqrt_()
+    other_logit = logits.scatter_(1, index, -torch.inf).amax(dim=1)
+    p_other = torch.exp((other_logit - top_logit) + log_top_p)
+    return Likelihood(
+        loss=loss,
+        p_label=p_label,
+        p_predicted=top_p,
+        margin=label_logit - other_logit,
+        prob_margin=p_label - p_other,
+        el2n=el2n,
+        predicted=predicted,
+    )
+
+
+def first_class_equal(logits: Tensor, top_logit: Tensor) -> Tensor:
+    """Index of the first class whose logit is the largest; several times faster than argmax."""
+    num_classes = logits.shape[1]
+    small = torch.uint8 if num_classes < 256 else torch.int16
+    # Later classes weigh less, so that the first of equals wins, as argmax has it.
+    weights = torch.arange(num_classes, 0, -1, dtype=small, device=logits.device)
+    is_top = logits == top_logit.unsqueeze(1)
+    weighted = is_top * weights.view(-1, *[1] * (logits.ndim - 2))
+    # A row of NaN equals nothing: it gets the last class rather than one outside the list.
+    return (num_classes - weighted.amax(dim=1).long()).clamp_max_(num_classes - 1)

@@ -1,0 +1,192 @@
+"""Runs the checkpoints of one actor over a batch and lets the batch carry the results."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ray_audit.config import InputConfig
+from ray_audit.probes import dense, rows
+from ray_audit.probes.gradients import (
+    channel_mean,
+    finish_moments,
+    input_gradient,
+    update_moments,
+)
+from ray_audit.probes.prepare import model_input
+from ray_audit.samples import Batch
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What is computed, apart from the weights.
+
+    Attributes:
+        num_classes: K.
+        input: resizing and normalisation.
+        output: entry of the model's answer that holds the logits, or None.
+        gradient: `loss` or `logit` for VoG, or None where no gradient is needed.
+        temperature: of soft-min.
+        precision: float32, bf16 or fp16 (autocast; losses are float32 always).
+    """
+
+    num_classes: int
+    input: InputConfig
+    output: str | int | None
+    gradient: str | None
+    temperature: float
+    precision: str
+
+
+@dataclass(frozen=True)
+class ProbeTurn:
+    """One checkpoint's turn in the relay.
+
+    Attributes:
+        is_final: whether it is the last checkpoint of the catalogue.
+        in_window: whether its gradient enters VoG.
+    """
+
+    is_final: bool
+    in_window: bool
+
+
+class Prober:
+    """A model with the weights of one checkpoint after another.
+
+    Args:
+        model: a frozen module in eval mode on `device`.
+        settings: what is computed.
+        device: where the model is.
+    """
+
+    def __init__(self, model: nn.Module, settings: ProbeSettings, device: torch.device) -> None:
+        self._model = model
+        self._settings = settings
+        self._device = device
+
+    def observe(self, batch: Batch, turn: ProbeTurn) -> dict[str, np.ndarray]:
+        """Run the model over the batch; return the arrays that the batch carries afterwards.
+
+        Raises:
+            ValueError: the model's answer has another shape than the task needs.
+        """
+        started = time.perf_counter()
+        wants_gradient = self._settings.gradient is not None and turn.in_window
+        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
+        context = nullcontext() if wants_gradient else torch.inference_mode()
+        with context:
+            if wants_gradient:
+                inputs = inputs.detach().requires_grad_()
+            logits = self._forward(inputs)
+            probe = self._dense if batch.task == "dense" else self._rows
+            observed = probe(batch, inputs, logits, turn, wants_gradient)
+        arrays = dict(batch.arrays)
+        for name, values in observed.items():
+            _append(arrays, name, values)
+        _append(arrays, "probe_s", np.array([time.perf_counter() - started]))
+        return arrays
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        with self._autocast():
+            answer = self._model(inputs)
+        output = self._settings.output
+        if output is not None:
+            answer = answer[output]
+        if not torch.is_tensor(answer):
+            raise ValueError(
+                f"the model answered a {type(answer).__name__}, expected a tensor of logits; "
+                "name the entry that holds them with model.output"
+            )
+        return answer
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = _AUTOCAST.get(self._settings.precision)
+        return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
+
+    def _rows(
+        self, batch: Batch, inputs: Tensor, logits: Tensor, turn: ProbeTurn, wants_gradient: bool
+    ) -> dict[str, np.ndarray]:
+        observed = rows.observe_rows(logits, batch, self._settings.num_classes, turn.is_final)
+        if wants_gradient:
+            target = rows.gradient_target(logits, batch, str(self._settings.gradient))
+            maps, squared = rows.row_gradients(input_gradient(target, inputs), batch)
+            observed |= self._gradient_arrays(batch, maps, squared)
+        return observed
+
+    def _dense(
+        self, batch: Batch, inputs: Tensor, logits: Tensor, turn: ProbeTurn, wants_gradient: bool
+    ) -> dict[str, np.ndarray]:
+        masks = dense.Masks.of(batch, self._device)
+        at_mask = dense.pixel_logits(logits, batch, self._settings.num_classes)
+        observed: dict[str, np.ndarray] = {}
+        if wants_gradient:
+            target = dense.gradient_target(at_mask, masks, str(self._settings.gradient))
+            gradient = input_gradient(target, inputs)
+            rects = dense.owned_input_rects(batch, (gradient.shape[2], gradient.shape[3]))
+            squared = torch.stack(
+                [
+                    one[:, y0:y1, x0:x1].double().square().sum()
+                    for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
+                ]
+            )
+            observed |= self._gradient_arrays(batch, channel_mean(gradient), squared)
+        scratch = at_mask.detach().clone()
+        seen_arrays, seen = dense.observe_pixels(scratch, masks)
+        observed |= seen_arrays
+        if turn.is_final:
+            p_NKHW = torch.softmax(at_mask.detach(), dim=1)
+            observed |= dense.final_pixels(p_NKHW, masks, seen, batch, self._settings.temperature)
+        return observed
+
+    def _gradient_arrays(
+        self, batch: Batch, maps: Tensor, squared: Tensor
+    ) -> dict[str, np.ndarray]:
+        arrays: dict[str, np.ndarray] = dict(update_moments(batch.arrays, maps))
+        if self._settings.gradient == "loss":
+            arrays["grad_sqnorm"] = squared.cpu().numpy()
+        return arrays
+
+
+def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
+    """Put `values` into `arrays`: as a new last column of a trajectory, or as a whole state."""
+    if name not in TRAJECTORIES:
+        arrays[name] = values
+        return
+    column = values[..., None]
+    key = f"trajectory/{name}"
+    arrays[key] = np.concatenate([arrays[key], column], axis=-1) if key in arrays else column
+
+
+TRAJECTORIES = (
+    "loss",
+    "p_label",
+    "margin",
+    "prob_margin",
+    "el2n",
+    "correct",
+    "predicted",
+    "grad_sqnorm",
+    "confusion",
+    "probe_s",
+)
+"""Observations kept for each checkpoint; all others describe the last one or are running sums."""
+
+
+def without_payload(batch: Batch) -> Batch:
+    """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
+    arrays = dict(batch.arrays)
+    if "vog/count" in arrays:
+        rects = None
+        if batch.task == "dense":
+            size = arrays["vog/mean"].shape[1:]
+            rects = dense.owned_input_rects(batch, (size[0], size[1]))
+        arrays |= finish_moments(arrays, rects)
+    dropped = {"inputs", "targets", "owned_rect", "interior", "components", "vog/mean", "vog/m2"}
+    return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

@@ -1,0 +1,20 @@
+"""Unit tests start no cluster and touch no network, by force."""
+
+import socket
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a unit test must not start Ray or open a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("ray.init", refuse)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)

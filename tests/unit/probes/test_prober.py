@@ -1,0 +1,281 @@
+"""The fast path on the device equals slow loops over the definitions."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from ray_audit.config import InputConfig
+from ray_audit.probes.likelihood import likelihood
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.samples import IGNORE
+from ray_audit.scores.segmentation import (
+    finish_ccp,
+    finish_coco,
+    finish_iou,
+    finish_softmin,
+    finish_tccp,
+    merge_components,
+    score_image,
+)
+from tests.unit.batches import class_batch, dense_batch, frames_batch
+
+NUM_CLASSES = 4
+
+
+def settings(gradient=None, **changed):
+    values = {
+        "num_classes": NUM_CLASSES,
+        "input": InputConfig(),
+        "output": None,
+        "gradient": gradient,
+        "temperature": 0.1,
+        "precision": "float32",
+    }
+    return ProbeSettings(**(values | changed))
+
+
+def probe(models, batch, gradient=None, **changed):
+    for i, model in enumerate(models):
+        prober = Prober(
+            model.eval().requires_grad_(False), settings(gradient, **changed), torch.device("cpu")
+        )
+        turn = ProbeTurn(is_final=i == len(models) - 1, in_window=gradient is not None)
+        batch = batch.with_arrays(prober.observe(batch, turn))
+    return without_payload(batch).arrays
+
+
+def image_model(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(24, NUM_CLASSES),
+    )  # fmt: skip
+
+
+def dense_model(seed, stride=1):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, stride=stride), nn.ReLU(), nn.Conv2d(6, NUM_CLASSES, 1)
+    )
+
+
+class FrameModel(nn.Module):
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encode = nn.Linear(3 * 5 * 6, 8)
+        self.mix = nn.Conv1d(8, NUM_CLASSES, 3, padding=1)
+
+    def forward(self, x):
+        hidden = torch.tanh(self.encode(x.flatten(2)))
+        return self.mix(hidden.transpose(1, 2)).transpose(1, 2)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_likelihood_equals_plain_softmax(rng):
+    logits = torch.from_numpy(rng.normal(0, 3, (50, NUM_CLASSES)))
+    labels = torch.from_numpy(rng.integers(0, NUM_CLASSES, 50))
+    seen = likelihood(logits.float().clone(), labels)
+    p = torch.softmax(logits, 1).numpy()
+    for i, y in enumerate(labels.numpy()):
+        others = np.delete(logits[i].numpy(), y)
+        onehot = np.eye(NUM_CLASSES)[y]
+        assert seen.loss[i] == pytest.approx(-np.log(p[i, y]), rel=1e-5, abs=1e-6)
+        assert seen.p_label[i] == pytest.approx(p[i, y], rel=1e-5)
+        assert seen.margin[i] == pytest.approx(float(logits[i, y]) - others.max(), rel=1e-5)
+        assert seen.prob_margin[i] == pytest.approx(p[i, y] - np.delete(p[i], y).max(), abs=1e-6)
+        assert seen.el2n[i] == pytest.approx(np.linalg.norm(p[i] - onehot), rel=1e-5, abs=1e-6)
+        assert seen.predicted[i] == p[i].argmax()
+
+
+def test_likelihood_keeps_extreme_logits_finite():
+    logits = torch.tensor([[200.0, -200.0], [0.0, 0.0]])
+    seen = likelihood(logits.clone(), torch.tensor([1, 0]))
+    assert seen.loss.tolist() == pytest.approx([400.0, np.log(2)])
+    assert seen.predicted.tolist() == [0, 0]
+
+
+def test_likelihood_resolves_the_error_of_a_fitted_label():
+    seen = likelihood(torch.tensor([[10.0, 0.0]]), torch.tensor([0]))
+    assert seen.el2n.item() == pytest.approx(np.sqrt(2) / (1 + np.exp(10)), rel=1e-2)
+
+
+def test_image_trajectories_equal_a_loop_over_single_images(rng):
+    inputs = rng.integers(0, 256, (5, 3, 8, 9), np.uint8)
+    labels = rng.integers(0, NUM_CLASSES, 5)
+    models = [image_model(seed) for seed in range(3)]
+    arrays = probe(models, class_batch(inputs, labels))
+    for n in range(5):
+        for e, model in enumerate(models):
+            x = torch.from_numpy(inputs[n : n + 1]).double() / 255
+            loss = F.cross_entropy(model.double()(x), torch.tensor([labels[n]]))
+            model.float()
+            assert arrays["trajectory/loss"][n, e] == pytest.approx(loss.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("target", ["loss", "logit"])
+def test_vog_of_images_equals_gradients_kept_whole(rng, target):
+    inputs = rng.random((4, 3, 6, 5), np.float32)
+    labels = rng.integers(0, NUM_CLASSES, 4)
+    models = [image_model(seed) for seed in range(4)]
+    arrays = probe(models, class_batch(inputs, labels), target)
+    for n in range(4):
+        maps, squared = [], []
+        for model in models:
+            x = torch.from_numpy(inputs[n : n + 1]).double().requires_grad_()
+            logits = model.double()(x)
+            y = torch.tensor([labels[n]])
+            value = F.cross_entropy(logits, y) if target == "loss" else logits[0, labels[n]]
+            (g,) = torch.autograd.grad(value, x)
+            model.float()
+            maps.append(g[0].mean(0).numpy())
+            squared.append(float((g**2).sum()))
+        vog = np.std(maps, axis=0).mean()
+        assert arrays["vog/sum"][n] / arrays["vog/num_px"][n] == pytest.approx(vog, rel=1e-4)
+        if target == "loss":
+            got = arrays["trajectory/grad_sqnorm"][n]
+            assert got == pytest.approx(squared, rel=1e-4)
+
+
+def test_vog_of_frames_reads_each_frame_in_its_own_clip(rng):
+    inputs = rng.random((2, 4, 3, 5, 6), np.float32)
+    targets = rng.integers(0, NUM_CLASSES, (2, 4))
+    targets[0, 0] = IGNORE
+    owned = np.array([[0, 1, 1, 0], [0, 0, 1, 1]], bool)
+    models = [FrameModel(seed) for seed in range(3)]
+    arrays = probe(models, frames_batch(inputs, targets, owned), "loss")
+    row = 0
+    for n, t in zip(*np.nonzero(owned), strict=True):
+        maps = []
+        for model in models:
+            x = torch.from_numpy(inputs[n : n + 1]).double().requires_grad_()
+            logits = model.double()(x)[0]
+            y = torch.from_numpy(targets[n])
+            loss = F.cross_entropy(logits, y, ignore_index=IGNORE, reduction="sum")
+            (g,) = torch.autograd.grad(loss, x)
+            model.float()
+            maps.append(g[0, t].mean(0).numpy())
+        vog = np.std(maps, axis=0).mean()
+        assert arrays["vog/sum"][row] / arrays["vog/num_px"][row] == pytest.approx(vog, rel=1e-4)
+        row += 1
+
+
+def dense_inputs(rng, num=3, size=(12, 14)):
+    inputs = rng.integers(0, 256, (num, 3, *size), np.uint8)
+    masks = rng.integers(0, NUM_CLASSES, (num, *size))
+    masks[:, 2:9, 3:11] = 1
+    masks[0, :4] = IGNORE
+    return inputs, masks
+
+
+def probabilities(model, image):
+    x = torch.from_numpy(image[None]).double() / 255
+    p = torch.softmax(model.double()(x), 1)[0].numpy()
+    model.float()
+    return p
+
+
+def test_dense_final_scores_equal_the_definitions_on_each_image(rng):
+    inputs, masks = dense_inputs(rng)
+    models = [dense_model(seed) for seed in range(2)]
+    arrays = probe(models, dense_batch(inputs, masks))
+    for n in range(len(inputs)):
+        expected = score_image(probabilities(models[-1], inputs[n]), masks[n])
+        counts = arrays["final/class_counts"][n]
+        components = arrays["final/components"]
+        mine = components[components[:, 0] == n, 1:]
+        num_labelled = (masks[n] != IGNORE).sum()
+        got = {
+            "softmin": finish_softmin(arrays["final/softmin"][n]),
+            "softmin_interior": finish_softmin(arrays["final/interior"][n]),
+            "cil": arrays["trajectory/p_label"][n, -1] / num_labelled,
+            "ccp": finish_ccp(counts),
+            "tccp": finish_tccp(arrays["final/tccp"][n], counts),
+            "iou": finish_iou(counts),
+            "coco": finish_coco(merge_components([mine])),
+        }
+        assert got == pytest.approx(expected, rel=1e-4)
+
+
+def test_dense_vog_is_that_of_the_mean_over_labelled_pixels(rng):
+    inputs, masks = dense_inputs(rng)
+    models = [dense_model(seed) for seed in range(3)]
+    arrays = probe(models, dense_batch(inputs, masks), "loss")
+    for n in range(len(inputs)):
+        maps = []
+        for model in models:
+            x = (torch.from_numpy(inputs[n : n + 1]).double() / 255).requires_grad_()
+            logits = model.double()(x)
+            y = torch.from_numpy(masks[n : n + 1])
+            (g,) = torch.autograd.grad(F.cross_entropy(logits, y, ignore_index=IGNORE), x)
+            model.float()
+            maps.append(g[0].mean(0).numpy())
+        vog = np.std(maps, axis=0).mean()
+        assert arrays["vog/sum"][n] / arrays["vog/num_px"][n] == pytest.approx(vog, rel=1e-4)
+
+
+def test_small_logits_are_resized_to_the_mask_before_the_softmax(rng):
+    inputs, masks = dense_inputs(rng)
+    model = dense_model(0, stride=2)
+    arrays = probe([model], dense_batch(inputs, masks))
+    logits = model(torch.from_numpy(inputs).float() / 255)
+    logits = F.interpolate(logits, size=masks.shape[1:], mode="bilinear", align_corners=False)
+    loss = F.cross_entropy(logits, torch.from_numpy(masks), ignore_index=IGNORE, reduction="none")
+    assert arrays["trajectory/loss"][:, 0] == pytest.approx(loss.sum((1, 2)).numpy(), rel=1e-5)
+
+
+def test_confusion_counts_given_against_predicted(rng):
+    inputs, masks = dense_inputs(rng)
+    model = dense_model(0)
+    arrays = probe([model], dense_batch(inputs, masks))
+    expected = np.zeros((NUM_CLASSES, NUM_CLASSES), int)
+    for image, mask in zip(inputs, masks, strict=True):
+        predicted = probabilities(model, image).argmax(0)
+        for given, seen in zip(mask.ravel(), predicted.ravel(), strict=True):
+            if given != IGNORE:
+                expected[given, seen] += 1
+    assert (arrays["trajectory/confusion"][..., 0] == expected).all()
+
+
+def test_one_checkpoint_after_another_or_two_in_one_actor_is_the_same(rng):
+    inputs, masks = dense_inputs(rng)
+    models = [dense_model(seed) for seed in range(4)]
+    first = probe(models, dense_batch(inputs, masks), "loss")
+    again = probe(models, dense_batch(inputs, masks), "loss")
+    for name in first:
+        if name != "trajectory/probe_s":
+            assert np.array_equal(first[name], again[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize("shape", [(5, NUM_CLASSES + 1), (4, NUM_CLASSES), (5, NUM_CLASSES, 2)])
+def test_logits_of_another_shape_are_refused_with_both_shapes(rng, shape):
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return torch.zeros(shape)
+
+    inputs = rng.random((5, 3, 4, 4), np.float32)
+    with pytest.raises(ValueError, match=r"expected \(5, 4\)"):
+        probe([Wrong()], class_batch(inputs, [0] * 5))
+
+
+def test_output_names_the_entry_of_an_answer(rng):
+    class Answers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = image_model(0)
+
+        def forward(self, x):
+            return {"features": x, "logits": self.inner(x)}
+
+    inputs = rng.random((2, 3, 4, 4), np.float32)
+    arrays = probe([Answers()], class_batch(inputs, [0, 1]), output="logits")
+    plain = probe([image_model(0)], class_batch(inputs, [0, 1]))
+    assert np.array_equal(arrays["trajectory/loss"], plain["trajectory/loss"])
+    with pytest.raises(ValueError, match=r"model\.output"):
+        probe([Answers()], class_batch(inputs, [0, 1]))
