@@ -1,0 +1,233 @@
+"""How a relay is spread over a cluster: pure arithmetic, proved to fit before anything starts."""
+
+import math
+from dataclasses import dataclass
+
+from ray_audit.config import EngineConfig
+from ray_audit.errors import PlanError
+
+_CPUS_PER_DECODE = 0.25
+_CPUS_PER_COMMIT = 0.05
+_LEAST_CPUS_PER_ACTOR = 0.1
+_PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
+_ASSUMED_GPU_BYTES = 16 * 2**30
+_IN_FLIGHT_PER_ACTOR = 2
+
+
+@dataclass(frozen=True)
+class NodeResources:
+    """What one machine of the cluster offers."""
+
+    num_cpus: float
+    num_gpus: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class ClusterResources:
+    """What a cluster offers; `nodes` has at least one entry."""
+
+    nodes: tuple[NodeResources, ...]
+    object_store_bytes: int
+
+    @property
+    def num_cpus(self) -> float:
+        """CPUs of all nodes."""
+        return sum(node.num_cpus for node in self.nodes)
+
+    @property
+    def num_gpus(self) -> float:
+        """GPUs of all nodes."""
+        return sum(node.num_gpus for node in self.nodes)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of all nodes."""
+        return sum(node.memory_bytes for node in self.nodes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Pools, their resources, and why.
+
+    Attributes:
+        hops: for each pool, the positions of its checkpoints, in order.
+        actors_per_pool: actors that hold the same checkpoints.
+        cpus_per_actor: logical CPUs reserved for each actor.
+        gpus_per_actor: GPUs (or a fraction) of each actor.
+        num_decoders: decode tasks side by side.
+        cpus_per_decoder: logical CPUs of each.
+        cpus_per_committer: logical CPUs of each task that writes records.
+        in_flight_per_actor: batches queued at or inside one actor.
+        reasons: why, one sentence each.
+    """
+
+    hops: tuple[tuple[int, ...], ...]
+    actors_per_pool: int
+    cpus_per_actor: float
+    gpus_per_actor: float
+    num_decoders: int
+    cpus_per_decoder: float
+    cpus_per_committer: float
+    in_flight_per_actor: int
+    reasons: tuple[str, ...]
+
+    @property
+    def num_actors(self) -> int:
+        """Actors of all pools."""
+        return len(self.hops) * self.actors_per_pool
+
+    def in_flight_bytes(self, payload_bytes: int) -> int:
+        """Most object store that batches under way can take."""
+        queued = self.num_actors * self.in_flight_per_actor + 2 * self.num_decoders
+        return queued * payload_bytes
+
+
+def plan_layout(
+    positions: tuple[int, ...],
+    model_bytes: int,
+    payload_bytes: int,
+    cluster: ClusterResources,
+    engine: EngineConfig,
+) -> Layout:
+    """Choose pools for the checkpoints at `positions`.
+
+    Args:
+        positions: checkpoints to run, in order; at least one.
+        model_bytes: weights of one checkpoint.
+        payload_bytes: expected size of a batch.
+        cluster: what there is (or `engine.cluster_max`, what there can be).
+        engine: what the user fixed.
+
+    Raises:
+        PlanError: it can never fit; the message says what is short.
+    """
+    reasons: list[str] = []
+    gpus = _gpus_per_actor(cluster, engine)
+    packed = _checkpoints_per_actor(len(positions), model_bytes, gpus, cluster, engine, reasons)
+    num_hops = math.ceil(len(positions) / packed)
+    num_decoders, free_cpus = _decoders(cluster, num_hops)
+    actors = _actors_per_pool(num_hops, gpus, free_cpus, cluster, engine, reasons)
+    cpus = _round_down(min(free_cpus / (num_hops * actors), float(engine.threads_per_actor)))
+    layout = Layout(
+        hops=tuple(positions[i : i + packed] for i in range(0, len(positions), packed)),
+        actors_per_pool=actors,
+        cpus_per_actor=cpus,
+        gpus_per_actor=gpus,
+        num_decoders=num_decoders,
+        cpus_per_decoder=_CPUS_PER_DECODE,
+        cpus_per_committer=_CPUS_PER_COMMIT,
+        in_flight_per_actor=_IN_FLIGHT_PER_ACTOR,
+        reasons=tuple(reasons),
+    )
+    _prove(layout, model_bytes, payload_bytes, cluster)
+    return layout
+
+
+def _gpus_per_actor(cluster: ClusterResources, engine: EngineConfig) -> float:
+    if engine.num_gpus != "auto":
+        return float(engine.num_gpus)
+    return 1.0 if cluster.num_gpus >= 1 else 0.0
+
+
+def _checkpoints_per_actor(
+    num_checkpoints: int,
+    model_bytes: int,
+    gpus: float,
+    cluster: ClusterResources,
+    engine: EngineConfig,
+    reasons: list[str],
+) -> int:
+    if engine.checkpoints_per_actor != "auto":
+        packed = min(engine.checkpoints_per_actor, num_checkpoints)
+        reasons.append(f"{packed} checkpoint(s) per actor: fixed by the specification")
+        return packed
+    if gpus:
+        room_bytes, device = _ASSUMED_GPU_BYTES * min(gpus, 1.0) / 2, "GPU"
+    else:
+        actors = max(1, int(cluster.num_cpus // engine.threads_per_actor))
+        room_bytes = cluster.memory_bytes / 2 / actors - _PROCESS_BYTES
+        device = "actor"
+    fitting = max(1, int(room_bytes // max(model_bytes, 1)))
+    hops = math.ceil(num_checkpoints / min(fitting, num_checkpoints))
+    packed = math.ceil(num_checkpoints / hops)
+    reasons.append(
+        f"{packed} checkpoint(s) per actor, {hops} hop(s): {fitting} fit half of the memory of "
+        f"one {device}, and each hop copies every batch once more"
+    )
+    return packed
+
+
+def _decoders(cluster: ClusterResources, num_hops: int) -> tuple[int, float]:
+    num_decoders = max(1, int(cluster.num_cpus // 4))
+    # A committer runs beside each decoder; what is left is for the pools.
+    reserved = num_decoders * _CPUS_PER_DECODE + max(1, num_decoders) * _CPUS_PER_COMMIT
+    return num_decoders, cluster.num_cpus - reserved
+
+
+def _actors_per_pool(
+    num_hops: int,
+    gpus: float,
+    free_cpus: float,
+    cluster: ClusterResources,
+    engine: EngineConfig,
+    reasons: list[str],
+) -> int:
+    if engine.actors_per_pool != "auto":
+        reasons.append(f"{engine.actors_per_pool} actor(s) per pool: fixed by the specification")
+        return engine.actors_per_pool
+    if gpus:
+        actors = max(1, int(cluster.num_gpus / gpus // num_hops))
+        reasons.append(f"{actors} actor(s) per pool: {cluster.num_gpus:g} GPUs, {gpus:g} each")
+        return actors
+    threads = engine.threads_per_actor
+    actors = max(1, math.ceil(free_cpus / threads / num_hops))
+    reasons.append(
+        f"{actors} actor(s) per pool: {cluster.num_cpus:g} CPUs, {threads} thread(s) an actor"
+    )
+    return actors
+
+
+def _round_down(cpus: float) -> float:
+    return math.floor(cpus * 100 + 1e-6) / 100
+
+
+def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: ClusterResources) -> None:
+    """Raise unless every actor and task of the layout can run at the same time."""
+    wanted = f"{layout.num_actors} actors ({len(layout.hops)} pool(s) of {layout.actors_per_pool})"
+    if layout.cpus_per_actor < _LEAST_CPUS_PER_ACTOR:
+        raise PlanError(
+            f"the plan asks for {wanted}, and {cluster.num_cpus:g} CPUs leave less than "
+            f"{_LEAST_CPUS_PER_ACTOR} CPU for each: lower engine.actors_per_pool, raise "
+            "engine.checkpoints_per_actor, or add CPUs"
+        )
+    room = sum(_actors_on(node, layout) for node in cluster.nodes)
+    if room < layout.num_actors:
+        raise PlanError(
+            f"the plan asks for {wanted} of {layout.gpus_per_actor:g} GPU and "
+            f"{layout.cpus_per_actor:g} CPU each, and the cluster can hold {room}: it has "
+            f"{cluster.num_gpus:g} GPU(s) and {cluster.num_cpus:g} CPU(s). Lower "
+            "engine.actors_per_pool or engine.num_gpus, or raise engine.checkpoints_per_actor"
+        )
+    held = len(layout.hops[0]) * model_bytes if not layout.gpus_per_actor else model_bytes
+    memory = layout.num_actors * (_PROCESS_BYTES + held)
+    if memory > cluster.memory_bytes:
+        raise PlanError(
+            f"{wanted} need about {memory / 2**30:.1f} GiB of memory, the cluster has "
+            f"{cluster.memory_bytes / 2**30:.1f} GiB: lower engine.actors_per_pool or "
+            "engine.checkpoints_per_actor"
+        )
+    in_flight = layout.in_flight_bytes(payload_bytes)
+    if in_flight > cluster.object_store_bytes / 2:
+        raise PlanError(
+            f"batches under way can take {in_flight / 2**20:.0f} MiB, more than half of the "
+            f"object store ({cluster.object_store_bytes / 2**20:.0f} MiB): lower "
+            "engine.batch_size, or give Ray a larger object store"
+        )
+
+
+def _actors_on(node: NodeResources, layout: Layout) -> int:
+    by_cpu = int(node.num_cpus / layout.cpus_per_actor + 1e-6)
+    if not layout.gpus_per_actor:
+        return by_cpu
+    return min(by_cpu, int(node.num_gpus / layout.gpus_per_actor + 1e-6))

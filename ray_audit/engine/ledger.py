@@ -1,0 +1,162 @@
+"""The ledger: which work is committed, under names that do not depend on who did it.
+
+    OUTPUT/units/<unit_id>/<set_id>/<batch index>.parquet    records of one batch
+    OUTPUT/units/<unit_id>/<set_id>/tail-<n>.parquet         written by the unit's end: n batches
+    OUTPUT/sets/<set_id>.json                                what a set computes
+
+A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG. A
+unit is done for a set when its tail and all the batches that the tail counts are there. A file
+with failures that may pass (a store that did not answer, a probe out of memory) ends in
+`.retry.parquet`: it counts in the run that wrote it, and is tried again by later ones.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.samples import ShardFailure
+
+_PART = re.compile(r"/units/([0-9a-f]+)/([0-9a-f]+)/(tail-)?(\d+)(\.retry)?\.parquet$")
+_RETRIED_STAGES = ("read", "probe")
+Failures = Sequence[ShardFailure]
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """What one relay computes for a unit.
+
+    Attributes:
+        digests: of the checkpoints whose trajectories it holds, in order.
+        final: digest of the checkpoint whose final scores it holds, or None.
+        vog: target and digests of the checkpoints whose gradients its VoG spans, or None.
+    """
+
+    digests: tuple[str, ...]
+    final: str | None
+    vog: tuple[str, ...] | None
+
+    @property
+    def set_id(self) -> str:
+        """Deterministic name."""
+        return storage.digest(self.digests, self.final, self.vog)
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives an equal set."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        vog = tuple(values["vog"]) if values["vog"] is not None else None
+        return cls(tuple(values["digests"]), values["final"], vog)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an audit needs of every unit.
+
+    Attributes:
+        checkpoints: in order.
+        vog: target followed by the digests of the window, or None where VoG is not asked for.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    vog: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, checkpoints: tuple[Checkpoint, ...], target: str | None, window: str) -> Self:
+        """Choose the window (early = the first half, rounded up) of the checkpoints."""
+        if target is None:
+            return cls(checkpoints, None)
+        half = (len(checkpoints) + 1) // 2
+        chosen = {"all": checkpoints, "early": checkpoints[:half], "late": checkpoints[half:]}
+        return cls(checkpoints, (target, *(c.digest for c in chosen[window])))
+
+    def missing_from(self, have: Iterable[RecordSet]) -> tuple[int, ...]:
+        """Positions of the checkpoints that must run for a unit that has these sets."""
+        have = list(have)
+        last = self.checkpoints[-1].digest
+        needed = {c.digest for c in self.checkpoints}
+        for one in have:
+            needed -= set(one.digests)
+        if not any(one.final == last for one in have):
+            needed.add(last)
+        if self.vog and not any(one.vog == self.vog for one in have):
+            needed |= set(self.vog[1:])
+        return tuple(c.index for c in self.checkpoints if c.digest in needed)
+
+    def set_for(self, positions: tuple[int, ...]) -> RecordSet:
+        """The set that a relay over these positions computes."""
+        digests = tuple(self.checkpoints[i].digest for i in positions)
+        last = self.checkpoints[-1].digest
+        spans_window = self.vog is not None and set(self.vog[1:]) <= set(digests)
+        return RecordSet(
+            digests, last if last in digests else None, self.vog if spans_window else None
+        )
+
+
+@dataclass(frozen=True)
+class SetFiles:
+    """The committed files of one set of one unit.
+
+    Attributes:
+        parts: URIs of the batches' records, in batch order.
+        tail: URI of the tail.
+    """
+
+    parts: tuple[str, ...]
+    tail: str
+
+
+def may_pass(failures: Iterable[ShardFailure]) -> bool:
+    """Whether another try could do better."""
+    return any(failure.stage in _RETRIED_STAGES for failure in failures)
+
+
+def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failures) -> str:
+    """Where a part (`000003`) or a tail (`tail-000008`) of a unit lies."""
+    suffix = ".retry.parquet" if may_pass(failures) else ".parquet"
+    return storage.join(output, "units", unit_id, set_id, name + suffix)
+
+
+def completed(output: str, accept_retries: bool) -> dict[str, dict[str, SetFiles]]:
+    """List what is committed, in one recursive listing: unit id to set id to files."""
+    parts: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    tails: dict[tuple[str, str], tuple[int, str]] = {}
+    # A listing is sorted by name: "000003.parquet" comes before, and wins over, its retry.
+    for item in storage.list_prefix(storage.join(output, "units")):
+        match = _PART.search(item.uri)
+        if match is None or (match[5] and not accept_retries):
+            continue
+        unit, number = (match[1], match[2]), int(match[4])
+        if match[3] and (unit not in tails or not match[5]):
+            tails[unit] = (number, item.uri)
+        elif not match[3]:
+            parts[unit].setdefault(number, item.uri)
+    done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
+    for (unit_id, set_id), (num_batches, tail) in tails.items():
+        found = parts[unit_id, set_id]
+        if all(index in found for index in range(num_batches)):
+            files = tuple(found[index] for index in range(num_batches))
+            done[unit_id][set_id] = SetFiles(files, tail)
+    return dict(done)
+
+
+def read_sets(output: str) -> dict[str, RecordSet]:
+    """What each set id under this output stands for."""
+    uris = [item.uri for item in storage.list_prefix(storage.join(output, "sets"))]
+    sets = [RecordSet.from_json(storage.read_bytes(uri)) for uri in uris if uri.endswith(".json")]
+    return {one.set_id: one for one in sets}
+
+
+def write_sets(output: str, sets: Iterable[RecordSet]) -> None:
+    """Write the description of each set."""
+    for one in sets:
+        uri = storage.join(output, "sets", f"{one.set_id}.json")
+        storage.write_bytes(uri, one.to_json().encode())

@@ -1,0 +1,42 @@
+"""The engine in one process: no Ray, one batch after another; the oracle of the tests."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from ray_audit.engine.layout import ClusterResources, NodeResources
+from ray_audit.engine.plan import Plan
+from ray_audit.engine.stages import PoolWorker, StageSettings, commit, decode_unit
+from ray_audit.engine.wire import Receipt
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class LocalEngine:
+    """Runs a plan in this process, pool by pool."""
+
+    def resources(self) -> ClusterResources:
+        """What this machine offers; GPUs are not looked for."""
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        node = NodeResources(float(os.cpu_count() or 1), 0.0, pages)
+        return ClusterResources((node,), object_store_bytes=pages // 3)
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Run all work of the plan; a receipt for each committed batch and tail."""
+        if plan.layout is None:
+            return
+        last = len(plan.layout.hops) - 1
+        pools = [
+            PoolWorker(settings, positions, is_last=i == last)
+            for i, positions in enumerate(plan.layout.hops)
+        ]
+        for work in plan.work:
+            for envelope in decode_unit(settings, work):
+                for pool in pools:
+                    envelope = pool.process(envelope)
+                yield commit(settings, envelope)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Apply a function to each item, in order."""
+        return map(function, items)

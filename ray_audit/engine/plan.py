@@ -1,0 +1,213 @@
+"""The plan of an audit: frozen data made before anything starts, which the engines execute."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
+from ray_audit.config import AuditConfig
+from ray_audit.engine import ledger
+from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
+from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
+from ray_audit.errors import SpecificationError
+from ray_audit.samples import WorkUnit
+from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.units import group_units
+from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
+
+RECORD_VERSION = 1
+"""Raised whenever the numbers in a record change, so that older records are not reused."""
+
+_AUTO_PAYLOAD_BYTES = 4 * 2**20
+_RGB = 3
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit reads: listed and digested, not yet read.
+
+    Attributes:
+        config: the specification.
+        listing: shards and their label digests.
+        checkpoints: in training order.
+        units: work units in sorted order.
+        wanted: what every unit must have in the end.
+        run_id: logical date and digest of all of it.
+    """
+
+    config: AuditConfig
+    listing: Listing
+    checkpoints: tuple[Checkpoint, ...]
+    units: tuple[WorkUnit, ...]
+    wanted: Wanted
+    run_id: str
+
+    @property
+    def run_uri(self) -> str:
+        """Folder of the run."""
+        return storage.join(self.config.output, "runs", self.run_id)
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """A work unit with the checkpoints that it still needs."""
+
+    unit: WorkUnit
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        inputs: what is read.
+        work: units with something left to do.
+        layout: pools and resources; None where nothing is left to do.
+        payload_bytes: expected size of a batch.
+        num_reused: unit-checkpoint pairs that are committed already.
+        num_new: unit-checkpoint pairs to run.
+        expected_s: duration by the pace of an earlier run here, or None.
+    """
+
+    inputs: Inputs
+    work: tuple[UnitWork, ...]
+    layout: Layout | None
+    payload_bytes: int
+    num_reused: int
+    num_new: int
+    expected_s: float | None = None
+
+    def set_of(self, work: UnitWork) -> RecordSet:
+        """What the relay computes for a unit."""
+        return self.inputs.wanted.set_for(work.positions)
+
+    @property
+    def num_expected(self) -> int | None:
+        """Labelled samples of the units to run; None where only reading the shards tells."""
+        known = [shard.num_labelled for work in self.work for shard in work.unit.shards]
+        return None if None in known else sum(num for num in known if num is not None)
+
+    @property
+    def bytes_to_read(self) -> int:
+        """Bytes of the shards that are read."""
+        return sum(shard.size_bytes for work in self.work for shard in work.unit.shards)
+
+
+def numeric_settings(config: AuditConfig) -> dict[str, Any]:
+    """The part of the configuration that changes numbers; stored in the manifest."""
+    dataset = config.dataset.model_dump(mode="json", exclude={"uri", "labels", "max_px"})
+    labels = config.dataset.labels
+    return {
+        "record_version": RECORD_VERSION,
+        "dataset": dataset,
+        "label_form": labels.form,
+        "label_names": [labels.column, labels.image_column, labels.key_column, labels.arrays],
+        "model": config.model.model_dump(mode="json"),
+        "temperature": config.softmin.temperature,
+        "batch_size": config.engine.batch_size,
+        "threads_per_actor": config.engine.threads_per_actor,
+        "precision": precision(config),
+    }
+
+
+def precision(config: AuditConfig) -> str:
+    """Resolved precision: float32 unless another is asked for."""
+    chosen = config.engine.precision
+    return "float32" if chosen == "auto" else chosen
+
+
+def read_inputs(
+    config: AuditConfig, index_dir: Path, limit: int | None, logical_date: str
+) -> Inputs:
+    """List shards, labels and checkpoints, and name the run.
+
+    Raises:
+        SpecificationError: the specification does not fit what it points to.
+    """
+    checkpoints = list_checkpoints(config.checkpoints)
+    listing = list_dataset(config.dataset, index_dir, limit)
+    settings = numeric_settings(config)
+    units = tuple(group_units(listing.shards, salt=storage.digest(settings)))
+    if not units:
+        raise SpecificationError("the dataset has no shards")
+    target = config.vog.target if "vog" in config.scores else None
+    wanted = Wanted.of(checkpoints, target, config.vog.window)
+    inputs_digest = storage.digest(
+        [unit.unit_id for unit in units],
+        [checkpoint.digest for checkpoint in checkpoints],
+        wanted.vog,
+        sorted(config.scores),
+        config.protocol,
+    )
+    run_id = f"{logical_date}-{inputs_digest[:8]}"
+    return Inputs(config, listing, checkpoints, units, wanted, run_id)
+
+
+def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
+    """Compare what is wanted with what is committed, and lay out the rest.
+
+    Raises:
+        PlanError: it cannot fit the cluster.
+    """
+    output = inputs.config.output
+    sets = ledger.read_sets(output)
+    done = ledger.completed(output, accept_retries=False)
+    work = []
+    for unit in inputs.units:
+        have = usable_sets(sets, done.get(unit.unit_id, {}))
+        positions = inputs.wanted.missing_from(have)
+        if positions:
+            work.append(UnitWork(unit, positions))
+    num_new = sum(len(one.positions) for one in work)
+    num_all = len(inputs.units) * len(inputs.checkpoints)
+    payload = payload_bytes(inputs.config)
+    layout = None
+    if work:
+        union = tuple(sorted({p for one in work for p in one.positions}))
+        model_bytes = max(c.size_bytes for c in inputs.checkpoints)
+        layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
+    expected_s = _expected_s(output, num_new)
+    return Plan(inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s)
+
+
+def _expected_s(output: str, num_new: int) -> float | None:
+    """Start-up and pace of the latest run here that ran anything."""
+    for run_id in reversed(run_ids(output)):
+        run_uri = storage.join(output, "runs", run_id)
+        if not storage.exists(storage.join(run_uri, MANIFEST)):
+            continue
+        earlier = Manifest.read(run_uri)
+        num_run, timing = earlier.plan.get("num_new", 0), earlier.timing
+        if num_run:
+            running_s = timing["relay_s"] - timing["start_up_s"]
+            return float(timing["start_up_s"] + running_s * num_new / num_run)
+    return None
+
+
+def usable_sets(sets: Mapping[str, RecordSet], files: Mapping[str, SetFiles]) -> list[RecordSet]:
+    """The committed sets of a unit whose meaning is known."""
+    return [sets[set_id] for set_id in sorted(files) if set_id in sets]
+
+
+def payload_bytes(config: AuditConfig) -> int:
+    """Expected bytes of a batch, from the specification alone.
+
+    Where the native size of the input is not known beforehand, the automatic batch size keeps
+    its float32 form near 4 MiB.
+    """
+    size = config.model.input.size
+    if size is None and config.dataset.tile is not None:
+        size = (config.dataset.tile.size, config.dataset.tile.size)
+    if size is None:
+        return _AUTO_PAYLOAD_BYTES
+    frames = 1
+    if config.dataset.kind == "video":
+        frames = config.dataset.clip.frames or 1
+    sample_bytes = 4 * _RGB * math.prod(size) * frames
+    batch_size = config.engine.batch_size
+    num = batch_size if batch_size != "auto" else max(1, _AUTO_PAYLOAD_BYTES // sample_bytes)
+    return num * sample_bytes

@@ -1,0 +1,47 @@
+"""Checks that cost little and spare a failed run: the model is built, checkpoints are compared."""
+
+import json
+import struct
+from collections.abc import Sequence
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.checkpoints.loading import build_model, check_keys, load_weights
+from ray_audit.config import AuditConfig
+from ray_audit.errors import CheckpointError
+
+_MOST_READ_BYTES = 2**30
+
+
+def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
+    """Build the model and hold the checkpoints against it, by name and shape of each tensor.
+
+    Of safetensors only the header is read. Other formats have no header: they are read whole, as
+    many as 1 GiB holds; an actor that meets a bad one later stops the run.
+
+    Raises:
+        SpecificationError: the factory does not give a model.
+        CheckpointError: a checkpoint is of another architecture, unreadable or unsafe.
+    """
+    model = build_model(config.model)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    read_bytes = 0
+    for checkpoint in checkpoints:
+        if checkpoint.uri.endswith(".safetensors"):
+            check_keys(checkpoint.uri, _header_shapes(checkpoint), expected)
+        elif read_bytes + checkpoint.size_bytes <= _MOST_READ_BYTES:
+            load_weights(model, checkpoint.uri)
+            read_bytes += checkpoint.size_bytes
+
+
+def _header_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Names and shapes from the header of a safetensors file."""
+    uri = checkpoint.uri
+    try:
+        (length,) = struct.unpack("<Q", storage.read_range(uri, 0, 8))
+        if length > checkpoint.size_bytes - 8:
+            raise ValueError(f"its header claims {length} bytes, the file has fewer")
+        header = json.loads(storage.read_range(uri, 8, 8 + length))
+        return {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {uri} is no safetensors file: {error}") from error

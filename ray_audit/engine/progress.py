@@ -1,0 +1,98 @@
+"""Counts of what is committed so far, from receipts alone."""
+
+import time
+from dataclasses import dataclass
+
+from ray_audit.engine.plan import Plan
+from ray_audit.engine.wire import Receipt
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        num_units: work units ended, of `num_units_total`.
+        num_samples: rows committed; a tile or clip of a sample is a row.
+        num_failed: labelled samples that failed.
+        samples_per_s: since the first batch was committed.
+        num_batches: batches committed.
+    """
+
+    num_units: int
+    num_units_total: int
+    num_samples: int
+    num_failed: int
+    samples_per_s: float
+    num_batches: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the units that ended."""
+        return self.num_units / max(1, self.num_units_total)
+
+
+class Tally:
+    """Adds up receipts.
+
+    Args:
+        plan: the plan that they belong to.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._num_units_total = len(plan.work)
+        self._num_units = 0
+        self._num_samples = 0
+        self._num_samples_since_first = 0
+        self._num_batches = 0
+        self._num_bytes = 0
+        self._decode_s = 0.0
+        self._probe_s = 0.0
+        self._first: float | None = None
+        self._last = 0.0
+        self._started = time.monotonic()
+        self.num_failed = 0
+        self.num_expected = plan.num_expected
+
+    def add(self, receipt: Receipt) -> Progress:
+        """Count one receipt."""
+        now = time.monotonic()
+        self.num_failed += receipt.num_failed
+        self._num_bytes += receipt.num_bytes
+        self._decode_s += receipt.decode_s
+        self._probe_s += sum(receipt.probe_s)
+        self._num_units += receipt.is_tail
+        if not receipt.is_tail:
+            # The first batch tells when the pools were up: rates count what came after it.
+            if self._first is None:
+                self._first = now
+            else:
+                self._num_samples_since_first += receipt.num_samples
+            self._last = now
+            self._num_batches += 1
+            self._num_samples += receipt.num_samples
+        return Progress(
+            self._num_units,
+            self._num_units_total,
+            self._num_samples,
+            self.num_failed,
+            self._rate(),
+            self._num_batches,
+        )
+
+    def _rate(self) -> float:
+        if self._first is None or self._last <= self._first:
+            return 0.0
+        return self._num_samples_since_first / (self._last - self._first)
+
+    def timing(self) -> dict[str, float | int]:
+        """What the manifest keeps: seconds, bytes and rates."""
+        start_up_s = 0.0 if self._first is None else self._first - self._started
+        return {
+            "start_up_s": round(start_up_s, 3),
+            "samples_per_s": round(self._rate(), 3),
+            "num_batches": self._num_batches,
+            "bytes_read": self._num_bytes,
+            "decode_s": round(self._decode_s, 3),
+            "probe_s": round(self._probe_s, 3),
+        }

@@ -1,0 +1,196 @@
+"""From committed records to the tables of a run: two passes over the units, none of it global.
+
+The first pass folds every unit into a small summary of the dataset; the second finishes each
+unit's rows with it. Rows are written where they are made; the driver sees counts and ten rows.
+"""
+
+import heapq
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from ray_audit.config import AuditConfig
+from ray_audit.engine import ledger
+from ray_audit.engine.assemble import UnitFiles, load_samples
+from ray_audit.engine.finish import class_stats_table, unit_tables
+from ray_audit.engine.ledger import Wanted
+from ray_audit.engine.plan import Inputs, Plan, numeric_settings
+from ray_audit.engine.summary import Summary, summarise
+from ray_audit.errors import RunError
+from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.tables.manifest import Manifest
+from ray_audit.tables.store import TableFile, write_table
+
+_UNITS_PER_PART = 16
+_NUM_TOP = 10
+_TABLES = ("scores", "trajectories", "filtered", "errors")
+_TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl", "softmin")
+_LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
+
+
+class Mapper(Protocol):
+    """The part of an engine that publishing needs."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Apply a function to each item; results in the items' order."""
+        ...
+
+
+@dataclass(frozen=True)
+class PartOutcome:
+    """What one finishing task tells the driver."""
+
+    files: dict[str, TableFile]
+    num_scored: int
+    num_failed: int
+    filtered: dict[str, int]
+    top: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything a manifest needs, before it is written."""
+
+    inputs: Inputs
+    tables: dict[str, list[TableFile]]
+    counts: dict[str, Any]
+    top: list[dict[str, Any]]
+    notes: list[str]
+
+    def manifest(self, plan: Plan, timing: dict[str, Any]) -> Manifest:
+        """The manifest of the run."""
+        config = self.inputs.config
+        layout = asdict(plan.layout) if plan.layout else {}
+        return Manifest(
+            run_id=self.inputs.run_id,
+            state="complete",
+            specification=config.model_dump(mode="json"),
+            protocol=config.protocol,
+            counts=self.counts,
+            checkpoints=[{"name": c.name, "digest": c.digest} for c in self.inputs.checkpoints],
+            numeric=numeric_settings(config),
+            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused},
+            tables=self.tables,
+            timing=timing,
+            versions={"python": platform.python_version()}
+            | {name: version(name) for name in _LIBRARIES},
+            top=self.top,
+            notes=self.notes,
+        )
+
+
+def publish(mapper: Mapper, inputs: Inputs) -> Draft:
+    """Write all tables of a run but its manifest.
+
+    Raises:
+        RunError: a unit's records are not all there.
+    """
+    config, wanted = inputs.config, inputs.wanted
+    files = _unit_files(inputs)
+    starts = range(0, len(files), _UNITS_PER_PART)
+    chunks = [(i, tuple(files[s : s + _UNITS_PER_PART])) for i, s in enumerate(starts)]
+    summary = Summary.empty(config)
+    for partial_summary in mapper.map(partial(_summarise, config, wanted), chunks):
+        summary = summary.merge(partial_summary)
+    metadata = _file_metadata(inputs)
+    finish = partial(_finish, config, wanted, summary, metadata, inputs.run_uri)
+    tables: dict[str, list[TableFile]] = {name: [] for name in _TABLES}
+    filtered: Counter[str] = Counter()
+    top: list[dict[str, Any]] = []
+    num_scored = num_failed = 0
+    for outcome in mapper.map(finish, chunks):
+        for name, file in outcome.files.items():
+            tables[name].append(file)
+        filtered.update(outcome.filtered)
+        num_scored += outcome.num_scored
+        num_failed += outcome.num_failed
+        top = _largest([*top, *outcome.top])
+    stats = class_stats_table(summary.confusion, config.dataset.classes, metadata)
+    tables["class_stats"] = [write_table(inputs.run_uri, "class_stats", 0, stats)]
+    counts = {
+        "entered": num_scored + filtered.total() + num_failed,
+        "scored": num_scored,
+        "filtered": filtered.total(),
+        "failed": num_failed,
+        "filtered_by_reason": dict(sorted(filtered.items())),
+    }
+    return Draft(inputs, tables, counts, top, [*inputs.listing.notes, *summary.notes()])
+
+
+def _unit_files(inputs: Inputs) -> list[UnitFiles]:
+    output = inputs.config.output
+    sets = ledger.read_sets(output)
+    done = ledger.completed(output, accept_retries=True)
+    files = []
+    for unit in inputs.units:
+        held = done.get(unit.unit_id, {})
+        have = [sets[set_id] for set_id in held if set_id in sets]
+        if inputs.wanted.missing_from(have):
+            raise RunError(
+                f"records of work unit {unit.unit_id} ({unit.shards[0].key}) are not all there: "
+                "run again; what was committed is reused"
+            )
+        files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
+    return files
+
+
+def _file_metadata(inputs: Inputs) -> dict[str, str]:
+    return {
+        "ray_audit.schema_version": SCHEMA_VERSION,
+        "ray_audit.run_id": inputs.run_id,
+        "ray_audit.protocol": inputs.config.protocol,
+        "ray_audit.vog_target": inputs.config.vog.target,
+        "ray_audit.labels_digest": inputs.listing.labels_digest,
+        "ray_audit.last_checkpoint": inputs.checkpoints[-1].digest,
+    }
+
+
+def _summarise(
+    config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[UnitFiles, ...]]
+) -> Summary:
+    summary = Summary.empty(config)
+    for files in chunk[1]:
+        summary = summary.merge(summarise(load_samples(files, wanted), config))
+    return summary
+
+
+def _finish(
+    config: AuditConfig,
+    wanted: Wanted,
+    summary: Summary,
+    metadata: dict[str, str],
+    run_uri: str,
+    chunk: tuple[int, tuple[UnitFiles, ...]],
+) -> PartOutcome:
+    number, units = chunk
+    made = [unit_tables(load_samples(files, wanted), config, summary, metadata) for files in units]
+    tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
+    return PartOutcome(
+        files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
+        num_scored=tables["scores"].num_rows,
+        num_failed=sum(tables["errors"]["num_samples"].to_pylist()),
+        filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
+        top=_top_rows(tables["scores"]),
+    )
+
+
+def _top_rows(scores: pa.Table) -> list[dict[str, Any]]:
+    names = [name for name in _TOP_COLUMNS if name in scores.column_names]
+    order = pa.compute.sort_indices(
+        scores.select(["suspicion", "sample_id"]),
+        sort_keys=[("suspicion", "descending"), ("sample_id", "ascending")],
+    )
+    rows: list[dict[str, Any]] = scores.select(names).take(order[:_NUM_TOP]).to_pylist()
+    return rows
+
+
+def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return heapq.nsmallest(
+        _NUM_TOP, rows, key=lambda row: (-(row["suspicion"] or 0.0), row["sample_id"])
+    )

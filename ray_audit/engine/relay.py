@@ -1,0 +1,202 @@
+"""The engine on Ray: Ray Data streams batches from decode tasks through pools of actors.
+
+This is the only module that imports ray.data.
+"""
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from ray_audit.config import EngineConfig
+from ray_audit.engine import wire
+from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.plan import Plan, UnitWork
+from ray_audit.engine.stages import PoolWorker, StageSettings, commit, decode_unit
+from ray_audit.engine.wire import Receipt
+from ray_audit.errors import RunError, StalledError
+from ray_audit.samples import WorkUnit
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Ray's defaults retry for ever: a decoder that kills its process would loop without end.
+_MAX_RETRIES = 3
+
+
+class RayEngine:
+    """Runs a plan on the Ray cluster that this process is connected to."""
+
+    def __init__(self, engine: EngineConfig) -> None:
+        self._engine = engine
+
+    def resources(self) -> ClusterResources:
+        """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
+        nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
+        store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes())
+        most = self._engine.cluster_max
+        if most:
+            nodes = (_node(most),)
+        return ClusterResources(nodes, int(store))
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Run all work of the plan; a receipt for each committed batch and tail.
+
+        Raises:
+            StalledError: nothing was committed for too long.
+            RunError: Ray gave up.
+        """
+        if plan.layout is None:
+            return
+        dataset = _pipeline(plan, plan.layout, settings)
+        yield from _watched(dataset, self._engine)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Apply a function to each item on the cluster; results in the items' order."""
+        task = ray.remote(num_cpus=0.5, max_retries=_MAX_RETRIES)(function)
+        num_at_once = max(2, int(2 * self.resources().num_cpus))
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(task.remote(item))
+            if len(waiting) >= num_at_once:
+                yield ray.get(waiting.pop(0))
+        for reference in waiting:
+            yield ray.get(reference)
+
+
+def _node(resources: dict[str, float]) -> NodeResources:
+    memory = int(resources.get("memory", 0)) or 64 * 2**30
+    return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory)
+
+
+def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
+    """Declare the relay: units, decode, one pool after another, commit."""
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = 1  # one ready batch a block: it moves on when it is ready
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.verbose_stats_logs = False
+    context.execution_options.preserve_order = False
+    with DataContext.current(context):
+        rows = [{"work": _work_json(work)} for work in plan.work]
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        common = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+        dataset = dataset.map_batches(
+            _decode,
+            **common,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=layout.num_decoders),
+            num_cpus=layout.cpus_per_decoder,
+            max_retries=_MAX_RETRIES,
+        )
+        for i, positions in enumerate(layout.hops):
+            dataset = dataset.map_batches(
+                _Pool,
+                **common,
+                fn_constructor_args=(settings, positions, i == len(layout.hops) - 1),
+                compute=ActorPoolStrategy(
+                    size=layout.actors_per_pool,
+                    max_tasks_in_flight_per_actor=layout.in_flight_per_actor,
+                ),
+                num_cpus=layout.cpus_per_actor,
+                num_gpus=layout.gpus_per_actor or None,
+                max_restarts=_MAX_RETRIES,
+                max_task_retries=_MAX_RETRIES,
+            )
+        return dataset.map_batches(
+            _commit,
+            **common,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=max(1, layout.num_decoders)),
+            num_cpus=layout.cpus_per_committer,
+            max_retries=_MAX_RETRIES,
+        )
+
+
+def _work_json(work: UnitWork) -> str:
+    return json.dumps({"unit": work.unit.to_json(), "positions": work.positions})
+
+
+def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
+    for text in table["work"].to_pylist():
+        values = json.loads(text)
+        work = UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]))
+        for envelope in decode_unit(settings, work):
+            yield wire.encode(envelope)
+
+
+class _Pool:
+    def __init__(self, settings: StageSettings, positions: tuple[int, ...], is_last: bool) -> None:
+        self._worker = PoolWorker(settings, positions, is_last)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return wire.encode(self._worker.process(wire.decode(table)))
+
+
+def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:
+    receipt = commit(settings, wire.decode(table))
+    return pa.table({"receipt": [receipt.to_json()]})
+
+
+def _watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
+    """Receipts as they come, with a limit on the silence between two of them."""
+    inbox: queue.Queue[Receipt | BaseException | None] = queue.Queue()
+
+    def pull() -> None:
+        try:
+            for row in dataset.iter_rows():
+                inbox.put(Receipt.from_json(row["receipt"]))
+            inbox.put(None)
+        except BaseException as error:  # handed to the thread that waits
+            inbox.put(error)
+
+    threading.Thread(target=pull, name="receipts", daemon=True).start()
+    limit_s, what = engine.start_timeout_s, "engine.start_timeout_s"
+    while True:
+        try:
+            got = inbox.get(timeout=limit_s)
+        except queue.Empty:
+            raise StalledError(
+                f"no batch was committed for {limit_s:g} s ({what}): look at `ray status` for "
+                "resources that never come, and at the actors' logs for a model that hangs"
+            ) from None
+        if got is None:
+            return
+        if isinstance(got, BaseException):
+            raise RunError(f"Ray gave up: {_cause(got)}") from got
+        yield got
+        limit_s, what = engine.stall_timeout_s, "engine.stall_timeout_s"
+
+
+def _cause(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
+
+
+def connect(address: str | None) -> bool:
+    """Connect to a Ray cluster, or start one in this machine; True if it was started here.
+
+    A Ray that this process is connected to already is used as it is.
+    """
+    if ray.is_initialized():
+        return False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.init(
+        address=address,
+        include_dashboard=False if address is None else None,
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+    )
+    return address is None
+
+
+def disconnect() -> None:
+    """Stop the Ray that `connect` started."""
+    ray.shutdown()

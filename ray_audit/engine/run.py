@@ -1,0 +1,251 @@
+"""Runs an audit from specification to manifest."""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.engine import ledger
+from ray_audit.engine.layout import ClusterResources
+from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
+from ray_audit.engine.preflight import check_model
+from ray_audit.engine.progress import Progress, Tally
+from ray_audit.engine.publish import publish
+from ray_audit.engine.stages import StageSettings
+from ray_audit.engine.wire import Receipt
+from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
+from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """What runs the stages: `LocalEngine`, or `RayEngine` on a cluster."""
+
+    def resources(self) -> ClusterResources:
+        """What there is to run on."""
+        ...
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Do the plan's work; a receipt for each committed batch and tail."""
+        ...
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Apply a function to each item; results in the items' order."""
+        ...
+
+
+class Reporter(Protocol):
+    """Where a run tells how it goes."""
+
+    def phase(self, text: str) -> None:
+        """A new step begins."""
+        ...
+
+    def plan(self, plan: Plan) -> None:
+        """The plan, before anything starts."""
+        ...
+
+    def progress(self, progress: Progress) -> None:
+        """Numbers so far; called for every receipt."""
+        ...
+
+
+class SilentReporter:
+    """Tells nobody."""
+
+    def phase(self, text: str) -> None:
+        """Ignore."""
+
+    def plan(self, plan: Plan) -> None:
+        """Ignore."""
+
+    def progress(self, progress: Progress) -> None:
+        """Ignore."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """A complete run.
+
+    Attributes:
+        run_id: its name.
+        run_uri: its folder.
+        counts: entered, scored, filtered, failed.
+        duration_s: of this call.
+        reused: whether an earlier call had completed it already.
+        manifest: all the rest.
+    """
+
+    run_id: str
+    run_uri: str
+    counts: dict[str, Any]
+    duration_s: float
+    reused: bool
+    manifest: Manifest
+
+
+def today() -> str:
+    """The logical date of a run that is given none: today, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def run_audit(
+    config: AuditConfig,
+    *,
+    address: str | None = None,
+    local: bool = False,
+    limit: int | None = None,
+    logical_date: str | None = None,
+    reporter: Reporter | None = None,
+) -> RunOutcome:
+    """Audit a dataset, reusing what is committed already.
+
+    Args:
+        config: the specification.
+        address: Ray cluster; None starts one on this machine, unless one is connected.
+        local: run in this process, without Ray.
+        limit: take only the first shards.
+        logical_date: date of the run, `YYYY-MM-DD`; today in UTC where absent.
+        reporter: told of the plan and the progress.
+
+    Raises:
+        SpecificationError: nothing was started.
+        RunError: the run failed; what was committed is reused by the next one.
+    """
+    with opened_engine(config, address, local) as engine:
+        return run_on(engine, config, limit, logical_date or today(), reporter or SilentReporter())
+
+
+@contextlib.contextmanager
+def opened_engine(config: AuditConfig, address: str | None, local: bool) -> Iterator[Engine]:
+    """Give an engine, and stop the Ray that was started for it."""
+    if local:
+        from ray_audit.engine.local import LocalEngine
+
+        yield LocalEngine()
+        return
+    from ray_audit.engine import relay  # ray is imported only where it is used
+
+    started = relay.connect(address)
+    try:
+        yield relay.RayEngine(config.engine)
+    finally:
+        if started:
+            relay.disconnect()
+
+
+def run_on(
+    engine: Engine,
+    config: AuditConfig,
+    limit: int | None,
+    logical_date: str,
+    reporter: Reporter,
+) -> RunOutcome:
+    """Audit a dataset on an engine that is there already."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
+        index_dir = Path(folder)
+        reporter.phase("listing shards, labels and checkpoints")
+        inputs = read_inputs(config, index_dir, limit, logical_date)
+        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
+            manifest = Manifest.read(inputs.run_uri)
+            return _outcome(inputs, manifest, time.monotonic() - started, reused=True)
+        check_model(config, inputs.checkpoints)
+        plan = make_plan(inputs, engine.resources())
+        reporter.plan(plan)
+        settings = _settings(plan, _publish_index(inputs, index_dir))
+    try:
+        manifest = _execute(engine, plan, settings, reporter, started)
+    except RayAuditError as error:
+        _write_failure(inputs, error)
+        raise
+    return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
+
+
+def _outcome(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
+    return RunOutcome(inputs.run_id, inputs.run_uri, manifest.counts, duration_s, reused, manifest)
+
+
+def _publish_index(inputs: Inputs, index_dir: Path) -> str:
+    """Put the label index where every worker can read it."""
+    uri = storage.join(inputs.config.output, "labels", inputs.listing.labels_digest or "none")
+    for file in sorted(p for p in index_dir.rglob("*") if p.is_file()):
+        target = storage.join(uri, file.relative_to(index_dir).as_posix())
+        if not storage.exists(target):
+            storage.write_bytes(target, file.read_bytes())
+    return uri
+
+
+def _settings(plan: Plan, index_uri: str) -> StageSettings:
+    inputs = plan.inputs
+    gpus = plan.layout.gpus_per_actor if plan.layout else 0
+    device = "cuda" if gpus else "cpu"
+    return StageSettings(inputs.config, inputs.checkpoints, inputs.wanted, index_uri, device)
+
+
+def _execute(
+    engine: Engine, plan: Plan, settings: StageSettings, reporter: Reporter, started: float
+) -> Manifest:
+    inputs, config = plan.inputs, plan.inputs.config
+    ledger.write_sets(config.output, {plan.set_of(work) for work in plan.work})
+    tally = Tally(plan)
+    if plan.work:
+        reporter.phase("starting the pools")
+        for receipt in engine.relay(plan, settings):
+            if receipt.fatal:
+                raise RunError(f"the model could not be started: {receipt.fatal}")
+            reporter.progress(tally.add(receipt))
+            _check_budget(config, tally.num_failed, tally.num_expected)
+    reporter.phase("reducing records to tables")
+    relay_s = time.monotonic() - started
+    draft = publish(engine, inputs)
+    counts = draft.counts
+    if config.failures.exceeded(counts["failed"], counts["entered"]):
+        _refuse(config, counts["failed"], counts["entered"])
+    timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
+    manifest = draft.manifest(plan, timing)
+    manifest.write(inputs.run_uri)
+    return manifest
+
+
+def _check_budget(config: AuditConfig, failed: int, expected: int | None) -> None:
+    """Stop early where the rest of the run cannot mend it."""
+    if config.failures.max_count is not None and failed > config.failures.max_count:
+        _refuse(config, failed, expected)
+    if expected is not None and config.failures.exceeded(failed, expected):
+        _refuse(config, failed, expected)
+
+
+def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
+    budget = config.failures
+    limit = (
+        f"max_count {budget.max_count}"
+        if budget.max_count is not None
+        else f"max_fraction {0.01 if budget.max_fraction is None else budget.max_fraction:g}"
+    )
+    raise FailureBudgetError(
+        f"{failed} of {'?' if entered is None else entered} samples failed, more than "
+        f"failures.{limit} allows: `failure.json` in the run's folder names the first of them. "
+        "Mend the data, or raise the budget; what was committed is reused"
+    )
+
+
+def _write_failure(inputs: Inputs, error: RayAuditError) -> None:
+    values = {
+        "run_id": inputs.run_id,
+        "error_class": type(error).__name__,
+        "message": str(error),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    content = json.dumps(values, indent=2).encode()
+    with contextlib.suppress(RayAuditError):  # the first error is the one to be told
+        storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)

@@ -1,0 +1,60 @@
+"""Runs below an output, from manifests, failures and the ledger."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ray_audit import storage
+from ray_audit.engine import ledger
+from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest, run_ids
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run as `status` shows it.
+
+    Attributes:
+        run_id: its name.
+        state: complete | failed.
+        counts: of a complete run.
+        message: of a failed one.
+        duration_s: of a complete one.
+    """
+
+    run_id: str
+    state: str
+    counts: dict[str, Any]
+    message: str
+    duration_s: float | None
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """All runs of an output, and the committed work that they share.
+
+    Attributes:
+        runs: oldest first.
+        num_units: work units with at least one complete set of records.
+        num_parts: committed batches in them.
+    """
+
+    runs: tuple[RunStatus, ...]
+    num_units: int
+    num_parts: int
+
+
+def read_status(output: str) -> OutputStatus:
+    """Look at an output; an empty one gives no runs."""
+    done = ledger.completed(output, accept_retries=True)
+    num_parts = sum(len(files.parts) for sets in done.values() for files in sets.values())
+    return OutputStatus(tuple(_status(output, r) for r in run_ids(output)), len(done), num_parts)
+
+
+def _status(output: str, run_id: str) -> RunStatus:
+    run_uri = storage.join(output, "runs", run_id)
+    if storage.exists(storage.join(run_uri, MANIFEST)):
+        manifest = Manifest.read(run_uri)
+        total_s = manifest.timing.get("total_s")
+        return RunStatus(run_id, manifest.state, manifest.counts, "", total_s)
+    failure = json.loads(storage.read_bytes(storage.join(run_uri, FAILURE)))
+    return RunStatus(run_id, "failed", {}, failure.get("message", ""), None)

@@ -1,0 +1,131 @@
+"""Batches and tails as one-row Arrow tables, the form in which they cross the cluster."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import pyarrow as pa
+
+from ray_audit.engine.records import decode_tail, encode_tail
+from ray_audit.samples import Batch, ShardFailure, Tail, decode_arrays, encode_arrays
+
+WIRE_SCHEMA = pa.schema(
+    [
+        ("header", pa.string()),
+        ("samples", pa.large_binary()),
+        ("buffers", pa.list_(pa.large_binary())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What one row carries through the relay.
+
+    Attributes:
+        item: a batch, or the tail that ends a unit.
+        positions: checkpoints that the unit needs.
+        set_id: set of records that these make.
+        failures: samples of the batch that failed on the way.
+        fatal: why the whole run must stop, or empty.
+    """
+
+    item: Batch | Tail
+    positions: tuple[int, ...]
+    set_id: str
+    failures: tuple[ShardFailure, ...] = ()
+    fatal: str = ""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the driver hears of a committed batch or tail: counts, never samples.
+
+    Attributes:
+        unit_id: its work unit.
+        is_tail: whether it ends the unit.
+        num_samples: rows committed.
+        num_filtered: samples filtered (tails).
+        num_failed: labelled samples that failed.
+        num_bytes: bytes read from shards (tails).
+        decode_s: seconds of decoding (tails).
+        probe_s: seconds of each checkpoint's probe (batches).
+        fatal: why the whole run must stop, or empty.
+    """
+
+    unit_id: str
+    is_tail: bool
+    num_samples: int = 0
+    num_filtered: int = 0
+    num_failed: int = 0
+    num_bytes: int = 0
+    decode_s: float = 0.0
+    probe_s: list[float] = field(default_factory=list)
+    fatal: str = ""
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives an equal receipt."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def encode(envelope: Envelope) -> pa.Table:
+    """One row; the arrays' bytes are copied once."""
+    item = envelope.item
+    header: dict[str, Any] = {
+        "unit_id": item.unit_id,
+        "positions": envelope.positions,
+        "set_id": envelope.set_id,
+        "failures": [asdict(failure) for failure in envelope.failures],
+        "fatal": envelope.fatal,
+    }
+    if isinstance(item, Tail):
+        return _row(header, encode_tail(item), [])
+    encoded = encode_arrays(item.arrays)
+    header |= {"index": item.index, "task": item.task, "arrays": encoded["header"]}
+    buffers = [memoryview(array.reshape(-1).view("u1")) for array in encoded["buffers"]]
+    return _row(header, _ipc(item.samples), buffers)
+
+
+def decode(table: pa.Table) -> Envelope:
+    """Read a row; the arrays are views into the table's memory."""
+    header: dict[str, Any] = json.loads(table["header"][0].as_py())
+    payload = table["samples"][0].as_buffer()
+    item: Batch | Tail
+    if "index" not in header:
+        item = decode_tail(header["unit_id"], payload.to_pybytes())
+    else:
+        arrays = decode_arrays(
+            header["arrays"], [b.as_buffer() for b in table["buffers"][0].values]
+        )
+        samples = pa.ipc.open_stream(payload).read_all()
+        item = Batch(header["unit_id"], header["index"], header["task"], samples, arrays)
+    return Envelope(
+        item=item,
+        positions=tuple(header["positions"]),
+        set_id=header["set_id"],
+        failures=tuple(ShardFailure(**failure) for failure in header["failures"]),
+        fatal=header["fatal"],
+    )
+
+
+def _ipc(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _row(header: dict[str, Any], samples: Any, buffers: list[memoryview]) -> pa.Table:
+    columns = [
+        pa.array([json.dumps(header)], pa.string()),
+        pa.array([memoryview(samples)], pa.large_binary()),
+        pa.ListArray.from_arrays(
+            pa.array([0, len(buffers)], pa.int32()), pa.array(buffers, pa.large_binary())
+        ),
+    ]
+    return pa.table(columns, schema=WIRE_SCHEMA)

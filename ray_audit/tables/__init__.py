@@ -1,0 +1,1 @@
+"""Final tables and the manifest that makes them visible."""

@@ -1,0 +1,109 @@
+"""The manifest of a run: written last; a run without one does not exist for readers."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.errors import StorageError
+from ray_audit.tables.store import TableFile, read_table
+
+MANIFEST = "manifest.json"
+FAILURE = "failure.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete run was and made.
+
+    Attributes:
+        run_id: `<logical date>-<digest of the inputs>`.
+        state: `complete`; a failed run has no manifest but a `failure.json`.
+        specification: as resolved, without secrets.
+        protocol: whether the checkpoints were trained on the audited labels.
+        counts: entered, scored, filtered, failed; filtered by reason.
+        checkpoints: name and digest of each, in order.
+        numeric: the settings that change numbers.
+        plan: pools and resources that were used.
+        tables: files of each table.
+        timing: seconds and rates; no part of the tables.
+        versions: of Python and the libraries.
+        top: the most suspicious samples, for the last screen.
+        notes: what a reader should know.
+    """
+
+    run_id: str
+    state: str
+    specification: dict[str, Any]
+    protocol: str
+    counts: dict[str, Any]
+    checkpoints: list[dict[str, str]]
+    numeric: dict[str, Any]
+    plan: dict[str, Any]
+    tables: dict[str, list[TableFile]]
+    timing: dict[str, Any]
+    versions: dict[str, str]
+    top: list[dict[str, Any]]
+    notes: list[str]
+
+    def write(self, run_uri: str) -> None:
+        """Make the run visible."""
+        content = json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
+        storage.write_bytes(storage.join(run_uri, MANIFEST), content.encode())
+
+    @classmethod
+    def read(cls, run_uri: str) -> Self:
+        """Read the manifest of a run.
+
+        Raises:
+            StorageError: there is none, or it is no manifest.
+        """
+        uri = storage.join(run_uri, MANIFEST)
+        try:
+            values = json.loads(storage.read_bytes(uri))
+            files = values.pop("tables")
+            tables = {name: [TableFile(**file) for file in files[name]] for name in files}
+            return cls(**values, tables=tables)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StorageError(f"{uri} is no manifest of this version: {error}") from error
+
+    def table(self, run_uri: str, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Read one table of the run.
+
+        Raises:
+            StorageError: the run has no such table.
+        """
+        if not self.tables.get(name):
+            raise StorageError(f"run {self.run_id} has no {name} table")
+        return read_table(run_uri, self.tables[name], columns)
+
+
+def run_ids(output: str) -> list[str]:
+    """Runs below an output that have a manifest or a failure, oldest first."""
+    found = set()
+    for item in storage.list_prefix(storage.join(output, "runs")):
+        folder, _, name = item.uri.rpartition("/")
+        if name in (MANIFEST, FAILURE):
+            found.add(folder.rpartition("/")[2])
+    return sorted(found)
+
+
+def latest_complete(output: str) -> str:
+    """The newest complete run.
+
+    Raises:
+        StorageError: there is none.
+    """
+    complete = [
+        run_id
+        for run_id in run_ids(output)
+        if storage.exists(storage.join(output, "runs", run_id, MANIFEST))
+    ]
+    if not complete:
+        raise StorageError(
+            f"{output} has no complete run: start one with `ray-audit run`, or see "
+            "`ray-audit status`"
+        )
+    return max(complete, key=lambda run_id: run_id)

@@ -1,0 +1,89 @@
+import pytest
+
+from ray_audit.config import EngineConfig
+from ray_audit.engine.layout import ClusterResources, NodeResources, plan_layout
+from ray_audit.errors import PlanError
+
+GIB = 2**30
+LAPTOP = ClusterResources((NodeResources(2, 0, 24 * GIB),), 7 * GIB)
+GPU_NODES = ClusterResources((NodeResources(16, 4, 256 * GIB),) * 2, 64 * GIB)
+
+
+def layout(cluster=LAPTOP, num_checkpoints=8, model_bytes=10 * 2**20, payload=4 * 2**20, **engine):
+    positions = tuple(range(num_checkpoints))
+    return plan_layout(positions, model_bytes, payload, cluster, EngineConfig(**engine))
+
+
+def reserved_cpus(planned):
+    return planned.num_actors * planned.cpus_per_actor + planned.num_decoders * (
+        planned.cpus_per_decoder + planned.cpus_per_committer
+    )
+
+
+@pytest.mark.parametrize("num_checkpoints", [1, 2, 8, 100])
+@pytest.mark.parametrize("cluster", [LAPTOP, GPU_NODES])
+@pytest.mark.parametrize("packed", ["auto", 1])
+def test_what_is_reserved_fits_the_cluster(cluster, num_checkpoints, packed):
+    if (packed == 1 and num_checkpoints == 100) or (packed == 1 and cluster is GPU_NODES):
+        packed = 16
+    planned = layout(cluster, num_checkpoints, checkpoints_per_actor=packed)
+    assert reserved_cpus(planned) <= cluster.num_cpus + 1e-9
+    assert planned.num_actors * planned.gpus_per_actor <= cluster.num_gpus
+
+
+def test_small_models_share_an_actor_and_every_core_has_one():
+    planned = layout()
+    assert planned.hops == (tuple(range(8)),)
+    assert planned.actors_per_pool == 2
+
+
+def test_every_checkpoint_runs_once_and_in_order():
+    planned = layout(num_checkpoints=7, checkpoints_per_actor=3)
+    assert planned.hops == ((0, 1, 2), (3, 4, 5), (6,))
+
+
+def test_strict_relay_is_one_checkpoint_a_pool():
+    planned = layout(checkpoints_per_actor=1)
+    assert len(planned.hops) == 8
+    assert planned.cpus_per_actor * 8 < 2
+
+
+def test_models_that_do_not_fit_memory_are_spread_over_hops():
+    planned = layout(num_checkpoints=10, model_bytes=2 * GIB)
+    assert len(planned.hops) > 1
+    assert any("fit half of the memory" in reason for reason in planned.reasons)
+
+
+def test_every_gpu_gets_an_actor():
+    planned = layout(GPU_NODES, num_checkpoints=4)
+    assert planned.gpus_per_actor == 1
+    assert planned.num_actors == 8
+
+
+def test_fractions_of_a_gpu_multiply_the_actors():
+    planned = layout(GPU_NODES, num_checkpoints=4, num_gpus=0.25)
+    assert planned.num_actors == 32
+
+
+@pytest.mark.parametrize(
+    ("engine", "names"),
+    [
+        ({"actors_per_pool": 64}, "2 CPUs leave less than"),
+        ({"num_gpus": 1}, "0 GPU"),
+        ({"checkpoints_per_actor": 1, "actors_per_pool": 8}, "64 actors"),
+    ],
+)
+def test_more_than_the_cluster_can_hold_is_an_error_at_once(engine, names):
+    with pytest.raises(PlanError, match=names):
+        layout(**engine)
+
+
+def test_memory_that_is_short_is_an_error():
+    small = ClusterResources((NodeResources(8, 0, 2 * GIB),), GIB)
+    with pytest.raises(PlanError, match="GiB of memory"):
+        layout(small, actors_per_pool=8)
+
+
+def test_batches_larger_than_half_the_object_store_are_an_error():
+    with pytest.raises(PlanError, match="object store"):
+        layout(payload=GIB)

@@ -1,0 +1,84 @@
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.engine import ledger
+from ray_audit.engine.ledger import RecordSet, Wanted
+from ray_audit.samples import ShardFailure
+from ray_audit.storage import write_bytes
+
+UNIT, SET = "ab" * 16, "cd" * 16
+
+
+def checkpoints(num):
+    return tuple(Checkpoint(i, f"e{i}", f"uri{i}", 1, f"d{i}") for i in range(num))
+
+
+def failure(stage):
+    return ShardFailure("shard", None, stage, "error", "message", 1)
+
+
+def put(output, name, failures=()):
+    write_bytes(ledger.file_uri(output, UNIT, SET, name, failures), b"x")
+
+
+def test_a_unit_is_done_when_its_tail_and_every_batch_are_there(tmp_path):
+    output = str(tmp_path)
+    put(output, "000000")
+    put(output, "tail-000002")
+    assert ledger.completed(output, accept_retries=True) == {}
+    put(output, "000001")
+    files = ledger.completed(output, accept_retries=True)[UNIT][SET]
+    assert [uri[-14:] for uri in files.parts] == ["000000.parquet", "000001.parquet"]
+
+
+def test_a_failure_that_may_pass_is_tried_again_by_later_runs(tmp_path):
+    output = str(tmp_path)
+    put(output, "000000", [failure("probe")])
+    put(output, "tail-000001")
+    assert ledger.completed(output, accept_retries=True)
+    assert not ledger.completed(output, accept_retries=False)
+    put(output, "000000")
+    files = ledger.completed(output, accept_retries=True)[UNIT][SET]
+    assert files.parts[0].endswith("/000000.parquet")
+
+
+def test_a_failure_of_the_data_is_final(tmp_path):
+    put(str(tmp_path), "tail-000000", [failure("decode")])
+    assert ledger.completed(str(tmp_path), accept_retries=False)
+
+
+def test_files_of_others_are_not_counted(tmp_path):
+    write_bytes(f"{tmp_path}/units/{UNIT}/{SET}/.000000.parquet.1.tmp", b"")
+    write_bytes(f"{tmp_path}/units/notes.txt", b"")
+    assert ledger.completed(str(tmp_path), accept_retries=True) == {}
+
+
+def test_a_fresh_unit_needs_every_checkpoint():
+    wanted = Wanted.of(checkpoints(3), "loss", "all")
+    assert wanted.missing_from([]) == (0, 1, 2)
+
+
+def test_one_more_checkpoint_alone_runs_without_vog():
+    old = Wanted.of(checkpoints(3), None, "all").set_for((0, 1, 2))
+    assert Wanted.of(checkpoints(4), None, "all").missing_from([old]) == (3,)
+
+
+def test_vog_over_another_window_runs_its_checkpoints_again():
+    old = Wanted.of(checkpoints(3), "loss", "all").set_for((0, 1, 2))
+    assert Wanted.of(checkpoints(4), "loss", "all").missing_from([old]) == (0, 1, 2, 3)
+    assert Wanted.of(checkpoints(3), "logit", "late").missing_from([old]) == (2,)
+
+
+def test_the_last_checkpoint_runs_again_where_it_gave_no_final_scores():
+    old = Wanted.of(checkpoints(3), None, "all").set_for((0, 1, 2))
+    assert Wanted.of(checkpoints(2), None, "all").missing_from([old]) == (1,)
+
+
+def test_late_window_leaves_out_the_first_half_rounded_up():
+    wanted = Wanted.of(checkpoints(5), "loss", "late")
+    assert wanted.vog == ("loss", "d3", "d4")
+
+
+def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
+    one = RecordSet(("d0", "d1"), "d1", ("loss", "d0", "d1"))
+    ledger.write_sets(str(tmp_path), [one])
+    assert ledger.read_sets(str(tmp_path)) == {one.set_id: one}
+    assert RecordSet(("d0", "d1"), "d1", None).set_id != one.set_id
