@@ -1,4 +1,4 @@
-"""Samples of one unit to the columns of the score table."""
+"""Samples of one unit to the rows of the tables."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,14 @@ import pyarrow as pa
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
 from ray_audit.engine.summary import Summary
+from ray_audit.engine.unit_scores import (
+    base_suspicion,
+    group_labels,
+    is_dense,
+    is_sequence,
+    split_non_finite,
+    unit_scores,
+)
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure
 from ray_audit.schemas import (
     CLASS_STATS,
@@ -19,112 +27,7 @@ from ray_audit.schemas import (
     score_columns,
     trajectory_columns,
 )
-from ray_audit.scores import csl, dynamics, segmentation
-from ray_audit.scores.vog import z_score
-
-NON_FINITE = "non_finite"
-
-
-def is_dense(config: AuditConfig) -> bool:
-    """Whether labels belong to pixels."""
-    return config.dataset.labels.form == "masks"
-
-
-def is_sequence(config: AuditConfig) -> bool:
-    """Whether samples are frames in time order."""
-    return config.dataset.kind != "images" and config.dataset.labels.form != "videos"
-
-
-def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, ...]]:
-    """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
-    if not samples.num_samples:
-        return np.zeros(0, bool), ()
-    finite = np.isfinite(samples.means["loss"]).all(axis=1)
-    failures = []
-    for row in np.flatnonzero(~finite):
-        where = np.flatnonzero(~np.isfinite(samples.means["loss"][row]))
-        failures.append(
-            ShardFailure(
-                shard=samples.identity["shard"][int(row)].as_py(),
-                sample_id=samples.identity["sample_id"][int(row)].as_py(),
-                stage="scores",
-                error_class=NON_FINITE,
-                message=f"the loss is not finite at {len(where)} checkpoint(s), first at "
-                f"position {where[0]}: look at the weights and the input's normalisation",
-                num_samples=1,
-            )
-        )
-    return finite, tuple(failures)
-
-
-def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    """Score columns that need no other unit, (N,) each."""
-    if not samples.num_samples:
-        return {}
-    loss, num_checkpoints = samples.means["loss"], samples.means["loss"].shape[1]
-    scores: dict[str, np.ndarray] = {
-        "csl": csl.csl(loss),
-        "final_loss": csl.final_loss(loss),
-        "early_loss": csl.early_loss(loss),
-        "late_loss": csl.late_loss(loss),
-        "loss_std": csl.loss_std(loss),
-        "loss_max": csl.loss_max(loss),
-        "num_checkpoints": np.full(len(loss), num_checkpoints, np.int32),
-        "el2n": dynamics.el2n(samples.means["el2n"]),
-        "correctness": dynamics.correctness(samples.means["correct"]),
-        "csg": samples.csg,
-        "confidence": dynamics.confidence(samples.means["p_label"]),
-        "variability": dynamics.variability(samples.means["p_label"]),
-        "aum": dynamics.aum(samples.means["margin"]),
-        "prob_margin": dynamics.prob_margin(samples.means["prob_margin"]),
-        "vog": samples.vog if num_checkpoints > 1 else np.full(len(loss), np.nan),
-    }
-    if is_dense(config):
-        nothing = np.full(len(loss), np.nan)
-        scores |= {"learning_time": nothing, "forgetting": nothing}
-        scores |= _dense_scores(samples, config)
-    else:
-        correct = samples.means["correct"] > 0.5
-        scores["learning_time"] = dynamics.learning_time(correct)
-        scores["forgetting"] = dynamics.forgetting(correct).astype(np.float64)
-    if is_sequence(config):
-        labels = samples.identity["label"].to_numpy()
-        shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
-        scores["csl_segment"] = csl.segment_mean(scores["csl"], labels, shards)
-    return scores
-
-
-def _dense_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    temperature, final = config.softmin.temperature, samples.final
-    num_classes = len(config.dataset.classes)
-    counts = final["class_counts"].reshape(-1, num_classes, 3)
-    agreement = final["tccp"].reshape(len(counts), num_classes, -1)
-
-    def soft(states: list[np.ndarray]) -> np.ndarray:
-        merged = [segmentation.merge_softmin(state, temperature) for state in states]
-        return segmentation.finish_softmin(np.stack(merged))
-
-    coco = [
-        segmentation.finish_coco(segmentation.merge_components([c])) for c in final["components"]
-    ]
-    return {
-        "softmin": soft(final["softmin"]),
-        "softmin_interior": soft(final["interior"]),
-        "cil": samples.means["p_label"][:, -1],
-        "ccp": segmentation.finish_ccp(counts),
-        "tccp": segmentation.finish_tccp(agreement, counts),
-        "iou": segmentation.finish_iou(counts),
-        "coco": np.array(coco),
-        "num_labelled_px": samples.identity["num_labelled"].to_numpy(),
-    }
-
-
-def base_suspicion(scores: dict[str, np.ndarray], config: AuditConfig) -> np.ndarray:
-    """The score that the default ranking follows, turned so that high is suspicious."""
-    if "softmin_interior" in scores:
-        inside = scores["softmin_interior"]
-        return -np.where(np.isnan(inside), scores["softmin"], inside)
-    return scores["csl_segment" if is_sequence(config) else "csl"]
+from ray_audit.scores.vog import finish_z
 
 
 @dataclass(frozen=True)
@@ -145,9 +48,8 @@ def unit_tables(
     scores = unit_scores(samples, config)
     if scores:
         labels = group_labels(samples)
-        mean, std = summary.vog_statistics(labels)
-        scores["vog_z"] = z_score(scores["vog"], mean, std)
-        scores["suspicion"] = summary.suspicion_rank(base_suspicion(scores, config))
+        scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
+        scores["suspicion"] = summary.suspicion.cdf(base_suspicion(scores, config))
         if is_dense(config):
             scores["clc"] = summary.clc(samples.final["below"], scores["num_labelled_px"])
     columns = score_columns(
@@ -162,14 +64,6 @@ def unit_tables(
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
     )
-
-
-def group_labels(samples: Samples) -> np.ndarray:
-    """The group within which VoG is compared: the given label, or all where labels are dense."""
-    labels = samples.identity["label"]
-    if labels.null_count:
-        return np.zeros(len(labels), np.int64)
-    return labels.to_numpy().astype(np.int64)
 
 
 def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
     files = _unit_files(inputs)
     starts = range(0, len(files), _UNITS_PER_PART)
     chunks = [(i, tuple(files[s : s + _UNITS_PER_PART])) for i, s in enumerate(starts)]
-    summary = Summary.empty(config)
+    summary = Summary.empty()
     for partial_summary in mapper.map(partial(_summarise, config, wanted), chunks):
         summary = summary.merge(partial_summary)
     metadata = _file_metadata(inputs)
@@ -120,7 +120,7 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
         "failed": num_failed,
         "filtered_by_reason": dict(sorted(filtered.items())),
     }
-    return Draft(inputs, tables, counts, top, [*inputs.listing.notes, *summary.notes()])
+    return Draft(inputs, tables, counts, top, list(inputs.listing.notes))
 
 
 def _unit_files(inputs: Inputs) -> list[UnitFiles]:
@@ -154,7 +154,7 @@ def _file_metadata(inputs: Inputs) -> dict[str, str]:
 def _summarise(
     config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[UnitFiles, ...]]
 ) -> Summary:
-    summary = Summary.empty(config)
+    summary = Summary.empty()
     for files in chunk[1]:
         summary = summary.merge(summarise(load_samples(files, wanted), config))
     return summary

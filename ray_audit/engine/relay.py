@@ -5,8 +5,10 @@ This is the only module that imports ray.data.
 
 import json
 import logging
+import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -29,6 +31,8 @@ Result = TypeVar("Result")
 
 # Ray's defaults retry for ever: a decoder that kills its process would loop without end.
 _MAX_RETRIES = 3
+# Ray bundles blocks to fill a larger batch, and would mix work units.
+_ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 class RayEngine:
@@ -60,15 +64,20 @@ class RayEngine:
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Apply a function to each item on the cluster; results in the items' order."""
-        task = ray.remote(num_cpus=0.5, max_retries=_MAX_RETRIES)(function)
+        task = ray.remote(num_cpus=0.5, max_retries=_MAX_RETRIES)(_apply)
+        shared = ray.put(function)
         num_at_once = max(2, int(2 * self.resources().num_cpus))
         waiting: list[Any] = []
         for item in items:
-            waiting.append(task.remote(item))
+            waiting.append(task.remote(shared, item))
             if len(waiting) >= num_at_once:
                 yield ray.get(waiting.pop(0))
         for reference in waiting:
             yield ray.get(reference)
+
+
+def _apply(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
 
 
 def _node(resources: dict[str, float]) -> NodeResources:
@@ -78,46 +87,53 @@ def _node(resources: dict[str, float]) -> NodeResources:
 
 def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
     """Declare the relay: units, decode, one pool after another, commit."""
+    rows = [{"work": _work_json(work)} for work in plan.work]
+    last = len(layout.hops) - 1
+    with DataContext.current(_quiet_context()), warnings.catch_warnings():
+        # Finite retries can be given in no other way than by the remote arguments.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _decode,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=layout.num_decoders),
+            num_cpus=layout.cpus_per_decoder,
+            max_retries=_MAX_RETRIES,
+            **_ROW_BY_ROW,
+        )
+        for index, positions in enumerate(layout.hops):
+            pool = ActorPoolStrategy(
+                size=layout.actors_per_pool,
+                max_tasks_in_flight_per_actor=layout.in_flight_per_actor,
+            )
+            dataset = dataset.map_batches(
+                _Pool,
+                fn_constructor_args=(settings, positions, index == last),
+                compute=pool,
+                num_cpus=layout.cpus_per_actor,
+                num_gpus=layout.gpus_per_actor or None,
+                max_restarts=_MAX_RETRIES,
+                max_task_retries=_MAX_RETRIES,
+                **_ROW_BY_ROW,
+            )
+        return dataset.map_batches(
+            _commit,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=layout.num_decoders),
+            num_cpus=layout.cpus_per_committer,
+            max_retries=_MAX_RETRIES,
+            **_ROW_BY_ROW,
+        )
+
+
+def _quiet_context() -> DataContext:
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1  # one ready batch a block: it moves on when it is ready
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.verbose_stats_logs = False
     context.execution_options.preserve_order = False
-    with DataContext.current(context):
-        rows = [{"work": _work_json(work)} for work in plan.work]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        common = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-        dataset = dataset.map_batches(
-            _decode,
-            **common,
-            fn_args=(settings,),
-            compute=TaskPoolStrategy(size=layout.num_decoders),
-            num_cpus=layout.cpus_per_decoder,
-            max_retries=_MAX_RETRIES,
-        )
-        for i, positions in enumerate(layout.hops):
-            dataset = dataset.map_batches(
-                _Pool,
-                **common,
-                fn_constructor_args=(settings, positions, i == len(layout.hops) - 1),
-                compute=ActorPoolStrategy(
-                    size=layout.actors_per_pool,
-                    max_tasks_in_flight_per_actor=layout.in_flight_per_actor,
-                ),
-                num_cpus=layout.cpus_per_actor,
-                num_gpus=layout.gpus_per_actor or None,
-                max_restarts=_MAX_RETRIES,
-                max_task_retries=_MAX_RETRIES,
-            )
-        return dataset.map_batches(
-            _commit,
-            **common,
-            fn_args=(settings,),
-            compute=TaskPoolStrategy(size=max(1, layout.num_decoders)),
-            num_cpus=layout.cpus_per_committer,
-            max_retries=_MAX_RETRIES,
-        )
+    context.issue_detectors_config.detectors = []
+    return context
 
 
 def _work_json(work: UnitWork) -> str:
@@ -187,7 +203,9 @@ def connect(address: str | None) -> bool:
     """
     if ray.is_initialized():
         return False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address=address,
         include_dashboard=False if address is None else None,

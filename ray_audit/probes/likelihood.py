@@ -48,7 +48,7 @@ def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     predicted = first_class_equal(logits, top_logit)
     # expm1 keeps 1 - p exact where the label is fitted, which p - 1 in float32 would not.
     error_NK = p_NK.scatter_(1, index, torch.expm1(-loss).unsqueeze(1))
-    el2n = torch.einsum("nk...,nk...->n...", error_NK, error_NK).sqrt_()
+    el2n = error_NK.square_().sum(dim=1).sqrt_()
     other_logit = logits.scatter_(1, index, -torch.inf).amax(dim=1)
     p_other = torch.exp((other_logit - top_logit) + log_top_p)
     return Likelihood(

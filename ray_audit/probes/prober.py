@@ -17,6 +17,7 @@ from ray_audit.probes.gradients import (
     input_gradient,
     update_moments,
 )
+from ray_audit.probes.masks import Masks, owned_input_rects
 from ray_audit.probes.prepare import model_input
 from ray_audit.samples import Batch
 
@@ -123,27 +124,21 @@ class Prober:
     def _dense(
         self, batch: Batch, inputs: Tensor, logits: Tensor, turn: ProbeTurn, wants_gradient: bool
     ) -> dict[str, np.ndarray]:
-        masks = dense.Masks.of(batch, self._device)
+        masks = Masks.of(batch, self._device)
         at_mask = dense.pixel_logits(logits, batch, self._settings.num_classes)
         observed: dict[str, np.ndarray] = {}
         if wants_gradient:
             target = dense.gradient_target(at_mask, masks, str(self._settings.gradient))
             gradient = input_gradient(target, inputs)
-            rects = dense.owned_input_rects(batch, (gradient.shape[2], gradient.shape[3]))
-            squared = torch.stack(
-                [
-                    one[:, y0:y1, x0:x1].double().square().sum()
-                    for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
-                ]
-            )
-            observed |= self._gradient_arrays(batch, channel_mean(gradient), squared)
-        scratch = at_mask.detach().clone()
-        seen_arrays, seen = dense.observe_pixels(scratch, masks)
-        observed |= seen_arrays
-        if turn.is_final:
-            p_NKHW = torch.softmax(at_mask.detach(), dim=1)
-            observed |= dense.final_pixels(p_NKHW, masks, seen, batch, self._settings.temperature)
-        return observed
+            rects = owned_input_rects(batch, (gradient.shape[2], gradient.shape[3]))
+            squared = [
+                one[:, y0:y1, x0:x1].double().square().sum()
+                for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
+            ]
+            observed |= self._gradient_arrays(batch, channel_mean(gradient), torch.stack(squared))
+        temperature = self._settings.temperature if turn.is_final else None
+        scratch = at_mask.detach()
+        return observed | dense.observe_pixels(scratch, masks, batch, temperature)
 
     def _gradient_arrays(
         self, batch: Batch, maps: Tensor, squared: Tensor
@@ -186,7 +181,7 @@ def without_payload(batch: Batch) -> Batch:
         rects = None
         if batch.task == "dense":
             size = arrays["vog/mean"].shape[1:]
-            rects = dense.owned_input_rects(batch, (size[0], size[1]))
+            rects = owned_input_rects(batch, (size[0], size[1]))
         arrays |= finish_moments(arrays, rects)
     dropped = {"inputs", "targets", "owned_rect", "interior", "components", "vog/mean", "vog/m2"}
     return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

@@ -11,12 +11,15 @@ from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import (
+    connected_components,
     finish_ccp,
     finish_coco,
     finish_iou,
     finish_softmin,
     finish_tccp,
+    interior_mask,
     merge_components,
+    merge_softmin,
     score_image,
 )
 from tests.unit.batches import class_batch, dense_batch, frames_batch
@@ -150,8 +153,7 @@ def test_vog_of_frames_reads_each_frame_in_its_own_clip(rng):
     owned = np.array([[0, 1, 1, 0], [0, 0, 1, 1]], bool)
     models = [FrameModel(seed) for seed in range(3)]
     arrays = probe(models, frames_batch(inputs, targets, owned), "loss")
-    row = 0
-    for n, t in zip(*np.nonzero(owned), strict=True):
+    for row, (n, t) in enumerate(zip(*np.nonzero(owned), strict=True)):
         maps = []
         for model in models:
             x = torch.from_numpy(inputs[n : n + 1]).double().requires_grad_()
@@ -163,7 +165,6 @@ def test_vog_of_frames_reads_each_frame_in_its_own_clip(rng):
             maps.append(g[0, t].mean(0).numpy())
         vog = np.std(maps, axis=0).mean()
         assert arrays["vog/sum"][row] / arrays["vog/num_px"][row] == pytest.approx(vog, rel=1e-4)
-        row += 1
 
 
 def dense_inputs(rng, num=3, size=(12, 14)):
@@ -279,3 +280,44 @@ def test_output_names_the_entry_of_an_answer(rng):
     assert np.array_equal(arrays["trajectory/loss"], plain["trajectory/loss"])
     with pytest.raises(ValueError, match=r"model\.output"):
         probe([Answers()], class_batch(inputs, [0, 1]))
+
+
+def test_weights_that_are_no_numbers_give_a_loss_that_is_none_and_no_exception(rng):
+    inputs, masks = dense_inputs(rng)
+    model = dense_model(0)
+    model[0].weight.data[0] = torch.nan
+    arrays = probe([model], dense_batch(inputs, masks), "loss")
+    assert np.isnan(arrays["trajectory/loss"]).all()
+
+
+def test_tiles_of_an_image_add_up_to_the_whole(rng):
+    """With a model that sees one pixel at a time, tiles must change nothing."""
+    inputs, masks = dense_inputs(rng, num=1, size=(12, 14))
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, NUM_CLASSES, 1)
+    whole = probe([model], dense_batch(inputs, masks))
+    halves = [probe([model], dense_tile(inputs, masks, y0, own)) for y0, own in HALVES]
+    for name in ("loss", "p_label", "correct", "el2n"):
+        total = sum(half[f"trajectory/{name}"] for half in halves)
+        assert total == pytest.approx(whole[f"trajectory/{name}"], rel=1e-6)
+    for name in ("final/class_counts", "final/tccp", "final/below", "confident/off_diagonal"):
+        assert np.array_equal(sum(half[name] for half in halves), whole[name]), name
+    for name in ("final/softmin", "final/interior"):
+        merged = finish_softmin(merge_softmin(np.concatenate([half[name] for half in halves])))
+        assert merged == pytest.approx(finish_softmin(whole[name][0]))
+    components = merge_components([half["final/components"][:, 1:] for half in halves])
+    assert components == pytest.approx(merge_components([whole["final/components"][:, 1:]]))
+
+
+HALVES = ((0, (0, 0, 6, 14)), (4, (2, 0, 8, 14)))
+
+
+def dense_tile(inputs, masks, y0, owned):
+    """Rows y0 to y0 + 8 of the image, of which `owned` counts."""
+    part = slice(y0, y0 + 8)
+    maps = {
+        "owned_rect": np.array([owned], np.int32),
+        "interior": interior_mask(masks[0])[None, part].astype(np.uint8),
+        "components": connected_components(masks[0])[None, part],
+    }
+    return dense_batch(inputs[:, :, part], masks[:, part], **maps)

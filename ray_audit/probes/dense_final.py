@@ -1,0 +1,125 @@
+"""States of the dense scores that are taken at the last checkpoint only; all of them merge."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ray_audit.probes.likelihood import Likelihood
+from ray_audit.probes.masks import Maps, Masks
+from ray_audit.samples import IGNORE
+from ray_audit.scores.confident import NUM_BINS
+from ray_audit.scores.segmentation import TCCP_THRESHOLDS, component_sums
+
+
+def final_states(
+    p_NKHW: Tensor, masks: Masks, seen: Likelihood, maps: Maps, temperature: float
+) -> dict[str, np.ndarray]:
+    """Mergeable states of the scores that need the last checkpoint only.
+
+    Returns:
+        Per mask (first axis N), under `final/`: `softmin` and `interior` (N, 3) float64 sums of
+        w*s, of w, and the least s; `class_counts` (N, K, 3) int64 true positives, predicted,
+        given; `tccp` (N, K, T) int64 pixels on which threshold map and label agree; `components`
+        (C, 5) float64 mask, id, class, sum of p, pixels; `below` (N, B) int32 histogram of p
+        over wrongly predicted pixels. For the batch, under `confident/`: the histograms of
+        confident learning over the counted pixels.
+    """
+    num_classes = p_NKHW.shape[1]
+    return {
+        "final/softmin": _softmin_state(seen.p_label, masks.counted, temperature),
+        "final/interior": _softmin_state(seen.p_label, masks.counted & maps.interior, temperature),
+        "final/class_counts": _class_counts(seen.predicted, masks, num_classes),
+        "final/tccp": _threshold_agreement(p_NKHW, masks),
+        "final/components": _component_sums(seen.p_label, masks, maps.components),
+        **_confident_state(p_NKHW, masks, seen),
+    }
+
+
+def count(values: Tensor, kept: Tensor, num_values: int) -> Tensor:
+    """How often each of 0 .. num_values - 1 stands where `kept`: (num_values,) int64.
+
+    What is not kept falls into one bin more; picking by a mask would take several times as long.
+    """
+    bins = torch.where(kept, values, num_values).flatten()
+    return torch.bincount(bins, minlength=num_values + 1)[:num_values]
+
+
+def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> np.ndarray:
+    s = p_label.double().flatten(1)
+    kept = counted.flatten(1)
+    least = torch.where(kept, s, torch.inf).amin(dim=1)
+    w = torch.exp((least.unsqueeze(1) - s) / temperature) * kept
+    # Without pixels the least is infinite, and the weights are no numbers.
+    sums = torch.stack([(w * s).sum(dim=1), w.sum(dim=1)], dim=1)
+    sums = torch.where(kept.any(dim=1, keepdim=True), sums, 0.0)
+    return torch.cat([sums, least.unsqueeze(1)], dim=1).cpu().numpy()
+
+
+def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> np.ndarray:
+    counts = []
+    for label, guess, counted in zip(masks.labels, predicted, masks.counted, strict=True):
+        columns = (
+            count(label, counted & (label == guess), num_classes),
+            count(guess, counted, num_classes),
+            count(label, counted, num_classes),
+        )
+        counts.append(torch.stack(columns, dim=1))
+    return torch.stack(counts).cpu().numpy()
+
+
+def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> np.ndarray:
+    """Pixels on which 1[p_k > t] equals 1[label = k]: those of k above t, and the others below.
+
+    The thresholds are tenths, so that the bin of a probability is its tenth, rounded up.
+    """
+    num_classes, num_bins = p_NKHW.shape[1], len(TCCP_THRESHOLDS) + 1
+    offset = torch.arange(num_classes, device=p_NKHW.device).view(-1, 1, 1) * num_bins
+    agreements = []
+    for p_KHW, label, counted in zip(p_NKHW, masks.labels, masks.counted, strict=True):
+        bins = (p_KHW * num_bins).ceil_().long().clamp_(1, num_bins) - 1 + offset
+        above = _above(count(bins, counted, num_classes * num_bins), num_bins)
+        given = bins.gather(0, label.clamp_min(0).unsqueeze(0)).squeeze(0)
+        own = count(given, counted, num_classes * num_bins)
+        own_above = _above(own, num_bins)
+        num_others = counted.sum() - own.view(-1, num_bins).sum(dim=1, keepdim=True)
+        agreements.append(own_above + num_others - (above - own_above))
+    return torch.stack(agreements).cpu().numpy()
+
+
+def _above(hist: Tensor, num_bins: int) -> Tensor:
+    """Elements above each threshold, (K, T), from histograms between them."""
+    return hist.view(-1, num_bins).flip(1).cumsum(1).flip(1)[:, 1:]
+
+
+def _component_sums(p_label: Tensor, masks: Masks, components: np.ndarray) -> np.ndarray:
+    p, labels = p_label.cpu().numpy(), masks.labels.cpu().numpy()
+    counted = masks.counted.cpu().numpy()
+    sums = []
+    for n, kept in enumerate(counted):
+        rows = component_sums(p[n], np.where(kept, labels[n], IGNORE), components[n])
+        sums.append(np.insert(rows, 0, n, axis=1))
+    return np.concatenate(sums)
+
+
+def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str, np.ndarray]:
+    """Histograms from which confident learning is finished over the whole dataset."""
+    num_classes, counted, given = p_NKHW.shape[1], masks.counted, masks.labels
+    num_samples, predicted = len(counted), seen.predicted
+    low, top = _bin(seen.p_label), _bin(seen.p_predicted)
+    wrong = counted & (given != predicted)
+    sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
+    below = count(sample * NUM_BINS + low, wrong, num_samples * NUM_BINS)
+    off_diagonal = count(predicted * NUM_BINS + top, wrong, num_classes * NUM_BINS)
+    kept = torch.where(counted, given, num_classes).flatten()
+    class_sum = torch.bincount(kept, seen.p_label.double().flatten(), num_classes + 1)
+    return {
+        "final/below": below.view(num_samples, NUM_BINS).int().cpu().numpy(),
+        "confident/off_diagonal": off_diagonal.view(num_classes, NUM_BINS).cpu().numpy(),
+        "confident/p_label": count(low, counted, NUM_BINS).cpu().numpy(),
+        "confident/class_sum": class_sum[:num_classes].cpu().numpy(),
+        "confident/class_count": count(given, counted, num_classes).cpu().numpy(),
+    }
+
+
+def _bin(p: Tensor) -> Tensor:
+    return (p * NUM_BINS).long().clamp_(0, NUM_BINS - 1)

@@ -1,0 +1,88 @@
+"""Targets of a dense batch on the device, and which of their pixels count."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ray_audit.samples import IGNORE, Batch
+from ray_audit.scores.segmentation import connected_components, interior_mask
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Targets of a dense batch on the device.
+
+    Attributes:
+        labels: (N, H, W) int64 with `IGNORE`.
+        counted: (N, H, W) bool: labelled pixels that this batch owns.
+        num_labelled: (N,) labelled pixels of the whole image, over all its tiles.
+    """
+
+    labels: Tensor
+    counted: Tensor
+    num_labelled: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> "Masks":
+        """Read the targets of a batch."""
+        labels = torch.from_numpy(batch.arrays["targets"].astype(np.int64)).to(device)
+        owned = torch.zeros_like(labels, dtype=torch.bool)
+        for n, (y0, x0, y1, x1) in enumerate(owned_rects(batch)):
+            owned[n, y0:y1, x0:x1] = True
+        totals = batch.samples["sample_num_labelled"].to_numpy()
+        num_labelled = torch.from_numpy(np.array(totals, np.float64)).to(device)
+        return cls(labels, owned & (labels != IGNORE), num_labelled)
+
+    def part(self, part: slice) -> "Masks":
+        """Some of the masks."""
+        return Masks(self.labels[part], self.counted[part], self.num_labelled[part])
+
+
+def owned_rects(batch: Batch) -> np.ndarray:
+    """Part of each mask that the batch owns, (N, 4) int: y0, x0, y1, x1."""
+    given = batch.arrays.get("owned_rect")
+    if given is not None:
+        return given
+    num, height, width = batch.arrays["targets"].shape
+    whole: np.ndarray = np.tile(np.array([0, 0, height, width], np.int32), (num, 1))
+    return whole
+
+
+def owned_input_rects(batch: Batch, input_size: tuple[int, int]) -> np.ndarray:
+    """The owned rectangles in pixels of the (possibly resized) input."""
+    rects = owned_rects(batch).astype(np.float64)
+    height, width = batch.arrays["targets"].shape[1:]
+    scale = np.array([input_size[0] / height, input_size[1] / width] * 2)
+    return np.rint(rects * scale).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the final states need of the whole masks, cut to some of a batch.
+
+    Attributes:
+        interior: (N, H, W) bool: pixels outside the 1-px band along label boundaries.
+        components: (N, H, W) int: component of the whole mask that a pixel belongs to.
+    """
+
+    interior: Tensor
+    components: np.ndarray
+
+    @classmethod
+    def of(cls, batch: Batch, part: slice, device: torch.device) -> "Maps":
+        """Take the maps that came with tiles, or make them from whole masks."""
+        interior, components = batch.arrays.get("interior"), batch.arrays.get("components")
+        labels = batch.arrays["targets"][part].astype(np.int64)
+        inside = (
+            np.stack([interior_mask(label) for label in labels])
+            if interior is None
+            else interior[part].astype(bool)
+        )
+        ids = (
+            np.stack([connected_components(label) for label in labels])
+            if components is None
+            else components[part]
+        )
+        return cls(torch.from_numpy(inside).to(device), ids)
