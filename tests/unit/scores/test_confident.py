@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+
+from ray_audit.scores import confident
+from ray_audit.scores.confident import ConfidentState
+
+
+def data(seed=0, num=4, num_classes=5, size=24, noise=0.1, void=0.0, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, num_classes, (num, size, size))
+    logits = rng.normal(size=(num, num_classes, size, size))
+    np.put_along_axis(logits, true[:, None], 2.5, 1)
+    p = np.exp(logits)
+    p /= p.sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(true.shape) < noise, (true + 1) % num_classes, true)
+    labels[rng.random(true.shape) < void] = -1
+    return labels, p.astype(dtype), labels != true
+
+
+def slow_flags(labels, p):
+    rows = [(n, y, x) for n, y, x in np.ndindex(labels.shape) if labels[n, y, x] >= 0]
+    num_classes = p.shape[1]
+    thresholds = []
+    for k in range(num_classes):
+        own = [float(p[n, k, y, x]) for n, y, x in rows if labels[n, y, x] == k]
+        thresholds.append(max(sum(own) / len(own), 2e-6) if own else 2.0)
+    issues = 0
+    for n, y, x in rows:
+        top = int(p[n, :, y, x].argmax())
+        issues += top != labels[n, y, x] and p[n, top, y, x] >= thresholds[top] - 1e-6
+    ranked = sorted(rows, key=lambda r: p[r[0], labels[r], r[1], r[2]])
+    flags = np.zeros(labels.shape, bool)
+    for n, y, x in ranked[:issues]:
+        flags[n, y, x] = p[n, :, y, x].argmax() != labels[n, y, x]
+    return flags
+
+
+@pytest.mark.parametrize("void", [0.0, 0.4])
+@pytest.mark.parametrize("seed", range(3))
+def test_flags_equal_a_loop(seed, void):
+    labels, p, _ = data(seed, num=2, size=12, void=void)
+    np.testing.assert_array_equal(confident.find_issues(labels, p), slow_flags(labels, p))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(3))
+def test_flags_equal_cleanlab(seed, dtype):
+    cleanlab = pytest.importorskip("cleanlab.segmentation.filter")
+    labels, p, _ = data(seed, dtype=dtype)
+    expected = cleanlab.find_label_issues(labels, p, downsample=1, n_jobs=1, verbose=False)
+    got = confident.find_issues(labels, p)
+    assert (got != expected).mean() <= 1e-3
+    assert got.any()
+
+
+def test_flags_of_rows_equal_cleanlab():
+    batched = pytest.importorskip("cleanlab.experimental.label_issues_batched")
+    labels, p, _ = data(7, num=1, size=50)
+    rows, row_p = labels.ravel(), np.ascontiguousarray(p[0].reshape(5, -1).T)
+    ranked = batched.find_label_issues_batched(
+        labels=rows, pred_probs=row_p, verbose=False, n_jobs=1
+    )
+    expected = np.zeros(len(rows), bool)
+    expected[ranked] = True
+    # cleanlab's row form keeps flags on elements whose prediction is their label.
+    expected &= row_p.argmax(axis=1) != rows
+    np.testing.assert_array_equal(confident.find_issues(rows, row_p), expected)
+
+
+def test_memory_layout_does_not_matter():
+    labels, p, _ = data(2)
+    last = np.ascontiguousarray(p.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(
+        confident.find_issues(labels, p), confident.find_issues(labels.astype(np.int8), last)
+    )
+
+
+def test_chunks_do_not_matter(monkeypatch):
+    labels, p, _ = data(2, void=0.2)
+    whole, (state, wrong) = confident.find_issues(labels, p), confident.observe(labels, p)
+    monkeypatch.setattr(confident, "_CHUNK", 37)
+    np.testing.assert_array_equal(confident.find_issues(labels, p), whole)
+    again, wrong_again = confident.observe(labels, p)
+    np.testing.assert_array_equal(wrong, wrong_again)
+    np.testing.assert_array_equal(state.off_diagonal, again.off_diagonal)
+    np.testing.assert_allclose(state.class_sum, again.class_sum)
+
+
+def test_planted_errors_are_flagged():
+    labels, p, bad = data(1, num=8)
+    flags = confident.find_issues(labels, p)
+    assert flags[bad].mean() > 0.6
+    assert flags[~bad].mean() < 0.1
+
+
+@pytest.mark.parametrize("void", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
+    labels, p, _ = data(seed, num=6, size=64, void=void)
+    state, wrong = confident.observe(labels, p)
+    cutoff = state.finish()
+    exact = confident.find_issues(labels, p)
+    place = np.minimum((cutoff.thresholds * 1000).astype(int), 999)
+    bound = sum(state.off_diagonal[k, place[k]] for k in range(5))
+    parts = [e for given, q in zip(labels, p, strict=True) for e in _elements(given, q)]
+    num_exact = sum(confident._count_off_diagonal(e, cutoff.thresholds) for e in parts)
+    assert abs(cutoff.num_issues - num_exact) <= bound
+    edge = state.p_label[cutoff.num_full_bins]
+    assert abs(cutoff.num_flagged(wrong).sum() - exact.sum()) <= bound + edge
+    num_labelled = (labels >= 0).sum(axis=(1, 2))
+    got = confident.clc(cutoff.num_flagged(wrong), num_labelled)
+    want = confident.clc(exact.sum(axis=(1, 2)), num_labelled)
+    np.testing.assert_allclose(got, want, atol=2e-3)
+
+
+def _elements(labels, p):
+    return confident._elements(labels.ravel(), p.reshape(len(p), -1))
+
+
+def test_more_bins_come_closer():
+    labels, p, _ = data(3, num=6, size=64)
+    exact = confident.find_issues(labels, p).sum()
+
+    def off(num_bins):
+        state, wrong = confident.observe(labels, p, num_bins)
+        return abs(state.finish().num_flagged(wrong).sum() - exact)
+
+    assert off(100_000) <= off(1000) + 1 <= off(10) + 2
+    assert off(100_000) <= 2
+
+
+def test_states_merge_in_any_order_and_survive_storage():
+    labels, p, _ = data(4, num=6, void=0.1)
+    parts = [confident.observe(labels[i : i + 1], p[i : i + 1])[0] for i in range(6)]
+    whole, _ = confident.observe(labels, p)
+    forward, backward = ConfidentState.empty(5), ConfidentState.empty(5)
+    for part in parts:
+        forward = forward.merge(part)
+    for part in reversed(parts):
+        backward = part.merge(backward)
+    for merged in (forward, backward, ConfidentState.from_arrays(whole.to_arrays())):
+        for name, values in merged.to_arrays().items():
+            np.testing.assert_allclose(values, whole.to_arrays()[name], rtol=1e-13)
+            assert values.dtype == whole.to_arrays()[name].dtype
+        assert merged.finish().num_issues == pytest.approx(whole.finish().num_issues)
+
+
+def test_rows_give_one_histogram_each():
+    labels, p, _ = data(5, num=1, void=0.2)
+    rows, row_p = labels.ravel(), p[0].reshape(5, -1).T
+    state, wrong = confident.observe(rows, row_p)
+    as_image, image_wrong = confident.observe(labels, p)
+    np.testing.assert_array_equal(state.off_diagonal, as_image.off_diagonal)
+    np.testing.assert_array_equal(wrong.sum(axis=0), image_wrong[0])
+    assert (wrong.sum(axis=1) == ((rows >= 0) & (row_p.argmax(axis=1) != rows))).all()
+
+
+def test_a_class_without_labels_is_never_confident():
+    state = ConfidentState.empty(2)
+    assert state.finish().thresholds.tolist() == [2.0, 2.0]
+    assert state.finish().num_issues == 0
+    labels, p = np.zeros((1, 2, 2), int), np.zeros((1, 2, 2, 2))
+    p[:, 1] = 1
+    assert not confident.find_issues(labels, p).any()
+    state, wrong = confident.observe(labels, p)
+    assert state.finish().num_flagged(wrong).tolist() == [0.0]
+
+
+def test_probabilities_of_exactly_0_and_1():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    p = np.eye(2)[[0, 0, 1, 1, 1, 1]]
+    assert confident.find_issues(labels, p).tolist() == [False, False, True, False, False, False]
+
+
+def test_nothing_labelled_gives_no_flags_and_a_null_score():
+    labels, p, _ = data(0, num=1)
+    void = np.full_like(labels, -1)
+    assert not confident.find_issues(void, p).any()
+    state, wrong = confident.observe(void, p)
+    assert np.isnan(confident.clc(state.finish().num_flagged(wrong), np.zeros(1))).all()
+
+
+def test_empty_arrays():
+    assert confident.find_issues(np.empty(0, int), np.empty((0, 3))).shape == (0,)
+    state, wrong = confident.observe(np.empty((0, 4, 4), int), np.empty((0, 3, 4, 4)))
+    assert wrong.shape == (0, 1000)
+    assert state.p_label.sum() == 0
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\(N, K, \.\.\.\)"):
+        confident.find_issues(np.zeros((2, 3), int), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="label 5 with 3 classes"):
+        confident.find_issues(np.full(2, 5), np.ones((2, 3)))
