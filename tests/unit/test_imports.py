@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables"},
     "evaluation": LEAVES,
     "training": LEAVES | {"scores"},
-    "demo": LEAVES | {"engine", "tables", "training", "evaluation", "console"},
+    "demo": LEAVES
+    | {"sources", "cuts", "probes", "engine", "tables", "training", "evaluation", "console"},
     "console": LEAVES | {"engine"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},

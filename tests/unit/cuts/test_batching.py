@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from ray_audit.cuts.batching import Batcher, Cut, SampleRow
+
+
+def image(height, name="x", alone=False):
+    inputs = np.full((3, height, 64), ord(name[0]), np.uint8)
+    return Cut(inputs, np.array(0, np.int8), (SampleRow(name, "shard", label=0),), alone=alone)
+
+
+def batches(cuts, max_batch=None, size=None):
+    batcher = Batcher("unit", "class", max_batch, size)
+    found = [batch for cut in cuts for batch in batcher.add(cut)]
+    return [*found, *batcher.flush()]
+
+
+@pytest.mark.parametrize(
+    ("height", "size", "expected"),
+    [
+        (64, None, 85),  # 3 * 64 * 64 * 4 bytes = 48 KiB: 85 fit 4 MiB
+        (64, (16, 16), 256),  # counted after the resize, at most 256
+        (6000, None, 1),  # at least one
+    ],
+)
+def test_auto_fills_4_mib_of_network_input(height, size, expected):
+    cut = image(height)
+    found = batches([cut] * (expected * 2 + (expected > 1)), size=size)
+    sizes = [len(b.arrays["inputs"]) for b in found]
+    assert sizes == [expected, expected] + [1] * (expected > 1)
+
+
+def test_shapes_are_flushed_in_first_seen_order():
+    cuts = [image(8, "a"), image(9, "b"), image(8, "c"), image(7, "d"), image(9, "e")]
+    found = batches(cuts, max_batch=2)
+    ids = [b.samples["sample_id"].to_pylist() for b in found]
+    assert ids == [["a", "c"], ["b", "e"], ["d"]]
+    assert [b.index for b in found] == [0, 1, 2]
+    assert {b.unit_id for b in found} == {"unit"}
+    assert found[0].samples["cut"].to_pylist() == [0, 1]
+
+
+def test_a_lone_cut_does_not_wait():
+    found = batches([image(8, "a"), image(8, "b", alone=True)], max_batch=2)
+    assert [b.samples["sample_id"].to_pylist() for b in found] == [["b"], ["a"]]
+
+
+def test_many_shapes_do_not_pile_up():
+    cuts = [image(20_000 + i, "x") for i in range(40)]  # 3.8 MB each, no two alike
+    batcher = Batcher("unit", "class", 8, None)
+    before_flush = [batch for cut in cuts for batch in batcher.add(cut)]
+    held = sum(b.num_bytes for b in batcher.flush())
+    assert held <= 64 * 2**20
+    assert len(before_flush) > 20
