@@ -89,6 +89,8 @@ def run(
             write_json(json.dumps(_summary(outcome)))
         else:
             print_outcome(outcome)
+        if outcome.manifest.breached_gates:
+            raise typer.Exit(3)
 
 
 def _summary(outcome: Any) -> dict[str, Any]:

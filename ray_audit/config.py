@@ -237,7 +237,6 @@ class FailuresConfig(_Section):
 class GatesConfig(_Section):
     """Limits on the outcome; a breached gate ends a run with exit code 3."""
 
-    max_findings_fraction: Fraction | None = None
     max_failed_fraction: Fraction | None = None
 
 

@@ -23,6 +23,7 @@ from ray_audit.engine.run import RunOutcome
 from ray_audit.engine.status import OutputStatus
 
 _LINE_EVERY_S = 10.0
+_COUNTS = ("entered", "scored", "filtered", "failed")
 
 
 def human_bytes(num_bytes: float) -> str:
@@ -177,6 +178,8 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
     )
     for note in outcome.manifest.notes:
         console.print(f"[yellow]note[/] {note}", highlight=False)
+    for gate in outcome.manifest.breached_gates:
+        console.print(f"[bold red]gate breached[/] {gate}", highlight=False)
     if outcome.manifest.top:
         console.print(top_table(outcome.manifest.top))
     console.print("Tables:", highlight=False)
@@ -205,7 +208,7 @@ def top_table(top: list[dict[str, Any]]) -> Table:
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -215,12 +218,12 @@ def print_status(output: str, status: OutputStatus) -> None:
     if not status.runs:
         console.print(f"{output} has no finished run.", highlight=False, markup=False)
     else:
-        table = Table("run", "state", "entered", "scored", "filtered", "failed", "took")
+        table = Table("run", "state", *_COUNTS, "took")
         for one in status.runs:
             counts = [
-                str(one.counts.get(k, "–")) for k in ("entered", "scored", "filtered", "failed")
+                str(one.counts.get(k, "-")) for k in ("entered", "scored", "filtered", "failed")
             ]
-            took = "–" if one.duration_s is None else human_s(one.duration_s)
+            took = "-" if one.duration_s is None else human_s(one.duration_s)
             table.add_row(one.run_id, one.state, *counts, took)
         console.print(table)
         for one in status.runs:

@@ -135,6 +135,13 @@ SEQUENCE = (
     _score(
         "csl_segment", "csl averaged over the given-label segment of the frame", "nat", "higher"
     ),
+    _score(
+        "order_nll",
+        "how unusual the steps into and out of the frame's segment are; labels only",
+        "nat",
+        "higher",
+        "our definition",
+    ),
 )
 
 DENSE = (

@@ -117,6 +117,16 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
+def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
+    """Samples and shards of a unit that failed, each once."""
+    return _failures([_load_set(one) for one in files.files])
+
+
+def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
+    every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
+    return tuple(dict.fromkeys(every))
+
+
 @dataclass(frozen=True)
 class _Merged:
     """Samples of one set: like `Samples`, over the set's own checkpoints."""

@@ -9,8 +9,8 @@ import pyarrow as pa
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
 from ray_audit.engine.summary import Summary
+from ray_audit.engine.suspicion import suspicion
 from ray_audit.engine.unit_scores import (
-    base_suspicion,
     group_labels,
     is_dense,
     is_sequence,
@@ -49,7 +49,9 @@ def unit_tables(
     if scores:
         labels = group_labels(samples)
         scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
-        scores["suspicion"] = summary.suspicion.cdf(base_suspicion(scores, config))
+        if is_sequence(config):
+            scores["order_nll"] = summary.order.nll(samples)
+        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
         if is_dense(config):
             scores["clc"] = summary.clc(samples.final["below"], scores["num_labelled_px"])
     columns = score_columns(

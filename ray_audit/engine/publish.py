@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles, load_samples
+from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_stats_table, unit_tables
 from ray_audit.engine.ledger import Wanted
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
 from ray_audit.engine.summary import Summary, summarise
 from ray_audit.errors import RunError
+from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile, write_table
@@ -63,7 +64,7 @@ class Draft:
     top: list[dict[str, Any]]
     notes: list[str]
 
-    def manifest(self, plan: Plan, timing: dict[str, Any]) -> Manifest:
+    def manifest(self, plan: Plan, timing: dict[str, Any], breached: list[str]) -> Manifest:
         """The manifest of the run."""
         config = self.inputs.config
         layout = asdict(plan.layout) if plan.layout else {}
@@ -82,6 +83,7 @@ class Draft:
             | {name: version(name) for name in _LIBRARIES},
             top=self.top,
             notes=self.notes,
+            breached_gates=breached,
         )
 
 
@@ -138,6 +140,20 @@ def _unit_files(inputs: Inputs) -> list[UnitFiles]:
             )
         files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
     return files
+
+
+def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
+    """Some of the failures that are committed, for the report of a run that failed."""
+    sets = ledger.read_sets(inputs.config.output)
+    done = ledger.completed(inputs.config.output, accept_retries=True)
+    failures: list[ShardFailure] = []
+    for unit in inputs.units:
+        held = done.get(unit.unit_id, {})
+        files = UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted)
+        failures += unit_failures(files)
+        if len(failures) >= num:
+            break
+    return failures[:num]
 
 
 def _file_metadata(inputs: Inputs) -> dict[str, str]:

@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,11 +17,12 @@ from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
-from ray_audit.engine.publish import publish
+from ray_audit.engine.publish import first_failures, publish
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
-from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
+from ray_audit.metrics import render_outcome
+from ray_audit.tables.manifest import FAILURE, MANIFEST, METRICS, Manifest
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -166,7 +167,7 @@ def run_on(
     try:
         manifest = _execute(engine, plan, settings, reporter, started)
     except RayAuditError as error:
-        _write_failure(inputs, error)
+        _write_failure(inputs, error, time.monotonic() - started)
         raise
     return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
 
@@ -212,7 +213,10 @@ def _execute(
     if config.failures.exceeded(counts["failed"], counts["entered"]):
         _refuse(config, counts["failed"], counts["entered"])
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
-    manifest = draft.manifest(plan, timing)
+    breached = breached_gates(config, counts)
+    manifest = draft.manifest(plan, timing, breached)
+    metrics = render_outcome(counts, timing["total_s"], time.time(), breached=bool(breached))
+    storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
     manifest.write(inputs.run_uri)
     return manifest
 
@@ -239,13 +243,27 @@ def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
     )
 
 
-def _write_failure(inputs: Inputs, error: RayAuditError) -> None:
-    values = {
+def _write_failure(inputs: Inputs, error: RayAuditError, duration_s: float) -> None:
+    values: dict[str, Any] = {
         "run_id": inputs.run_id,
         "error_class": type(error).__name__,
         "message": str(error),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "first_failures": [],
     }
-    content = json.dumps(values, indent=2).encode()
     with contextlib.suppress(RayAuditError):  # the first error is the one to be told
+        values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
+    with contextlib.suppress(RayAuditError):
+        content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
+        metrics = render_outcome({}, duration_s, None, breached=False)
+        storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
+
+
+def breached_gates(config: AuditConfig, counts: dict[str, Any]) -> list[str]:
+    """The gates of the specification that an outcome breaks, a sentence each."""
+    most = config.gates.max_failed_fraction
+    failed, entered = counts["failed"], counts["entered"]
+    if most is not None and failed > most * entered:
+        return [f"{failed} of {entered} samples failed, gates.max_failed_fraction is {most:g}"]
+    return []

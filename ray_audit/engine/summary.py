@@ -7,9 +7,10 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
+from ray_audit.engine.suspicion import SegmentOrder, oriented, ranked_scores
 from ray_audit.engine.unit_scores import (
-    base_suspicion,
     group_labels,
+    is_sequence,
     split_non_finite,
     unit_scores,
 )
@@ -25,20 +26,22 @@ class Summary:
 
     Attributes:
         vog_moments: count, mean and squared deviations of VoG per group.
-        suspicion: histogram of the score that the default ranking follows.
+        ranks: histogram of each score that enters the default ranking, high = suspicious.
+        order: in which order segments follow each other.
         confusion: (E, K, K) counts of given and predicted classes, or None while nothing is known.
         confident: histograms of confident learning over pixels; None where labels are not dense.
     """
 
     vog_moments: dict[int, tuple[int, float, float]]
-    suspicion: RankHistogram
+    ranks: dict[str, RankHistogram]
+    order: SegmentOrder
     confusion: np.ndarray | None
     confident: ConfidentState | None
 
     @classmethod
     def empty(cls) -> Self:
         """Nothing observed."""
-        return cls({}, RankHistogram.empty(), None, None)
+        return cls({}, {}, SegmentOrder(), None, None)
 
     def merge(self, other: Self) -> Self:
         """Both together; fold in a fixed order for sums that are equal to the last bit."""
@@ -47,9 +50,12 @@ class Summary:
             confusion = self.confusion if confusion is None else self.confusion + confusion
         if self.confident is not None:
             states = self.confident if states is None else self.confident.merge(states)
+        empty = RankHistogram.empty()
+        names = sorted({*self.ranks, *other.ranks})
         return type(self)(
             merge_group_moments(self.vog_moments, other.vog_moments),
-            self.suspicion.merge(other.suspicion),
+            {n: self.ranks.get(n, empty).merge(other.ranks.get(n, empty)) for n in names},
+            self.order.merge(other.order),
             confusion,
             states,
         )
@@ -65,11 +71,16 @@ class Summary:
 def summarise(samples: Samples, config: AuditConfig) -> Summary:
     """The summary of one unit."""
     finite, _ = split_non_finite(samples)
-    if not finite.any():
+    if not samples.num_samples:
         return Summary.empty()
     scores = unit_scores(samples, config)
     moments = group_moments(scores["vog"][finite], group_labels(samples)[finite])
-    ranks = RankHistogram.empty().observe(base_suspicion(scores, config)[finite])
+    ranks = {
+        name: RankHistogram.empty().observe(oriented(scores, name, sign)[finite])
+        for name, sign in ranked_scores(config).items()
+    }
+    num_classes = len(config.dataset.classes)
+    segment_order = SegmentOrder.of(samples, num_classes) if is_sequence(config) else SegmentOrder()
     states = {
         name.removeprefix("confident/"): values
         for name, values in samples.state.items()
@@ -78,6 +89,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     return Summary(
         moments,
         ranks,
+        segment_order,
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
     )

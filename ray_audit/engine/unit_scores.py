@@ -58,6 +58,7 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         "el2n": dynamics.el2n(samples.means["el2n"]),
         "correctness": dynamics.correctness(samples.means["correct"]),
         "csg": samples.csg,
+        "learning_time": dynamics.learning_time(samples.means["correct"]),
         "confidence": dynamics.confidence(samples.means["p_label"]),
         "variability": dynamics.variability(samples.means["p_label"]),
         "aum": dynamics.aum(samples.means["margin"]),
@@ -65,13 +66,10 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         "vog": samples.vog if num_checkpoints > 1 else np.full(len(loss), np.nan),
     }
     if is_dense(config):
-        nothing = np.full(len(loss), np.nan)
-        scores |= {"learning_time": nothing, "forgetting": nothing}
+        scores["forgetting"] = np.full(len(loss), np.nan)
         scores |= _dense_scores(samples, config)
     else:
-        correct = samples.means["correct"] > 0.5
-        scores["learning_time"] = dynamics.learning_time(correct)
-        scores["forgetting"] = dynamics.forgetting(correct).astype(np.float64)
+        scores["forgetting"] = dynamics.forgetting(samples.means["correct"] > 0.5)
     if is_sequence(config):
         labels = samples.identity["label"].to_numpy()
         shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
@@ -102,17 +100,10 @@ def _dense_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray
     }
 
 
-def base_suspicion(scores: dict[str, np.ndarray], config: AuditConfig) -> np.ndarray:
-    """The score that the default ranking follows, turned so that high is suspicious."""
-    if "softmin_interior" in scores:
-        inside = scores["softmin_interior"]
-        return -np.where(np.isnan(inside), scores["softmin"], inside)
-    return scores["csl_segment" if is_sequence(config) else "csl"]
-
-
 def group_labels(samples: Samples) -> np.ndarray:
     """The group within which VoG is compared: the given label, or all where labels are dense."""
     labels = samples.identity["label"]
     if labels.null_count:
         return np.zeros(len(labels), np.int64)
-    return labels.to_numpy().astype(np.int64)
+    groups: np.ndarray = labels.to_numpy().astype(np.int64)
+    return groups

@@ -55,7 +55,8 @@ def owned_input_rects(batch: Batch, input_size: tuple[int, int]) -> np.ndarray:
     rects = owned_rects(batch).astype(np.float64)
     height, width = batch.arrays["targets"].shape[1:]
     scale = np.array([input_size[0] / height, input_size[1] / width] * 2)
-    return np.rint(rects * scale).astype(np.int64)
+    at_input: np.ndarray = np.rint(rects * scale).astype(np.int64)
+    return at_input
 
 
 @dataclass(frozen=True)

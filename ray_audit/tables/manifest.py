@@ -12,6 +12,7 @@ from ray_audit.tables.store import TableFile, read_table
 
 MANIFEST = "manifest.json"
 FAILURE = "failure.json"
+METRICS = "metrics.prom"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Manifest:
         versions: of Python and the libraries.
         top: the most suspicious samples, for the last screen.
         notes: what a reader should know.
+        breached_gates: gates of the specification that the outcome breaks, a sentence each.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class Manifest:
     versions: dict[str, str]
     top: list[dict[str, Any]]
     notes: list[str]
+    breached_gates: list[str]
 
     def write(self, run_uri: str) -> None:
         """Make the run visible."""

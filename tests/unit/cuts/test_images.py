@@ -51,7 +51,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path):
 
 @pytest.mark.parametrize("struct", [False, True])
 def test_parquet_rows(tmp_path, struct):
-    cells = [*PNGS, None, b"bad"]
+    cells = [*PNGS[:3], None, b"bad", PNGS[5], None, b"bad"]
     images = [{"bytes": c, "path": "p"} for c in cells] if struct else cells
     labels = [0, 1, 2, None, 255, 7, 0, 0]
     write_parquet(tmp_path / "x.parquet", image=images, label=labels)

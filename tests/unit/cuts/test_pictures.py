@@ -1,6 +1,7 @@
 import io
 import struct
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -78,6 +79,22 @@ def test_channels_of_each_mode(mode, form, channels):
 def test_alpha_is_dropped_and_not_blended():
     pixels = np.dstack([noise(4, 4), np.zeros((4, 4), np.uint8)])
     assert np.array_equal(read_image(png(pixels), NO_LIMIT), pixels[:, :, :3])
+
+
+def test_16_bit_grey_drops_its_alpha():
+    grey = np.array([[0, 1], [300, 65535]], ">u2")
+    rows = b"".join(b"\0" + np.stack([row, row * 0 + 7], 1).astype(">u2").tobytes() for row in grey)
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (
+            (b"IHDR", struct.pack(">2I5B", 2, 2, 16, 4, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
+        )
+    )
+    got = read_image(content, NO_LIMIT)
+    assert got.dtype == np.uint16
+    assert got[:, :, 0].tolist() == grey.tolist()
 
 
 def test_palette_becomes_its_colours():
