@@ -111,7 +111,7 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     failures = tuple(
         dict.fromkeys(f for part, tail in loaded for f in (*part.failures, *tail.failures))
     )
-    failed = {f.sample_id for f in failures if f.sample_id is not None}
+    failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([one.identity for one in merged], failed)
     aligned = [_taken(one, order) for one in merged]
     return _joined(aligned, files.sets, wanted, failures, tails)

@@ -1,0 +1,136 @@
+"""Batches of equally shaped cuts, the same whatever runs them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit.samples import SAMPLE_SCHEMA, Batch, Task
+
+_AUTO_BATCH_BYTES = 4 * 2**20
+_AUTO_BATCH_CUTS = 256
+_PENDING_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One row of `SAMPLE_SCHEMA`, but for `cut`, which the batch knows."""
+
+    sample_id: str
+    shard: str
+    frame_index: int | None = None
+    pts_s: float | None = None
+    label: int | None = None
+    position: int = 0
+    num_labelled: int = 1
+    sample_num_labelled: int = 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One input of the model: an image, a tile, a clip or a sequence.
+
+    Attributes:
+        inputs: (C, H, W), (T, C, H, W) or (T, D).
+        targets: (), (T,) or (H, W).
+        rows: the samples that it owns.
+        extras: further arrays, stacked under their names.
+        alone: whether it must be a batch of its own.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    rows: tuple[SampleRow, ...]
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+    alone: bool = False
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the arrays."""
+        arrays = (self.inputs, self.targets, *self.extras.values())
+        return sum(array.nbytes for array in arrays)
+
+
+class Batcher:
+    """Collects cuts of one unit by shape.
+
+    Args:
+        unit_id: the work unit.
+        task: what the labels belong to.
+        max_batch: cuts in a batch; None for as many as make 4 MiB of network input.
+        size: height and width of the network input, where it is resized.
+    """
+
+    def __init__(
+        self, unit_id: str, task: Task, max_batch: int | None, size: tuple[int, int] | None
+    ) -> None:
+        self.num_batches = 0
+        self._unit_id = unit_id
+        self._task = task
+        self._max_batch = max_batch
+        self._size = size
+        self._pending: dict[object, list[Cut]] = {}
+        self._pending_bytes = 0
+
+    def add(self, cut: Cut) -> Iterator[Batch]:
+        """Take a cut; give the batches that it completes."""
+        if cut.alone:
+            yield self._batch([cut])
+            return
+        key = (cut.inputs.shape, cut.inputs.dtype.str, cut.targets.shape)
+        bucket = self._pending.setdefault(key, [])
+        bucket.append(cut)
+        self._pending_bytes += cut.num_bytes
+        if len(bucket) >= self._limit(cut):
+            yield self._flush_one(key)
+        while self._pending_bytes > _PENDING_BYTES:
+            # Many different shapes: memory stays bounded, at the price of smaller batches.
+            yield self._flush_one(next(iter(self._pending)))
+
+    def flush(self) -> Iterator[Batch]:
+        """What is left, in the order in which the shapes were first seen."""
+        while self._pending:
+            yield self._flush_one(next(iter(self._pending)))
+
+    def _limit(self, cut: Cut) -> int:
+        if self._max_batch is not None:
+            return self._max_batch
+        fits = _AUTO_BATCH_BYTES // network_bytes(cut.inputs.shape, self._size)
+        return int(min(max(fits, 1), _AUTO_BATCH_CUTS))
+
+    def _flush_one(self, key: object) -> Batch:
+        cuts = self._pending.pop(key)
+        self._pending_bytes -= sum(cut.num_bytes for cut in cuts)
+        return self._batch(cuts)
+
+    def _batch(self, cuts: list[Cut]) -> Batch:
+        arrays = {
+            "inputs": np.stack([cut.inputs for cut in cuts]),
+            "targets": np.stack([cut.targets for cut in cuts]),
+        }
+        for name in cuts[0].extras:
+            arrays[name] = np.stack([cut.extras[name] for cut in cuts])
+        batch = Batch(self._unit_id, self.num_batches, self._task, _samples(cuts), arrays)
+        self.num_batches += 1
+        return batch
+
+
+def network_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
+    """Bytes of one cut as the network sees it: float32, resized.
+
+    >>> network_bytes((3, 480, 640), (112, 112)), network_bytes((10, 5), (112, 112))
+    (150528, 200)
+    """
+    pixels = (*shape[:-2], *size) if size is not None and len(shape) > 2 else shape
+    return max(1, int(np.prod(pixels, dtype=np.int64)) * 4)
+
+
+def _samples(cuts: list[Cut]) -> pa.Table:
+    rows = [(index, row) for index, cut in enumerate(cuts) for row in cut.rows]
+    columns: dict[str, list[Any]] = {
+        name: [index if name == "cut" else getattr(row, name) for index, row in rows]
+        for name in SAMPLE_SCHEMA.names
+    }
+    return pa.table(columns, schema=SAMPLE_SCHEMA)

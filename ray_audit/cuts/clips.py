@@ -1,0 +1,79 @@
+"""Clips from a stream of frames, holding little more than two clips at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ray_audit.cuts.geometry import boundary
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One sampled frame.
+
+    Attributes:
+        frame_index: position in decoding order (for npz: what the frame array says).
+        pts_s: presentation time, or None where the container gives none.
+        label: class index, `IGNORE` where void, None where unlabelled.
+        values: (C, H, W) pixels, or (D,) features.
+    """
+
+    frame_index: int
+    pts_s: float | None
+    label: int | None
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive sampled frames, and the positions in it that it owns."""
+
+    start: int
+    frames: tuple[Frame, ...]
+    owned: range
+
+
+def stream_clips(frames: Iterable[Frame], size: int | None, stride: int) -> Iterator[Clip]:
+    """Cut a stream into clips; each is given out as soon as what it owns is certain.
+
+    Args:
+        frames: sampled frames in order.
+        size: frames in a clip; None for one clip of all frames.
+        stride: sampled frames between clip starts, at most `size`.
+
+    Yields:
+        Clips in order. The last one is moved back to end at the last frame; a stream shorter
+        than `size` gives one shorter clip.
+    """
+    if size is None:
+        whole = tuple(frames)
+        if whole:
+            yield Clip(0, whole, range(len(whole)))
+        return
+    held: list[Frame] = []  # frames from `start` on
+    start, owned_from = 0, 0
+    for num_seen, frame in enumerate(frames, 1):
+        held.append(frame)
+        if num_seen == start + stride + size:
+            # The next clip is complete where it regularly starts: this one is settled.
+            edge = boundary(start, start + stride, size)
+            yield _clip(start, held[:size], owned_from, edge)
+            del held[:stride]
+            start, owned_from = start + stride, edge
+    yield from _last_clips(held, start, owned_from, size)
+
+
+def _last_clips(held: list[Frame], start: int, owned_from: int, size: int) -> Iterator[Clip]:
+    stop = start + len(held)
+    moved_back = stop - size
+    if moved_back > start:
+        edge = boundary(start, moved_back, size)
+        yield _clip(start, held[:size], owned_from, edge)
+        yield _clip(moved_back, held[moved_back - start :], edge, stop)
+    elif held:
+        yield _clip(start, held, owned_from, stop)
+
+
+def _clip(start: int, frames: list[Frame], owned_from: int, owned_to: int) -> Clip:
+    return Clip(start, tuple(frames), range(owned_from - start, owned_to - start))

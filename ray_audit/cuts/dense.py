@@ -1,0 +1,176 @@
+"""Images with a mask: whole, or cut into tiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ray_audit.config import TileConfig
+from ray_audit.cuts.batching import Cut, SampleRow
+from ray_audit.cuts.geometry import tiles
+from ray_audit.cuts.resize import pays_off, resize
+from ray_audit.errors import SampleError
+from ray_audit.samples import IGNORE
+from ray_audit.sources.classes import ClassNames
+
+_NUM_NAMED = 5
+_LUT_LIMIT = 2**16
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A decoded image with its targets.
+
+    Attributes:
+        sample_id: the image.
+        shard: value of the shard column.
+        pixels: (H, W, C) uint8 or uint16.
+        mask: (H, W) values as stored.
+        targets: (H, W) class indices with `IGNORE`.
+    """
+
+    sample_id: str
+    shard: str
+    pixels: np.ndarray
+    mask: np.ndarray
+    targets: np.ndarray
+
+
+def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """Map stored mask values to class indices, void ones to `IGNORE`.
+
+    Args:
+        mask: (H, W) unsigned integers or int32.
+        classes: the dataset's classes and void values.
+
+    Returns:
+        (H, W) of `classes.target_dtype`.
+
+    Raises:
+        SampleError: `label_outside`: a value is neither a class nor void.
+    """
+    highest = int(mask.max(initial=0))
+    lowest = int(mask.min(initial=0))
+    if lowest < 0 or highest >= _LUT_LIMIT:
+        raise SampleError("label_outside", _outside_message(mask, classes))
+    table = np.full(highest + 1, IGNORE - 1, np.int32)
+    num_known = min(len(classes), len(table))
+    table[:num_known] = np.arange(num_known)
+    void = [value for value in classes.void_numbers if 0 <= value <= highest]
+    table[void] = IGNORE
+    targets: np.ndarray = table.astype(classes.target_dtype)[mask]
+    if targets.size and targets.min() < IGNORE:
+        raise SampleError("label_outside", _outside_message(mask, classes))
+    return targets
+
+
+def _outside_message(mask: np.ndarray, classes: ClassNames) -> str:
+    values, counts = np.unique(mask, return_counts=True)
+    known = ((values >= 0) & (values < len(classes))) | np.isin(values, list(classes.void_numbers))
+    bad = [f"{v} ({n} px)" for v, n in zip(values[~known], counts[~known], strict=True)]
+    return (
+        f"mask value {', '.join(bad[:_NUM_NAMED])} is none of the {len(classes)} classes and not "
+        "in dataset.void"
+    )
+
+
+def whole_cut(image: LabelledImage, size: tuple[int, int] | None) -> Cut:
+    """The image as one cut."""
+    num_labelled = int((image.targets != IGNORE).sum())
+    row = SampleRow(
+        image.sample_id, image.shard, num_labelled=num_labelled, sample_num_labelled=num_labelled
+    )
+    return Cut(network_input(image.pixels, size), image.targets, (row,))
+
+
+def tile_cuts(
+    image: LabelledImage, tile: TileConfig, size: tuple[int, int] | None
+) -> Iterator[Cut]:
+    """The tiles of an image, one at a time; a tile that owns no labelled pixel is left out.
+
+    What depends on the whole mask (label boundaries, connected components) is found on the
+    whole mask, so that a component that crosses tiles keeps one number.
+    """
+    labelled = image.targets != IGNORE
+    sample_num_labelled = int(labelled.sum())
+    interior = (labelled & ~boundary_band(image.mask)).astype(np.uint8)
+    components = connected_components(image.targets)
+    for vertical, horizontal in tiles(image.mask.shape, tile.size, tile.overlap):
+        owned = np.s_[
+            vertical.owned_start : vertical.owned_stop,
+            horizontal.owned_start : horizontal.owned_stop,
+        ]
+        num_labelled = int(labelled[owned].sum())
+        if num_labelled == 0:
+            continue
+        window = np.s_[vertical.start : vertical.stop, horizontal.start : horizontal.stop]
+        rect = np.array(
+            [
+                vertical.owned_start - vertical.start,
+                horizontal.owned_start - horizontal.start,
+                vertical.owned_stop - vertical.start,
+                horizontal.owned_stop - horizontal.start,
+            ],
+            np.int32,
+        )
+        row = SampleRow(
+            image.sample_id,
+            image.shard,
+            num_labelled=num_labelled,
+            sample_num_labelled=sample_num_labelled,
+        )
+        # Copies: a view would keep the whole image alive while the tile waits for its batch.
+        extras = {
+            "owned_rect": rect,
+            "interior": interior[window].copy(),
+            "components": components[window].copy(),
+        }
+        inputs = network_input(image.pixels[window], size)
+        yield Cut(inputs, image.targets[window].copy(), (row,), extras)
+
+
+def network_input(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """(H, W, C) as decoded to (C, H, W): resized float32 where that is smaller, else as it is."""
+    if size is not None and pays_off(pixels.shape, pixels.itemsize, size):
+        pixels = resize(pixels, size)
+    return np.array(pixels.transpose(2, 0, 1), order="C")
+
+
+def boundary_band(mask: np.ndarray) -> np.ndarray:
+    """Pixels with another label value among their 4 neighbours, (H, W) bool.
+
+    >>> boundary_band(np.array([[1, 1, 1, 2, 2]])).astype(int).tolist()
+    [[0, 0, 1, 1, 0]]
+    """
+    band = np.zeros(mask.shape, dtype=bool)
+    vertical = mask[1:] != mask[:-1]
+    horizontal = mask[:, 1:] != mask[:, :-1]
+    band[1:] |= vertical
+    band[:-1] |= vertical
+    band[:, 1:] |= horizontal
+    band[:, :-1] |= horizontal
+    return band
+
+
+def connected_components(targets: np.ndarray) -> np.ndarray:
+    """Number the 4-connected components of equal label, by class and then position.
+
+    Args:
+        targets: (H, W) class indices with `IGNORE`.
+
+    Returns:
+        (H, W) int32, from 0; -1 where there is no label.
+    """
+    components = np.full(targets.shape, -1, np.int32)
+    num_found = 0
+    from_one = targets.astype(np.int16 if targets.itemsize == 1 else np.int32) + 1
+    for label, box in enumerate(ndimage.find_objects(from_one)):
+        if box is None:
+            continue
+        of_class = targets[box] == label
+        numbered, count = ndimage.label(of_class)
+        numbered += num_found - 1  # in place: an image may have 10^8 pixels
+        np.copyto(components[box], numbered, where=of_class)
+        num_found += count
+    return components

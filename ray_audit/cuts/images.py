@@ -1,0 +1,116 @@
+"""Images with a class or a mask, one by one, to cuts."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ray_audit.cuts.batching import Cut, SampleRow
+from ray_audit.cuts.dense import LabelledImage, network_input, targets_of, tile_cuts, whole_cut
+from ray_audit.cuts.items import Item, file_items, parquet_items, tar_items
+from ray_audit.cuts.job import Job
+from ray_audit.cuts.pictures import read_image, read_mask
+from ray_audit.errors import SampleError
+from ray_audit.samples import IGNORE, Shard, WorkUnit
+from ray_audit.sources.formats import container_of
+
+
+def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+    """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
+    if container_of(unit.shards[0].key) == "image":
+        for item in file_items(unit.shards, job):
+            yield from _cut_item(item, job)
+        return
+    for shard in unit.shards:
+        for item in _container_items(shard, job):
+            yield from _cut_item(item, job)
+
+
+def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
+    """Images of a Parquet or tar file, as far as it can be read."""
+    in_parquet = container_of(shard.key) == "parquet"
+    items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
+    seen: set[str] = set()
+    while True:
+        try:
+            with job.tally.timed():
+                item = next(items, None)
+        except MemoryError:
+            raise
+        except Exception as error:
+            num_lost = max(1, (shard.num_labelled or 0) - len(seen))
+            job.tally.fail(shard.key, error, stage="read", num_samples=num_lost)
+            return
+        if item is None:
+            return
+        if item.sample_id in seen:
+            message = f"{item.sample_id} is there twice; keys must be unique in a file"
+            item = replace(item, error=SampleError("duplicate_key", message))
+        seen.add(item.sample_id)
+        yield item
+
+
+def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
+    dense = job.dataset.labels.masks is not None
+    try:
+        if item.error is not None:
+            raise item.error
+        with job.tally.timed():
+            cuts = _dense_cuts(item, job) if dense else _class_cut(item, job)
+        # Tiles are cut here, one by one, so that they are never all in memory.
+        yield from cuts
+    except MemoryError:
+        raise
+    except Exception as error:
+        labels = isinstance(error, SampleError) and error.error_class in _LABEL_ERRORS
+        stage = "labels" if labels else "decode"
+        job.tally.fail(item.shard, error, sample_id=item.sample_id, stage=stage)
+    finally:
+        for stored in (item.image, item.mask):
+            if stored is not None and not isinstance(stored, bytes):
+                with contextlib.suppress(OSError):
+                    stored.close()
+
+
+_LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
+
+
+def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
+    label = item.class_index
+    if label is None and item.label is not None:
+        try:
+            label = job.classes.parse(item.label)
+        except ValueError as error:
+            raise SampleError("label_outside", str(error)) from None
+    if label is None or label == IGNORE:
+        reason = "unlabelled" if label is None else "void"
+        job.tally.filter(item.sample_id, item.shard, None, reason)
+        return iter(())
+    pixels = read_image(item.image, job.dataset.max_px)
+    job.tally.num_decoded += 1
+    row = SampleRow(item.sample_id, item.shard, label=label)
+    targets = np.array(label, job.classes.target_dtype)
+    return iter((Cut(network_input(pixels, job.size), targets, (row,)),))
+
+
+def _dense_cuts(item: Item, job: Job) -> Iterator[Cut]:
+    if item.mask is None:
+        job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
+        return iter(())
+    mask = read_mask(item.mask, job.dataset.max_px)
+    targets = targets_of(mask, job.classes)
+    if (targets == IGNORE).all():
+        job.tally.filter(item.sample_id, item.shard, None, "void")
+        return iter(())
+    pixels = read_image(item.image, job.dataset.max_px)
+    job.tally.num_decoded += 1
+    if pixels.shape[:2] != mask.shape:
+        raise SampleError(
+            "mask_size",
+            f"the mask is {mask.shape[0]} x {mask.shape[1]} px, its image {pixels.shape[0]} x "
+            f"{pixels.shape[1]} px (height x width, after EXIF orientation); expected the same",
+        )
+    image = LabelledImage(item.sample_id, item.shard, pixels, mask, targets)
+    tile = job.dataset.tile
+    return iter((whole_cut(image, job.size),)) if tile is None else tile_cuts(image, tile, job.size)

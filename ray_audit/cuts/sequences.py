@@ -1,0 +1,185 @@
+"""Feature sequences from .npy and .npz files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ray_audit.cuts.batching import Cut
+from ray_audit.cuts.clips import Frame
+from ray_audit.cuts.frames import filter_frame, frame_cuts
+from ray_audit.cuts.job import Job
+from ray_audit.cuts.timeline import (
+    FrameTimeline,
+    SegmentTimeline,
+    index_rows,
+    no_labels,
+    shard_timeline,
+    table_timeline,
+)
+from ray_audit.errors import LabelError, SampleError
+from ray_audit.samples import Shard
+from ray_audit.sources.formats import container_of
+from ray_audit.sources.members import feature_names
+from ray_audit.sources.names import fill_template
+
+Labels = FrameTimeline | SegmentTimeline
+
+
+def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
+    """Clips of every sequence in the file; what cannot be read is recorded in the job's tally."""
+    if container_of(shard.key) == "npz":
+        yield from _cut_npz(shard, job)
+        return
+    try:
+        timeline = shard_timeline(shard, job.dataset, job.index_uri)
+    except LabelError as error:
+        job.tally.fail(shard.key, error, stage="labels", num_samples=1)
+        return
+    try:
+        with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            features = _features(np.lib.format.read_array(stream, allow_pickle=False))
+    except MemoryError:
+        raise
+    except Exception as error:
+        job.tally.fail(shard.key, _readable(error), num_samples=_count(timeline, job))
+        return
+    yield from _cut_sequence(shard.key, features, np.arange(len(features)), timeline, job)
+
+
+def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
+    rows = index_rows(shard, job.index_uri) if job.dataset.labels.arrays is None else None
+    try:
+        with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise SampleError("decode", "not an npz file")
+            for name in feature_names(file.files, job.dataset.labels):
+                timeline = no_labels() if rows is None else table_timeline(rows, name)
+                yield from _cut_member(shard, name, file, timeline, job)
+    except MemoryError:
+        raise
+    except Exception as error:
+        job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled or 1)
+
+
+def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
+    key = f"{shard.key}#{name}"
+    try:
+        with job.tally.timed():
+            if job.dataset.labels.arrays is not None:
+                timeline = no_labels()
+                timeline = _array_timeline(name, file, job)
+            frames = _frame_numbers(name, file, job)
+            features = _features(file[name])
+            frames = np.arange(len(features)) if frames is None else frames
+            _check_lengths(features, frames, timeline, job)
+    except MemoryError:
+        raise
+    except Exception as error:
+        job.tally.fail(key, _readable(error), num_samples=_count(timeline, job))
+        return
+    yield from _cut_sequence(key, features, frames, timeline, job)
+
+
+def _cut_sequence(
+    key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job
+) -> Iterator[Cut]:
+    job.tally.num_decoded += len(features)
+    every = job.dataset.clip.every
+
+    def sampled() -> Iterator[Frame]:
+        for position, frame in enumerate(frames.tolist()):
+            label = timeline.label(frame, None)
+            filter_frame(job.tally, key, frame, label, position % every == 0)
+            if position % every == 0:
+                yield Frame(frame, None, label, features[position])
+
+    yield from frame_cuts(key, sampled(), job.dataset.clip, job.classes.target_dtype)
+    num_missing = _count_outside(timeline, frames)
+    if num_missing:
+        error = SampleError(
+            "label_without_frame",
+            f"{num_missing} labels stand for frames that the sequence of {len(frames)} frames "
+            "does not have; check that labels and file belong together",
+        )
+        job.tally.fail(key, error, stage="labels", num_samples=num_missing)
+
+
+def _check_lengths(features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job) -> None:
+    if len(frames) != len(features):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
+        )
+    if job.dataset.labels.arrays is None or not isinstance(timeline, FrameTimeline):
+        return
+    if len(timeline.frames) not in (0, len(features)):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(timeline.frames)} labels"
+        )
+
+
+def _features(values: np.ndarray) -> np.ndarray:
+    """(T, D) float32; trailing axes are flattened."""
+    if values.ndim < 2 or values.dtype.kind not in "fiub":
+        raise SampleError(
+            "array_shape",
+            f"the array has shape {values.shape} and type {values.dtype}; expected numbers, T x D",
+        )
+    return values.reshape(len(values), -1).astype(np.float32, copy=False)
+
+
+def _array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
+    """Labels from the array beside the features; their frames are those of the features."""
+    template = job.dataset.labels.arrays
+    beside = fill_template(template or "", name)
+    if beside not in file.files:
+        return no_labels()
+    values = np.asarray(file[beside])
+    if values.ndim != 1:
+        raise SampleError("array_shape", f"{beside} has shape {values.shape}; expected (T,)")
+    distinct, codes = np.unique(values, return_inverse=True)
+    try:
+        parsed = [job.classes.parse(value) for value in distinct.tolist()]
+    except ValueError as error:
+        raise SampleError("label_outside", f"{beside}: {error}") from None
+    labels = np.array(parsed, np.int32)[codes]
+    frames = _frame_numbers(name, file, job)
+    if frames is None:
+        frames = np.arange(len(labels))
+    if len(frames) != len(labels):
+        raise SampleError("length", f"{beside} has {len(labels)} labels for {len(frames)} frames")
+    return FrameTimeline(frames, labels)
+
+
+def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
+    template = job.dataset.labels.frame_arrays
+    beside = fill_template(template, name) if template else ""
+    if beside not in file.files:
+        return None
+    frames = np.asarray(file[beside])
+    if frames.ndim != 1 or frames.dtype.kind not in "iu" or len(np.unique(frames)) != len(frames):
+        raise SampleError("array_shape", f"{beside}: expected (T,) different whole numbers")
+    return frames.astype(np.int64)
+
+
+def _count(timeline: Labels, job: Job) -> int:
+    return timeline.count(0, job.dataset.clip.every, None, 1.0)
+
+
+def _count_outside(timeline: Labels, frames: np.ndarray) -> int:
+    if isinstance(timeline, FrameTimeline):
+        return int((~np.isin(timeline.labelled(0), frames)).sum())
+    end = int(frames.max()) + 1 if len(frames) else 0
+    return timeline.count(end, 1, None, 1.0)
+
+
+def _readable(error: Exception) -> Exception:
+    """Say what to do about an array that only a pickle could give."""
+    if "pickle" in str(error).lower():
+        return SampleError(
+            "pickle",
+            "the array holds Python objects, which only code in the file could restore; "
+            "save it as numbers",
+        )
+    return error

@@ -1,0 +1,176 @@
+"""The labels of one video or sequence, asked frame by frame."""
+
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError
+from ray_audit.samples import IGNORE, Shard
+from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.index import is_in_seconds, read_index
+from ray_audit.sources.rows import layout_of, read_rows
+
+
+class Timeline(Protocol):
+    """Labels along time."""
+
+    in_seconds: bool
+
+    def label(self, frame_index: int, pts_s: float | None) -> int | None:
+        """Class index, `IGNORE` where void, None where unlabelled."""
+
+    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+        """Labelled frames from `first_frame` on, void ones and those not sampled left out.
+
+        Where labels are in seconds this is an estimate: labelled time after `end_s` (seconds)
+        over `frame_s` (seconds a frame), at least one a segment.
+        """
+
+    def starts_after(self, end_s: float | None) -> bool:
+        """Where labels are in seconds: whether a segment starts at or after `end_s`.
+
+        None stands for a video without a clock: whether there is a segment.
+        """
+
+
+class FrameTimeline:
+    """A label per frame.
+
+    Args:
+        frames: (R,) int64, unique.
+        labels: (R,) class index or `IGNORE`.
+    """
+
+    def __init__(self, frames: np.ndarray, labels: np.ndarray) -> None:
+        order = np.argsort(frames, kind="stable")
+        self.frames = frames[order].astype(np.int64)
+        self._labels = labels[order]
+        self.in_seconds = False
+
+    def label(self, frame_index: int, pts_s: float | None) -> int | None:
+        """See `Timeline.label`."""
+        at = int(np.searchsorted(self.frames, frame_index))
+        if at == len(self.frames) or self.frames[at] != frame_index:
+            return None
+        return int(self._labels[at])
+
+    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+        """See `Timeline.count`."""
+        return int((self.labelled(first_frame) % every == 0).sum())
+
+    def starts_after(self, end_s: float | None) -> bool:
+        """See `Timeline.starts_after`."""
+        return False
+
+    def labelled(self, first_frame: int) -> np.ndarray:
+        """Labelled frames from `first_frame` on, (R,) int64, void ones left out."""
+        frames: np.ndarray = self.frames[(self._labels != IGNORE) & (self.frames >= first_frame)]
+        return frames
+
+
+class SegmentTimeline:
+    """A label per segment [start, end): frame t has the label of the one that holds t + 0.5.
+
+    Args:
+        starts: (R,) float64, in frames, or seconds of presentation time.
+        ends: (R,) float64, exclusive; segments do not overlap.
+        labels: (R,) class index or `IGNORE`.
+        in_seconds: the unit.
+    """
+
+    def __init__(
+        self, starts: np.ndarray, ends: np.ndarray, labels: np.ndarray, in_seconds: bool
+    ) -> None:
+        order = np.argsort(starts, kind="stable")
+        self.starts, self.ends, self._labels = starts[order], ends[order], labels[order]
+        self.in_seconds = in_seconds
+
+    def label(self, frame_index: int, pts_s: float | None) -> int | None:
+        """See `Timeline.label`."""
+        time = pts_s if self.in_seconds else frame_index + 0.5
+        if time is None:
+            return None
+        at = int(np.searchsorted(self.starts, time, side="right")) - 1
+        return int(self._labels[at]) if at >= 0 and time < self.ends[at] else None
+
+    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+        """See `Timeline.count`."""
+        labelled = self._labels != IGNORE
+        starts, ends = self.starts[labelled], self.ends[labelled]
+        if not self.in_seconds:
+            first = np.maximum(np.ceil(starts - 0.5), first_frame)
+            stop = np.maximum(np.ceil(ends - 0.5), first)
+            return int((np.ceil(stop / every) - np.ceil(first / every)).sum())
+        starts = starts if end_s is None else np.maximum(starts, end_s)
+        seconds = (ends - starts)[ends > starts]
+        return int(np.maximum(np.rint(seconds / (frame_s * every)), 1).sum())
+
+    def starts_after(self, end_s: float | None) -> bool:
+        """See `Timeline.starts_after`."""
+        starts = self.starts[self._labels != IGNORE]
+        return bool(len(starts)) if end_s is None else bool((starts >= end_s).any())
+
+
+def table_timeline(rows: pa.Table, part: str = "") -> FrameTimeline | SegmentTimeline:
+    """The timeline of one video, or one array, from the label index."""
+    rows = rows.filter(pa.array(np.asarray(rows["part"].to_pylist(), dtype=object) == part))
+    labels = rows["label"].to_numpy()
+    if "frame" in rows.column_names:
+        return FrameTimeline(rows["frame"].to_numpy(), labels)
+    starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
+    return SegmentTimeline(starts, ends, labels, is_in_seconds(rows))
+
+
+def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTimeline:
+    """The timeline of one video from its own label file.
+
+    Raises:
+        LabelError: the table is wrong; the message names file, row and value.
+    """
+    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=False)
+    chunks = list(read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)))
+    columns = {
+        name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])
+        for name in layout.number_columns
+    }
+    labels = np.concatenate([np.zeros(0, np.int32), *(chunk.labels for chunk in chunks)])
+    timeline: FrameTimeline | SegmentTimeline
+    if "frame" in columns:
+        timeline = FrameTimeline(columns["frame"].astype(np.int64), labels)
+        repeated = timeline.frames[1:][timeline.frames[1:] == timeline.frames[:-1]]
+        if len(repeated):
+            raise LabelError(f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows")
+        return timeline
+    timeline = SegmentTimeline(columns["start"], columns["end"], labels, layout.in_seconds)
+    clash = np.flatnonzero(timeline.starts[1:] < timeline.ends[:-1])
+    if len(clash):
+        spans = [f"{timeline.starts[i]:g}-{timeline.ends[i]:g}" for i in (clash[0], clash[0] + 1)]
+        raise LabelError(f"{uri}: segments {' and '.join(spans)} overlap")
+    return timeline
+
+
+def shard_timeline(
+    shard: Shard, dataset: DatasetConfig, index_uri: str | None
+) -> FrameTimeline | SegmentTimeline:
+    """Labels of a video or a single-sequence file, wherever the specification keeps them."""
+    if shard.label_uri is not None:
+        return file_timeline(shard.label_uri, dataset)
+    rows = index_rows(shard, index_uri)
+    return table_timeline(rows) if rows is not None else no_labels()
+
+
+def index_rows(shard: Shard, index_uri: str | None) -> pa.Table | None:
+    """The index rows of a shard, or None where it has no labels."""
+    if not shard.label_digest or shard.label_uri is not None:
+        return None
+    if index_uri is None:
+        raise LabelError(f"{shard.key}: its labels are in the label index; give its URI")
+    return read_index(storage.join(index_uri), shard.key)
+
+
+def no_labels() -> FrameTimeline:
+    """The timeline of a video without labels."""
+    return FrameTimeline(np.zeros(0, np.int64), np.zeros(0, np.int32))

@@ -1,0 +1,63 @@
+"""One work unit to its batches and its tail."""
+
+from collections.abc import Iterator
+
+from ray_audit.config import DatasetConfig, InputConfig
+from ray_audit.cuts.batching import Batcher, Cut
+from ray_audit.cuts.images import cut_images
+from ray_audit.cuts.job import Job
+from ray_audit.cuts.sequences import cut_sequences
+from ray_audit.cuts.tally import Tally
+from ray_audit.cuts.video import cut_video
+from ray_audit.samples import Batch, Tail, Task, WorkUnit
+
+
+def cut_unit(
+    unit: WorkUnit,
+    dataset: DatasetConfig,
+    model_input: InputConfig,
+    index_uri: str | None,
+    max_batch: int | None,
+) -> Iterator[Batch | Tail]:
+    """Decode a work unit and cut it into batches; the same unit always gives the same batches.
+
+    Args:
+        unit: what to read.
+        dataset: the dataset's configuration.
+        model_input: the size of the network input; mean and std are left to the device.
+        index_uri: folder that holds the label index, where there is one.
+        max_batch: images, tiles or clips in a batch; None for as many as make 4 MiB of network
+            input, at most 256.
+
+    Yields:
+        Batches, in order, then one `Tail` with what was left out or failed.
+
+    Raises:
+        StorageError: labels (the index, or the label file of a video) cannot be read. A shard
+            that cannot be read is no error here: it becomes a failure in the tail.
+    """
+    tally = Tally(unit.unit_id)
+    job = Job(dataset, model_input.size, index_uri, tally)
+    batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size)
+    for cut in _cuts(unit, job):
+        yield from batcher.add(cut)
+    yield from batcher.flush()
+    yield tally.tail(batcher.num_batches)
+
+
+def task_of(dataset: DatasetConfig) -> Task:
+    """What the labels of a dataset belong to."""
+    if dataset.labels.masks is not None:
+        return "dense"
+    if dataset.kind == "images":
+        return "class"
+    return "clips" if dataset.labels.form == "videos" else "frames"
+
+
+def _cuts(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+    if job.dataset.kind == "images":
+        yield from cut_images(unit, job)
+        return
+    cut = cut_video if job.dataset.kind == "video" else cut_sequences
+    for shard in unit.shards:
+        yield from cut(shard, job)

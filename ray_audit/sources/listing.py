@@ -1,0 +1,305 @@
+"""Lists the shards of a dataset and attaches their labels, without reading the data."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.samples import IGNORE, Shard
+from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.formats import check_formats, container_of
+from ray_audit.sources.index import IndexWriter, ShardLabels
+from ray_audit.sources.members import check_parquet, owners_of
+from ray_audit.sources.names import Owner, OwnerNames, fill_template
+from ray_audit.sources.rows import LabelRows, TableLayout, layout_of, read_rows
+
+_NUM_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The shards of a dataset.
+
+    Attributes:
+        shards: sorted by key.
+        notes: what the user should know: labels without a shard, shards without labels.
+        labels_digest: changes when any label does.
+    """
+
+    shards: tuple[Shard, ...]
+    notes: tuple[str, ...]
+    labels_digest: str
+
+
+def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = None) -> Listing:
+    """List shards, check the labels in one pass, and write the label index where one is needed.
+
+    Args:
+        dataset: what to list.
+        index_dir: local folder for the index of a label table; stays empty for other forms.
+        limit: keep only the first shards by key.
+
+    Raises:
+        SpecificationError: a format that is not read, or two files with one key.
+        LabelError: a label table is wrong; the message names file, row and value.
+        StorageError: the store cannot be listed or read.
+    """
+    shards = _list_shards(dataset)
+    _check_labels_form(dataset, shards)
+    labelled, notes = _with_labels(dataset, shards, index_dir)
+    kept = labelled[:limit]
+    without = [shard.key for shard in kept if not shard.label_digest]
+    if without:
+        notes = [*notes, f"{_plural(len(without), 'shard')} without labels: {_few(without)}"]
+    digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
+    return Listing(tuple(kept), tuple(notes), digests)
+
+
+def _list_shards(dataset: DatasetConfig) -> list[Shard]:
+    stored = storage.list_objects(dataset.uri)
+    keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise SpecificationError(
+            f"dataset.uri: {_plural(len(twice), 'key')} stand for several files: {_few(twice)}. "
+            "Keys are paths below the first wildcard; list the files from a common folder"
+        )
+    check_formats(keys, dataset.kind)
+    shards = [
+        Shard(key, item.uri, item.size_bytes, item.etag)
+        for key, item in zip(keys, stored, strict=True)
+    ]
+    return sorted(shards, key=lambda shard: shard.key)
+
+
+def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
+    labels = dataset.labels
+    containers = {container_of(shard.key): shard for shard in reversed(shards)}
+    if dataset.kind == "images" and len(containers) > 1:
+        raise SpecificationError(
+            f"dataset.uri: {_few(shard.key for shard in containers.values())} are of different "
+            "formats (image files, Parquet, tar); give each its own specification"
+        )
+    if "npz" in containers and "{" in (labels.frames or labels.segments or ""):
+        raise SpecificationError(
+            f"labels.{labels.form}: a file a shard does not go with {containers['npz'].key}, "
+            "which holds several sequences; use one table, or labels.arrays"
+        )
+    allowed = {
+        "column": {"parquet", "tar"},
+        "folder": {"image"},
+        "arrays": {"npz"},
+    }.get(labels.form)
+    for container, shard in containers.items():
+        if allowed is not None and container not in allowed:
+            raise SpecificationError(
+                f"labels.{labels.form} does not go with {shard.key}: it needs files of "
+                f"{' or '.join(sorted(allowed))}"
+            )
+        if container == "parquet":
+            named = [labels.image_column, labels.column, labels.key_column, labels.masks]
+            check_parquet(shard, [column for column in named if column])
+        if container in ("tar", "parquet") and "/" in (labels.masks or ""):
+            raise SpecificationError(
+                f"labels.masks: masks of {container} files lie in the same files; name the "
+                "member ('{key}.mask.png') or the column, without a folder"
+            )
+
+
+def _with_labels(
+    dataset: DatasetConfig, shards: list[Shard], index_dir: Path
+) -> tuple[list[Shard], list[str]]:
+    labels = dataset.labels
+    if labels.folder:
+        return [_from_folder(shard, dataset) for shard in shards], []
+    if labels.column or labels.arrays or _masks_inside(dataset, shards):
+        # The labels lie in the shard itself: its etag covers them.
+        return [replace(shard, label_digest="inside") for shard in shards], []
+    uri = str(getattr(labels, labels.form))
+    if "{" in uri:
+        return _from_files(dataset, shards, uri), []
+    if labels.masks:
+        raise SpecificationError(
+            f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}} "
+            "or {key} in it"
+        )
+    if labels.form == "videos" or container_of(shards[0].key) == "image":
+        return _from_short_table(dataset, shards, uri)
+    return _from_table(dataset, shards, uri, index_dir)
+
+
+def _masks_inside(dataset: DatasetConfig, shards: list[Shard]) -> bool:
+    return bool(dataset.labels.masks) and container_of(shards[0].key) in ("tar", "parquet")
+
+
+def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
+    folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
+    try:
+        index = ClassNames(dataset.classes, dataset.void).parse(folder)
+    except ValueError as error:
+        raise LabelError(f"{shard.key}: its folder: {error}") from None
+    return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
+
+
+def _one(class_index: int) -> int:
+    return 0 if class_index == IGNORE else 1
+
+
+def _from_files(dataset: DatasetConfig, shards: list[Shard], template: str) -> list[Shard]:
+    """One label file a shard: found by one listing of the folder that holds them."""
+    folder = template[: template.index("{")].rpartition("/")[0]
+    stored = {item.uri: item for item in storage.list_prefix(folder)}
+    wanted = [_stored_uri(fill_template(template, shard.key)) for shard in shards]
+    shared = [uri for uri, count in Counter(wanted).items() if count > 1]
+    if shared:
+        raise LabelError(
+            f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
+            f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
+        )
+    found = []
+    for shard, uri in zip(shards, wanted, strict=True):
+        item = stored.get(uri)
+        label_digest = storage.digest(item.size_bytes, item.etag) if item else ""
+        label_uri = item.uri if item else None
+        found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
+    _check_first_file(dataset, found, template)
+    return found
+
+
+def _stored_uri(uri: str) -> str:
+    """The URI as a listing shows it."""
+    fs, path = storage.filesystem(uri)
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    return path if protocol == "file" else f"{protocol}://{path}"
+
+
+def _check_first_file(dataset: DatasetConfig, shards: list[Shard], template: str) -> None:
+    first = next((shard.label_uri for shard in shards if shard.label_uri), None)
+    if first is None:
+        raise LabelError(
+            f"labels.{dataset.labels.form}: no label file found for any of {len(shards)} files; "
+            f"the first looked for was {fill_template(template, shards[0].key)}"
+        )
+    if dataset.labels.masks is None:
+        layout = layout_of(first, dataset.labels.form, dataset.labels.columns, with_name=False)
+        _check_unit(dataset, first, layout)
+        for _ in read_rows(first, layout, ClassNames(dataset.classes, dataset.void)):
+            pass
+
+
+def _from_short_table(
+    dataset: DatasetConfig, shards: list[Shard], uri: str
+) -> tuple[list[Shard], list[str]]:
+    """A table with one row a shard: its label travels with the shard, and needs no index."""
+    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
+    matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
+    found: dict[str, tuple[int, int]] = {}
+    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+        owners = matcher.match(rows)
+        for offset, (code, label) in enumerate(zip(rows.name_codes, rows.labels, strict=True)):
+            owner, row = owners[code], rows.first_row + offset
+            if owner is None:
+                continue
+            if owner.shard_key in found:
+                raise LabelError(
+                    f"{uri}: rows {found[owner.shard_key][1]} and {row}: {owner.shard_key} is "
+                    "labelled twice; keep one of the rows"
+                )
+            found[owner.shard_key] = (int(label), row)
+    notes = matcher.notes(dataset, shards, any_found=bool(found))
+    return [_with_class(shard, found.get(shard.key)) for shard in shards], notes
+
+
+def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
+    if found is None:
+        return replace(shard, num_labelled=0)
+    index = found[0]
+    return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
+
+
+def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
+    if layout.in_seconds and dataset.kind == "sequences":
+        columns = dataset.labels.columns
+        raise LabelError(
+            f"{uri}: its segments are in seconds, but feature sequences have no clock; give "
+            f"{columns.start_frame} and {columns.end_frame}"
+        )
+
+
+def _from_table(
+    dataset: DatasetConfig, shards: list[Shard], uri: str, index_dir: Path
+) -> tuple[list[Shard], list[str]]:
+    """One table for all: one pass that checks it and splits it by shard."""
+    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
+    _check_unit(dataset, uri, layout)
+    owners = (owner for shard in shards for owner in owners_of(shard, dataset.labels))
+    matcher = _Matcher(uri, OwnerNames(owners, layout.name_column or ""))
+    writer = IndexWriter(index_dir, tuple(layout.number_columns), layout.in_seconds, uri)
+    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+        codes = [-1 if o is None else writer.code_of(o) for o in matcher.match(rows)]
+        _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
+    found = writer.finish()
+    notes = matcher.notes(dataset, shards, any_found=bool(found))
+    return [_described(shard, found.get(shard.key)) for shard in shards], notes
+
+
+def _add_matched(writer: IndexWriter, rows: LabelRows, codes: np.ndarray) -> None:
+    kept = np.flatnonzero(codes >= 0)
+    if len(kept):
+        numbers = {name: values[kept] for name, values in rows.numbers.items()}
+        writer.add(codes[kept], kept + rows.first_row, numbers, rows.labels[kept])
+
+
+class _Matcher:
+    """Matches the names of a table, and remembers those that match nothing."""
+
+    def __init__(self, uri: str, names: OwnerNames) -> None:
+        self._uri = uri
+        self._names = names
+        self._unmatched: dict[str, None] = {}
+
+    def match(self, rows: LabelRows) -> list[Owner | None]:
+        """The owner of each of `rows.names`."""
+        owners = []
+        for code, name in enumerate(rows.names):
+            try:
+                owners.append(self._names.find(name))
+            except LabelError as error:
+                row = rows.first_row + int(np.flatnonzero(rows.name_codes == code)[0])
+                raise LabelError(f"{self._uri}, row {row}: {error}") from None
+            if owners[-1] is None:
+                self._unmatched[name] = None
+        return owners
+
+    def notes(self, dataset: DatasetConfig, shards: list[Shard], any_found: bool) -> list[str]:
+        """A note on the names that match nothing; an error where none matches."""
+        if not any_found:
+            raise LabelError(
+                f"{self._uri}: no row names one of the {len(shards)} files; the table names "
+                f"{_few(self._unmatched) or 'none'}, the files are {_few(s.key for s in shards)}"
+            )
+        if not self._unmatched:
+            return []
+        what = "image" if dataset.labels.form == "images" else "video"
+        many = _plural(len(self._unmatched), what)
+        return [f"labels of {many} match no shard: {_few(self._unmatched)}"]
+
+
+def _described(shard: Shard, labels: ShardLabels | None) -> Shard:
+    if labels is None:
+        return replace(shard, num_labelled=0)
+    return replace(shard, label_digest=labels.digest, num_labelled=labels.num_labelled)
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

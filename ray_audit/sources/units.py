@@ -1,0 +1,56 @@
+"""Groups shards into work units."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from ray_audit import storage
+from ray_audit.samples import Shard, WorkUnit
+from ray_audit.sources.formats import container_of
+
+_GROUP_MODULUS = 64
+_GROUP_FILES = 256
+_GROUP_BYTES = 64 * 2**20
+
+
+def group_units(shards: Sequence[Shard], salt: str) -> list[WorkUnit]:
+    """One unit a video, npz, npy, Parquet or tar file; image files in groups.
+
+    Groups end after a key whose hash says so, so that a file that comes or goes changes its own
+    group and leaves the others their identity.
+
+    Args:
+        shards: sorted by key.
+        salt: goes into every unit's id, e.g. a digest of the configuration.
+    """
+    return [WorkUnit(_unit_id(group, salt), tuple(group)) for group in _groups(shards)]
+
+
+def _groups(shards: Sequence[Shard]) -> Iterator[list[Shard]]:
+    group: list[Shard] = []
+    for shard in shards:
+        if container_of(shard.key) != "image":
+            if group:
+                yield group
+                group = []
+            yield [shard]
+            continue
+        group.append(shard)
+        if _ends_group(group):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _ends_group(group: list[Shard]) -> bool:
+    last_byte = hashlib.sha256(group[-1].key.encode()).digest()[-1]
+    return (
+        last_byte % _GROUP_MODULUS == 0
+        or len(group) >= _GROUP_FILES
+        or sum(shard.size_bytes for shard in group) >= _GROUP_BYTES
+    )
+
+
+def _unit_id(group: list[Shard], salt: str) -> str:
+    parts = [(s.key, s.size_bytes, s.etag, s.label_digest) for s in group]
+    return storage.digest(salt, *(value for part in parts for value in part))
