@@ -252,7 +252,8 @@ def _joined(
     """Put the sets' checkpoints side by side, in the catalogue's order."""
     identity = merged[0].identity
     source = [_where(sets, c.digest) for c in wanted.checkpoints]
-    means = {}
+    # Of no sample too: a table's type tells the number of checkpoints.
+    means = {name: np.zeros((0, len(source))) for name in _MEANS}
     if identity.num_rows:
         for name in _MEANS:
             means[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)

@@ -97,7 +97,7 @@ def _array(
 
 def _trajectories(samples: Samples, metadata: dict[str, str]) -> pa.Table:
     means = samples.means
-    num_checkpoints = means["loss"].shape[1] if means else 1
+    num_checkpoints = means["loss"].shape[1]
     columns = trajectory_columns(num_checkpoints)
     schema = arrow_schema(columns, metadata)
     if not samples.num_samples:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
-from ray_audit.errors import SpecificationError
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.units import group_units
@@ -128,8 +129,12 @@ def read_inputs(
     Raises:
         SpecificationError: the specification does not fit what it points to.
     """
+    _check_date(logical_date)
     checkpoints = list_checkpoints(config.checkpoints)
-    listing = list_dataset(config.dataset, index_dir, limit)
+    try:
+        listing = list_dataset(config.dataset, index_dir, limit)
+    except StorageError as error:
+        raise SpecificationError(f"dataset: {error}") from error
     settings = numeric_settings(config)
     units = tuple(group_units(listing.shards, salt=storage.digest(settings)))
     if not units:
@@ -145,6 +150,16 @@ def read_inputs(
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)
+
+
+def _check_date(logical_date: str) -> None:
+    """It names the run's folder, and must sort by time."""
+    try:
+        is_date = date.fromisoformat(logical_date).isoformat() == logical_date
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise SpecificationError(f"--date {logical_date}: expected YYYY-MM-DD, a day that exists")
 
 
 def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:

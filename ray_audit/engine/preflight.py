@@ -36,12 +36,20 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
 
 def _header_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """Names and shapes from the header of a safetensors file."""
-    uri = checkpoint.uri
+    uri, size_bytes = checkpoint.uri, checkpoint.size_bytes
+    if not size_bytes:
+        raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
     try:
         (length,) = struct.unpack("<Q", storage.read_range(uri, 0, 8))
-        if length > checkpoint.size_bytes - 8:
-            raise ValueError(f"its header claims {length} bytes, the file has fewer")
+        if length > size_bytes - 8:
+            raise ValueError(f"its header claims {length} bytes, the file has {size_bytes}")
         header = json.loads(storage.read_range(uri, 8, 8 + length))
-        return {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"checkpoint {uri} is no safetensors file: {error}") from error
+        tensors = {k: v for k, v in header.items() if k != "__metadata__"}
+        end = 8 + length + max((v["data_offsets"][1] for v in tensors.values()), default=0)
+        if end != size_bytes:
+            raise ValueError(f"its tensors end at byte {end}, the file at byte {size_bytes}")
+        return {k: tuple(v["shape"]) for k, v in tensors.items()}
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"checkpoint {uri} is no safetensors file, or was cut off: {error}"
+        ) from error

@@ -22,6 +22,7 @@ from ray_audit.engine.finish import class_stats_table, unit_tables
 from ray_audit.engine.ledger import Wanted
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
 from ray_audit.engine.summary import Summary, summarise
+from ray_audit.engine.unit_scores import split_non_finite
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
@@ -150,7 +151,11 @@ def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
     for unit in inputs.units:
         held = done.get(unit.unit_id, {})
         files = UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted)
-        failures += unit_failures(files)
+        if inputs.wanted.missing_from(files.sets):
+            failures += unit_failures(files)
+        else:
+            samples = load_samples(files, inputs.wanted)
+            failures += (*samples.failures, *split_non_finite(samples)[1])
         if len(failures) >= num:
             break
     return failures[:num]

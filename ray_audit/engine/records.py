@@ -7,7 +7,9 @@ checkpoints of one relay, sums over labelled elements in float64. What belongs t
 
 import io
 import json
+import re
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from ray_audit.probes.prober import TRAJECTORIES
 from ray_audit.samples import Batch, ShardFailure, Tail
 
 _STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _BATCH_WIDE = ("confusion", "probe_s")
 ROW_TRAJECTORIES = tuple(name for name in TRAJECTORIES if name not in _BATCH_WIDE)
 _IDENTITY = (
@@ -114,12 +117,17 @@ def _parquet(
     np.savez_compressed(packed, allow_pickle=False, **state)
     metadata = {
         _STATE: packed.getvalue(),
-        _FAILURES: json.dumps([asdict(failure) for failure in failures]).encode(),
+        _FAILURES: json.dumps([_as_row(failure) for failure in failures]).encode(),
         _COUNTERS: json.dumps(counters).encode(),
     }
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _as_row(failure: ShardFailure) -> dict[str, Any]:
+    # An object's address in a library's message would differ from run to run.
+    return asdict(failure) | {"message": _ADDRESS.sub("", failure.message)}
 
 
 def decode_part(content: bytes) -> Part:

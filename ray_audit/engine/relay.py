@@ -164,16 +164,28 @@ def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:
 def _watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
     """Receipts as they come, with a limit on the silence between two of them."""
     inbox: queue.Queue[Receipt | BaseException | None] = queue.Queue()
+    stopped = threading.Event()
 
     def pull() -> None:
         try:
             for row in dataset.iter_rows():
                 inbox.put(Receipt.from_json(row["receipt"]))
+                if stopped.is_set():
+                    return  # which ends the pipeline: nobody waits for the rest
             inbox.put(None)
         except BaseException as error:  # handed to the thread that waits
             inbox.put(error)
 
     threading.Thread(target=pull, name="receipts", daemon=True).start()
+    try:
+        yield from _receipts(inbox, engine)
+    finally:
+        stopped.set()
+
+
+def _receipts(
+    inbox: "queue.Queue[Receipt | BaseException | None]", engine: EngineConfig
+) -> Iterator[Receipt]:
     limit_s, what = engine.start_timeout_s, "engine.start_timeout_s"
     while True:
         try:
@@ -209,7 +221,7 @@ def connect(address: str | None) -> bool:
     ray.init(
         address=address,
         include_dashboard=False if address is None else None,
-        logging_level=logging.WARNING,
+        logging_level=logging.ERROR,
         log_to_driver=False,
     )
     return address is None

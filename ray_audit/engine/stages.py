@@ -14,7 +14,6 @@ from ray_audit.engine import ledger
 from ray_audit.engine.plan import UnitWork, precision
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
-from ray_audit.errors import RayAuditError
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import Batch, ShardFailure, Tail
 
@@ -75,7 +74,7 @@ class PoolWorker:
         try:
             for position in positions:
                 self._probers[position] = self._prober(position)
-        except (RayAuditError, RuntimeError, OSError) as error:
+        except Exception as error:  # a user's model may raise anything
             self._fatal = f"{type(error).__name__}: {error}"
 
     def _prober(self, position: int) -> Prober:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 
 from ray_audit.engine.records import decode_tail, encode_tail
@@ -84,10 +85,10 @@ def encode(envelope: Envelope) -> pa.Table:
         "fatal": envelope.fatal,
     }
     if isinstance(item, Tail):
-        return _row(header, encode_tail(item), [])
+        return _row(header, np.frombuffer(encode_tail(item), np.uint8), [])
     encoded = encode_arrays(item.arrays)
     header |= {"index": item.index, "task": item.task, "arrays": encoded["header"]}
-    buffers = [memoryview(array.reshape(-1).view("u1")) for array in encoded["buffers"]]
+    buffers = [array.reshape(-1).view(np.uint8) for array in encoded["buffers"]]
     return _row(header, _ipc(item.samples), buffers)
 
 
@@ -113,19 +114,28 @@ def decode(table: pa.Table) -> Envelope:
     )
 
 
-def _ipc(table: pa.Table) -> pa.Buffer:
+def _ipc(table: pa.Table) -> np.ndarray:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue()
+    return np.frombuffer(sink.getvalue(), np.uint8)
 
 
-def _row(header: dict[str, Any], samples: Any, buffers: list[memoryview]) -> pa.Table:
+def _row(header: dict[str, Any], samples: np.ndarray, buffers: list[np.ndarray]) -> pa.Table:
     columns = [
         pa.array([json.dumps(header)], pa.string()),
-        pa.array([memoryview(samples)], pa.large_binary()),
-        pa.ListArray.from_arrays(
-            pa.array([0, len(buffers)], pa.int32()), pa.array(buffers, pa.large_binary())
-        ),
+        _binary([samples]),
+        pa.ListArray.from_arrays(pa.array([0, len(buffers)], pa.int32()), _binary(buffers)),
     ]
     return pa.table(columns, schema=WIRE_SCHEMA)
+
+
+def _binary(parts: list[np.ndarray]) -> pa.Array:
+    """Byte arrays as one binary column.
+
+    Laid out by hand: pa.array of memoryviews never gives them back (seen with pyarrow 26).
+    """
+    offsets = np.concatenate([[0], np.cumsum([part.nbytes for part in parts])]).astype(np.int64)
+    data = np.concatenate(parts) if parts else np.empty(0, np.uint8)
+    layout = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(parts), layout)

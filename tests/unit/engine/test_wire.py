@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 
@@ -83,3 +85,12 @@ def test_components_of_each_mask_stay_with_it():
 
 def test_identity_of_rows_is_kept():
     assert Part(rows(2), {}).rows["sample_id"].to_pylist() == ["s0", "s1"]
+
+
+def test_nothing_sent_is_held_on_to():
+    batch = class_batch(np.zeros((1, 3, 8, 8), np.uint8), [0])
+    inputs = batch.arrays["inputs"]
+    before = sys.getrefcount(inputs), pa.total_allocated_bytes()
+    for _ in range(10):
+        wire.encode(Envelope(batch, (), ""))
+    assert (sys.getrefcount(inputs), pa.total_allocated_bytes()) == before
