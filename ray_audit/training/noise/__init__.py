@@ -1,0 +1,23 @@
+"""Planted label errors: wrong labels made on purpose, with the truth beside them.
+
+Needs numpy and scipy only. Every function is a pure function of its arguments: the same seed
+plants the same errors.
+"""
+
+from ray_audit.training.noise.classes import CLASS_KINDS, corrupt_classes
+from ray_audit.training.noise.frames import FRAME_KINDS, corrupt_frames
+from ray_audit.training.noise.masks import MASK_KINDS, MaskNoise, corrupt_masks
+from ray_audit.training.noise.truth import TRUTH_SCHEMA, TruthRow, truth_table
+
+__all__ = [
+    "CLASS_KINDS",
+    "FRAME_KINDS",
+    "MASK_KINDS",
+    "TRUTH_SCHEMA",
+    "MaskNoise",
+    "TruthRow",
+    "corrupt_classes",
+    "corrupt_frames",
+    "corrupt_masks",
+    "truth_table",
+]

@@ -1,0 +1,220 @@
+"""Planted errors in index masks: which image gets which error."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from ray_audit.training.noise import regions
+from ray_audit.training.noise.truth import TruthRow, plant_in_turn
+
+_NUM_TRIES = 20
+
+
+@dataclass(frozen=True)
+class MaskNoise:
+    """How strong errors in masks are. Lengths that are not given follow the size of the mask.
+
+    Attributes:
+        void: index that stands for "no class": `drop` writes it in turn with the nearest other
+            class; it is never the class that is changed. None where masks have no such index.
+        ignored: values that are no class (such as 255) and stay as they are.
+        background: index that `scaled` lets regions grow into and shrink from.
+        systematic_class: the class that `under` and `over` change; where None, or where the mask
+            lacks it, a random one.
+        under_px: radius of the erosion.
+        over_px: radius of the dilation.
+        shift_px: shortest and longest displacement of `shift` (in |dy| + |dx|).
+        boundary_px: spread of the random displacement of boundaries.
+    """
+
+    void: int | None = None
+    ignored: tuple[int, ...] = ()
+    background: int = 0
+    systematic_class: int | None = None
+    under_px: int = 5
+    over_px: int = 4
+    shift_px: tuple[int, int] | None = None
+    boundary_px: float = 2.0
+
+
+@dataclass(frozen=True)
+class CorruptedMasks:
+    """Masks with planted errors.
+
+    Attributes:
+        changed: key -> mask, for the masks with an error only.
+        kinds: key of each changed mask -> kind of its error.
+        truth: one row a mask.
+    """
+
+    changed: dict[str, np.ndarray]
+    kinds: dict[str, str]
+    truth: list[TruthRow] = field(repr=False)
+
+
+Change = Callable[["_Given"], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a kind of error works on."""
+
+    mask: np.ndarray
+    other_mask: Callable[[], np.ndarray]
+    noise: MaskNoise
+    rng: np.random.Generator
+
+    def classes(self, besides: int | None = None) -> np.ndarray:
+        """Classes in the mask that may be changed."""
+        left_out = [*self.noise.ignored, self.noise.void, besides]
+        return np.setdiff1d(np.unique(self.mask), [v for v in left_out if v is not None])
+
+    def random_class(self, besides: int | None = None) -> int | None:
+        classes = self.classes(besides)
+        return int(self.rng.choice(classes)) if len(classes) else None
+
+    def systematic_class(self) -> int | None:
+        wanted = self.noise.systematic_class
+        if wanted is not None and wanted in self.classes():
+            return wanted
+        return self.random_class(besides=self.noise.background)
+
+
+def corrupt_masks(
+    masks: Mapping[str, np.ndarray],
+    rate: float,
+    kinds: Sequence[str],
+    seed: int,
+    noise: MaskNoise | None = None,
+) -> CorruptedMasks:
+    """Plant one error in each of int(rate * N) masks, the kinds taking turns.
+
+    Args:
+        masks: key -> (H, W) integer index mask; may load lazily, only chosen masks are read.
+        rate: fraction of masks with an error.
+        kinds: some of `MASK_KINDS`. `drop`: a class becomes void or the nearest other class.
+            `swap`: two classes exchange their indices. `shift`: a class is moved. `boundary`:
+            boundaries wave at random. `under`, `over`: a class is eroded or dilated. `scaled`:
+            every class at once, in proportion to its size (Liu et al. 2022, ADELE). `random`: the
+            mask of another image of the same size.
+        seed: of the errors.
+        noise: how strong they are.
+
+    Raises:
+        SpecificationError: an unknown kind, a rate outside [0, 1], or too few masks that the kinds
+            can change.
+    """
+    keys = list(masks)
+    rng = np.random.default_rng(seed)
+    settings = noise or MaskNoise()
+
+    def attempt(kind: str, item_index: int) -> np.ndarray | None:
+        def other_mask() -> np.ndarray:
+            other_index = (item_index + int(rng.integers(1, max(2, len(keys))))) % len(keys)
+            return np.asarray(masks[keys[other_index]])
+
+        mask = np.asarray(masks[keys[item_index]])
+        return _changed(MASK_KINDS[kind], _Given(mask, other_mask, settings, rng))
+
+    attempts = {kind: partial(attempt, kind) for kind in MASK_KINDS}
+    planted = plant_in_turn(attempts, kinds, len(keys), rate, rng)
+    changed = {keys[i]: mask for i, (_, mask) in sorted(planted.items())}
+    kind_of = {keys[i]: kind for i, (kind, _) in sorted(planted.items())}
+    truth = [_truth_row(key, masks, changed.get(key), kind_of.get(key)) for key in keys]
+    return CorruptedMasks(changed, kind_of, truth)
+
+
+def _changed(change: Change, given: _Given) -> np.ndarray | None:
+    """Try until at least one pixel differs; ignored pixels stay, and none is added."""
+    for _ in range(_NUM_TRIES):
+        changed = change(given)
+        if changed is None:
+            continue
+        kept = np.isin(given.mask, given.noise.ignored) | np.isin(changed, given.noise.ignored)
+        changed = np.where(kept, given.mask, changed).astype(given.mask.dtype)
+        if (changed != given.mask).any():
+            return changed
+    return None
+
+
+def _truth_row(
+    key: str, masks: Mapping[str, np.ndarray], changed: np.ndarray | None, kind: str | None
+) -> TruthRow:
+    if changed is None:
+        return TruthRow(key, is_error=False, wrong_px=0)
+    return TruthRow(key, is_error=True, kind=kind, wrong_px=int((changed != masks[key]).sum()))
+
+
+def _drop(given: _Given) -> np.ndarray | None:
+    label = given.random_class()
+    if label is None:
+        return None
+    if given.noise.void is not None and given.rng.random() < 0.5:
+        return np.where(given.mask == label, given.noise.void, given.mask)
+    void = () if given.noise.void is None else (given.noise.void,)
+    return regions.fill_from_nearest(given.mask, given.mask == label, (*given.noise.ignored, *void))
+
+
+def _swap(given: _Given) -> np.ndarray | None:
+    classes = given.classes()
+    if len(classes) < 2:
+        return None
+    first, second = given.rng.choice(classes, size=2, replace=False)
+    changed = np.where(given.mask == first, second, given.mask)
+    return np.where(given.mask == second, first, changed)
+
+
+def _shift(given: _Given) -> np.ndarray | None:
+    label = given.random_class(besides=given.noise.background)
+    if label is None:
+        return None
+    offset = regions.random_offset(given.mask.shape, given.noise.shift_px, given.rng)
+    moved = regions.translated(given.mask == label, offset)
+    return regions.replace_region(given.mask, label, moved, given.noise.ignored)
+
+
+def _boundary(given: _Given) -> np.ndarray | None:
+    return regions.waved(given.mask, given.noise.boundary_px, given.rng)
+
+
+def _under(given: _Given) -> np.ndarray | None:
+    label = given.systematic_class()
+    if label is None:
+        return None
+    smaller = regions.eroded(given.mask == label, given.noise.under_px)
+    return regions.replace_region(given.mask, label, smaller, given.noise.ignored)
+
+
+def _over(given: _Given) -> np.ndarray | None:
+    label = given.systematic_class()
+    if label is None:
+        return None
+    larger = regions.dilated(given.mask == label, given.noise.over_px)
+    return np.where(larger, label, given.mask)
+
+
+def _scaled(given: _Given) -> np.ndarray | None:
+    grows = bool(given.rng.random() < 0.5)
+    num_steps = int(given.rng.integers(2, 5))
+    classes = given.classes(besides=given.noise.background)
+    return regions.scaled_noise(given.mask, classes, given.noise.background, grows, num_steps)
+
+
+def _other(given: _Given) -> np.ndarray | None:
+    other = given.other_mask()
+    return other if other.shape == given.mask.shape else None
+
+
+MASK_KINDS: dict[str, Change] = {
+    "drop": _drop,
+    "swap": _swap,
+    "shift": _shift,
+    "boundary": _boundary,
+    "under": _under,
+    "over": _over,
+    "scaled": _scaled,
+    "random": _other,
+}
+"""Kinds of error in masks."""
