@@ -39,7 +39,7 @@ def dry_run(
         if local or address is None:
             resources = LocalEngine().resources()
         else:
-            with opened_engine(config, address, local=False) as engine:
+            with opened_engine(config.engine, address, local=False) as engine:
                 resources = engine.resources()
         plan = make_plan(inputs, resources)
         if calibrate and plan.layout is not None:

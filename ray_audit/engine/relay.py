@@ -3,10 +3,12 @@
 This is the only module that imports ray.data.
 """
 
+import contextlib
 import json
 import logging
 import os
 import queue
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,7 @@ Result = TypeVar("Result")
 
 # Ray's defaults retry for ever: a decoder that kills its process would loop without end.
 _MAX_RETRIES = 3
+_CONNECT_TIMEOUT_S = 10.0
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
@@ -212,19 +215,51 @@ def connect(address: str | None) -> bool:
     """Connect to a Ray cluster, or start one in this machine; True if it was started here.
 
     A Ray that this process is connected to already is used as it is.
+
+    Raises:
+        RunError: nothing answers at the address, or Ray refuses.
     """
     if ray.is_initialized():
         return False
+    _check_reachable(address)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(
-        address=address,
-        include_dashboard=False if address is None else None,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    with _silent_stderr():
+        ray.init(
+            address=address,
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     return address is None
+
+
+def _check_reachable(address: str | None) -> None:
+    """Fail at once where nothing listens: Ray itself would try for many minutes, in silence."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise RunError(
+            f"no Ray cluster answers at {address} ({error}): check --address or RAY_ADDRESS, or "
+            "leave it out to use a Ray on this machine"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's core writes to the file descriptor past every logger; errors still are exceptions."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def disconnect() -> None:

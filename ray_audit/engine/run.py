@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ray_audit import storage
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
@@ -122,12 +122,19 @@ def run_audit(
         SpecificationError: nothing was started.
         RunError: the run failed; what was committed is reused by the next one.
     """
-    with opened_engine(config, address, local) as engine:
-        return run_on(engine, config, limit, logical_date or today(), reporter or SilentReporter())
+    with contextlib.ExitStack() as stack:
+        return run_on(
+            # Opened only when the specification has proved right and there is work to do.
+            lambda: stack.enter_context(opened_engine(config, address, local)),
+            config,
+            limit,
+            logical_date or today(),
+            reporter or SilentReporter(),
+        )
 
 
 @contextlib.contextmanager
-def opened_engine(config: AuditConfig, address: str | None, local: bool) -> Iterator[Engine]:
+def opened_engine(config: EngineConfig, address: str | None, local: bool) -> Iterator[Engine]:
     """Give an engine, and stop the Ray that was started for it."""
     if local:
         from ray_audit.engine.local import LocalEngine
@@ -138,20 +145,20 @@ def opened_engine(config: AuditConfig, address: str | None, local: bool) -> Iter
 
     started = relay.connect(address)
     try:
-        yield relay.RayEngine(config.engine)
+        yield relay.RayEngine(config)
     finally:
         if started:
             relay.disconnect()
 
 
 def run_on(
-    engine: Engine,
+    open_engine: Callable[[], Engine],
     config: AuditConfig,
     limit: int | None,
     logical_date: str,
     reporter: Reporter,
 ) -> RunOutcome:
-    """Audit a dataset on an engine that is there already."""
+    """Audit a dataset on an engine that is opened once the inputs are known to be sound."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         index_dir = Path(folder)
@@ -161,6 +168,7 @@ def run_on(
             manifest = Manifest.read(inputs.run_uri)
             return _outcome(inputs, manifest, time.monotonic() - started, reused=True)
         check_model(config, inputs.checkpoints)
+        engine = open_engine()
         plan = make_plan(inputs, engine.resources())
         reporter.plan(plan)
         settings = _settings(plan, _publish_index(inputs, index_dir))

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from ray_audit.demo.videos import PHASES, make_video, read_video, write_video
+
+
+@pytest.fixture(scope="module")
+def video():
+    return make_video(np.random.default_rng(0), num_frames=40, size_px=48)
+
+
+def test_phases_follow_each_other_without_exception(video):
+    assert video.frames.shape == (40, 48, 48, 3)
+    assert (np.diff(video.labels) >= 0).all()
+    assert set(video.labels) == set(range(len(PHASES)))
+    assert np.bincount(video.labels).min() >= 4
+
+
+def test_durations_and_pictures_differ_between_videos(video):
+    other = make_video(np.random.default_rng(1), num_frames=40, size_px=48)
+    assert (other.labels != video.labels).any()
+    assert (other.frames != video.frames).any()
+    again = make_video(np.random.default_rng(0), num_frames=40, size_px=48)
+    assert (again.frames == video.frames).all()
+
+
+def test_encoded_video_decodes_to_the_same_number_of_like_frames(video, tmp_path):
+    path = tmp_path / "v.mp4"
+    write_video(path, video.frames)
+    decoded = read_video(path)
+    assert decoded.shape == video.frames.shape
+    difference = np.abs(decoded.astype(int) - video.frames).mean(axis=(1, 2, 3))
+    shifted = np.abs(np.roll(decoded, 10, axis=0).astype(int) - video.frames).mean(axis=(1, 2, 3))
+    assert difference.max() < 12
+    assert difference.mean() < shifted.mean()
+
+
+def test_same_video_same_bytes(video, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, video.frames)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
