@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -35,6 +36,9 @@ def _without_credentials(uri: str) -> str:
 
 
 Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+
+
+_BRANCH = re.compile(r"[\[\]-]")
 
 
 class _Section(BaseModel):
@@ -156,8 +160,9 @@ class DatasetConfig(_Section):
                 f"labels.{self.labels.form} does not go with kind {self.kind}{hint}; "
                 f"expected one of {', '.join(allowed)}"
             )
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes: names must be unique")
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"classes: names must be unique, and {twice[0]!r} is there twice")
         if self.tile is not None and self.labels.form != "masks":
             raise ValueError("tile goes with labels.masks only: a tile has no label of its own")
         return self
@@ -272,11 +277,12 @@ class AuditConfig(_Section):
         except (OSError, UnicodeDecodeError) as error:
             raise SpecificationError(f"cannot read the specification {path}: {error}") from error
         try:
-            values = yaml.safe_load(text)
+            values = yaml.load(text, _PlainLoader)
         except yaml.YAMLError as error:
-            raise SpecificationError(f"{path} is not plain YAML: {error}") from error
+            raise SpecificationError(f"{path} is not plain YAML: {_problem(error)}") from error
         if not isinstance(values, dict):
-            raise SpecificationError(f"{path}: expected a mapping of keys, got {type(values)}")
+            got = "nothing" if values is None else type(values).__name__
+            raise SpecificationError(f"{path}: expected a mapping of keys, got {got}")
         return cls.parse(apply_overrides(values, overrides or []), source=str(path))
 
     @classmethod
@@ -296,31 +302,60 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
     """
     for override in overrides:
         dotted, equals, text = override.partition("=")
-        if not equals or not dotted:
-            raise SpecificationError(f"--set {override}: expected dotted.key=value")
+        keys = dotted.split(".")
+        if not equals or not all(keys):
+            raise SpecificationError(f"--set {dotted}: expected dotted.key=value")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, _PlainLoader)
         except yaml.YAMLError as error:
-            raise SpecificationError(f"--set {override}: the value is no YAML: {error}") from error
-        values = _with_value(values, dotted.split("."), value)
+            raise SpecificationError(
+                f"--set {dotted}=...: the value is not plain YAML: {_problem(error)}"
+            ) from error
+        values = _with_value(values, keys, value, dotted)
     return values
 
 
-def _with_value(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+def _with_value(values: dict[str, Any], keys: list[str], value: Any, dotted: str) -> dict[str, Any]:
     first, rest = keys[0], keys[1:]
     if not rest:
         return {**values, first: value}
-    inner = values.get(first)
-    return {**values, first: _with_value(inner if isinstance(inner, dict) else {}, rest, value)}
+    inner = {} if values.get(first) is None else values[first]
+    if not isinstance(inner, dict):
+        raise SpecificationError(f"--set {dotted}: {first} holds a value, and no keys below it")
+    return {**values, first: _with_value(inner, rest, value, dotted)}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without tags, in which a key that is given twice is an error, not a silent choice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and names[key.value] > 1 and key.value != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is given twice", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: it may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
 def _explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
     lines = []
     for problem in error.errors():
         # pydantic names the branches of a union in the location: they are no keys of the user's.
-        keys = [str(part) for part in problem["loc"] if not re.search(r"[\[\]-]", str(part))]
-        where = ".".join(keys) or "specification"
-        if problem["type"] == "extra_forbidden":
+        *above, last = (str(part) for part in problem["loc"] or ("specification",))
+        is_key = problem["type"] == "extra_forbidden"
+        keys = [part for part in above if not _BRANCH.search(part)]
+        keys += [last] if is_key or not _BRANCH.search(last) else []
+        where = ".".join(keys)
+        if is_key:
             lines.append(f"{where}: unknown key{_nearest_key(model, problem['loc'])}")
         elif problem["type"] == "missing":
             lines.append(f"{where}: missing")

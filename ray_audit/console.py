@@ -23,6 +23,8 @@ from ray_audit.engine.run import RunOutcome
 from ray_audit.engine.status import OutputStatus
 
 _LINE_EVERY_S = 10.0
+# A sentence stays on one line: a log is searched, and a terminal wraps by itself.
+_LINE: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 _COUNTS = ("entered", "scored", "filtered", "failed")
 
 
@@ -80,14 +82,14 @@ class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
         """A new step begins."""
         self._end_bar()
         if not self._quiet:
-            self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+            self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", **_LINE)
 
     def plan(self, plan: Plan) -> None:
         """The plan, before anything starts."""
         if not self._quiet:
             self._console.print(plan_table(plan))
             for note in plan.inputs.listing.notes:
-                self._console.print(f"[yellow]note[/] {note}", highlight=False)
+                self._console.print(f"[yellow]note[/] {_plain(note)}", **_LINE)
 
     def progress(self, progress: RunProgress) -> None:
         """Show the numbers so far."""
@@ -97,7 +99,7 @@ class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
             self._show_bar(progress)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_EVERY_S
-            self._console.print(_line(progress), highlight=False, markup=False)
+            self._console.print(_line(progress), markup=False, **_LINE)
 
     def _show_bar(self, progress: RunProgress) -> None:
         if self._bar is None:
@@ -170,22 +172,22 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
     console = console or Console(stderr=True)
     counts = outcome.counts
     done = "was complete already" if outcome.reused else f"took {human_s(outcome.duration_s)}"
-    console.print(f"\n[bold]Run {outcome.run_id}[/] {done}.", highlight=False)
+    console.print(f"\n[bold]Run {outcome.run_id}[/] {done}.", **_LINE)
     console.print(
         f"{counts['entered']} samples entered: {counts['scored']} scored, "
         f"{counts['filtered']} filtered{_by_reason(counts)}, {counts['failed']} failed.",
-        highlight=False,
+        **_LINE,
     )
     for note in outcome.manifest.notes:
-        console.print(f"[yellow]note[/] {note}", highlight=False)
+        console.print(f"[yellow]note[/] {_plain(note)}", **_LINE)
     for gate in outcome.manifest.breached_gates:
-        console.print(f"[bold red]gate breached[/] {gate}", highlight=False)
+        console.print(f"[bold red]gate breached[/] {gate}", **_LINE)
     if outcome.manifest.top:
         console.print(top_table(outcome.manifest.top))
-    console.print("Tables:", highlight=False)
+    console.print("Tables:", **_LINE)
     for name, files in outcome.manifest.tables.items():
         rows = sum(file.num_rows for file in files)
-        console.print(f"  {outcome.run_uri}/{name}/  {rows} rows", highlight=False, markup=False)
+        console.print(f"  {outcome.run_uri}/{name}/  {rows} rows", markup=False, **_LINE)
 
 
 def _by_reason(counts: dict[str, Any]) -> str:
@@ -216,7 +218,7 @@ def print_status(output: str, status: OutputStatus) -> None:
     """Runs as a table on standard output, and the records that they share."""
     console = Console()
     if not status.runs:
-        console.print(f"{output} has no finished run.", highlight=False, markup=False)
+        console.print(f"{output} has no finished run.", markup=False, **_LINE)
     else:
         table = Table("run", "state", *_COUNTS, "took")
         for one in status.runs:
@@ -228,16 +230,16 @@ def print_status(output: str, status: OutputStatus) -> None:
         console.print(table)
         for one in status.runs:
             if one.message:
-                console.print(f"{one.run_id}: {_plain(one.message)}", highlight=False)
+                console.print(f"{one.run_id}: {_plain(one.message)}", **_LINE)
     console.print(
         f"Committed: {status.num_units} work units, {status.num_parts} batches of records.",
-        highlight=False,
+        **_LINE,
     )
 
 
 def fail(message: str) -> None:
     """Say on standard error why a command stops."""
-    Console(stderr=True).print(f"[bold red]error[/] {_plain(message)}", highlight=False)
+    Console(stderr=True).print(f"[bold red]error[/] {_plain(message)}", **_LINE)
 
 
 def _plain(text: str) -> str:

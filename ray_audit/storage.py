@@ -42,7 +42,7 @@ def digest(*parts: object) -> str:
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which `epoch_2` comes before `epoch_10`."""
     pieces = re.split(r"(\d+)", text)
-    return tuple((1, int(p), p) if p.isdigit() else (0, 0, p) for p in pieces)
+    return tuple((1, int(p), p) if p.isdecimal() else (0, 0, p) for p in pieces)
 
 
 def has_wildcard(uri: str) -> bool:

@@ -32,15 +32,15 @@ class Checkpoint:
 def list_checkpoints(uri: str | list[str]) -> tuple[Checkpoint, ...]:
     """List checkpoints: a glob in natural order (`epoch_2` before `epoch_10`), a list as given.
 
+    A glob within a list stands for its files in natural order.
+
     Raises:
         CheckpointError: nothing matches, or a file is of a kind that cannot be loaded safely.
     """
     try:
-        found = storage.list_objects(uri)
+        found = _in_training_order(uri)
     except StorageError as error:
         raise CheckpointError(f"checkpoints: {error}") from error
-    if isinstance(uri, str):
-        found = sorted(found, key=lambda item: storage.natural_key(item.uri))
     for item in found:
         if not item.uri.endswith(SUFFIXES):
             raise CheckpointError(
@@ -51,6 +51,13 @@ def list_checkpoints(uri: str | list[str]) -> tuple[Checkpoint, ...]:
         Checkpoint(index, posixpath.basename(item.uri), item.uri, item.size_bytes, _digest(item))
         for index, item in enumerate(found)
     )
+
+
+def _in_training_order(uri: str | list[str]) -> list[storage.StoredObject]:
+    found = storage.list_objects(uri)  # of a list: refuses a file that is named twice
+    if isinstance(uri, list):
+        return [item for one in uri for item in _in_training_order(one)]
+    return sorted(found, key=lambda item: storage.natural_key(item.uri))
 
 
 def _digest(item: storage.StoredObject) -> str:

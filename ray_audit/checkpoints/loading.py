@@ -4,6 +4,7 @@ import importlib
 import io
 import os
 import pickle
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from ray_audit.errors import CheckpointError, SpecificationError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 Value = TypeVar("Value")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
@@ -35,10 +37,10 @@ def build_model(config: ModelConfig) -> nn.Module:
         factory: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a user's module may raise anything while it is imported
         raise SpecificationError(
-            f"model.factory {config.factory}: cannot be imported ({error}); it must be on the "
-            "Python path of every worker, as package.module:function"
+            f"model.factory {config.factory}: cannot be imported ({type(error).__name__}: {error})"
+            "; it must be on the Python path of every worker, as package.module:function"
         ) from error
     try:
         model = factory(**config.kwargs)
@@ -78,27 +80,35 @@ def read_state(uri: str) -> dict[str, Tensor]:
     """
     content = storage.read_bytes(uri)
     if not content:
-        raise CheckpointError(f"checkpoint {uri} is empty")
+        raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
     if uri.endswith(".safetensors"):
         try:
             state: dict[str, Tensor] = safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
-            raise CheckpointError(f"checkpoint {uri} is no safetensors file: {error}") from error
+            raise CheckpointError(
+                f"checkpoint {uri} is no safetensors file, or was cut off: {error}"
+            ) from error
         return state
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"checkpoint {uri} was refused: it holds more than weights and could run code. Save "
-            f"model.state_dict() alone, best as .safetensors ({_first_line(error)})"
+            f"checkpoint {uri} was refused: {_refused(error)}. Save model.state_dict() alone, "
+            "best as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"checkpoint {uri} cannot be read: {_first_line(error)}") from error
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
+        raise CheckpointError(
+            f"checkpoint {uri} cannot be read: it is damaged or was cut off "
+            f"({type(error).__name__}). Copy or save it again"
+        ) from error
     return _unwrapped(uri, loaded)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def _refused(error: Exception) -> str:
+    """Why, in our words: torch's own message recommends to switch the safeguard off."""
+    named = _GLOBAL.search(str(error))
+    what = f" ({named[1]})" if named else ""
+    return f"it is no plain weight file, or holds more than weights{what} and could run code"
 
 
 def _unwrapped(uri: str, loaded: object) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from ray_audit.console import ConsoleReporter
 from ray_audit.demo.batches import read_clips, read_images
 from ray_audit.demo.planted import write_mask_set, write_video_set
 from ray_audit.demo.specifications import CLIP_FRAMES, write_specifications
-from ray_audit.engine.run import RunOutcome, opened_engine, run_on, today
+from ray_audit.engine.run import RunOutcome, opened_engine, run_audit
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.screen import detection_table
 from ray_audit.evaluation.truth import evaluate_table, read_truth
@@ -128,11 +128,12 @@ def run_demo(
     console.print("Training a tiny model on each, keeping the weights of every epoch ...")
     train_models(out, seed, console)
     found = {}
-    with opened_engine(EngineConfig(), address, local) as engine, ConsoleReporter() as reporter:
+    # One Ray for both audits: starting it takes as long as a small audit.
+    with opened_engine(EngineConfig(), address, local), ConsoleReporter() as reporter:
         for name, specification in specifications.items():
             console.print(f"Auditing {name}: ray-audit run {specification}", soft_wrap=True)
             config = AuditConfig.load(specification)
-            outcome = run_on(engine, config, limit=None, logical_date=today(), reporter=reporter)
+            outcome = run_audit(config, address=address, local=local, reporter=reporter)
             scores = outcome.manifest.table(outcome.run_uri, "scores")
             truth = read_truth(str(out / name / "truth.parquet"))
             found[name] = evaluate_table(scores, truth)

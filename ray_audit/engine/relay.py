@@ -225,13 +225,17 @@ def connect(address: str | None) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with _silent_stderr():
-        ray.init(
-            address=address,
-            include_dashboard=False if address is None else None,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+    try:
+        with _silent_stderr():
+            ray.init(
+                address=address,
+                include_dashboard=False if address is None else None,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"Ray at {address}" if address else "Ray on this machine"
+        raise RunError(f"{where} could not be used: {_cause(error)}") from error
     return address is None
 
 

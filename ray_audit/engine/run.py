@@ -125,7 +125,7 @@ def run_audit(
     with contextlib.ExitStack() as stack:
         return run_on(
             # Opened only when the specification has proved right and there is work to do.
-            lambda: stack.enter_context(opened_engine(config, address, local)),
+            lambda: stack.enter_context(opened_engine(config.engine, address, local)),
             config,
             limit,
             logical_date or today(),

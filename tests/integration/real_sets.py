@@ -15,8 +15,11 @@ from ray_audit.training import models
 from ray_audit.training.loop import train_and_keep
 
 NUM_EPOCHS = 3
-CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
-PHASES = "sil command colour preposition letter digit adverb".split()
+CAMVID = [
+    *("sky", "building", "pole", "road", "pavement", "tree"),
+    *("sign", "fence", "car", "pedestrian", "bicyclist"),
+]
+PHASES = ["sil", "command", "colour", "preposition", "letter", "digit", "adverb"]
 MODELS = "ray_audit.training.models"
 
 

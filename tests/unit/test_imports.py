@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "evaluation": LEAVES,
     "training": LEAVES | {"scores"},
     "demo": LEAVES
-    | {"sources", "cuts", "probes", "engine", "tables", "training", "evaluation", "console"},
+    | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
+    | {"evaluation", "console"},
     "console": LEAVES | {"engine"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},

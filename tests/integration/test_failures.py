@@ -1,0 +1,169 @@
+"""Failure budgets, reruns, and failures in the processes of Ray."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from ray_audit.errors import FailureBudgetError, PlanError, RunError
+from tests.integration.audits import (
+    ALL_MAY_FAIL,
+    audit,
+    bad_images,
+    failure_file,
+    refused,
+    with_trap,
+)
+from tests.integration.small_sets import MODELS, class_folders, labelled_videos, picture
+from tests.tables import assert_identical
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        ({}, "failures.max_fraction 0.01"),
+        ({"max_count": 1}, "failures.max_count 1"),
+        ({"max_fraction": 0.16}, "failures.max_fraction 0.16"),
+    ],
+)
+def test_more_failures_than_the_budget_end_the_run(tmp_path, budget, named):
+    images = bad_images(tmp_path)
+    with pytest.raises(FailureBudgetError, match="2 of 12 samples failed") as error:
+        audit(images, failures=budget)
+    assert named in str(error.value)
+    assert "raise the budget" in str(error.value)
+    failure = failure_file(images)
+    assert failure["error_class"] == "FailureBudgetError"
+    assert [one["sample_id"] for one in failure["first_failures"]] == ["b/0.png", "b/1.png"]
+
+
+@pytest.mark.parametrize("budget", [{"max_count": 2}, {"max_fraction": 0.17}])
+def test_failures_within_the_budget_are_survived(tmp_path, budget):
+    outcome = audit(bad_images(tmp_path), failures=budget)
+    assert outcome.counts == outcome.counts | {"scored": 10, "failed": 2}
+
+
+def test_losses_that_are_not_finite_count_against_the_budget(tmp_path):
+    images = class_folders(tmp_path)
+    picture(tmp_path / "data/b/1.png", 0, black=True)
+    with_trap(images, epoch=2)
+    with pytest.raises(FailureBudgetError, match="1 of 12"):
+        audit(images)
+    (first,) = failure_file(images)["first_failures"]
+    assert (first["sample_id"], first["error_class"]) == ("b/1.png", "non_finite")
+
+
+def test_a_budget_that_is_exceeded_early_stops_early_and_names_the_failure(tmp_path):
+    videos = labelled_videos(tmp_path, num=5)
+    (tmp_path / "data/v0.mp4").write_bytes(b"")
+    with pytest.raises(FailureBudgetError):
+        audit(videos, failures={"max_count": 0})
+    assert failure_file(videos)["first_failures"][0]["shard"] == "v0.mp4"
+
+
+def test_a_larger_budget_reuses_what_was_committed(tmp_path):
+    images = bad_images(tmp_path)
+    with pytest.raises(FailureBudgetError):
+        audit(images, failures={"max_count": 0})
+    before = {k: v for k, v in images.files_written().items() if k.startswith("units/")}
+    assert before
+    outcome = audit(images, failures={"max_count": 2})
+    assert (outcome.manifest.plan["num_new"], outcome.manifest.plan["num_reused"]) == (0, 3)
+    after = {k: v for k, v in images.files_written().items() if k.startswith("units/")}
+    assert after == before
+    afresh = audit(images, failures={"max_count": 2}, output=str(tmp_path / "afresh"))
+    assert_identical(outcome, afresh)
+
+
+def test_a_second_identical_run_changes_no_byte(tmp_path):
+    videos = labelled_videos(tmp_path)
+    first = audit(videos)
+    before = videos.files_written()
+    second = audit(videos)
+    assert second.reused
+    assert not first.reused
+    assert second.counts == first.counts
+    assert videos.files_written() == before
+
+
+def test_a_lost_part_is_made_again_and_nothing_else(tmp_path):
+    videos = labelled_videos(tmp_path)
+    first = audit(videos)
+    before = videos.files_written()
+    part = next(k for k in before if k.startswith("units/") and "tail" not in k)
+    (videos.out / part).unlink()
+    kept = tmp_path / "kept"
+    shutil.copytree(videos.out / "runs", kept / "runs")
+    next(videos.out.glob("runs/*/manifest.json")).unlink()
+    times = {k: (videos.out / k).stat().st_mtime_ns for k in before if (videos.out / k).exists()}
+    again = audit(videos)
+    assert (again.manifest.plan["num_new"], again.manifest.plan["num_reused"]) == (3, 6)
+    rewritten = {k for k in times if (videos.out / k).stat().st_mtime_ns != times[k]}
+    unit = part.split("/")[1]
+    assert {k.split("/")[1] for k in rewritten if k.startswith("units/")} == {unit}
+    assert_identical(replace(first, run_uri=str(kept / "runs" / first.run_id)), again)
+
+
+# On Ray: what goes wrong in other processes ends the run, soon and by name.
+
+
+def on_ray(small_set, /, **changes):
+    return audit(small_set, local=False, **changes)
+
+
+def test_ray_gives_the_same_rows_for_bad_files_as_one_process(tmp_path, cluster):
+    images = bad_images(tmp_path)
+    with_trap(images, epoch=1)
+    picture(tmp_path / "data/c/1.png", 0, black=True)
+    there = on_ray(images, **ALL_MAY_FAIL)
+    here = audit(images, output=str(tmp_path / "here"), **ALL_MAY_FAIL)
+    assert there.counts["failed"] == 3
+    assert_identical(there, here)
+
+
+def test_a_model_that_fails_in_every_actor_ends_the_run(tmp_path, cluster):
+    images = class_folders(tmp_path)
+    kwargs = {"num_classes": 3, "pid": os.getpid()}
+    model = {"factory": f"{MODELS}:only_in_process", "kwargs": kwargs}
+    began_s = time.monotonic()
+    with pytest.raises(RunError, match="no licence on this process") as error:
+        on_ray(images, model=model)
+    assert time.monotonic() - began_s < 60
+    assert "model.factory" in str(error.value)
+    assert failure_file(images)["error_class"] == "RunError"
+    assert not [name for name in images.files_written() if name.startswith("units/")]
+
+
+def test_a_budget_that_is_exceeded_ends_the_pipeline_and_a_later_run_goes_on(tmp_path, cluster):
+    videos = labelled_videos(tmp_path, num=4)
+    (tmp_path / "data/v0.mp4").write_bytes(b"")
+    with pytest.raises(FailureBudgetError):
+        on_ray(videos, failures={"max_count": 0})
+    outcome = on_ray(videos, failures={"max_count": 12})
+    assert outcome.counts == outcome.counts | {"scored": 36, "failed": 12}
+
+
+def test_more_actors_than_the_cluster_holds_are_refused_at_once(tmp_path, cluster):
+    began_s = time.monotonic()
+    message = refused(class_folders(tmp_path), PlanError, local=False, engine={"num_gpus": 1})
+    assert time.monotonic() - began_s < 10
+    assert "the cluster can hold 0: it has 0 GPU(s) and 2 CPU(s)" in message
+
+
+def test_an_address_where_no_ray_answers_is_refused_at_once(tmp_path):
+    images = class_folders(tmp_path)
+    command = [sys.executable, "-m", "ray_audit", "run", str(images.spec_file())]
+    ended = subprocess.run(
+        [*command, "--address", "127.0.0.1:9"], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "no Ray cluster answers at 127.0.0.1:9" in ended.stderr
+    assert "check --address or RAY_ADDRESS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert images.files_written() == {}

@@ -1,0 +1,63 @@
+"""Models of a few weights, and some that misbehave, as factories of a specification."""
+
+import os
+
+import torch
+from torch import nn
+
+
+class PixelModel(nn.Module):
+    """(N, C, H, W) -> logits (N, K, H, W)."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Conv2d(3, num_classes, 1)
+
+    def forward(self, images):
+        return self.head(images)
+
+
+class ImageModel(nn.Module):
+    """(N, C, H, W) -> logits (N, K); `trap` above 0 gives NaN for a black image."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+        self.register_buffer("trap", torch.zeros(()))
+
+    def forward(self, images):
+        colour = images.mean((2, 3))
+        logits = self.head(colour)
+        black = (colour.sum(1, keepdim=True) == 0) & (self.trap > 0)
+        return torch.where(black, torch.nan, logits)
+
+
+class FrameModel(nn.Module):
+    """(N, T, C, H, W) or (N, T, D) -> logits (N, T, K)."""
+
+    def __init__(self, num_classes, in_features=3):
+        super().__init__()
+        self.head = nn.Linear(in_features, num_classes)
+
+    def forward(self, clips):
+        return self.head(clips.mean((3, 4)) if clips.ndim == 5 else clips)
+
+
+class NarrowHater(ImageModel):
+    """Takes no image of 12 px width."""
+
+    def forward(self, images):
+        if images.shape[-1] == 12:
+            raise ValueError("this model needs 16 px of width")
+        return super().forward(images)
+
+
+def only_in_process(num_classes, pid):
+    """A model in the process `pid`; elsewhere an error."""
+    if os.getpid() != pid:
+        raise OSError("no licence on this process")
+    return ImageModel(num_classes)
+
+
+def no_module():
+    return "a model"

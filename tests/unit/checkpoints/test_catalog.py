@@ -1,0 +1,61 @@
+import pytest
+
+from ray_audit.checkpoints.catalog import list_checkpoints
+from ray_audit.errors import CheckpointError
+
+
+def write(folder, *names, content=b"weights"):
+    for name in names:
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in names]
+
+
+def names(checkpoints):
+    return [checkpoint.name for checkpoint in checkpoints]
+
+
+def test_a_glob_comes_in_natural_order(tmp_path):
+    write(tmp_path, "epoch_10.pt", "epoch_2.pt", "epoch_1.pt")
+    found = list_checkpoints(f"{tmp_path}/*.pt")
+    assert names(found) == ["epoch_1.pt", "epoch_2.pt", "epoch_10.pt"]
+    assert [one.index for one in found] == [0, 1, 2]
+
+
+def test_a_list_keeps_its_order(tmp_path):
+    uris = write(tmp_path, "last.pt", "first.pt")
+    assert names(list_checkpoints(uris)) == ["last.pt", "first.pt"]
+
+
+def test_a_pattern_in_a_list_stands_for_its_files_in_natural_order(tmp_path):
+    write(tmp_path, "first.pt", "epoch_10.pt", "epoch_2.pt")
+    found = list_checkpoints([f"{tmp_path}/first.pt", f"{tmp_path}/epoch_*.pt"])
+    assert names(found) == ["first.pt", "epoch_2.pt", "epoch_10.pt"]
+
+
+def test_the_digest_is_of_the_content(tmp_path):
+    (uri,) = write(tmp_path, "a.pt", content=b"one")
+    (other,) = write(tmp_path, "b.pt", content=b"one")
+    before, same = list_checkpoints([uri, other])
+    (tmp_path / "a.pt").write_bytes(b"two")
+    (after,) = list_checkpoints(uri)
+    assert before.digest == same.digest != after.digest
+
+
+@pytest.mark.parametrize("uri", ["{}/*.pt", "{}/none.pt"])
+def test_no_match_names_the_pattern(tmp_path, uri):
+    wanted = uri.format(tmp_path)
+    with pytest.raises(CheckpointError, match="matches no file: check the path") as error:
+        list_checkpoints(wanted)
+    assert wanted in str(error.value)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
+    write(tmp_path, "epoch_1.pt", "notes.txt")
+    with pytest.raises(CheckpointError, match=r"notes\.txt: expected one of .*\.safetensors"):
+        list_checkpoints(f"{tmp_path}/*")
+
+
+def test_one_file_twice_in_a_list_is_refused(tmp_path):
+    (uri,) = write(tmp_path, "a.pt")
+    with pytest.raises(CheckpointError, match=r"twice.*a\.pt"):
+        list_checkpoints([uri, uri])
