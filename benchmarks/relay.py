@@ -50,17 +50,17 @@ class Workload:
 WORKLOADS = {
     "images": Workload(
         "images",
-        960,
+        1920,
         (64, 64),
         10,
-        {"factory": f"{MODELS}:small_cnn", "kwargs": {"num_classes": 10, "width": 16}},
+        {"factory": f"{MODELS}:small_cnn", "kwargs": {"num_classes": 10}},
     ),
     "masks": Workload(
         "masks",
-        480,
+        320,
         (120, 160),
         12,
-        {"factory": f"{MODELS}:unet", "kwargs": {"num_classes": 12, "width": 8}},
+        {"factory": f"{MODELS}:unet", "kwargs": {"num_classes": 12, "width": 16}},
     ),
 }
 
@@ -122,14 +122,14 @@ def bare_loop(
     for epoch in range(NUM_CHECKPOINTS):
         model = build_model(config.model)
         load_weights(model, config.checkpoints.replace("*", f"epoch_{epoch + 1:03d}"))
-        models.append(model)
+        models.append(model.to(memory_format=torch.channels_last))
     losses = torch.empty(len(images), NUM_CHECKPOINTS)
     with torch.inference_mode():
         models[0](images[:BATCH_SIZE].float() / 255)
         started = time.perf_counter()
         for start in range(0, len(images), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            inputs = images[part].float() / 255
+            inputs = (images[part].float() / 255).contiguous(memory_format=torch.channels_last)
             for e, model in enumerate(models):
                 loss = F.cross_entropy(model(inputs), targets[part], reduction="none")
                 losses[part, e] = loss.flatten(1).mean(1) if loss.ndim > 1 else loss

@@ -41,7 +41,7 @@ FILTERED_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a driver may hold millions
 class Shard:
     """One stored object of a dataset.
 

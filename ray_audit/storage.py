@@ -20,7 +20,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """One object as a listing shows it; `etag` changes when its content does."""
 

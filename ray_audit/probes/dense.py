@@ -28,8 +28,11 @@ def pixel_logits(logits: Tensor, batch: Batch, num_classes: int) -> Tensor:
         )
     size = targets.shape[1:]
     if tuple(logits.shape[2:]) == size:
-        return logits.float()
-    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+        # Reductions over classes want each class's map in one piece.
+        return logits.float().contiguous()
+    return F.interpolate(
+        logits.float().contiguous(), size=size, mode="bilinear", align_corners=False
+    )
 
 
 def gradient_target(logits: Tensor, masks: Masks, kind: str) -> Tensor:

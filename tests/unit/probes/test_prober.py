@@ -321,3 +321,22 @@ def dense_tile(inputs, masks, y0, owned):
         "components": connected_components(masks[0])[None, part],
     }
     return dense_batch(inputs[:, :, part], masks[:, part], **maps)
+
+
+def test_a_model_whose_views_need_the_plain_layout_gets_it(rng):
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+            self.head = nn.Linear(4 * 36, NUM_CLASSES)
+
+        def forward(self, x):
+            hidden = self.conv(x)
+            return self.head(hidden.view(len(x), -1))
+
+    inputs = rng.random((3, 3, 6, 6), np.float32)
+    arrays = probe([Views()], class_batch(inputs, [0, 1, 2]), "loss")
+    logits = Views()(torch.from_numpy(inputs))
+    expected = F.cross_entropy(logits, torch.tensor([0, 1, 2]), reduction="none")
+    assert arrays["trajectory/loss"][:, 0] == pytest.approx(expected.detach().numpy(), rel=1e-5)
