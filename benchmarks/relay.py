@@ -161,11 +161,12 @@ def two_processes(config: AuditConfig, folder: Path) -> float:
 
 
 class Timeline:
-    """A reporter that remembers when how many samples were committed."""
+    """A reporter that remembers when the pools had done how many samples."""
 
     def __init__(self) -> None:
         self.points: list[tuple[float, int]] = []
-        self.started = time.perf_counter()
+        self._num_before = 0
+        self._started = time.time()
 
     def phase(self, text: str) -> None:
         """Nothing to note."""
@@ -174,19 +175,22 @@ class Timeline:
         """Nothing to note."""
 
     def progress(self, progress: Any) -> None:
-        """Note the count."""
-        self.points.append((time.perf_counter(), progress.num_samples))
+        """Note the batch just committed, at the time of the pools' own clock."""
+        num_samples = progress.num_samples - self._num_before
+        self._num_before = progress.num_samples
+        if num_samples:
+            self.points.append((progress.probed_at_s, num_samples))
 
     def steady_rate(self) -> float:
-        """Samples per second between a quarter and 95% of all samples."""
-        total = self.points[-1][1]
-        inside = [p for p in self.points if total / 4 <= p[1] <= total * 0.95]
-        (first_s, first), (last_s, last) = inside[0], inside[-1]
-        return (last - first) / (last_s - first_s)
+        """Samples per second after the first quarter of the batches, when all pools are up."""
+        points = sorted(self.points)
+        first = len(points) // 4
+        done = sum(num for _, num in points[first + 1 :])
+        return done / (points[-1][0] - points[first][0])
 
     def start_up_s(self) -> float:
-        """Seconds until the first batch was committed."""
-        return self.points[0][0] - self.started
+        """Seconds until the pools had done the first batch."""
+        return min(self.points)[0] - self._started
 
 
 def engine_rate(config: AuditConfig, **engine: Any) -> tuple[float, float, Any]:
@@ -235,7 +239,7 @@ def measure(work: Workload, repeats: int) -> Report:
             Figure("engine, one checkpoint a pool", per_s, tuple(rates["strict"])),
             Figure("engine / better bare loop", "", ratios(rates["engine"], better)),
             Figure("strict relay / better bare loop", "", ratios(rates["strict"], better)),
-            Figure("start-up to the first committed batch", "s", tuple(rates["up"])),
+            Figure("start-up to the first batch", "s", tuple(rates["up"])),
         ],
         [
             f"{work.num_images} images of {work.size[1]}x{work.size[0]} px, {NUM_CHECKPOINTS} "

@@ -15,8 +15,9 @@ class Progress:
         num_units: work units ended, of `num_units_total`.
         num_samples: rows committed; a tile or clip of a sample is a row.
         num_failed: labelled samples that failed.
-        samples_per_s: since the first batch was committed.
+        samples_per_s: rows that the pools did per second, from the first batch to the latest.
         num_batches: batches committed.
+        probed_at_s: Unix time when the pools had done the batch last committed.
     """
 
     num_units: int
@@ -25,6 +26,7 @@ class Progress:
     num_failed: int
     samples_per_s: float
     num_batches: int
+    probed_at_s: float
 
     @property
     def fraction(self) -> float:
@@ -43,32 +45,29 @@ class Tally:
         self._num_units_total = len(plan.work)
         self._num_units = 0
         self._num_samples = 0
-        self._num_samples_since_first = 0
+        self._num_first = 0
         self._num_batches = 0
         self._num_bytes = 0
         self._decode_s = 0.0
         self._probe_s = 0.0
-        self._first: float | None = None
-        self._last = 0.0
-        self._started = time.monotonic()
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self._started_s = time.time()
         self.num_failed = 0
         self.num_expected = plan.num_expected
 
     def add(self, receipt: Receipt) -> Progress:
         """Count one receipt."""
-        now = time.monotonic()
         self.num_failed += receipt.num_failed
         self._num_bytes += receipt.num_bytes
         self._decode_s += receipt.decode_s
         self._probe_s += sum(receipt.probe_s)
         self._num_units += receipt.is_tail
         if not receipt.is_tail:
-            # The first batch tells when the pools were up: rates count what came after it.
-            if self._first is None:
-                self._first = now
-            else:
-                self._num_samples_since_first += receipt.num_samples
-            self._last = now
+            # The pools' own clock: commits may lag behind and come in bursts.
+            if self._first_s is None or receipt.probed_at_s < self._first_s:
+                self._first_s, self._num_first = receipt.probed_at_s, receipt.num_samples
+            self._last_s = max(self._last_s, receipt.probed_at_s)
             self._num_batches += 1
             self._num_samples += receipt.num_samples
         return Progress(
@@ -78,16 +77,17 @@ class Tally:
             self.num_failed,
             self._rate(),
             self._num_batches,
+            receipt.probed_at_s,
         )
 
     def _rate(self) -> float:
-        if self._first is None or self._last <= self._first:
+        if self._first_s is None or self._last_s <= self._first_s:
             return 0.0
-        return self._num_samples_since_first / (self._last - self._first)
+        return (self._num_samples - self._num_first) / (self._last_s - self._first_s)
 
     def timing(self) -> dict[str, float | int]:
         """What the manifest keeps: seconds, bytes and rates."""
-        start_up_s = 0.0 if self._first is None else self._first - self._started
+        start_up_s = 0.0 if self._first_s is None else self._first_s - self._started_s
         return {
             "start_up_s": round(start_up_s, 3),
             "samples_per_s": round(self._rate(), 3),

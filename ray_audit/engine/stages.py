@@ -1,5 +1,6 @@
 """What every engine does to a unit: decode it, pass its batches by checkpoints, commit them."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -106,7 +107,7 @@ class PoolWorker:
                 envelope = replace(envelope, failures=_failed(item, error))
         if self._is_last or envelope.failures:
             item = without_payload(item)
-        return replace(envelope, item=item)
+        return replace(envelope, item=item, probed_at_s=time.time())
 
     def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
@@ -161,4 +162,5 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         num_samples=part.rows.num_rows,
         num_failed=num_failed,
         probe_s=[] if probe_s is None else probe_s[0].tolist(),
+        probed_at_s=envelope.probed_at_s,
     )

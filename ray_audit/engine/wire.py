@@ -29,6 +29,7 @@ class Envelope:
         set_id: set of records that these make.
         failures: samples of the batch that failed on the way.
         fatal: why the whole run must stop, or empty.
+        probed_at_s: Unix time when the last pool had done with it; 0 before.
     """
 
     item: Batch | Tail
@@ -36,6 +37,7 @@ class Envelope:
     set_id: str
     failures: tuple[ShardFailure, ...] = ()
     fatal: str = ""
+    probed_at_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Receipt:
         num_bytes: bytes read from shards (tails).
         decode_s: seconds of decoding (tails).
         probe_s: seconds of each checkpoint's probe (batches).
+        probed_at_s: Unix time when the pools had done with it (batches).
         fatal: why the whole run must stop, or empty.
     """
 
@@ -62,6 +65,7 @@ class Receipt:
     num_bytes: int = 0
     decode_s: float = 0.0
     probe_s: list[float] = field(default_factory=list)
+    probed_at_s: float = 0.0
     fatal: str = ""
 
     def to_json(self) -> str:
@@ -83,6 +87,7 @@ def encode(envelope: Envelope) -> pa.Table:
         "set_id": envelope.set_id,
         "failures": [asdict(failure) for failure in envelope.failures],
         "fatal": envelope.fatal,
+        "probed_at_s": envelope.probed_at_s,
     }
     if isinstance(item, Tail):
         return _row(header, np.frombuffer(encode_tail(item), np.uint8), [])
@@ -111,6 +116,7 @@ def decode(table: pa.Table) -> Envelope:
         set_id=header["set_id"],
         failures=tuple(ShardFailure(**failure) for failure in header["failures"]),
         fatal=header["fatal"],
+        probed_at_s=header["probed_at_s"],
     )
 
 
