@@ -10,9 +10,10 @@ from typing import Any
 from ray_audit.config import AuditConfig
 from ray_audit.engine.local import LocalEngine
 from ray_audit.engine.plan import Plan, make_plan, read_inputs
+from ray_audit.engine.pool import PoolWorker
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.run import opened_engine, today
-from ray_audit.engine.stages import PoolWorker, StageSettings, decode_unit
+from ray_audit.engine.stages import StageSettings, decode_unit
 from ray_audit.samples import Batch
 
 _CALIBRATION_BATCHES = 3

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from ray_audit.engine.layout import ClusterResources, NodeResources
 from ray_audit.engine.plan import Plan
-from ray_audit.engine.stages import PoolWorker, StageSettings, commit, decode_unit
+from ray_audit.engine.pool import PoolWorker
+from ray_audit.engine.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.wire import Receipt
 
 Item = TypeVar("Item")

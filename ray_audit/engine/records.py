@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit.probes.prober import TRAJECTORIES
+from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.samples import Batch, ShardFailure, Tail
 
 _STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"

@@ -23,7 +23,7 @@ from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
 from ray_audit.engine.plan import Plan, UnitWork
-from ray_audit.engine.stages import PoolWorker, StageSettings, commit, decode_unit
+from ray_audit.engine.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import RunError, StalledError
 from ray_audit.samples import WorkUnit
@@ -153,6 +153,9 @@ def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
 
 class _Pool:
     def __init__(self, settings: StageSettings, positions: tuple[int, ...], is_last: bool) -> None:
+        # Imported here, so that decoding and committing processes do without torch.
+        from ray_audit.engine.pool import PoolWorker
+
         self._worker = PoolWorker(settings, positions, is_last)
 
     def __call__(self, table: pa.Table) -> pa.Table:

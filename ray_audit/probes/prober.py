@@ -19,6 +19,7 @@ from ray_audit.probes.gradients import (
 )
 from ray_audit.probes.masks import Masks, owned_input_rects
 from ray_audit.probes.prepare import model_input
+from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.samples import Batch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -172,21 +173,6 @@ def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> Non
     column = values[..., None]
     key = f"trajectory/{name}"
     arrays[key] = np.concatenate([arrays[key], column], axis=-1) if key in arrays else column
-
-
-TRAJECTORIES = (
-    "loss",
-    "p_label",
-    "margin",
-    "prob_margin",
-    "el2n",
-    "correct",
-    "predicted",
-    "grad_sqnorm",
-    "confusion",
-    "probe_s",
-)
-"""Observations kept for each checkpoint; all others describe the last one or are running sums."""
 
 
 def without_payload(batch: Batch) -> Batch:

@@ -72,6 +72,11 @@ def test_importing_starts_nothing_and_needs_neither_ray_nor_torch(module):
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
+def test_processes_that_decode_and_commit_do_without_torch():
+    check = "import sys, ray_audit.engine.relay; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
 @pytest.mark.parametrize("room", ["sources", "cuts"])
 def test_decoding_does_without_torch(room):
     names = ["import sys"] + [
