@@ -89,11 +89,16 @@ def _class_of(error: Exception, stage: str) -> tuple[str, str]:
     """Stage and error class: the errors of ray_audit name theirs, a decoder's are `decode`."""
     if isinstance(error, SampleError):
         return stage, error.error_class
-    if isinstance(error, StorageError):
+    if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):
         return "read", "read"
     if isinstance(error, LabelError):
         return "labels", "labels"
     return stage, "decode"
+
+
+def _of_a_store(error: Exception) -> bool:
+    """Whether a storage library raised it in the middle of a stream."""
+    return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
 
 
 class _CountedStream(io.BufferedIOBase):

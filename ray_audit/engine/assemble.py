@@ -124,7 +124,9 @@ def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
 
 def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
     every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
-    return tuple(dict.fromkeys(every))
+    # A sample cut into tiles or clips may fail in several batches: it is lost once.
+    unique = {(f.shard, f.sample_id or f.message, f.stage): f for f in reversed(every)}
+    return tuple(reversed(unique.values()))
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _merge_cuts(part: Part) -> _Merged:
         if name in rows.column_names:
             columns[name] = _grouped(_matrix(rows[name]), group, num) / total[:, None]
     if "predicted" in rows.column_names:
-        columns["predicted"] = _matrix(rows["predicted"])[first]
+        columns["predicted"] = _majority(_matrix(rows["predicted"]), group, num)
     if "vog/sum" in rows.column_names:
         sums = np.bincount(group, weights=rows["vog/sum"].to_numpy(), minlength=num)
         num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
@@ -183,6 +185,14 @@ def _merge_cuts(part: Part) -> _Merged:
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
     return _Merged(identity, columns, part.state)
+
+
+def _majority(predicted: np.ndarray, group: np.ndarray, num: int) -> np.ndarray:
+    """Class that most clips of a sample predict at each checkpoint, the first of equals."""
+    votes = np.zeros((num, predicted.shape[1], predicted.max() + 1), np.int64)
+    np.add.at(votes, (group[:, None], np.arange(predicted.shape[1]), predicted), 1)
+    winners: np.ndarray = votes.argmax(axis=2).astype(np.int32)
+    return winners
 
 
 def _grouped(values: np.ndarray, group: np.ndarray, num: int) -> np.ndarray:

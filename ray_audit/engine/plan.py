@@ -1,5 +1,6 @@
 """The plan of an audit: frozen data made before anything starts, which the engines execute."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,13 +101,15 @@ class Plan:
 
 def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     """The part of the configuration that changes numbers; stored in the manifest."""
-    dataset = config.dataset.model_dump(mode="json", exclude={"uri", "labels", "max_px"})
-    labels = config.dataset.labels
+    dataset = config.dataset.model_dump(mode="json", exclude={"uri"})
+    for form in ("frames", "segments", "videos", "images"):
+        # A table may move: its rows are digested, shard by shard. A template says what is read.
+        uri = dataset["labels"][form]
+        if uri is not None and "{" not in uri:
+            dataset["labels"][form] = "a table"
     return {
         "record_version": RECORD_VERSION,
         "dataset": dataset,
-        "label_form": labels.form,
-        "label_names": [labels.column, labels.image_column, labels.key_column, labels.arrays],
         "model": config.model.model_dump(mode="json"),
         "temperature": config.softmin.temperature,
         "batch_size": config.engine.batch_size,
@@ -195,11 +198,13 @@ def _expected_s(output: str, num_new: int) -> float | None:
         run_uri = storage.join(output, "runs", run_id)
         if not storage.exists(storage.join(run_uri, MANIFEST)):
             continue
-        earlier = Manifest.read(run_uri)
-        num_run, timing = earlier.plan.get("num_new", 0), earlier.timing
-        if num_run:
-            running_s = timing["relay_s"] - timing["start_up_s"]
-            return float(timing["start_up_s"] + running_s * num_new / num_run)
+        # Only an estimate: a manifest of another version must not stand in the way.
+        with contextlib.suppress(StorageError, KeyError):
+            earlier = Manifest.read(run_uri)
+            num_run, timing = earlier.plan.get("num_new", 0), earlier.timing
+            if num_run:
+                running_s = timing["relay_s"] - timing["start_up_s"]
+                return float(timing["start_up_s"] + running_s * num_new / num_run)
     return None
 
 

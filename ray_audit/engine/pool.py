@@ -31,6 +31,10 @@ class PoolWorker:
         self._probers: dict[int, Prober] = {}
         self._fatal = ""
         torch.set_num_threads(settings.config.engine.threads_per_actor)
+        # float32 means float32, on every GPU and in every run.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
         try:
             for position in positions:
                 self._probers[position] = self._prober(position)

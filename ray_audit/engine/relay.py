@@ -47,7 +47,7 @@ class RayEngine:
     def resources(self) -> ClusterResources:
         """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
         nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
-        store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes())
+        store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
         most = self._engine.cluster_max
         if most:
             nodes = (_node(most),)

@@ -63,7 +63,7 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         "variability": dynamics.variability(samples.means["p_label"]),
         "aum": dynamics.aum(samples.means["margin"]),
         "prob_margin": dynamics.prob_margin(samples.means["prob_margin"]),
-        "vog": samples.vog if num_checkpoints > 1 else np.full(len(loss), np.nan),
+        "vog": samples.vog,
     }
     if is_dense(config):
         scores["forgetting"] = np.full(len(loss), np.nan)
@@ -73,7 +73,9 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
     if is_sequence(config):
         labels = samples.identity["label"].to_numpy()
         shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
-        scores["csl_segment"] = csl.segment_mean(scores["csl"], labels, shards)
+        # A frame that failed must not spoil its neighbours.
+        known = np.where(np.isfinite(scores["csl"]), scores["csl"], np.nan)
+        scores["csl_segment"] = csl.segment_mean(known, labels, shards)
     return scores
 
 

@@ -106,7 +106,9 @@ def _observe(logits: Tensor, masks: Masks) -> tuple[dict[str, np.ndarray], Likel
         return kept.sum(dim=1, dtype=torch.float64).cpu().numpy()
 
     pairs = safe * num_classes + seen.predicted
-    confusion = count(pairs, counted, num_classes**2)
+    # A mask whose loss is no number fails: it must not spoil what is summed over the others.
+    finite = torch.isfinite(seen.loss)
+    confusion = count(pairs, counted & finite, num_classes**2)
     observed = {
         "loss": total(seen.loss),
         "p_label": total(seen.p_label),

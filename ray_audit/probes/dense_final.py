@@ -103,7 +103,8 @@ def _component_sums(p_label: Tensor, masks: Masks, components: np.ndarray) -> np
 
 def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str, np.ndarray]:
     """Histograms from which confident learning is finished over the whole dataset."""
-    num_classes, counted, given = p_NKHW.shape[1], masks.counted, masks.labels
+    num_classes, given = p_NKHW.shape[1], masks.labels
+    counted = masks.counted & torch.isfinite(seen.loss)
     num_samples, predicted = len(counted), seen.predicted
     low, top = _bin(seen.p_label), _bin(seen.p_predicted)
     wrong = counted & (given != predicted)
@@ -111,7 +112,8 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str
     below = count(sample * NUM_BINS + low, wrong, num_samples * NUM_BINS)
     off_diagonal = count(predicted * NUM_BINS + top, wrong, num_classes * NUM_BINS)
     kept = torch.where(counted, given, num_classes).flatten()
-    class_sum = torch.bincount(kept, seen.p_label.double().flatten(), num_classes + 1)
+    p_label = torch.where(counted, seen.p_label, 0.0).double()
+    class_sum = torch.bincount(kept, p_label.flatten(), num_classes + 1)
     return {
         "final/below": below.view(num_samples, NUM_BINS).int().cpu().numpy(),
         "confident/off_diagonal": off_diagonal.view(num_classes, NUM_BINS).cpu().numpy(),

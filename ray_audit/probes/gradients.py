@@ -63,7 +63,9 @@ def finish_moments(
     Returns:
         `vog/sum` (R,) float64 and `vog/num_px` (R,) int64.
     """
-    std = np.sqrt(arrays["vog/m2"] / arrays["vog/count"][0])
+    count = arrays["vog/count"][0]
+    # One checkpoint has no spread; null is not 0.
+    std = np.sqrt(arrays["vog/m2"] / count) if count > 1 else np.full_like(arrays["vog/m2"], np.nan)
     maps = [std[r] for r in range(len(std))]
     if rects is not None:
         maps = [m[y0:y1, x0:x1] for m, (y0, x0, y1, x1) in zip(maps, rects, strict=True)]
