@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -89,7 +90,7 @@ class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
         if not self._quiet:
             self._console.print(plan_table(plan))
             for note in plan.inputs.listing.notes:
-                self._console.print(f"[yellow]note[/] {_plain(note)}", **_LINE)
+                self._console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
 
     def progress(self, progress: RunProgress) -> None:
         """Show the numbers so far."""
@@ -179,7 +180,7 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
         **_LINE,
     )
     for note in outcome.manifest.notes:
-        console.print(f"[yellow]note[/] {_plain(note)}", **_LINE)
+        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
     for gate in outcome.manifest.breached_gates:
         console.print(f"[bold red]gate breached[/] {gate}", **_LINE)
     if outcome.manifest.top:
@@ -211,7 +212,7 @@ def top_table(top: list[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def print_status(output: str, status: OutputStatus) -> None:
@@ -230,7 +231,7 @@ def print_status(output: str, status: OutputStatus) -> None:
         console.print(table)
         for one in status.runs:
             if one.message:
-                console.print(f"{one.run_id}: {_plain(one.message)}", **_LINE)
+                console.print(f"{one.run_id}: {escape(one.message)}", **_LINE)
     console.print(
         f"Committed: {status.num_units} work units, {status.num_parts} batches of records.",
         **_LINE,
@@ -239,11 +240,7 @@ def print_status(output: str, status: OutputStatus) -> None:
 
 def fail(message: str) -> None:
     """Say on standard error why a command stops."""
-    Console(stderr=True).print(f"[bold red]error[/] {_plain(message)}", **_LINE)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    Console(stderr=True).print(f"[bold red]error[/] {escape(message)}", **_LINE)
 
 
 def write_json(text: str) -> None:

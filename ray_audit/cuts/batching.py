@@ -10,6 +10,7 @@ import pyarrow as pa
 from ray_audit.samples import SAMPLE_SCHEMA, Batch, Task
 
 _AUTO_BATCH_BYTES = 4 * 2**20
+_AUTO_LOGITS_BYTES = 64 * 2**20
 _AUTO_BATCH_CUTS = 256
 _PENDING_BYTES = 64 * 2**20
 
@@ -61,11 +62,18 @@ class Batcher:
         task: what the labels belong to.
         max_batch: cuts in a batch; None for as many as make 4 MiB of network input.
         size: height and width of the network input, where it is resized.
+        num_classes: K; logits of dense labels take 4 K bytes a mask pixel.
     """
 
     def __init__(
-        self, unit_id: str, task: Task, max_batch: int | None, size: tuple[int, int] | None
+        self,
+        unit_id: str,
+        task: Task,
+        max_batch: int | None,
+        size: tuple[int, int] | None,
+        num_classes: int,
     ) -> None:
+        self._num_classes = num_classes
         self.num_batches = 0
         self._unit_id = unit_id
         self._task = task
@@ -98,6 +106,9 @@ class Batcher:
         if self._max_batch is not None:
             return self._max_batch
         fits = _AUTO_BATCH_BYTES // network_bytes(cut.inputs.shape, self._size)
+        if self._task == "dense":
+            logits_bytes = 4 * self._num_classes * cut.targets.size
+            fits = min(fits, _AUTO_LOGITS_BYTES // logits_bytes)
         return int(min(max(fits, 1), _AUTO_BATCH_CUTS))
 
     def _flush_one(self, key: object) -> Batch:

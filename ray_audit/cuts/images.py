@@ -32,12 +32,11 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
     in_parquet = container_of(shard.key) == "parquet"
     items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
     seen: set[str] = set()
+    num_items = 0
     while True:
         try:
             with job.tally.timed():
                 item = next(items, None)
-        except MemoryError:
-            raise
         except Exception as error:
             num_lost = max(1, (shard.num_labelled or 0) - len(seen))
             job.tally.fail(shard.key, error, stage="read", num_samples=num_lost)
@@ -46,8 +45,11 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
             return
         if item.sample_id in seen:
             message = f"{item.sample_id} is there twice; keys must be unique in a file"
-            item = replace(item, error=SampleError("duplicate_key", message))
+            # A name of its own: the first of the two is a good sample.
+            again = f"{item.sample_id} (duplicate at {num_items})"
+            item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
         seen.add(item.sample_id)
+        num_items += 1
         yield item
 
 
@@ -60,8 +62,6 @@ def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
             cuts = _dense_cuts(item, job) if dense else _class_cut(item, job)
         # Tiles are cut here, one by one, so that they are never all in memory.
         yield from cuts
-    except MemoryError:
-        raise
     except Exception as error:
         labels = isinstance(error, SampleError) and error.error_class in _LABEL_ERRORS
         stage = "labels" if labels else "decode"

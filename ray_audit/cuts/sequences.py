@@ -39,8 +39,6 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
     try:
         with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
             features = _features(np.lib.format.read_array(stream, allow_pickle=False))
-    except MemoryError:
-        raise
     except Exception as error:
         job.tally.fail(shard.key, _readable(error), num_samples=_count(timeline, job))
         return
@@ -57,8 +55,6 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
             for name in feature_names(file.files, job.dataset.labels):
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
-    except MemoryError:
-        raise
     except Exception as error:
         job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled or 1)
 
@@ -74,8 +70,6 @@ def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) 
             features = _features(file[name])
             frames = np.arange(len(features)) if frames is None else frames
             _check_lengths(features, frames, timeline, job)
-    except MemoryError:
-        raise
     except Exception as error:
         job.tally.fail(key, _readable(error), num_samples=_count(timeline, job))
         return

@@ -89,6 +89,8 @@ def _class_of(error: Exception, stage: str) -> tuple[str, str]:
     """Stage and error class: the errors of ray_audit name theirs, a decoder's are `decode`."""
     if isinstance(error, SampleError):
         return stage, error.error_class
+    if isinstance(error, MemoryError):  # a header that lies about a size, as a rule
+        return stage, "too_large"
     if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):
         return "read", "read"
     if isinstance(error, LabelError):

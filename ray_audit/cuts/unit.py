@@ -38,7 +38,8 @@ def cut_unit(
     """
     tally = Tally(unit.unit_id)
     job = Job(dataset, model_input.size, index_uri, tally)
-    batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size)
+    num_classes = len(dataset.classes)
+    batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size, num_classes)
     for cut in _cuts(unit, job):
         yield from batcher.add(cut)
     yield from batcher.flush()

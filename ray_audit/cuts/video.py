@@ -115,8 +115,6 @@ class _Reader:
                     self._at.last_pts_s = pts_s
                     self._job.tally.num_decoded += 1
                     yield index, frame, pts_s
-        except MemoryError:
-            raise
         except Exception as error:
             # A damaged file raises whatever the decoder likes; the frames before it count.
             self._error = error

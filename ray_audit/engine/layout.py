@@ -106,9 +106,9 @@ def plan_layout(
     gpus = _gpus_per_actor(cluster, engine)
     packed = _checkpoints_per_actor(len(positions), model_bytes, gpus, cluster, engine, reasons)
     num_hops = math.ceil(len(positions) / packed)
-    num_decoders, free_cpus = _decoders(cluster, num_hops)
-    actors = _actors_per_pool(num_hops, gpus, free_cpus, cluster, engine, reasons)
-    cpus = _round_down(min(free_cpus / (num_hops * actors), float(engine.threads_per_actor)))
+    num_decoders = max(1, int(cluster.num_cpus // 4))
+    actors = _actors_per_pool(num_hops, gpus, cluster, engine, reasons)
+    cpus = _cpus_per_actor(num_hops * actors, num_decoders, cluster, engine)
     layout = Layout(
         hops=tuple(positions[i : i + packed] for i in range(0, len(positions), packed)),
         actors_per_pool=actors,
@@ -158,17 +158,25 @@ def _checkpoints_per_actor(
     return packed
 
 
-def _decoders(cluster: ClusterResources, num_hops: int) -> tuple[int, float]:
-    num_decoders = max(1, int(cluster.num_cpus // 4))
-    # A committer runs beside each decoder; what is left is for the pools.
-    reserved = num_decoders * _CPUS_PER_DECODE + max(1, num_decoders) * _CPUS_PER_COMMIT
-    return num_decoders, cluster.num_cpus - reserved
+def _reserved_cpus(num_decoders: int, num_nodes: int) -> float:
+    """CPUs that decoders, and a committer beside each, may need on any one node."""
+    return math.ceil(num_decoders / num_nodes) * (_CPUS_PER_DECODE + _CPUS_PER_COMMIT)
+
+
+def _cpus_per_actor(
+    num_actors: int, num_decoders: int, cluster: ClusterResources, engine: EngineConfig
+) -> float:
+    """Share of each actor, such that wherever Ray puts them a decoder still fits beside them."""
+    reserved = _reserved_cpus(num_decoders, len(cluster.nodes))
+    most = max(node.num_cpus for node in cluster.nodes)
+    # Nodes hold actors by their size: the largest gets the most of them.
+    on_largest = math.ceil(num_actors * most / max(cluster.num_cpus, 1e-9))
+    return _round_down(min((most - reserved) / on_largest, float(engine.threads_per_actor)))
 
 
 def _actors_per_pool(
     num_hops: int,
     gpus: float,
-    free_cpus: float,
     cluster: ClusterResources,
     engine: EngineConfig,
     reasons: list[str],
@@ -181,7 +189,7 @@ def _actors_per_pool(
         reasons.append(f"{actors} actor(s) per pool: {cluster.num_gpus:g} GPUs, {gpus:g} each")
         return actors
     threads = engine.threads_per_actor
-    actors = max(1, math.ceil(free_cpus / threads / num_hops))
+    actors = max(1, sum(int(node.num_cpus // threads) for node in cluster.nodes) // num_hops)
     reasons.append(
         f"{actors} actor(s) per pool: {cluster.num_cpus:g} CPUs, {threads} thread(s) an actor"
     )
@@ -201,7 +209,8 @@ def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: Cluste
             f"{_LEAST_CPUS_PER_ACTOR} CPU for each: lower engine.actors_per_pool, raise "
             "engine.checkpoints_per_actor, or add CPUs"
         )
-    room = sum(_actors_on(node, layout) for node in cluster.nodes)
+    reserved = _reserved_cpus(layout.num_decoders, len(cluster.nodes))
+    room = sum(_actors_on(node, reserved, layout) for node in cluster.nodes)
     if room < layout.num_actors:
         raise PlanError(
             f"the plan asks for {wanted} of {layout.gpus_per_actor:g} GPU and "
@@ -226,8 +235,8 @@ def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: Cluste
         )
 
 
-def _actors_on(node: NodeResources, layout: Layout) -> int:
-    by_cpu = int(node.num_cpus / layout.cpus_per_actor + 1e-6)
+def _actors_on(node: NodeResources, reserved_cpus: float, layout: Layout) -> int:
+    by_cpu = max(0, int((node.num_cpus - reserved_cpus) / layout.cpus_per_actor + 1e-6))
     if not layout.gpus_per_actor:
         return by_cpu
     return min(by_cpu, int(node.num_gpus / layout.gpus_per_actor + 1e-6))

@@ -1,11 +1,13 @@
 """The ledger: which work is committed, under names that do not depend on who did it.
 
-    OUTPUT/units/<unit_id>/<set_id>/<batch index>.parquet    records of one batch
-    OUTPUT/units/<unit_id>/<set_id>/tail-<n>.parquet         written by the unit's end: n batches
+    OUTPUT/units/<unit_id>/<set_id>/<index>-<content>.parquet       records of one batch
+    OUTPUT/units/<unit_id>/<set_id>/tail-<number>-<contents>.parquet  the unit's end
     OUTPUT/sets/<set_id>.json                                what a set computes
 
-A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG. A
-unit is done for a set when its tail and all the batches that the tail counts are there. A file
+A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG.
+The content of a batch is a digest of its sample ids, that of a tail a digest of its batches'
+contents: so parts of two decodings, one of which lost a sample on the way, are never taken for
+one. A unit is done for a set when its tail and the batches that the tail counts are there. A file
 with failures that may pass (a store that did not answer, a probe out of memory) ends in
 `.retry.parquet`: it counts in the run that wrote it, and is tried again by later ones.
 """
@@ -15,13 +17,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice, product
 from typing import Self
+
+import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.samples import ShardFailure
 
-_PART = re.compile(r"/units/([0-9a-f]+)/([0-9a-f]+)/(tail-)?(\d+)(\.retry)?\.parquet$")
+_PART = re.compile(
+    r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/"
+    r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
+)
+_MOST_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 Failures = Sequence[ShardFailure]
 
@@ -119,33 +128,67 @@ def may_pass(failures: Iterable[ShardFailure]) -> bool:
     return any(failure.stage in _RETRIED_STAGES for failure in failures)
 
 
+def content_digest(samples: pa.Table) -> str:
+    """Digest of what a batch holds: its samples and how much of each."""
+    columns = [samples[name].to_pylist() for name in ("sample_id", "num_labelled")]
+    return storage.digest(*columns)[:12]
+
+
+def part_name(batch_index: int, content: str) -> str:
+    """Name of a batch's records, without suffix."""
+    return f"{batch_index:06d}-{content}"
+
+
+def tail_name(contents: Sequence[str]) -> str:
+    """Name of a unit's tail, without suffix, from the contents of its batches in order."""
+    return f"tail-{len(contents):06d}-{storage.digest(*contents)[:12]}"
+
+
 def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failures) -> str:
-    """Where a part (`000003`) or a tail (`tail-000008`) of a unit lies."""
+    """Where a part or a tail of a unit lies."""
     suffix = ".retry.parquet" if may_pass(failures) else ".parquet"
     return storage.join(output, "units", unit_id, set_id, name + suffix)
 
 
 def completed(output: str, accept_retries: bool) -> dict[str, dict[str, SetFiles]]:
     """List what is committed, in one recursive listing: unit id to set id to files."""
-    parts: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
-    tails: dict[tuple[str, str], tuple[int, str]] = {}
-    # A listing is sorted by name: "000003.parquet" comes before, and wins over, its retry.
+    found: dict[tuple[str, str], _Found] = defaultdict(_Found)
     for item in storage.list_prefix(storage.join(output, "units")):
         match = _PART.search(item.uri)
-        if match is None or (match[5] and not accept_retries):
-            continue
-        unit, number = (match[1], match[2]), int(match[4])
-        if match[3] and (unit not in tails or not match[5]):
-            tails[unit] = (number, item.uri)
-        elif not match[3]:
-            parts[unit].setdefault(number, item.uri)
+        if match is not None and (accept_retries or not match["retry"]):
+            found[match["unit"], match["set"]].add(match, item.uri)
     done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
-    for (unit_id, set_id), (num_batches, tail) in tails.items():
-        found = parts[unit_id, set_id]
-        if all(index in found for index in range(num_batches)):
-            files = tuple(found[index] for index in range(num_batches))
-            done[unit_id][set_id] = SetFiles(files, tail)
+    for (unit_id, set_id), files in found.items():
+        complete = files.complete()
+        if complete is not None:
+            done[unit_id][set_id] = complete
     return dict(done)
+
+
+class _Found:
+    """Files of one set of one unit, perhaps of several decodings."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, dict[str, str]] = defaultdict(dict)
+        self._tails: list[tuple[bool, int, str, str]] = []
+
+    def add(self, match: re.Match[str], uri: str) -> None:
+        """Take a file. Of one content, the try that succeeded wins: it is listed first."""
+        number, content, is_retry = int(match["number"]), match["content"], bool(match["retry"])
+        if match["tail"]:
+            self._tails.append((is_retry, number, content, uri))
+        else:
+            self._parts[number].setdefault(content, uri)
+
+    def complete(self) -> SetFiles | None:
+        """A tail with all of its parts, one without passing failures first."""
+        for _, number, content, uri in sorted(self._tails):
+            candidates = [sorted(self._parts[index]) for index in range(number)]
+            for contents in islice(product(*candidates), _MOST_COMBINATIONS):
+                if storage.digest(*contents)[:12] == content:
+                    parts = (self._parts[i][one] for i, one in enumerate(contents))
+                    return SetFiles(tuple(parts), uri)
+        return None
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:

@@ -74,9 +74,16 @@ class RayEngine:
         for item in items:
             waiting.append(task.remote(shared, item))
             if len(waiting) >= num_at_once:
-                yield ray.get(waiting.pop(0))
+                yield _result(waiting.pop(0))
         for reference in waiting:
-            yield ray.get(reference)
+            yield _result(reference)
+
+
+def _result(reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a reduction failed: {_cause(error)}") from error
 
 
 def _apply(function: Callable[[Item], Result], item: Item) -> Result:

@@ -174,7 +174,7 @@ def run_on(
         settings = _settings(plan, _publish_index(inputs, index_dir))
     try:
         manifest = _execute(engine, plan, settings, reporter, started)
-    except RayAuditError as error:
+    except Exception as error:
         _write_failure(inputs, error, time.monotonic() - started)
         raise
     return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
@@ -213,7 +213,7 @@ def _execute(
             if receipt.fatal:
                 raise RunError(f"the model could not be started: {receipt.fatal}")
             reporter.progress(tally.add(receipt))
-            _check_count(config, tally.num_failed)
+            _check_count(config, tally.num_failed, tally.num_expected)
     reporter.phase("reducing records to tables")
     relay_s = time.monotonic() - started
     draft = publish(engine, inputs)
@@ -229,10 +229,10 @@ def _execute(
     return manifest
 
 
-def _check_count(config: AuditConfig, failed: int) -> None:
+def _check_count(config: AuditConfig, failed: int, expected: int | None) -> None:
     """Stop early where the rest of the run cannot mend it; a fraction is known at the end only."""
     if config.failures.max_count is not None and failed > config.failures.max_count:
-        _refuse(config, failed, None)
+        _refuse(config, failed, expected)
 
 
 def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
@@ -249,7 +249,7 @@ def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
     )
 
 
-def _write_failure(inputs: Inputs, error: RayAuditError, duration_s: float) -> None:
+def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
     values: dict[str, Any] = {
         "run_id": inputs.run_id,
         "error_class": type(error).__name__,
@@ -257,7 +257,7 @@ def _write_failure(inputs: Inputs, error: RayAuditError, duration_s: float) -> N
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "first_failures": [],
     }
-    with contextlib.suppress(RayAuditError):  # the first error is the one to be told
+    with contextlib.suppress(Exception):  # the first error is the one to be told
         values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
     with contextlib.suppress(RayAuditError):
         content = json.dumps(values, indent=2).encode()

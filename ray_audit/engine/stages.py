@@ -48,8 +48,14 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
         settings.index_uri,
         None if batch_size == "auto" else batch_size,
     )
+    contents: list[str] = []
     for item in items:
-        yield Envelope(item, work.positions, set_id)
+        if isinstance(item, Tail):
+            name = ledger.tail_name(contents)
+        else:
+            contents.append(ledger.content_digest(item.samples))
+            name = ledger.part_name(item.index, contents[-1])
+        yield Envelope(item, work.positions, set_id, name)
 
 
 def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
@@ -58,13 +64,13 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
     if envelope.fatal:
         return Receipt(item.unit_id, isinstance(item, Tail), fatal=envelope.fatal)
     if isinstance(item, Tail):
-        name, failures = f"tail-{item.num_batches:06d}", item.failures
+        failures = item.failures
         content = encode_tail(item)
     else:
-        name, failures = f"{item.index:06d}", envelope.failures
+        failures = envelope.failures
         part = part_of(item, failures)
         content = encode_part(part)
-    uri = ledger.file_uri(output, item.unit_id, envelope.set_id, name, failures)
+    uri = ledger.file_uri(output, item.unit_id, envelope.set_id, envelope.name, failures)
     storage.write_bytes(uri, content)
     num_failed = sum(failure.num_samples for failure in failures)
     if isinstance(item, Tail):

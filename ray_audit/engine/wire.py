@@ -27,6 +27,7 @@ class Envelope:
         item: a batch, or the tail that ends a unit.
         positions: checkpoints that the unit needs.
         set_id: set of records that these make.
+        name: file name of the item's records, without its suffix.
         failures: samples of the batch that failed on the way.
         fatal: why the whole run must stop, or empty.
         probed_at_s: Unix time when the last pool had done with it; 0 before.
@@ -35,6 +36,7 @@ class Envelope:
     item: Batch | Tail
     positions: tuple[int, ...]
     set_id: str
+    name: str
     failures: tuple[ShardFailure, ...] = ()
     fatal: str = ""
     probed_at_s: float = 0.0
@@ -85,6 +87,7 @@ def encode(envelope: Envelope) -> pa.Table:
         "unit_id": item.unit_id,
         "positions": envelope.positions,
         "set_id": envelope.set_id,
+        "name": envelope.name,
         "failures": [asdict(failure) for failure in envelope.failures],
         "fatal": envelope.fatal,
         "probed_at_s": envelope.probed_at_s,
@@ -114,6 +117,7 @@ def decode(table: pa.Table) -> Envelope:
         item=item,
         positions=tuple(header["positions"]),
         set_id=header["set_id"],
+        name=header["name"],
         failures=tuple(ShardFailure(**failure) for failure in header["failures"]),
         fatal=header["fatal"],
         probed_at_s=header["probed_at_s"],

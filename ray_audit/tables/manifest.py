@@ -1,7 +1,7 @@
 """The manifest of a run: written last; a run without one does not exist for readers."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -68,7 +68,8 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            return cls(**values, tables=tables)
+            known = {field.name for field in fields(cls)}
+            return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error
 

@@ -7,6 +7,10 @@ from ray_audit.errors import PlanError
 GIB = 2**30
 LAPTOP = ClusterResources((NodeResources(2, 0, 24 * GIB),), 7 * GIB)
 GPU_NODES = ClusterResources((NodeResources(16, 4, 256 * GIB),) * 2, 64 * GIB)
+SMALL_NODES = [
+    ClusterResources((NodeResources(cpus, 0, 16 * GIB),) * num, 8 * GIB)
+    for num, cpus in ((4, 1), (2, 2), (4, 2), (3, 3))
+]
 
 
 def layout(cluster=LAPTOP, num_checkpoints=8, model_bytes=10 * 2**20, payload=4 * 2**20, **engine):
@@ -21,13 +25,18 @@ def reserved_cpus(planned):
 
 
 @pytest.mark.parametrize("num_checkpoints", [1, 2, 8, 100])
-@pytest.mark.parametrize("cluster", [LAPTOP, GPU_NODES])
+@pytest.mark.parametrize("cluster", [LAPTOP, GPU_NODES, *SMALL_NODES])
 @pytest.mark.parametrize("packed", ["auto", 1])
 def test_what_is_reserved_fits_the_cluster(cluster, num_checkpoints, packed):
     if (packed == 1 and num_checkpoints == 100) or (packed == 1 and cluster is GPU_NODES):
         packed = 16
     planned = layout(cluster, num_checkpoints, checkpoints_per_actor=packed)
     assert reserved_cpus(planned) <= cluster.num_cpus + 1e-9
+    for node in cluster.nodes:  # even a node that is full of actors has room for a decoder
+        by_gpu = node.num_gpus if planned.gpus_per_actor else planned.num_actors
+        fitting = min(int(node.num_cpus / planned.cpus_per_actor), planned.num_actors, by_gpu)
+        left = node.num_cpus - fitting * planned.cpus_per_actor
+        assert left >= planned.cpus_per_decoder + planned.cpus_per_committer - 1e-9
     assert planned.num_actors * planned.gpus_per_actor <= cluster.num_gpus
 
 

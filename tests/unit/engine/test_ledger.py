@@ -15,34 +15,63 @@ def failure(stage):
     return ShardFailure("shard", None, stage, "error", "message", 1)
 
 
+def part(index, content="a"):
+    return ledger.part_name(index, content * 12)
+
+
+def tail(*contents):
+    return ledger.tail_name([content * 12 for content in contents])
+
+
 def put(output, name, failures=()):
-    write_bytes(ledger.file_uri(output, UNIT, SET, name, failures), b"x")
+    uri = ledger.file_uri(output, UNIT, SET, name, failures)
+    write_bytes(uri, b"x")
+    return uri
+
+
+def complete(output, accept_retries=True):
+    return ledger.completed(output, accept_retries).get(UNIT, {}).get(SET)
 
 
 def test_a_unit_is_done_when_its_tail_and_every_batch_are_there(tmp_path):
     output = str(tmp_path)
-    put(output, "000000")
-    put(output, "tail-000002")
-    assert ledger.completed(output, accept_retries=True) == {}
-    put(output, "000001")
-    files = ledger.completed(output, accept_retries=True)[UNIT][SET]
-    assert [uri[-14:] for uri in files.parts] == ["000000.parquet", "000001.parquet"]
+    first = put(output, part(0))
+    put(output, tail("a", "b"))
+    assert complete(output) is None
+    second = put(output, part(1, "b"))
+    assert complete(output).parts == (first, second)
+
+
+def test_a_unit_without_batches_is_done_by_its_tail(tmp_path):
+    put(str(tmp_path), tail())
+    assert complete(str(tmp_path)).parts == ()
+
+
+def test_parts_of_two_decodings_are_never_mixed(tmp_path):
+    output = str(tmp_path)
+    put(output, part(0, "a"))
+    put(output, part(1, "b"))
+    put(output, tail("a", "b"), [failure("read")])
+    put(output, part(0, "c"))
+    put(output, tail("c", "d"))
+    assert complete(output, accept_retries=False) is None
+    last = put(output, part(1, "d"))
+    assert complete(output, accept_retries=False).parts[1] == last
 
 
 def test_a_failure_that_may_pass_is_tried_again_by_later_runs(tmp_path):
     output = str(tmp_path)
-    put(output, "000000", [failure("probe")])
-    put(output, "tail-000001")
-    assert ledger.completed(output, accept_retries=True)
-    assert not ledger.completed(output, accept_retries=False)
-    put(output, "000000")
-    files = ledger.completed(output, accept_retries=True)[UNIT][SET]
-    assert files.parts[0].endswith("/000000.parquet")
+    put(output, part(0), [failure("probe")])
+    put(output, tail("a"))
+    assert complete(output)
+    assert not complete(output, accept_retries=False)
+    good = put(output, part(0))
+    assert complete(output).parts == (good,)
 
 
 def test_a_failure_of_the_data_is_final(tmp_path):
-    put(str(tmp_path), "tail-000000", [failure("decode")])
-    assert ledger.completed(str(tmp_path), accept_retries=False)
+    put(str(tmp_path), tail(), [failure("decode")])
+    assert complete(str(tmp_path), accept_retries=False)
 
 
 def test_files_of_others_are_not_counted(tmp_path):

@@ -15,7 +15,7 @@ FAILURE = ShardFailure("s", "s#1", "probe", "ValueError", "of <script>", 1, 2)
 def test_a_batch_crosses_with_its_arrays_and_failures():
     batch = class_batch(np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2), [0, 1])
     arrays = batch.arrays | {"empty": np.zeros((0, 3)), "flags": np.array([True, False])}
-    sent = Envelope(batch.with_arrays(arrays), (0, 2), "set", (FAILURE,), "fatal")
+    sent = Envelope(batch.with_arrays(arrays), (0, 2), "set", "name", (FAILURE,), "fatal")
     got = wire.decode(wire.encode(sent))
     assert (got.positions, got.set_id, got.failures, got.fatal) == (
         (0, 2),
@@ -30,7 +30,7 @@ def test_a_batch_crosses_with_its_arrays_and_failures():
 
 
 def test_arrays_are_views_of_what_was_sent():
-    table = wire.encode(Envelope(class_batch(np.zeros((1, 3, 64, 64), np.uint8), [0]), (), ""))
+    table = wire.encode(Envelope(class_batch(np.zeros((1, 3, 64, 64), np.uint8), [0]), (), "", ""))
     before = pa.total_allocated_bytes()
     inputs = wire.decode(table).item.arrays["inputs"]
     assert pa.total_allocated_bytes() - before < inputs.nbytes
@@ -40,7 +40,7 @@ def test_arrays_are_views_of_what_was_sent():
 def test_a_tail_crosses_with_what_was_filtered():
     filtered = pa.table([["a#1"], ["a"], [1], ["void"]], schema=FILTERED_SCHEMA)
     tail = Tail("unit", 3, filtered, (FAILURE,), 100, 0.5, 7)
-    got = wire.decode(wire.encode(Envelope(tail, (1,), "set"))).item
+    got = wire.decode(wire.encode(Envelope(tail, (1,), "set", "name"))).item
     assert got.filtered.equals(tail.filtered)
     assert (got.num_batches, got.failures, got.bytes_read, got.num_decoded) == (
         3,
@@ -92,5 +92,5 @@ def test_nothing_sent_is_held_on_to():
     inputs = batch.arrays["inputs"]
     before = sys.getrefcount(inputs), pa.total_allocated_bytes()
     for _ in range(10):
-        wire.encode(Envelope(batch, (), ""))
+        wire.encode(Envelope(batch, (), "", ""))
     assert (sys.getrefcount(inputs), pa.total_allocated_bytes()) == before
