@@ -79,6 +79,8 @@ def run_size(num_images: int) -> dict[str, float]:
         config = make_data(work, Path(name))
         values = config.model_dump()
         values |= {"scores": ["csl", "vog"], "checkpoints": f"{name}/checkpoints/epoch_00[12]*"}
+        # One batch size: automatic batches follow the units, and more images have larger units.
+        values["engine"] = {"batch_size": 16}
         watch = MemoryWatch()
         watch.start()
         started = time.monotonic()
