@@ -14,10 +14,9 @@ from ray_audit.cuts.timeline import (
     SegmentTimeline,
     index_rows,
     no_labels,
-    shard_timeline,
     table_timeline,
 )
-from ray_audit.errors import LabelError, SampleError
+from ray_audit.errors import SampleError
 from ray_audit.samples import Shard
 from ray_audit.sources.formats import container_of
 from ray_audit.sources.members import feature_names
@@ -31,10 +30,8 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
     if container_of(shard.key) == "npz":
         yield from _cut_npz(shard, job)
         return
-    try:
-        timeline = shard_timeline(shard, job.dataset, job.index_uri)
-    except LabelError as error:
-        job.tally.fail(shard.key, error, stage="labels", num_samples=1)
+    timeline = job.timeline_of(shard)
+    if timeline is None:
         return
     try:
         with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:

@@ -13,8 +13,8 @@ from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import FrameTimeline, Timeline, shard_timeline
-from ray_audit.errors import LabelError, SampleError
+from ray_audit.cuts.timeline import FrameTimeline, Timeline
+from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE, Shard
 
 _NUM_NAMED = 5
@@ -28,10 +28,8 @@ def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
     if job.dataset.labels.form == "videos":
         yield from _cut_labelled_video(shard, job)
         return
-    try:
-        timeline = shard_timeline(shard, job.dataset, job.index_uri)
-    except LabelError as error:
-        job.tally.fail(shard.key, error, stage="labels", num_samples=1)
+    timeline = job.timeline_of(shard)
+    if timeline is None:
         return
     reader = _Reader(shard, job, timeline)
     yield from frame_cuts(shard.key, reader.frames(), job.dataset.clip, job.classes.target_dtype)
