@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "checkpoints": LEAVES,
     "probes": LEAVES | {"scores"},
     "tables": LEAVES,
-    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables"},
+    "findings": LEAVES | {"scores", "tables"},
+    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
     "evaluation": LEAVES,
     "training": LEAVES | {"scores"},
     "demo": LEAVES
