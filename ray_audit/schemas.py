@@ -118,6 +118,22 @@ TRAJECTORY = (
     ),
 )
 
+SUGGESTED = (
+    Column(
+        "suggested",
+        pa.int32(),
+        "class other than the given with most probability over checkpoints; null for dense labels",
+        source="our definition",
+    ),
+    Column("suggested_name", pa.string(), "suggested class"),
+    Column(
+        "p_suggested",
+        pa.float64(),
+        "its probability, mean over checkpoints (0 where it is not the best other class)",
+        "fraction",
+    ),
+)
+
 _VOG_SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
 
 
@@ -266,7 +282,7 @@ def trajectory_columns(num_checkpoints: int) -> list[Column]:
 
 def score_columns(dense: bool, sequence: bool, families: list[str], target: str) -> list[Column]:
     """Columns of the `scores` table for a kind of dataset and the families asked for."""
-    columns = [*IDENTITY, *TRAJECTORY]
+    columns = [*IDENTITY, *TRAJECTORY, *SUGGESTED]
     if "vog" in families:
         columns += vog_columns(target)
     if sequence:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
-    "console": LEAVES | {"engine"},
+    "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
