@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,7 +53,7 @@ class FindingsSummary:
     """What was found, in counts.
 
     Attributes:
-        histogram: of all suspicions.
+        histogram: of all suspicions less 1.
         by_kind: findings of each kind.
         num_samples: samples that lie in a finding.
     """
@@ -114,12 +115,17 @@ def _find(context: FindingsContext, scores: TableFile) -> Iterator[Finding]:
 
 def _summarise(context: FindingsContext, part: tuple[int, TableFile]) -> FindingsSummary:
     found = findings_table(_find(context, part[1]), {})
-    suspicions = found["suspicion"].to_numpy()
     return FindingsSummary(
-        RankHistogram.empty().observe(suspicions),
+        RankHistogram.empty().observe(_below_one(found)),
         Counter(found["kind"].to_pylist()),
         _num_samples(found),
     )
+
+
+def _below_one(found: pa.Table) -> np.ndarray:
+    """Suspicion - 1: the histogram's bins are narrow around zero, where the first ranks are."""
+    below: np.ndarray = found["suspicion"].to_numpy() - 1.0
+    return below
 
 
 def _num_samples(found: pa.Table) -> int:
@@ -138,7 +144,7 @@ def _write(
 ) -> tuple[TableFile, list[dict[str, Any]]]:
     number, scores = part
     found = findings_table(_find(context, scores), context.metadata)
-    ranks = 1 + histogram.num_above(found["suspicion"].to_numpy())
+    ranks = 1 + histogram.num_above(_below_one(found))
     place = found.schema.get_field_index("rank")
     found = found.set_column(place, found.schema.field(place), pa.array(ranks, pa.int64()))
     found = found.sort_by([("rank", "ascending"), ("finding_id", "ascending")])

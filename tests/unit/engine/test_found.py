@@ -45,6 +45,11 @@ def test_ranks_run_over_all_parts(tmp_path):
     assert found.summary.counts() == {"total": 4, "by_kind": {"mislabel": 4}, "num_samples": 4}
 
 
+def test_close_suspicions_at_the_top_are_told_apart(tmp_path):
+    _, table = written(tmp_path, scores([-1.0] * 4, [0.9999, 0.9998, 0.9997, 0.9996]))
+    assert table["rank"].to_pylist() == [1, 2, 3, 4]
+
+
 def test_equal_suspicions_share_a_rank(tmp_path):
     _, table = written(tmp_path, scores([-1.0] * 3, [0.5, 0.5, 0.4]))
     assert sorted(table["rank"].to_pylist()) == [1, 1, 3]
