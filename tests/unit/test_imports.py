@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "tables": LEAVES,
     "findings": LEAVES | {"scores", "tables"},
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
+    "corrections": LEAVES | {"scores"},
     "evaluation": LEAVES,
     "training": LEAVES | {"scores"},
     "demo": LEAVES
