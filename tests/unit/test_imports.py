@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
     "corrections": LEAVES | {"scores"},
     "evaluation": LEAVES,
-    "training": LEAVES | {"scores"},
+    "training": LEAVES | {"scores", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
