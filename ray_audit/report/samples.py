@@ -80,7 +80,8 @@ def _inside(rows: pa.Table, here: np.ndarray, finding: dict[str, Any]) -> np.nda
         ids = rows["sample_id"].take(pa.array(here)).to_pylist()
         return np.array([one == finding["sample_id"] for one in ids], bool)
     frames = rows["frame_index"].to_numpy(zero_copy_only=False)[here]
-    return (frames >= finding["start_frame"]) & (frames < finding["end_frame"])
+    inside: np.ndarray = (frames >= finding["start_frame"]) & (frames < finding["end_frame"])
+    return inside
 
 
 def _parts_of(

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
+    "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},
