@@ -117,7 +117,7 @@ def _histograms(tables: RunTables) -> dict[str, Any]:
     for name in _HISTOGRAMS:
         extremes = [
             (float(np.nanmin(v)), float(np.nanmax(v)))
-            for v in tables.columns("scores", name)
+            for v in tables.score(name)
             if np.isfinite(v).any()
         ]
         if not extremes:
@@ -125,7 +125,7 @@ def _histograms(tables: RunTables) -> dict[str, Any]:
         low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
         edges = np.linspace(low, high if high > low else low + 1.0, _NUM_BINS + 1)
         counts = np.zeros(_NUM_BINS, np.int64)
-        for values in tables.columns("scores", name):
+        for values in tables.score(name):
             counts += np.histogram(values[np.isfinite(values)], edges)[0]
         found[name] = {"edges": edges.tolist(), "counts": counts.tolist()}
     return found

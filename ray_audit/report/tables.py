@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
+from ray_audit.schemas import score_columns
 from ray_audit.tables.manifest import Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 
@@ -59,12 +60,19 @@ class RunTables:
         """One part."""
         return read_table(self.run_uri, [file], columns)
 
-    def columns(self, table: str, name: str) -> Iterator[np.ndarray]:
-        """One numeric column, part by part; nothing where the table lacks it."""
-        for (file,) in self.parts(table):
-            part = self.read(file, [name])
-            if name in part.column_names:
-                yield part[name].cast(pa.float64()).to_numpy()
+    @cached_property
+    def score_names(self) -> frozenset[str]:
+        """Columns of this run's `scores` table."""
+        config = self.config
+        dense, sequence = self.form == "dense", self.form == "frames"
+        columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
+        return frozenset(column.name for column in columns)
+
+    def score(self, name: str) -> Iterator[np.ndarray]:
+        """One score, part by part; nothing where the run has no such column."""
+        if name in self.score_names:
+            for (file,) in self.parts("scores"):
+                yield self.read(file, [name])[name].cast(pa.float64()).to_numpy()
 
     def whole(self, table: str) -> pa.Table:
         """A whole table, for those that do not grow with the dataset."""
