@@ -1,8 +1,9 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 import av
@@ -183,6 +184,16 @@ def _decode(stream: IO[bytes], at: _Position) -> Generator[Any, None, None]:
                 if frame.is_corrupt:
                     raise SampleError("decode", "the next frame is incomplete or damaged")
                 yield frame
+
+
+def decoded_frames(stream: IO[bytes]) -> Generator[Callable[[], np.ndarray], None, None]:
+    """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
+
+    Raises:
+        SampleError: the video cannot be decoded to its end.
+    """
+    for frame in _decode(stream, _Position()):
+        yield partial(_to_array, frame)
 
 
 class _PixelReader:
