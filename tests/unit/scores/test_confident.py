@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ray_audit.scores import confident
+from ray_audit.scores import confident, elements
 from ray_audit.scores.confident import ConfidentState
 
 
@@ -78,7 +78,8 @@ def test_memory_layout_does_not_matter():
 def test_chunks_do_not_matter(monkeypatch):
     labels, p, _ = data(2, void=0.2)
     whole, (state, wrong) = confident.find_issues(labels, p), confident.observe(labels, p)
-    monkeypatch.setattr(confident, "_CHUNK", 37)
+    monkeypatch.setattr(confident, "_CHUNK", 41)
+    monkeypatch.setattr(elements, "_CHUNK", 37)
     np.testing.assert_array_equal(confident.find_issues(labels, p), whole)
     again, wrong_again = confident.observe(labels, p)
     np.testing.assert_array_equal(wrong, wrong_again)
@@ -102,8 +103,8 @@ def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
     exact = confident.find_issues(labels, p)
     place = np.minimum((cutoff.thresholds * 1000).astype(int), 999)
     bound = sum(state.off_diagonal[k, place[k]] for k in range(5))
-    parts = [e for given, q in zip(labels, p, strict=True) for e in _elements(given, q)]
-    num_exact = sum(confident._count_off_diagonal(e, cutoff.thresholds) for e in parts)
+    scan = confident.Scan.of(labels, p)
+    num_exact = (scan.p_predicted >= cutoff.thresholds[scan.predicted] - 1e-6).sum()
     assert abs(cutoff.num_issues - num_exact) <= bound
     edge = state.p_label[cutoff.num_full_bins]
     assert abs(cutoff.num_flagged(wrong).sum() - exact.sum()) <= bound + edge
@@ -111,10 +112,6 @@ def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
     got = confident.clc(cutoff.num_flagged(wrong), num_labelled)
     want = confident.clc(exact.sum(axis=(1, 2)), num_labelled)
     np.testing.assert_allclose(got, want, atol=2e-3)
-
-
-def _elements(labels, p):
-    return confident._elements(labels.ravel(), p.reshape(len(p), -1))
 
 
 def test_more_bins_come_closer():
