@@ -97,4 +97,5 @@ def _first_equal(
     # Earlier classes weigh more, so that the first of equals wins.
     weights = np.arange(num_classes, 0, -1, dtype=np.uint8 if num_classes < 256 else np.int32)
     weighted = (p_KM == top) * weights[:, None]
-    return num_classes - weighted.max(axis=0).astype(np.intp)
+    first: npt.NDArray[np.intp] = num_classes - weighted.max(axis=0).astype(np.intp)
+    return first
