@@ -115,6 +115,12 @@ def class_thresholds(class_sum: Floats, class_count: Integers) -> Floats:
     return np.where(class_count > 0, np.maximum(mean, THRESHOLD_FLOOR), ABSENT_THRESHOLD)
 
 
+def share_above(thresholds: Floats, bins: Integers, num_bins: int) -> Floats:
+    """Share of each bin of [0, 1] that lies at or above a threshold; the two broadcast."""
+    place = np.minimum((thresholds - TOLERANCE) * num_bins, num_bins)
+    return np.asarray(np.clip(bins + 1 - place, 0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class ConfidentState:
     """Histograms of one pass over any part of a dataset; add them in any order.
@@ -170,9 +176,8 @@ class ConfidentState:
         """
         num_bins = len(self.p_label)
         thresholds = class_thresholds(self.class_sum, self.class_count)
-        place = np.minimum((thresholds - TOLERANCE) * num_bins, num_bins)
-        inside = np.clip(np.arange(1, num_bins + 1) - place[:, None], 0.0, 1.0)
-        num_issues = float((self.off_diagonal * inside).sum())
+        share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
+        num_issues = float((self.off_diagonal * share).sum())
         below = np.concatenate([[0], np.cumsum(self.p_label)])
         full = int(np.searchsorted(below, num_issues, side="right")) - 1
         if full >= num_bins:
