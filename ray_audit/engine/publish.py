@@ -114,7 +114,8 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
         num_scored += outcome.num_scored
         num_failed += outcome.num_failed
         top = _largest([*top, *outcome.top])
-    stats = class_stats_table(summary.confusion, config.dataset.classes, metadata)
+    classes = config.dataset.classes
+    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
     tables["class_stats"] = [write_table(inputs.run_uri, "class_stats", 0, stats)]
     counts = {
         "entered": num_scored + filtered.total() + num_failed,
