@@ -27,6 +27,7 @@ from ray_audit.schemas import (
     score_columns,
     trajectory_columns,
 )
+from ray_audit.scores.confident import clc
 from ray_audit.scores.early_learning import fit_onset, iou_from_counts
 from ray_audit.scores.vog import finish_z
 
@@ -42,9 +43,21 @@ class UnitTables:
 
 
 def unit_tables(
-    samples: Samples, config: AuditConfig, summary: Summary, metadata: dict[str, str]
+    samples: Samples,
+    config: AuditConfig,
+    summary: Summary,
+    flagged_px: np.ndarray | None,
+    metadata: dict[str, str],
 ) -> UnitTables:
-    """Finish a unit's scores with what is known of the whole dataset."""
+    """Finish a unit's scores with what is known of the whole dataset.
+
+    Args:
+        samples: of the unit.
+        config: the specification.
+        summary: of the dataset.
+        flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
+        metadata: of the files.
+    """
     finite, failures = split_non_finite(samples)
     scores = unit_scores(samples, config)
     if scores:
@@ -54,7 +67,12 @@ def unit_tables(
             scores["order_nll"] = summary.order.nll(samples)
         scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
         if is_dense(config):
-            scores["clc"] = summary.clc(samples.final["below"], scores["num_labelled_px"])
+            num_px = scores["num_labelled_px"]
+            scores["clc"] = (
+                summary.clc(samples.final["below"], num_px)
+                if flagged_px is None
+                else clc(flagged_px, num_px)
+            )
     columns = score_columns(
         is_dense(config), is_sequence(config), list(config.scores), config.vog.target
     )

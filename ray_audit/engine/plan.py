@@ -2,11 +2,11 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
@@ -25,6 +25,14 @@ RECORD_VERSION = 1
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
+
+
+class Mapper(Protocol):
+    """The part of an engine that reductions need."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Apply a function to each item; results in the items' order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ def read_inputs(
         wanted.vog,
         sorted(config.scores),
         config.protocol,
+        config.confident,
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)

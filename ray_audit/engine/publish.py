@@ -7,11 +7,10 @@ unit's rows with it. Rows are written where they are made; the driver sees count
 import heapq
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -19,29 +18,25 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_stats_table, unit_tables
-from ray_audit.engine.ledger import Wanted
-from ray_audit.engine.plan import Inputs, Plan, numeric_settings
+from ray_audit.engine.ledger import SetFiles, Wanted
+from ray_audit.engine.plan import Inputs, Mapper, Plan, numeric_settings
+from ray_audit.engine.recount import Recounted, flagged_pixels
 from ray_audit.engine.summary import Summary, summarise
 from ray_audit.engine.unit_scores import split_non_finite
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.recount import ExactCutoff
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile, write_table
+
+Item = TypeVar("Item")
 
 _UNITS_PER_PART = 16
 _NUM_TOP = 10
 _TABLES = ("scores", "trajectories", "filtered", "errors")
 _TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl", "softmin")
 _LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
-
-
-class Mapper(Protocol):
-    """The part of an engine that publishing needs."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Apply a function to each item; results in the items' order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -88,26 +83,33 @@ class Draft:
         )
 
 
-def publish(mapper: Mapper, inputs: Inputs) -> Draft:
-    """Write all tables of a run but its manifest.
-
-    Raises:
-        RunError: a unit's records are not all there.
-    """
-    config, wanted = inputs.config, inputs.wanted
-    files = _unit_files(inputs)
-    starts = range(0, len(files), _UNITS_PER_PART)
-    chunks = [(i, tuple(files[s : s + _UNITS_PER_PART])) for i, s in enumerate(starts)]
+def summarise_dataset(mapper: Mapper, inputs: Inputs, files: list[UnitFiles]) -> Summary:
+    """First pass over the records."""
     summary = Summary.empty()
-    for partial_summary in mapper.map(partial(_summarise, config, wanted), chunks):
+    step = partial(_summarise, inputs.config, inputs.wanted)
+    for partial_summary in mapper.map(step, _chunks(files)):
         summary = summary.merge(partial_summary)
-    metadata = _file_metadata(inputs)
-    finish = partial(_finish, config, wanted, summary, metadata, inputs.run_uri)
+    return summary
+
+
+def publish(
+    mapper: Mapper,
+    inputs: Inputs,
+    files: list[UnitFiles],
+    summary: Summary,
+    recounted: Recounted | None,
+) -> Draft:
+    """Write all tables of a run but its manifest: the second pass over the records."""
+    config, metadata = inputs.config, _file_metadata(inputs)
+    exact = recounted.cutoff if recounted else None
+    recounts = recounted.files if recounted else {}
+    finish = partial(_finish, config, inputs.wanted, summary, exact, metadata, inputs.run_uri)
+    pairs = [(one, recounts.get(one.unit_id)) for one in files]
     tables: dict[str, list[TableFile]] = {name: [] for name in _TABLES}
     filtered: Counter[str] = Counter()
     top: list[dict[str, Any]] = []
     num_scored = num_failed = 0
-    for outcome in mapper.map(finish, chunks):
+    for outcome in mapper.map(finish, enumerate(_chunks(pairs))):
         for name, file in outcome.files.items():
             tables[name].append(file)
         filtered.update(outcome.filtered)
@@ -127,7 +129,17 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
     return Draft(inputs, tables, counts, top, list(inputs.listing.notes))
 
 
-def _unit_files(inputs: Inputs) -> list[UnitFiles]:
+def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
+    starts = range(0, len(items), _UNITS_PER_PART)
+    return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
+
+
+def unit_files(inputs: Inputs) -> list[UnitFiles]:
+    """Where the records of each unit lie.
+
+    Raises:
+        RunError: a unit's records are not all there.
+    """
     output = inputs.config.output
     sets = ledger.read_sets(output)
     done = ledger.completed(output, accept_retries=True)
@@ -173,11 +185,9 @@ def _file_metadata(inputs: Inputs) -> dict[str, str]:
     }
 
 
-def _summarise(
-    config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[UnitFiles, ...]]
-) -> Summary:
+def _summarise(config: AuditConfig, wanted: Wanted, units: tuple[UnitFiles, ...]) -> Summary:
     summary = Summary.empty()
-    for files in chunk[1]:
+    for files in units:
         summary = summary.merge(summarise(load_samples(files, wanted), config))
     return summary
 
@@ -186,12 +196,18 @@ def _finish(
     config: AuditConfig,
     wanted: Wanted,
     summary: Summary,
+    exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, tuple[UnitFiles, ...]],
+    chunk: tuple[int, tuple[tuple[UnitFiles, SetFiles | None], ...]],
 ) -> PartOutcome:
     number, units = chunk
-    made = [unit_tables(load_samples(files, wanted), config, summary, metadata) for files in units]
+    made = []
+    for files, recount in units:
+        samples, flagged = load_samples(files, wanted), None
+        if exact is not None and recount is not None and samples.num_samples:
+            flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
+        made.append(unit_tables(samples, config, summary, flagged, metadata))
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
