@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-_CHUNK = 1 << 15  # elements at a time: temporaries stay in the cache
+_CHUNK = 1 << 16  # elements at a time: temporaries stay in the cache
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def elements(labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]) ->
     """
     flat, length = p_KM.reshape(-1), len(labels)
     numbers = np.arange(min(length, _CHUNK))
+    has_void = length > 0 and labels.min() < 0
     for start in range(0, length, _CHUNK):
         given = labels[start : start + _CHUNK]
         stop = start + len(given)
@@ -76,7 +77,7 @@ def elements(labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]) ->
         top = p.max(axis=0)
         place: slice | npt.NDArray[np.intp] = slice(start, stop)
         column = numbers[: len(given)]
-        if given.min() < 0:
+        if has_void:
             column = np.flatnonzero(given >= 0)
             given, top, place = given[column], top[column], start + column
         index = np.multiply(given, length, dtype=np.int64)

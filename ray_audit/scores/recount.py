@@ -117,7 +117,7 @@ class UpperHalves:
         counts: Counter[int] = Counter()
         for one in samples:
             for values in (one.wrong, one.right):
-                counts.update(_counted(_bits(values) >> _HALF_BITS))
+                counts.update(_counted(_bits(values) >> np.uint32(_HALF_BITS)))
         num_issues = sum(one.num_issues for one in samples)
         return cls(num_issues, sum(one.num_below for one in samples), counts)
 
