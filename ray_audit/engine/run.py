@@ -245,13 +245,14 @@ def _recounted(
     summary: Summary,
 ) -> Recounted | None:
     """Second pass over the dataset, where exact confident learning is asked for."""
-    inputs = plan.inputs
-    if inputs.config.confident != "exact" or summary.confident is None:
+    inputs, config = plan.inputs, plan.inputs.config
+    is_asked = config.confident == "exact" and "softmin" in config.scores
+    if not is_asked or summary.confident is None:
         return None
     recount = Recount.of(summary.confident)
     second = recount_plan(inputs, engine.resources(), recount)
     settings = replace(settings, recount=recount)
-    ledger.write_sets(inputs.config.output, [recount_set(recount, inputs.checkpoints[-1])])
+    ledger.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")
         tally = Tally(second)

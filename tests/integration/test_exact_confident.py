@@ -7,7 +7,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ray_audit.engine.run import run_audit
-from tests.integration.small_sets import masked_images
+from ray_audit.errors import RunError
+from ray_audit.probes import prober
+from tests.integration.small_sets import class_folders, masked_images
 from tests.integration.tiny_models import PixelModel
 from tests.tables import rows_of
 
@@ -73,7 +75,7 @@ def test_tiles_and_the_histogram_form_agree_with_it(small):
     np.testing.assert_allclose(clc_of(histogram), exact, atol=0.02)
 
 
-def test_a_second_run_counts_only_what_is_new(small, monkeypatch):
+def test_a_second_run_counts_only_what_is_new(small):
     first = run_audit(small.config(**CHANGES), local=True, logical_date="2026-01-01")
     written = {name for name in small.files_written() if name.startswith("units/")}
     again = run_audit(small.config(**CHANGES), local=True, logical_date="2026-01-02")
@@ -82,8 +84,29 @@ def test_a_second_run_counts_only_what_is_new(small, monkeypatch):
     np.testing.assert_array_equal(clc_of(again), clc_of(first))
 
 
-def test_row_labels_need_no_second_pass(tmp_path):
-    from tests.integration.small_sets import class_folders
+def test_it_is_the_same_on_ray(small, cluster):
+    local = clc_of(run_audit(small.config(**CHANGES), local=True))
+    on_ray = small.config(**CHANGES, output=str(small.folder / "out_ray"))
+    np.testing.assert_array_equal(clc_of(run_audit(on_ray)), local)
 
+
+def test_without_the_column_there_is_no_second_pass(small):
+    outcome = run_audit(small.config(confident="exact", scores=["csl"]), local=True)
+    assert "clc" not in rows_of(outcome, "scores").column_names
+    assert len([n for n in small.files_written() if n.startswith("sets/")]) == 1
+
+
+def test_a_sample_lost_in_the_second_pass_fails_the_run(small, monkeypatch):
+    def broken(*_):
+        raise ValueError("out of memory")
+
+    monkeypatch.setattr(prober, "recount_pixels", broken)
+    with pytest.raises(RunError, match=r"lost sample i0\.png and 5 others"):
+        run_audit(small.config(**CHANGES), local=True)
+    monkeypatch.undo()
+    assert run_audit(small.config(**CHANGES), local=True).counts["scored"] == NUM_IMAGES
+
+
+def test_row_labels_need_no_second_pass(tmp_path):
     outcome = run_audit(class_folders(tmp_path).config(confident="exact"), local=True)
     assert "clc" not in rows_of(outcome, "scores").column_names
