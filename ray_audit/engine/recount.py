@@ -110,7 +110,10 @@ def _lower(wanted: Wanted, upper: int, pair: tuple[UnitFiles, SetFiles]) -> Coun
 
 
 def _of_first_pass(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> list[Counted]:
-    """Counts of the samples that the first pass has: the thresholds know of no others."""
+    """Counts of the samples that the first pass has.
+
+    The thresholds know of no others, but for the tiles that a failed image had in good batches.
+    """
     files, recounted = pair
     samples = load_samples(files, wanted)
     return _counted(
@@ -120,17 +123,21 @@ def _of_first_pass(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> list[Cou
 
 def _counted(sample_ids: Iterable[str], files: SetFiles) -> list[Counted]:
     tiles: dict[str, list[Counted]] = defaultdict(list)
+    open_px: dict[str, int] = {}
     for uri in files.parts:
         rows = decode_part(storage.read_bytes(uri)).rows
         if "recount/counts" not in rows.column_names:
             continue  # a batch that failed
         counts = rows["recount/counts"].to_pylist()
         values = [rows[f"recount/{name}"].combine_chunks() for name in ("wrong", "right")]
+        own_px, all_px = (rows[n].to_pylist() for n in ("num_labelled", "sample_num_labelled"))
         for row, sample_id in enumerate(rows["sample_id"].to_pylist()):
+            open_px[sample_id] = open_px.get(sample_id, all_px[row]) - own_px[row]
             wrong, right = (column[row].values.to_numpy() for column in values)
             num_issues, num_below, num_wrong_below = counts[row][:3]
             tiles[sample_id].append(Counted(num_issues, num_below, num_wrong_below, wrong, right))
-    missing = [sample_id for sample_id in sample_ids if sample_id not in tiles]
+    # A sample of which a tile is lost is lost: what is left would count too few.
+    missing = [sample_id for sample_id in sample_ids if open_px.get(sample_id) != 0]
     if missing:
         raise RunError(
             f"the second pass of confident learning lost sample {missing[0]} and "

@@ -107,6 +107,23 @@ def test_a_sample_lost_in_the_second_pass_fails_the_run(small, monkeypatch):
     assert run_audit(small.config(**CHANGES), local=True).counts["scored"] == NUM_IMAGES
 
 
+def test_a_tile_lost_in_the_second_pass_is_not_counted_as_right(small, monkeypatch):
+    count, calls = prober.recount_pixels, []
+
+    def broken_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ValueError("out of memory")
+        return count(*arguments)
+
+    dataset = small.values["dataset"] | {"tile": {"size": 10, "overlap": 4}}
+    changes = CHANGES | {"dataset": dataset, "engine": {"batch_size": 1}}
+    monkeypatch.setattr(prober, "recount_pixels", broken_once)
+    with pytest.raises(RunError, match=r"lost sample i0\.png and 0 others"):
+        run_audit(small.config(**changes), local=True)
+    assert len(calls) > NUM_IMAGES
+
+
 def test_row_labels_need_no_second_pass(tmp_path):
     outcome = run_audit(class_folders(tmp_path).config(confident="exact"), local=True)
     assert "clc" not in rows_of(outcome, "scores").column_names
