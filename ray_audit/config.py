@@ -260,6 +260,7 @@ class AuditConfig(_Section):
     scores: Annotated[list[ScoreFamily], Field(min_length=1)] = ["csl", "vog", "softmin"]
     vog: VogConfig = VogConfig()
     softmin: SoftminConfig = SoftminConfig()
+    confident: Literal["histogram", "exact"] = "histogram"
     engine: EngineConfig = EngineConfig()
     failures: FailuresConfig = FailuresConfig()
     gates: GatesConfig = GatesConfig()

@@ -266,6 +266,22 @@ CLASS_STATS = (
     Column("num_correct", pa.int64(), "elements of this class predicted as it", "count"),
     Column("iou", pa.float64(), "intersection over union of given and predicted", "fraction"),
     Column("predicted_as", pa.list_(pa.int64()), "row of the confusion matrix", "count"),
+    Column(
+        "threshold",
+        pa.float64(),
+        "mean probability of the class over its elements, above which confident learning counts "
+        "an element as it; dense labels: at the last checkpoint only",
+        "fraction",
+        source="Northcutt et al. 2021, arXiv 1911.00068",
+    ),
+    Column(
+        "onset_epoch",
+        pa.int32(),
+        "first checkpoint (from 1) past the onset of memorisation; the same in all rows of a class",
+        "checkpoint",
+        source="Liu et al. 2022, arXiv 2110.03740",
+    ),
+    Column("onset_reason", pa.string(), "how the onset was found, or why there is none"),
 )
 
 

@@ -28,6 +28,8 @@ from ray_audit.schemas import (
     score_columns,
     trajectory_columns,
 )
+from ray_audit.scores.confident import clc
+from ray_audit.scores.early_learning import fit_onset, iou_from_counts
 from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
 from ray_audit.scores.vog import finish_z
 
@@ -44,9 +46,21 @@ class UnitTables:
 
 
 def unit_tables(
-    samples: Samples, config: AuditConfig, summary: Summary, metadata: dict[str, str]
+    samples: Samples,
+    config: AuditConfig,
+    summary: Summary,
+    flagged_px: np.ndarray | None,
+    metadata: dict[str, str],
 ) -> UnitTables:
-    """Finish a unit's scores with what is known of the whole dataset."""
+    """Finish a unit's scores with what is known of the whole dataset.
+
+    Args:
+        samples: of the unit.
+        config: the specification.
+        summary: of the dataset.
+        flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
+        metadata: of the files.
+    """
     finite, failures = split_non_finite(samples)
     scores = unit_scores(samples, config)
     if scores:
@@ -56,7 +70,12 @@ def unit_tables(
             scores["order_nll"] = summary.order.nll(samples)
         scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
         if is_dense(config):
-            scores["clc"] = summary.clc(samples.final["below"], scores["num_labelled_px"])
+            num_px = scores["num_labelled_px"]
+            scores["clc"] = (
+                summary.clc(samples.final["below"], num_px)
+                if flagged_px is None
+                else clc(flagged_px, num_px)
+            )
     columns = score_columns(
         is_dense(config), is_sequence(config), list(config.scores), config.vog.target
     )
@@ -136,29 +155,44 @@ def errors_table(failures: tuple[ShardFailure, ...], metadata: dict[str, str]) -
 
 
 def class_stats_table(
-    confusion: np.ndarray | None, classes: list[str], metadata: dict[str, str]
+    confusion: np.ndarray | None,
+    thresholds: np.ndarray | None,
+    classes: list[str],
+    metadata: dict[str, str],
 ) -> pa.Table:
-    """(E, K, K) counts of given and predicted classes as rows of `class_stats`."""
+    """What is known of each class at each checkpoint as rows of `class_stats`.
+
+    Args:
+        confusion: (E, K, K) counts of given and predicted classes; None where nothing is known.
+        thresholds: (E, K) class thresholds of confident learning, NaN where unknown; or None.
+        classes: K names.
+        metadata: of the file.
+    """
     schema = arrow_schema(list(CLASS_STATS), metadata)
     if confusion is None:
         return schema.empty_table()
-    rows = []
-    for checkpoint, counts in enumerate(confusion):
-        given, predicted, correct = counts.sum(1), counts.sum(0), np.diag(counts)
-        for k, name in enumerate(classes):
-            union = int(given[k] + predicted[k] - correct[k])
-            rows.append(
-                {
-                    "checkpoint": checkpoint,
-                    "class": name,
-                    "num_given": int(given[k]),
-                    "num_predicted": int(predicted[k]),
-                    "num_correct": int(correct[k]),
-                    "iou": float(correct[k] / union) if union else None,
-                    "predicted_as": counts[k].tolist(),
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=schema)
+    given, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    correct = np.diagonal(confusion, axis1=1, axis2=2)
+    iou = iou_from_counts(correct, predicted, given)
+    onsets = [fit_onset(of_class) for of_class in iou.T]
+    if thresholds is None:
+        thresholds = np.full(given.shape, np.nan)
+    num_checkpoints, num_classes = given.shape
+    columns = {
+        "checkpoint": np.repeat(np.arange(num_checkpoints), num_classes),
+        "class": classes * num_checkpoints,
+        "num_given": given.reshape(-1),
+        "num_predicted": predicted.reshape(-1),
+        "num_correct": correct.reshape(-1),
+        "iou": iou.reshape(-1),
+        "predicted_as": confusion.reshape(-1, num_classes).tolist(),
+        "threshold": thresholds.reshape(-1),
+        "onset_epoch": [onset.epoch for onset in onsets] * num_checkpoints,
+        "onset_reason": [onset.reason for onset in onsets] * num_checkpoints,
+    }
+    # NaN means "has none" in the numerics; a table says null.
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.table(arrays, schema=schema)
 
 
 def class_pairs_table(

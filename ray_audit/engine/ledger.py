@@ -43,16 +43,20 @@ class RecordSet:
         digests: of the checkpoints whose trajectories it holds, in order.
         final: digest of the checkpoint whose final scores it holds, or None.
         vog: target and digests of the checkpoints whose gradients its VoG spans, or None.
+        recount: digest of what a second pass of confident learning counted, of a set that holds
+            nothing else, or None.
     """
 
     digests: tuple[str, ...]
     final: str | None
     vog: tuple[str, ...] | None
+    recount: str | None = None
 
     @property
     def set_id(self) -> str:
         """Deterministic name."""
-        return storage.digest(self.digests, self.final, self.vog)
+        recount = () if self.recount is None else (self.recount,)
+        return storage.digest(self.digests, self.final, self.vog, *recount)
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal set."""
@@ -63,7 +67,7 @@ class RecordSet:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         vog = tuple(values["vog"]) if values["vog"] is not None else None
-        return cls(tuple(values["digests"]), values["final"], vog)
+        return cls(tuple(values["digests"]), values["final"], vog, values.get("recount"))
 
 
 @dataclass(frozen=True)

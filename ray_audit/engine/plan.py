@@ -150,6 +150,7 @@ def read_inputs(
         wanted.vog,
         sorted(config.scores),
         config.protocol,
+        config.confident,
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)

@@ -75,11 +75,12 @@ class PoolWorker:
     def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
         record_set = wanted.set_for(envelope.positions)
-        window = set(record_set.vog[1:]) if record_set.vog else set()
+        is_first_pass = self._settings.recount is None
+        window = set(record_set.vog[1:]) if record_set.vog and is_first_pass else set()
         for position, prober in self._probers.items():
             if position in envelope.positions:
                 digest = self._settings.checkpoints[position].digest
-                turn = ProbeTurn(is_final=position == last, in_window=digest in window)
+                turn = ProbeTurn(position == last, digest in window, self._settings.recount)
                 batch = batch.with_arrays(prober.observe(batch, turn))
         return batch
 

@@ -21,15 +21,18 @@ from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
 from ray_audit.engine.found import FindingsContext, write_findings
-from ray_audit.engine.ledger import Wanted
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.ledger import SetFiles, Wanted
+from ray_audit.engine.mapper import Item, Mapper
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
-from ray_audit.engine.summary import Summary, merged_fit, summarise
-from ray_audit.engine.unit_scores import is_dense, split_non_finite
+from ray_audit.engine.recount import Recounted, flagged_pixels
+from ray_audit.engine.summary import Summary, merged, summarise
+from ray_audit.engine.unit_scores import is_dense, is_sequence, split_non_finite
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.scores.memorisation import FitState
+from ray_audit.scores.recount import ExactCutoff
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile, write_table
 
@@ -74,7 +77,7 @@ class PartTotals:
             totals.num_scored += outcome.num_scored
             totals.num_failed += outcome.num_failed
             totals.top = _largest([*totals.top, *outcome.top])
-            totals.fit = merged_fit(totals.fit, outcome.fit)
+            totals.fit = merged(totals.fit, outcome.fit)
         return totals
 
     def counts(self) -> dict[str, Any]:
@@ -139,30 +142,39 @@ class Draft:
         )
 
 
-def publish(mapper: Mapper, inputs: Inputs) -> Draft:
-    """Write all tables of a run but its manifest.
-
-    Raises:
-        RunError: a unit's records are not all there.
-    """
-    config, wanted = inputs.config, inputs.wanted
-    files = _unit_files(inputs)
-    starts = range(0, len(files), _UNITS_PER_PART)
-    chunks = [(i, tuple(files[s : s + _UNITS_PER_PART])) for i, s in enumerate(starts)]
+def summarise_dataset(mapper: Mapper, inputs: Inputs, files: list[UnitFiles]) -> Summary:
+    """First pass over the records."""
     summary = Summary.empty()
-    for partial_summary in mapper.map(partial(_summarise, config, wanted), chunks):
+    step = partial(_summarise, inputs.config, inputs.wanted)
+    for partial_summary in mapper.map(step, _chunks(files)):
         summary = summary.merge(partial_summary)
-    metadata = _file_metadata(inputs)
-    finish = partial(_finish, config, wanted, summary, metadata, inputs.run_uri)
-    parts = PartTotals.of(mapper.map(finish, chunks))
-    tables = parts.tables
-    classes = config.dataset.classes
+    return summary
+
+
+def publish(
+    mapper: Mapper,
+    inputs: Inputs,
+    files: list[UnitFiles],
+    summary: Summary,
+    recounted: Recounted | None,
+) -> Draft:
+    """Write all tables of a run but its manifest: the second pass over the records."""
+    config, metadata = inputs.config, _file_metadata(inputs)
+    exact = recounted.cutoff if recounted else None
+    recounts = recounted.files if recounted else {}
+    finish = partial(_finish, config, inputs.wanted, summary, exact, metadata, inputs.run_uri)
+    pairs = [(one, recounts.get(one.unit_id)) for one in files]
+    parts = PartTotals.of(mapper.map(finish, enumerate(_chunks(pairs))))
+    tables, classes = parts.tables, config.dataset.classes
+    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
     for name, table in (
-        ("class_stats", class_stats_table(summary.confusion, classes, metadata)),
+        ("class_stats", stats),
         ("class_pairs", class_pairs_table(summary.confusion, classes, metadata)),
     ):
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
-    context = FindingsContext(inputs.run_uri, metadata, 0.0)
+    estimate = summary.estimate
+    wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
+    context = FindingsContext(inputs.run_uri, metadata, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"])
     tables["findings"] = found.files
     return Draft(
@@ -170,7 +182,7 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
         tables,
         parts.counts(),
         found.summary.counts(),
-        {},
+        {} if estimate is None else _estimate(estimate, config),
         parts.memorisation(is_dense(config)),
         summary.order.described(),
         parts.top,
@@ -179,7 +191,30 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
     )
 
 
-def _unit_files(inputs: Inputs) -> list[UnitFiles]:
+def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
+    """For the manifest."""
+    unit = "pixels" if is_dense(config) else "frames" if is_sequence(config) else "samples"
+    return {
+        "num_wrong": estimate.num_wrong,
+        "low": estimate.low,
+        "high": estimate.high,
+        "fraction": estimate.wrong_fraction,
+        "unit": unit,
+        "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),
+    }
+
+
+def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
+    starts = range(0, len(items), _UNITS_PER_PART)
+    return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
+
+
+def unit_files(inputs: Inputs) -> list[UnitFiles]:
+    """Where the records of each unit lie.
+
+    Raises:
+        RunError: a unit's records are not all there.
+    """
     output = inputs.config.output
     sets = ledger.read_sets(output)
     done = ledger.completed(output, accept_retries=True)
@@ -225,11 +260,9 @@ def _file_metadata(inputs: Inputs) -> dict[str, str]:
     }
 
 
-def _summarise(
-    config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[UnitFiles, ...]]
-) -> Summary:
+def _summarise(config: AuditConfig, wanted: Wanted, units: tuple[UnitFiles, ...]) -> Summary:
     summary = Summary.empty()
-    for files in chunk[1]:
+    for files in units:
         summary = summary.merge(summarise(load_samples(files, wanted), config))
     return summary
 
@@ -238,16 +271,22 @@ def _finish(
     config: AuditConfig,
     wanted: Wanted,
     summary: Summary,
+    exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, tuple[UnitFiles, ...]],
+    chunk: tuple[int, tuple[tuple[UnitFiles, SetFiles | None], ...]],
 ) -> PartOutcome:
     number, units = chunk
-    made = [unit_tables(load_samples(files, wanted), config, summary, metadata) for files in units]
+    made = []
+    for files, recount in units:
+        samples, flagged = load_samples(files, wanted), None
+        if exact is not None and recount is not None and samples.num_samples:
+            flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
+        made.append(unit_tables(samples, config, summary, flagged, metadata))
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
     fit: FitState | None = None
     for one in made:
-        fit = merged_fit(fit, one.fit)
+        fit = merged(fit, one.fit)
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,

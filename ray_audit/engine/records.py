@@ -68,6 +68,12 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
             columns[f"final/{name}"] = _lists(arrays[f"final/{name}"].reshape(num_rows, -1))
     if "final/components" in arrays:
         columns["final/components"] = _ragged(arrays["final/components"], num_rows)
+    if "recount/counts" in arrays:
+        counts = arrays["recount/counts"]
+        columns["recount/counts"] = _lists(counts)
+        for name, lengths in (("recount/wrong", counts[:, 3]), ("recount/right", counts[:, 4])):
+            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+            columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(arrays[name]))
     state = {k: v for k, v in arrays.items() if k.startswith("confident/")}
     for name in _BATCH_WIDE:
         if f"trajectory/{name}" in arrays:

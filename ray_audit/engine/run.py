@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,16 +13,20 @@ from typing import Any, Protocol
 from ray_audit import storage
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
+from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
-from ray_audit.engine.publish import first_failures, publish
-from ray_audit.engine.stages import StageSettings
+from ray_audit.engine.publish import first_failures, publish, summarise_dataset, unit_files
+from ray_audit.engine.recount import Recounted, finish_recount, recount_plan
+from ray_audit.engine.stages import StageSettings, recount_set
+from ray_audit.engine.summary import Summary
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
 from ray_audit.metrics import render_outcome
+from ray_audit.scores.recount import Recount
 from ray_audit.tables.manifest import FAILURE, MANIFEST, METRICS, Manifest
 
 
@@ -210,7 +214,10 @@ def _execute(
             _check_count(config, tally.num_failed, tally.num_expected)
     reporter.phase("reducing records to tables")
     relay_s = time.monotonic() - started
-    draft = publish(engine, inputs)
+    files = unit_files(inputs)
+    summary = summarise_dataset(engine, inputs, files)
+    recounted = _recounted(engine, plan, settings, reporter, files, summary)
+    draft = publish(engine, inputs, files, summary, recounted)
     counts = draft.counts
     if config.failures.exceeded(counts["failed"], counts["entered"]):
         _refuse(config, counts["failed"], counts["entered"])
@@ -221,6 +228,33 @@ def _execute(
     storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
     manifest.write(inputs.run_uri)
     return manifest
+
+
+def _recounted(
+    engine: Engine,
+    plan: Plan,
+    settings: StageSettings,
+    reporter: Reporter,
+    files: list[UnitFiles],
+    summary: Summary,
+) -> Recounted | None:
+    """Second pass over the dataset, where exact confident learning is asked for."""
+    inputs, config = plan.inputs, plan.inputs.config
+    is_asked = config.confident == "exact" and "softmin" in config.scores
+    if not is_asked or summary.confident is None:
+        return None
+    recount = Recount.of(summary.confident)
+    second = recount_plan(inputs, engine.resources(), recount)
+    settings = replace(settings, recount=recount)
+    ledger.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])
+    if second.work:
+        reporter.phase("counting exactly for confident learning: a second pass")
+        tally = Tally(second)
+        for receipt in engine.relay(second, settings):
+            if receipt.fatal:
+                raise RunError(f"the model could not be started: {receipt.fatal}")
+            reporter.progress(tally.add(receipt))
+    return finish_recount(engine, inputs, files, recount)
 
 
 def _check_count(config: AuditConfig, failed: int, expected: int | None) -> None:

@@ -4,7 +4,7 @@ Without torch, so that the processes which decode and commit start fast and stay
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
@@ -15,6 +15,7 @@ from ray_audit.engine.plan import UnitWork
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
 from ray_audit.samples import Tail
+from ray_audit.scores.recount import Recount
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class StageSettings:
         wanted: what every unit must have in the end.
         index_uri: label index, where labels are tables.
         device: `cpu` or `cuda`.
+        recount: what a second pass of confident learning counts, or None in the first.
     """
 
     config: AuditConfig
@@ -34,13 +36,26 @@ class StageSettings:
     wanted: ledger.Wanted
     index_uri: str
     device: str
+    recount: Recount | None = None
+
+    def set_for(self, positions: tuple[int, ...]) -> ledger.RecordSet:
+        """The set that the stages write for a unit."""
+        if self.recount is None:
+            return self.wanted.set_for(positions)
+        return recount_set(self.recount, self.checkpoints[-1])
+
+
+def recount_set(recount: Recount, last: Checkpoint) -> ledger.RecordSet:
+    """The set of a second pass of confident learning."""
+    digest = storage.digest(last.digest, asdict(recount))
+    return ledger.RecordSet((), None, None, digest)
 
 
 def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     """Read and decode one unit, once, into batches and a tail."""
     config = settings.config
     batch_size = config.engine.batch_size
-    set_id = settings.wanted.set_for(work.positions).set_id
+    set_id = settings.set_for(work.positions).set_id
     items = cut_unit(
         work.unit,
         config.dataset,

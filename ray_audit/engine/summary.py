@@ -1,7 +1,7 @@
 """What the finishing of a sample must know of all others: small, mergeable, exact."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from ray_audit.engine.unit_scores import (
     unit_scores,
 )
 from ray_audit.scores import confident
-from ray_audit.scores.confident import ConfidentState
-from ray_audit.scores.memorisation import FitState
+from ray_audit.scores.confident import ConfidentState, class_thresholds
+from ray_audit.scores.label_noise import NoiseEstimate, NoiseState, estimate_pixels
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.scores.vog import group_moments, merge_group_moments
 
@@ -32,6 +32,8 @@ class Summary:
         order: in which order segments follow each other.
         confusion: (E, K, K) counts of given and predicted classes, or None while nothing is known.
         confident: histograms of confident learning over pixels; None where labels are not dense.
+        p_label_sum: (E, K) sum of p(given class) by given class; None where labels are dense.
+        noise: counts from which the number of wrong labels is estimated; None likewise.
     """
 
     vog_moments: dict[int, tuple[int, float, float]]
@@ -39,28 +41,48 @@ class Summary:
     order: SegmentOrder
     confusion: np.ndarray | None
     confident: ConfidentState | None
+    p_label_sum: np.ndarray | None
+    noise: NoiseState | None
 
     @classmethod
     def empty(cls) -> Self:
         """Nothing observed."""
-        return cls({}, {}, SegmentOrder(), None, None)
+        return cls({}, {}, SegmentOrder(), None, None, None, None)
 
     def merge(self, other: Self) -> Self:
         """Both together; fold in a fixed order for sums that are equal to the last bit."""
-        confusion, states = other.confusion, other.confident
-        if self.confusion is not None:
-            confusion = self.confusion if confusion is None else self.confusion + confusion
-        if self.confident is not None:
-            states = self.confident if states is None else self.confident.merge(states)
         empty = RankHistogram.empty()
         names = sorted({*self.ranks, *other.ranks})
         return type(self)(
             merge_group_moments(self.vog_moments, other.vog_moments),
             {n: self.ranks.get(n, empty).merge(other.ranks.get(n, empty)) for n in names},
             self.order.merge(other.order),
-            confusion,
-            states,
+            _sum(self.confusion, other.confusion),
+            merged(self.confident, other.confident),
+            _sum(self.p_label_sum, other.p_label_sum),
+            merged(self.noise, other.noise),
         )
+
+    @property
+    def estimate(self) -> NoiseEstimate | None:
+        """How many labels are wrong; None where nothing was scored."""
+        if self.noise is not None:
+            return self.noise.finish()
+        return None if self.confident is None else estimate_pixels(self.confident)
+
+    @property
+    def thresholds(self) -> np.ndarray | None:
+        """(E, K) class thresholds of confident learning, NaN where unknown; None of nothing."""
+        if self.confusion is None:
+            return None
+        thresholds = np.full(self.confusion.shape[:2], np.nan)
+        count = self.confusion.sum(axis=2)
+        if self.p_label_sum is not None:
+            thresholds = class_thresholds(self.p_label_sum, count)
+        elif self.confident is not None:
+            state = self.confident
+            thresholds[-1] = class_thresholds(state.class_sum, state.class_count)
+        return np.where(count > 0, thresholds, np.nan)
 
     def clc(self, wrong_p_label: np.ndarray, num_labelled: np.ndarray) -> np.ndarray:
         """CLC of each image from its histogram, by the thresholds of the whole dataset."""
@@ -70,7 +92,14 @@ class Summary:
         return confident.clc(flagged, num_labelled)
 
 
-def merged_fit(one: FitState | None, other: FitState | None) -> FitState | None:
+class _State(Protocol):
+    def merge(self, other: Self) -> Self: ...
+
+
+State = TypeVar("State", bound=_State)
+
+
+def merged(one: State | None, other: State | None) -> State | None:
     """Both together, where there are any."""
     if one is None or other is None:
         return other if one is None else one
@@ -101,7 +130,34 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         segment_order,
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
+        None if samples.predicted is None else _p_label_sum(samples, finite, num_classes),
+        _noise(samples, scores, finite, num_classes) if "suggested" in scores else None,
     )
+
+
+def _noise(
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, num_classes: int
+) -> NoiseState:
+    return NoiseState.observe(
+        scores["confidence"][finite],
+        scores["p_suggested"][finite],
+        samples.identity["label"].to_numpy()[finite],
+        scores["suggested"][finite],
+        num_classes,
+    )
+
+
+def _sum(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    if one is None or other is None:
+        return other if one is None else one
+    total: np.ndarray = one + other
+    return total
+
+
+def _p_label_sum(samples: Samples, finite: np.ndarray, num_classes: int) -> np.ndarray:
+    labels = samples.identity["label"].to_numpy()[finite]
+    columns = samples.means["p_label"][finite].T
+    return np.stack([np.bincount(labels, column, num_classes) for column in columns])
 
 
 def _confusion(samples: Samples, finite: np.ndarray, config: AuditConfig) -> np.ndarray:

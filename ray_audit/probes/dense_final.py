@@ -106,7 +106,7 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str
     num_classes, given = p_NKHW.shape[1], masks.labels
     counted = masks.counted & torch.isfinite(seen.loss)
     num_samples, predicted = len(counted), seen.predicted
-    low, top = _bin(seen.p_label), _bin(seen.p_predicted)
+    low, top = probability_bin(seen.p_label), probability_bin(seen.p_predicted)
     wrong = counted & (given != predicted)
     sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
     below = count(sample * NUM_BINS + low, wrong, num_samples * NUM_BINS)
@@ -123,5 +123,6 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str
     }
 
 
-def _bin(p: Tensor) -> Tensor:
+def probability_bin(p: Tensor) -> Tensor:
+    """Bin of each probability: the last holds 1 too."""
     return (p * NUM_BINS).long().clamp_(0, NUM_BINS - 1)

@@ -19,8 +19,10 @@ from ray_audit.probes.gradients import (
 )
 from ray_audit.probes.masks import Masks, owned_input_rects
 from ray_audit.probes.prepare import model_input
+from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.samples import Batch
+from ray_audit.scores.recount import Recount
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -53,10 +55,12 @@ class ProbeTurn:
     Attributes:
         is_final: whether it is the last checkpoint of the catalogue.
         in_window: whether its gradient enters VoG.
+        recount: what a second pass of confident learning counts, and nothing else, or None.
     """
 
     is_final: bool
     in_window: bool
+    recount: Recount | None = None
 
 
 class Prober:
@@ -165,6 +169,8 @@ class Prober:
     ) -> dict[str, np.ndarray]:
         masks = Masks.of(batch, self._device)
         at_mask = dense.pixel_logits(logits, batch, self._settings.num_classes)
+        if turn.recount is not None:
+            return recount_pixels(at_mask, masks, turn.recount)
         observed: dict[str, np.ndarray] = {}
         if wants_gradient:
             target = dense.gradient_target(at_mask, masks, str(self._settings.gradient))

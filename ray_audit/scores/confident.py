@@ -4,18 +4,21 @@ The method of cleanlab's pixel filter (Lad and Mueller 2023; Northcutt et al. 20
 threshold t_k is the mean p_k over elements labelled k; the number of issues is that of elements
 whose predicted class is not the given one and has p >= its threshold; that many elements of
 lowest p(given class) are flagged, except those whose given class is the predicted one. So
-thresholds set the count, self-confidence the order. Elements with a negative label count nowhere.
+thresholds set the count, self-confidence the order. Elements with a negative label count nowhere,
+and a given class that ties for the largest probability counts as predicted.
 
-`find_issues` holds all probabilities and passes over them twice. `ConfidentState` needs one pass,
-merges, and keeps histograms: see `finish` for how far the two may differ.
+`find_issues` holds all probabilities and p(given class) of each element. `ConfidentState` needs
+one pass, merges, and keeps histograms: see `finish` for how far the two may differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from ray_audit.scores.elements import Elements, elements, samples
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -25,26 +28,62 @@ THRESHOLD_FLOOR = 2e-6
 ABSENT_THRESHOLD = 2.0
 TOLERANCE = 1e-6
 
+_UNLABELLED = 2.0  # above every probability
 _CHUNK = 1 << 16  # elements at a time: temporaries stay in the cache
 
 
 @dataclass(frozen=True)
-class Elements:
-    """What confident learning needs of M labelled elements.
+class Scan:
+    """What one pass over all M elements keeps of them.
 
     Attributes:
-        labels: (M,) given class.
-        p_label: (M,) probability of the given class, in the input's float type.
-        wrong: (W,) places of elements whose predicted class is not the given one.
+        p_label: (M,) probability of the given class; 2 where unlabelled.
+        is_wrong: (M,) whether another class has a larger one.
         p_predicted: (W,) the largest probability of those.
-        predicted: (W,) its class, the first of equals.
+        predicted: (W,) its class.
+        class_sum: (K,) sum of p(given class) by given class.
+        class_count: (K,) elements by given class.
     """
 
-    labels: npt.NDArray[np.integer]
     p_label: npt.NDArray[np.floating]
-    wrong: npt.NDArray[np.intp]
+    is_wrong: npt.NDArray[np.bool_]
     p_predicted: npt.NDArray[np.floating]
-    predicted: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.integer]
+    class_sum: Floats
+    class_count: Integers
+
+    @classmethod
+    def of(cls, labels: npt.NDArray[np.integer], p: npt.NDArray[np.floating]) -> Self:
+        """Scan labels (N, ...) and probabilities (N, K, ...)."""
+        num_classes = p.shape[1]
+        small = np.uint8 if num_classes <= 256 else np.int32
+        class_sum, class_count = np.zeros(num_classes), np.zeros(num_classes, np.int64)
+        p_label = np.full(labels.size, _UNLABELLED, p.dtype)
+        is_wrong = np.zeros(labels.size, bool)
+        tops, classes = [np.zeros(0, p.dtype)], [np.zeros(0, small)]
+        start = 0
+        for given, p_KM in samples(labels, p):
+            here = slice(start, start + len(given))
+            for part in elements(given, p_KM):
+                p_label[here][part.place] = part.p_label
+                wrong = (
+                    part.wrong + part.place.start
+                    if isinstance(part.place, slice)
+                    else (part.place[part.wrong])
+                )
+                is_wrong[here][wrong] = True
+                tops.append(part.p_predicted)
+                classes.append(part.predicted.astype(small))
+                _add_classes(class_sum, class_count, part)
+            start += len(given)
+        return cls(
+            p_label, is_wrong, np.concatenate(tops), np.concatenate(classes), class_sum, class_count
+        )
+
+    @property
+    def thresholds(self) -> Floats:
+        """(K,) class thresholds."""
+        return class_thresholds(self.class_sum, self.class_count)
 
 
 def find_issues(
@@ -63,22 +102,10 @@ def find_issues(
     Returns:
         (N, ...) bool.
     """
-    p_NKM = _flat(labels, p)
-    num_classes = p_NKM.shape[1]
-    seen = [list(_elements(given, p_KM)) for given, p_KM in _images(labels, p_NKM)]
-    parts = [part for image in seen for part in image]
-    thresholds = class_thresholds(*_class_sums(parts, num_classes))
-    num_issues = sum(_count_off_diagonal(part, thresholds) for part in parts)
-    flags = np.zeros(labels.size, bool)
-    labelled = np.flatnonzero(labels.ravel() >= 0)
-    if num_issues:
-        p_label = np.concatenate([part.p_label for part in parts])
-        flags[labelled[_lowest(p_label, num_issues)]] = True
-        starts = np.cumsum([0, *(len(part.labels) for part in parts)])
-        is_wrong = np.zeros(len(labelled), bool)
-        for part, start in zip(parts, starts, strict=False):
-            is_wrong[start + part.wrong] = True
-        flags[labelled] &= is_wrong
+    scan = Scan.of(labels, p)
+    confident = scan.p_predicted >= (scan.thresholds - TOLERANCE)[scan.predicted]
+    flags = _lowest(scan.p_label, int(np.count_nonzero(confident)))
+    flags &= scan.is_wrong
     return flags.reshape(labels.shape)
 
 
@@ -86,6 +113,12 @@ def class_thresholds(class_sum: Floats, class_count: Integers) -> Floats:
     """Mean p_k over elements labelled k, (K,); 2 for a class that labels nothing."""
     mean = np.asarray(class_sum, np.float64) / np.maximum(class_count, 1)
     return np.where(class_count > 0, np.maximum(mean, THRESHOLD_FLOOR), ABSENT_THRESHOLD)
+
+
+def share_above(thresholds: Floats, bins: Integers, num_bins: int) -> Floats:
+    """Share of each bin of [0, 1] that lies at or above a threshold; the two broadcast."""
+    place = np.minimum((thresholds - TOLERANCE) * num_bins, num_bins)
+    return np.asarray(np.clip(bins + 1 - place, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -143,9 +176,8 @@ class ConfidentState:
         """
         num_bins = len(self.p_label)
         thresholds = class_thresholds(self.class_sum, self.class_count)
-        place = np.minimum((thresholds - TOLERANCE) * num_bins, num_bins)
-        inside = np.clip(np.arange(1, num_bins + 1) - place[:, None], 0.0, 1.0)
-        num_issues = float((self.off_diagonal * inside).sum())
+        share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
+        num_issues = float((self.off_diagonal * share).sum())
         below = np.concatenate([[0], np.cumsum(self.p_label)])
         full = int(np.searchsorted(below, num_issues, side="right")) - 1
         if full >= num_bins:
@@ -219,34 +251,18 @@ def observe(
         elements whose prediction is not their label, for `Cutoff.num_flagged`. Bin of p:
         min(floor(p * B), B - 1).
     """
-    p_NKM = _flat(labels, p)
-    num_samples, num_classes = len(labels), p_NKM.shape[1]
-    state = ConfidentState.empty(num_classes, num_bins)
+    num_samples = len(labels)
+    state = ConfidentState.empty(p.shape[1], num_bins)
     wrong_p_label = np.zeros((num_samples, num_bins), np.int64)
-    if labels.ndim == 1:
-        _observe_rows(labels, p_NKM[0], state, wrong_p_label)
-        return state, wrong_p_label
-    for n, (given, p_KM) in enumerate(_images(labels, p_NKM)):
-        for part in _elements(given, p_KM):
-            low = _add(state, part)
-            wrong_p_label[n] += np.bincount(low[part.wrong], minlength=num_bins)
+    for n, (given, p_KM) in enumerate(samples(labels, p)):
+        for part in elements(given, p_KM):
+            low = _add(state, part)[part.wrong]
+            if labels.ndim == 1:  # rows are samples of one element each
+                rows = np.arange(num_samples)[part.place]
+                wrong_p_label[rows[part.wrong], low] = 1
+            else:
+                wrong_p_label[n] += np.bincount(low, minlength=num_bins)
     return state, wrong_p_label
-
-
-def _observe_rows(
-    labels: npt.NDArray[np.integer],
-    p_KM: npt.NDArray[np.floating],
-    state: ConfidentState,
-    wrong_p_label: Integers,
-) -> None:
-    """Rows are samples of one element each."""
-    start = 0
-    rows = np.flatnonzero(labels >= 0)
-    for part in _elements(labels, p_KM):
-        low = _add(state, part)
-        here = rows[start : start + len(low)]
-        wrong_p_label[here[part.wrong], low[part.wrong]] = 1
-        start += len(low)
 
 
 def _add(state: ConfidentState, part: Elements) -> Integers:
@@ -254,12 +270,17 @@ def _add(state: ConfidentState, part: Elements) -> Integers:
     num_classes, num_bins = state.off_diagonal.shape
     low = _bin(part.p_label, num_bins)
     state.p_label[:] += np.bincount(low, minlength=num_bins)
-    state.class_count[:] += np.bincount(part.labels, minlength=num_classes)
-    state.class_sum[:] += np.bincount(part.labels, weights=part.p_label, minlength=num_classes)
+    _add_classes(state.class_sum, state.class_count, part)
     places = part.predicted * num_bins + _bin(part.p_predicted, num_bins)
     counts = np.bincount(places, minlength=num_classes * num_bins)
     state.off_diagonal[:] += counts.reshape(num_classes, num_bins)
     return low
+
+
+def _add_classes(class_sum: Floats, class_count: Integers, part: Elements) -> None:
+    num_classes = len(class_sum)
+    class_count += np.bincount(part.labels, minlength=num_classes)
+    class_sum += np.bincount(part.labels, weights=part.p_label, minlength=num_classes)
 
 
 def _bin(p: npt.NDArray[np.floating], num_bins: int) -> Integers:
@@ -267,78 +288,23 @@ def _bin(p: npt.NDArray[np.floating], num_bins: int) -> Integers:
     return np.minimum(bins, num_bins - 1, out=bins)
 
 
-def _flat(labels: npt.NDArray[np.integer], p: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Probabilities as (N, K, M); rows (M, K) become one sample (1, K, M)."""
-    if p.ndim != labels.ndim + 1 or (p.shape[0], *p.shape[2:]) != labels.shape:
-        raise ValueError(
-            f"probabilities of shape {p.shape} and labels of shape {labels.shape}; "
-            "expected (N, K, ...) and (N, ...)"
-        )
-    if labels.size and labels.max() >= p.shape[1]:
-        raise ValueError(f"label {labels.max()} with {p.shape[1]} classes; expected 0..K-1")
-    if labels.ndim == 1:
-        return np.ascontiguousarray(p.T)[None]
-    return p.reshape(*p.shape[:2], int(np.prod(p.shape[2:])))
+def _lowest(values: npt.NDArray[np.floating], num: int) -> npt.NDArray[np.bool_]:
+    """Mark the `num` lowest values of 0 to 2; of equal ones the earlier.
 
-
-def _images(
-    labels: npt.NDArray[np.integer], p_NKM: npt.NDArray[np.floating]
-) -> Iterator[tuple[npt.NDArray[np.integer], npt.NDArray[np.floating]]]:
-    rows = labels.reshape(len(p_NKM), p_NKM.shape[2])
-    for given, p_KM in zip(rows, p_NKM, strict=True):
-        yield given, np.ascontiguousarray(p_KM)
-
-
-def _elements(
-    labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]
-) -> Iterator[Elements]:
-    """Labelled elements of (M,) labels and (K, M) probabilities, a chunk at a time."""
-    small = np.uint8 if len(p_KM) <= 256 else np.int64
-    length, as_vector = len(labels), p_KM.reshape(-1)
-    for start in range(0, length, _CHUNK):
-        given, p = labels[start : start + _CHUNK], p_KM[:, start : start + _CHUNK]
-        top, predicted = _largest(p, small)
-        place = np.arange(len(given))
-        if not (given >= 0).all():
-            place = np.flatnonzero(given >= 0)
-            given, top, predicted = given[place], top[place], predicted[place]
-        p_label = as_vector.take(given * np.int64(length) + (place + start))
-        wrong = np.flatnonzero(predicted != given)
-        yield Elements(given, p_label, wrong, top[wrong], predicted[wrong].astype(np.int64))
-
-
-def _largest(
-    p: npt.NDArray[np.floating], dtype: type[np.uint8] | type[np.int64]
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:
-    """Maximum over the first axis, and its first place: argmax would transpose the array."""
-    top = p[0].copy()
-    place = np.zeros(p.shape[1], dtype)
-    for class_index in range(1, len(p)):
-        larger = p[class_index] > top
-        np.maximum(top, p[class_index], out=top)
-        # The latest class that beat all before it is the largest number so far.
-        np.maximum(place, larger * dtype(class_index), out=place)
-    return top, place
-
-
-def _class_sums(parts: list[Elements], num_classes: int) -> tuple[Floats, Integers]:
-    sums, counts = np.zeros(num_classes), np.zeros(num_classes, np.int64)
-    for part in parts:
-        sums += np.bincount(part.labels, weights=part.p_label, minlength=num_classes)
-        counts += np.bincount(part.labels, minlength=num_classes)
-    return sums, counts
-
-
-def _count_off_diagonal(part: Elements, thresholds: Floats) -> int:
-    confident = part.p_predicted >= (thresholds - TOLERANCE)[part.predicted]
-    return int(np.count_nonzero(confident))
-
-
-def _lowest(values: npt.NDArray[np.floating], num: int) -> npt.NDArray[np.intp]:
-    """Places of the `num` lowest values; of equal ones the earlier."""
-    if num >= len(values):
-        return np.arange(len(values))
-    cutoff = np.partition(values, num - 1)[num - 1]
-    below = np.flatnonzero(values < cutoff)
-    ties = np.flatnonzero(values == cutoff)[: num - len(below)]
-    return np.concatenate([below, ties])
+    Only the values of one bin are ever sorted out: a copy of all would double the memory.
+    """
+    if num == 0:
+        return np.zeros(len(values), bool)
+    pieces = [values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK)]
+    histogram = np.zeros(NUM_BINS, np.int64)
+    for piece in pieces:
+        histogram += np.bincount(_bin(piece, NUM_BINS), minlength=NUM_BINS)
+    below = np.cumsum(histogram)
+    last_bin = int(np.searchsorted(below, num))
+    inside = np.concatenate([piece[_bin(piece, NUM_BINS) == last_bin] for piece in pieces])
+    rank = num - 1 - int(below[last_bin] - histogram[last_bin])
+    cutoff = np.partition(inside, rank)[rank]
+    lowest: npt.NDArray[np.bool_] = values < cutoff
+    num_ties = rank + 1 - int(np.count_nonzero(inside < cutoff))
+    lowest[np.flatnonzero(values == cutoff)[:num_ties]] = True
+    return lowest

@@ -1,6 +1,7 @@
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine import ledger
-from ray_audit.engine.ledger import RecordSet, Wanted
+from ray_audit.engine.assemble import UnitFiles
+from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import write_bytes
 
@@ -111,3 +112,15 @@ def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
     ledger.write_sets(str(tmp_path), [one])
     assert ledger.read_sets(str(tmp_path)) == {one.set_id: one}
     assert RecordSet(("d0", "d1"), "d1", None).set_id != one.set_id
+
+
+def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
+    wanted = Wanted.of(checkpoints(2), None, "all")
+    first, second = wanted.set_for((0, 1)), RecordSet((), None, None, "thresholds")
+    ledger.write_sets(str(tmp_path), [first, second])
+    assert ledger.read_sets(str(tmp_path))[second.set_id] == second
+    assert second.set_id != RecordSet((), None, None, "other thresholds").set_id
+    assert wanted.missing_from([second]) == (0, 1)
+    files = {one.set_id: SetFiles((), "tail") for one in (first, second)}
+    sets = {one.set_id: one for one in (first, second)}
+    assert UnitFiles.choose("u", sets, files, wanted).sets == (first,)

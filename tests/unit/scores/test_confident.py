@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ray_audit.scores import confident
+from ray_audit.scores import confident, elements
 from ray_audit.scores.confident import ConfidentState
 
 
@@ -78,7 +78,8 @@ def test_memory_layout_does_not_matter():
 def test_chunks_do_not_matter(monkeypatch):
     labels, p, _ = data(2, void=0.2)
     whole, (state, wrong) = confident.find_issues(labels, p), confident.observe(labels, p)
-    monkeypatch.setattr(confident, "_CHUNK", 37)
+    monkeypatch.setattr(confident, "_CHUNK", 41)
+    monkeypatch.setattr(elements, "_CHUNK", 37)
     np.testing.assert_array_equal(confident.find_issues(labels, p), whole)
     again, wrong_again = confident.observe(labels, p)
     np.testing.assert_array_equal(wrong, wrong_again)
@@ -102,8 +103,8 @@ def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
     exact = confident.find_issues(labels, p)
     place = np.minimum((cutoff.thresholds * 1000).astype(int), 999)
     bound = sum(state.off_diagonal[k, place[k]] for k in range(5))
-    parts = [e for given, q in zip(labels, p, strict=True) for e in _elements(given, q)]
-    num_exact = sum(confident._count_off_diagonal(e, cutoff.thresholds) for e in parts)
+    scan = confident.Scan.of(labels, p)
+    num_exact = (scan.p_predicted >= cutoff.thresholds[scan.predicted] - 1e-6).sum()
     assert abs(cutoff.num_issues - num_exact) <= bound
     edge = state.p_label[cutoff.num_full_bins]
     assert abs(cutoff.num_flagged(wrong).sum() - exact.sum()) <= bound + edge
@@ -111,10 +112,6 @@ def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
     got = confident.clc(cutoff.num_flagged(wrong), num_labelled)
     want = confident.clc(exact.sum(axis=(1, 2)), num_labelled)
     np.testing.assert_allclose(got, want, atol=2e-3)
-
-
-def _elements(labels, p):
-    return confident._elements(labels.ravel(), p.reshape(len(p), -1))
 
 
 def test_more_bins_come_closer():
@@ -170,6 +167,45 @@ def test_probabilities_of_exactly_0_and_1():
     labels = np.array([0, 0, 0, 1, 1, 1])
     p = np.eye(2)[[0, 0, 1, 1, 1, 1]]
     assert confident.find_issues(labels, p).tolist() == [False, False, True, False, False, False]
+
+
+def test_one_class_only_is_never_wrong():
+    labels, p = np.zeros((2, 3, 3), int), np.ones((2, 1, 3, 3))
+    assert not confident.find_issues(labels, p).any()
+    state, wrong = confident.observe(labels, p)
+    assert state.finish().num_issues == wrong.sum() == 0
+    assert state.finish().thresholds.tolist() == [1.0]
+
+
+def test_a_given_class_that_ties_for_the_largest_counts_as_predicted():
+    p = np.array([[0.5, 0.5], [0.5, 0.5], [0.1, 0.9]])
+    assert not confident.Scan.of(np.array([0, 1, 1]), p).is_wrong.any()
+
+
+def test_of_equal_largest_classes_the_first_is_predicted():
+    scan = confident.Scan.of(np.array([0]), np.array([[0.2, 0.4, 0.4]]))
+    assert scan.predicted.tolist() == [1]
+
+
+def test_a_class_absent_from_one_batch_has_its_threshold_from_the_others():
+    labels, p, _ = data(6, num=2)
+    rows, row_p = labels.ravel(), p.transpose(0, 2, 3, 1).reshape(-1, 5)
+    parts = [confident.observe(rows[own], row_p[own])[0] for own in (rows == 0, rows != 0)]
+    whole, _ = confident.observe(rows, row_p)
+    np.testing.assert_allclose(
+        parts[0].merge(parts[1]).finish().thresholds, whole.finish().thresholds
+    )
+    assert parts[1].finish().thresholds[0] == 2.0
+
+
+@pytest.mark.parametrize("num_classes", [255, 256, 300])
+def test_many_classes(num_classes):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(num_classes), 400)
+    labels = rng.integers(0, num_classes, 400)
+    scan = confident.Scan.of(labels, p)
+    np.testing.assert_array_equal(scan.predicted, p.argmax(axis=1)[scan.is_wrong])
+    np.testing.assert_array_equal(scan.is_wrong, p.argmax(axis=1) != labels)
 
 
 def test_nothing_labelled_gives_no_flags_and_a_null_score():

@@ -1,0 +1,49 @@
+"""Second pass of confident learning over pixels: see `ray_audit.scores.recount`."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ray_audit.probes.dense_final import probability_bin
+from ray_audit.probes.likelihood import likelihood
+from ray_audit.probes.masks import Masks
+from ray_audit.scores.confident import TOLERANCE
+from ray_audit.scores.recount import Recount
+
+
+def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, np.ndarray]:
+    """Count each mask's pixels against what the first pass found.
+
+    Args:
+        logits: (N, K, H, W) float32 at the masks' size; used as scratch space.
+        masks: targets.
+        wanted: thresholds and bins.
+
+    Returns:
+        `recount/counts` (N, 5) int64: issues, pixels below the bins, wrong ones of them, and the
+        lengths of the mask's parts of `recount/wrong` and `recount/right`, float32 values in the
+        bins, mask after mask and sorted within each.
+    """
+    seen = likelihood(logits, masks.labels.clamp_min(0))
+    counted = masks.counted & torch.isfinite(seen.loss)
+    wrong = counted & (masks.labels != seen.predicted)
+    least = torch.tensor(wanted.thresholds, dtype=torch.float64, device=logits.device) - TOLERANCE
+    issues = wrong & (seen.p_predicted.double() >= least[seen.predicted])
+    low = probability_bin(seen.p_label)
+    below = counted & (low < wanted.first_bin)
+    inside = counted & (low >= wanted.first_bin) & (low <= wanted.last_bin)
+    kept = {"wrong": inside & wrong, "right": inside & ~wrong}
+    numbers = (issues, below, below & wrong, *kept.values())
+    counts = torch.stack([one.flatten(1).sum(dim=1) for one in numbers], dim=1)
+    values = {
+        f"recount/{name}": np.concatenate(
+            [_sorted(p, own) for p, own in zip(seen.p_label, where, strict=True)]
+        )
+        for name, where in kept.items()
+    }
+    return {"recount/counts": counts.cpu().numpy(), **values}
+
+
+def _sorted(p_HW: Tensor, where: Tensor) -> np.ndarray:
+    values: np.ndarray = p_HW[where].sort().values.cpu().numpy()
+    return values

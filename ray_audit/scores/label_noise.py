@@ -1,0 +1,262 @@
+"""Number of wrong labels of a dataset, from one pass: confident learning's off-diagonal count.
+
+An element is held to be wrong where another class has a larger probability than the given one,
+and it is at or above that class's threshold t_k, the mean p_k over elements labelled k. The
+thresholds are known only at the end, so a pass keeps how many elements lie in each bin of the other
+class's probability, by given and by other class; finishing counts the bins at or above the
+threshold. Only the bin in which a threshold falls is not counted exactly.
+
+Source: Northcutt et al. 2021, with the count of Lad and Mueller 2023 (cleanlab's
+`LabelInspector`). The statement of uncertainty is ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ray_audit.scores.confident import (
+    NUM_BINS,
+    TOLERANCE,
+    ConfidentState,
+    Floats,
+    Integers,
+    class_thresholds,
+    share_above,
+)
+
+_NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """Number of wrong labels of a dataset.
+
+    `low` and `high` hold the bin of each threshold once wholly out and once wholly in, and around
+    that the 95% Wilson interval of a count of independent elements. So they say how far the
+    number would move with another sample of the same size. They say nothing of a model that is
+    wrong itself, and are too narrow where elements hang together, as pixels or frames do.
+
+    Attributes:
+        num_labelled: elements with a label.
+        num_wrong: estimated number of wrong labels among them.
+        low: lower end of the interval.
+        high: upper end.
+        by_given: (K,) of them by given class; None where only the other class was kept.
+        by_other: (K,) of them by the class that they are held to be.
+        thresholds: (K,) class thresholds, 2 for a class that labels nothing.
+    """
+
+    num_labelled: int
+    num_wrong: float
+    low: float
+    high: float
+    by_given: Floats | None
+    by_other: Floats
+    thresholds: Floats
+
+    @property
+    def wrong_fraction(self) -> float:
+        """Share of wrong labels, 0 to 1; NaN of no labels."""
+        return self.num_wrong / self.num_labelled if self.num_labelled else float("nan")
+
+
+@dataclass(frozen=True)
+class NoiseState:
+    """Counts of one pass over any part of a dataset; add them in any order.
+
+    Attributes:
+        num_bins: B.
+        class_sum: (K,) float64 sum of p(given class) by given class.
+        class_count: (K,) int64 elements by given class.
+        places: (P,) int64 (given * K + other) * B + bin of p(other), rising, each once: only
+            those that occur, since K * K * B of them would be too many.
+        counts: (P,) int64 elements there, of those with a larger p(other) than p(given).
+    """
+
+    num_bins: int
+    class_sum: Floats
+    class_count: Integers
+    places: Integers
+    counts: Integers
+
+    @classmethod
+    def empty(cls, num_classes: int, num_bins: int = NUM_BINS) -> Self:
+        """State of no elements."""
+        none = np.zeros(0, np.int64)
+        return cls(num_bins, np.zeros(num_classes), np.zeros(num_classes, np.int64), none, none)
+
+    @classmethod
+    def observe(
+        cls,
+        p_label: npt.NDArray[np.floating],
+        p_other: npt.NDArray[np.floating],
+        given: npt.NDArray[np.integer],
+        other: npt.NDArray[np.integer],
+        num_classes: int,
+        num_bins: int = NUM_BINS,
+    ) -> Self:
+        """State of a batch of images or frames.
+
+        Args:
+            p_label: (N,) probability of the given class, or its mean over checkpoints.
+            p_other: (N,) probability of the best other class, likewise: see `suggested_class`.
+            given: (N,) class indices, negative where unlabelled.
+            other: (N,) that class; anything where p_other is 0.
+            num_classes: K.
+            num_bins: B.
+
+        Raises:
+            ValueError: a class lies outside 0..K-1, or a probability outside 0..1.
+        """
+        kept = given >= 0
+        p, rival = p_label[kept].astype(np.float64), p_other[kept].astype(np.float64)
+        label, guess = given[kept].astype(np.int64), other[kept].astype(np.int64)
+        is_wrong = rival > p
+        _check(p, rival, label, guess[is_wrong], num_classes)
+        bins = np.minimum((rival[is_wrong] * num_bins).astype(np.int64), num_bins - 1)
+        pairs = label[is_wrong] * num_classes + guess[is_wrong]
+        places, counts = np.unique(pairs * num_bins + bins, return_counts=True)
+        return cls(
+            num_bins,
+            np.bincount(label, weights=p, minlength=num_classes).astype(np.float64),
+            np.bincount(label, minlength=num_classes),
+            places,
+            counts.astype(np.int64),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """State of both parts."""
+        if (self.num_bins, len(self.class_sum)) != (other.num_bins, len(other.class_sum)):
+            raise ValueError(
+                f"states of {len(self.class_sum)} classes and {self.num_bins} bins, and of "
+                f"{len(other.class_sum)} and {other.num_bins}: they cannot be added"
+            )
+        both = np.concatenate([self.places, other.places])
+        places, where = np.unique(both, return_inverse=True)
+        counts = np.zeros(len(places), np.int64)
+        np.add.at(counts, where, np.concatenate([self.counts, other.counts]))
+        return type(self)(
+            self.num_bins,
+            self.class_sum + other.class_sum,
+            self.class_count + other.class_count,
+            places,
+            counts,
+        )
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays by name."""
+        return {
+            "num_bins": np.array(self.num_bins, np.int64),
+            "class_sum": self.class_sum,
+            "class_count": self.class_count,
+            "places": self.places,
+            "counts": self.counts,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
+        """Read what `to_arrays` gave."""
+        whole = {
+            name: np.asarray(arrays[name], np.int64) for name in ("class_count", "places", "counts")
+        }
+        class_sum = np.asarray(arrays["class_sum"], np.float64)
+        return cls(int(np.asarray(arrays["num_bins"], np.int64)), class_sum, **whole)
+
+    def finish(self) -> NoiseEstimate:
+        """Estimate, with the elements of a threshold's bin taken to be spread evenly in it.
+
+        Against the exact count it differs by at most the elements of those bins.
+        """
+        num_classes = len(self.class_sum)
+        thresholds = class_thresholds(self.class_sum, self.class_count)
+        pairs, bins = np.divmod(self.places, self.num_bins)
+        given, guess = np.divmod(pairs, num_classes)
+        share = share_above(thresholds[guess], bins, self.num_bins)
+        held = self.counts * share
+        by_class = [
+            np.bincount(classes, weights=held, minlength=num_classes).astype(np.float64)
+            for classes in (given, guess)
+        ]
+        return _estimate(
+            thresholds,
+            int(self.class_count.sum()),
+            held,
+            least=float(self.counts[share == 1.0].sum()),
+            most=float(self.counts[share > 0.0].sum()),
+            by_given=by_class[0],
+            by_other=by_class[1],
+        )
+
+
+def estimate_pixels(state: ConfidentState) -> NoiseEstimate:
+    """The same for pixels, from the state that CLC is finished from; no counts by given class."""
+    thresholds = class_thresholds(state.class_sum, state.class_count)
+    counts = state.off_diagonal
+    num_bins = counts.shape[1]
+    share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
+    held = counts * share
+    return _estimate(
+        thresholds,
+        int(state.class_count.sum()),
+        held,
+        least=float(counts[share == 1.0].sum()),
+        most=float(counts[share > 0.0].sum()),
+        by_given=None,
+        by_other=held.sum(axis=1),
+    )
+
+
+def wilson_interval(num: float, total: int, normal: float = _NORMAL_95) -> tuple[float, float]:
+    """Interval of a count `num` of `total` independent elements, as counts.
+
+    Source: Wilson 1927. It stays inside 0 to `total`, and is no point at either end.
+
+    >>> low, high = wilson_interval(10, 100)
+    >>> round(low, 2), round(high, 2)
+    (5.52, 17.44)
+    """
+    if total == 0:
+        return 0.0, 0.0
+    share, square = num / total, normal**2
+    centre = share + square / (2 * total)
+    spread = normal * np.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    scale = total / (1 + square / total)
+    return max(float(scale * (centre - spread)), 0.0), min(float(scale * (centre + spread)), total)
+
+
+def _estimate(
+    thresholds: Floats,
+    num_labelled: int,
+    held: Floats,
+    least: float,
+    most: float,
+    by_given: Floats | None,
+    by_other: Floats,
+) -> NoiseEstimate:
+    return NoiseEstimate(
+        num_labelled=num_labelled,
+        num_wrong=float(held.sum()),
+        low=wilson_interval(least, num_labelled)[0],
+        high=wilson_interval(most, num_labelled)[1],
+        by_given=by_given,
+        by_other=by_other,
+        thresholds=thresholds,
+    )
+
+
+def _check(p: Floats, rival: Floats, label: Integers, guess: Integers, num_classes: int) -> None:
+    for name, classes in (("given", label), ("other", guess)):
+        if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
+            raise ValueError(
+                f"{name} classes {classes.min()} to {classes.max()} with {num_classes} classes; "
+                "expected 0..K-1"
+            )
+    for name, values in (("p_label", p), ("p_other", rival)):
+        # A mean of float32 ones may be a little above 1; NaN is neither above nor below.
+        if values.size and not (values.min() >= 0.0 and values.max() <= 1.0 + TOLERANCE):
+            raise ValueError(
+                f"{name} from {values.min()} to {values.max()}; expected probabilities, 0 to 1"
+            )

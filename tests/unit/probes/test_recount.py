@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+
+from ray_audit.probes.masks import Masks
+from ray_audit.probes.recount import recount_pixels
+from ray_audit.scores import confident
+from ray_audit.scores.recount import Recount
+from tests.unit.scores.test_confident import data
+from tests.unit.scores.test_recount import counted
+
+
+@pytest.mark.parametrize("void", [0.0, 0.4])
+def test_counts_equal_a_loop(void):
+    labels, p, _ = data(3, num=3, size=16, void=void)
+    wanted = Recount.of(confident.observe(labels, p)[0])
+    targets = torch.from_numpy(labels)
+    masks = Masks(targets, targets >= 0, (targets >= 0).sum(dim=(1, 2)))
+    seen = recount_pixels(torch.from_numpy(np.log(p)), masks, wanted)
+    expected = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
+    assert seen["recount/counts"].tolist() == [
+        [e.num_issues, e.num_below, e.num_wrong_below, len(e.wrong), len(e.right)] for e in expected
+    ]
+    for name in ("wrong", "right"):
+        values = np.concatenate([np.sort(getattr(e, name)) for e in expected])
+        np.testing.assert_allclose(seen[f"recount/{name}"], values, rtol=1e-5)
+
+
+def test_a_mask_without_labels_counts_nothing():
+    targets = torch.full((1, 4, 4), -1)
+    masks = Masks(targets, targets >= 0, torch.zeros(1))
+    seen = recount_pixels(torch.zeros(1, 2, 4, 4), masks, Recount((0.5, 0.5), 0, 999, 1000))
+    assert seen["recount/counts"].tolist() == [[0, 0, 0, 0, 0]]
+    assert len(seen["recount/wrong"]) == len(seen["recount/right"]) == 0
