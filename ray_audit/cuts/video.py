@@ -1,13 +1,14 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
 import av
 import numpy as np
 
+from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
@@ -183,6 +184,15 @@ def _decode(stream: IO[bytes], at: _Position) -> Generator[Any, None, None]:
                 if frame.is_corrupt:
                     raise SampleError("decode", "the next frame is incomplete or damaged")
                 yield frame
+
+
+def frame_times(shard: Shard) -> np.ndarray:
+    """Presentation time of every frame in decoding order, (T,) seconds, up to the first damage."""
+    at, times = _Position(), list[float]()
+    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
+        for index, frame in enumerate(_decode(stream, at)):
+            times.append(index * at.frame_s if frame.time is None else frame.time)
+    return np.array(times, np.float64)
 
 
 class _PixelReader:

@@ -18,13 +18,14 @@ MAY_IMPORT = {
     "probes": LEAVES | {"scores"},
     "tables": LEAVES,
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables"},
-    "evaluation": LEAVES,
-    "training": LEAVES | {"scores"},
+    "evaluation": LEAVES | {"tables"},
+    "corrections": LEAVES | {"sources"},
+    "training": LEAVES | {"scores", "sources", "cuts", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
     "console": LEAVES | {"engine"},
-    "cli": LEAVES | {"engine", "console", "demo"},
+    "cli": LEAVES | {"engine", "console", "demo", "training", "evaluation"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }
