@@ -10,7 +10,7 @@ from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.report import Evaluation, overall
 
 _WIDTH = 100
-_SCORE_WIDTH = 18
+_SCORE_WIDTH = 20
 
 
 def detection_table(title: str, found: list[Detection]) -> Table:
@@ -97,7 +97,7 @@ def _kind_tables(found: Evaluation, kinds: list[str], scores: list[str]) -> list
     groups: list[list[str]] = [[]]
     room = _WIDTH - _SCORE_WIDTH
     for kind in kinds:
-        width = max(len(kind), 5) + 2
+        width = max(len(kind), 5) + 3  # with the blanks around it
         if groups[-1] and width > room:
             groups.append([])
             room = _WIDTH - _SCORE_WIDTH
@@ -108,7 +108,7 @@ def _kind_tables(found: Evaluation, kinds: list[str], scores: list[str]) -> list
         table = Table(title="AUROC of each kind", title_justify="left", box=box.SIMPLE)
         table.add_column("score", no_wrap=True)
         for kind in group:
-            table.add_column(kind, justify="right", overflow="fold")
+            table.add_column(kind, justify="right", no_wrap=True)
         for score in scores:
             table.add_row(score, *(_cell(auroc[score, kind]) for kind in group))
         tables.append(table)

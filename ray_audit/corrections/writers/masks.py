@@ -121,7 +121,8 @@ def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
         raise LabelError(f"value {int(mask.max())} does not fit a mask of mode {old.mode}")
     picture = Image.fromarray(values)
     if old.mode == "P" and old.palette is not None:
-        picture.putpalette(old.palette.palette, old.palette.mode)
+        mode = old.palette.mode
+        picture.putpalette(old.getpalette(mode) or [], mode)
     return picture
 
 

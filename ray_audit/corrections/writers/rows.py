@@ -2,6 +2,7 @@
 
 import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -43,12 +44,15 @@ def _copy_csv(
     source: IO[bytes], sink: IO[bytes], delimiter: str, columns: dict[str, str], edit: Edit
 ) -> None:
     positions: dict[str, int] = {}
+    if source.read(len(BOM_UTF8)) == BOM_UTF8:
+        sink.write(BOM_UTF8)
+    else:
+        source.seek(0)
     for fields, ending in _csv_records(source, delimiter):
         if fields == [""]:  # an empty line is no row
             rows = None
         elif not positions:
             header = [_unquoted(field) for field in fields]
-            header[0] = header[0].removeprefix("\ufeff")
             positions = {key: header.index(column) for key, column in columns.items()}
             rows = None
         else:
