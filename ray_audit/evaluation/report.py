@@ -114,7 +114,7 @@ def _wanted(
             f"no score {', '.join(unknown)} in the run; it has {', '.join(directed)}"
         )
     left_out = {
-        name: "has no direction: neither high nor low values mean wrong"
+        name: "neither high nor low values mean wrong"
         for name in undirected
         if scores is None or name in scores
     }

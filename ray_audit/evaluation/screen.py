@@ -73,8 +73,9 @@ def print_evaluation(
             console.print(table)
     if found.segments:
         console.print(_segment_table(found))
-    for name, reason in found.left_out.items():
-        console.print(f"Not measured: {name} {reason}.")
+    for reason in dict.fromkeys(found.left_out.values()):
+        names = [name for name, why in found.left_out.items() if why == reason]
+        console.print(f"Not measured ({reason}): {', '.join(names)}.")
 
 
 def _metric_table(title: str, rows: list[Detection]) -> Table:

@@ -15,7 +15,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.corrections import Written, check_writable, write_labels
 from ray_audit.corrections.changes import Progress
 from ray_audit.corrections.writers.places import absolute
-from ray_audit.errors import SpecificationError
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.sources import list_dataset
 from ray_audit.training.given import GivenLabels
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
@@ -93,7 +93,10 @@ def inject(
     to_uri = absolute(to_uri)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
-        listing = list_dataset(dataset, Path(folder), limit)
+        try:
+            listing = list_dataset(dataset, Path(folder), limit)
+        except StorageError as error:
+            raise SpecificationError(f"dataset: {error}") from error
         check_writable(dataset, listing, to_uri)
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, asked, progress)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ray_audit.training.noise import (
     TruthRow,
     corrupt_classes,
     frame_truth,
+    num_wrong,
     plant_frames,
     plant_masks,
 )
@@ -159,12 +161,17 @@ class _PlantedMasks(Planted):
                 "labels.masks: errors are planted in masks that are files, not in those inside "
                 "Parquet or tar files; unpack them first"
             )
-        self._masks = Lazy(list(self._owners), lambda key: given.mask(self._owners[key]))
+        num_wanted, num_read = num_wrong(len(self._owners), asked.rate), count(1)
+
+        def read(key: str) -> np.ndarray:
+            progress("planting errors", min(next(num_read), num_wanted), num_wanted)
+            return given.mask(self._owners[key])
+
+        self._masks = Lazy(list(self._owners), read)
         noise = MaskNoise(
             ignored=tuple(sorted(ClassNames(dataset.classes, dataset.void).void_numbers)),
             systematic_class=asked.systematic_class,
         )
-        progress("planting errors", 0, len(self._owners))
         self._planted: PlantedMasks = plant_masks(
             self._masks, asked.rate, asked.kinds, asked.seed, noise
         )

@@ -51,7 +51,7 @@ def write_folders(
         storage.copy(shard.uri, below(to_uri, renamed.get(shard.key, shard.key)))
     depths = {shard.key.count("/") for shard in shards}
     pattern = "/".join(["*"] * (1 + depths.pop())) if len(depths) == 1 else "**/*"
-    uri = storage.join(storage.escape_glob(absolute(to_uri)), pattern)
+    uri = storage.join(absolute(to_uri), pattern)
     return Written(dataset.model_copy(update={"uri": uri}), renamed)
 
 

@@ -34,14 +34,14 @@ def absolute(uri: str) -> str:
 
 
 def check_target(to_uri: str) -> None:
-    """Refuse a target that holds files already, or whose name would read as a template.
+    """Refuse a target that holds files already, or whose name would read as a pattern.
 
     Raises:
         SpecificationError: says what to do.
         StorageError: the store cannot be listed.
     """
-    if "{" in to_uri or "}" in to_uri:
-        raise SpecificationError(f"{to_uri}: choose a target without braces in its name")
+    if "{" in to_uri or storage.has_wildcard(to_uri):
+        raise SpecificationError(f"{to_uri}: choose a target without {{, *, ? and [ in its name")
     if storage.list_prefix(to_uri):
         raise SpecificationError(
             f"{to_uri} is not empty: labels are never written in place or over others; choose a "
@@ -51,11 +51,10 @@ def check_target(to_uri: str) -> None:
 
 def copied_uri(uri: str | list[str], shards: tuple[Shard, ...], folder: str) -> str | list[str]:
     """`dataset.uri` of shards that were copied below `folder` under their keys."""
-    pattern_folder = storage.escape_glob(folder)
     if isinstance(uri, str):
         (tail,) = storage.shard_keys(uri, [uri])
-        return storage.join(pattern_folder, tail)
-    return [storage.join(pattern_folder, storage.escape_glob(shard.key)) for shard in shards]
+        return storage.join(folder, tail)
+    return [storage.join(folder, storage.escape_glob(shard.key)) for shard in shards]
 
 
 def template_tail(template: str) -> str:

@@ -224,8 +224,9 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path):
         written(flat, tmp_path / "to")
     with pytest.raises(SpecificationError, match="is not empty"):
         written(folders, tmp_path / "images")
-    with pytest.raises(SpecificationError, match="braces"):
-        written(folders, tmp_path / "{x}")
+    for name in ("{x}", "a*", "[b]"):
+        with pytest.raises(SpecificationError, match="without"):
+            written(folders, tmp_path / name)
     assert not (tmp_path / "to").exists()
 
 

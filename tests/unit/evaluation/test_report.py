@@ -100,7 +100,7 @@ def test_metrics_equal_those_of_sklearn_for_each_score_and_kind(tmp_path, truth)
             expected = roc_auc_score(errors[kept], values[kept])
             assert rows[name, one].auroc == pytest.approx(expected)
     assert (found.num_samples, found.num_errors) == (NUM, 15)
-    assert found.left_out["vog"].startswith("has no direction")
+    assert found.left_out["vog"] == "neither high nor low values mean wrong"
     assert found.left_out["early_loss"] == "null for every sample"
     assert "vog" not in {score for score, _ in rows}
 
@@ -138,7 +138,7 @@ def test_the_text_fits_in_100_columns_and_names_every_kind(tmp_path, truth, by_k
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     assert all(kind in text for kind in KINDS)
-    assert "Not measured: vog" in text
+    assert "mean wrong): loss_std, variability, forgetting, vog" in text
     assert "all called right" in text
 
 
