@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Asked:
     systematic_class: int | None = None
 
 
-class Planted:
+class Planted(Protocol):
     """Errors that were planted: the changes for the writers, and the truth after writing.
 
     Attributes:
@@ -70,7 +71,6 @@ class Planted:
 
     def truth(self, written: Written) -> Iterator[list[TruthRow]]:
         """Rows of the truth, a sequence or a few samples at a time."""
-        raise NotImplementedError
 
 
 def labels_of(dataset: DatasetConfig) -> str:
@@ -86,8 +86,12 @@ def plant(dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Pr
     Raises:
         SpecificationError: the kinds cannot be planted in these labels.
     """
-    form = {"frames": _PlantedFrames, "masks": _PlantedMasks, "classes": _PlantedClasses}
-    return form[labels_of(dataset)](dataset, given, asked, progress)
+    form = labels_of(dataset)
+    if form == "frames":
+        return _PlantedFrames(dataset, given, asked, progress)
+    if form == "masks":
+        return _PlantedMasks(dataset, given, asked, progress)
+    return _PlantedClasses(dataset, given, asked, progress)
 
 
 def sample_prefix(owner: Owner) -> str:
@@ -117,7 +121,7 @@ class _Classes:
         return indices.astype(np.int32)
 
 
-class _PlantedFrames(Planted):
+class _PlantedFrames:
     def __init__(
         self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
     ) -> None:
@@ -151,7 +155,7 @@ class _PlantedFrames(Planted):
             yield frame_truth(key, frames, true, new, self._kind_of.get(key))
 
 
-class _PlantedMasks(Planted):
+class _PlantedMasks:
     def __init__(
         self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
     ) -> None:
@@ -194,7 +198,7 @@ class _PlantedMasks(Planted):
             yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
 
 
-class _PlantedClasses(Planted):
+class _PlantedClasses:
     def __init__(
         self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
     ) -> None:

@@ -1,3 +1,4 @@
+import io
 import json
 import tarfile
 
@@ -277,3 +278,58 @@ def test_any_store_can_hold_the_copy(tmp_path):
     assert copy.labels.masks == f"{to}/labels/{{stem}}.png"
     before, after = all_labels(config), all_labels(copy)
     assert [key for key in before if not np.array_equal(before[key], after[key])] == ["i3.png"]
+
+
+def _mask_png(value):
+    sink = io.BytesIO()
+    Image.fromarray(np.full((4, 5), value, np.uint8)).save(sink, "PNG")
+    return sink.getvalue()
+
+
+NEW_MASK = np.eye(4, 5, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("in_struct", [False, True])
+def test_a_mask_column_of_parquet_is_rewritten(tmp_path, in_struct):
+    masks = [_mask_png(i % 3) for i in range(4)] + [None]
+    cells = (
+        [m and {"bytes": m, "path": f"{i}.png"} for i, m in enumerate(masks)]
+        if in_struct
+        else masks
+    )
+    pq.write_table(pa.table({"mask": cells, "image": [b"x"] * 5}), tmp_path / "p.parquet")
+    config = label_sets.dataset("images", tmp_path / "*.parquet", {"masks": "mask"})
+    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.part in ("2", "4") else None)
+    written(config, tmp_path / "to", changes)
+    new = pq.read_table(tmp_path / "to/data/p.parquet")["mask"].to_pylist()
+    assert [i for i in range(5) if new[i] != cells[i]] == [2]  # the missing one stays missing
+    content = new[2]["bytes"] if in_struct else new[2]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), NEW_MASK)
+
+
+def test_mask_members_of_a_tar_are_rewritten(tmp_path):
+    with tarfile.open(tmp_path / "t.tar", "w") as file:
+        for i in range(3):
+            for extension, content in (("jpg", b"image"), ("mask.png", _mask_png(i))):
+                info = tarfile.TarInfo(f"{i}.{extension}")
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+    config = label_sets.dataset("images", tmp_path / "*.tar", {"masks": "{key}.mask.png"})
+    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.part == "1" else None)
+    written(config, tmp_path / "to", changes)
+    with tarfile.open(tmp_path / "t.tar") as old, tarfile.open(tmp_path / "to/data/t.tar") as new:
+        pairs = [(old.extractfile(n).read(), new.extractfile(n).read()) for n in old.getnames()]
+    assert [i for i, (a, b) in enumerate(pairs) if a != b] == [3]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(pairs[3][1]))), NEW_MASK)
+
+
+def test_a_label_table_of_images_in_parquet_leaves_the_images_alone(tmp_path):
+    config = label_sets.parquet_column(tmp_path)
+    rows = [{"image": f"p0.parquet#{i}", "label": "a"} for i in range(10)]
+    labels = {"images": label_sets.write_rows(tmp_path / "labels.csv", rows)}
+    config = label_sets.dataset("images", config.uri, labels)
+    changes = LabelChanges(classes={Owner("p0.parquet", "4"): 2})
+    copy = written(config, tmp_path / "to", changes).dataset
+    assert copy.uri == config.uri
+    before, after = all_labels(config), all_labels(copy)
+    assert after == before | {"p0.parquet#4": 2}
