@@ -48,7 +48,7 @@ def _copy_csv(
         sink.write(BOM_UTF8)
     else:
         source.seek(0)
-    for fields, ending in _csv_records(source, delimiter):
+    for record, fields in _csv_records(source, delimiter):
         if fields == [""]:  # an empty line is no row
             rows = None
         elif not positions:
@@ -58,27 +58,27 @@ def _copy_csv(
         else:
             rows = edit({key: _unquoted(fields[at]) for key, at in positions.items()})
         if rows is None:
-            _write_text(sink, delimiter.join(fields) + ending)
+            _write_text(sink, record)
             continue
+        ending = record[len(record.rstrip("\r\n")) :] or "\n"
         for row in rows:
             new = list(fields)
             for key, value in row.items():
                 new[positions[key]] = _quoted(str(value), fields[positions[key]], delimiter)
-            _write_text(sink, delimiter.join(new) + (ending or "\n"))
+            _write_text(sink, delimiter.join(new) + ending)
 
 
-def _csv_records(source: IO[bytes], delimiter: str) -> Iterator[tuple[list[str], str]]:
-    """Raw fields of each record, with quotes and blanks as they are, and its line ending."""
+def _csv_records(source: IO[bytes], delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    """Each record with its line ending, and its fields with quotes and blanks as they are."""
     record = ""
     for line in _lines(source):
         record += line
-        body = record.rstrip("\r\n")
-        fields = _split(body, delimiter)
+        fields = _split(record.rstrip("\r\n"), delimiter)
         if fields is not None:
-            yield fields, record[len(body) :]
+            yield record, fields
             record = ""
     if record:
-        yield record.split(delimiter), ""
+        yield record, record.split(delimiter)
 
 
 def _lines(source: IO[bytes]) -> Iterator[str]:

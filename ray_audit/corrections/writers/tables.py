@@ -79,6 +79,7 @@ class _TableWriter:
         self._shards = shards
         self._num_written = 0
         self._by_frame = lru_cache(maxsize=64)(self._frame_labels)
+        self._find = lru_cache(maxsize=1024)(self._find_owner)
 
     def write_file(self, shard: Shard, to_uri: str) -> None:
         """Copy the label file of one video, byte for byte where nothing changes."""
@@ -115,7 +116,7 @@ class _TableWriter:
     def _owner(self, table: _Table, cells: Cells) -> Owner | None:
         return table.only or self._find(_text(cells["name"]))
 
-    def _find(self, name: str) -> Owner | None:
+    def _find_owner(self, name: str) -> Owner | None:
         if self._names is None:
             owners = (o for shard in self._shards for o in owners_of(shard, self._dataset.labels))
             self._names = OwnerNames(owners, "name")
