@@ -12,8 +12,8 @@ import yaml
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections import Written, check_writable, write_labels
-from ray_audit.corrections.changes import Progress
+from ray_audit.corrections.writers import Written, check_writable, write_labels
+from ray_audit.corrections.writers.changes import Progress
 from ray_audit.corrections.writers.places import absolute
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.sources import list_dataset

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.changes import FrameChange, LabelChanges, Progress, Written
+from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
 from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE

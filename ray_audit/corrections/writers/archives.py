@@ -7,7 +7,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
-from ray_audit.corrections.changes import LabelChanges
+from ray_audit.corrections.writers.changes import LabelChanges
 from ray_audit.corrections.writers.masks import encode_mask
 from ray_audit.corrections.writers.rows import Cells, copy_parquet
 from ray_audit.corrections.writers.values import is_label, relabelled

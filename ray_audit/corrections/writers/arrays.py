@@ -7,7 +7,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
-from ray_audit.corrections.changes import FrameChange, LabelChanges
+from ray_audit.corrections.writers.changes import FrameChange, LabelChanges
 from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
 from ray_audit.samples import Shard

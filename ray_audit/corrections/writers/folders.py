@@ -2,7 +2,7 @@
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.changes import LabelChanges, Progress, Written
+from ray_audit.corrections.writers.changes import LabelChanges, Progress, Written
 from ray_audit.corrections.writers.places import absolute, below
 from ray_audit.corrections.writers.values import relabelled
 from ray_audit.errors import SpecificationError

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.changes import LabelChanges, Progress
+from ray_audit.corrections.writers.changes import LabelChanges, Progress
 from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
 from ray_audit.errors import LabelError
 from ray_audit.samples import Shard

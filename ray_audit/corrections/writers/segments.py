@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ray_audit.corrections.changes import FrameChange
+from ray_audit.corrections.writers.changes import FrameChange
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE
 

@@ -7,7 +7,7 @@ from itertools import count
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.changes import LabelChanges, Progress
+from ray_audit.corrections.writers.changes import LabelChanges, Progress
 from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
 from ray_audit.corrections.writers.rows import Cells, Edit, copy_table
 from ray_audit.corrections.writers.segments import Segment, resegmented

@@ -2,9 +2,9 @@
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.changes import LabelChanges, Progress, Written
 from ray_audit.corrections.writers.archives import write_parquet, write_tar
 from ray_audit.corrections.writers.arrays import write_arrays
+from ray_audit.corrections.writers.changes import LabelChanges, Progress, Written
 from ray_audit.corrections.writers.folders import check_folders, write_folders
 from ray_audit.corrections.writers.masks import LOSSLESS, write_mask_files
 from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_audit.corrections import FrameChange
+from ray_audit.corrections.writers import FrameChange
 from ray_audit.corrections.writers.segments import Segment, resegmented
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE

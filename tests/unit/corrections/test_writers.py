@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ray_audit.corrections import FrameChange, LabelChanges, write_labels
+from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
 from ray_audit.corrections.writers.masks import encode_mask
 from ray_audit.corrections.writers.places import below
 from ray_audit.errors import LabelError, SpecificationError
