@@ -222,6 +222,87 @@ def review(
 
 
 @app.command()
+def inject(
+    spec: Spec,
+    to: Annotated[str, typer.Option(help="An empty folder, local or of any store.")],
+    rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of videos, masks or images with an error.")
+    ],
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Kinds of error. Frames: mislabel, adjacent, distant, reversed, boundary (all). "
+            "Masks: drop, swap, shift, boundary, under, over, scaled, random (all). "
+            "Classes: symmetric, asymmetric (both), instance.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed plants the same errors.")] = 0,
+    systematic_class: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="NAME", help="The class that under and over change in every mask."
+        ),
+    ] = None,
+    set_: Set = None,
+    limit: Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Choose errors; write none.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a copy of the labels with planted errors, the truth, and a specification for them."""
+    with _exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console import StepReporter, print_injection, write_json
+        from ray_audit.training.inject import inject as inject_errors
+
+        with StepReporter() as progress:
+            done = inject_errors(
+                config,
+                to,
+                rate,
+                _listed(kinds),
+                seed,
+                systematic_class=systematic_class,
+                limit=limit,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        if as_json:
+            write_json(json.dumps(asdict(done)))
+        else:
+            print_injection(asdict(done), limit)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+@app.command()
+def evaluate(
+    output: Output,
+    truth: Annotated[str, typer.Option(help="The truth file, Parquet or CSV.")],
+    run: Run = None,
+    scores: Annotated[str | None, typer.Option(metavar="A,B", help="Only these scores.")] = None,
+    by_kind: Annotated[
+        bool, typer.Option("--by-kind", help="Every metric for each kind of error.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well a run's scores find errors that are known."""
+    with _exit_codes(verbose):
+        from ray_audit.evaluation.report import evaluate_run, summary
+        from ray_audit.evaluation.screen import print_evaluation
+
+        found = evaluate_run(output, truth, run, _listed(scores))
+        if as_json:
+            typer.echo(json.dumps(summary(found), allow_nan=False))
+        else:
+            print_evaluation(found, by_kind)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, models and tables.")] = Path(
         "ray-audit-demo"

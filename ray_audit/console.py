@@ -1,5 +1,6 @@
 """What a person sees: the plan, the progress and the last screen of a run."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -126,6 +127,45 @@ class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class StepReporter(AbstractContextManager["StepReporter"]):
+    """Tells of steps on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: Any = None
+        self._next_line = time.monotonic() + _LINE_EVERY_S
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def __call__(self, what: str, num_done: int, num_total: int) -> None:
+        """Show what is being done, and how far it is."""
+        if not self._console.is_terminal:
+            if time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + _LINE_EVERY_S
+                line = f"{time.strftime('%H:%M:%S')} {what}: {num_done} of {num_total}"
+                self._console.print(line, markup=False, **_LINE)
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("")
+            self._bar.start()
+        self._bar.update(self._task, description=what, completed=num_done, total=num_total)
 
 
 def _line(progress: RunProgress) -> str:
@@ -292,6 +332,34 @@ def print_report(uri: str, num_findings: int, num_bundles: int, notes: tuple[str
 def say(message: str) -> None:
     """A line on standard error."""
     Console(stderr=True).print(escape(message), **_LINE)
+
+
+def print_injection(
+    done: dict[str, Any], limit: int | None, console: Console | None = None
+) -> None:
+    """What was planted where, and what to type next."""
+    console = console or Console(stderr=True)
+    items = {"frames": "sequences", "masks": "masks", "classes": "samples"}[done["labels"]]
+    num_planted = sum(done["kinds"].values())
+    verb = "Would plant" if done["spec"] is None else "Planted"
+    console.print(f"{verb} errors in {num_planted} of {done['num_items']} {items}:", **_LINE)
+    for kind, number in done["kinds"].items():
+        console.print(f"  {kind:<12} {number}", **_LINE)
+    for note in done["notes"]:
+        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
+    if done["spec"] is None:
+        console.print("A dry run: nothing was written.", **_LINE)
+        return
+    only = f" --limit {limit}" if limit else ""
+    for line in (
+        f"{done['num_errors']} of {done['num_samples']} samples have a wrong label now.",
+        f"Truth:         {done['truth']}",
+        f"Specification: {done['spec']}",
+        "Train a model on these labels and name its checkpoints in the specification, then:",
+        f"  ray-audit run {shlex.quote(done['spec'])}{only}",
+        f"  ray-audit evaluate {shlex.quote(done['output'])} --truth {shlex.quote(done['truth'])}",
+    ):
+        console.print(line, markup=False, **_LINE)
 
 
 def fail(message: str) -> None:

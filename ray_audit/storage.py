@@ -4,6 +4,8 @@ import glob as local_glob
 import hashlib
 import os
 import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,22 +200,56 @@ def write_bytes(uri: str, content: bytes) -> None:
     fs, path = filesystem(uri)
     with explained("write", uri):
         if "file" in fs.protocol:
-            _replace_file(Path(path), content)
+            with _replacing(Path(path)) as stream:
+                stream.write(content)
         else:
             fs.pipe_file(path, content)
 
 
-def _replace_file(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    with explained("write", str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+        stream = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
     try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
+        with stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_write(uri: str) -> Iterator[IO[bytes]]:
+    """Write an object as a stream; readers see all of it, or nothing where the block raises.
+
+    A remote object is spooled to a local temporary file first.
+    """
+    fs, path = filesystem(uri)
+    if "file" in fs.protocol:
+        with _replacing(Path(path)) as stream:
+            yield stream
+        return
+    with tempfile.NamedTemporaryFile() as spool:
+        yield spool
+        spool.flush()
+        with explained("write", uri):
+            fs.put_file(spool.name, path)
+
+
+def copy(uri: str, to_uri: str) -> None:
+    """Copy an object byte for byte; within one store, without its bytes passing through here."""
+    fs, path = filesystem(uri)
+    to_fs, to_path = filesystem(to_uri)
+    if fs is to_fs and "file" not in fs.protocol:
+        with explained("copy", uri):
+            fs.cp_file(path, to_path)
+        return
+    with open_read(uri) as source, open_write(to_uri) as sink:
+        shutil.copyfileobj(source, sink, _READ_BLOCK_BYTES)
 
 
 def exists(uri: str) -> bool:

@@ -62,7 +62,7 @@ def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) 
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:
                 timeline = no_labels()
-                timeline = _array_timeline(name, file, job)
+                timeline = array_timeline(name, file, job)
             frames = _frame_numbers(name, file, job)
             features = _features(file[name])
             frames = np.arange(len(features)) if frames is None else frames
@@ -120,7 +120,7 @@ def _features(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).astype(np.float32, copy=False)
 
 
-def _array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
+def array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
     """Labels from the array beside the features; their frames are those of the features."""
     template = job.dataset.labels.arrays
     beside = fill_template(template or "", name)

@@ -1,7 +1,7 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
@@ -9,6 +9,7 @@ from typing import IO, Any
 import av
 import numpy as np
 
+from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
@@ -194,6 +195,15 @@ def decoded_frames(stream: IO[bytes]) -> Generator[Callable[[], np.ndarray], Non
     """
     for frame in _decode(stream, _Position()):
         yield partial(_to_array, frame)
+
+
+def frame_times(shard: Shard) -> np.ndarray:
+    """Presentation time of every frame in decoding order, (T,) seconds, up to the first damage."""
+    at, times = _Position(), list[float]()
+    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
+        for index, frame in enumerate(_decode(stream, at)):
+            times.append(index * at.frame_s if frame.time is None else frame.time)
+    return np.array(times, np.float64)
 
 
 class _PixelReader:

@@ -3,9 +3,14 @@
 import math
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
+from ray_audit.evaluation.report import Evaluation, overall
+
+_WIDTH = 100
+_SCORE_WIDTH = 20
 
 
 def detection_table(title: str, found: list[Detection]) -> Table:
@@ -31,6 +36,97 @@ def detection_table(title: str, found: list[Detection]) -> Table:
         values = [overall.auroc, overall.auprc, overall.precision, overall.lift]
         values += [rows[kind].auroc if kind in rows else math.nan for kind in kinds]
         table.add_row(score, *(_cell(value) for value in values))
+    return table
+
+
+def print_evaluation(
+    found: Evaluation, by_kind: bool = False, console: Console | None = None
+) -> None:
+    """The evaluation in at most 100 columns.
+
+    Args:
+        found: what to show.
+        by_kind: a table of every metric for each kind; else AUROC only.
+        console: where to print; standard output where absent.
+    """
+    console = console or Console(width=_WIDTH, highlight=False)
+    console.print(
+        f"Run {found.run_id} ({found.protocol}): {found.num_samples} samples with a known truth, "
+        f"{found.num_errors} of them wrong ({found.num_errors / found.num_samples:.1%})."
+    )
+    for number, what in (
+        (found.num_without_truth, "scored samples are not in the truth file"),
+        (found.num_without_score, "samples of the truth file were not scored"),
+    ):
+        if number:
+            console.print(f"Left out: {number} {what}.")
+    rows = overall(found)
+    console.print(_metric_table("All errors", rows))
+    kinds = sorted({row.kind for row in found.detections} - {ALL_KINDS})
+    scores = [row.score for row in rows]
+    if by_kind:
+        for kind in kinds:
+            of_kind = {row.score: row for row in found.detections if row.kind == kind}
+            console.print(_metric_table(f"Errors of kind {kind}", [of_kind[s] for s in scores]))
+    elif len(kinds) > 1:
+        for table in _kind_tables(found, kinds, scores):
+            console.print(table)
+    if found.segments:
+        console.print(_segment_table(found))
+    for reason in dict.fromkeys(found.left_out.values()):
+        names = [name for name, why in found.left_out.items() if why == reason]
+        console.print(f"Not measured ({reason}): {', '.join(names)}.")
+
+
+def _metric_table(title: str, rows: list[Detection]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    table.add_column("score", no_wrap=True)
+    for heading in ("AUROC", "AUPRC", "FPR at 95% TPR", "precision", "lift", "errors", "no score"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        numbers = (row.auroc, row.auprc, row.fpr_at_95_tpr, row.precision, row.lift)
+        counts = (str(row.num_errors), str(row.num_missing))
+        table.add_row(row.score, *(_cell(number) for number in numbers), *counts)
+    reasons = sorted({f"{row.score}: {row.reason}" for row in rows if row.reason})
+    table.caption = "; ".join(reasons) or None
+    return table
+
+
+def _kind_tables(found: Evaluation, kinds: list[str], scores: list[str]) -> list[Table]:
+    """AUROC of each kind against the right samples, as many kinds to a table as fit."""
+    auroc = {(row.score, row.kind): row.auroc for row in found.detections}
+    groups: list[list[str]] = [[]]
+    room = _WIDTH - _SCORE_WIDTH
+    for kind in kinds:
+        width = max(len(kind), 5) + 3  # with the blanks around it
+        if groups[-1] and width > room:
+            groups.append([])
+            room = _WIDTH - _SCORE_WIDTH
+        groups[-1].append(kind)
+        room -= width
+    tables = []
+    for group in groups:
+        table = Table(title="AUROC of each kind", title_justify="left", box=box.SIMPLE)
+        table.add_column("score", no_wrap=True)
+        for kind in group:
+            table.add_column(kind, justify="right", no_wrap=True)
+        for score in scores:
+            table.add_row(score, *(_cell(auroc[score, kind]) for kind in group))
+        tables.append(table)
+    return tables
+
+
+def _segment_table(found: Evaluation) -> Table:
+    one = next(iter(found.segments.values()))
+    title = f"Segments: EDA ({one.num_errors} of {one.num_segments} segments are wrong)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    table.add_column("score", no_wrap=True)
+    for heading in ("EDA, mean of thresholds", "best threshold"):
+        table.add_column(heading, justify="right")
+    for name, accuracy in found.segments.items():
+        table.add_row(name, _cell(accuracy.mean), _cell(accuracy.best))
+    table.add_row("all called right", _cell(one.all_normal), "")
+    table.add_row("all called wrong", _cell(one.all_error), "")
     return table
 
 

@@ -56,9 +56,32 @@ def read_truth(uri: str) -> pa.Table:
         raise LabelError(
             f"truth {uri}: no column {', '.join(missing)} in {', '.join(table.column_names)}"
         )
-    if pc.count_distinct(table["sample_id"]).as_py() != table.num_rows:
-        raise LabelError(f"truth {uri}: sample_id is not unique; expected one row a sample")
-    return table
+    if table.num_rows == 0:
+        raise LabelError(f"truth {uri}: the table is empty; expected one row a sample")
+    counts = pc.value_counts(table["sample_id"])
+    if len(counts) != table.num_rows:
+        repeated = next(one["values"] for one in counts.to_pylist() if one["counts"] > 1)
+        raise LabelError(
+            f"truth {uri}: sample_id is not unique ({table.num_rows - len(counts)} rows too many, "
+            f"such as {repeated}); expected one row a sample"
+        )
+    is_error = _as_bool(uri, table["is_error"].to_pylist())
+    at = table.column_names.index("is_error")
+    return table.set_column(at, "is_error", pa.array(is_error, pa.bool_()))
+
+
+def _as_bool(uri: str, values: list[object]) -> list[bool]:
+    """Truth values as they are found in tables: booleans, 0 and 1, or these words."""
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    found = []
+    for row, value in enumerate(values, start=1):
+        text = str(value).strip().lower()
+        if text not in known:
+            raise LabelError(
+                f"truth {uri}, row {row}: is_error is {value!r}, expected true, false, 1 or 0"
+            )
+        found.append(known[text])
+    return found
 
 
 def join_truth(scores: pa.Table, truth: pa.Table) -> JoinedScores:
@@ -71,10 +94,10 @@ def join_truth(scores: pa.Table, truth: pa.Table) -> JoinedScores:
     known = pc.is_valid(at)
     rows = truth.take(at.filter(known))
     if rows.num_rows == 0:
-        first = [table["sample_id"][0].as_py() for table in (scores, truth) if table.num_rows]
+        first = [str(table["sample_id"][0]) for table in (truth, scores) if table.num_rows]
         raise LabelError(
-            f"no sample of the truth is in the scores (such as {', '.join(first)}); check that "
-            "both are of the same dataset"
+            f"no sample of the truth ({truth.num_rows} rows) is in the scores ({scores.num_rows} "
+            f"rows); they begin with {' and '.join(first)}. Check that both are of one dataset"
         )
     kinds = [""] * rows.num_rows
     if "kind" in rows.column_names:
@@ -88,10 +111,10 @@ def join_truth(scores: pa.Table, truth: pa.Table) -> JoinedScores:
     )
 
 
-def directed_columns(scores: pa.Table) -> dict[str, str]:
+def directed_columns(schema: pa.Schema) -> dict[str, str]:
     """Score columns whose metadata states which values are suspicious: name -> direction."""
     found = {}
-    for field in scores.schema:
+    for field in schema:
         direction = (field.metadata or {}).get(b"direction", b"").decode()
         if direction in ("higher", "lower"):
             found[field.name] = direction
@@ -105,7 +128,7 @@ def evaluate_table(scores: pa.Table, truth: pa.Table) -> list[Detection]:
         LabelError: scores and truth have no sample in common.
     """
     joined = join_truth(scores, truth)
-    directions = directed_columns(scores)
+    directions = directed_columns(scores.schema)
     columns = {
         name: joined.table[name].cast(pa.float64()).to_numpy()
         for name in directions

@@ -19,15 +19,15 @@ MAY_IMPORT = {
     "tables": LEAVES,
     "findings": LEAVES | {"scores", "tables"},
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
-    "corrections": LEAVES | {"scores"},
-    "evaluation": LEAVES,
-    "training": LEAVES | {"scores", "corrections"},
+    "corrections": LEAVES | {"scores", "sources"},
+    "evaluation": LEAVES | {"tables"},
+    "training": LEAVES | {"scores", "sources", "cuts", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "console": LEAVES | {"engine", "tables"},
-    "cli": LEAVES | {"engine", "console", "demo", "report"},
+    "cli": LEAVES | {"engine", "console", "demo", "report", "training", "evaluation"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }

@@ -234,3 +234,28 @@ def test_a_folder_with_wildcards_in_its_name_can_be_escaped(tmp_path):
     put(str(folder), "a.png")
     pattern = f"{storage.escape_glob(str(folder))}/*.png"
     assert [Path(one.uri).name for one in storage.list_objects(pattern)] == ["a.png"]
+
+
+@pytest.mark.parametrize("to", ["{folder}/a/b.bin", "memory://copies/{name}/b.bin"])
+def test_a_copy_has_the_same_bytes_in_any_store(tmp_path, to):
+    (tmp_path / "x.bin").write_bytes(b"\x00\xff" * 1000)
+    to = to.format(folder=tmp_path, name=tmp_path.name)
+    storage.copy(str(tmp_path / "x.bin"), to)
+    assert storage.read_bytes(to) == (tmp_path / "x.bin").read_bytes()
+    storage.copy(to, to + ".again")  # within one store
+    assert storage.read_bytes(to + ".again") == storage.read_bytes(to)
+
+
+@pytest.mark.parametrize("to", ["{folder}/b.bin", "memory://broken/{name}/b.bin"])
+def test_a_stream_that_breaks_off_leaves_nothing(tmp_path, to):
+    to = to.format(folder=tmp_path, name=tmp_path.name)
+
+    def break_off():
+        with storage.open_write(to) as stream:
+            stream.write(b"half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        break_off()
+    assert not storage.exists(to)
+    assert list(tmp_path.iterdir()) == []

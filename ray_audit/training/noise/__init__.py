@@ -5,9 +5,15 @@ plants the same errors.
 """
 
 from ray_audit.training.noise.classes import CLASS_KINDS, corrupt_classes
-from ray_audit.training.noise.frames import FRAME_KINDS, corrupt_frames
-from ray_audit.training.noise.masks import MASK_KINDS, MaskNoise, corrupt_masks
-from ray_audit.training.noise.truth import TRUTH_SCHEMA, TruthRow, truth_table
+from ray_audit.training.noise.frames import FRAME_KINDS, corrupt_frames, frame_truth, plant_frames
+from ray_audit.training.noise.masks import MASK_KINDS, MaskNoise, corrupt_masks, plant_masks
+from ray_audit.training.noise.truth import (
+    TRUTH_SCHEMA,
+    TruthRow,
+    check_kinds,
+    num_wrong,
+    truth_table,
+)
 
 __all__ = [
     "CLASS_KINDS",
@@ -16,8 +22,13 @@ __all__ = [
     "TRUTH_SCHEMA",
     "MaskNoise",
     "TruthRow",
+    "check_kinds",
     "corrupt_classes",
     "corrupt_frames",
     "corrupt_masks",
+    "frame_truth",
+    "num_wrong",
+    "plant_frames",
+    "plant_masks",
     "truth_table",
 ]

@@ -31,17 +31,31 @@ class CorruptedFrames:
     truth: list[TruthRow]
 
 
-def corrupt_frames(
+@dataclass(frozen=True)
+class PlantedFrames:
+    """Sequences with an error.
+
+    Attributes:
+        changed: key -> (T,) labels, of the sequences with an error only.
+        kinds: key of each -> kind of its error.
+    """
+
+    changed: dict[str, np.ndarray]
+    kinds: dict[str, str]
+
+
+def plant_frames(
     labels: Mapping[str, np.ndarray],
     num_classes: int,
     rate: float,
     kinds: Sequence[str],
     seed: int,
-) -> CorruptedFrames:
+) -> PlantedFrames:
     """Plant one error in each of int(rate * N) sequences, the kinds taking turns.
 
     Args:
-        labels: key -> (T,) class indices; frames without a label hold -1 and stay so.
+        labels: key -> (T,) class indices; frames without a label hold -1 and stay so. May load
+            lazily: one sequence is read at a time, and only chosen ones.
         num_classes: K.
         rate: fraction of sequences with an error.
         kinds: some of `FRAME_KINDS`. `mislabel`: one segment gets a random other class.
@@ -63,12 +77,30 @@ def corrupt_frames(
 
     attempts = {kind: partial(attempt, kind) for kind in FRAME_KINDS}
     planted = plant_in_turn(attempts, kinds, len(keys), rate, rng)
-    given = dict(labels) | {keys[i]: changed for i, (_, changed) in planted.items()}
-    kind_of = {keys[i]: kind for i, (kind, _) in sorted(planted.items())}
+    return PlantedFrames(
+        {keys[i]: changed for i, (_, changed) in planted.items()},
+        {keys[i]: kind for i, (kind, _) in sorted(planted.items())},
+    )
+
+
+def corrupt_frames(
+    labels: Mapping[str, np.ndarray],
+    num_classes: int,
+    rate: float,
+    kinds: Sequence[str],
+    seed: int,
+) -> CorruptedFrames:
+    """`plant_frames` for a set that fits in memory: every sequence, and the truth."""
+    planted = plant_frames(labels, num_classes, rate, kinds, seed)
+    given = dict(labels) | planted.changed
     truth = [
-        row for key in keys for row in _truth_rows(key, labels[key], given[key], kind_of.get(key))
+        row
+        for key in labels
+        for row in frame_truth(
+            key, np.arange(len(labels[key])), labels[key], given[key], planted.kinds.get(key)
+        )
     ]
-    return CorruptedFrames(given, kind_of, truth)
+    return CorruptedFrames(given, planted.kinds, truth)
 
 
 def _changed(
@@ -82,13 +114,25 @@ def _changed(
     return None
 
 
-def _truth_rows(key: str, true: np.ndarray, given: np.ndarray, kind: str | None) -> list[TruthRow]:
+def frame_truth(
+    key: str, frames: np.ndarray, true: np.ndarray, given: np.ndarray, kind: str | None
+) -> list[TruthRow]:
+    """A row for each labelled frame of a sequence, `sample_id` being `<key>#<frame>`.
+
+    Args:
+        key: of the sequence.
+        frames: (T,) frame indices.
+        true: (T,) class indices, -1 where there is no label.
+        given: (T,) with the error.
+        kind: of the error.
+    """
     rows = []
-    for frame_index in np.flatnonzero(true != IGNORE).tolist():
-        true_label = int(true[frame_index])
-        is_error = true_label != int(given[frame_index])
-        sample_id = f"{key}#{frame_index}"
-        rows.append(TruthRow(sample_id, is_error, kind if is_error else None, true_label))
+    for at in np.flatnonzero(true != IGNORE).tolist():
+        true_label = int(true[at])
+        is_error = true_label != int(given[at])
+        rows.append(
+            TruthRow(f"{key}#{frames[at]}", is_error, kind if is_error else None, true_label)
+        )
     return rows
 
 

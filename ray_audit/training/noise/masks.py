@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from ray_audit.errors import SampleError
 from ray_audit.training.noise import regions
 from ray_audit.training.noise.truth import TruthRow, plant_in_turn
 
@@ -82,14 +84,73 @@ class _Given:
         return self.random_class(besides=self.noise.background)
 
 
-def corrupt_masks(
+class PlantedMasks:
+    """Which masks carry which error; each changed mask is made when it is asked for.
+
+    Args:
+        masks: key -> (H, W) integer index mask; may load lazily.
+        noise: how strong the errors are.
+        chosen: key -> kind, and the state of the generator before the error was drawn.
+    """
+
+    def __init__(
+        self,
+        masks: Mapping[str, np.ndarray],
+        noise: MaskNoise,
+        chosen: Mapping[str, tuple[str, dict[str, Any]]],
+    ) -> None:
+        self._masks = masks
+        self._keys = list(masks)
+        self._index = {key: index for index, key in enumerate(self._keys)}
+        self._noise = noise
+        self._chosen = chosen
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Key of each mask with an error -> its kind, in the order of the masks."""
+        return {key: self._chosen[key][0] for key in self._keys if key in self._chosen}
+
+    def mask(self, key: str) -> np.ndarray | None:
+        """The mask with its error, the same on every call; None where it has none."""
+        if key not in self._chosen:
+            return None
+        kind, state = self._chosen[key]
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state
+        return _attempt(kind, self._index[key], self._masks, self._keys, self._noise, rng)
+
+
+def _attempt(
+    kind: str,
+    item_index: int,
+    masks: Mapping[str, np.ndarray],
+    keys: Sequence[str],
+    noise: MaskNoise,
+    rng: np.random.Generator,
+) -> np.ndarray | None:
+    """Plant one error in one mask; None where this kind would change nothing."""
+
+    def other_mask() -> np.ndarray:
+        other_index = (item_index + int(rng.integers(1, max(2, len(keys))))) % len(keys)
+        return np.asarray(masks[keys[other_index]])
+
+    try:
+        mask = np.asarray(masks[keys[item_index]])
+        return _changed(MASK_KINDS[kind], _Given(mask, other_mask, noise, rng))
+    except SampleError:  # a mask that cannot be read carries no error; the audit reports it
+        return None
+
+
+def plant_masks(
     masks: Mapping[str, np.ndarray],
     rate: float,
     kinds: Sequence[str],
     seed: int,
     noise: MaskNoise | None = None,
-) -> CorruptedMasks:
+) -> PlantedMasks:
     """Plant one error in each of int(rate * N) masks, the kinds taking turns.
+
+    No more than two masks are in memory at a time.
 
     Args:
         masks: key -> (H, W) integer index mask; may load lazily, only chosen masks are read.
@@ -110,20 +171,29 @@ def corrupt_masks(
     rng = np.random.default_rng(seed)
     settings = noise or MaskNoise()
 
-    def attempt(kind: str, item_index: int) -> np.ndarray | None:
-        def other_mask() -> np.ndarray:
-            other_index = (item_index + int(rng.integers(1, max(2, len(keys))))) % len(keys)
-            return np.asarray(masks[keys[other_index]])
-
-        mask = np.asarray(masks[keys[item_index]])
-        return _changed(MASK_KINDS[kind], _Given(mask, other_mask, settings, rng))
+    def attempt(kind: str, item_index: int) -> dict[str, Any] | None:
+        state = dict(rng.bit_generator.state)
+        changed = _attempt(kind, item_index, masks, keys, settings, rng)
+        return None if changed is None else state
 
     attempts = {kind: partial(attempt, kind) for kind in MASK_KINDS}
     planted = plant_in_turn(attempts, kinds, len(keys), rate, rng)
-    changed = {keys[i]: mask for i, (_, mask) in sorted(planted.items())}
-    kind_of = {keys[i]: kind for i, (kind, _) in sorted(planted.items())}
-    truth = [_truth_row(key, masks, changed.get(key), kind_of.get(key)) for key in keys]
-    return CorruptedMasks(changed, kind_of, truth)
+    return PlantedMasks(masks, settings, {keys[i]: found for i, found in planted.items()})
+
+
+def corrupt_masks(
+    masks: Mapping[str, np.ndarray],
+    rate: float,
+    kinds: Sequence[str],
+    seed: int,
+    noise: MaskNoise | None = None,
+) -> CorruptedMasks:
+    """`plant_masks` for a set that fits in memory: every changed mask, and the truth."""
+    planted = plant_masks(masks, rate, kinds, seed, noise)
+    kinds_of = planted.kinds
+    changed = {key: mask for key in kinds_of if (mask := planted.mask(key)) is not None}
+    truth = [_truth_row(key, masks, changed.get(key), kinds_of.get(key)) for key in masks]
+    return CorruptedMasks(changed, kinds_of, truth)
 
 
 def _changed(change: Change, given: _Given) -> np.ndarray | None:

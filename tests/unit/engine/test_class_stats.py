@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,7 +87,7 @@ def test_thresholds_of_rows_are_means_at_each_checkpoint():
     assert empty.thresholds is None
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
     sums = np.array([[2.0, 0.0], [3.0, 0.0]])
-    summary = Summary({}, {}, empty.order, counts, None, sums)
+    summary = replace(empty, confusion=counts, p_label_sum=sums)
     expected = np.array([[0.5, np.nan], [0.75, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)
     np.testing.assert_array_equal(empty.merge(summary).merge(summary).thresholds, expected)
@@ -95,6 +97,6 @@ def test_thresholds_of_pixels_are_known_at_the_last_checkpoint():
     state = ConfidentState.empty(2)
     state.class_sum[:], state.class_count[:] = [2.0, 0.0], [4, 0]
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
-    summary = Summary({}, {}, Summary.empty().order, counts, state, None)
+    summary = replace(Summary.empty(), confusion=counts, confident=state)
     expected = np.array([[np.nan, np.nan], [0.5, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)

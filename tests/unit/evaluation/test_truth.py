@@ -58,7 +58,7 @@ def test_join_is_by_name_in_the_order_of_the_scores():
 
 
 def test_only_scores_with_a_direction_and_a_value_are_measured():
-    assert directed_columns(scores()) == {
+    assert directed_columns(scores().schema) == {
         "csl": "higher",
         "correctness": "lower",
         "late_loss": "higher",

@@ -1,0 +1,141 @@
+"""Index masks: an image file each; one at a time is in memory."""
+
+import io
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.corrections.writers.changes import LabelChanges, Progress
+from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
+from ray_audit.errors import LabelError
+from ray_audit.samples import Shard
+from ray_audit.sources.names import Owner
+
+LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
+"""Formats in which a mask can be written so that it reads as it was."""
+
+_NUM_AHEAD = 8
+_ORIENTATION_TAG = 0x0112
+_PNG_DEPTH_AT = 24  # byte of the bit depth in IHDR
+
+
+def write_mask_files(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> DatasetConfig:
+    """Copy mask files below `to_uri`; those without a new mask byte for byte.
+
+    Raises:
+        LabelError: a new mask does not fit the format of the old one.
+    """
+    template = str(dataset.labels.masks)
+    labelled = [shard for shard in shards if shard.label_uri is not None]
+    is_remote = "://" in to_uri or "://" in template
+    with _InOrder(_NUM_AHEAD if is_remote else 1) as queue:
+        for num_done, shard in enumerate(labelled):
+            progress("writing masks", num_done, len(labelled))
+            assert shard.label_uri is not None
+            target = below(to_uri, file_below(template, shard.label_uri))
+            mask = changes.mask(Owner(shard.key))
+            queue.put(_write_one, shard.label_uri, target, mask)
+    labels = dataset.labels.model_copy(
+        update={"masks": absolute(storage.join(to_uri, template_tail(template)))}
+    )
+    return dataset.model_copy(update={"labels": labels})
+
+
+def _write_one(uri: str, to_uri: str, mask: np.ndarray | None) -> None:
+    if mask is None:
+        storage.copy(uri, to_uri)
+        return
+    try:
+        content = encode_mask(storage.read_bytes(uri), mask)
+    except LabelError as error:
+        raise LabelError(f"{uri}: {error}") from None
+    storage.write_bytes(to_uri, content)
+
+
+class _InOrder:
+    """A few calls under way at once; the first error comes out."""
+
+    def __init__(self, num_ahead: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=num_ahead)
+        self._waiting: deque[Future[None]] = deque()
+        self._num_ahead = num_ahead
+
+    def __enter__(self) -> "_InOrder":
+        return self
+
+    def put(self, call: Callable[..., None], *arguments: object) -> None:
+        while len(self._waiting) >= self._num_ahead:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(call, *arguments))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for future in self._waiting:
+                future.result()
+
+
+def encode_mask(stored: bytes, mask: np.ndarray) -> bytes:
+    """Write a mask in the format of another: file format, mode, palette, bit depth.
+
+    Args:
+        stored: the old mask's file.
+        mask: (H, W) integers.
+
+    Raises:
+        LabelError: sizes differ, or the format cannot hold the new values.
+    """
+    with Image.open(io.BytesIO(stored)) as old:
+        picture = _picture_like(old, mask)
+        options = _options(old, stored, mask)
+        sink = io.BytesIO()
+        picture.save(sink, format=old.format, **options)
+    with Image.open(io.BytesIO(sink.getvalue())) as written:
+        if not np.array_equal(np.asarray(written), mask):
+            raise LabelError(
+                f"a new mask does not come back as it was from {old.format} of mode {old.mode} "
+                f"with {options or 'no options'}; keep the masks as PNG"
+            )
+    return sink.getvalue()
+
+
+def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+    turned = old.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8) and old.format != "TIFF"
+    shape = old.size if turned else old.size[::-1]
+    if mask.shape != shape:
+        raise LabelError(f"the new mask is {mask.shape}, the old one {shape} (height, width)")
+    kind = {"1": np.bool_, "P": np.uint8, "L": np.uint8, "I": np.int32}.get(old.mode, np.uint16)
+    values: np.ndarray = mask.astype(kind)
+    if (values.astype(np.int64) != mask).any():
+        raise LabelError(f"value {int(mask.max())} does not fit a mask of mode {old.mode}")
+    picture = Image.fromarray(values)
+    if old.mode == "P" and old.palette is not None:
+        mode = old.palette.mode
+        picture.putpalette(old.getpalette(mode) or [], mode)
+    return picture
+
+
+def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, object]:
+    options: dict[str, object] = {}
+    if old.format == "PNG" and old.mode == "P":
+        needed = int(mask.max(initial=0)).bit_length()
+        depth = next(bits for bits in (1, 2, 4, 8) if bits >= needed)
+        options["bits"] = max(stored[_PNG_DEPTH_AT], depth)
+        if "transparency" in old.info:
+            options["transparency"] = old.info["transparency"]
+    if old.format == "TIFF" and "compression" in old.info:
+        options["compression"] = old.info["compression"]
+    if "dpi" in old.info and old.format in ("PNG", "TIFF", "BMP"):
+        options["dpi"] = old.info["dpi"]
+    return options

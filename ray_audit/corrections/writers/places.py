@@ -1,0 +1,77 @@
+"""Where the files of a copy go: always below its folder, whatever they are named."""
+
+import os
+
+from ray_audit import storage
+from ray_audit.errors import SpecificationError
+from ray_audit.samples import Shard
+
+
+def below(folder: str, name: str) -> str:
+    """The URI of `name` (a path with `/`) below `folder`.
+
+    Raises:
+        SpecificationError: the name would lead out of the folder.
+
+    >>> below("s3://b/copy", "a/x.png")
+    's3://b/copy/a/x.png'
+    """
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
+        raise SpecificationError(
+            f"{name!r} cannot be the name of a file below {folder}: expected a plain relative path"
+        )
+    return storage.join(folder, name)
+
+
+def absolute(uri: str) -> str:
+    """A URI that means the same from every working directory.
+
+    >>> absolute("s3://b/x"), absolute("/a/../b")
+    ('s3://b/x', '/b')
+    """
+    return uri if "://" in uri else os.path.abspath(uri)
+
+
+def check_target(to_uri: str) -> None:
+    """Refuse a target that holds files already, or whose name would read as a pattern.
+
+    Raises:
+        SpecificationError: says what to do.
+        StorageError: the store cannot be listed.
+    """
+    if "{" in to_uri or storage.has_wildcard(to_uri):
+        raise SpecificationError(f"{to_uri}: choose a target without {{, *, ? and [ in its name")
+    if storage.list_prefix(to_uri):
+        raise SpecificationError(
+            f"{to_uri} is not empty: labels are never written in place or over others; choose a "
+            "new folder"
+        )
+
+
+def copied_uri(uri: str | list[str], shards: tuple[Shard, ...], folder: str) -> str | list[str]:
+    """`dataset.uri` of shards that were copied below `folder` under their keys."""
+    if isinstance(uri, str):
+        (tail,) = storage.shard_keys(uri, [uri])
+        return storage.join(folder, tail)
+    return [storage.join(folder, storage.escape_glob(shard.key)) for shard in shards]
+
+
+def template_tail(template: str) -> str:
+    """What of a template lies below its fixed folder.
+
+    >>> template_tail("s3://b/masks/{path}.png")
+    '{path}.png'
+    """
+    return template[len(_fixed_folder(template)) :].removeprefix("/")
+
+
+def file_below(template: str, label_uri: str) -> str:
+    """Path of a label file below the fixed folder of its template."""
+    folder = str(storage.filesystem(_fixed_folder(template) or ".")[1])
+    path = str(storage.filesystem(label_uri)[1])
+    return path[len(folder.rstrip("/")) + 1 :]
+
+
+def _fixed_folder(template: str) -> str:
+    return template[: template.index("{")].rpartition("/")[0]

@@ -1,0 +1,59 @@
+"""A new label in the way in which the old one was written."""
+
+from ray_audit.errors import LabelError
+from ray_audit.samples import IGNORE
+from ray_audit.sources.classes import ClassNames
+
+
+def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
+    """Write a class where `old` stood: a name stays a name, an index an index.
+
+    Returns:
+        Text where the old label was text, else a number.
+
+    Raises:
+        LabelError: no way of writing the class reads as the class (it is void, say).
+
+    >>> classes = ClassNames(["cat", "dog"])
+    >>> relabelled("cat", 1, classes), relabelled("0", 1, classes), relabelled(0, 1, classes)
+    ('dog', '1', 1)
+    """
+    name = classes.classes[class_index]
+    if not isinstance(old, str):
+        ways: tuple[str | int, ...] = (class_index,)
+    elif old.strip() in classes.classes:
+        ways = (name, str(class_index))
+    else:
+        ways = (str(class_index), name)
+    for way in ways:
+        if is_read_as(way, class_index, classes):
+            return way
+    raise LabelError(
+        f"class {name!r} cannot be written in place of {old!r}: it would be read as another class "
+        "or as void; see dataset.void"
+    )
+
+
+def is_read_as(value: object, class_index: int, classes: ClassNames) -> bool:
+    """Whether a stored value means this class."""
+    try:
+        return classes.parse(value) == class_index
+    except ValueError:
+        return False
+
+
+def is_label(value: object, classes: ClassNames) -> bool:
+    """Whether a stored value is a class: neither missing, nor void, nor something else."""
+    try:
+        return value is not None and classes.parse(value) != IGNORE
+    except ValueError:
+        return False
+
+
+def writable_classes(classes: ClassNames) -> list[int]:
+    """Class indices that a label can have: those that are not void too."""
+    return [
+        index
+        for index, name in enumerate(classes.classes)
+        if is_read_as(name, index, classes) or is_read_as(index, index, classes)
+    ]

@@ -1,0 +1,112 @@
+"""Writes a copy of a dataset's labels, in the format in which they came."""
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.corrections.writers.archives import write_parquet, write_tar
+from ray_audit.corrections.writers.arrays import write_arrays
+from ray_audit.corrections.writers.changes import LabelChanges, Progress, Written
+from ray_audit.corrections.writers.folders import check_folders, write_folders
+from ray_audit.corrections.writers.masks import LOSSLESS, write_mask_files
+from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri
+from ray_audit.corrections.writers.tables import write_tables
+from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.samples import Shard
+from ray_audit.sources import Listing
+from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.formats import container_of
+
+_LABELS, _DATA = "labels", "data"
+
+
+def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> None:
+    """Refuse, before any work, what could not be written.
+
+    Raises:
+        SpecificationError: the target holds files, or the labels have a form that cannot be
+            written back.
+        StorageError: the target cannot be listed.
+    """
+    check_target(to_uri)
+    masks = dataset.labels.masks
+    inside = container_of(listing.shards[0].key) in ("parquet", "tar")
+    if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
+        raise SpecificationError(
+            f"labels.masks: {masks} has a format in which changed masks would not come back as "
+            f"they were; expected one of {', '.join(LOSSLESS)}"
+        )
+    if dataset.labels.folder:
+        check_folders(listing.shards)
+
+
+def write_labels(
+    dataset: DatasetConfig,
+    listing: Listing,
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress = lambda what, done, total: None,
+) -> Written:
+    """Copy the labels of a dataset to a new place, with some of them changed.
+
+    Nothing is written in place. Other columns, their order, the order of rows, and whether a label
+    is a name or an index stay as they came; void and missing labels stay too. Labels that lie in
+    the data (Parquet columns, npz arrays, tar members, class folders) take the data along.
+
+    Args:
+        dataset: whose labels.
+        listing: its shards; those left out by a limit are not changed (label tables) or not
+            copied (everything that is a file a shard).
+        changes: the new labels.
+        to_uri: an empty folder, local or of any store; gets `labels/` or `data/`.
+        progress: told how far the work is.
+
+    Raises:
+        SpecificationError: see `check_writable`.
+        LabelError: a new label has no place in the labels, or does not fit their format.
+        StorageError: an object cannot be read or written.
+    """
+    check_writable(dataset, listing, to_uri)
+    shards = listing.shards
+    to_labels, to_data = below(to_uri, _LABELS), below(to_uri, _DATA)
+    if dataset.labels.folder:
+        return write_folders(dataset, shards, changes, to_data, progress)
+    inside = container_of(shards[0].key) in ("parquet", "tar")
+    if dataset.labels.masks and not inside:
+        return Written(_with_data(write_mask_files(dataset, shards, changes, to_labels, progress)))
+    if dataset.labels.form in ("masks", "column", "arrays"):
+        _write_shards(dataset, shards, changes, to_data, progress)
+        uri = copied_uri(dataset.uri, shards, absolute(to_data))
+        return Written(dataset.model_copy(update={"uri": uri}))
+    return Written(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
+
+
+def _with_data(dataset: DatasetConfig) -> DatasetConfig:
+    """The section with a `uri` that means the same from every working directory."""
+    uri = dataset.uri
+    found = absolute(uri) if isinstance(uri, str) else [absolute(one) for one in uri]
+    return dataset.model_copy(update={"uri": found})
+
+
+def _write_shards(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> None:
+    classes = ClassNames(dataset.classes, dataset.void)
+    writers = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}
+    touched = {owner.shard_key for owner in (*changes.frames, *changes.classes)}
+    num_written = 0
+    for num_done, shard in enumerate(shards):
+        progress("writing files", num_done, len(shards))
+        target = below(to_uri, shard.key)
+        if not dataset.labels.masks and shard.key not in touched:
+            storage.copy(shard.uri, target)
+            continue
+        write = writers[str(container_of(shard.key))]
+        num_written += write(shard, dataset.labels, classes, changes, target)
+    wanted = len(changes.classes) + sum(len(one.frames) for one in changes.frames.values())
+    if not dataset.labels.masks and num_written != wanted:
+        raise LabelError(
+            f"{wanted - num_written} of {wanted} new labels stand for samples that have no label"
+        )

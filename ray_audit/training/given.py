@@ -1,0 +1,214 @@
+"""The labels that a dataset has, one video, image or mask at a time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.cuts.dense import targets_of
+from ray_audit.cuts.items import file_items, parquet_items, tar_items
+from ray_audit.cuts.job import Job
+from ray_audit.cuts.pictures import read_image, read_mask
+from ray_audit.cuts.resize import resize
+from ray_audit.cuts.sequences import array_timeline
+from ray_audit.cuts.tally import Tally
+from ray_audit.cuts.timeline import (
+    FrameTimeline,
+    SegmentTimeline,
+    index_rows,
+    shard_timeline,
+    table_timeline,
+)
+from ray_audit.cuts.video import frame_times
+from ray_audit.errors import LabelError, SampleError
+from ray_audit.samples import IGNORE, Shard
+from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.formats import container_of
+from ray_audit.sources.members import feature_names
+from ray_audit.sources.names import Owner
+
+_FEATURE_PX = 8
+
+Value = TypeVar("Value")
+
+
+class Lazy(Mapping[str, Value]):
+    """A mapping that reads a value when it is asked for; the last few stay.
+
+    Args:
+        keys: all of them, in order.
+        read: gives the value of a key.
+    """
+
+    def __init__(self, keys: list[str], read: Callable[[str], Value]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._read = lru_cache(maxsize=4)(read)
+
+    def __getitem__(self, key: str) -> Value:
+        return self._read(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class GivenLabels:
+    """Reads the labels of listed shards.
+
+    Args:
+        dataset: whose labels.
+        shards: as listed.
+        index_uri: where the label index lies, if there is one.
+    """
+
+    def __init__(self, dataset: DatasetConfig, shards: tuple[Shard, ...], index_uri: str) -> None:
+        self._dataset = dataset
+        self._shards = {shard.key: shard for shard in shards}
+        self._index_uri = index_uri
+        self._classes = ClassNames(dataset.classes, dataset.void)
+        self._job = Job(dataset, None, index_uri, Tally("labels"))
+        self.times = lru_cache(maxsize=2)(self._times)
+
+    def sequence_owners(self) -> list[Owner]:
+        """Videos and sequences that have labels."""
+        return [o for s in self._shards.values() if s.label_digest for o in self._sequences_in(s)]
+
+    def _sequences_in(self, shard: Shard) -> list[Owner]:
+        if container_of(shard.key) != "npz":
+            return [Owner(shard.key)]
+        if self._dataset.labels.arrays is None:
+            rows = index_rows(shard, self._index_uri)
+            return (
+                []
+                if rows is None
+                else [Owner(shard.key, p) for p in rows["part"].unique().to_pylist()]
+            )
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            names = np.load(stream, allow_pickle=False).files
+        return [Owner(shard.key, name) for name in feature_names(names, self._dataset.labels)]
+
+    def sequence(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        """Frames that have a label, (R,) int64 ascending, and their classes, `IGNORE` where void.
+
+        Raises:
+            LabelError: the labels of this one are wrong.
+        """
+        timeline = self._timeline(owner)
+        if isinstance(timeline, FrameTimeline):
+            frames, times = timeline.frames, timeline.frames.astype(np.float64)
+        elif timeline.in_seconds:
+            times = self.times(owner)
+            frames = np.arange(len(times))
+        else:
+            last = int(np.ceil(timeline.ends.max(initial=0.0) - 0.5))
+            frames, times = np.arange(last), np.arange(last, dtype=np.float64)
+        found = [
+            timeline.label(frame, time)
+            for frame, time in zip(frames.tolist(), times.tolist(), strict=True)
+        ]
+        kept = [index for index, label in enumerate(found) if label is not None]
+        return frames[kept], np.array([found[index] for index in kept], np.int32)
+
+    def _timeline(self, owner: Owner) -> FrameTimeline | SegmentTimeline:
+        shard = self._shards[owner.shard_key]
+        if not owner.part:
+            return shard_timeline(shard, self._dataset, self._index_uri)
+        if self._dataset.labels.arrays is None:
+            rows = index_rows(shard, self._index_uri)
+            assert rows is not None
+            return table_timeline(rows, owner.part)
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            try:
+                file = np.load(stream, allow_pickle=False)
+                return array_timeline(owner.part, file, self._job)
+            except SampleError as error:
+                raise LabelError(f"{owner.shard_key}: {error}") from error
+
+    def _times(self, owner: Owner) -> np.ndarray:
+        return frame_times(self._shards[owner.shard_key])
+
+    def class_labels(self) -> Iterator[tuple[Owner, int]]:
+        """Class of every image, or video with one label, that has one; void ones left out."""
+        for shard in self._shards.values():
+            for owner, label in self._classes_in(shard):
+                if label is not None and label != IGNORE:
+                    yield owner, label
+
+    def _classes_in(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
+        container, labels = container_of(shard.key), self._dataset.labels
+        if container in ("image", "video"):
+            yield Owner(shard.key), shard.class_index
+        elif labels.form == "images":
+            rows = index_rows(shard, self._index_uri)
+            if rows is not None:
+                pairs = zip(rows["part"].to_pylist(), rows["label"].to_pylist(), strict=True)
+                yield from ((Owner(shard.key, part), label) for part, label in pairs)
+        elif container == "parquet":
+            yield from self._parquet_classes(shard)
+        else:
+            for item in tar_items(shard, self._job):
+                yield (
+                    Owner(shard.key, item.sample_id[len(shard.key) + 1 :]),
+                    self._parsed(item.label),
+                )
+
+    def _parquet_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
+        labels = self._dataset.labels
+        columns = [c for c in (labels.column, labels.key_column) if c]
+        row_in_file = 0
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(columns=columns):
+                for row in batch.to_pylist():
+                    key = row_in_file if labels.key_column is None else row[labels.key_column]
+                    yield Owner(shard.key, str(key)), self._parsed(row[labels.column])
+                    row_in_file += 1
+
+    def _parsed(self, value: object) -> int | None:
+        """A label that is none (the audit reports it) counts as missing."""
+        try:
+            return None if value is None else self._classes.parse(value)
+        except ValueError:
+            return None
+
+    def image_features(self) -> Iterator[tuple[Owner, np.ndarray]]:
+        """Each image as 8 x 8 pixels, (192,) float32 in [0, 1]; unreadable ones are left out."""
+        shards = tuple(self._shards.values())
+        if container_of(shards[0].key) == "image":
+            items = file_items(shards, self._job)
+        else:
+            read = parquet_items if container_of(shards[0].key) == "parquet" else tar_items
+            items = (item for shard in shards for item in read(shard, self._job))
+        for item in items:
+            part = item.sample_id[len(item.shard) + 1 :]
+            try:
+                if item.image and item.error is None:
+                    pixels = read_image(item.image, self._dataset.max_px)
+                    yield Owner(item.shard, part), _features(pixels)
+            except SampleError:
+                continue
+
+    def mask_owners(self) -> list[Owner]:
+        """Images that are files and have a mask."""
+        return [Owner(shard.key) for shard in self._shards.values() if shard.label_uri]
+
+    def mask(self, owner: Owner) -> np.ndarray:
+        """An index mask as `read_mask` gives it.
+
+        Raises:
+            SampleError: it cannot be read, or holds values that are no class.
+        """
+        shard = self._shards[owner.shard_key]
+        mask = read_mask(storage.read_bytes(str(shard.label_uri)), self._dataset.max_px)
+        targets_of(mask, self._classes)
+        return mask
+
+
+def _features(pixels: np.ndarray) -> np.ndarray:
+    small = resize(pixels, (_FEATURE_PX, _FEATURE_PX))
+    return np.broadcast_to(small, (_FEATURE_PX, _FEATURE_PX, 3)).astype(np.float32).ravel()

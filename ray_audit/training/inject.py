@@ -1,0 +1,168 @@
+"""A copy of a dataset's labels with planted errors, and the truth beside it."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.corrections.writers import Written, check_writable, write_labels
+from ray_audit.corrections.writers.changes import Progress
+from ray_audit.corrections.writers.places import absolute
+from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.sources import list_dataset
+from ray_audit.training.given import GivenLabels
+from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
+from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, labels_of, plant
+
+_TRUTH_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What was planted, or would be.
+
+    Attributes:
+        to_uri: the folder that was filled.
+        labels: what the labels belong to: frames, masks or classes.
+        kinds: kind -> sequences, masks or samples with such an error.
+        num_items: sequences, masks or samples in all.
+        num_samples: rows of the truth; None in a dry run.
+        num_errors: wrong samples among them; None in a dry run.
+        spec: the specification that reads the copy; None in a dry run.
+        truth: the truth file; None in a dry run.
+        output: where that specification writes its audits.
+        notes: what the user should know.
+    """
+
+    to_uri: str
+    labels: str
+    kinds: dict[str, int]
+    num_items: int
+    num_samples: int | None
+    num_errors: int | None
+    spec: str | None
+    truth: str | None
+    output: str
+    notes: tuple[str, ...]
+
+
+def inject(
+    config: AuditConfig,
+    to_uri: str,
+    rate: float,
+    kinds: list[str] | None = None,
+    seed: int = 0,
+    *,
+    systematic_class: str | None = None,
+    limit: int | None = None,
+    dry_run: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Injection:
+    """Plant errors in a dataset's labels and write the copy, the truth and a specification.
+
+    Args:
+        config: whose dataset.
+        to_uri: an empty folder: gets the labels (or the data, where the labels lie in them),
+            `truth.parquet` and, last, `spec.yaml`.
+        rate: fraction of videos, masks or images with an error.
+        kinds: see `KINDS_OF`; the defaults of the label form where absent.
+        seed: of the errors.
+        systematic_class: name of the class that `under` and `over` change in every mask.
+        limit: only the first shards by key.
+        dry_run: choose the errors, write nothing.
+        progress: told how far the work is.
+
+    Raises:
+        SpecificationError: an unknown kind, too few samples, a form that cannot be written back,
+            a target with files in it.
+        StorageError: something cannot be read or written.
+    """
+    dataset = config.dataset
+    form = labels_of(dataset)
+    wanted = list(kinds or DEFAULT_KINDS[form])
+    check_kinds(wanted, KINDS_OF[form])
+    num_wrong(0, rate)
+    asked = Asked(rate, wanted, seed, _class_index(config, systematic_class))
+    to_uri = absolute(to_uri)
+    with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
+        progress("listing", 0, 1)
+        try:
+            listing = list_dataset(dataset, Path(folder), limit)
+        except StorageError as error:
+            raise SpecificationError(f"dataset: {error}") from error
+        check_writable(dataset, listing, to_uri)
+        given = GivenLabels(dataset, listing.shards, folder)
+        planted = plant(dataset, given, asked, progress)
+        num_samples = num_errors = None
+        if not dry_run:
+            written = write_labels(dataset, listing, planted.changes, to_uri, progress)
+            truth_uri = storage.join(to_uri, "truth.parquet")
+            num_samples, num_errors = _write_truth(truth_uri, planted, written)
+            _write_specification(config, written, to_uri)
+    return Injection(
+        to_uri=to_uri,
+        labels=form,
+        kinds={kind: Counter(planted.kinds)[kind] for kind in wanted},
+        num_items=planted.num_items,
+        num_samples=num_samples,
+        num_errors=num_errors,
+        spec=storage.join(to_uri, "spec.yaml") if not dry_run else None,
+        truth=storage.join(to_uri, "truth.parquet") if not dry_run else None,
+        output=storage.join(to_uri, "audit"),
+        notes=listing.notes,
+    )
+
+
+def _class_index(config: AuditConfig, name: str | None) -> int | None:
+    if name is None:
+        return None
+    if name not in config.dataset.classes:
+        raise SpecificationError(
+            f"class {name!r} is none of {', '.join(config.dataset.classes)} (dataset.classes)"
+        )
+    return config.dataset.classes.index(name)
+
+
+def _write_truth(uri: str, planted: Planted, written: Written) -> tuple[int, int]:
+    num_samples = num_errors = 0
+    with storage.open_write(uri) as sink, pq.ParquetWriter(sink, TRUTH_SCHEMA) as writer:
+        for rows in _in_chunks(planted.truth(written)):
+            writer.write_table(truth_table(rows))
+            num_samples += len(rows)
+            num_errors += sum(row.is_error for row in rows)
+    return num_samples, num_errors
+
+
+def _in_chunks(parts: Iterator[list[TruthRow]]) -> Iterator[list[TruthRow]]:
+    held: list[TruthRow] = []
+    for rows in parts:
+        held += rows
+        if len(held) >= _TRUTH_ROWS:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _write_specification(config: AuditConfig, written: Written, to_uri: str) -> None:
+    """The specification with the new labels; everything else as it was given."""
+    values: dict[str, Any] = config.model_dump(mode="json", exclude_unset=True)
+    dataset = written.dataset.model_dump(mode="json", exclude_unset=True)
+    checkpoints = config.checkpoints
+    values |= {
+        "dataset": dataset,
+        "checkpoints": absolute(checkpoints)
+        if isinstance(checkpoints, str)
+        else [absolute(one) for one in checkpoints],
+        "output": storage.join(to_uri, "audit"),
+    }
+    AuditConfig.parse(values, source="the copy of the specification")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    storage.write_bytes(storage.join(to_uri, "spec.yaml"), text.encode())

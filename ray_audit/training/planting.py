@@ -1,0 +1,259 @@
+"""Errors planted in a dataset's labels: per form, which labels change and what the truth is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+
+from ray_audit.config import DatasetConfig
+from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
+from ray_audit.corrections.writers.values import writable_classes
+from ray_audit.errors import SpecificationError
+from ray_audit.samples import IGNORE
+from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.names import Owner
+from ray_audit.training.given import GivenLabels, Lazy
+from ray_audit.training.noise import (
+    CLASS_KINDS,
+    FRAME_KINDS,
+    MASK_KINDS,
+    MaskNoise,
+    TruthRow,
+    corrupt_classes,
+    frame_truth,
+    num_wrong,
+    plant_frames,
+    plant_masks,
+)
+from ray_audit.training.noise.masks import PlantedMasks
+
+KINDS_OF: dict[str, tuple[str, ...]] = {
+    "frames": tuple(FRAME_KINDS),
+    "masks": tuple(MASK_KINDS),
+    "classes": CLASS_KINDS,
+}
+"""What labels belong to -> kinds of error."""
+DEFAULT_KINDS = KINDS_OF | {"classes": ("symmetric", "asymmetric")}
+"""Without `instance`, which reads every image."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What errors are asked for.
+
+    Attributes:
+        rate: fraction of sequences, masks or samples with an error.
+        kinds: of errors.
+        seed: of the errors.
+        systematic_class: the class that `under` and `over` change; None for a random one.
+    """
+
+    rate: float
+    kinds: Sequence[str]
+    seed: int
+    systematic_class: int | None = None
+
+
+class Planted(Protocol):
+    """Errors that were planted: the changes for the writers, and the truth after writing.
+
+    Attributes:
+        changes: new labels.
+        kinds: kind of each error: of a sequence, a mask or a sample.
+        num_items: sequences, masks or samples that could have carried one.
+    """
+
+    changes: LabelChanges
+    kinds: list[str]
+    num_items: int
+
+    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+        """Rows of the truth, a sequence or a few samples at a time."""
+
+
+def labels_of(dataset: DatasetConfig) -> str:
+    """What the labels of a dataset belong to: `frames`, `masks` or `classes`."""
+    if dataset.labels.masks:
+        return "masks"
+    return "frames" if dataset.labels.form in ("frames", "segments", "arrays") else "classes"
+
+
+def plant(dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress) -> Planted:
+    """Choose where the errors go; writes nothing.
+
+    Raises:
+        SpecificationError: the kinds cannot be planted in these labels.
+    """
+    form = labels_of(dataset)
+    if form == "frames":
+        return _PlantedFrames(dataset, given, asked, progress)
+    if form == "masks":
+        return _PlantedMasks(dataset, given, asked, progress)
+    return _PlantedClasses(dataset, given, asked, progress)
+
+
+def sample_prefix(owner: Owner) -> str:
+    """What a sample id begins with: the shard key, and the array or member in it."""
+    return "#".join(filter(None, owner))
+
+
+class _Classes:
+    """Class indices as the noise sees them: without those that are void too."""
+
+    def __init__(self, dataset: DatasetConfig) -> None:
+        self.writable = np.array(writable_classes(ClassNames(dataset.classes, dataset.void)))
+        self._place = np.full(len(dataset.classes) + 1, IGNORE)
+        self._place[self.writable] = np.arange(len(self.writable))
+
+    def __len__(self) -> int:
+        return len(self.writable)
+
+    def inner(self, labels: np.ndarray) -> np.ndarray:
+        """From class indices, `IGNORE` staying: the last place of the table."""
+        placed: np.ndarray = self._place[labels]
+        return placed
+
+    def outer(self, labels: np.ndarray) -> np.ndarray:
+        """Back to class indices; only of labelled samples."""
+        indices: np.ndarray = self.writable[labels]
+        return indices.astype(np.int32)
+
+
+class _PlantedFrames:
+    def __init__(
+        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+    ) -> None:
+        self._given = given
+        self._owners = {sample_prefix(owner): owner for owner in given.sequence_owners()}
+        classes = _Classes(dataset)
+        labels = Lazy(list(self._owners), lambda key: classes.inner(self._labels(key)[1]))
+        progress("planting errors", 0, len(self._owners))
+        planted = plant_frames(labels, len(classes), asked.rate, asked.kinds, asked.seed)
+        self._kind_of = planted.kinds
+        self.kinds = list(planted.kinds.values())
+        self.num_items = len(self._owners)
+        changes = {}
+        for key, changed in planted.changed.items():
+            differs = changed != labels[key]
+            frames = self._labels(key)[0][differs]
+            changes[self._owners[key]] = FrameChange(frames, classes.outer(changed[differs]))
+        self.changes = LabelChanges(frames=changes, times=given.times)
+
+    def _labels(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        return self._given.sequence(self._owners[key])
+
+    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+        for key, owner in self._owners.items():
+            frames, true = self._labels(key)
+            new = true.copy()
+            change = self.changes.frames.get(owner)
+            if change is not None:
+                positions, labels = change.at(frames)
+                new[positions] = labels
+            yield frame_truth(key, frames, true, new, self._kind_of.get(key))
+
+
+class _PlantedMasks:
+    def __init__(
+        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+    ) -> None:
+        self._owners = {sample_prefix(owner): owner for owner in given.mask_owners()}
+        if not self._owners:
+            raise SpecificationError(
+                "labels.masks: errors are planted in masks that are files, not in those inside "
+                "Parquet or tar files; unpack them first"
+            )
+        num_wanted, num_read = num_wrong(len(self._owners), asked.rate), count(1)
+
+        def read(key: str) -> np.ndarray:
+            progress("planting errors", min(next(num_read), num_wanted), num_wanted)
+            return given.mask(self._owners[key])
+
+        self._masks = Lazy(list(self._owners), read)
+        noise = MaskNoise(
+            ignored=tuple(sorted(ClassNames(dataset.classes, dataset.void).void_numbers)),
+            systematic_class=asked.systematic_class,
+        )
+        self._planted: PlantedMasks = plant_masks(
+            self._masks, asked.rate, asked.kinds, asked.seed, noise
+        )
+        self._kind_of = self._planted.kinds
+        self._wrong_px: dict[str, int] = {}
+        self.kinds = list(self._kind_of.values())
+        self.num_items = len(self._owners)
+        self.changes = LabelChanges(mask=self._mask)
+
+    def _mask(self, owner: Owner) -> np.ndarray | None:
+        key = sample_prefix(owner)
+        changed = self._planted.mask(key)
+        if changed is not None:
+            self._wrong_px[key] = int((changed != self._masks[key]).sum())
+        return changed
+
+    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+        for key in self._owners:
+            kind = self._kind_of.get(key)
+            yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
+
+
+class _PlantedClasses:
+    def __init__(
+        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+    ) -> None:
+        if "instance" in asked.kinds and dataset.kind != "images":
+            raise SpecificationError(
+                "kind instance looks at the pixels of images; choose symmetric or asymmetric here"
+            )
+        progress("reading labels", 0, 1)
+        found = dict(given.class_labels())
+        features = None
+        if "instance" in asked.kinds:
+            features, found = _with_features(given, found, progress)
+        classes = _Classes(dataset)
+        self._true = found
+        true = np.array(list(found.values()), np.int64)
+        progress("planting errors", 0, len(true))
+        planted = corrupt_classes(
+            classes.inner(true),
+            len(classes),
+            asked.rate,
+            asked.kinds,
+            asked.seed,
+            features=features,
+        )
+        new = classes.outer(planted.labels)
+        self._kind_of = {
+            owner: str(row.kind)
+            for owner, row in zip(found, planted.truth, strict=True)
+            if row.is_error
+        }
+        self.kinds = list(self._kind_of.values())
+        self.num_items = len(found)
+        self.changes = LabelChanges(
+            classes={
+                owner: int(label)
+                for owner, label in zip(found, new, strict=True)
+                if owner in self._kind_of
+            }
+        )
+
+    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+        for owner, label in self._true.items():
+            key = written.renamed.get(owner.shard_key, owner.shard_key)
+            kind = self._kind_of.get(owner)
+            yield [TruthRow(sample_prefix(Owner(key, owner.part)), kind is not None, kind, label)]
+
+
+def _with_features(
+    given: GivenLabels, labels: dict[Owner, int], progress: Progress
+) -> tuple[np.ndarray, dict[Owner, int]]:
+    """Features of the labelled images, and the labels of those that could be read."""
+    rows, kept = [], {}
+    for owner, features in given.image_features():
+        if owner in labels:
+            rows.append(features)
+            kept[owner] = labels[owner]
+            progress("reading images", len(rows), len(labels))
+    return np.stack(rows) if rows else np.empty((0, 1), np.float32), kept
