@@ -14,7 +14,7 @@ import pyarrow as pa
 from ray_audit.findings.finding import MOST_EVIDENCE, Finding, Kind
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.order import OrderStatistics
-from ray_audit.scores.suggested_order import SuggestedOrder, suggest_order
+from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
 
 FEWEST_SHIFTED = 3
 SHIFT_MARGIN = 1.0
@@ -96,8 +96,19 @@ class _Video:
         """Order that the video should have, None where there is none to keep."""
         if self.others is None or not self.segments:
             return None
-        num_frames = np.array([len(rows) for rows in self.segments])
-        return suggest_order(self.path, num_frames, self.others)
+        return suggest_order(self.path, self._num_frames(), self.others)
+
+    def breaks_order(self, segment: int, label: int) -> bool:
+        """Whether the video would be more unusual if the segment had this class."""
+        if self.others is None:
+            return False
+        path = self.path.copy()
+        path[segment] = label
+        now, then = (path_nll(one, self._num_frames(), self.others) for one in (self.path, path))
+        return then > now
+
+    def _num_frames(self) -> np.ndarray:
+        return np.array([len(rows) for rows in self.segments])
 
     def name(self, label: int) -> str:
         """Class name in quotes, as it is."""
@@ -154,10 +165,12 @@ class _Video:
 def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> Iterator[Finding]:
     rows, span, given = video.segments[segment], video.spans[segment], video.path[segment]
     fits = int(given if order is None else order.classes[segment])
-    seen, why = _what_is_seen(video, rows)
+    seen, why = _what_is_seen(video, segment)
     if seen is not None:
         if order is not None and fits == seen:
             why += f"; {_why_disordered(video, segment, order)}"
+        elif video.breaks_order(segment, seen):
+            why += "; the order of the other videos speaks against it"
         yield video.finding("mislabel", segment, rows, span, seen, why)
     if order is not None and fits not in (given, seen):
         why = _why_disordered(video, segment, order)
@@ -167,8 +180,9 @@ def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> It
         yield video.finding("disorder", segment, rows, span, fits, why)
 
 
-def _what_is_seen(video: _Video, rows: np.ndarray) -> tuple[int | None, str]:
+def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
     """Class that the checkpoints speak for in most frames of a segment, and the reason."""
+    rows = video.segments[segment]
     known = video.suggested[rows]
     known = known[known >= 0]
     if not len(known):
@@ -186,7 +200,8 @@ def _what_is_seen(video: _Video, rows: np.ndarray) -> tuple[int | None, str]:
             "over the frames, do not predict the given class)"
         )
     csl, cutoff = video.mean("csl_segment", rows), video.context.csl_cutoff
-    if cutoff is None or not csl >= cutoff:
+    # A label that was learnt, and that the order speaks for, is not wrong for being hard.
+    if cutoff is None or not csl >= cutoff or video.breaks_order(segment, seen):
         return None, ""
     return seen, (
         f"this was learnt late: their mean loss of {csl:.2f} nats is among the highest "

@@ -79,6 +79,14 @@ def suggest_order(
     return SuggestedOrder(np.array(classes, np.int64), before, now)
 
 
+def path_nll(
+    path: npt.NDArray[np.integer], num_frames: npt.NDArray[np.integer], others: OrderStatistics
+) -> float:
+    """How unusual an order is, in nats: what `suggest_order` lowers; arguments as there."""
+    judge = _Judge(np.asarray(num_frames, np.int64), others)
+    return judge.nll(tuple(int(one) for one in path))
+
+
 class _Judge:
     """Negative log-likelihood of classes for segments of known durations."""
 

@@ -124,6 +124,14 @@ def test_a_learnt_label_with_a_high_loss_is_a_finding_that_says_so():
     )
 
 
+def test_a_learnt_label_that_the_order_speaks_for_is_no_finding():
+    assert len(found(IN_ORDER, IN_ORDER, ordered=False, cutoff=0.1)) == K
+    assert found(IN_ORDER, IN_ORDER, cutoff=0.1) == []
+    (one,) = found(IN_ORDER, relabelled(1, 3))
+    assert one.suggested == "pack"
+    assert one.reason.endswith("; the order of the other videos speaks against it")
+
+
 @pytest.mark.parametrize(
     ("moved_to", "given_name", "suggested", "span", "anchor"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from ray_audit.scores.durations import NUM_BINS, duration_nll
 from ray_audit.scores.order import DURATION_WEIGHT, OrderStatistics
-from ray_audit.scores.suggested_order import LEAD, MARGIN, suggest_order
+from ray_audit.scores.suggested_order import LEAD, MARGIN, path_nll, suggest_order
 
 SHARED = Path(os.environ.get("RAY_AUDIT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
 K = 6
@@ -96,6 +96,7 @@ def test_no_single_edit_is_clearly_better_than_the_answer(seed):
     got = suggest_order(path, num_frames, others)
     assert got.nll_before == pytest.approx(slow_nll(path.tolist(), num_frames, others))
     assert got.nll_after == pytest.approx(slow_nll(got.classes.tolist(), num_frames, others))
+    assert path_nll(path, num_frames, others) == got.nll_before
     rest = {}
     for at in range(K):
         for other in range(K):
