@@ -1,0 +1,258 @@
+"""Findings of one video or sequence: its rows of the `scores` table to segments worth a look.
+
+`mislabel`: the checkpoints see another class in most of the segment. `disorder`: the segment breaks
+the order of the other videos, and another class mends it. `boundary`: the frames at one end
+of the segment belong to its neighbour. A segment's suspicion is the mean over its frames.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit.findings.finding import MOST_EVIDENCE, Finding, Kind
+from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.order import OrderStatistics
+from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
+
+FEWEST_SHIFTED = 3
+SHIFT_MARGIN = 1.0
+"""A boundary must move by this many frames, and the neighbour's probability summed over them must
+exceed the given class's by this, before it is a finding."""
+
+
+@dataclass(frozen=True)
+class SegmentContext:
+    """What a video's findings need to know of the whole dataset.
+
+    Attributes:
+        classes: class names in index order.
+        order: statistics of all videos, the one to be judged included; None where the dataset
+            has no order to speak of.
+        wrong_fraction: estimated share of wrong labels.
+        csl_cutoff: `csl_segment` that this share of the frames reaches, in nats: from here on a
+            segment is a finding even if its given label was learnt in the end; None: never.
+    """
+
+    classes: tuple[str, ...]
+    order: OrderStatistics | None = None
+    wrong_fraction: float = 0.0
+    csl_cutoff: float | None = None
+
+
+def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]:
+    """Findings of ONE shard.
+
+    Args:
+        scores: its rows of the `scores` table, in any order. Read are `sample_id`, `shard`,
+            `frame_index`, `label`, `suggested` and `boundary_frame` (integers, null where there
+            is none), `p_suggested`, `confidence`, `csl`, `csl_segment`, `boundary_shift`,
+            `suspicion`, `correctness` and `num_checkpoints`.
+        context: of the dataset.
+
+    Returns:
+        In time order; at most one of a kind per segment, and boundaries only of segments that
+        are not wrong as a whole.
+
+    Raises:
+        ValueError: rows of several shards.
+    """
+    shards = scores["shard"].unique().to_pylist()
+    if len(shards) > 1:
+        raise ValueError(f"rows of {len(shards)} shards, {shards[0]!r} first; expected one")
+    video = _Video(scores.sort_by("frame_index"), context)
+    order = video.suggested_order()
+    findings = []
+    for segment in range(len(video.segments)):
+        whole = list(_of_segment(video, segment, order))
+        findings += whole or list(_of_boundaries(video, segment))
+    return findings
+
+
+class _Video:
+    """Columns of one shard in frame order, and its segments."""
+
+    def __init__(self, scores: pa.Table, context: SegmentContext) -> None:
+        self.context = context
+        self.scores = scores
+        self.frames = scores["frame_index"].to_numpy()
+        self.labels = _integers(scores, "label")
+        self.suggested = _integers(scores, "suggested")
+        self.boundary = _integers(scores, "boundary_frame")
+        order = context.order
+        self.others = None if order is None else order.without(self.labels)
+        ids = segment_ids(self.labels)
+        self.segments = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+        self.path = np.array([self.labels[rows[0]] for rows in self.segments], np.int64)
+        # Where frames are thinned out, those up to the next sampled one belong to the segment.
+        step = int(np.diff(self.frames).min(initial=self.frames[-1])) if len(ids) > 1 else 1
+        firsts = [int(self.frames[rows[0]]) for rows in self.segments]
+        lasts = [int(self.frames[rows[-1]]) for rows in self.segments]
+        ends = [min(last + step, after) for last, after in zip(lasts, firsts[1:], strict=False)]
+        self.spans = list(zip(firsts, [*ends, *(last + 1 for last in lasts[-1:])], strict=True))
+
+    def suggested_order(self) -> SuggestedOrder | None:
+        """Order that the video should have, None where there is none to keep."""
+        if self.others is None or not self.segments:
+            return None
+        return suggest_order(self.path, self._num_frames(), self.others)
+
+    def breaks_order(self, segment: int, label: int) -> bool:
+        """Whether the video would be more unusual if the segment had this class."""
+        if self.others is None:
+            return False
+        path = self.path.copy()
+        path[segment] = label
+        now, then = (path_nll(one, self._num_frames(), self.others) for one in (self.path, path))
+        return then > now
+
+    def _num_frames(self) -> np.ndarray:
+        return np.array([len(rows) for rows in self.segments])
+
+    def name(self, label: int) -> str:
+        """Class name in quotes, as it is."""
+        return f"'{self.context.classes[label]}'"
+
+    def mean(self, column: str, rows: np.ndarray) -> float:
+        """Mean over the rows where it is known."""
+        values = np.asarray(self.scores[column].to_numpy(), np.float64)[rows]
+        known = values[~np.isnan(values)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    def p_of(self, label: int, rows: np.ndarray) -> float:
+        """Mean probability of a class, as far as it is the suggestion of the frames."""
+        p = np.asarray(self.scores["p_suggested"].to_numpy(), np.float64)[rows]
+        return float(np.where(self.suggested[rows] == label, np.nan_to_num(p), 0.0).mean())
+
+    def evidence(self, rows: np.ndarray) -> tuple[str, ...]:
+        """Samples spread over the rows, those with the highest loss first."""
+        csl = np.nan_to_num(self.scores["csl"].to_numpy(), nan=-np.inf)
+        parts = np.array_split(rows, min(MOST_EVIDENCE, len(rows)))
+        chosen = sorted((part[csl[part].argmax()] for part in parts), key=lambda row: -csl[row])
+        return tuple(self.scores["sample_id"][int(row)].as_py() for row in chosen)
+
+    def finding(
+        self,
+        kind: Kind,
+        segment: int,
+        rows: np.ndarray,
+        span: tuple[int, int],
+        suggested: int,
+        reason: str,
+        side: str = "",
+    ) -> Finding:
+        """What all kinds have in common."""
+        given, (start, end) = int(self.path[segment]), self.spans[segment]
+        return Finding(
+            kind=kind,
+            shard=self.scores["shard"][0].as_py(),
+            sample_id=self.scores["sample_id"][int(rows[0])].as_py(),
+            given=self.context.classes[given],
+            suggested=self.context.classes[suggested],
+            suspicion=self.mean("suspicion", rows),
+            reason=f"frames {span[0]}-{span[1] - 1} are given {self.name(given)}, but {reason}",
+            anchor=f"{start}-{end}{side}",
+            evidence=self.evidence(rows),
+            start_frame=span[0],
+            end_frame=span[1],
+            loss=self.mean("csl", rows),
+            p_given=self.mean("confidence", rows),
+            p_suggested=self.p_of(suggested, rows),
+        )
+
+
+def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> Iterator[Finding]:
+    rows, span, given = video.segments[segment], video.spans[segment], video.path[segment]
+    fits = int(given if order is None else order.classes[segment])
+    seen, why = _what_is_seen(video, segment)
+    if seen is not None:
+        if order is not None and fits == seen:
+            why += f"; {_why_disordered(video, segment, order)}"
+        elif video.breaks_order(segment, seen):
+            why += "; the order of the other videos speaks against it"
+        yield video.finding("mislabel", segment, rows, span, seen, why)
+    if order is not None and fits not in (given, seen):
+        why = _why_disordered(video, segment, order)
+        p_given = video.mean("confidence", rows)
+        if seen is None:
+            why += f"; the checkpoints do not object (mean probability {p_given:.2f})"
+        yield video.finding("disorder", segment, rows, span, fits, why)
+
+
+def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
+    """Class that the checkpoints speak for in most frames of a segment, and the reason."""
+    rows = video.segments[segment]
+    known = video.suggested[rows]
+    known = known[known >= 0]
+    if not len(known):
+        return None, ""
+    seen = int(np.bincount(known).argmax())
+    if 2 * int((known == seen).sum()) <= len(rows):
+        return None, ""
+    p_given, p_seen = video.mean("confidence", rows), video.p_of(seen, rows)
+    if p_seen > p_given:
+        num_checkpoints = video.mean("num_checkpoints", rows)
+        num_others = num_checkpoints - video.mean("correctness", rows)
+        return seen, (
+            f"the checkpoints see {video.name(seen)} (mean probability {p_seen:.2f} against "
+            f"{p_given:.2f}; {num_others:.1f} of {num_checkpoints:.0f} checkpoints, on average "
+            "over the frames, do not predict the given class)"
+        )
+    csl, cutoff = video.mean("csl_segment", rows), video.context.csl_cutoff
+    # A label that was learnt, and that the order speaks for, is not wrong for being hard.
+    if cutoff is None or not csl >= cutoff or video.breaks_order(segment, seen):
+        return None, ""
+    return seen, (
+        f"this was learnt late: their mean loss of {csl:.2f} nats is among the highest "
+        f"{video.context.wrong_fraction:.1%}, the estimated share of wrong labels; the next best "
+        f"class is {video.name(seen)} (mean probability {p_seen:.2f} against {p_given:.2f})"
+    )
+
+
+def _why_disordered(video: _Video, segment: int, order: SuggestedOrder) -> str:
+    others = video.others
+    assert others is not None  # an order is suggested by the others only
+    end, path, steps = others.num_classes, video.path.tolist(), []
+    for before, after in zip([end, *path], [*path, end], strict=True):
+        count = int(others.transitions[before, after])
+        left = "the start" if before == end else video.name(before)
+        right = "the end" if after == end else video.name(after)
+        often = f"{count} time{'s' if count > 1 else ''}" if count else "never"
+        steps.append(f"{left} -> {right} occurs {often}")
+    return (
+        f"in the other videos {steps[segment]} and {steps[segment + 1]}, while "
+        f"{video.name(int(order.classes[segment]))} fits their order (the video's negative "
+        f"log-likelihood falls from {order.nll_before:.1f} to {order.nll_after:.1f} nats)"
+    )
+
+
+def _of_boundaries(video: _Video, segment: int) -> Iterator[Finding]:
+    rows, (start, end) = video.segments[segment], video.spans[segment]
+    to = video.boundary[rows]
+    for frame in sorted(set(to[to >= 0].tolist())):
+        moved = rows[to == frame]
+        # The boundary before the segment moves to a later frame, the one after it to one of these.
+        late = frame > video.frames[moved[-1]]
+        neighbour = segment - 1 if late else segment + 1
+        if len(moved) < FEWEST_SHIFTED or not 0 <= neighbour < len(video.path):
+            continue
+        p_given = video.mean("confidence", moved)
+        p_seen = video.mean("boundary_shift", moved)
+        if not (p_seen - p_given) * len(moved) > SHIFT_MARGIN:
+            continue
+        seen = int(video.path[neighbour])
+        why = (
+            f"the checkpoints see {video.name(seen)} from the boundary at frame "
+            f"{start if late else end} on without a gap (mean probability at least {p_seen:.2f} "
+            f"against {p_given:.2f}): the boundary belongs at frame {frame}"
+        )
+        span = (start, frame) if late else (frame, end)
+        side = ":start" if late else ":end"
+        yield video.finding("boundary", segment, moved, span, seen, why, side)
+
+
+def _integers(scores: pa.Table, column: str) -> np.ndarray:
+    """A column of integers, -1 where null."""
+    values: np.ndarray = scores[column].fill_null(-1).to_numpy().astype(np.int64)
+    return values

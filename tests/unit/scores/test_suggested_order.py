@@ -1,0 +1,137 @@
+import math
+import os
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ray_audit.scores.durations import NUM_BINS, duration_nll
+from ray_audit.scores.order import DURATION_WEIGHT, OrderStatistics
+from ray_audit.scores.suggested_order import LEAD, MARGIN, path_nll, suggest_order
+
+SHARED = Path(os.environ.get("RAY_AUDIT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
+K = 6
+
+
+def statistics(videos, num_classes=K):
+    found = OrderStatistics.empty(num_classes)
+    for labels in videos:
+        found = found.observe(np.asarray(labels))
+    return found
+
+
+def ordered_videos(num=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return [np.repeat(np.arange(K), rng.integers(8, 12, K)) for _ in range(num)]
+
+
+def suggested(path, others, num_frames=None):
+    path = np.array(path)
+    num_frames = np.full(len(path), 10) if num_frames is None else np.array(num_frames)
+    return suggest_order(path, num_frames, others)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]),
+        ([0, 2, 1, 3, 4, 5], [0, 1, 2, 3, 4, 5]),
+        ([0, 4, 2, 3, 1, 5], [0, 1, 2, 3, 4, 5]),
+        ([0, 1, 5, 3, 4, 5], [0, 1, 2, 3, 4, 5]),
+        ([0, 4, 3, 2, 1, 5], [0, 1, 2, 3, 4, 5]),
+        ([5, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]),
+        ([1, 0, 2, 3, 5, 4], [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_planted_disorder_is_undone(given, expected):
+    got = suggested(given, statistics(ordered_videos()))
+    assert got.classes.tolist() == expected
+    assert (got.nll_after < got.nll_before - MARGIN) == (given != expected)
+
+
+def test_a_video_that_lacks_a_phase_stays_as_it_is():
+    got = suggested([0, 1, 3, 4, 5], statistics(ordered_videos()))
+    assert got.classes.tolist() == [0, 1, 3, 4, 5]
+    assert got.nll_before == got.nll_after
+
+
+def test_where_two_answers_are_as_good_none_is_given():
+    videos = [np.repeat([0, middle, 5], 10) for middle in (1, 2) for _ in range(20)]
+    assert suggested([0, 4, 5], statistics(videos)).classes.tolist() == [0, 4, 5]
+    assert suggested([0, 4, 5], statistics(videos[:20])).classes.tolist() == [0, 1, 5]
+
+
+@pytest.mark.parametrize("path", [[], [3]])
+def test_videos_without_a_step_and_statistics_of_nothing(path):
+    got = suggested(path, OrderStatistics.empty(K))
+    assert got.classes.tolist() == path
+    assert got.nll_before == got.nll_after
+
+
+def slow_nll(path, num_frames, others):
+    """Of a path whose equal neighbours are one, by hand."""
+    runs = [
+        (k, sum(n for _, n in g))
+        for k, g in groupby(zip(path, num_frames, strict=True), key=lambda pair: pair[0])
+    ]
+    total, counts = 0.0, others.transitions
+    for a, b in pairwise([K, *(k for k, _ in runs), K]):
+        total -= math.log((counts[a, b] + 1) / (counts[a].sum() + K + 1))
+    for k, n in runs:
+        share = min(round(8 * math.log2(sum(num_frames) / n)), NUM_BINS - 1)
+        nll = duration_nll(np.array([k]), np.array([share]), others.durations)
+        total += DURATION_WEIGHT * nll[0]
+    return total
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_single_edit_is_clearly_better_than_the_answer(seed):
+    rng = np.random.default_rng(seed)
+    others = statistics(ordered_videos())
+    path = np.arange(K)
+    for _ in range(rng.integers(3)):
+        path[rng.integers(K)] = rng.integers(K)
+    num_frames = rng.integers(5, 15, K)
+    got = suggest_order(path, num_frames, others)
+    assert got.nll_before == pytest.approx(slow_nll(path.tolist(), num_frames, others))
+    assert got.nll_after == pytest.approx(slow_nll(got.classes.tolist(), num_frames, others))
+    assert path_nll(path, num_frames, others) == got.nll_before
+    rest = {}
+    for at in range(K):
+        for other in range(K):
+            one = got.classes.tolist()
+            one[at] = other
+            rest[tuple(one)] = slow_nll(one, num_frames, others)
+            one = got.classes.tolist()
+            one[at], one[other] = one[other], one[at]
+            rest[tuple(one)] = slow_nll(one, num_frames, others)
+    rest.pop(tuple(got.classes.tolist()))
+    first, second = sorted(rest.values())[:2]
+    assert got.nll_after - first < MARGIN or second - first < LEAD
+
+
+@pytest.mark.real_data
+def test_disorder_in_golf_poses_is_undone():
+    path = SHARED / "golf_poses" / "sequences.npz"
+    if not path.exists():
+        pytest.skip(f"no shared data at {path}")
+    with np.load(path) as arrays:
+        videos = [arrays[n].astype(int) for n in sorted(arrays.files) if n.endswith("_label")]
+    rng, given, true_paths = np.random.default_rng(0), [], []
+    for index, labels in enumerate(videos):
+        starts = np.flatnonzero(np.diff(labels, prepend=-1))
+        segments, path = np.cumsum(np.diff(labels, prepend=labels[0]) != 0), labels[starts]
+        true_paths.append(path.copy())
+        path = path.copy()
+        if index % 3 == 0:
+            i, j = rng.choice(len(path), 2, replace=False)
+            path[i], path[j] = path[j], path[i]
+        given.append((path, np.bincount(segments)))
+    labels = [np.repeat(path, num_frames) for path, num_frames in given]
+    whole = statistics(labels, 9)
+    right = [
+        suggest_order(*one, whole.without(frames)).classes.tolist() == true.tolist()
+        for one, frames, true in zip(given, labels, true_paths, strict=True)
+    ]
+    assert np.mean(right) >= 0.95
