@@ -100,7 +100,10 @@ def _summary(outcome: Any) -> dict[str, Any]:
         "counts": outcome.counts,
         "duration_s": round(outcome.duration_s, 3),
         "manifest": f"{outcome.run_uri}/manifest.json",
-        "top": outcome.manifest.top,
+        "findings": outcome.manifest.findings,
+        "memorisation": outcome.manifest.memorisation,
+        "order": outcome.manifest.order,
+        "top": outcome.manifest.top_findings or outcome.manifest.top,
     }
 
 

@@ -245,6 +245,7 @@ class GatesConfig(_Section):
     """Limits on the outcome; a breached gate ends a run with exit code 3."""
 
     max_failed_fraction: Fraction | None = None
+    max_findings_fraction: Fraction | None = None
 
 
 class AuditConfig(_Section):

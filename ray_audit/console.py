@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,6 +24,7 @@ from ray_audit.engine.plan import Plan
 from ray_audit.engine.progress import Progress as RunProgress
 from ray_audit.engine.run import RunOutcome
 from ray_audit.engine.status import OutputStatus
+from ray_audit.tables.manifest import Manifest
 
 _LINE_EVERY_S = 10.0
 # A sentence stays on one line: a log is searched, and a terminal wraps by itself.
@@ -183,7 +186,11 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
         console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
     for gate in outcome.manifest.breached_gates:
         console.print(f"[bold red]gate breached[/] {gate}", **_LINE)
-    if outcome.manifest.top:
+    for line in _judgements(outcome.manifest):
+        console.print(line, **_LINE)
+    if outcome.manifest.top_findings:
+        console.print(findings_table(outcome.manifest.top_findings))
+    elif outcome.manifest.top:
         console.print(top_table(outcome.manifest.top))
     console.print("Tables:", **_LINE)
     for name, files in outcome.manifest.tables.items():
@@ -195,6 +202,41 @@ def _by_reason(counts: dict[str, Any]) -> str:
     reasons = counts.get("filtered_by_reason", {})
     shown = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
     return f" ({shown})" if shown else ""
+
+
+def _judgements(manifest: Manifest) -> Iterator[str]:
+    """What the run as a whole says of the labels, a sentence each."""
+    findings, memorised, order = manifest.findings, manifest.memorisation, manifest.order
+    by_kind = ", ".join(f"{num} {kind}" for kind, num in findings["by_kind"].items())
+    if findings["total"]:
+        yield f"{findings['total']} findings in {findings['num_samples']} samples: {by_kind}."
+    else:
+        yield "No findings: nowhere do the checkpoints prefer another label."
+    if memorised:
+        trusted = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
+        yield f"Memorisation: {memorised['reason']}; trust {trusted[memorised['verdict']]}."
+    if order:
+        use = "used" if order["used"] else "not used"
+        yield (
+            f"Order of segments: strictness {order['strictness']:.2f}, "
+            f"{use} in the ranking (from {order['needed']:g})."
+        )
+
+
+def findings_table(rows: list[dict[str, Any]]) -> Table:
+    """The first findings, with the sentence that says why."""
+    table = Table(title="Look at these first", title_justify="left", box=box.SIMPLE)
+    table.add_column("rank", justify="right")
+    for heading in ("where", "kind", "given", "suggested"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("why", ratio=1)
+    for row in rows:
+        where = row["sample_id"]
+        if row["start_frame"] is not None:
+            where = f"{row['shard']} {row['start_frame']}-{row['end_frame'] - 1}"
+        cells = (where, row["kind"], row["given"], row["suggested"], row["reason"])
+        table.add_row(str(row["rank"]), *(_cell(cell) for cell in cells))
+    return table
 
 
 def top_table(top: list[dict[str, Any]]) -> Table:

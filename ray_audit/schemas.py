@@ -118,6 +118,22 @@ TRAJECTORY = (
     ),
 )
 
+SUGGESTED = (
+    Column(
+        "suggested",
+        pa.int32(),
+        "class other than the given with most probability over checkpoints; null for dense labels",
+        source="our definition",
+    ),
+    Column("suggested_name", pa.string(), "suggested class"),
+    Column(
+        "p_suggested",
+        pa.float64(),
+        "its probability, mean over checkpoints (0 where it is not the best other class)",
+        "fraction",
+    ),
+)
+
 _VOG_SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
 
 
@@ -168,6 +184,63 @@ SUSPICION = (
     ),
 )
 
+FINDINGS = (
+    Column("finding_id", pa.string(), "stable over nights while the label stays as it is"),
+    Column("rank", pa.int64(), "1 = look first; equal suspicions share a rank"),
+    Column(
+        "kind",
+        pa.string(),
+        "mislabel | disorder | boundary | missing_region | swapped_classes | shifted_boundary",
+    ),
+    Column("shard", pa.string(), "key of the shard"),
+    Column("sample_id", pa.string(), "the image, or the first frame of the segment"),
+    Column("start_frame", pa.int64(), "first frame of the segment", "frame"),
+    Column("end_frame", pa.int64(), "frame after the last", "frame"),
+    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
+    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("num_px", pa.int64(), "pixels of the region", "px"),
+    Column("given", pa.string(), "given class"),
+    Column("suggested", pa.string(), "class that the evidence speaks for"),
+    _score("suspicion", "the higher, the sooner to be looked at", "fraction", "higher"),
+    Column("loss", pa.float64(), "mean loss of the given label there", "nat"),
+    Column("p_given", pa.float64(), "mean probability of the given class there", "fraction"),
+    Column("p_suggested", pa.float64(), "mean probability of the suggested class", "fraction"),
+    Column("reason", pa.string(), "a sentence with the numbers"),
+    Column("evidence", pa.list_(pa.string()), "samples to look at"),
+)
+
+REGIONS = (
+    Column("sample_id", pa.string(), "the image"),
+    Column("shard", pa.string(), "key of the shard"),
+    Column("region", pa.int32(), "position among the regions of the image, largest first"),
+    Column("given", pa.int32(), "class index of most of its pixels; -1 where void"),
+    Column("suggested", pa.int32(), "class index that the last checkpoint sees there"),
+    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
+    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("num_px", pa.int64(), "its pixels", "px"),
+    Column("loss", pa.float64(), "mean loss of the given label in it", "nat"),
+    Column("p_given", pa.float64(), "mean probability of the given class in it", "fraction"),
+    Column("p_suggested", pa.float64(), "mean probability of the suggested class", "fraction"),
+    Column("component", pa.string(), "x,y of the first pixel of the given-label component"),
+    Column("component_px", pa.int64(), "pixels of that component", "px"),
+    Column("boundary_fraction", pa.float64(), "share of its pixels near a given boundary"),
+    Column(
+        "suggested_overlap_px",
+        pa.int64(),
+        "pixels given the suggested class in the predicted component that holds it",
+        "px",
+    ),
+)
+
+CLASS_PAIRS = (
+    Column("checkpoint", pa.int32(), "position of the checkpoint, from 0"),
+    Column("given", pa.string(), "given class"),
+    Column("predicted", pa.string(), "another class that the checkpoint predicts"),
+    Column("num", pa.int64(), "labelled elements (pixels, frames, images)", "count"),
+)
+
 ERRORS = (
     Column("shard", pa.string(), "key of the shard"),
     Column("sample_id", pa.string(), "the sample, or null where the rest of the shard is lost"),
@@ -209,7 +282,7 @@ def trajectory_columns(num_checkpoints: int) -> list[Column]:
 
 def score_columns(dense: bool, sequence: bool, families: list[str], target: str) -> list[Column]:
     """Columns of the `scores` table for a kind of dataset and the families asked for."""
-    columns = [*IDENTITY, *TRAJECTORY]
+    columns = [*IDENTITY, *TRAJECTORY, *SUGGESTED]
     if "vog" in families:
         columns += vog_columns(target)
     if sequence:

@@ -13,6 +13,7 @@ from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.records import Part, decode_part, decode_tail
 from ray_audit.samples import ShardFailure, Tail
 
+_CLASSES = ("predicted", "other")
 _MEANS = ("loss", "p_label", "margin", "prob_margin", "el2n", "correct")
 
 
@@ -79,6 +80,7 @@ class Samples:
         identity: sample_id, shard, frame_index, pts_s, label and num_labelled, a row each.
         means: (N, E) float64 per name: mean over the sample's labelled elements.
         predicted: (N, E) int32, or None for dense labels.
+        other: (N, E) int32 best class other than the given one, or None for dense labels.
         vog: (N,) float64, NaN where there is none.
         csg: (N,) float64, summed over the checkpoints whose gradient was taken; NaN likewise.
         final: mergeable states of the last checkpoint, first axis N; `components` is a list.
@@ -90,6 +92,7 @@ class Samples:
     identity: pa.Table
     means: dict[str, np.ndarray]
     predicted: np.ndarray | None
+    other: np.ndarray | None
     vog: np.ndarray
     csg: np.ndarray
     final: dict[str, Any]
@@ -210,8 +213,9 @@ def _merge_cuts(part: Part) -> _Merged:
     for name in _MEANS:
         if name in rows.column_names:
             columns[name] = _grouped(_matrix(rows[name]), group, num) / total[:, None]
-    if "predicted" in rows.column_names:
-        columns["predicted"] = _majority(_matrix(rows["predicted"]), group, num)
+    for name in _CLASSES:
+        if name in rows.column_names:
+            columns[name] = _majority(_matrix(rows[name]), group, num)
     if "vog/sum" in rows.column_names:
         sums = np.bincount(group, weights=rows["vog/sum"].to_numpy(), minlength=num)
         num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
@@ -304,9 +308,10 @@ def _joined(
     if identity.num_rows:
         for name in _MEANS:
             means[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)
-    predicted = None
+    seen: dict[str, np.ndarray | None] = dict.fromkeys(_CLASSES)
     if identity.num_rows and "predicted" in merged[0].columns:
-        predicted = np.stack([merged[s].columns["predicted"][:, e] for s, e in source], axis=1)
+        for name in _CLASSES:
+            seen[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)
     state = {}
     if all("confusion" in merged[s].state for s, _ in source):
         state["confusion"] = np.stack([merged[s].state["confusion"][..., e] for s, e in source])
@@ -322,7 +327,8 @@ def _joined(
     return Samples(
         identity,
         means,
-        predicted,
+        seen["predicted"],
+        seen["other"],
         **gradients,
         final=final,
         state=state,

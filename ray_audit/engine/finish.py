@@ -19,6 +19,7 @@ from ray_audit.engine.unit_scores import (
 )
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure
 from ray_audit.schemas import (
+    CLASS_PAIRS,
     CLASS_STATS,
     ERRORS,
     FILTERED,
@@ -27,17 +28,19 @@ from ray_audit.schemas import (
     score_columns,
     trajectory_columns,
 )
+from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
 from ray_audit.scores.vog import finish_z
 
 
 @dataclass(frozen=True)
 class UnitTables:
-    """Rows of one unit for each table."""
+    """Rows of one unit for each table, and how far its labels were fitted."""
 
     scores: pa.Table
     trajectories: pa.Table
     filtered: pa.Table
     errors: pa.Table
+    fit: FitState | None
 
 
 def unit_tables(
@@ -58,6 +61,9 @@ def unit_tables(
         is_dense(config), is_sequence(config), list(config.scores), config.vog.target
     )
     identity = _identity(samples, config)
+    if "suggested" in scores:
+        names = np.asarray(config.dataset.classes, dtype=object)
+        identity["suggested_name"] = pa.array(names[scores["suggested"]], pa.string())
     arrays = [_array(column, scores, identity, samples.num_samples) for column in columns]
     table = pa.table(arrays, schema=arrow_schema(columns, metadata))
     return UnitTables(
@@ -65,7 +71,15 @@ def unit_tables(
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
+        fit=_fit(samples, scores, finite, summary) if finite.any() else None,
     )
+
+
+def _fit(
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, summary: Summary
+) -> FitState:
+    rank = summary.ranks["csl"].cdf(scores["csl"][finite])
+    return FitState.of(samples.means["correct"][finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
 
 
 def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:
@@ -145,3 +159,22 @@ def class_stats_table(
                 }
             )
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def class_pairs_table(
+    confusion: np.ndarray | None, classes: list[str], metadata: dict[str, str]
+) -> pa.Table:
+    """(E, K, K) counts as rows of `class_pairs`: pairs of different classes that occur."""
+    schema = arrow_schema(list(CLASS_PAIRS), metadata)
+    if confusion is None:
+        return schema.empty_table()
+    off_diagonal = confusion * (1 - np.eye(len(classes), dtype=np.int64))
+    checkpoint, given, predicted = np.nonzero(off_diagonal)
+    names = np.asarray(classes, dtype=object)
+    arrays = [
+        pa.array(checkpoint, pa.int32()),
+        pa.array(names[given], pa.string()),
+        pa.array(names[predicted], pa.string()),
+        pa.array(off_diagonal[checkpoint, given, predicted], pa.int64()),
+    ]
+    return pa.table(arrays, schema=schema)

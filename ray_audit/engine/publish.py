@@ -1,31 +1,35 @@
-"""From committed records to the tables of a run: two passes over the units, none of it global.
+"""From committed records to the tables of a run: passes over the units, none of it global.
 
 The first pass folds every unit into a small summary of the dataset; the second finishes each
-unit's rows with it. Rows are written where they are made; the driver sees counts and ten rows.
+unit's rows with it; then findings are made from these. Rows are written where they are made; the
+driver sees counts and ten rows.
 """
 
 import heapq
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Self
 
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
-from ray_audit.engine.finish import class_stats_table, unit_tables
+from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
+from ray_audit.engine.found import FindingsContext, write_findings
 from ray_audit.engine.ledger import Wanted
+from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
-from ray_audit.engine.summary import Summary, summarise
-from ray_audit.engine.unit_scores import split_non_finite
+from ray_audit.engine.summary import Summary, merged_fit, summarise
+from ray_audit.engine.unit_scores import is_dense, split_non_finite
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.memorisation import FitState
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile, write_table
 
@@ -36,14 +40,6 @@ _TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl",
 _LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
 
 
-class Mapper(Protocol):
-    """The part of an engine that publishing needs."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Apply a function to each item; results in the items' order."""
-        ...
-
-
 @dataclass(frozen=True)
 class PartOutcome:
     """What one finishing task tells the driver."""
@@ -52,7 +48,49 @@ class PartOutcome:
     num_scored: int
     num_failed: int
     filtered: dict[str, int]
+    fit: FitState | None
     top: list[dict[str, Any]]
+
+
+@dataclass
+class PartTotals:
+    """What all finishing tasks told, added up in their order."""
+
+    tables: dict[str, list[TableFile]]
+    filtered: Counter[str]
+    num_scored: int = 0
+    num_failed: int = 0
+    fit: FitState | None = None
+    top: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
+        """Fold the outcomes."""
+        totals = cls({name: [] for name in _TABLES}, Counter())
+        for outcome in outcomes:
+            for name, file in outcome.files.items():
+                totals.tables[name].append(file)
+            totals.filtered.update(outcome.filtered)
+            totals.num_scored += outcome.num_scored
+            totals.num_failed += outcome.num_failed
+            totals.top = _largest([*totals.top, *outcome.top])
+            totals.fit = merged_fit(totals.fit, outcome.fit)
+        return totals
+
+    def counts(self) -> dict[str, Any]:
+        """Samples by outcome; they add up."""
+        num_filtered = self.filtered.total()
+        return {
+            "entered": self.num_scored + num_filtered + self.num_failed,
+            "scored": self.num_scored,
+            "filtered": num_filtered,
+            "failed": self.num_failed,
+            "filtered_by_reason": dict(sorted(self.filtered.items())),
+        }
+
+    def memorisation(self, dense: bool) -> dict[str, Any]:
+        """How far suspicious labels were fitted, for the manifest; empty where nothing scored."""
+        return asdict(self.fit.finish(dense)) if self.fit is not None else {}
 
 
 @dataclass(frozen=True)
@@ -62,7 +100,11 @@ class Draft:
     inputs: Inputs
     tables: dict[str, list[TableFile]]
     counts: dict[str, Any]
+    findings: dict[str, Any]
+    memorisation: dict[str, Any]
+    order: dict[str, Any]
     top: list[dict[str, Any]]
+    top_findings: list[dict[str, Any]]
     notes: list[str]
 
     def manifest(self, plan: Plan, timing: dict[str, Any], breached: list[str]) -> Manifest:
@@ -82,7 +124,11 @@ class Draft:
             timing=timing,
             versions={"python": platform.python_version()}
             | {name: version(name) for name in _LIBRARIES},
+            findings=self.findings,
+            memorisation=self.memorisation,
+            order=self.order,
             top=self.top,
+            top_findings=self.top_findings,
             notes=self.notes,
             breached_gates=breached,
         )
@@ -103,27 +149,28 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
         summary = summary.merge(partial_summary)
     metadata = _file_metadata(inputs)
     finish = partial(_finish, config, wanted, summary, metadata, inputs.run_uri)
-    tables: dict[str, list[TableFile]] = {name: [] for name in _TABLES}
-    filtered: Counter[str] = Counter()
-    top: list[dict[str, Any]] = []
-    num_scored = num_failed = 0
-    for outcome in mapper.map(finish, chunks):
-        for name, file in outcome.files.items():
-            tables[name].append(file)
-        filtered.update(outcome.filtered)
-        num_scored += outcome.num_scored
-        num_failed += outcome.num_failed
-        top = _largest([*top, *outcome.top])
-    stats = class_stats_table(summary.confusion, config.dataset.classes, metadata)
-    tables["class_stats"] = [write_table(inputs.run_uri, "class_stats", 0, stats)]
-    counts = {
-        "entered": num_scored + filtered.total() + num_failed,
-        "scored": num_scored,
-        "filtered": filtered.total(),
-        "failed": num_failed,
-        "filtered_by_reason": dict(sorted(filtered.items())),
-    }
-    return Draft(inputs, tables, counts, top, list(inputs.listing.notes))
+    parts = PartTotals.of(mapper.map(finish, chunks))
+    tables = parts.tables
+    classes = config.dataset.classes
+    for name, table in (
+        ("class_stats", class_stats_table(summary.confusion, classes, metadata)),
+        ("class_pairs", class_pairs_table(summary.confusion, classes, metadata)),
+    ):
+        tables[name] = [write_table(inputs.run_uri, name, 0, table)]
+    context = FindingsContext(inputs.run_uri, metadata, 0.0)
+    found = write_findings(mapper, context, tables["scores"])
+    tables["findings"] = found.files
+    return Draft(
+        inputs,
+        tables,
+        parts.counts(),
+        found.summary.counts(),
+        parts.memorisation(is_dense(config)),
+        summary.order.described(),
+        parts.top,
+        found.top,
+        list(inputs.listing.notes),
+    )
 
 
 def _unit_files(inputs: Inputs) -> list[UnitFiles]:
@@ -192,11 +239,15 @@ def _finish(
     number, units = chunk
     made = [unit_tables(load_samples(files, wanted), config, summary, metadata) for files in units]
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
+    fit: FitState | None = None
+    for one in made:
+        fit = merged_fit(fit, one.fit)
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,
         num_failed=sum(tables["errors"]["num_samples"].to_pylist()),
         filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
+        fit=fit,
         top=_top_rows(tables["scores"]),
     )
 

@@ -4,16 +4,17 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.layout import ClusterResources
+from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
@@ -24,11 +25,8 @@ from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
 from ray_audit.metrics import render_outcome
 from ray_audit.tables.manifest import FAILURE, MANIFEST, METRICS, Manifest
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
-
-class Engine(Protocol):
+class Engine(Mapper, Protocol):
     """What runs the stages: `LocalEngine`, or `RayEngine` on a cluster."""
 
     def resources(self) -> ClusterResources:
@@ -37,10 +35,6 @@ class Engine(Protocol):
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
         """Do the plan's work; a receipt for each committed batch and tail."""
-        ...
-
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Apply a function to each item; results in the items' order."""
         ...
 
 
@@ -221,7 +215,7 @@ def _execute(
     if config.failures.exceeded(counts["failed"], counts["entered"]):
         _refuse(config, counts["failed"], counts["entered"])
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
-    breached = breached_gates(config, counts)
+    breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
     metrics = render_outcome(counts, timing["total_s"], time.time(), breached=bool(breached))
     storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
@@ -266,10 +260,23 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
         storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
 
 
-def breached_gates(config: AuditConfig, counts: dict[str, Any]) -> list[str]:
+def breached_gates(
+    config: AuditConfig, counts: dict[str, Any], findings: dict[str, Any]
+) -> list[str]:
     """The gates of the specification that an outcome breaks, a sentence each."""
-    most = config.gates.max_failed_fraction
-    failed, entered = counts["failed"], counts["entered"]
-    if most is not None and failed > most * entered:
-        return [f"{failed} of {entered} samples failed, gates.max_failed_fraction is {most:g}"]
-    return []
+    gates = config.gates
+    limits = (
+        ("max_failed_fraction", gates.max_failed_fraction, counts["failed"], counts["entered"]),
+        (
+            "max_findings_fraction",
+            gates.max_findings_fraction,
+            findings["num_samples"],
+            counts["scored"],
+        ),
+    )
+    what = {"max_failed_fraction": "failed", "max_findings_fraction": "lie in findings"}
+    return [
+        f"{num} of {total} samples {what[name]}, gates.{name} is {most:g}"
+        for name, most, num, total in limits
+        if most is not None and num > most * total
+    ]

@@ -16,6 +16,7 @@ from ray_audit.engine.unit_scores import (
 )
 from ray_audit.scores import confident
 from ray_audit.scores.confident import ConfidentState
+from ray_audit.scores.memorisation import FitState
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.scores.vog import group_moments, merge_group_moments
 
@@ -26,7 +27,8 @@ class Summary:
 
     Attributes:
         vog_moments: count, mean and squared deviations of VoG per group.
-        ranks: histogram of each score that enters the default ranking, high = suspicious.
+        ranks: histogram of CSL and of each score that enters the default ranking, high =
+            suspicious.
         order: in which order segments follow each other.
         confusion: (E, K, K) counts of given and predicted classes, or None while nothing is known.
         confident: histograms of confident learning over pixels; None where labels are not dense.
@@ -68,6 +70,13 @@ class Summary:
         return confident.clc(flagged, num_labelled)
 
 
+def merged_fit(one: FitState | None, other: FitState | None) -> FitState | None:
+    """Both together, where there are any."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one.merge(other)
+
+
 def summarise(samples: Samples, config: AuditConfig) -> Summary:
     """The summary of one unit."""
     finite, _ = split_non_finite(samples)
@@ -77,7 +86,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     moments = group_moments(scores["vog"][finite], group_labels(samples)[finite])
     ranks = {
         name: RankHistogram.empty().observe(oriented(scores, name, sign)[finite])
-        for name, sign in ranked_scores(config).items()
+        for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
     segment_order = SegmentOrder.of(samples, num_classes) if is_sequence(config) else SegmentOrder()

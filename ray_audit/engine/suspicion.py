@@ -6,7 +6,7 @@ A fixed, unsupervised combination per kind of dataset: the mean of ranks of the 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -70,6 +70,16 @@ class SegmentOrder:
         if self.transitions is None:
             return float("nan")
         return order.order_strictness(self.transitions)
+
+    def described(self) -> dict[str, Any]:
+        """For the manifest; empty where samples have no order."""
+        if self.transitions is None:
+            return {}
+        return {
+            "strictness": self.strictness,
+            "used": bool(self.strictness >= STRICT_ORDER),
+            "needed": STRICT_ORDER,
+        }
 
     def nll(self, samples: Samples) -> np.ndarray:
         """`order_nll` of each frame of a unit."""

@@ -6,6 +6,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
 from ray_audit.samples import ShardFailure
 from ray_audit.scores import csl, dynamics, segmentation
+from ray_audit.scores.suggested import suggested_class
 
 NON_FINITE = "non_finite"
 
@@ -70,6 +71,7 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         scores |= _dense_scores(samples, config)
     else:
         scores["forgetting"] = dynamics.forgetting(samples.means["correct"] > 0.5)
+        scores |= _suggestions(samples, config)
     if is_sequence(config):
         labels = samples.identity["label"].to_numpy()
         shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
@@ -77,6 +79,16 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         known = np.where(np.isfinite(scores["csl"]), scores["csl"], np.nan)
         scores["csl_segment"] = csl.segment_mean(known, labels, shards)
     return scores
+
+
+def _suggestions(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
+    if samples.other is None or len(config.dataset.classes) < 2:
+        return {}
+    # A margin is the given class's probability minus that of the best other.
+    p_other = samples.means["p_label"] - samples.means["prob_margin"]
+    # NaN at a checkpoint: the sample fails, and must not be an error here.
+    label, p = suggested_class(samples.other, np.nan_to_num(p_other))
+    return {"suggested": label, "p_suggested": p}
 
 
 def _dense_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:

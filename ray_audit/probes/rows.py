@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ray_audit.probes.gradients import channel_mean
-from ray_audit.probes.likelihood import likelihood
+from ray_audit.probes.likelihood import first_class_equal, likelihood
 from ray_audit.samples import IGNORE, Batch
 
 
@@ -61,6 +61,8 @@ def observe_rows(
     """Observations of one checkpoint, one value a row."""
     rows = row_logits(logits, batch, num_classes).detach().float().clone()
     labels = torch.from_numpy(batch.samples["label"].to_numpy().astype(np.int64)).to(rows.device)
+    others = rows.scatter(1, labels.unsqueeze(1), -torch.inf)
+    other = first_class_equal(others, others.amax(dim=1))
     seen = likelihood(rows, labels)
     observed = {
         "loss": _float64(seen.loss),
@@ -70,6 +72,7 @@ def observe_rows(
         "el2n": _float64(seen.el2n),
         "correct": _float64(seen.predicted == labels),
         "predicted": seen.predicted.cpu().numpy().astype(np.int32),
+        "other": other.cpu().numpy().astype(np.int32),
     }
     if final:
         observed["final/p_predicted"] = _float64(seen.p_predicted)

@@ -8,6 +8,7 @@ TRAJECTORIES = (
     "el2n",
     "correct",
     "predicted",
+    "other",
     "grad_sqnorm",
     "confusion",
     "probe_s",

@@ -1,4 +1,4 @@
-"""Ranks over a large dataset without a sort, combined ranks, and which loss to trust.
+"""Ranks over a large dataset without a sort, and combined ranks.
 
 Ranks come from a histogram over the floating-point format itself: its bins are the values that
 agree in sign, exponent and the first 12 bits of the fraction. That is a signed logarithmic scale
@@ -16,9 +16,6 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _DROPPED_BITS = 52 - 12  # of the 52 fraction bits of a float64
-
-MOSTLY_FITTED = 0.8
-RARELY_FITTED = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,18 @@ class RankHistogram:
         ranks[known] = (first + last) / (2.0 * below[-1])
         return ranks
 
+    def num_above(self, values: npt.NDArray[np.floating]) -> Integers:
+        """Observed values in higher bins than each value's, (N,) int64; NaN counts as lowest.
+
+        >>> RankHistogram.empty().observe(np.array([3.0, 1.0, 9.0])).num_above(np.array([3.0, 9.0]))
+        array([1, 0])
+        """
+        values = np.asarray(values, np.float64)
+        keys = _bin(np.where(np.isnan(values), -np.inf, values))
+        below = np.concatenate([[0], np.cumsum(self.counts)])
+        above: Integers = below[-1] - below[np.searchsorted(self.bins, keys, side="right")]
+        return above
+
     def to_arrays(self) -> dict[str, Integers]:
         """The arrays by name."""
         return {"bins": self.bins, "counts": self.counts}
@@ -123,59 +132,6 @@ def combine_ranks(ranks: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(
         np.divide(total, num_known, out=np.full(total.shape, np.nan), where=num_known > 0)
     )
-
-
-@dataclass(frozen=True)
-class Memorisation:
-    """Whether the last checkpoint has learnt labels that look wrong, and which loss to trust.
-
-    Attributes:
-        fitted_fraction: share of the most suspicious samples whose given label the last
-            checkpoint predicts; NaN where there are none.
-        train_accuracy: the same share over all samples.
-        verdict: `early`, `mean` or `final`: the loss that separates best in this regime.
-        reason: a sentence with the numbers.
-    """
-
-    fitted_fraction: float
-    train_accuracy: float
-    verdict: Literal["early", "mean", "final"]
-    reason: str
-
-
-def memorisation_indicator(
-    num_suspicious: int, num_suspicious_fitted: int, num_samples: int, num_fitted: int
-) -> Memorisation:
-    """Judge from counts, which add up over the units of a dataset, how far labels are memorised.
-
-    Our definition. The most suspicious samples are those of highest CSL, for example the upper
-    5%; fitted means that the last checkpoint predicts the given label. Above 80% of them
-    fitted the final loss says little (trust the early half, or the mean); below 20% the model has
-    not memorised and late losses are the sharpest.
-
-    Args:
-        num_suspicious: most suspicious samples.
-        num_suspicious_fitted: of these, fitted ones.
-        num_samples: all samples.
-        num_fitted: of these, fitted ones.
-
-    >>> memorisation_indicator(50, 46, 1000, 990).verdict
-    'early'
-    """
-    fitted = num_suspicious_fitted / num_suspicious if num_suspicious else float("nan")
-    accuracy = num_fitted / num_samples if num_samples else float("nan")
-    if not num_suspicious:
-        return Memorisation(fitted, accuracy, "mean", "no samples to judge by")
-    verdict: Literal["early", "mean", "final"] = "mean"
-    if fitted >= MOSTLY_FITTED:
-        verdict = "early"
-    elif fitted <= RARELY_FITTED:
-        verdict = "final"
-    reason = (
-        f"the last checkpoint predicts the given label of {fitted:.0%} of the most suspicious "
-        f"samples and of {accuracy:.0%} of all"
-    )
-    return Memorisation(fitted, accuracy, verdict, reason)
 
 
 def _bin(values: Floats) -> Integers:

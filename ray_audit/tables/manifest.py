@@ -31,7 +31,11 @@ class Manifest:
         tables: files of each table.
         timing: seconds and rates; no part of the tables.
         versions: of Python and the libraries.
+        findings: how many there are, by kind, and how many samples lie in one.
+        memorisation: how far suspicious labels were fitted, and which loss to trust.
+        order: how strict the order of segments is, and whether it was used.
         top: the most suspicious samples, for the last screen.
+        top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
     """
@@ -47,7 +51,11 @@ class Manifest:
     tables: dict[str, list[TableFile]]
     timing: dict[str, Any]
     versions: dict[str, str]
+    findings: dict[str, Any]
+    memorisation: dict[str, Any]
+    order: dict[str, Any]
     top: list[dict[str, Any]]
+    top_findings: list[dict[str, Any]]
     notes: list[str]
     breached_gates: list[str]
 

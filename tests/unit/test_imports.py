@@ -17,13 +17,14 @@ MAY_IMPORT = {
     "checkpoints": LEAVES,
     "probes": LEAVES | {"scores"},
     "tables": LEAVES,
-    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables"},
+    "findings": LEAVES | {"scores", "tables"},
+    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
     "evaluation": LEAVES,
     "training": LEAVES | {"scores"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
-    "console": LEAVES | {"engine"},
+    "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},

@@ -21,7 +21,7 @@ def samples_of(videos):
         }
     )
     nothing = np.full(len(rows), np.nan)
-    return Samples(identity, {}, None, nothing, nothing, {}, {}, ())
+    return Samples(identity, {}, None, None, nothing, nothing, {}, {}, ())
 
 
 def order_of(videos):

@@ -1,0 +1,83 @@
+"""One finding, its stable name, and its row of the `findings` table."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+import pyarrow as pa
+
+from ray_audit.schemas import FINDINGS, arrow_schema
+from ray_audit.storage import digest
+
+Kind = Literal[
+    "mislabel", "disorder", "boundary", "missing_region", "swapped_classes", "shifted_boundary"
+]
+"""`mislabel`: a wrong class. `disorder`: a segment out of the dataset's order. `boundary`: a
+segment that begins or ends too early or too late. `missing_region`: a region of a class that the
+mask lacks. `swapped_classes`: two classes of one mask exchanged. `shifted_boundary`: an outline
+drawn too small, too large or beside the structure."""
+
+MOST_EVIDENCE = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something offered for review.
+
+    Attributes:
+        kind: what seems to be wrong.
+        shard: shard key.
+        sample_id: the image, or the first frame of the segment.
+        given: class name of the given label.
+        suggested: class name that the evidence speaks for; None where it names none.
+        suspicion: 0 to 1, higher = look first.
+        reason: a sentence with the numbers.
+        anchor: what names the given-label segment or component within the sample: does not
+            change as long as the label does not.
+        evidence: sample ids to look at, at most `MOST_EVIDENCE`.
+        start_frame: first frame (video and sequences).
+        end_frame: frame after the last.
+        box: x0, y0, x1, y1, exclusive (masks).
+        mask_rle: COCO RLE counts of the region, compressed, over the whole image.
+        mask_size_px: height and width of the image.
+        num_px: pixels of the region.
+        loss: mean loss of the given label there, nat.
+        p_given: mean probability of the given class there.
+        p_suggested: mean probability of the suggested class there.
+    """
+
+    kind: Kind
+    shard: str
+    sample_id: str
+    given: str
+    suggested: str | None
+    suspicion: float
+    reason: str
+    anchor: str
+    evidence: tuple[str, ...] = ()
+    start_frame: int | None = None
+    end_frame: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    mask_rle: str | None = None
+    mask_size_px: tuple[int, int] | None = None
+    num_px: int | None = None
+    loss: float | None = None
+    p_given: float | None = None
+    p_suggested: float | None = None
+
+    @property
+    def finding_id(self) -> str:
+        """The same on every night on which this label is found wrong in this way."""
+        where = self.shard if self.start_frame is not None else self.sample_id
+        return digest(where, self.anchor, self.kind, self.given)[:16]
+
+
+def findings_table(findings: Iterable[Finding], metadata: dict[str, str]) -> pa.Table:
+    """Findings as rows of the `findings` table; ranks are given later, over all parts."""
+    names = {field.name for field in fields(Finding)} - {"anchor"}
+    rows = []
+    for finding in findings:
+        values = asdict(finding)
+        row = {name: values[name] for name in names}
+        rows.append(row | {"finding_id": finding.finding_id, "rank": None})
+    return pa.Table.from_pylist(rows, schema=arrow_schema(list(FINDINGS), metadata))
