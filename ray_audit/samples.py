@@ -148,6 +148,11 @@ class WorkUnit:
     shards: tuple[Shard, ...]
     part: Slice | None = None
 
+    @property
+    def whole(self) -> str:
+        """What its samples are reduced with: the unit itself, or the whole of a sliced video."""
+        return self.unit_id if self.part is None else self.shards[0].key
+
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal unit."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import av
 import numpy as np
@@ -87,12 +87,13 @@ def read_packets(stream: IO[bytes], size_bytes: int) -> PacketIndex:
         if codec not in _ONE_FRAME_A_PACKET:
             raise SampleError("index", f"a packet of {codec} need not be a frame")
         headers.skips = "mp4" in container.format.name and video.frames > 0
-        packets = [_Packet.of(p, headers.skips) for p in container.demux(video) if p.size]
+        demuxed = (packet for packet in container.demux(video) if packet.size)
+        if headers.skips:
+            packets = list(_described(demuxed, video))
+        else:
+            packets = [_Packet.of(packet) for packet in demuxed]
         time_base = (video.time_base.numerator, video.time_base.denominator)
-        num_promised = video.frames
-    if headers.skips and len(packets) != num_promised:
-        raise SampleError("index", f"{len(packets)} packets where {num_promised} are promised")
-    return _index_of([p for p in packets if not p.is_discard], codec, time_base)
+    return _index_of(packets, codec, time_base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,25 @@ class _Packet:
     crc32: int | None
 
     @classmethod
-    def of(cls, packet: Any, without_content: bool) -> "_Packet":
-        crc32 = None
-        if packet.is_keyframe and not without_content:
-            crc32 = zlib.crc32(packet)
+    def of(cls, packet: Any) -> Self:
+        """Of a packet that was read."""
+        crc32 = zlib.crc32(packet) if packet.is_keyframe else None
         flags = (packet.is_keyframe, packet.is_discard, packet.is_corrupt)
         return cls(packet.pts, packet.size, *flags, crc32)
+
+
+def _described(packets: Iterable[Any], video: Any) -> Iterator[_Packet]:
+    """Packets whose content is zeros: what FFmpeg would read in it, the container's index says."""
+    entries = list(video.index_entries)
+    num_packets = 0
+    for num_packets, packet in enumerate(packets, 1):
+        entry = entries[num_packets - 1] if num_packets <= len(entries) else None
+        if entry is None or (entry.pos, entry.size) != (packet.pos, packet.size):
+            raise SampleError("index", f"packet {num_packets} is not where the index says")
+        flags = (entry.is_keyframe, packet.is_discard, packet.is_corrupt)
+        yield _Packet(packet.pts, packet.size, *flags, None)
+    if num_packets != len(entries):
+        raise SampleError("index", f"{num_packets} packets where {len(entries)} are promised")
 
 
 def _index_of(packets: list[_Packet], codec: str, time_base: tuple[int, int]) -> PacketIndex:
@@ -120,12 +134,13 @@ def _index_of(packets: list[_Packet], codec: str, time_base: tuple[int, int]) ->
         raise SampleError("index", "a packet is incomplete or damaged")
     if codec == "mpeg4" and any(p.num_bytes <= _EMPTY_MPEG4_BYTES for p in packets):
         raise SampleError("index", "packets without a frame")
-    if any(p.pts is None for p in packets):
+    shown = [p for p in packets if not p.is_discard]  # an edit list hides others
+    if not shown or any(p.pts is None for p in shown):
         raise SampleError("index", "packets without a presentation time")
-    pts = np.sort(np.array([p.pts for p in packets], np.int64))
+    pts = np.sort(np.array([p.pts for p in shown], np.int64))
     if (np.diff(pts) <= 0).any():
         raise SampleError("index", "two packets with one presentation time")
-    return PacketIndex(pts, tuple(_keys(packets, pts)), time_base)
+    return PacketIndex(pts, tuple(_keys(shown, pts)), time_base)
 
 
 def _keys(packets: Iterable[_Packet], pts: np.ndarray) -> Iterator[KeyFrame]:

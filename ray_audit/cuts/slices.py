@@ -116,7 +116,7 @@ def _slice_video(
         slices = cut_slices(index, first.shape, labelled, dataset.clip, per_batch, num_frames)
         if len(slices) > 1:
             with storage.open_read(shard.uri, shard.size_bytes) as stream:
-                if not begins_at_key(stream, slices[1]):
+                if not begins_at_key(stream, slices[-1]):
                     return "decoding cannot begin at its key frames"
     except (SampleError, LabelError, StorageError, av.error.FFmpegError, ValueError) as error:
         # Its decoding will say what is wrong with it.

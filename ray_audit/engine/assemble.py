@@ -133,18 +133,18 @@ def load_shard(slices: Sequence[UnitFiles], wanted: Wanted) -> Samples:
 def _concatenated(loaded: list[Samples]) -> Samples:
     """Samples of the slices of one video, one after another; their labels are no masks."""
     filtered = pa.concat_tables(one.tails[0].filtered for one in loaded)
-    # Of no sample, a slice has no predictions; so has the video, where no slice has any.
-    predicted = [one.predicted for one in loaded if one.predicted is not None]
-    finals = [one.final for one in loaded if one.num_samples]
+    full = [one for one in loaded if one.num_samples]
     return Samples(
-        identity=pa.concat_tables(_identities(loaded)),
+        # Of no sample, a slice has a table without columns, and no predictions.
+        identity=pa.concat_tables([o.identity for o in full] or [loaded[0].identity]),
         means={n: np.concatenate([one.means[n] for one in loaded]) for n in _MEANS},
-        predicted=np.concatenate(predicted) if predicted else None,
+        predicted=_stacked([one.predicted for one in full]),
+        other=_stacked([one.other for one in full]),
         vog=np.concatenate([one.vog for one in loaded]),
         csg=np.concatenate([one.csg for one in loaded]),
         final={
-            name: np.concatenate([final[name] for final in finals])
-            for name in (finals[0] if finals else ())
+            name: np.concatenate([one.final[name] for one in full])
+            for name in (full[0].final if full else ())
         },
         state={},
         failures=tuple(failure for one in loaded for failure in one.failures),
@@ -152,9 +152,9 @@ def _concatenated(loaded: list[Samples]) -> Samples:
     )
 
 
-def _identities(loaded: list[Samples]) -> list[pa.Table]:
-    """Their tables; a slice that sent nothing has one without columns."""
-    return [one.identity for one in loaded if one.num_samples] or [loaded[0].identity]
+def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:

@@ -114,7 +114,9 @@ class Plan:
 def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     """The part of the configuration that changes numbers; stored in the manifest."""
     # Into which parts a long video is cut changes no number.
-    dataset = config.dataset.model_dump(mode="json", exclude={"uri": True, "clip": {"slice_frames"}})
+    dataset = config.dataset.model_dump(
+        mode="json", exclude={"uri": True, "clip": {"slice_frames"}}
+    )
     for form in ("frames", "segments", "videos", "images"):
         # A table may move: its rows are digested, shard by shard. A template says what is read.
         uri = dataset["labels"][form]

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import groupby
 from typing import Any, Self
 
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
+from ray_audit.engine.assemble import UnitFiles, load_samples, load_shard, unit_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
 from ray_audit.engine.found import FindingsContext, write_findings
 from ray_audit.engine.ledger import Wanted
@@ -119,7 +120,8 @@ class Draft:
             counts=self.counts,
             checkpoints=[{"name": c.name, "digest": c.digest} for c in self.inputs.checkpoints],
             numeric=numeric_settings(config),
-            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused},
+            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused}
+            | {"num_slices": plan.num_slices, "num_lead_in": plan.num_lead_in},
             tables=self.tables,
             timing=timing,
             versions={"python": platform.python_version()}
@@ -173,11 +175,12 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
     )
 
 
-def _unit_files(inputs: Inputs) -> list[UnitFiles]:
+def _unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
+    """The files of each unit; those of a video's slices together, since segments cross them."""
     output = inputs.config.output
     sets = ledger.read_sets(output)
     done = ledger.completed(output, accept_retries=True)
-    files = []
+    files: list[UnitFiles] = []
     for unit in inputs.units:
         held = done.get(unit.unit_id, {})
         have = [sets[set_id] for set_id in held if set_id in sets]
@@ -187,7 +190,8 @@ def _unit_files(inputs: Inputs) -> list[UnitFiles]:
                 "run again; what was committed is reused"
             )
         files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
-    return files
+    together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
+    return [tuple(one for _, one in group) for _, group in together]
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
@@ -220,11 +224,11 @@ def _file_metadata(inputs: Inputs) -> dict[str, str]:
 
 
 def _summarise(
-    config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[UnitFiles, ...]]
+    config: AuditConfig, wanted: Wanted, chunk: tuple[int, tuple[tuple[UnitFiles, ...], ...]]
 ) -> Summary:
     summary = Summary.empty()
     for files in chunk[1]:
-        summary = summary.merge(summarise(load_samples(files, wanted), config))
+        summary = summary.merge(summarise(load_shard(files, wanted), config))
     return summary
 
 
@@ -234,10 +238,10 @@ def _finish(
     summary: Summary,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, tuple[UnitFiles, ...]],
+    chunk: tuple[int, tuple[tuple[UnitFiles, ...], ...]],
 ) -> PartOutcome:
     number, units = chunk
-    made = [unit_tables(load_samples(files, wanted), config, summary, metadata) for files in units]
+    made = [unit_tables(load_shard(files, wanted), config, summary, metadata) for files in units]
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
     fit: FitState | None = None
     for one in made:
