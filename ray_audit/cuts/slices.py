@@ -10,7 +10,6 @@ from itertools import islice, pairwise
 from math import prod
 from typing import IO
 
-import av
 import numpy as np
 
 from ray_audit import storage
@@ -22,7 +21,7 @@ from ray_audit.cuts.packets import PacketIndex, pack_pts, read_packets
 from ray_audit.cuts.resize import pays_off
 from ray_audit.cuts.timeline import shard_timeline
 from ray_audit.cuts.video import pixels_of
-from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.errors import SampleError
 from ray_audit.samples import KeyFrame, Shard, Slice
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.units import Part
@@ -98,33 +97,45 @@ def _slice_video(
 ) -> tuple[Part, ...] | str:
     """The slices of one video, none where it is short, or why it stays whole."""
     try:
-        with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            index = read_packets(stream, shard.size_bytes)
-            if len(index.pts) < 2 * _least_frames(dataset.clip):
-                return ()
-            stream.seek(0)
-            first = _compared(stream, index)
-        labelled = shard_timeline(shard, dataset, index_uri).is_labelled(
-            np.arange(len(index.pts)), index.times_s
-        )
-        classes = ClassNames(dataset.classes, dataset.void)
-        per_batch = clips_per_batch(
-            first, dataset.clip, model_input.size, max_batch, classes.target_dtype
-        )
-        wanted = dataset.clip.slice_frames
-        num_frames = wanted if isinstance(wanted, int) else _auto_frames(dataset.clip, first)
-        slices = cut_slices(index, first.shape, labelled, dataset.clip, per_batch, num_frames)
-        if len(slices) > 1:
-            with storage.open_read(shard.uri, shard.size_bytes) as stream:
-                if not begins_at_key(stream, slices[-1]):
-                    return "decoding cannot begin at its key frames"
-    except (SampleError, LabelError, StorageError, av.error.FFmpegError, ValueError) as error:
-        # Its decoding will say what is wrong with it.
-        return str(error)
+        index, first = _indexed(shard, 2 * _least_frames(dataset.clip))
+        timeline = shard_timeline(shard, dataset, index_uri)
+    except Exception as error:
+        # A damaged file raises whatever the decoder likes; its decoding will say what is wrong.
+        return str(error) or type(error).__name__
+    if first is None:
+        return ()
+    labelled = timeline.is_labelled(np.arange(len(index.pts)), index.times_s)
+    classes = ClassNames(dataset.classes, dataset.void)
+    per_batch = clips_per_batch(
+        first, dataset.clip, model_input.size, max_batch, classes.target_dtype
+    )
+    wanted = dataset.clip.slice_frames
+    num_frames = wanted if isinstance(wanted, int) else _auto_frames(dataset.clip, first)
+    slices = cut_slices(index, first.shape, labelled, dataset.clip, per_batch, num_frames)
+    if slices and not _begins_at_key(shard, slices[-1]):
+        return "decoding cannot begin at its key frames"
     return tuple(
         (part, replace(shard, num_labelled=num))
         for part, num in zip(slices, _num_labelled(slices, labelled, shard), strict=True)
     )
+
+
+def _indexed(shard: Shard, least_frames: int) -> tuple[PacketIndex, np.ndarray | None]:
+    """Its packets, and its first frame (H, W, C) where it has frames enough to be cut."""
+    with storage.open_read(shard.uri, shard.size_bytes) as stream:
+        index = read_packets(stream, shard.size_bytes)
+        if len(index.pts) < least_frames:
+            return index, None
+        stream.seek(0)
+        return index, _compared(stream, index)
+
+
+def _begins_at_key(shard: Shard, part: Slice) -> bool:
+    try:
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            return begins_at_key(stream, part)
+    except Exception:  # as above
+        return False
 
 
 def _least_frames(clip: ClipConfig) -> int:
@@ -192,7 +203,7 @@ def cut_slices(
         slice_frames: frames in a slice, at least.
 
     Returns:
-        None, or at least two.
+        None, or at least two; their own frames are a partition of the video's.
     """
     size = clip.frames or 1
     num_frames = len(index.pts)

@@ -150,7 +150,7 @@ class _Reader:
             if part.is_last:
                 self.report_lost_labels()
             return
-        num_lost = _num_lost(timeline, part, self._at.num_frames, clip.every)
+        num_lost = _num_lost(timeline, part, self._at, clip.every)
         where = f"slice {part.number + 1} of {part.num_slices}: "
         error = _where(self._error, self._at)
         tally.fail(self._shard.key, error, num_samples=num_lost, where=where)
@@ -164,18 +164,17 @@ class _Reader:
         self._job.tally.fail(self._shard.key, _where(error, self._at), num_samples=lost)
 
 
-def _num_lost(timeline: Timeline, part: Slice, first_lost: int, every: int) -> int:
+def _num_lost(timeline: Timeline, part: Slice, at: Position, every: int) -> int:
     """Labelled frames that are a slice's own and were not reached."""
     times_s = seconds_of(unpack_pts(part.packed_pts), part.time_base)
     frames = np.arange(part.first_frame, part.stop_frame)
-    lost = (frames >= max(first_lost, part.own_start)) & (frames < part.own_stop)
+    lost = (frames >= max(at.num_frames, part.own_start)) & (frames < part.own_stop)
     lost &= frames % every == 0
     num_lost = int(timeline.is_labelled(frames[lost], times_s[lost]).sum())
     if part.is_last:
-        frame_s = float(times_s[-1] - times_s[-2])
-        end_s = float(times_s[-1]) + frame_s
+        end_s = float(times_s[-1]) + at.frame_s
         if not timeline.in_seconds or timeline.starts_after(end_s):
-            num_lost += timeline.count(max(first_lost, part.own_stop), every, end_s, frame_s)
+            num_lost += timeline.count(max(at.num_frames, part.own_stop), every, end_s, at.frame_s)
     return num_lost
 
 
