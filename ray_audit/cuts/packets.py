@@ -83,7 +83,7 @@ def read_packets(stream: IO[bytes], size_bytes: int) -> PacketIndex:
     """
     headers = _HeadersOnly(stream, size_bytes)
     with opened_video(headers) as (container, video):
-        codec = video.codec_context.name
+        codec = video.codec_context.codec.canonical_name
         if codec not in _ONE_FRAME_A_PACKET:
             raise SampleError("index", f"a packet of {codec} need not be a frame")
         headers.skips = "mp4" in container.format.name and video.frames > 0

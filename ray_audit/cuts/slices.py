@@ -31,6 +31,7 @@ _AUTO_INDEXED = (".mp4", ".m4v", ".mov")  # others would be read twice
 _AUTO_PX = 6e9  # about a minute of decoding on one core
 _AUTO_LEAST_CLIPS = 16
 _NUM_THREADS = 8
+_BLOCK_BYTES = 2**20  # headers are small, and lie at both ends
 _NUM_COMPARED = 8
 _NUM_KEYS = 3
 
@@ -122,7 +123,7 @@ def _slice_video(
 
 def _indexed(shard: Shard, least_frames: int) -> tuple[PacketIndex, np.ndarray | None]:
     """Its packets, and its first frame (H, W, C) where it has frames enough to be cut."""
-    with storage.open_read(shard.uri, shard.size_bytes) as stream:
+    with storage.open_read(shard.uri, shard.size_bytes, _BLOCK_BYTES) as stream:
         index = read_packets(stream, shard.size_bytes)
         if len(index.pts) < least_frames:
             return index, None
@@ -132,7 +133,7 @@ def _indexed(shard: Shard, least_frames: int) -> tuple[PacketIndex, np.ndarray |
 
 def _begins_at_key(shard: Shard, part: Slice) -> bool:
     try:
-        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+        with storage.open_read(shard.uri, shard.size_bytes, _BLOCK_BYTES) as stream:
             return begins_at_key(stream, part)
     except Exception:  # as above
         return False
