@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles, load_samples, load_shard, unit_failures
+from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
 from ray_audit.engine.found import FindingsContext, write_findings
 from ray_audit.engine.ledger import Wanted
@@ -27,6 +27,7 @@ from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
 from ray_audit.engine.summary import Summary, merged_fit, summarise
 from ray_audit.engine.unit_scores import is_dense, split_non_finite
+from ray_audit.engine.whole import load_whole
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
@@ -228,7 +229,7 @@ def _summarise(
 ) -> Summary:
     summary = Summary.empty()
     for files in chunk[1]:
-        summary = summary.merge(summarise(load_shard(files, wanted), config))
+        summary = summary.merge(summarise(load_whole(files, wanted), config))
     return summary
 
 
@@ -241,7 +242,7 @@ def _finish(
     chunk: tuple[int, tuple[tuple[UnitFiles, ...], ...]],
 ) -> PartOutcome:
     number, units = chunk
-    made = [unit_tables(load_shard(files, wanted), config, summary, metadata) for files in units]
+    made = [unit_tables(load_whole(files, wanted), config, summary, metadata) for files in units]
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
     fit: FitState | None = None
     for one in made:
