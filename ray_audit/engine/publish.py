@@ -103,6 +103,7 @@ class Draft:
     tables: dict[str, list[TableFile]]
     counts: dict[str, Any]
     findings: dict[str, Any]
+    estimate: dict[str, Any]
     memorisation: dict[str, Any]
     order: dict[str, Any]
     top: list[dict[str, Any]]
@@ -128,6 +129,7 @@ class Draft:
             versions={"python": platform.python_version()}
             | {name: version(name) for name in _LIBRARIES},
             findings=self.findings,
+            estimate=self.estimate,
             memorisation=self.memorisation,
             order=self.order,
             top=self.top,
@@ -168,6 +170,7 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
         tables,
         parts.counts(),
         found.summary.counts(),
+        {},
         parts.memorisation(is_dense(config)),
         summary.order.described(),
         parts.top,

@@ -96,6 +96,24 @@ class Prober:
         _append(arrays, "probe_s", np.array([time.perf_counter() - started]))
         return arrays
 
+    @torch.inference_mode()
+    def probabilities(self, batch: Batch) -> np.ndarray:
+        """Softmax at this checkpoint.
+
+        Returns:
+            float32: (N, K, H, W) at the masks' size for dense labels, else (R, K), a row for
+            each owned row of the batch.
+
+        Raises:
+            ValueError: the model's answer has another shape than the task needs.
+        """
+        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
+        logits = self._forward(inputs)
+        shaped = dense.pixel_logits if batch.task == "dense" else rows.row_logits
+        at_labels = shaped(logits, batch, self._settings.num_classes)
+        p: np.ndarray = torch.softmax(at_labels.float(), dim=1).cpu().numpy()
+        return p
+
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._autocast():
             answer = self._answer(inputs)

@@ -32,6 +32,7 @@ class Manifest:
         timing: seconds and rates; no part of the tables.
         versions: of Python and the libraries.
         findings: how many there are, by kind, and how many samples lie in one.
+        estimate: how many labels are wrong, and how that was counted; empty where unknown.
         memorisation: how far suspicious labels were fitted, and which loss to trust.
         order: how strict the order of segments is, and whether it was used.
         top: the most suspicious samples, for the last screen.
@@ -52,6 +53,7 @@ class Manifest:
     timing: dict[str, Any]
     versions: dict[str, str]
     findings: dict[str, Any]
+    estimate: dict[str, Any]
     memorisation: dict[str, Any]
     order: dict[str, Any]
     top: list[dict[str, Any]]

@@ -19,11 +19,13 @@ MAY_IMPORT = {
     "tables": LEAVES,
     "findings": LEAVES | {"scores", "tables"},
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
+    "corrections": LEAVES | {"scores"},
     "evaluation": LEAVES,
-    "training": LEAVES | {"scores"},
+    "training": LEAVES | {"scores", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
+    "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES | {"engine", "console", "demo"},
     "__main__": {"cli"},

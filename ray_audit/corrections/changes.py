@@ -1,0 +1,117 @@
+"""What a rule did to labels, whether that is safe, and how many right labels it may have harmed."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ray_audit.samples import IGNORE
+
+Labels = npt.NDArray[Any]
+
+MOST_CHANGED_FRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class ChangeCounts:
+    """Changed elements (pixels, frames, images) by class pair; counts add up over samples.
+
+    Attributes:
+        pairs: (K, K) int64 from the given class (row) to the new one (column).
+        harmed: expected number of right labels among the changed, from the probabilities.
+        num_elements: labelled elements looked at.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    harmed: float
+    num_elements: int
+
+    @classmethod
+    def of(
+        cls,
+        before: Labels,
+        after: Labels,
+        p_given: npt.NDArray[np.floating],
+        p_new: npt.NDArray[np.floating],
+        num_classes: int,
+    ) -> Self:
+        """Count the changes of one sample.
+
+        A changed label was right with probability p_given / (p_given + p_new), if the model's
+        probabilities are calibrated and no third class is right: an estimate, not a bound.
+
+        Args:
+            before: given classes, any shape, `IGNORE` where unlabelled.
+            after: classes afterwards, same shape.
+            p_given: probability of the given class, same shape.
+            p_new: probability of the new class, same shape.
+            num_classes: K.
+
+        >>> one = ChangeCounts.of(
+        ...     np.array([0, 1]), np.array([1, 1]), np.array([0.2, 0.9]), np.array([0.6, 0.9]), 2
+        ... )
+        >>> one.num_changed, one.harmed
+        (1, 0.25)
+        """
+        labelled = before != IGNORE
+        changed = labelled & (before != after)
+        pairs = np.zeros((num_classes, num_classes), np.int64)
+        np.add.at(pairs, (before[changed], after[changed]), 1)
+        given, new = p_given[changed].astype(np.float64), p_new[changed].astype(np.float64)
+        total = given + new
+        harmed = np.divide(given, total, out=np.full(given.shape, 0.5), where=total > 0)
+        return cls(pairs, float(harmed.sum()), int(np.count_nonzero(labelled)))
+
+    @classmethod
+    def none(cls, num_classes: int) -> Self:
+        """Nothing looked at."""
+        return cls(np.zeros((num_classes, num_classes), np.int64), 0.0, 0)
+
+    def merge(self, other: Self) -> Self:
+        """Both together."""
+        return type(self)(
+            self.pairs + other.pairs,
+            self.harmed + other.harmed,
+            self.num_elements + other.num_elements,
+        )
+
+    @property
+    def num_changed(self) -> int:
+        """Elements with a new class."""
+        return int(self.pairs.sum())
+
+
+def refusal(
+    before: Labels, after: Labels, background: int | None, most_changed_fraction: float
+) -> str | None:
+    """Why a corrected mask should not be taken, or None where it may.
+
+    Two guards: a rule must not change more than a stated share of the labelled pixels; and, as
+    ADELE's released code has it for PASCAL VOC, it must not empty an image: the foreground falls
+    below half of what it was while the background covers more than 95%.
+
+    Args:
+        before: (H, W) given classes, `IGNORE` where unlabelled.
+        after: (H, W) classes afterwards.
+        background: index of the background class, or None where there is none.
+        most_changed_fraction: 0-1; 1 allows everything.
+
+    Returns:
+        A sentence, or None.
+    """
+    labelled = before != IGNORE
+    num_labelled = int(np.count_nonzero(labelled))
+    if not num_labelled:
+        return None
+    changed = np.count_nonzero(labelled & (before != after)) / num_labelled
+    if changed > most_changed_fraction:
+        return f"it would change {changed:.0%} of the pixels, more than {most_changed_fraction:.0%}"
+    if background is None:
+        return None
+    foreground_before = np.count_nonzero(labelled & (before != background))
+    foreground_after = np.count_nonzero(labelled & (after != background))
+    is_emptied = 2 * foreground_after < foreground_before
+    if is_emptied and foreground_after < 0.05 * num_labelled:
+        return f"it would empty the image: foreground {foreground_before} to {foreground_after} px"
+    return None

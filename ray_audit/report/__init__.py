@@ -1,0 +1,1 @@
+"""Pages, figures and exports for people who look and decide."""

@@ -1,0 +1,182 @@
+"""The report's document: what the page shows of a run, made from its tables alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_audit import storage
+from ray_audit.report.samples import class_bands, finding_losses
+from ray_audit.report.tables import RunTables
+
+SCHEMA = 1
+_NUM_ERRORS = 20
+_NUM_BINS = 40
+_HISTOGRAMS = ("suspicion", "csl", "csl_segment", "order_nll", "final_loss", "softmin_interior")
+_TEXTS = ("kind", "shard", "given", "suggested")
+_NUMBERS = ("suspicion", "loss", "p_given", "p_suggested")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The findings that a report shows.
+
+    Attributes:
+        rows: of the `findings` table, first ranks first.
+        bundles: name of each finding's bundle of pictures.
+    """
+
+    rows: pa.Table
+    bundles: list[str]
+
+    @classmethod
+    def of(cls, tables: RunTables, most: int) -> "Shown":
+        """Take the first findings of a run."""
+        rows = tables.findings()
+        order = pc.sort_indices(rows, [("rank", "ascending"), ("finding_id", "ascending")])
+        rows = rows.take(order[:most])
+        return cls(rows, [bundle_name(row) for row in rows.to_pylist()])
+
+    def by_bundle(self) -> dict[str, list[dict[str, Any]]]:
+        """Findings of each image or video, in the order of their first ranks."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for name, row in zip(self.bundles, self.rows.to_pylist(), strict=True):
+            found.setdefault(name, []).append(row)
+        return found
+
+
+def bundle_name(finding: dict[str, Any]) -> str:
+    """Name of the bundle that holds a finding's pictures: safe as a file's name."""
+    whole_shard = finding["start_frame"] is not None
+    return storage.digest(finding["shard"] if whole_shard else finding["sample_id"])[:20]
+
+
+def make_document(tables: RunTables, shown: Shown, mode: str) -> dict[str, Any]:
+    """Everything but pictures and timelines.
+
+    Args:
+        tables: of the run.
+        shown: its findings.
+        mode: `file`, `folder` or `server`: where the page finds bundles.
+    """
+    strings: dict[str, int] = {}
+    return {
+        "schema": SCHEMA,
+        "mode": mode,
+        "run": _run(tables),
+        "histograms": _histograms(tables),
+        "class_stats": _class_stats(tables),
+        "class_pairs": _class_pairs(tables),
+        "bands": class_bands(tables),
+        "findings": _findings(tables, shown, strings),
+        "strings": list(strings),
+    }
+
+
+def _run(tables: RunTables) -> dict[str, Any]:
+    manifest = tables.manifest
+    config = tables.config
+    errors = tables.head("errors", _NUM_ERRORS).to_pylist()
+    return {
+        "run_id": manifest.run_id,
+        "name": config.name,
+        "state": manifest.state,
+        "protocol": manifest.protocol,
+        "kind": config.dataset.kind,
+        "form": tables.form,
+        "counts": manifest.counts,
+        "duration": _duration(manifest.timing.get("total_s")),
+        "checkpoints": [one["name"] for one in manifest.checkpoints],
+        "classes": list(config.dataset.classes),
+        "estimate": manifest.estimate,
+        "memorisation": manifest.memorisation,
+        "order": manifest.order,
+        "findings": manifest.findings,
+        "notes": [*manifest.notes, *tables.judgements()],
+        "errors": [
+            {name: row[name] for name in ("shard", "sample_id", "stage", "message")}
+            for row in errors
+        ],
+    }
+
+
+def _duration(total_s: float | None) -> str:
+    if total_s is None:
+        return "unknown"
+    minutes, seconds = divmod(round(total_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _histograms(tables: RunTables) -> dict[str, Any]:
+    """Distribution of each score, part by part over edges that the parts' extremes give."""
+    found = {}
+    for name in _HISTOGRAMS:
+        extremes = [
+            (float(np.nanmin(v)), float(np.nanmax(v)))
+            for v in tables.score(name)
+            if np.isfinite(v).any()
+        ]
+        if not extremes:
+            continue
+        low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
+        edges = np.linspace(low, high if high > low else low + 1.0, _NUM_BINS + 1)
+        counts = np.zeros(_NUM_BINS, np.int64)
+        for values in tables.score(name):
+            counts += np.histogram(values[np.isfinite(values)], edges)[0]
+        found[name] = {"edges": edges.tolist(), "counts": counts.tolist()}
+    return found
+
+
+def _class_stats(tables: RunTables) -> dict[str, Any]:
+    stats = tables.whole("class_stats").to_pydict()
+    classes = list(tables.config.dataset.classes)
+    num_checkpoints = max(stats["checkpoint"], default=-1) + 1
+    iou: list[list[float | None]] = [[None] * len(classes) for _ in range(num_checkpoints)]
+    onset: list[int | None] = [None] * len(classes)
+    onsets = stats.get("onset_epoch", [None] * len(stats["class"]))
+    rows = zip(stats["checkpoint"], stats["class"], stats["iou"], onsets, strict=True)
+    for checkpoint, name, value, epoch in rows:
+        index = classes.index(name)
+        iou[checkpoint][index] = value
+        onset[index] = epoch
+    return {"iou": iou, "onset": onset}
+
+
+def _class_pairs(tables: RunTables) -> list[dict[str, Any]]:
+    pairs = tables.whole("class_pairs")
+    if not pairs.num_rows:
+        return []
+    last = pairs.filter(pc.equal(pairs["checkpoint"], pc.max(pairs["checkpoint"])))
+    rows: list[dict[str, Any]] = last.select(["given", "predicted", "num"]).to_pylist()
+    return rows
+
+
+def _findings(tables: RunTables, shown: Shown, strings: dict[str, int]) -> dict[str, list[Any]]:
+    """Findings as columns; texts that repeat as an index into `strings`."""
+    rows = shown.rows.to_pydict()
+    columns: dict[str, list[Any]] = {
+        "id": rows["finding_id"],
+        "rank": rows["rank"],
+        "sample": rows["sample_id"],
+        "start": rows["start_frame"],
+        "end": rows["end_frame"],
+        "box": rows["box"],
+        "reason": rows["reason"],
+        "bundle": shown.bundles,
+        "losses": finding_losses(tables, shown.rows),
+    }
+    for name in _NUMBERS:
+        columns[name] = _rounded(rows[name])
+    for name in _TEXTS:
+        columns[name] = [
+            None if text is None else strings.setdefault(text, len(strings)) for text in rows[name]
+        ]
+    return columns
+
+
+def _rounded(values: Sequence[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 4) for value in values]

@@ -1,0 +1,75 @@
+// Where the page gets what it shows. Three ways to serve it, one object.
+const report = JSON.parse(document.getElementById("document").textContent);
+const query = (id) => document.getElementById(id);
+
+// Bundles hold pictures and timelines of one image or video. A folder's bundles are scripts,
+// since a page opened as a file may not fetch; each calls bundleArrived.
+const waiting = new Map();
+function bundleArrived(name, bundle) {
+  waiting.get(name)?.(bundle);
+  waiting.delete(name);
+}
+window.bundleArrived = bundleArrived;
+
+const source = {
+  held: new Map(Object.entries(report.bundles ?? {})),
+  async bundle(name) {
+    if (this.held.has(name)) return this.held.get(name);
+    if (report.mode === "file") return null;
+    const bundle = report.mode === "server" ? await fetchBundle(name) : await scriptBundle(name);
+    if (this.held.size > 60) this.held.delete(this.held.keys().next().value);
+    this.held.set(name, bundle);
+    return bundle;
+  },
+};
+
+async function fetchBundle(name) {
+  try {
+    const answer = await fetch(`bundle?${new URLSearchParams({ name })}`);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+function scriptBundle(name) {
+  return new Promise((resolve) => {
+    const script = document.createElement("script");
+    waiting.set(name, resolve);
+    script.src = `bundles/${encodeURIComponent(name)}.js`;
+    script.onerror = () => bundleArrived(name, null);
+    script.onload = () => script.remove();
+    document.head.append(script);
+  });
+}
+
+// Findings come as columns; strings that repeat come as an index into a list.
+const columns = report.findings;
+const numFindings = columns.id.length;
+function finding(index) {
+  const row = { index };
+  for (const [name, values] of Object.entries(columns)) row[name] = values[index];
+  for (const name of ["kind", "shard", "given", "suggested"]) {
+    row[name] = row[name] == null ? null : report.strings[row[name]];
+  }
+  return row;
+}
+
+function where(row) {
+  return row.start == null ? row.sample : `${row.shard}  ${row.start}–${row.end - 1}`;
+}
+
+// Text from labels and shards is data: it is set as text, never as markup.
+function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("aria-") || name === "role" || name === "for" || name === "scope") node.setAttribute(name, value);
+    else if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node[name] = value;
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+const fixed = (value, digits = 2) => (value == null ? "–" : Number(value).toFixed(digits));

@@ -1,0 +1,167 @@
+"""What the report shows of single samples: loss trajectories, class bands, timelines of videos."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_audit.report.tables import RunTables
+
+_BAND_SAMPLES = 20_000
+_MOST_TIMELINE_FRAMES = 4000
+_QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
+
+
+def _losses(trajectories: pa.Table) -> np.ndarray:
+    """(N, E) float32 of a part."""
+    column = trajectories["loss"].combine_chunks()
+    flat: np.ndarray = column.flatten().to_numpy()
+    return flat.reshape(len(column), -1)
+
+
+def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
+    """Quantiles of the loss at each checkpoint per given class, from the first samples of a run."""
+    if tables.form == "dense":
+        return {}
+    labels: list[np.ndarray] = []
+    losses: list[np.ndarray] = []
+    num = 0
+    for scores, trajectories in tables.parts("scores", "trajectories"):
+        names = tables.read(scores, ["label_name"])["label_name"].to_pylist()
+        labels.append(np.array(names, dtype=object))
+        losses.append(_losses(tables.read(trajectories, ["loss"])))
+        num += len(names)
+        if num >= _BAND_SAMPLES:
+            break
+    if not num:
+        return {}
+    label, loss = np.concatenate(labels), np.concatenate(losses)
+    return {
+        str(name): {
+            which: np.quantile(loss[label == name], q, axis=0).round(4).tolist()
+            for which, q in _QUANTILES.items()
+        }
+        for name in sorted(set(label.tolist()))
+    }
+
+
+def finding_losses(tables: RunTables, findings: pa.Table) -> list[list[float] | None]:
+    """Loss trajectory of each finding: of its image, or the mean over the frames of its segment."""
+    wanted = findings.select(["shard", "sample_id", "start_frame", "end_frame"]).to_pylist()
+    found: list[list[float] | None] = [None] * len(wanted)
+    by_shard: dict[str, list[int]] = {}
+    for index, one in enumerate(wanted):
+        by_shard.setdefault(one["shard"], []).append(index)
+    for rows, losses in _parts_of(tables, findings, ["sample_id", "shard", "frame_index"]):
+        for shard, here in _rows_by_shard(rows).items():
+            for index in by_shard.get(shard, []):
+                inside = here[_inside(rows, here, wanted[index])]
+                if len(inside):
+                    mean = losses[inside].mean(axis=0).astype(float)
+                    found[index] = mean.round(4).tolist()
+    return found
+
+
+def _rows_by_shard(rows: pa.Table) -> dict[str, np.ndarray]:
+    """Row numbers of each shard, in order."""
+    codes = rows["shard"].combine_chunks().dictionary_encode()
+    order = np.argsort(codes.indices.to_numpy(), kind="stable")
+    counts = np.bincount(codes.indices.to_numpy(), minlength=len(codes.dictionary))
+    pieces = np.split(order, np.cumsum(counts)[:-1])
+    return dict(zip(codes.dictionary.to_pylist(), pieces, strict=True))
+
+
+def _inside(rows: pa.Table, here: np.ndarray, finding: dict[str, Any]) -> np.ndarray:
+    """Which rows of a shard belong to a finding, (n,) bool."""
+    if finding["start_frame"] is None:
+        ids = rows["sample_id"].take(pa.array(here)).to_pylist()
+        return np.array([one == finding["sample_id"] for one in ids], bool)
+    frames = rows["frame_index"].to_numpy(zero_copy_only=False)[here]
+    inside: np.ndarray = (frames >= finding["start_frame"]) & (frames < finding["end_frame"])
+    return inside
+
+
+def _parts_of(
+    tables: RunTables, findings: pa.Table, columns: list[str]
+) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Rows of the findings' shards with their losses, part by part."""
+    shards = findings["shard"].combine_chunks().unique()
+    for scores, trajectories in tables.parts("scores", "trajectories"):
+        rows = tables.read(scores, columns)
+        chosen = pc.is_in(rows["shard"], value_set=shards)
+        if pc.any(chosen).as_py():
+            losses = _losses(tables.read(trajectories, ["loss"]))
+            yield rows.filter(chosen), losses[chosen.to_numpy(zero_copy_only=False)]
+
+
+def timelines(tables: RunTables, findings: pa.Table) -> dict[str, dict[str, Any]]:
+    """What the page draws of each video that has findings, by shard.
+
+    Labels, CSL and order per frame from the first to the last scored frame (-1 and null where
+    there is none), thinned to 4000 frames; losses by checkpoint and frame as bytes in base64,
+    255 = the video's 99% quantile and above.
+    """
+    names = tables.config.dataset.classes
+    known = {name: index for index, name in enumerate(names)}
+    columns = ["shard", "frame_index", "label", "predicted", "suggested", "csl", "order_nll"]
+    found = {}
+    for rows, losses in _parts_of(tables, findings, columns):
+        for shard, here in _rows_by_shard(rows).items():
+            found[shard] = _timeline(rows.take(pa.array(here)), losses[here])
+    segments = findings.filter(pc.is_valid(findings["start_frame"])).to_pylist()
+    for one in segments:
+        video = found.get(one["shard"])
+        if video is not None and one["suggested"] in known:
+            first = (one["start_frame"] - video["first"]) // video["step"]
+            last = -(-(one["end_frame"] - video["first"]) // video["step"])
+            place = slice(max(0, first), max(0, last))
+            num = len(video["suggested"][place])
+            video["suggested"][place] = [known[one["suggested"]]] * num
+    return found
+
+
+def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
+    frames = rows["frame_index"].to_numpy()
+    step = int(np.diff(frames).min()) if len(frames) > 1 else 1
+    num = int(frames[-1] - frames[0]) // step + 1
+    thin = -(-num // _MOST_TIMELINE_FRAMES)
+    step, num = step * thin, -(-num // thin)
+    at = (frames - frames[0]) // step
+    _, first = np.unique(at, return_index=True)
+    place = at[first]
+
+    def per_frame(name: str) -> list[Any]:
+        values: list[Any] = [None] * num
+        for i, value in zip(place.tolist(), rows[name].take(first).to_pylist(), strict=True):
+            values[i] = value
+        return values
+
+    def classes(name: str) -> list[int]:
+        return [-1 if value is None else value for value in per_frame(name)]
+
+    def rounded(name: str) -> list[float | None]:
+        return [None if v is None else round(v, 3) for v in per_frame(name)]
+
+    order = rounded("order_nll")
+    return {
+        "first": int(frames[0]),
+        "step": step,
+        "num_checkpoints": losses.shape[1],
+        "given": classes("label"),
+        "predicted": classes("predicted"),
+        "suggested": [-1] * num,
+        "csl": rounded("csl"),
+        "order": None if all(value is None for value in order) else order,
+        "losses": _as_bytes(losses[first], place, num),
+    }
+
+
+def _as_bytes(losses: np.ndarray, place: np.ndarray, num: int) -> str:
+    """(T, E) to (E, num) bytes in base64."""
+    most = max(float(np.quantile(losses, 0.99)), 1e-6)
+    scaled = np.zeros((losses.shape[1], num), np.uint8)
+    scaled[:, place] = np.clip(np.rint(255 * losses / most), 0, 255).astype(np.uint8).T
+    return base64.b64encode(scaled.tobytes()).decode("ascii")

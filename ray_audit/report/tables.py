@@ -1,0 +1,109 @@
+"""A run's tables as the report reads them: part by part, few columns at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.schemas import score_columns
+from ray_audit.tables.manifest import Manifest, latest_complete
+from ray_audit.tables.store import TableFile, read_table
+
+_VERDICTS = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """A complete run.
+
+    Attributes:
+        run_uri: its folder.
+        manifest: what it lists.
+    """
+
+    run_uri: str
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, output: str, run_id: str | None = None) -> "RunTables":
+        """Open a run, by default the latest complete one.
+
+        Raises:
+            StorageError: there is none.
+        """
+        run_uri = storage.join(output, "runs", run_id or latest_complete(output))
+        return cls(run_uri, Manifest.read(run_uri))
+
+    @cached_property
+    def config(self) -> AuditConfig:
+        """The specification that the run had."""
+        return AuditConfig.parse(self.manifest.specification, source=self.run_uri)
+
+    @property
+    def form(self) -> str:
+        """What labels belong to: `dense`, `frames` or `class`."""
+        if self.config.dataset.labels.form == "masks":
+            return "dense"
+        is_class = self.config.dataset.kind == "images" or self.config.dataset.labels.videos
+        return "class" if is_class else "frames"
+
+    def parts(self, *names: str) -> Iterator[tuple[TableFile, ...]]:
+        """The files of tables that are cut alike, side by side."""
+        yield from zip(*(self.manifest.tables.get(name, []) for name in names), strict=True)
+
+    def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
+        """One part."""
+        return read_table(self.run_uri, [file], columns)
+
+    @cached_property
+    def score_names(self) -> frozenset[str]:
+        """Columns of this run's `scores` table."""
+        config = self.config
+        dense, sequence = self.form == "dense", self.form == "frames"
+        columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
+        return frozenset(column.name for column in columns)
+
+    def score(self, name: str) -> Iterator[np.ndarray]:
+        """One score, part by part; nothing where the run has no such column."""
+        if name in self.score_names:
+            for (file,) in self.parts("scores"):
+                yield self.read(file, [name])[name].cast(pa.float64()).to_numpy()
+
+    def whole(self, table: str) -> pa.Table:
+        """A whole table, for those that do not grow with the dataset."""
+        return self.manifest.table(self.run_uri, table)
+
+    def findings(self) -> pa.Table:
+        """All findings."""
+        return self.whole("findings")
+
+    def head(self, table: str, num: int) -> pa.Table:
+        """The first rows of a table."""
+        found: pa.Table | None = None
+        for (file,) in self.parts(table):
+            part = self.read(file).slice(0, num)
+            found = part if found is None else pa.concat_tables([found, part])
+            if found.num_rows >= num:
+                break
+        return pa.table({}) if found is None else found.slice(0, num)
+
+    def judgements(self) -> list[str]:
+        """What the run as a whole says of the labels, a sentence each."""
+        said = []
+        memorised: dict[str, Any] = self.manifest.memorisation
+        if memorised:
+            trust = _VERDICTS[memorised["verdict"]]
+            said.append(f"Memorisation: {memorised['reason']}; trust {trust}.")
+        order = self.manifest.order
+        if order:
+            use = "used" if order["used"] else "not used"
+            said.append(
+                f"Order of segments: strictness {order['strictness']:.2f} of 1, {use} in the "
+                f"ranking (from {order['needed']:g})."
+            )
+        return said
