@@ -255,13 +255,10 @@ def _borders(
         start, since = clips[number].start, clips[borders[-1] if borders else 0].start
         is_regular = start == number * clip.step
         is_far = (start - since) * clip.every >= slice_frames
-        left = (len(labelled) - start) * clip.every
-        if (
-            is_regular
-            and is_far
-            and left >= slice_frames / 2
-            and not num_before[number] % per_batch
-        ):
+        is_long = (len(labelled) - start) * clip.every >= slice_frames / 2
+        # After the last clip that is sent no batch waits for more.
+        is_full = not num_before[number] % per_batch or num_before[number] == num_before[-1]
+        if is_regular and is_far and is_long and is_full:
             borders.append(number)
     return borders
 

@@ -77,6 +77,20 @@ def test_segments_in_seconds_with_a_label_file_per_video(tmp_path):
     assert_identical(run(small, None, "whole"), run(small, 10, "parts"))
 
 
+def test_slices_without_a_label(tmp_path):
+    small = long_videos(tmp_path)
+    rows = [
+        {"video": f"v{index}.mp4", "frame": t, "label": "abc"[t // 5 % 3]}
+        for index in range(2)
+        for t in range(6 + 8 * index)
+    ]
+    small_sets.table(tmp_path / "data/frames.csv", rows)
+    parts = run(small, 10, "parts")
+    assert_identical(run(small, None, "whole"), parts)
+    assert parts.counts["scored"] == 20
+    assert parts.manifest.plan["num_slices"] > 4
+
+
 def test_a_whole_sequence_is_never_sliced(tmp_path):
     small = long_videos(tmp_path)
     outcome = run(small, 10, clip={"frames": None, "stride": None})
