@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,9 @@ app = typer.Typer(
 
 Spec = Annotated[Path, typer.Argument(help="The specification, a YAML file.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
+Run = Annotated[
+    str | None, typer.Option("--run", metavar="RUN_ID", help="A run; default: the latest complete.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
@@ -146,6 +149,76 @@ def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) ->
             write_json(json.dumps({"output": output, **asdict(found)}))
         else:
             print_status(output, found)
+
+
+@app.command()
+def report(
+    output: Output,
+    run: Run = None,
+    to: Annotated[
+        str | None, typer.Option(help="File (with --folder: folder) to write; default: in the run.")
+    ] = None,
+    folder: Annotated[
+        bool, typer.Option("--folder", help="Pictures as files of their own, for large runs.")
+    ] = False,
+    findings: Annotated[int, typer.Option(min=1, help="How many findings are listed.")] = 5000,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="How many images or videos get pictures.")
+    ] = 150,
+    address: Address = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the HTML report of a run: findings, their evidence, and the run as a whole."""
+    with _exit_codes(verbose):
+        from ray_audit.console import print_report, write_json
+        from ray_audit.engine.run import opened_engine
+        from ray_audit.report.tables import RunTables
+        from ray_audit.report.write import write_report
+
+        tables = RunTables.open(output, run)
+        with opened_engine(tables.config.engine, address, local) as engine:
+            written = write_report(
+                tables, engine, to, folder=folder, num_findings=findings, num_bundles=pictures
+            )
+        if as_json:
+            write_json(json.dumps(asdict(written)))
+        else:
+            print_report(written.uri, written.num_findings, written.num_bundles, written.notes)
+
+
+@app.command()
+def review(
+    output: Output,
+    run: Run = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name beside your decisions; default: the user's.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    address: Address = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Make pictures on a Ray cluster, not in this process.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the report on this machine, make pictures on demand, and save decisions in the run."""
+    with _exit_codes(verbose):
+        import getpass
+
+        from ray_audit.console import say
+        from ray_audit.engine.run import opened_engine
+        from ray_audit.report.serve import Review, ReviewServer
+        from ray_audit.report.tables import RunTables
+
+        tables = RunTables.open(output, run)
+        with opened_engine(tables.config.engine, address, local=not ray) as engine:
+            name = reviewer or getpass.getuser()
+            server = ReviewServer(Review(tables, engine, name), port)
+            say(f"Reviewing {tables.manifest.run_id} as {name}: open {server.address}")
+            say("Decisions are saved as you make them. Ctrl-C ends the review.")
+            with server, suppress(KeyboardInterrupt):
+                server.serve_forever()
 
 
 @app.command()

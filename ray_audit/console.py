@@ -280,6 +280,20 @@ def print_status(output: str, status: OutputStatus) -> None:
     )
 
 
+def print_report(uri: str, num_findings: int, num_bundles: int, notes: tuple[str, ...]) -> None:
+    """Where the report lies and what it holds."""
+    console = Console(stderr=True)
+    for note in notes:
+        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
+    what = f"{num_findings} findings, pictures of {num_bundles} images or videos"
+    console.print(f"Report ({what}): {escape(uri)}", **_LINE)
+
+
+def say(message: str) -> None:
+    """A line on standard error."""
+    Console(stderr=True).print(escape(message), **_LINE)
+
+
 def fail(message: str) -> None:
     """Say on standard error why a command stops."""
     Console(stderr=True).print(f"[bold red]error[/] {escape(message)}", **_LINE)

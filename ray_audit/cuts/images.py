@@ -18,13 +18,17 @@ from ray_audit.sources.formats import container_of
 
 def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:
     """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
+    for item in unit_items(unit, job):
+        yield from _cut_item(item, job)
+
+
+def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
+    """The images of a unit as they are stored, one by one."""
     if container_of(unit.shards[0].key) == "image":
-        for item in file_items(unit.shards, job):
-            yield from _cut_item(item, job)
+        yield from file_items(unit.shards, job)
         return
     for shard in unit.shards:
-        for item in _container_items(shard, job):
-            yield from _cut_item(item, job)
+        yield from _container_items(shard, job)
 
 
 def _container_items(shard: Shard, job: Job) -> Iterator[Item]:

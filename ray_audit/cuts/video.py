@@ -1,7 +1,8 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from typing import IO, Any
 
 import av
@@ -204,6 +205,16 @@ def _where(error: Exception, at: Position) -> Exception:
     if at.num_frames == 0:
         return SampleError("decode", f"the video cannot be opened or decoded: {error}")
     return SampleError("decode", f"decoding ended after {at.num_frames} frames: {error}")
+
+
+def decoded_frames(stream: IO[bytes]) -> Generator[Callable[[], np.ndarray], None, None]:
+    """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
+
+    Raises:
+        SampleError: the video cannot be decoded to its end.
+    """
+    for frame in decode_video(stream, Position()):
+        yield partial(pixels_of, frame)
 
 
 class _PixelReader:

@@ -120,7 +120,10 @@ class Draft:
             specification=config.model_dump(mode="json"),
             protocol=config.protocol,
             counts=self.counts,
-            checkpoints=[{"name": c.name, "digest": c.digest} for c in self.inputs.checkpoints],
+            checkpoints=[
+                {"name": c.name, "uri": c.uri, "digest": c.digest} for c in self.inputs.checkpoints
+            ],
+            labels_digest=self.inputs.listing.labels_digest,
             numeric=numeric_settings(config),
             plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused}
             | {"num_slices": plan.num_slices, "num_lead_in": plan.num_lead_in},

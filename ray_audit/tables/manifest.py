@@ -25,7 +25,8 @@ class Manifest:
         specification: as resolved, without secrets.
         protocol: whether the checkpoints were trained on the audited labels.
         counts: entered, scored, filtered, failed; filtered by reason.
-        checkpoints: name and digest of each, in order.
+        checkpoints: name, uri and digest of each, in order.
+        labels_digest: of all labels; names the label index where they are tables.
         numeric: the settings that change numbers.
         plan: pools and resources that were used.
         tables: files of each table.
@@ -47,6 +48,7 @@ class Manifest:
     protocol: str
     counts: dict[str, Any]
     checkpoints: list[dict[str, str]]
+    labels_digest: str
     numeric: dict[str, Any]
     plan: dict[str, Any]
     tables: dict[str, list[TableFile]]

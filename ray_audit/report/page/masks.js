@@ -78,24 +78,67 @@ function drawLayers(context, held, row, bundle) {
 // The region itself where its mask came along, else its box.
 function drawRegion(context, row, bundle) {
   const scale = bundle.scale ?? 1;
-  const outline = bundle.outlines?.[row.id];
+  const [left, top] = bundle.origin ?? [0, 0];
+  const lines = bundle.regions?.[row.id] ? outline(bundle.regions[row.id], row.box) : boxLines(row.box);
   context.lineWidth = 1;
   for (const [colour, dash] of [["#ffffff", []], ["#000000", [2, 2]]]) {
     context.strokeStyle = colour;
     context.setLineDash(dash);
     context.beginPath();
-    if (outline) {
-      for (const [x0, y0, x1, y1] of outline) {
-        context.moveTo(x0 * scale, y0 * scale);
-        context.lineTo(x1 * scale, y1 * scale);
-      }
-    } else {
-      const [x0, y0, x1, y1] = row.box.map((value) => value * scale);
-      context.rect(x0, y0, x1 - x0, y1 - y0);
+    for (const [x0, y0, x1, y1] of lines) {
+      context.moveTo((x0 - left) * scale, (y0 - top) * scale);
+      context.lineTo((x1 - left) * scale, (y1 - top) * scale);
     }
     context.stroke();
   }
   context.setLineDash([]);
+}
+
+const boxLines = ([x0, y0, x1, y1]) => [[x0, y0, x1, y0], [x1, y0, x1, y1], [x1, y1, x0, y1], [x0, y1, x0, y0]];
+
+// COCO's compressed run lengths: columns from the top, zeros first.
+function runLengths(text) {
+  const counts = [];
+  for (let place = 0; place < text.length; ) {
+    let value = 0;
+    let shift = 0;
+    let code;
+    do {
+      code = text.charCodeAt(place++) - 48;
+      value |= (code & 0x1f) << shift;
+      shift += 5;
+    } while (code & 0x20);
+    if (code & 0x10) value |= -1 << shift;
+    if (counts.length > 2) value += counts[counts.length - 2];
+    counts.push(value);
+  }
+  return counts;
+}
+
+// Edges between the region and the rest, within the region's box.
+function outline({ counts, height }, [x0, y0, x1, y1]) {
+  const width = x1 - x0 + 2;
+  const inside = new Uint8Array(width * (y1 - y0 + 2));
+  let place = 0;
+  runLengths(counts).forEach((length, i) => {
+    if (i % 2) {
+      for (let at = place; at < place + length; at++) {
+        const x = Math.floor(at / height) - x0 + 1;
+        const y = (at % height) - y0 + 1;
+        inside[y * width + x] = 1;
+      }
+    }
+    place += length;
+  });
+  const lines = [];
+  for (let y = 1; y < y1 - y0 + 2; y++) {
+    for (let x = 1; x < width; x++) {
+      const here = inside[y * width + x];
+      if (here !== inside[y * width + x - 1]) lines.push([x + x0 - 1, y + y0 - 1, x + x0 - 1, y + y0]);
+      if (here !== inside[(y - 1) * width + x]) lines.push([x + x0 - 1, y + y0 - 1, x + x0, y + y0 - 1]);
+    }
+  }
+  return lines;
 }
 
 function legend(held) {

@@ -1,0 +1,61 @@
+"""Pictures of chosen samples as people see them: whole, upright, 8 bits, of bounded size."""
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+
+import numpy as np
+from PIL import Image
+
+from ray_audit.cuts.images import unit_items
+from ray_audit.cuts.job import Job
+from ray_audit.cuts.pictures import read_image
+from ray_audit.cuts.tally import Tally
+from ray_audit.cuts.video import decoded_frames
+from ray_audit.samples import Shard, WorkUnit
+
+
+def show_images(
+    unit: WorkUnit, job: Job, wanted: Collection[str], most_px: int
+) -> Iterator[tuple[str, Image.Image]]:
+    """Images by sample id; what cannot be read is left out.
+
+    Args:
+        unit: the shards that hold them.
+        job: how they are read.
+        wanted: sample ids.
+        most_px: longest side; larger images are reduced.
+    """
+    for item in unit_items(unit, job):
+        if item.sample_id in wanted and item.error is None:
+            yield item.sample_id, reduced(read_image(item.image, job.dataset.max_px), most_px)
+
+
+def show_frames(
+    shard: Shard, wanted: Collection[int], most_px: int
+) -> Iterator[tuple[int, Image.Image]]:
+    """Frames of a video by their index; decoding ends behind the last one.
+
+    Args:
+        shard: the video.
+        wanted: positions in decoding order.
+        most_px: longest side; larger frames are reduced.
+    """
+    last = max(wanted, default=-1)
+    with (
+        Tally("").open_read(shard.uri, shard.size_bytes) as stream,
+        closing(decoded_frames(stream)) as frames,
+    ):
+        for index, pixels in enumerate(frames):
+            if index > last:
+                return
+            if index in wanted:
+                yield index, reduced(pixels(), most_px)
+
+
+def reduced(pixels: np.ndarray, most_px: int) -> Image.Image:
+    """(H, W, C) uint8 or uint16 as a picture of at most `most_px` a side."""
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((most_px, most_px), Image.Resampling.BILINEAR)
+    return image

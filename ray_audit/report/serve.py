@@ -1,0 +1,193 @@
+"""The report's page on 127.0.0.1, with pictures made on demand and decisions saved."""
+
+import json
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import asdict
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ray_audit.engine.mapper import Mapper
+from ray_audit.errors import LabelError, RayAuditError
+from ray_audit.findings.decisions import Decision, save_decisions, saved_decisions
+from ray_audit.report.bundles import Bundle
+from ray_audit.report.document import Shown, make_document
+from ray_audit.report.render import render_page
+from ray_audit.report.tables import RunTables
+from ray_audit.report.write import bundles_of
+
+NUM_FINDINGS = 100_000
+_MOST_BODY_BYTES = 64 * 1024
+_NUM_HELD = 64
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Review:
+    """What the server knows: a run, its findings, and one reviewer's decisions.
+
+    Args:
+        tables: of the run.
+        mapper: makes pictures.
+        reviewer: whose decisions are saved.
+        num_findings: the first findings that are listed.
+    """
+
+    def __init__(
+        self, tables: RunTables, mapper: Mapper, reviewer: str, num_findings: int = NUM_FINDINGS
+    ) -> None:
+        self._tables = tables
+        self._mapper = mapper
+        self._reviewer = reviewer
+        self._shown = Shown.of(tables, num_findings)
+        self._by_bundle = self._shown.by_bundle()
+        self._known = set(self._shown.rows["finding_id"].to_pylist())
+        self._classes = set(tables.config.dataset.classes)
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, Bundle] = OrderedDict()
+        saved = saved_decisions(tables.run_uri)
+        self._mine = {one.finding_id: one for one in saved if one.reviewer == reviewer}
+        self._others = [one for one in saved if one.reviewer != reviewer]
+        self._document = make_document(tables, self._shown, "server")
+
+    def page(self) -> str:
+        """The page with the decisions as they stand."""
+        with self._lock:
+            others: dict[str, list[dict[str, Any]]] = {}
+            for one in self._others:
+                others.setdefault(one.finding_id, []).append(asdict(one))
+            mine = {finding_id: asdict(one) for finding_id, one in self._mine.items()}
+        reviewed = {"reviewer": self._reviewer, "mine": mine, "others": others}
+        return render_page(self._document | reviewed)
+
+    def bundle(self, name: str) -> Bundle | None:
+        """Pictures of one image or video; None for a name that is none of the page's."""
+        if name not in self._by_bundle:
+            return None
+        # One at a time: the mapper may be this process, and a model is no small thing.
+        with self._lock:
+            if name not in self._held:
+                wanted = {name: self._by_bundle[name]}
+                made = bundles_of(self._tables, self._shown, self._mapper, wanted, [])
+                self._held.update(made)
+                while len(self._held) > _NUM_HELD:
+                    self._held.popitem(last=False)
+            return self._held[name]
+
+    def decide(self, values: Any) -> None:
+        """Take one decision from the page, and save all of this reviewer's.
+
+        Raises:
+            LabelError: it is none, or of a finding or class that the run does not have.
+        """
+        if not isinstance(values, dict) or values.get("finding_id") not in self._known:
+            raise LabelError("no such finding in this run")
+        with self._lock:
+            if values.get("decision") == "withdraw":
+                self._mine.pop(values["finding_id"], None)
+            else:
+                one = Decision.parse(values | {"reviewer": self._reviewer})
+                if one.label is not None and one.label not in self._classes:
+                    raise LabelError(f"{one.label!r} is no class of this dataset")
+                self._mine[one.finding_id] = one
+            save_decisions(self._tables.run_uri, self._reviewer, list(self._mine.values()))
+
+
+class ReviewServer(ThreadingHTTPServer):
+    """Serves one review on this machine only, to whoever knows the address with its token."""
+
+    daemon_threads = True
+
+    def __init__(self, review: Review, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.review = review
+        self.token = secrets.token_urlsafe(24)
+
+    @property
+    def address(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.server_port}/{self.token}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ReviewServer
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:
+        """The page, or a bundle."""
+        path = self._path()
+        if path == "":
+            self._answer(HTTPStatus.OK, self.server.review.page(), "text/html; charset=utf-8")
+        elif path == "bundle":
+            self._bundle()
+        elif path is not None:
+            self._answer(HTTPStatus.NOT_FOUND, "not found")
+
+    def do_POST(self) -> None:
+        """A decision."""
+        path = self._path()
+        if path is None:
+            return
+        length = int(self.headers.get("Content-Length") or 0)
+        is_json = self.headers.get("Content-Type", "").startswith("application/json")
+        if path != "decisions" or not is_json or not 0 < length <= _MOST_BODY_BYTES:
+            self.close_connection = True
+            self._answer(HTTPStatus.BAD_REQUEST, "expected a decision as JSON")
+            return
+        try:
+            self.server.review.decide(json.loads(self.rfile.read(length)))
+        except (LabelError, ValueError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, str(error))
+        except RayAuditError as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        else:
+            self._answer(HTTPStatus.OK, "{}", "application/json")
+
+    def _bundle(self) -> None:
+        names = parse_qs(urlsplit(self.path).query).get("name", [])
+        bundle = self.server.review.bundle(names[0]) if names else None
+        if bundle is None:
+            self._answer(HTTPStatus.NOT_FOUND, "no such bundle")
+        else:
+            self._answer(HTTPStatus.OK, json.dumps(bundle), "application/json")
+
+    def _path(self) -> str | None:
+        """What is asked for below the token; None where the request is refused.
+
+        The host is checked, so that a page elsewhere cannot reach in under a name of its own.
+        """
+        host = self.headers.get("Host", "")
+        allowed = {f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"}
+        _, _, rest = urlsplit(self.path).path.partition("/")
+        token, _, path = rest.partition("/")
+        if host not in allowed or not secrets.compare_digest(
+            token.encode(), self.server.token.encode()
+        ):
+            self._answer(HTTPStatus.FORBIDDEN, "forbidden: use the address that review printed")
+            return None
+        return path
+
+    def _answer(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
+        body = text.encode()
+        self.send_response(status)
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the address holds the token."""
