@@ -37,6 +37,7 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.relay
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.confident
+	$(BIN)/python -m benchmarks.slices
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -98,12 +98,14 @@ class LabelsConfig(_Section):
 class ClipConfig(_Section):
     """How a video or a sequence is cut: lengths in sampled frames.
 
-    `frames: null` gives the whole sequence to the model as one unpadded clip.
+    `frames: null` gives the whole sequence to the model as one unpadded clip. `slice_frames`
+    changes no number: into how long parts a long video is cut, which are decoded side by side.
     """
 
     frames: Count | None = 32
     stride: Count | None = None
     every: Count = 1
+    slice_frames: Auto | Count | None = "auto"
 
     @property
     def step(self) -> int:

@@ -67,11 +67,91 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class KeyFrame:
+    """A packet at which decoding can begin.
+
+    Attributes:
+        frame_index: of the frame that it holds.
+        pts: presentation time of that frame, in the stream's time base.
+        num_bytes: size of the packet.
+        crc32: of the packet; None where the container's index alone places packets.
+    """
+
+    frame_index: int
+    pts: int
+    num_bytes: int
+    crc32: int | None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Part of a long video: the frames that it owns, and what must be decoded around them.
+
+    Attributes:
+        number: from 0, of `num_slices`.
+        num_slices: slices of the video.
+        first_frame: first frame of its first clip.
+        own_start: first frame that is its own.
+        own_stop: end of its own frames, exclusive.
+        stop_frame: end of its last clip, exclusive; the last slice reads on to the video's end.
+        keys: where decoding may begin, the latest first; none: at the video's beginning.
+        packed_pts: presentation times of `first_frame` to `stop_frame`, packed.
+        time_base: seconds of one unit of them, numerator and denominator.
+        frame_shape: (H, W, C) of the video's first frame.
+    """
+
+    number: int
+    num_slices: int
+    first_frame: int
+    own_start: int
+    own_stop: int
+    stop_frame: int
+    keys: tuple[KeyFrame, ...]
+    packed_pts: str
+    time_base: tuple[int, int]
+    frame_shape: tuple[int, ...]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the video ends in it."""
+        return self.number == self.num_slices - 1
+
+    @property
+    def num_lead_in(self) -> int:
+        """Frames that are decoded and not its own: from the key frame on, and the halo."""
+        begin = self.keys[0].frame_index if self.keys else 0
+        return self.own_start - begin + self.stop_frame - self.own_stop
+
+    def owns(self, frame_index: int) -> bool:
+        """Whether a frame is its own; the last slice owns what comes after the index's end too."""
+        return self.own_start <= frame_index and (self.is_last or frame_index < self.own_stop)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Self:
+        """Read what `asdict`, through JSON, made."""
+        keys = tuple(KeyFrame(**key) for key in values["keys"])
+        pairs = {name: tuple(values[name]) for name in ("time_base", "frame_shape")}
+        return cls(**(values | pairs | {"keys": keys}))
+
+
+@dataclass(frozen=True)
 class WorkUnit:
-    """What is decoded, retried and committed as one: a shard, or a group of small ones."""
+    """What is decoded, retried and committed as one: a shard, a slice, or a group of small shards.
+
+    Attributes:
+        unit_id: digest of what makes its records what they are.
+        shards: what it reads.
+        part: which part of its one shard it is, where that is a long video.
+    """
 
     unit_id: str
     shards: tuple[Shard, ...]
+    part: Slice | None = None
+
+    @property
+    def whole(self) -> str:
+        """What its samples are reduced with: the unit itself, or the whole of a sliced video."""
+        return self.unit_id if self.part is None else self.shards[0].key
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal unit."""
@@ -81,7 +161,9 @@ class WorkUnit:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        return cls(values["unit_id"], tuple(Shard(**shard) for shard in values["shards"]))
+        shards = tuple(Shard(**shard) for shard in values["shards"])
+        part = values["part"] and Slice.from_values(values["part"])
+        return cls(values["unit_id"], shards, part)
 
 
 @dataclass(frozen=True)
@@ -156,6 +238,7 @@ class Tail:
         bytes_read: bytes of shards and labels read.
         decode_s: seconds spent reading and decoding.
         num_decoded: frames or images decoded.
+        num_lead_in: further frames decoded because a slice needs them and does not own them.
     """
 
     unit_id: str
@@ -165,6 +248,7 @@ class Tail:
     bytes_read: int = 0
     decode_s: float = 0.0
     num_decoded: int = 0
+    num_lead_in: int = 0
 
 
 def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

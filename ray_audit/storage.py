@@ -168,13 +168,15 @@ def _path_of(uri: str) -> str:
     return os.path.abspath(uri.removeprefix("file://"))
 
 
-def open_read(uri: str, size_bytes: int | None = None) -> IO[bytes]:
-    """Open for reading; remote objects are read ahead in large blocks."""
+def open_read(
+    uri: str, size_bytes: int | None = None, block_bytes: int = _READ_BLOCK_BYTES
+) -> IO[bytes]:
+    """Open for reading; remote objects are read ahead in blocks."""
     fs, path = filesystem(uri)
     with explained("read", uri):
         if "file" in fs.protocol:
             return open(path, "rb")
-        block = min(_READ_BLOCK_BYTES, size_bytes) if size_bytes else _READ_BLOCK_BYTES
+        block = min(block_bytes, size_bytes) if size_bytes else block_bytes
         opened: IO[bytes] = fs.open(path, "rb", block_size=block, cache_type="readahead")
         return opened
 

@@ -91,7 +91,8 @@ class Batcher:
         bucket = self._pending.setdefault(key, [])
         bucket.append(cut)
         self._pending_bytes += cut.num_bytes
-        if len(bucket) >= self._limit(cut):
+        limit = self._max_batch or most_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
+        if len(bucket) >= limit:
             yield self._flush_one(key)
         while self._pending_bytes > _PENDING_BYTES:
             # Many different shapes: memory stays bounded, at the price of smaller batches.
@@ -102,14 +103,9 @@ class Batcher:
         while self._pending:
             yield self._flush_one(next(iter(self._pending)))
 
-    def _limit(self, cut: Cut) -> int:
-        if self._max_batch is not None:
-            return self._max_batch
-        fits = _AUTO_BATCH_BYTES // network_bytes(cut.inputs.shape, self._size)
-        if self._task == "dense":
-            logits_bytes = 4 * self._num_classes * cut.targets.size
-            fits = min(fits, _AUTO_LOGITS_BYTES // logits_bytes)
-        return int(min(max(fits, 1), _AUTO_BATCH_CUTS))
+    def _logits_bytes(self, cut: Cut) -> int:
+        """Of dense labels; those of others are too small to count."""
+        return 4 * self._num_classes * cut.targets.size if self._task == "dense" else 1
 
     def _flush_one(self, key: object) -> Batch:
         cuts = self._pending.pop(key)
@@ -126,6 +122,23 @@ class Batcher:
         batch = Batch(self._unit_id, self.num_batches, self._task, _samples(cuts), arrays)
         self.num_batches += 1
         return batch
+
+
+def most_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
+    """Cuts in a batch where the specification fixes no number.
+
+    Args:
+        shape: of one cut, as it is stored.
+        size: height and width of the network input, where it is resized.
+        logits_bytes: of one cut.
+    """
+    fits = _AUTO_BATCH_BYTES // network_bytes(shape, size)
+    return min(max(min(fits, _AUTO_LOGITS_BYTES // logits_bytes), 1), _AUTO_BATCH_CUTS)
+
+
+def batch_of_equals(limit: int, cut_bytes: int) -> int:
+    """Cuts in each full batch of a unit whose cuts all have one shape and `cut_bytes` bytes."""
+    return min(limit, _PENDING_BYTES // cut_bytes + 1)
 
 
 def network_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:

@@ -34,13 +34,31 @@ class Clip:
     owned: range
 
 
-def stream_clips(frames: Iterable[Frame], size: int | None, stride: int) -> Iterator[Clip]:
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a stream, in sampled frames: it begins with a clip.
+
+    Attributes:
+        start: first frame of its first clip.
+        own_start: first frame that its clips own.
+        own_stop: end of what they own, exclusive; None for the end of the stream.
+    """
+
+    start: int = 0
+    own_start: int = 0
+    own_stop: int | None = None
+
+
+def stream_clips(
+    frames: Iterable[Frame], size: int | None, stride: int, stretch: Stretch | None = None
+) -> Iterator[Clip]:
     """Cut a stream into clips; each is given out as soon as what it owns is certain.
 
     Args:
         frames: sampled frames in order.
         size: frames in a clip; None for one clip of all frames.
         stride: sampled frames between clip starts, at most `size`.
+        stretch: which part of a stream the frames are; None for all of it.
 
     Yields:
         Clips in order. The last one is moved back to end at the last frame; a stream shorter
@@ -52,8 +70,9 @@ def stream_clips(frames: Iterable[Frame], size: int | None, stride: int) -> Iter
             yield Clip(0, whole, range(len(whole)))
         return
     held: list[Frame] = []  # frames from `start` on
-    start, owned_from = 0, 0
-    for num_seen, frame in enumerate(frames, 1):
+    stretch = stretch or Stretch()
+    start, owned_from = stretch.start, stretch.own_start
+    for num_seen, frame in enumerate(frames, start + 1):
         held.append(frame)
         if num_seen == start + stride + size:
             # The next clip is complete where it regularly starts: this one is settled.
@@ -61,18 +80,21 @@ def stream_clips(frames: Iterable[Frame], size: int | None, stride: int) -> Iter
             yield _clip(start, held[:size], owned_from, edge)
             del held[:stride]
             start, owned_from = start + stride, edge
-    yield from _last_clips(held, start, owned_from, size)
+    yield from _last_clips(held, start, owned_from, stretch.own_stop, size)
 
 
-def _last_clips(held: list[Frame], start: int, owned_from: int, size: int) -> Iterator[Clip]:
+def _last_clips(
+    held: list[Frame], start: int, owned_from: int, own_stop: int | None, size: int
+) -> Iterator[Clip]:
     stop = start + len(held)
+    owned_to = stop if own_stop is None else min(own_stop, stop)
     moved_back = stop - size
     if moved_back > start:
-        edge = boundary(start, moved_back, size)
+        edge = min(boundary(start, moved_back, size), owned_to)
         yield _clip(start, held[:size], owned_from, edge)
-        yield _clip(moved_back, held[moved_back - start :], edge, stop)
+        yield _clip(moved_back, held[moved_back - start :], edge, owned_to)
     elif held:
-        yield _clip(start, held, owned_from, stop)
+        yield _clip(start, held, owned_from, owned_to)
 
 
 def _clip(start: int, frames: list[Frame], owned_from: int, owned_to: int) -> Clip:

@@ -6,13 +6,17 @@ import numpy as np
 
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.clips import Clip, Frame, stream_clips
+from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
 from ray_audit.cuts.tally import Tally
 from ray_audit.samples import IGNORE
 
 
 def frame_cuts(
-    shard: str, frames: Iterable[Frame], clip: ClipConfig, target_dtype: np.dtype
+    shard: str,
+    frames: Iterable[Frame],
+    clip: ClipConfig,
+    target_dtype: np.dtype,
+    stretch: Stretch | None = None,
 ) -> Iterator[Cut]:
     """Clips with a target per frame; a clip that owns no labelled frame is not sent.
 
@@ -21,8 +25,9 @@ def frame_cuts(
         frames: sampled frames in order.
         clip: lengths in sampled frames.
         target_dtype: signed integer type of the targets.
+        stretch: which part of a sequence the frames are; None for all of it.
     """
-    for one in stream_clips(frames, clip.frames, clip.step):
+    for one in stream_clips(frames, clip.frames, clip.step, stretch):
         rows = tuple(_row(shard, one, position) for position in one.owned if _has(one, position))
         if rows:
             labels = [IGNORE if f.label is None else f.label for f in one.frames]

@@ -7,7 +7,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline
 from ray_audit.errors import LabelError
-from ray_audit.samples import Shard
+from ray_audit.samples import Shard, Slice
 from ray_audit.sources.classes import ClassNames
 
 
@@ -20,12 +20,14 @@ class Job:
         size: height and width of the network input, or None for native.
         index_uri: where the label index lies, where there is one.
         tally: takes the samples that are not sent.
+        part: the part of a long video that is read, or None for all of it.
     """
 
     dataset: DatasetConfig
     size: tuple[int, int] | None
     index_uri: str | None
     tally: Tally
+    part: Slice | None = None
 
     @cached_property
     def classes(self) -> ClassNames:

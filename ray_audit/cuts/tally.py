@@ -22,6 +22,7 @@ class Tally:
         self.unit_id = unit_id
         self.bytes_read = 0
         self.num_decoded = 0
+        self.num_lead_in = 0
         self.decode_s = 0.0
         self._filtered: dict[str, list[Any]] = {name: [] for name in FILTERED_SCHEMA.names}
         self._failures: list[ShardFailure] = []
@@ -40,10 +41,11 @@ class Tally:
         sample_id: str | None = None,
         stage: str = "decode",
         num_samples: int = 1,
+        where: str = "",
     ) -> None:
         """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read."""
         stage, error_class = _class_of(error, stage)
-        message = str(error) or type(error).__name__
+        message = where + (str(error) or type(error).__name__)
         self._failures.append(
             ShardFailure(shard, sample_id, stage, error_class, message, num_samples)
         )
@@ -82,6 +84,7 @@ class Tally:
             bytes_read=self.bytes_read,
             decode_s=self.decode_s,
             num_decoded=self.num_decoded,
+            num_lead_in=self.num_lead_in,
         )
 
 

@@ -29,6 +29,9 @@ class Timeline(Protocol):
         over `frame_s` (seconds a frame), at least one a segment.
         """
 
+    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        """Which of the frames (T,), shown at `times_s` (T,), have a label that is not void."""
+
     def starts_after(self, end_s: float | None) -> bool:
         """Where labels are in seconds: whether a segment starts at or after `end_s`.
 
@@ -60,6 +63,10 @@ class FrameTimeline:
     def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
         """See `Timeline.count`."""
         return int((self.labelled(first_frame) % every == 0).sum())
+
+    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        """See `Timeline.is_labelled`."""
+        return np.isin(frames, self.labelled(0))
 
     def starts_after(self, end_s: float | None) -> bool:
         """See `Timeline.starts_after`."""
@@ -107,6 +114,15 @@ class SegmentTimeline:
         starts = starts if end_s is None else np.maximum(starts, end_s)
         seconds = (ends - starts)[ends > starts]
         return int(np.maximum(np.rint(seconds / (frame_s * every)), 1).sum())
+
+    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        """See `Timeline.is_labelled`."""
+        if not len(self.starts):
+            return np.zeros(len(frames), bool)
+        times = times_s if self.in_seconds else frames + 0.5
+        at = np.searchsorted(self.starts, times, side="right") - 1
+        inside: np.ndarray = (at >= 0) & (times < self.ends[at]) & (self._labels[at] != IGNORE)
+        return inside
 
     def starts_after(self, end_s: float | None) -> bool:
         """See `Timeline.starts_after`."""

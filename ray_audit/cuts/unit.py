@@ -37,7 +37,7 @@ def cut_unit(
             that cannot be read is no error here: it becomes a failure in the tail.
     """
     tally = Tally(unit.unit_id)
-    job = Job(dataset, model_input.size, index_uri, tally)
+    job = Job(dataset, model_input.size, index_uri, tally, unit.part)
     num_classes = len(dataset.classes)
     batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size, num_classes)
     for cut in _cuts(unit, job):

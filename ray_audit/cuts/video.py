@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
@@ -11,18 +10,17 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.cuts.batching import Cut
-from ray_audit.cuts.clips import Frame
+from ray_audit.cuts.clips import Frame, Stretch
+from ray_audit.cuts.decode import Position, decode_slice, decode_video
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
 from ray_audit.cuts.job import Job
+from ray_audit.cuts.packets import seconds_of, unpack_pts
 from ray_audit.cuts.resize import pays_off, resize
 from ray_audit.cuts.timeline import FrameTimeline, Timeline
 from ray_audit.errors import SampleError
-from ray_audit.samples import IGNORE, Shard
+from ray_audit.samples import IGNORE, Shard, Slice
 
 _NUM_NAMED = 5
-_DEFAULT_FRAME_S = 0.04
-# MPEG streams would be read from the end too, for a duration that nobody trusts.
-_NO_READ_AHEAD = {"skip_estimate_duration_from_pts": "1"}
 
 
 def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
@@ -34,8 +32,13 @@ def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
     if timeline is None:
         return
     reader = _Reader(shard, job, timeline)
-    yield from frame_cuts(shard.key, reader.frames(), job.dataset.clip, job.classes.target_dtype)
-    reader.report_lost_labels()
+    clip, part = job.dataset.clip, job.part
+    stretch = None if part is None else stretch_of(part, clip.every)
+    yield from frame_cuts(shard.key, reader.frames(), clip, job.classes.target_dtype, stretch)
+    if part is None:
+        reader.report_lost_labels()
+    else:
+        reader.report_lost_part(part)
 
 
 def _cut_labelled_video(shard: Shard, job: Job) -> Iterator[Cut]:
@@ -54,19 +57,6 @@ def _cut_labelled_video(shard: Shard, job: Job) -> Iterator[Cut]:
     reader.report_lost_video()
 
 
-@dataclass
-class _Position:
-    """How far a video has been decoded."""
-
-    num_frames: int = 0
-    last_pts_s: float | None = None
-    frame_s: float = _DEFAULT_FRAME_S
-
-    @property
-    def end_s(self) -> float | None:
-        return None if self.last_pts_s is None else self.last_pts_s + self.frame_s
-
-
 class _Reader:
     """Reads one video; keeps what the labels that were not reached depend on."""
 
@@ -74,24 +64,25 @@ class _Reader:
         self._shard = shard
         self._job = job
         self._timeline = timeline
-        self._at = _Position()
+        self._part = job.part
+        self._at = Position(self._part.first_frame if self._part else 0)
         self._error: Exception | None = None
 
     def frames(self) -> Iterator[Frame]:
         """Sampled frames; ends at the first decoder error."""
         every = self._job.dataset.clip.every
-        pixels_of = _PixelReader(self._job.size)
+        read = _PixelReader(self._job.size, self._part.frame_shape if self._part else None)
         for index, frame, pts_s in self._decoded():
             time_s = index * self._at.frame_s if pts_s is None else pts_s
             label = self._timeline.label(index, time_s) if self._timeline else None
             sampled = index % every == 0
-            if self._timeline is not None:
+            if self._timeline is not None and self._owns(index):
                 filter_frame(self._job.tally, self._shard.key, index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
                 continue
             try:
                 with self._job.tally.timed():
-                    values = pixels_of(frame, index)
+                    values = read(frame, index)
             except (SampleError, ValueError, av.error.FFmpegError) as error:
                 self._at.num_frames = index
                 self._error = error
@@ -103,7 +94,7 @@ class _Reader:
         try:
             with (
                 self._job.tally.open_read(self._shard.uri, self._shard.size_bytes) as stream,
-                closing(_decode(stream, self._at)) as decoded,
+                closing(self._opened(stream)) as decoded,
             ):
                 while True:
                     with self._job.tally.timed():
@@ -113,11 +104,27 @@ class _Reader:
                     index, pts_s = self._at.num_frames, frame.time
                     self._at.num_frames += 1
                     self._at.last_pts_s = pts_s
-                    self._job.tally.num_decoded += 1
+                    self._count(index)
                     yield index, frame, pts_s
         except Exception as error:
             # A damaged file raises whatever the decoder likes; the frames before it count.
             self._error = error
+        finally:
+            self._job.tally.num_lead_in += self._at.num_lead_in
+
+    def _opened(self, stream: IO[bytes]) -> Generator[Any, None, None]:
+        if self._part is None:
+            return decode_video(stream, self._at)
+        return decode_slice(stream, self._at, self._part)
+
+    def _owns(self, frame_index: int) -> bool:
+        return self._part is None or self._part.owns(frame_index)
+
+    def _count(self, frame_index: int) -> None:
+        if self._owns(frame_index):
+            self._job.tally.num_decoded += 1
+        else:
+            self._job.tally.num_lead_in += 1
 
     def report_lost_labels(self) -> None:
         """Record the labelled frames that were not reached, or do not exist."""
@@ -137,6 +144,19 @@ class _Reader:
             error = label_without_frame(timeline, at.num_frames, num_missing)
             self._job.tally.fail(key, error, stage="labels", num_samples=num_missing)
 
+    def report_lost_part(self, part: Slice) -> None:
+        """Record what a slice lost: of its own frames, and, in the last, of labels behind them."""
+        timeline, clip, tally = self._timeline, self._job.dataset.clip, self._job.tally
+        assert timeline is not None
+        if self._error is None:
+            if part.is_last:
+                self.report_lost_labels()
+            return
+        num_lost = _num_lost(timeline, part, self._at, clip.every)
+        where = f"slice {part.number + 1} of {part.num_slices}: "
+        error = _where(self._error, self._at)
+        tally.fail(self._shard.key, error, num_samples=num_lost, where=where)
+
     def report_lost_video(self) -> None:
         """Record the video where none of it could be decoded, or only its beginning."""
         if self._error is None and self._at.num_frames:
@@ -144,6 +164,26 @@ class _Reader:
         error = self._error or SampleError("decode", "the video has no frame")
         lost = 0 if self._at.num_frames else 1
         self._job.tally.fail(self._shard.key, _where(error, self._at), num_samples=lost)
+
+
+def _num_lost(timeline: Timeline, part: Slice, at: Position, every: int) -> int:
+    """Labelled frames that are a slice's own and were not reached."""
+    times_s = seconds_of(unpack_pts(part.packed_pts), part.time_base)
+    frames = np.arange(part.first_frame, part.stop_frame)
+    lost = (frames >= max(at.num_frames, part.own_start)) & (frames < part.own_stop)
+    lost &= frames % every == 0
+    num_lost = int(timeline.is_labelled(frames[lost], times_s[lost]).sum())
+    if part.is_last:
+        end_s = float(times_s[-1]) + at.frame_s
+        if not timeline.in_seconds or timeline.starts_after(end_s):
+            num_lost += timeline.count(max(at.num_frames, part.own_stop), every, end_s, at.frame_s)
+    return num_lost
+
+
+def stretch_of(part: Slice, every: int) -> Stretch:
+    """The clips of a slice, in sampled frames."""
+    own_stop = None if part.is_last else -(-part.own_stop // every)
+    return Stretch(part.first_frame // every, part.own_start // every, own_stop)
 
 
 def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -> SampleError:
@@ -159,7 +199,7 @@ def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -
     )
 
 
-def _where(error: Exception, at: _Position) -> Exception:
+def _where(error: Exception, at: Position) -> Exception:
     """The error with the place at which decoding ended."""
     if not isinstance(error, av.error.FFmpegError | SampleError):
         return error
@@ -168,62 +208,47 @@ def _where(error: Exception, at: _Position) -> Exception:
     return SampleError("decode", f"decoding ended after {at.num_frames} frames: {error}")
 
 
-def _decode(stream: IO[bytes], at: _Position) -> Generator[Any, None, None]:
-    with av.open(stream, "r", options=_NO_READ_AHEAD) as container:
-        if not container.streams.video:
-            raise SampleError("decode", "no video stream in the file")
-        video = container.streams.video[0]
-        # One thread: a task owns one core, and where a damaged file ends must not vary.
-        video.codec_context.thread_count = 1
-        if video.average_rate:
-            at.frame_s = float(1 / video.average_rate)
-        for packet in container.demux(video):
-            if packet.is_corrupt:
-                yield from video.codec_context.decode(None)  # frames that it still holds
-                raise SampleError("decode", "the next packet is incomplete or damaged")
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise SampleError("decode", "the next frame is incomplete or damaged")
-                yield frame
-
-
 def decoded_frames(stream: IO[bytes]) -> Generator[Callable[[], np.ndarray], None, None]:
     """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
 
     Raises:
         SampleError: the video cannot be decoded to its end.
     """
-    for frame in _decode(stream, _Position()):
-        yield partial(_to_array, frame)
+    for frame in decode_video(stream, Position()):
+        yield partial(pixels_of, frame)
 
 
 def frame_times(shard: Shard) -> np.ndarray:
     """Presentation time of every frame in decoding order, (T,) seconds, up to the first damage."""
-    at, times = _Position(), list[float]()
+    at, times = Position(), list[float]()
     with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for index, frame in enumerate(_decode(stream, at)):
+        for index, frame in enumerate(decode_video(stream, at)):
             times.append(index * at.frame_s if frame.time is None else frame.time)
     return np.array(times, np.float64)
 
 
 class _PixelReader:
-    """Frames to arrays of one shape and depth: decided by the first frame.
+    """Frames to arrays of one shape and depth: decided by the first frame of the video.
 
     Args:
         size: height and width of the network input, or None for native.
+        first_shape: (H, W, C) of the first frame, where that is not the first to be read.
     """
 
-    def __init__(self, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, size: tuple[int, int] | None, first_shape: tuple[int, ...] | None = None
+    ) -> None:
         self._size = size
-        self._first_shape: tuple[int, ...] | None = None
-        self._resizes = False
+        self._first_shape = first_shape
+        self._resizes: bool | None = None
 
     def __call__(self, frame: Any, index: int) -> np.ndarray:
         """(C, H, W): uint8 or uint16 as decoded, or float32 resized and in [0, 1]."""
-        pixels = _to_array(frame)
+        pixels = pixels_of(frame)
         if self._first_shape is None:
             self._first_shape = pixels.shape
-            self._resizes = pays_off(pixels.shape, pixels.itemsize, self._size)
+        if self._resizes is None:
+            self._resizes = pays_off(self._first_shape, pixels.itemsize, self._size)
         if self._resizes and self._size is not None:
             pixels = resize(pixels, self._size)
         elif pixels.shape != self._first_shape:
@@ -233,7 +258,7 @@ class _PixelReader:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _to_array(frame: Any) -> np.ndarray:
+def pixels_of(frame: Any) -> np.ndarray:
     """(H, W, C): RGB, or one channel where the video is grey."""
     name = frame.format.name
     if not name.startswith("gray"):

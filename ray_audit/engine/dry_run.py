@@ -77,6 +77,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         "num_new": plan.num_new,
         "num_reused": plan.num_reused,
         "bytes_to_read": plan.bytes_to_read,
+        "num_slices": plan.num_slices,
+        "num_lead_in": plan.num_lead_in,
         "expected_s": plan.expected_s,
         "notes": list(inputs.listing.notes),
     }

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine import ledger
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
@@ -95,13 +96,27 @@ class Plan:
 
     @property
     def bytes_to_read(self) -> int:
-        """Bytes of the shards that are read."""
-        return sum(shard.size_bytes for work in self.work for shard in work.unit.shards)
+        """Bytes of the shards that are read; the slices of one share it."""
+        sizes = {shard.key: shard.size_bytes for work in self.work for shard in work.unit.shards}
+        return sum(sizes.values())
+
+    @property
+    def num_slices(self) -> int:
+        """Units to run that are slices of long videos."""
+        return sum(work.unit.part is not None for work in self.work)
+
+    @property
+    def num_lead_in(self) -> int:
+        """Frames that slices decode and do not own: lead-in to their key frames, and halo."""
+        return sum(work.unit.part.num_lead_in for work in self.work if work.unit.part)
 
 
 def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     """The part of the configuration that changes numbers; stored in the manifest."""
-    dataset = config.dataset.model_dump(mode="json", exclude={"uri"})
+    # Into which parts a long video is cut changes no number.
+    dataset = config.dataset.model_dump(
+        mode="json", exclude={"uri": True, "clip": {"slice_frames"}}
+    )
     for form in ("frames", "segments", "videos", "images"):
         # A table may move: its rows are digested, shard by shard. A template says what is read.
         uri = dataset["labels"][form]
@@ -138,8 +153,10 @@ def read_inputs(
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
-    settings = numeric_settings(config)
-    units = tuple(group_units(listing.shards, salt=storage.digest(settings)))
+    sliced = _sliced(config, listing, index_dir)
+    listing = replace(listing, notes=(*listing.notes, *_slice_notes(sliced)))
+    salt = storage.digest(numeric_settings(config))
+    units = tuple(group_units(listing.shards, salt, sliced.parts))
     if not units:
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
@@ -154,6 +171,26 @@ def read_inputs(
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)
+
+
+def _sliced(config: AuditConfig, listing: Listing, index_dir: Path) -> Sliced:
+    batch_size = config.engine.batch_size
+    max_batch = None if batch_size == "auto" else batch_size
+    model_input = config.model.input
+    return slice_videos(listing.shards, config.dataset, model_input, max_batch, str(index_dir))
+
+
+def _slice_notes(sliced: Sliced) -> tuple[str, ...]:
+    slices = [part for parts in sliced.parts.values() for part, _ in parts]
+    if not slices:
+        return sliced.notes
+    num_own = sum(part.own_stop - part.own_start for part in slices)
+    share = sum(part.num_lead_in for part in slices) / num_own
+    note = (
+        f"{len(sliced.parts)} long video(s) are cut into {len(slices)} slices, which decode "
+        f"{share:.1%} of the frames once more (lead-in to key frames, and halo)"
+    )
+    return (note, *sliced.notes)
 
 
 def _check_date(logical_date: str) -> None:

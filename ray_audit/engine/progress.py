@@ -48,6 +48,8 @@ class Tally:
         self._num_first = 0
         self._num_batches = 0
         self._num_bytes = 0
+        self._num_decoded = 0
+        self._num_lead_in = 0
         self._decode_s = 0.0
         self._probe_s = 0.0
         self._first_s: float | None = None
@@ -60,6 +62,8 @@ class Tally:
         """Count one receipt."""
         self.num_failed += receipt.num_failed
         self._num_bytes += receipt.num_bytes
+        self._num_decoded += receipt.num_decoded
+        self._num_lead_in += receipt.num_lead_in
         self._decode_s += receipt.decode_s
         self._probe_s += sum(receipt.probe_s)
         self._num_units += receipt.is_tail
@@ -93,6 +97,8 @@ class Tally:
             "samples_per_s": round(self._rate(), 3),
             "num_batches": self._num_batches,
             "bytes_read": self._num_bytes,
+            "num_decoded": self._num_decoded,
+            "num_lead_in": self._num_lead_in,
             "decode_s": round(self._decode_s, 3),
             "probe_s": round(self._probe_s, 3),
         }

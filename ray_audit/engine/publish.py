@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import groupby
 from typing import Any, Self
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from ray_audit.engine.plan import Inputs, Plan, numeric_settings
 from ray_audit.engine.recount import Recounted, flagged_pixels
 from ray_audit.engine.summary import Summary, merged, summarise
 from ray_audit.engine.unit_scores import is_dense, is_sequence, split_non_finite
+from ray_audit.engine.whole import load_whole
 from ray_audit.errors import RunError
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
@@ -126,7 +128,8 @@ class Draft:
             ],
             labels_digest=self.inputs.listing.labels_digest,
             numeric=numeric_settings(config),
-            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused},
+            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused}
+            | {"num_slices": plan.num_slices, "num_lead_in": plan.num_lead_in},
             tables=self.tables,
             timing=timing,
             versions={"python": platform.python_version()}
@@ -142,7 +145,9 @@ class Draft:
         )
 
 
-def summarise_dataset(mapper: Mapper, inputs: Inputs, files: list[UnitFiles]) -> Summary:
+def summarise_dataset(
+    mapper: Mapper, inputs: Inputs, files: list[tuple[UnitFiles, ...]]
+) -> Summary:
     """First pass over the records."""
     summary = Summary.empty()
     step = partial(_summarise, inputs.config, inputs.wanted)
@@ -154,7 +159,7 @@ def summarise_dataset(mapper: Mapper, inputs: Inputs, files: list[UnitFiles]) ->
 def publish(
     mapper: Mapper,
     inputs: Inputs,
-    files: list[UnitFiles],
+    files: list[tuple[UnitFiles, ...]],
     summary: Summary,
     recounted: Recounted | None,
 ) -> Draft:
@@ -163,7 +168,8 @@ def publish(
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
     finish = partial(_finish, config, inputs.wanted, summary, exact, metadata, inputs.run_uri)
-    pairs = [(one, recounts.get(one.unit_id)) for one in files]
+    # Masks, which alone are recounted, are never cut into slices.
+    pairs = [(one, recounts.get(one[0].unit_id)) for one in files]
     parts = PartTotals.of(mapper.map(finish, enumerate(_chunks(pairs))))
     tables, classes = parts.tables, config.dataset.classes
     stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
@@ -209,8 +215,8 @@ def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
     return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
 
 
-def unit_files(inputs: Inputs) -> list[UnitFiles]:
-    """Where the records of each unit lie.
+def unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
+    """Where the records of each unit lie; those of a video's slices together: segments cross them.
 
     Raises:
         RunError: a unit's records are not all there.
@@ -218,7 +224,7 @@ def unit_files(inputs: Inputs) -> list[UnitFiles]:
     output = inputs.config.output
     sets = ledger.read_sets(output)
     done = ledger.completed(output, accept_retries=True)
-    files = []
+    files: list[UnitFiles] = []
     for unit in inputs.units:
         held = done.get(unit.unit_id, {})
         have = [sets[set_id] for set_id in held if set_id in sets]
@@ -228,7 +234,8 @@ def unit_files(inputs: Inputs) -> list[UnitFiles]:
                 "run again; what was committed is reused"
             )
         files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
-    return files
+    together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
+    return [tuple(one for _, one in group) for _, group in together]
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
@@ -260,10 +267,12 @@ def _file_metadata(inputs: Inputs) -> dict[str, str]:
     }
 
 
-def _summarise(config: AuditConfig, wanted: Wanted, units: tuple[UnitFiles, ...]) -> Summary:
+def _summarise(
+    config: AuditConfig, wanted: Wanted, units: tuple[tuple[UnitFiles, ...], ...]
+) -> Summary:
     summary = Summary.empty()
     for files in units:
-        summary = summary.merge(summarise(load_samples(files, wanted), config))
+        summary = summary.merge(summarise(load_whole(files, wanted), config))
     return summary
 
 
@@ -274,12 +283,12 @@ def _finish(
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, tuple[tuple[UnitFiles, SetFiles | None], ...]],
+    chunk: tuple[int, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
 ) -> PartOutcome:
     number, units = chunk
     made = []
     for files, recount in units:
-        samples, flagged = load_samples(files, wanted), None
+        samples, flagged = load_whole(files, wanted), None
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, flagged, metadata))

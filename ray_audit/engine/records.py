@@ -109,6 +109,7 @@ def encode_tail(tail: Tail) -> bytes:
         "bytes_read": tail.bytes_read,
         "decode_s": tail.decode_s,
         "num_decoded": tail.num_decoded,
+        "num_lead_in": tail.num_lead_in,
     }
     return _parquet(tail.filtered, {}, tail.failures, counters)
 

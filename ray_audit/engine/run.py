@@ -216,7 +216,9 @@ def _execute(
     relay_s = time.monotonic() - started
     files = unit_files(inputs)
     summary = summarise_dataset(engine, inputs, files)
-    recounted = _recounted(engine, plan, settings, reporter, files, summary)
+    recounted = _recounted(
+        engine, plan, settings, reporter, [f for one in files for f in one], summary
+    )
     draft = publish(engine, inputs, files, summary, recounted)
     counts = draft.counts
     if config.failures.exceeded(counts["failed"], counts["entered"]):

@@ -95,6 +95,8 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
             num_filtered=item.filtered.num_rows,
             num_failed=num_failed,
             num_bytes=item.bytes_read,
+            num_decoded=item.num_decoded,
+            num_lead_in=item.num_lead_in,
             decode_s=item.decode_s,
         )
     probe_s = part.state.get("probe_s")

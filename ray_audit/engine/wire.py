@@ -53,6 +53,8 @@ class Receipt:
         num_filtered: samples filtered (tails).
         num_failed: labelled samples that failed.
         num_bytes: bytes read from shards (tails).
+        num_decoded: frames or images decoded (tails).
+        num_lead_in: frames decoded because a slice needs them and does not own them (tails).
         decode_s: seconds of decoding (tails).
         probe_s: seconds of each checkpoint's probe (batches).
         probed_at_s: Unix time when the pools had done with it (batches).
@@ -65,6 +67,8 @@ class Receipt:
     num_filtered: int = 0
     num_failed: int = 0
     num_bytes: int = 0
+    num_decoded: int = 0
+    num_lead_in: int = 0
     decode_s: float = 0.0
     probe_s: list[float] = field(default_factory=list)
     probed_at_s: float = 0.0

@@ -1,10 +1,10 @@
 """Groups shards into work units."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ray_audit import storage
-from ray_audit.samples import Shard, WorkUnit
+from ray_audit.samples import Shard, Slice, WorkUnit
 from ray_audit.sources.formats import container_of
 
 _GROUP_MODULUS = 64
@@ -12,8 +12,14 @@ _GROUP_FILES = 256
 _GROUP_BYTES = 64 * 2**20
 
 
-def group_units(shards: Sequence[Shard], salt: str) -> list[WorkUnit]:
-    """One unit a video, npz, npy, Parquet or tar file; image files in groups.
+Part = tuple[Slice, Shard]
+"""A slice of a long video, and the video with the number of labels that the slice owns."""
+
+
+def group_units(
+    shards: Sequence[Shard], salt: str, parts: Mapping[str, Sequence[Part]] | None = None
+) -> list[WorkUnit]:
+    """One unit a video, npz, npy, Parquet or tar file, or a slice of one; image files in groups.
 
     Groups end after a key whose hash says so, so that a file that comes or goes changes its own
     group and leaves the others their identity.
@@ -21,8 +27,17 @@ def group_units(shards: Sequence[Shard], salt: str) -> list[WorkUnit]:
     Args:
         shards: sorted by key.
         salt: goes into every unit's id, e.g. a digest of the configuration.
+        parts: slices of long videos, by shard key; others are one unit.
     """
-    return [WorkUnit(_unit_id(group, salt), tuple(group)) for group in _groups(shards)]
+    units = []
+    for group in _groups(shards):
+        slices = (parts or {}).get(group[0].key)
+        if slices is None:
+            units.append(WorkUnit(_unit_id(group, salt), tuple(group)))
+            continue
+        for part, shard in slices:
+            units.append(WorkUnit(_slice_id(group, part, salt), (shard,), part))
+    return units
 
 
 def _groups(shards: Sequence[Shard]) -> Iterator[list[Shard]]:
@@ -49,6 +64,11 @@ def _ends_group(group: list[Shard]) -> bool:
         or len(group) >= _GROUP_FILES
         or sum(shard.size_bytes for shard in group) >= _GROUP_BYTES
     )
+
+
+def _slice_id(group: list[Shard], part: Slice, salt: str) -> str:
+    bounds = (part.first_frame, part.own_start, part.own_stop, part.stop_frame, part.is_last)
+    return storage.digest("slice", _unit_id(group, salt), *bounds)
 
 
 def _unit_id(group: list[Shard], salt: str) -> str:

@@ -39,15 +39,11 @@ def test_arrays_are_views_of_what_was_sent():
 
 def test_a_tail_crosses_with_what_was_filtered():
     filtered = pa.table([["a#1"], ["a"], [1], ["void"]], schema=FILTERED_SCHEMA)
-    tail = Tail("unit", 3, filtered, (FAILURE,), 100, 0.5, 7)
+    tail = Tail("unit", 3, filtered, (FAILURE,), 100, 0.5, 7, 5)
     got = wire.decode(wire.encode(Envelope(tail, (1,), "set", "name"))).item
     assert got.filtered.equals(tail.filtered)
-    assert (got.num_batches, got.failures, got.bytes_read, got.num_decoded) == (
-        3,
-        (FAILURE,),
-        100,
-        7,
-    )
+    counters = (got.num_batches, got.failures, got.bytes_read, got.num_decoded, got.num_lead_in)
+    assert counters == (3, (FAILURE,), 100, 7, 5)
 
 
 def test_receipts_round_trip():

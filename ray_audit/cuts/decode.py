@@ -1,0 +1,171 @@
+"""Frames of a video, or of a slice of one, as far as the file can be decoded."""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, Any
+
+import av
+from av.video.frame import PictureType
+
+from ray_audit.cuts.packets import is_key_packet, opened_video, unpack_pts
+from ray_audit.errors import SampleError
+from ray_audit.samples import KeyFrame, Slice
+
+_DEFAULT_FRAME_S = 0.04
+# How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
+_BACK_S = (0, 0.5, 2, 10)
+
+
+@dataclass
+class Position:
+    """How far a video has been decoded.
+
+    Attributes:
+        num_frames: index of the next frame.
+        last_pts_s: when the last one is shown.
+        frame_s: seconds a frame.
+        num_lead_in: frames decoded before the first that was asked for.
+    """
+
+    num_frames: int = 0
+    last_pts_s: float | None = None
+    frame_s: float = _DEFAULT_FRAME_S
+    num_lead_in: int = 0
+
+    @property
+    def end_s(self) -> float | None:
+        """When the next frame would be shown."""
+        return None if self.last_pts_s is None else self.last_pts_s + self.frame_s
+
+
+def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
+    """All frames, in the order in which they are shown.
+
+    Raises:
+        SampleError, av.error.FFmpegError: the file is damaged from here on.
+    """
+    with opened_video(stream) as (container, video):
+        if video.average_rate:
+            at.frame_s = float(1 / video.average_rate)
+        for frame in _frames(video, container.demux(video)):
+            yield _sound(frame)
+
+
+def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any, None, None]:
+    """The frames from `part.first_frame` to `part.stop_frame`, or to the end for the last slice.
+
+    Each must be shown when the packet index says; so the frames are those that decoding from
+    the beginning would give.
+
+    Raises:
+        SampleError: the decoder gives other frames than the index promises.
+        SampleError, av.error.FFmpegError: the file is damaged from here on.
+    """
+    times = unpack_pts(part.packed_pts)
+    with ExitStack() as stack:
+        frames = _begun(stream, at, part, int(times[0]), stack)
+        for offset, frame in enumerate(frames):
+            if offset < len(times) and frame.pts != times[offset]:
+                raise _disagreement(part.first_frame + offset, frame.pts, int(times[offset]))
+            yield _sound(frame)
+            if not part.is_last and offset + 1 == len(times):
+                return
+    if not part.is_last:
+        raise SampleError("index", f"the video ends before frame {part.stop_frame}; {_REMEDY}")
+
+
+def begins_at_key(stream: IO[bytes], part: Slice) -> bool:
+    """Whether a slice can be decoded from its last key frame."""
+    first_pts = int(unpack_pts(part.packed_pts)[0])
+    with opened_video(stream) as (container, video):
+        frames = _frames(video, _packets_from(container, video, part.keys[0]))
+        return _skip_lead_in(frames, part.keys[0], first_pts, Position()) is not None
+
+
+_REMEDY = "set dataset.clip.slice_frames: null for this dataset"
+
+
+def _disagreement(frame_index: int, got: object, expected: int) -> SampleError:
+    return SampleError(
+        "index", f"frame {frame_index} is shown at {got}, the index says {expected}; {_REMEDY}"
+    )
+
+
+def _begun(
+    stream: IO[bytes], at: Position, part: Slice, first_pts: int, stack: ExitStack
+) -> Iterator[Any]:
+    """Frames from the first wanted on: from the last key frame that leads there, or the start."""
+    if not part.first_frame:
+        container, video = stack.enter_context(opened_video(stream))
+        return _frames(video, container.demux(video))
+    for key in (*part.keys, None):
+        stream.seek(0)
+        container, video = stack.enter_context(opened_video(stream))
+        frames = _frames(video, _packets_from(container, video, key))
+        first = _skip_lead_in(frames, key, first_pts, at)
+        if first is not None:
+            return chain([first], frames)
+        stack.close()
+    raise _disagreement(part.first_frame, "no time", first_pts)
+
+
+def _skip_lead_in(
+    frames: Iterable[Any], key: KeyFrame | None, first_pts: int, at: Position
+) -> Any | None:
+    """The first wanted frame; None where decoding did not begin as the index has it.
+
+    Leading frames of an open group refer to what was not decoded, come out damaged or not at
+    all, and are shown before the key frame: they are never wanted.
+    """
+    begun = key is None
+    for frame in frames:
+        # A recovery point is a key packet too, but its picture is complete only later.
+        if key is not None and frame.pts == key.pts:
+            begun = frame.pict_type == PictureType.I
+        if frame.pts is None or frame.pts >= first_pts:
+            return frame if begun and frame.pts == first_pts else None
+        at.num_lead_in += 1
+    return None
+
+
+def _packets_from(container: Any, video: Any, key: KeyFrame | None) -> Iterator[Any]:
+    """Packets from a key frame on; none where seeking does not lead there."""
+    if key is None:
+        yield from container.demux(video)
+        return
+    for back_s in _BACK_S:
+        try:
+            container.seek(key.pts - int(back_s / video.time_base), stream=video)
+        except av.error.FFmpegError:
+            continue
+        packets = container.demux(video)
+        first = _find(packets, key)
+        if first is not None:
+            yield first
+            yield from packets
+            return
+
+
+def _find(packets: Iterable[Any], key: KeyFrame) -> Any | None:
+    for packet in packets:
+        if is_key_packet(packet, key):
+            return packet
+        if packet.dts is None or packet.dts > key.pts:
+            return None
+    return None
+
+
+def _frames(video: Any, packets: Iterable[Any]) -> Iterator[Any]:
+    for packet in packets:
+        if packet.is_corrupt:
+            yield from video.codec_context.decode(None)  # frames that it still holds
+            raise SampleError("decode", "the next packet is incomplete or damaged")
+        yield from packet.decode()
+
+
+def _sound(frame: Any) -> Any:
+    if frame.is_corrupt:
+        raise SampleError("decode", "the next frame is incomplete or damaged")
+    return frame

@@ -1,0 +1,176 @@
+"""A long video in slices gives the tables of the video in one piece."""
+
+import av
+import pytest
+
+from ray_audit.engine import ledger
+from ray_audit.engine.local import LocalEngine
+from ray_audit.engine.run import run_audit
+from tests.integration import small_sets
+from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
+from tests.integration.real_sets import SETS, config_of, train
+from tests.tables import assert_identical, rows_of
+
+pytestmark = pytest.mark.integration
+
+NUM_FRAMES = 45
+BATCHES = {"engine": {"batch_size": 2}}
+
+
+def long_videos(folder, num=2, of=lambda t: "abcab"[t // 9]):
+    """Videos of five segments, with one frame in seven unlabelled and some void."""
+    small = small_sets.labelled_videos(folder, num=num, num_frames=NUM_FRAMES)
+    rows = [
+        {"video": f"v{index}.mp4", "frame": t, "label": "skip" if 20 <= t < 23 else of(t)}
+        for index in range(num)
+        for t in range(NUM_FRAMES)
+        if t % 7
+    ]
+    small_sets.table(folder / "data/frames.csv", rows)
+    small.values["dataset"]["void"] = ["skip"]
+    return small
+
+
+def run(small, slice_frames, folder="out", *, local=True, clip=None, **changes):
+    clip = small.values["dataset"]["clip"] | {"slice_frames": slice_frames} | (clip or {})
+    dataset = small.values["dataset"] | {"clip": clip}
+    output = str(small.folder / folder)
+    return audit(small, local=local, dataset=dataset, output=output, **(BATCHES | changes))
+
+
+def num_units(outcome):
+    return outcome.manifest.plan["num_new"] // small_sets.NUM_CHECKPOINTS
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_slices_change_no_table(tmp_path, every):
+    small = long_videos(tmp_path)
+    whole = run(small, None, "whole", clip={"every": every})
+    parts = run(small, 10, "parts", clip={"every": every})
+    assert_identical(whole, parts)
+    assert num_units(whole) == 2
+    assert num_units(parts) == parts.manifest.plan["num_slices"] >= 6
+    timing = parts.manifest.timing
+    assert timing["num_decoded"] == whole.manifest.timing["num_decoded"] == 2 * NUM_FRAMES
+    assert timing["num_lead_in"] == parts.manifest.plan["num_lead_in"] > 0
+    assert whole.manifest.timing["num_lead_in"] == 0
+    assert parts.manifest.notes[0].startswith(f"2 long video(s) are cut into {num_units(parts)}")
+    # Segments cross the borders of slices, and so do their means and their order.
+    assert rows_of(parts, "scores")["order_nll"].null_count == 0
+
+
+def test_slices_on_ray(tmp_path, cluster):
+    small = long_videos(tmp_path)
+    assert_identical(run(small, None, "whole"), run(small, 10, "parts", local=False))
+
+
+def test_segments_in_seconds_with_a_label_file_per_video(tmp_path):
+    small = long_videos(tmp_path)
+    for index in range(2):
+        rows = [
+            {"start_s": 0, "end_s": 0.5 + index / 50, "label": "a"},
+            {"start_s": 0.7, "end_s": 1.1, "label": "b"},
+            {"start_s": 1.1, "end_s": 1.81, "label": "c"},
+        ]
+        small_sets.table(tmp_path / f"data/v{index}.csv", rows)
+    small.values["dataset"]["labels"] = {"segments": str(tmp_path / "data/{stem}.csv")}
+    assert_identical(run(small, None, "whole"), run(small, 10, "parts"))
+
+
+def test_slices_without_a_label(tmp_path):
+    small = long_videos(tmp_path)
+    rows = [
+        {"video": f"v{index}.mp4", "frame": t, "label": "abc"[t // 5 % 3]}
+        for index in range(2)
+        for t in range(6 + 8 * index)
+    ]
+    small_sets.table(tmp_path / "data/frames.csv", rows)
+    parts = run(small, 10, "parts")
+    assert_identical(run(small, None, "whole"), parts)
+    assert parts.counts["scored"] == 20
+    assert parts.manifest.plan["num_slices"] > 4
+
+
+def test_a_whole_sequence_is_never_sliced(tmp_path):
+    small = long_videos(tmp_path)
+    outcome = run(small, 10, clip={"frames": None, "stride": None})
+    assert num_units(outcome) == 2
+    assert outcome.manifest.plan["num_slices"] == 0
+
+
+def test_labels_without_a_frame_are_lost_once(tmp_path):
+    small = long_videos(tmp_path)
+    with (tmp_path / "data/frames.csv").open("a") as table:
+        table.writelines(f"v1.mp4,{t},a\n" for t in range(NUM_FRAMES, NUM_FRAMES + 5))
+    whole = run(small, None, "whole", **ALL_MAY_FAIL)
+    assert_identical(whole, run(small, 10, "parts", **ALL_MAY_FAIL))
+    assert whole.counts["failed"] == 5
+
+
+def test_a_damaged_video_counts_right(tmp_path):
+    small = long_videos(tmp_path)
+    path = tmp_path / "data/v1.mp4"
+    with av.open(str(path)) as video:
+        damaged = sorted((p.pts, p.pos, p.size) for p in video.demux(video=0) if p.size)[14]
+    content = bytearray(path.read_bytes())
+    content[damaged[1] : damaged[1] + damaged[2]] = b"\xff" * damaged[2]
+    path.write_bytes(content)
+    whole = run(small, None, "whole", **ALL_MAY_FAIL)
+    parts = run(small, 10, "parts", **ALL_MAY_FAIL)
+    num_labelled = sum(1 for t in range(NUM_FRAMES) if t % 7 and not 20 <= t < 23)
+    for outcome in (whole, parts):
+        assert_counts_add_up(outcome)
+        assert outcome.counts["scored"] + outcome.counts["failed"] == 2 * num_labelled
+    assert 0 < parts.counts["failed"] < whole.counts["failed"]
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_resume_after_one_slice(tmp_path, monkeypatch):
+    small = long_videos(tmp_path)
+    relay = LocalEngine.relay
+
+    def killed(engine, plan, settings):
+        for receipt in relay(engine, plan, settings):
+            yield receipt
+            if receipt.is_tail:
+                raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalEngine, "relay", killed)
+        with pytest.raises(KilledError):
+            run(small, 10, "parts")
+    assert len(ledger.completed(str(tmp_path / "parts"), accept_retries=False)) == 1
+    resumed = run(small, 10, "parts")
+    plan = resumed.manifest.plan
+    assert plan["num_reused"] == small_sets.NUM_CHECKPOINTS
+    assert num_units(resumed) + 1 == len(
+        ledger.completed(str(tmp_path / "parts"), accept_retries=False)
+    )
+    assert_identical(run(small, None, "whole"), resumed)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "uri", "slice_frames"),
+    [
+        ("golf_swing", "golf_swing/swing3.mp4", 140),
+        ("grid_speech-frames", "grid_speech/videos/bb*.mpg", 24),
+    ],
+)
+def test_real_videos(name, uri, slice_frames, shared_data, tmp_path):
+    real = SETS[name](shared_data)
+    clip = real.dataset["clip"] | {"frames": 8, "stride": 4}
+
+    def config(slice_frames):
+        real.dataset.update(uri=uri, clip=clip | {"slice_frames": slice_frames})
+        out = str(tmp_path / f"out-{slice_frames}")
+        return config_of(real, shared_data, tmp_path / "checkpoints", out, **BATCHES)
+
+    (tmp_path / "index").mkdir()
+    train(real, config(None), tmp_path)
+    whole, parts = (run_audit(config(n), local=True) for n in (None, slice_frames))
+    assert_identical(whole, parts)
+    assert parts.manifest.plan["num_slices"] >= 3
