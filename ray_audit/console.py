@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from ray_audit.engine.plan import Plan
 from ray_audit.engine.progress import Progress as RunProgress
@@ -229,7 +230,7 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
     for line in _judgements(outcome.manifest):
         console.print(line, **_LINE)
     if outcome.manifest.top_findings:
-        console.print(findings_table(outcome.manifest.top_findings))
+        print_findings(outcome.manifest.top_findings, console)
     elif outcome.manifest.top:
         console.print(top_table(outcome.manifest.top))
     console.print("Tables:", **_LINE)
@@ -252,31 +253,35 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
         yield f"{findings['total']} findings in {findings['num_samples']} samples: {by_kind}."
     else:
         yield "No findings: nowhere do the checkpoints prefer another label."
+    estimate = manifest.estimate
+    if estimate:
+        yield (
+            f"About {estimate['num_wrong']:.0f} {estimate['unit']} are estimated to be labelled "
+            f"wrongly ({estimate['low']:.0f} to {estimate['high']:.0f}, "
+            f"{estimate['fraction']:.1%} of all)."
+        )
     if memorised:
         trusted = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
         yield f"Memorisation: {memorised['reason']}; trust {trusted[memorised['verdict']]}."
     if order:
         use = "used" if order["used"] else "not used"
+        strictness = "unknown" if order["strictness"] is None else f"{order['strictness']:.2f}"
         yield (
-            f"Order of segments: strictness {order['strictness']:.2f}, "
-            f"{use} in the ranking (from {order['needed']:g})."
+            f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
+            f"(from {order['needed']:g})."
         )
 
 
-def findings_table(rows: list[dict[str, Any]]) -> Table:
-    """The first findings, with the sentence that says why."""
-    table = Table(title="Look at these first", title_justify="left", box=box.SIMPLE)
-    table.add_column("rank", justify="right")
-    for heading in ("where", "kind", "given", "suggested"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("why", ratio=1)
+def print_findings(rows: list[dict[str, Any]], console: Console) -> None:
+    """The first findings, each with the sentence that says why."""
+    console.print("\n[bold]Look at these first[/]", **_LINE)
     for row in rows:
         where = row["sample_id"]
         if row["start_frame"] is not None:
-            where = f"{row['shard']} {row['start_frame']}-{row['end_frame'] - 1}"
-        cells = (where, row["kind"], row["given"], row["suggested"], row["reason"])
-        table.add_row(str(row["rank"]), *(_cell(cell) for cell in cells))
-    return table
+            where = f"{row['shard']} frames {row['start_frame']}-{row['end_frame'] - 1}"
+        labels = f"{row['given']} -> {row['suggested'] or '?'}"
+        console.print(f"{row['rank']:>4}  {where}  {row['kind']}: {labels}", markup=False, **_LINE)
+        console.print(Padding(Text(row["reason"], style="dim"), (0, 0, 0, 6)))
 
 
 def top_table(top: list[dict[str, Any]]) -> Table:

@@ -153,10 +153,25 @@ SEQUENCE = (
     ),
     _score(
         "order_nll",
-        "how unusual the steps into and out of the frame's segment are; labels only",
+        "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
+        "only",
         "nat",
         "higher",
         "our definition",
+    ),
+    _score(
+        "boundary_shift",
+        "how far the checkpoints see the neighbouring segment's class from its boundary to here",
+        "fraction",
+        "higher",
+        "our definition",
+    ),
+    Column(
+        "boundary_frame",
+        pa.int64(),
+        "where the nearest boundary would then be: first frame of the later segment; null where "
+        "nothing speaks for a shift",
+        "frame",
     ),
 )
 

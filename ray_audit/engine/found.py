@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,12 @@ from ray_audit.engine.mapper import Mapper
 from ray_audit.findings.finding import Finding, findings_table
 from ray_audit.findings.images import COLUMNS as IMAGE_COLUMNS
 from ray_audit.findings.images import image_findings
+from ray_audit.findings.segments import COLUMNS as SEGMENT_COLUMNS
+from ray_audit.findings.segments import SegmentContext, segment_findings
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.tables.store import TableFile, read_table, write_table
 
+Form = Literal["images", "segments"]
 NUM_TOP = 10
 _TOP_COLUMNS = (
     "rank",
@@ -40,12 +43,15 @@ class FindingsContext:
     Attributes:
         run_uri: folder of the run, whose score tables are read.
         metadata: of the tables' files.
-        wrong_fraction: estimated share of wrong labels, 0-1.
+        form: what labels belong to.
+        segments: what the findings of sequences need; its `wrong_fraction`, the estimated share
+            of wrong labels, serves images too.
     """
 
     run_uri: str
     metadata: dict[str, str]
-    wrong_fraction: float
+    form: Form
+    segments: SegmentContext
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,14 @@ def write_findings(
 
 
 def _find(context: FindingsContext, scores: TableFile) -> Iterator[Finding]:
-    table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
-    yield from image_findings(table, context.wrong_fraction)
+    if context.form == "images":
+        table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
+        yield from image_findings(table, context.segments.wrong_fraction)
+        return
+    table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
+    for shard in table["shard"].unique():
+        rows = table.filter(pc.equal(table["shard"], shard))
+        yield from segment_findings(rows, context.segments)
 
 
 def _summarise(context: FindingsContext, part: tuple[int, TableFile]) -> FindingsSummary:

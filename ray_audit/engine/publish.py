@@ -21,7 +21,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
-from ray_audit.engine.found import FindingsContext, write_findings
+from ray_audit.engine.found import FindingsContext, Form, write_findings
 from ray_audit.engine.ledger import SetFiles, Wanted
 from ray_audit.engine.mapper import Item, Mapper
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
@@ -30,6 +30,7 @@ from ray_audit.engine.summary import Summary, merged, summarise
 from ray_audit.engine.unit_scores import is_dense, is_sequence, split_non_finite
 from ray_audit.engine.whole import load_whole
 from ray_audit.errors import RunError
+from ray_audit.findings.segments import SegmentContext
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate
@@ -180,7 +181,7 @@ def publish(
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
-    context = FindingsContext(inputs.run_uri, metadata, wrong_fraction)
+    context = _findings_context(inputs, metadata, summary, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"])
     tables["findings"] = found.files
     return Draft(
@@ -195,6 +196,23 @@ def publish(
         found.top,
         list(inputs.listing.notes),
     )
+
+
+def _findings_context(
+    inputs: Inputs, metadata: dict[str, str], summary: Summary, wrong_fraction: float
+) -> FindingsContext:
+    config = inputs.config
+    cutoff = None
+    if is_sequence(config) and wrong_fraction > 0:
+        cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
+    segments = SegmentContext(
+        classes=tuple(config.dataset.classes),
+        order=summary.order.statistics if summary.order.is_strict else None,
+        wrong_fraction=wrong_fraction,
+        csl_cutoff=cutoff,
+    )
+    form: Form = "segments" if is_sequence(config) else "images"
+    return FindingsContext(inputs.run_uri, metadata, form, segments)
 
 
 def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:

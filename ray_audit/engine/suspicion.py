@@ -4,7 +4,6 @@ A fixed, unsupervised combination per kind of dataset: the mean of ranks of the 
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,9 +11,10 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
-from ray_audit.engine.unit_scores import is_dense, is_sequence
+from ray_audit.engine.unit_scores import is_dense, is_sequence, sequences_of
 from ray_audit.scores import order
 from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 
 STRICT_ORDER = 0.5
@@ -32,88 +32,87 @@ def ranked_scores(config: AuditConfig) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SegmentOrder:
-    """In which order the segments of a dataset follow each other; exact counts.
+    """In which order and for how long the segments of a dataset follow each other; exact counts.
 
     Attributes:
-        transitions: (K + 1, K + 1) int64, see `ray_audit.scores.order`; None without sequences.
-        contexts: frames by the previous, own and next class of their segment.
+        statistics: of all sequences; None without sequences.
+        contexts: frames by the previous, own and next class of their segment, and its duration's
+            bin.
     """
 
-    transitions: np.ndarray | None = None
-    contexts: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    statistics: OrderStatistics | None = None
+    contexts: Counter[tuple[int, ...]] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, samples: Samples, num_classes: int) -> Self:
         """Count the sequences of one unit."""
-        transitions = np.zeros((num_classes + 1, num_classes + 1), np.int64)
-        contexts: Counter[tuple[int, int, int]] = Counter()
+        statistics = OrderStatistics.empty(num_classes)
+        contexts: Counter[tuple[int, ...]] = Counter()
         for _, labels in sequences_of(samples):
-            transitions += order.transition_counts(labels, num_classes)
+            statistics = statistics.observe(labels)
             ids = segment_ids(labels)
-            found, first, frames = np.unique(ids, return_index=True, return_counts=True)
-            if len(found):
-                path = [num_classes, *labels[first].tolist(), num_classes]
-                steps = zip(path[:-2], path[1:-1], path[2:], strict=True)
-                for step, num_frames in zip(steps, frames.tolist(), strict=True):
-                    contexts[step] += num_frames
-        return cls(transitions, contexts)
+            frames = np.bincount(ids[ids >= 0])
+            steps = order.segment_contexts(labels, num_classes)
+            for step, num_frames in zip(steps.tolist(), frames.tolist(), strict=True):
+                contexts[tuple(step)] += num_frames
+        return cls(statistics, contexts)
 
     def merge(self, other: Self) -> Self:
         """Both together."""
-        if self.transitions is None or other.transitions is None:
-            return other if self.transitions is None else self
-        return type(self)(self.transitions + other.transitions, self.contexts + other.contexts)
+        if self.statistics is None or other.statistics is None:
+            return other if self.statistics is None else self
+        return type(self)(self.statistics.merge(other.statistics), self.contexts + other.contexts)
 
     @property
     def strictness(self) -> float:
         """How far a segment determines the next: 0 to 1, NaN where nothing follows."""
-        if self.transitions is None:
+        if self.statistics is None:
             return float("nan")
-        return order.order_strictness(self.transitions)
+        return order.order_strictness(self.statistics.transitions)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the dataset has an order to speak of."""
+        return bool(self.strictness >= STRICT_ORDER)
 
     def described(self) -> dict[str, Any]:
         """For the manifest; empty where samples have no order."""
-        if self.transitions is None:
+        if self.statistics is None:
             return {}
+        strictness = self.strictness
         return {
-            "strictness": self.strictness,
-            "used": bool(self.strictness >= STRICT_ORDER),
+            "strictness": None if np.isnan(strictness) else strictness,
+            "used": self.is_strict,
             "needed": STRICT_ORDER,
         }
 
     def nll(self, samples: Samples) -> np.ndarray:
         """`order_nll` of each frame of a unit."""
         values = np.full(samples.num_samples, np.nan)
-        if self.transitions is not None:
+        if self.statistics is not None:
+            counts, durations = self.statistics.transitions, self.statistics.durations
             for rows, labels in sequences_of(samples):
-                values[rows] = order.order_nll(labels, self.transitions)
+                values[rows] = order.order_nll(labels, counts, durations=durations)
         return values
 
     def ranks(self) -> RankHistogram:
         """Distribution of the score over the dataset's frames.
 
         From the counts of segments between their neighbours, so that no further pass over the
-        data is needed; a video's own share in the transitions is not taken out here.
+        data is needed; a video's own share in the counts is not taken out here.
         """
         histogram = RankHistogram.empty()
-        if self.transitions is None or not self.contexts:
+        if self.statistics is None or not self.contexts:
             return histogram
-        weights = self.transitions + order.SMOOTHING
-        nll = -np.log(weights / weights.sum(axis=1, keepdims=True))
-        for (before, own, after), num_frames in sorted(self.contexts.items()):
-            value = nll[before, own] + nll[own, after]
+        steps = sorted(self.contexts)
+        nll = order.context_nll(
+            np.array(steps, np.int64), self.statistics.transitions, self.statistics.durations
+        )
+        for step, value in zip(steps, nll.tolist(), strict=True):
             one = RankHistogram.empty().observe(np.array([value]))
-            histogram = histogram.merge(RankHistogram(one.bins, one.counts * num_frames))
+            weighted = RankHistogram(one.bins, one.counts * self.contexts[step])
+            histogram = histogram.merge(weighted)
         return histogram
-
-
-def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and labels of each sequence of a unit, in frame order."""
-    labels = samples.identity["label"].to_numpy()
-    shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
-    for shard in np.unique(shards):
-        rows = np.flatnonzero(shards == shard)
-        yield rows, labels[rows]
 
 
 def suspicion(
@@ -127,7 +126,7 @@ def suspicion(
         ranks[name].cdf(oriented(scores, name, sign))
         for name, sign in ranked_scores(config).items()
     ]
-    if segment_order.strictness >= STRICT_ORDER:
+    if segment_order.is_strict:
         parts.append(segment_order.ranks().cdf(scores["order_nll"]))
     return combine_ranks(np.stack(parts))
 

@@ -1,11 +1,14 @@
 """Samples of one unit to the score columns that need no other unit."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
 from ray_audit.samples import ShardFailure
 from ray_audit.scores import csl, dynamics, segmentation
+from ray_audit.scores.boundaries import boundary_shift
 from ray_audit.scores.suggested import suggested_class
 
 NON_FINITE = "non_finite"
@@ -78,7 +81,34 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         # A frame that failed must not spoil its neighbours.
         known = np.where(np.isfinite(scores["csl"]), scores["csl"], np.nan)
         scores["csl_segment"] = csl.segment_mean(known, labels, shards)
+        scores |= _boundaries(samples)
     return scores
+
+
+def _boundaries(samples: Samples) -> dict[str, np.ndarray]:
+    """Shifted boundaries, video by video; NaN where there is nothing to say."""
+    means, num = samples.means, samples.num_samples
+    found = {name: np.full(num, np.nan) for name in ("boundary_shift", "boundary_frame")}
+    if samples.other is None:
+        return found
+    p_other = np.nan_to_num(means["p_label"] - means["prob_margin"])
+    p_label = np.nan_to_num(means["p_label"])
+    frames = samples.identity["frame_index"].to_numpy()
+    for rows, labels in sequences_of(samples):
+        shifts = boundary_shift(labels, p_label[rows], p_other[rows], samples.other[rows])
+        found["boundary_shift"][rows] = shifts.score
+        place = np.where(shifts.suggested >= 0, frames[rows][shifts.suggested], np.nan)
+        found["boundary_frame"][rows] = place
+    return found
+
+
+def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and labels of each sequence of a unit, in frame order."""
+    labels = samples.identity["label"].to_numpy()
+    shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
+    for shard in np.unique(shards):
+        rows = np.flatnonzero(shards == shard)
+        yield rows, labels[rows]
 
 
 def _suggestions(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:

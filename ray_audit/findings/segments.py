@@ -22,6 +22,25 @@ SHIFT_MARGIN = 1.0
 exceed the given class's by this, before it is a finding."""
 
 
+COLUMNS = (
+    "sample_id",
+    "shard",
+    "frame_index",
+    "label",
+    "suggested",
+    "boundary_frame",
+    "p_suggested",
+    "confidence",
+    "csl",
+    "csl_segment",
+    "boundary_shift",
+    "suspicion",
+    "correctness",
+    "num_checkpoints",
+)
+"""Columns of the `scores` table that are read."""
+
+
 @dataclass(frozen=True)
 class SegmentContext:
     """What a video's findings need to know of the whole dataset.
@@ -45,10 +64,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     """Findings of ONE shard.
 
     Args:
-        scores: its rows of the `scores` table, in any order. Read are `sample_id`, `shard`,
-            `frame_index`, `label`, `suggested` and `boundary_frame` (integers, null where there
-            is none), `p_suggested`, `confidence`, `csl`, `csl_segment`, `boundary_shift`,
-            `suspicion`, `correctness` and `num_checkpoints`.
+        scores: its rows of the `scores` table, in any order, with `COLUMNS`.
         context: of the dataset.
 
     Returns:

@@ -102,8 +102,10 @@ class RunTables:
         order = self.manifest.order
         if order:
             use = "used" if order["used"] else "not used"
+            known = order["strictness"]
+            strictness = "unknown" if known is None else f"{known:.2f}"
             said.append(
-                f"Order of segments: strictness {order['strictness']:.2f} of 1, {use} in the "
-                f"ranking (from {order['needed']:g})."
+                f"Order of segments: strictness {strictness} of 1, {use} in the ranking (from "
+                f"{order['needed']:g})."
             )
         return said

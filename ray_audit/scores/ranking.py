@@ -87,6 +87,20 @@ class RankHistogram:
         above: Integers = below[-1] - below[np.searchsorted(self.bins, keys, side="right")]
         return above
 
+    def quantile(self, fraction: float) -> float:
+        """A value that about this fraction of the observed ones does not exceed; NaN of none.
+
+        The lower edge of its bin, exact to one part in 4096.
+
+        >>> RankHistogram.empty().observe(np.array([1.0, 2.0, 3.0, 4.0])).quantile(0.5)
+        3.0
+        """
+        if not len(self.bins):
+            return float("nan")
+        below = np.cumsum(self.counts)
+        place = int(np.searchsorted(below, fraction * below[-1], side="right"))
+        return _lower_edge(int(self.bins[min(place, len(self.bins) - 1)]))
+
     def to_arrays(self) -> dict[str, Integers]:
         """The arrays by name."""
         return {"bins": self.bins, "counts": self.counts}
@@ -139,3 +153,10 @@ def _bin(values: Floats) -> Integers:
     bits = np.ascontiguousarray(values).view(np.int64)
     magnitude = (bits & np.int64(0x7FFF_FFFF_FFFF_FFFF)) >> _DROPPED_BITS
     return np.asarray(np.where(bits < 0, -magnitude, magnitude))
+
+
+def _lower_edge(bin_index: int) -> float:
+    """Value of smallest magnitude in a bin."""
+    bits = np.array(abs(bin_index) << _DROPPED_BITS, np.int64)
+    value = float(bits.view(np.float64))
+    return -value if bin_index < 0 else value

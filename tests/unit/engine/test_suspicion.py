@@ -46,7 +46,7 @@ def test_units_add_up_to_the_dataset():
     parts = SegmentOrder()
     for name, labels in videos.items():
         parts = parts.merge(order_of({name: labels}))
-    assert np.array_equal(parts.transitions, whole.transitions)
+    assert np.array_equal(parts.statistics.transitions, whole.statistics.transitions)
     assert parts.contexts == whole.contexts
 
 

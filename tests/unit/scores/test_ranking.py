@@ -111,3 +111,15 @@ def test_values_above_are_counted_by_bin(values, value):
     above = observed(values).num_above(np.array([value]))[0]
     assert above <= exact
     assert above == exact or any(v != value and np.isclose(v, value, rtol=1e-3) for v in values)
+
+
+@given(numbers, st.floats(0, 1))
+def test_a_quantile_is_passed_by_about_the_rest(values, fraction):
+    value = observed(values).quantile(fraction)
+    ordered = sorted(values)
+    exact = ordered[min(int(fraction * len(values)), len(values) - 1)]
+    assert np.isclose(value, exact, rtol=1e-3, atol=1e-300)
+
+
+def test_nothing_has_no_quantile():
+    assert math.isnan(RankHistogram.empty().quantile(0.5))
