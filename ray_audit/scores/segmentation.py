@@ -45,7 +45,9 @@ def interior_mask(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Number the 4-connected components of equal label.
+    """Number the 4-connected components of equal label, by class and then position.
+
+    Class by class, each within its own box: the image may have 10^8 pixels.
 
     Args:
         labels: (H, W) class indices, negative where unlabelled.
@@ -54,18 +56,20 @@ def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int3
         (H, W) int32: ids from 0 without gaps, -1 where unlabelled.
 
     >>> connected_components(np.array([[0, 1, 0], [0, 1, -1]])).tolist()
-    [[0, 1, 2], [0, 1, -1]]
+    [[0, 2, 1], [0, 2, -1]]
     """
-    height, width = labels.shape
-    labelled = labels >= 0
-    # Pixels at even places, "equal neighbours" between them: all classes in one labelling.
-    grid = np.zeros((max(2 * height - 1, 0), max(2 * width - 1, 0)), bool)
-    grid[::2, ::2] = labelled
-    grid[1::2, ::2] = (labels[1:] == labels[:-1]) & labelled[1:]
-    grid[::2, 1::2] = (labels[:, 1:] == labels[:, :-1]) & labelled[:, 1:]
-    found, _ = ndimage.label(grid, output=np.int32)
-    ids: npt.NDArray[np.int32] = found[::2, ::2] - np.int32(1)
-    return np.ascontiguousarray(ids)
+    components = np.full(labels.shape, -1, np.int32)
+    num_found = 0
+    from_one = labels.astype(np.int16 if labels.itemsize == 1 else np.int32) + 1
+    for label, box in enumerate(ndimage.find_objects(from_one)):
+        if box is None:
+            continue
+        of_class = labels[box] == label
+        numbered, count = ndimage.label(of_class)
+        numbered += num_found - 1  # in place, for the same reason
+        np.copyto(components[box], numbered, where=of_class)
+        num_found += count
+    return components
 
 
 def label_probability(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
