@@ -12,6 +12,7 @@ from ray_audit.cuts.resize import pays_off, resize
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.void import void_components
 from ray_audit.sources.classes import ClassNames
 
 _NUM_NAMED = 5
@@ -96,6 +97,7 @@ def tile_cuts(
     sample_num_labelled = int(labelled.sum())
     interior = interior_mask(image.targets).astype(np.uint8)
     components = connected_components(image.targets)
+    void = void_components(image.targets)
     for vertical, horizontal in tiles(image.mask.shape, tile.size, tile.overlap):
         owned = np.s_[
             vertical.owned_start : vertical.owned_stop,
@@ -125,6 +127,8 @@ def tile_cuts(
             "owned_rect": rect,
             "interior": interior[window].copy(),
             "components": components[window].copy(),
+            "void_components": void[window].copy(),
+            "placement": np.array([vertical.start, horizontal.start, *labelled.shape], np.int64),
         }
         inputs = network_input(image.pixels[window], size)
         yield Cut(inputs, image.targets[window].copy(), (row,), extras)

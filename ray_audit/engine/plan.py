@@ -20,7 +20,7 @@ from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20

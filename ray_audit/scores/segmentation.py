@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+_SMALLEST_REGION_PX = 16
+_SMALLEST_REGION_FRACTION = 1e-4
+
 TCCP_THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +73,15 @@ def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int3
         np.copyto(components[box], numbered, where=of_class)
         num_found += count
     return components
+
+
+def smallest_region_px(num_px: int) -> int:
+    """Pixels that a region needs to be looked at, in an image of `num_px`.
+
+    >>> smallest_region_px(160 * 120), smallest_region_px(1000 * 1000)
+    (16, 100)
+    """
+    return max(_SMALLEST_REGION_PX, int(np.ceil(_SMALLEST_REGION_FRACTION * num_px)))
 
 
 def label_probability(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
@@ -236,22 +248,27 @@ def component_sums(
         components: (H, W) component ids of the whole mask; by default those of `labels`.
 
     Returns:
-        (C, 4) float64: component id, class, sum of p, pixels; rows in id order.
+        (C, 5) float64: component id, class, sum of p, pixels, first pixel (y * W + x); rows in
+        id order.
     """
     ids = connected_components(labels) if components is None else components
     kept = labels >= 0
     found, first, place = np.unique(ids[kept], return_index=True, return_inverse=True)
     sums = np.bincount(place, weights=p_label[kept].astype(np.float64), minlength=len(found))
     num_px = np.bincount(place, minlength=len(found))
-    return np.stack([found, labels[kept][first], sums, num_px], axis=1).astype(np.float64)
+    first_px = np.flatnonzero(kept)[first]
+    rows = np.stack([found, labels[kept][first], sums, num_px, first_px], axis=1)
+    return rows.astype(np.float64)
 
 
 def merge_components(states: Sequence[Floats]) -> Floats:
-    """Merge component sums of an image's tiles, whose ids come from the whole mask."""
-    rows = np.concatenate([np.empty((0, 4)), *(np.reshape(s, (-1, 4)) for s in states)])
+    """Merge component sums of an image's tiles, whose ids and places are of the whole mask."""
+    rows = np.concatenate([np.empty((0, 5)), *(np.reshape(s, (-1, 5)) for s in states)])
     found, first, place = np.unique(rows[:, 0], return_index=True, return_inverse=True)
     sums, num_px = (np.bincount(place, weights=rows[:, c], minlength=len(found)) for c in (2, 3))
-    return np.stack([found, rows[first, 1], sums, num_px], axis=1)
+    first_px = np.full(len(found), np.inf)
+    np.minimum.at(first_px, place, rows[:, 4])
+    return np.stack([found, rows[first, 1], sums, num_px, first_px], axis=1)
 
 
 def finish_coco(components: Floats) -> float:
@@ -261,7 +278,7 @@ def finish_coco(components: Floats) -> float:
     components weighs as much as a large one. Range 0-1, low is suspicious.
 
     Args:
-        components: (C, 4) as `merge_components` gives them (each component once).
+        components: (C, 5) as `merge_components` gives them (each component once).
     """
     if not len(components):
         return float("nan")

@@ -181,6 +181,8 @@ def test_tiles_carry_what_probes_need(folder):
         "owned_rect": np.int32,
         "interior": np.uint8,
         "components": np.int32,
+        "void_components": np.uint8,
+        "placement": np.int64,
     }
     assert arrays["owned_rect"].shape == (2, 4)
     assert set(got.ids) == {"x.png"}

@@ -22,6 +22,7 @@ from ray_audit.scores.segmentation import (
     merge_softmin,
     score_image,
 )
+from ray_audit.scores.void import void_components
 from tests.unit.batches import class_batch, dense_batch, frames_batch
 
 NUM_CLASSES = 4
@@ -319,6 +320,8 @@ def dense_tile(inputs, masks, y0, owned):
         "owned_rect": np.array([owned], np.int32),
         "interior": interior_mask(masks[0])[None, part].astype(np.uint8),
         "components": connected_components(masks[0])[None, part],
+        "void_components": void_components(masks[0])[None, part],
+        "placement": np.array([[y0, 0, *masks.shape[1:]]], np.int64),
     }
     return dense_batch(inputs[:, :, part], masks[:, part], **maps)
 
