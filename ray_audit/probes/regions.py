@@ -17,6 +17,7 @@ from torch import Tensor
 from ray_audit.probes.likelihood import Likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
+from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import smallest_region_px
 
 _SMALLEST_PIECE_PX = 4  # of a region that may go on in the next tile
@@ -57,7 +58,9 @@ def region_states(seen: Likelihood, masks: Masks, maps: Maps) -> dict[str, np.nd
     shape = masks.labels.shape
     wrong = _disagreeing(seen, masks, maps)
     grown = _grown(wrong, shape)
-    chosen = _chosen(grown, maps, shape)
+    # What a tile sees but does not own has helped to find what belongs to a region.
+    owned = grown.values["owned"]
+    chosen = _chosen(grown.take(owned, grown.region[owned]), maps, shape)
     void = _void_pixels(maps, shape, int(chosen.region.max(initial=-1)) + 1)
     labels = masks.labels.cpu().numpy()
     table = np.concatenate([_rows(chosen, maps, labels), _void_rows(void, shape)])
@@ -74,8 +77,9 @@ def region_states(seen: Likelihood, masks: Masks, maps: Maps) -> dict[str, np.nd
 
 
 def _disagreeing(seen: Likelihood, masks: Masks, maps: Maps) -> _Pixels:
-    """Counted pixels whose prediction is not the given class; only these leave the device."""
-    kept = masks.counted & (seen.predicted != masks.labels) & torch.isfinite(seen.loss)
+    """Labelled pixels whose prediction is not the given class; only these leave the device."""
+    labelled = masks.labels != IGNORE
+    kept = labelled & (seen.predicted != masks.labels) & torch.isfinite(seen.loss)
     at = kept.flatten().nonzero().squeeze(1)
 
     def values(of: Tensor) -> np.ndarray:
@@ -86,6 +90,7 @@ def _disagreeing(seen: Likelihood, masks: Masks, maps: Maps) -> _Pixels:
         "given": values(masks.labels),
         "suggested": values(seen.predicted),
         "inside": values(maps.interior),
+        "owned": values(masks.counted),
         "loss": values(seen.loss),
         "p_given": values(seen.p_label),
         "p_suggested": values(seen.p_predicted),
@@ -157,6 +162,7 @@ def _neighbours(
 def _chosen(grown: _Pixels, maps: Maps, shape: torch.Size) -> _Pixels:
     """The regions that are large enough, of each mask those with the most evidence, renumbered."""
     _, height, width = shape
+    # Some numbers may be of no pixel here.
     num_px = np.bincount(grown.region)
     mask = np.zeros(len(num_px), np.int64)
     mask[grown.region] = grown.place // (height * width)

@@ -1,0 +1,222 @@
+"""Regions, unlabelled components and VoG by class from cuts to tables, without Ray."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+from ray_audit import rle, storage
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.config import AuditConfig, InputConfig, TileConfig
+from ray_audit.cuts.batching import Batcher
+from ray_audit.cuts.dense import LabelledImage, tile_cuts, whole_cut
+from ray_audit.engine.assemble import UnitFiles, load_samples
+from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
+from ray_audit.engine.records import encode_part, encode_tail, part_of
+from ray_audit.engine.region_table import regions_table
+from ray_audit.engine.unit_scores import unit_scores
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.samples import IGNORE, Tail
+
+CLASSES = ["a", "b", "c"]
+CHECKPOINTS = tuple(Checkpoint(i, f"e{i}", "", 0, f"d{i}") for i in range(4))
+WANTED = Wanted.of(CHECKPOINTS, "loss", "all")
+SURE = (0.5, 2.0, 3.0, 4.0)
+"""Logit of the class that the picture shows, at each checkpoint..."""
+SCALE = (0.5, 1.0, 1.0)
+"""...times this: without it a gradient's mean over channels would be 0."""
+CONFIG = AuditConfig.parse(
+    {
+        "dataset": {
+            "kind": "images",
+            "uri": "x/*.png",
+            "labels": {"masks": "m/{stem}.png"},
+            "classes": CLASSES,
+        },
+        "model": {"factory": "x:y"},
+        "checkpoints": "c/*.safetensors",
+        "output": "out",
+    }
+)
+
+
+class Shown(nn.Module):
+    """Sees in each pixel the class whose channel is lit."""
+
+    def __init__(self, logit):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.conv.weight.data = logit * torch.diag(torch.tensor(SCALE))[:, :, None, None]
+        self.conv.bias.data.zero_()
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def picture(name, given, shown):
+    given = np.asarray(given)
+    pixels = np.eye(3, dtype=np.uint8)[shown] * 255
+    targets = given.astype(np.int8)
+    return LabelledImage(name, name, pixels, targets, targets)
+
+
+def two_pictures():
+    """A square of c that crosses tiles, a strip, and unlabelled blocks with and without a class."""
+    given = np.zeros((60, 70), int)
+    given[:, 50:] = 1
+    shown = given.copy()
+    shown[20:45, 10:37] = 2
+    shown[:, 46:50] = 1
+    given[3:15, 3:40] = IGNORE
+    shown[3:15, 3:40] = 2
+    second = np.full((60, 70), 1)
+    second[40:, :40] = IGNORE
+    mixed = np.tile([0, 1, 2, 0, 1, 2, 0], (60, 10))
+    return [
+        picture("p0", given, shown),
+        picture("p1", second, np.where(second == IGNORE, mixed, 1)),
+    ]
+
+
+def records(pictures, positions, tile):
+    """Parts of one relay over some of the checkpoints."""
+    batcher = Batcher("unit", "dense", 4, None, 3)
+    cuts = [
+        cut
+        for one in pictures
+        for cut in ([whole_cut(one, None)] if tile is None else tile_cuts(one, tile, None))
+    ]
+    batches = [b for cut in cuts for b in batcher.add(cut)] + list(batcher.flush())
+    settings = ProbeSettings(3, InputConfig(), None, "loss", 0.1, "float32")
+    parts = []
+    for batch in batches:
+        for position in positions:
+            model = Shown(SURE[position]).eval().requires_grad_(False)
+            turn = ProbeTurn(is_final=position == 3, in_window=True)
+            arrays = Prober(model, settings, torch.device("cpu")).observe(batch, turn)
+            batch = batch.with_arrays(arrays)
+        parts.append(encode_part(part_of(without_payload(batch))))
+    return parts, encode_tail(Tail("unit", len(parts)))
+
+
+def audited(folder, pictures, sets=((0, 1, 2, 3),), tile=None):
+    chosen, files = [], []
+    for number, positions in enumerate(sets):
+        parts, tail = records(pictures, positions, tile)
+        uris = [str(folder / f"{number}-{i}.parquet") for i in range(len(parts) + 1)]
+        for uri, content in zip(uris, [*parts, tail], strict=True):
+            storage.write_bytes(uri, content)
+        chosen.append(WANTED.set_for(positions))
+        files.append(SetFiles(tuple(uris[:-1]), uris[-1]))
+    return load_samples(UnitFiles("unit", tuple(chosen), tuple(files)), WANTED)
+
+
+def rows(samples):
+    return regions_table(samples, {}).to_pylist()
+
+
+def test_regions_are_described_in_pixels_of_the_image(tmp_path):
+    found = rows(audited(tmp_path, two_pictures()))
+    assert [(r["sample_id"], r["region"], r["given"], r["suggested"]) for r in found] == [
+        ("p0", 0, 0, 2),
+        ("p0", 1, -1, 2),
+        ("p0", 2, 0, 1),
+    ]
+    square, void, strip = found
+    assert (square["box"], square["num_px"]) == ([10, 20, 37, 45], 25 * 27)
+    assert (square["component"], square["component_px"]) == ("0,0", 60 * 50 - 12 * 37)
+    assert square["contact_px"] == 0
+    p = np.exp([4.0, 0.0]) / (np.exp(4) + 2)
+    assert [square["p_suggested"], square["p_given"]] == pytest.approx(p, rel=1e-5)
+    assert square["loss"] == pytest.approx(-np.log(p[1]), rel=1e-5)
+    assert (strip["box"], strip["num_px"]) == ([46, 0, 50, 60], 240)
+    assert (strip["outline_px"], strip["contact_px"]) == (120, 60)
+    assert (void["box"], void["num_px"], void["component"]) == ([3, 3, 40, 15], 12 * 37, "3,3")
+    assert void["p_suggested"] == pytest.approx(p[0], rel=1e-5)
+    assert [void[name] for name in ("loss", "p_given", "contact_px")] == [None] * 3
+    expected = np.zeros((60, 70), bool)
+    expected[20:45, 10:37] = True
+    assert np.array_equal(rle.decode(square["mask_rle"], (60, 70)), expected)
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(16, 0), (24, 8), (33, 5)])
+def test_regions_of_tiles_are_those_of_the_whole_image(tmp_path, size, overlap):
+    whole = rows(audited(tmp_path, two_pictures()))
+    samples = audited(tmp_path, two_pictures(), tile=TileConfig(size=size, overlap=overlap))
+    tiled = rows(samples)
+    assert len(tiled) == len(whole)
+    for one, other in zip(tiled, whole, strict=True):
+        for name in set(one) - {"outline_px", "contact_px"}:
+            if other["given"] == -1 and name != "suggested":
+                continue  # a tile without a label is never looked at
+            is_float = isinstance(other[name], float)
+            expected = pytest.approx(other[name], rel=1e-5) if is_float else other[name]
+            assert one[name] == expected, name
+    square = tiled[0]
+    assert square["outline_px"] == pytest.approx(whole[0]["outline_px"], rel=0.3)
+
+
+@pytest.mark.parametrize("tile", [None, TileConfig(size=32, overlap=4)])
+def test_unlabelled_regions_with_one_class_have_evidence(tmp_path, tile):
+    samples = audited(tmp_path, two_pictures(), tile=tile)
+    scores = unit_scores(samples, CONFIG)
+    p = float(np.exp(3) / (np.exp(3) + 2))
+    assert scores["void_evidence"][0] == pytest.approx(p, rel=1e-5)
+    # A mixture of classes: each has a third or so of the probability.
+    assert scores["void_evidence"][1] < 0.5
+    labelled = [picture("p2", np.zeros((20, 20), int), np.zeros((20, 20), int))]
+    assert np.isnan(unit_scores(audited(tmp_path, labelled), CONFIG)["void_evidence"]).all()
+
+
+def test_one_more_checkpoint_gives_the_numbers_of_a_run_over_all(tmp_path):
+    once = audited(tmp_path, two_pictures())
+    later = audited(tmp_path, two_pictures(), sets=((0, 1, 2), (3,)))
+    assert rows(later) == rows(once)
+    for one, other in zip(later.voids, once.voids, strict=True):
+        assert np.array_equal(one.top_p, other.top_p)
+        assert np.array_equal(one.top_class, other.top_class)
+
+
+@pytest.mark.parametrize("tile", [None, TileConfig(size=32, overlap=0)])
+def test_vog_by_class_is_the_mean_over_the_pixels_of_each_class(tmp_path, tile):
+    pictures = two_pictures()
+    samples = audited(tmp_path, pictures, tile=tile)
+    for index, one in enumerate(pictures):
+        labelled = one.targets != IGNORE
+        maps = []
+        for logit in SURE:
+            p = np.exp(logit * np.array(SCALE) * one.pixels / 255.0)
+            p /= p.sum(-1, keepdims=True)
+            error = p - np.eye(3)[one.targets.clip(0)]
+            # d loss / d input of a diagonal model, of the mean over the labelled pixels.
+            gradient = logit * (np.array(SCALE) * error).mean(-1)
+            maps.append(gradient / labelled.sum() * labelled)
+        std = np.std(maps, axis=0)
+        for label in range(3):
+            here = one.targets == label
+            got = samples.vog_by_class[index, label]
+            if not here.any():
+                assert np.isnan(got)
+            else:
+                assert got == pytest.approx(std[here].mean(), rel=1e-3)
+                assert got > 1e-7
+
+
+def test_vog_by_class_is_a_column_of_lists_with_nulls(tmp_path):
+    column = unit_scores(audited(tmp_path, two_pictures()), CONFIG)["vog_by_class"]
+    lists = pa.array(column, pa.list_(pa.float64()), from_pandas=True).to_pylist()
+    assert [[value is None for value in one] for one in lists] == [
+        [False, False, True],
+        [True, False, True],
+    ]
+
+
+def test_a_failed_sample_has_no_regions(tmp_path):
+    samples = audited(tmp_path, two_pictures())
+    samples.means["loss"][0, 1] = np.nan
+    assert {row["sample_id"] for row in rows(samples)} <= {"p1"}
+
+
+def test_sets_without_the_last_checkpoint_hold_no_regions():
+    assert WANTED.set_for((0, 1)) == RecordSet(("d0", "d1"), None, None)
