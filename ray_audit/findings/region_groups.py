@@ -10,6 +10,8 @@ from ray_audit.findings.finding import Kind
 VOID = -1
 MOST_OF = 0.5
 """Share of a component, or of a class, from which on it is seen as another class."""
+NEARLY_ALL = 0.8
+"""The same of a component that borders on the other class: else its outline is too large."""
 LEAST_CONTACT = 0.2
 """Share of a strip's outline that lies along the class that it is seen as."""
 LEAST_OUTLINE_FRACTION = 0.004
@@ -135,11 +137,12 @@ def _class_shares(regions: list[Candidate]) -> dict[tuple[int, int], float]:
 
 def _mislabelled(regions: list[Candidate]) -> list[Group]:
     """Components most of which are seen as one other class."""
-    return [
-        _of_one_kind("mislabel", alike)
-        for alike in _alike(regions)
-        if alike[0].given != VOID and _share(alike) >= MOST_OF
-    ]
+    found = [_of_one_kind("mislabel", one) for one in _alike(regions) if one[0].given != VOID]
+    return [group for group in found if _share(list(group.regions)) >= _share_needed(group)]
+
+
+def _share_needed(group: Group) -> float:
+    return NEARLY_ALL if group.mean("contact_fraction") >= LEAST_CONTACT else MOST_OF
 
 
 def _alike(regions: list[Candidate]) -> list[list[Candidate]]:

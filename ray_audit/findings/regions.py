@@ -20,7 +20,6 @@ from ray_audit.findings.region_groups import Candidate, Group, sort_out
 from ray_audit.findings.region_reasons import reason_of
 
 LEAST_P_SUGGESTED = 0.5
-MOST_P_NEEDED = 0.75
 LEAST_GAP = 0.25
 _HALF_SIZE_FRACTION = 0.01
 
@@ -45,17 +44,16 @@ class MaskContext:
         return self.classes[label] if label >= 0 else self.void_name
 
     def p_needed(self, suggested: int) -> float:
-        """Mean probability that a region needs: the class's own, within bounds."""
-        known = LEAST_P_SUGGESTED if self.thresholds is None else float(self.thresholds[suggested])
-        known = LEAST_P_SUGGESTED if np.isnan(known) else known
-        return min(max(known, LEAST_P_SUGGESTED), MOST_P_NEEDED)
+        """Mean probability that a region needs: less for a class that is never sure of itself."""
+        known = np.nan if self.thresholds is None else float(self.thresholds[suggested])
+        return float(np.fmin(known, LEAST_P_SUGGESTED))
 
 
 def region_findings(regions: pa.Table, scores: pa.Table, context: MaskContext) -> list[Finding]:
     """Findings of the images of one part, in the order of `regions`.
 
-    A region counts where its mean p(suggested) is at least that of the pixels given the class
-    (at least 0.5, at most 0.75), and at least 0.25 above its mean p(given).
+    A region counts where its mean p(suggested) is at least 0.5, or at least that of the pixels
+    given the class where that is less, and at least 0.25 above its mean p(given).
 
     Args:
         regions: rows of the `regions` table; those of an image stand together.
@@ -132,12 +130,13 @@ def region_suspicion(group: Group, image_suspicion: float) -> float:
     """Suspicion of a finding, 0 to 1: rises with the image's, with the gap and with the size.
 
     s (1 + e) / 2, where s is the image's and e = (p(suggested) - p(given)) f / (f + 0.01), f the
-    share of the image. Image scores do not see unlabelled pixels: there s is at least p(suggested).
+    share of the image. Image scores do not see unlabelled pixels: there s is the mean of the
+    image's and p(suggested).
     """
     fraction = group.num_px / (group.regions[0].size[0] * group.regions[0].size[1])
     gap = group.mean("p_suggested") - group.mean("p_given")
     evidence = gap * fraction / (fraction + _HALF_SIZE_FRACTION)
     s = image_suspicion
     if group.given < 0:
-        s = max(s, group.mean("p_suggested"))
+        s = (s + group.mean("p_suggested")) / 2
     return min(1.0, max(0.0, s * (1 + evidence) / 2))

@@ -3,29 +3,15 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
-from torch import nn
 
-from ray_audit import rle, storage
-from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.config import AuditConfig, InputConfig, TileConfig
-from ray_audit.cuts.batching import Batcher
-from ray_audit.cuts.dense import LabelledImage, tile_cuts, whole_cut
-from ray_audit.engine.assemble import UnitFiles, load_samples
-from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
-from ray_audit.engine.records import encode_part, encode_tail, part_of
+from ray_audit import rle
+from ray_audit.config import AuditConfig, TileConfig
+from ray_audit.engine.ledger import RecordSet
 from ray_audit.engine.region_table import regions_table
 from ray_audit.engine.unit_scores import unit_scores
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
-from ray_audit.samples import IGNORE, Tail
+from ray_audit.samples import IGNORE
+from tests.unit.audited_masks import CLASSES, SCALE, SURE, WANTED, audited, picture
 
-CLASSES = ["a", "b", "c"]
-CHECKPOINTS = tuple(Checkpoint(i, f"e{i}", "", 0, f"d{i}") for i in range(4))
-WANTED = Wanted.of(CHECKPOINTS, "loss", "all")
-SURE = (0.5, 2.0, 3.0, 4.0)
-"""Logit of the class that the picture shows, at each checkpoint..."""
-SCALE = (0.5, 1.0, 1.0)
-"""...times this: without it a gradient's mean over channels would be 0."""
 CONFIG = AuditConfig.parse(
     {
         "dataset": {
@@ -39,26 +25,6 @@ CONFIG = AuditConfig.parse(
         "output": "out",
     }
 )
-
-
-class Shown(nn.Module):
-    """Sees in each pixel the class whose channel is lit."""
-
-    def __init__(self, logit):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-        self.conv.weight.data = logit * torch.diag(torch.tensor(SCALE))[:, :, None, None]
-        self.conv.bias.data.zero_()
-
-    def forward(self, x):
-        return self.conv(x)
-
-
-def picture(name, given, shown):
-    given = np.asarray(given)
-    pixels = np.eye(3, dtype=np.uint8)[shown] * 255
-    targets = given.astype(np.int8)
-    return LabelledImage(name, name, pixels, targets, targets)
 
 
 def two_pictures():
@@ -79,39 +45,6 @@ def two_pictures():
     ]
 
 
-def records(pictures, positions, tile):
-    """Parts of one relay over some of the checkpoints."""
-    batcher = Batcher("unit", "dense", 4, None, 3)
-    cuts = [
-        cut
-        for one in pictures
-        for cut in ([whole_cut(one, None)] if tile is None else tile_cuts(one, tile, None))
-    ]
-    batches = [b for cut in cuts for b in batcher.add(cut)] + list(batcher.flush())
-    settings = ProbeSettings(3, InputConfig(), None, "loss", 0.1, "float32")
-    parts = []
-    for batch in batches:
-        for position in positions:
-            model = Shown(SURE[position]).eval().requires_grad_(False)
-            turn = ProbeTurn(is_final=position == 3, in_window=True)
-            arrays = Prober(model, settings, torch.device("cpu")).observe(batch, turn)
-            batch = batch.with_arrays(arrays)
-        parts.append(encode_part(part_of(without_payload(batch))))
-    return parts, encode_tail(Tail("unit", len(parts)))
-
-
-def audited(folder, pictures, sets=((0, 1, 2, 3),), tile=None):
-    chosen, files = [], []
-    for number, positions in enumerate(sets):
-        parts, tail = records(pictures, positions, tile)
-        uris = [str(folder / f"{number}-{i}.parquet") for i in range(len(parts) + 1)]
-        for uri, content in zip(uris, [*parts, tail], strict=True):
-            storage.write_bytes(uri, content)
-        chosen.append(WANTED.set_for(positions))
-        files.append(SetFiles(tuple(uris[:-1]), uris[-1]))
-    return load_samples(UnitFiles("unit", tuple(chosen), tuple(files)), WANTED)
-
-
 def rows(samples):
     return regions_table(samples, {}).to_pylist()
 
@@ -127,7 +60,7 @@ def test_regions_are_described_in_pixels_of_the_image(tmp_path):
     assert (square["box"], square["num_px"]) == ([10, 20, 37, 45], 25 * 27)
     assert (square["component"], square["component_px"]) == ("0,0", 60 * 50 - 12 * 37)
     assert square["contact_px"] == 0
-    p = np.exp([4.0, 0.0]) / (np.exp(4) + 2)
+    p = np.exp([4.0, 0.0]) / (np.exp(4) + 3)
     assert [square["p_suggested"], square["p_given"]] == pytest.approx(p, rel=1e-5)
     assert square["loss"] == pytest.approx(-np.log(p[1]), rel=1e-5)
     assert (strip["box"], strip["num_px"]) == ([46, 0, 50, 60], 240)
@@ -161,7 +94,7 @@ def test_regions_of_tiles_are_those_of_the_whole_image(tmp_path, size, overlap):
 def test_unlabelled_regions_with_one_class_have_evidence(tmp_path, tile):
     samples = audited(tmp_path, two_pictures(), tile=tile)
     scores = unit_scores(samples, CONFIG)
-    p = float(np.exp(3) / (np.exp(3) + 2))
+    p = float(np.exp(3) / (np.exp(3) + 3))
     assert scores["void_evidence"][0] == pytest.approx(p, rel=1e-5)
     # A mixture of classes: each has a third or so of the probability.
     assert scores["void_evidence"][1] < 0.5
@@ -188,12 +121,12 @@ def test_vog_by_class_is_the_mean_over_the_pixels_of_each_class(tmp_path, tile):
         for logit in SURE:
             p = np.exp(logit * np.array(SCALE) * one.pixels / 255.0)
             p /= p.sum(-1, keepdims=True)
-            error = p - np.eye(3)[one.targets.clip(0)]
+            error = p - np.eye(4)[one.targets.clip(0)]
             # d loss / d input of a diagonal model, of the mean over the labelled pixels.
             gradient = logit * (np.array(SCALE) * error).mean(-1)
             maps.append(gradient / labelled.sum() * labelled)
         std = np.std(maps, axis=0)
-        for label in range(3):
+        for label in range(4):
             here = one.targets == label
             got = samples.vog_by_class[index, label]
             if not here.any():
@@ -207,8 +140,8 @@ def test_vog_by_class_is_a_column_of_lists_with_nulls(tmp_path):
     column = unit_scores(audited(tmp_path, two_pictures()), CONFIG)["vog_by_class"]
     lists = pa.array(column, pa.list_(pa.float64()), from_pandas=True).to_pylist()
     assert [[value is None for value in one] for one in lists] == [
-        [False, False, True],
-        [True, False, True],
+        [False, False, True, True],
+        [True, False, True, True],
     ]
 
 
