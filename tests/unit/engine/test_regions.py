@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ray_audit import rle
 from ray_audit.config import AuditConfig, TileConfig
@@ -153,3 +154,23 @@ def test_a_failed_sample_has_no_regions(tmp_path):
 
 def test_sets_without_the_last_checkpoint_hold_no_regions():
     assert WANTED.set_for((0, 1)) == RecordSet(("d0", "d1"), None, None)
+
+
+def test_structures_dropped_to_void_are_told_from_unlabelled_clutter(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = []
+    for index in range(12):
+        shown = rng.integers(0, 4, (32, 32))
+        top, left = rng.integers(0, 16, 2)
+        block = np.s_[top : top + 16, left : left + 16]
+        is_drop = index % 2 == 0
+        given = shown.copy()
+        given[block] = IGNORE
+        if is_drop:
+            shown[block] = np.where(rng.random(shown[block].shape) < 0.8, 2, shown[block])
+        pictures.append(picture(f"p{index:02d}", given, shown))
+    samples = audited(tmp_path, pictures)
+    evidence = unit_scores(samples, CONFIG)["void_evidence"]
+    assert roc_auc_score(np.arange(12) % 2 == 0, evidence) == 1
+    found = [row["sample_id"] for row in rows(samples) if row["given"] == -1]
+    assert found == [f"p{index:02d}" for index in range(0, 12, 2)]
