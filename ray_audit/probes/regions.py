@@ -21,6 +21,8 @@ from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import smallest_region_px
 
 _SMALLEST_PIECE_PX = 4  # of a region that may go on in the next tile
+_PAD = 2
+_OUTSIDE = -2  # of what is owned, in a padded map
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 _CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 _NEAR = (*_SIDES, *((2 * dy, 2 * dx) for dy, dx in _SIDES))
@@ -39,6 +41,14 @@ class _Pixels:
     place: np.ndarray
     region: np.ndarray
     values: dict[str, np.ndarray]
+
+    @property
+    def kind(self) -> np.ndarray:
+        """Component and suggested class as one number."""
+        suggested = self.values["suggested"].astype(np.int64)
+        num_classes = suggested.max(initial=0) + 1
+        kind: np.ndarray = self.values["component"] * num_classes + suggested
+        return kind
 
     def take(self, kept: np.ndarray, region: np.ndarray) -> "_Pixels":
         """Some of the pixels, with the regions that they have now."""
@@ -103,45 +113,36 @@ def _disagreeing(seen: Likelihood, masks: Masks, maps: Maps) -> _Pixels:
 def _grown(wrong: _Pixels, shape: torch.Size) -> _Pixels:
     """Number the regions, and give them their part of the boundary band."""
     inside = wrong.values["inside"]
-    core = wrong.take(inside, np.empty(0))
-    numbers = np.full(shape.numel(), -1, np.int32)
-    region = _connected(core, numbers, shape)
-    numbers[core.place] = region
-    band = wrong.take(~inside, np.empty(0))
-    nearest = np.full(len(band.place), len(region), np.int64)
-    kinds = _kind_of_region(core, region)
+    kind = wrong.kind
+    core, band = (_padded_place(wrong.place[part], shape) for part in (inside, ~inside))
+    numbers = _padded(shape, -1)
+    region = _connected(core, kind[inside], numbers, shape)
+    numbers[core] = region
+    kind_of_region = np.empty(region.max(initial=-1) + 1, np.int64)
+    kind_of_region[region] = kind[inside]
+    kind_of_region = np.append(kind_of_region, -1)  # where there is no region
+    nearest = np.full(len(band), len(region), np.int64)
     for step in (*_SIDES, *_CORNERS):
-        there, valid = _neighbours(band.place, step, shape)
-        number = np.where(valid, numbers[there], -1)
-        same = (number >= 0) & (kinds[:, number] == _kind(band)).all(axis=0)
+        number = numbers[band + _offset(step, shape)]
+        same = kind_of_region[number] == kind[~inside]
         nearest = np.where(same, np.minimum(nearest, number), nearest)
-    every = np.full(len(wrong.place), -1)
+    every = np.empty(len(wrong.place), np.int64)
     every[inside] = region
     every[~inside] = np.where(nearest < len(region), nearest, -1)
     found = every >= 0
     return wrong.take(found, every[found])
 
 
-def _kind(pixels: _Pixels) -> np.ndarray:
-    return np.stack([pixels.values["component"], pixels.values["suggested"]])
-
-
-def _kind_of_region(core: _Pixels, region: np.ndarray) -> np.ndarray:
-    kinds = np.full((2, region.max(initial=-1) + 2), -1, np.int64)
-    kinds[:, region] = _kind(core)
-    return kinds
-
-
-def _connected(core: _Pixels, scratch: np.ndarray, shape: torch.Size) -> np.ndarray:
-    """Number the 4-connected pieces of equal component and suggestion, from 0."""
-    num = len(core.place)
-    scratch[core.place] = np.arange(num, dtype=np.int32)
-    kind = _kind(core)
+def _connected(
+    place: np.ndarray, kind: np.ndarray, scratch: np.ndarray, shape: torch.Size
+) -> np.ndarray:
+    """Number the 4-connected pieces of equal kind, from 0; `scratch` is padded and holds -1."""
+    num = len(place)
+    scratch[place] = np.arange(num)
     ends = []
     for step in ((0, 1), (1, 0)):
-        there, valid = _neighbours(core.place, step, shape)
-        other = np.where(valid, scratch[there], -1)
-        joined = np.flatnonzero((other >= 0) & (kind[:, other] == kind).all(axis=0))
+        other = scratch[place + _offset(step, shape)]
+        joined = np.flatnonzero((other >= 0) & (np.append(kind, -1)[other] == kind))
         ends.append(np.stack([joined, other[joined]]))
     first, second = np.concatenate(ends, axis=1)
     graph = sparse.coo_array((np.ones(len(first), bool), (first, second)), shape=(num, num))
@@ -149,14 +150,22 @@ def _connected(core: _Pixels, scratch: np.ndarray, shape: torch.Size) -> np.ndar
     return np.asarray(region, np.int64)
 
 
-def _neighbours(
-    place: np.ndarray, step: tuple[int, int], shape: torch.Size
-) -> tuple[np.ndarray, np.ndarray]:
-    """Places one step on, and whether they lie within the same mask (else 0)."""
-    _, height, width = shape
-    y, x = place // width % height + step[0], place % width + step[1]
-    valid = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return np.where(valid, place + step[0] * width + step[1], 0), valid
+def _padded(shape: torch.Size, value: int) -> np.ndarray:
+    """A flat map of the masks with 2 px around each, so that a step never leaves it."""
+    return np.full(shape[0] * (shape[1] + 2 * _PAD) * (shape[2] + 2 * _PAD), value, np.int32)
+
+
+def _padded_place(place: np.ndarray, shape: torch.Size) -> np.ndarray:
+    """Places in (N, H, W) to places in a padded map."""
+    row, x = np.divmod(place, shape[2])
+    mask, y = np.divmod(row, shape[1])
+    width = shape[2] + 2 * _PAD
+    padded: np.ndarray = (mask * (shape[1] + 2 * _PAD) + y + _PAD) * width + x + _PAD
+    return padded
+
+
+def _offset(step: tuple[int, int], shape: torch.Size) -> int:
+    return step[0] * (shape[2] + 2 * _PAD) + step[1]
 
 
 def _chosen(grown: _Pixels, maps: Maps, shape: torch.Size) -> _Pixels:
@@ -186,6 +195,8 @@ def _chosen(grown: _Pixels, maps: Maps, shape: torch.Size) -> _Pixels:
 def _at_seam(place: np.ndarray, maps: Maps, shape: torch.Size) -> np.ndarray:
     """Whether pixels lie at an edge of what is owned that is no edge of the image."""
     _, height, width = shape
+    if (maps.placements == [0, 0, height, width]).all():
+        return np.zeros(len(place), bool)
     mask, y, x = place // (height * width), place // width % height, place % width
     y0, x0, y1, x1 = maps.rects[mask].T
     top, left, image_height, image_width = maps.placements[mask].T
@@ -224,19 +235,20 @@ def _outline(chosen: _Pixels, maps: Maps, labels: np.ndarray) -> tuple[np.ndarra
     Near is at most 2 px up, down or aside. The picture's edge is no outline.
     """
     shape = torch.Size(labels.shape)
-    numbers = np.full(labels.size, -1, np.int32)
-    numbers[chosen.place] = chosen.region
-    y0, x0, y1, x1 = maps.rects[chosen.place // labels[0].size].T
-    y, x = chosen.place // shape[2] % shape[1], chosen.place % shape[2]
-    outline = np.zeros(len(chosen.place), bool)
-    for dy, dx in _SIDES:
-        there, _ = _neighbours(chosen.place, (dy, dx), shape)
-        owned = (y + dy >= y0) & (y + dy < y1) & (x + dx >= x0) & (x + dx < x1)
-        outline |= owned & (numbers[there] != chosen.region)
-    contact = np.zeros(len(chosen.place), bool)
+    place = _padded_place(chosen.place, shape)
+    numbers, given = _padded(shape, _OUTSIDE), _padded(shape, _OUTSIDE)
+    padded_shape = (shape[0], shape[1] + 2 * _PAD, shape[2] + 2 * _PAD)
+    given.reshape(padded_shape)[:, _PAD:-_PAD, _PAD:-_PAD] = labels
+    for n, (y0, x0, y1, x1) in enumerate(maps.rects + _PAD):
+        numbers.reshape(padded_shape)[n, y0:y1, x0:x1] = -1
+    numbers[place] = chosen.region
+    outline = np.zeros(len(place), bool)
+    for step in _SIDES:
+        there = numbers[place + _offset(step, shape)]
+        outline |= (there != chosen.region) & (there != _OUTSIDE)
+    contact = np.zeros(len(place), bool)
     for step in _NEAR:
-        there, valid = _neighbours(chosen.place, step, shape)
-        contact |= valid & (labels.reshape(-1)[there] == chosen.values["suggested"])
+        contact |= given[place + _offset(step, shape)] == chosen.values["suggested"]
     return outline, contact
 
 
