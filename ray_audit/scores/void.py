@@ -30,8 +30,7 @@ def void_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     if np.count_nonzero(void) < smallest:
         return np.zeros(labels.shape, np.uint8)
     numbered, num_found = ndimage.label(void)
-    sizes = np.bincount(numbered.ravel(), minlength=num_found + 1)
-    sizes[0] = 0
+    sizes = np.bincount(numbered[void], minlength=num_found + 1)
     largest = np.argsort(-sizes, kind="stable")[:MOST_COMPONENTS]
     largest = largest[sizes[largest] >= smallest]
     names = np.zeros(num_found + 1, np.uint8)
