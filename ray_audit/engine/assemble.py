@@ -10,9 +10,21 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.records import Part, decode_part, decode_tail
+from ray_audit.engine.regions import VoidSeen, joined_voids, merged_regions, merged_voids
 from ray_audit.samples import ShardFailure, Tail
 
 _CLASSES = ("predicted", "other")
+_FINAL = (
+    "p_predicted",
+    "class_counts",
+    "tccp",
+    "below",
+    "softmin",
+    "interior",
+    "components",
+    "image_size",
+    "regions",
+)
 _MEANS = ("loss", "p_label", "margin", "prob_margin", "el2n", "correct")
 
 
@@ -82,10 +94,15 @@ class Samples:
         other: (N, E) int32 best class other than the given one, or None for dense labels.
         vog: (N,) float64, NaN where there is none.
         csg: (N,) float64, summed over the checkpoints whose gradient was taken; NaN likewise.
-        final: mergeable states of the last checkpoint, first axis N; `components` is a list.
+        final: mergeable states of the last checkpoint, first axis N; `components` and `regions`
+            are lists.
         state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
+        vog_by_class: (N, K) float64, NaN where a class has no pixel; None where labels are not
+            dense or there is no VoG.
+        voids: what is seen in the unlabelled components of each mask; None where labels are not
+            dense.
     """
 
     identity: pa.Table
@@ -98,6 +115,8 @@ class Samples:
     state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...]
     tails: tuple[Tail, ...] = field(default=())
+    vog_by_class: np.ndarray | None = None
+    voids: list[VoidSeen] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -185,6 +204,14 @@ def _merge_cuts(part: Part) -> _Merged:
         columns["vog"] = sums / num_px
     if "grad_sqnorm" in rows.column_names:
         columns["csg"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num).sum(axis=1)
+    if "vog/class_sum" in rows.column_names:
+        sums = _grouped(_matrix(rows["vog/class_sum"]), group, num)
+        num_px = _grouped(_matrix(rows["vog/class_px"]), group, num)
+        columns["vog_by_class"] = np.divide(
+            sums, num_px, out=np.full(sums.shape, np.nan), where=num_px > 0
+        )
+    if "void/index" in rows.column_names:
+        columns["voids"] = merged_voids(rows, group, num, columns["loss"].shape[1])
     columns |= _merged_final(rows, group, first, num)
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
@@ -211,6 +238,9 @@ def _merged_final(rows: pa.Table, group: np.ndarray, first: np.ndarray, num: int
     final: dict[str, Any] = {}
     if "final/p_predicted" in names:
         final["p_predicted"] = rows["final/p_predicted"].to_numpy()[first]
+    if "final/image_size" in names:
+        final["image_size"] = _matrix(rows["final/image_size"])[first]
+        final["regions"] = merged_regions(rows, group, num)
     for name in ("class_counts", "tccp", "below"):
         if f"final/{name}" in names:
             values = _matrix(rows[f"final/{name}"]).astype(np.int64)
@@ -223,7 +253,7 @@ def _merged_final(rows: pa.Table, group: np.ndarray, first: np.ndarray, num: int
     if "final/components" in names:
         flat = rows["final/components"].to_pylist()
         final["components"] = [
-            np.concatenate([np.reshape(flat[r], (-1, 4)) for r in np.flatnonzero(group == index)])
+            np.concatenate([np.reshape(flat[r], (-1, 5)) for r in np.flatnonzero(group == index)])
             for index in range(num)
         ]
     return final
@@ -282,11 +312,15 @@ def _joined(
     final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
     state |= {k: v for k, v in final_from.state.items() if k.startswith("confident/")}
     gradients = {name: np.full(identity.num_rows, np.nan) for name in ("vog", "csg")}
+    vog_by_class = None
     for one, held in zip(merged, sets, strict=True):
         if wanted.vog is not None and held.vog == wanted.vog:
             gradients |= {k: one.columns[k] for k in gradients if k in one.columns}
-    names = ("p_predicted", "class_counts", "tccp", "below", "softmin", "interior", "components")
-    final = {name: final_from.columns[name] for name in names if name in final_from.columns}
+            vog_by_class = one.columns.get("vog_by_class")
+    voids = None
+    if identity.num_rows and "voids" in merged[0].columns:
+        voids = joined_voids([one.columns["voids"] for one in merged], source, identity.num_rows)
+    final = {name: final_from.columns[name] for name in _FINAL if name in final_from.columns}
     return Samples(
         identity,
         means,
@@ -297,6 +331,8 @@ def _joined(
         state=state,
         failures=failures,
         tails=tails,
+        vog_by_class=vog_by_class,
+        voids=voids,
     )
 
 

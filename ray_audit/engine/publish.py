@@ -21,7 +21,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
-from ray_audit.engine.found import FindingsContext, Form, write_findings
+from ray_audit.engine.found import FindingsContext, write_findings
 from ray_audit.engine.ledger import SetFiles, Wanted
 from ray_audit.engine.mapper import Item, Mapper
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
@@ -30,6 +30,8 @@ from ray_audit.engine.summary import Summary, merged, summarise
 from ray_audit.engine.unit_scores import is_dense, is_sequence, split_non_finite
 from ray_audit.engine.whole import load_whole
 from ray_audit.errors import RunError
+from ray_audit.findings.images import ImageContext
+from ray_audit.findings.regions import MaskContext
 from ray_audit.findings.segments import SegmentContext
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
@@ -75,7 +77,7 @@ class PartTotals:
         totals = cls({name: [] for name in _TABLES}, Counter())
         for outcome in outcomes:
             for name, file in outcome.files.items():
-                totals.tables[name].append(file)
+                totals.tables.setdefault(name, []).append(file)
             totals.filtered.update(outcome.filtered)
             totals.num_scored += outcome.num_scored
             totals.num_failed += outcome.num_failed
@@ -182,7 +184,7 @@ def publish(
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
     context = _findings_context(inputs, metadata, summary, wrong_fraction)
-    found = write_findings(mapper, context, tables["scores"])
+    found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
     return Draft(
         inputs,
@@ -201,18 +203,19 @@ def publish(
 def _findings_context(
     inputs: Inputs, metadata: dict[str, str], summary: Summary, wrong_fraction: float
 ) -> FindingsContext:
-    config = inputs.config
+    config, classes = inputs.config, tuple(inputs.config.dataset.classes)
+    if is_dense(config):
+        thresholds = summary.thresholds
+        last = None if thresholds is None else thresholds[-1]
+        return FindingsContext(inputs.run_uri, metadata, MaskContext(classes, last))
+    if not is_sequence(config):
+        return FindingsContext(inputs.run_uri, metadata, ImageContext(wrong_fraction))
     cutoff = None
-    if is_sequence(config) and wrong_fraction > 0:
+    if wrong_fraction > 0:
         cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
-    segments = SegmentContext(
-        classes=tuple(config.dataset.classes),
-        order=summary.order.statistics if summary.order.is_strict else None,
-        wrong_fraction=wrong_fraction,
-        csl_cutoff=cutoff,
-    )
-    form: Form = "segments" if is_sequence(config) else "images"
-    return FindingsContext(inputs.run_uri, metadata, form, segments)
+    order = summary.order.statistics if summary.order.is_strict else None
+    segments = SegmentContext(classes, order, wrong_fraction, cutoff)
+    return FindingsContext(inputs.run_uri, metadata, segments)
 
 
 def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
@@ -310,7 +313,8 @@ def _finish(
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, flagged, metadata))
-    tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in _TABLES}
+    names = (*_TABLES, "regions") if is_dense(config) else _TABLES
+    tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
     fit: FitState | None = None
     for one in made:
         fit = merged(fit, one.fit)
