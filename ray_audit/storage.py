@@ -13,11 +13,15 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
+from fsspec.exceptions import FSTimeoutError
 
 from ray_audit.errors import StorageError
 
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
+_PUT_LIMIT_S = 60.0
+_PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,26 @@ def write_bytes(uri: str, content: bytes) -> None:
         if "file" in fs.protocol:
             _replace_file(Path(path), content)
         else:
-            fs.pipe_file(path, content)
+            _put(fs, path, content)
+
+
+def _put(fs: Any, path: str, content: bytes) -> None:
+    """Send a whole object, within a time limit.
+
+    The clients have none of their own while they wait for a server's leave to send (`Expect:
+    100-continue`): a connection that went silent there would hold a run for ever.
+    """
+    if not isinstance(fs, AsyncFileSystem):
+        fs.pipe_file(path, content)
+        return
+    limit_s = _PUT_LIMIT_S + len(content) / _PUT_BYTES_PER_S
+    for is_last in (False, False, True):
+        try:
+            sync(fs.loop, fs._pipe_file, path, content, timeout=limit_s)
+            return
+        except FSTimeoutError:
+            if is_last:
+                raise
 
 
 def _replace_file(path: Path, content: bytes) -> None:
