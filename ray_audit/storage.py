@@ -16,10 +16,12 @@ import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.exceptions import FSTimeoutError
 
-from ray_audit.errors import StorageError
+from ray_audit.errors import RayAuditError, StorageError
 
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
+_INFLATED_BYTES = 256 * 2**20
+_INFLATED_TIMES = 100
 _PUT_LIMIT_S = 60.0
 _PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 
@@ -80,7 +82,7 @@ def explained(action: str, uri: str) -> Iterator[None]:
     """Turn what a storage library raises into a `StorageError` that says what to do."""
     try:
         yield
-    except StorageError:
+    except RayAuditError:
         raise
     except FileNotFoundError as error:
         raise StorageError(f"cannot {action} {uri}: it does not exist") from error
@@ -237,6 +239,15 @@ def _replace_file(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def inflates_too_far(stored_bytes: int, inflated_bytes: int) -> bool:
+    """Whether something compressed is refused before it is inflated.
+
+    Up to 256 MiB always pass, and so does what grows at most 100 times: features and images grow
+    a few times, a bomb a thousand times or more.
+    """
+    return inflated_bytes > max(_INFLATED_BYTES, _INFLATED_TIMES * stored_bytes)
 
 
 def exists(uri: str) -> bool:

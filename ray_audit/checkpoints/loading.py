@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -89,6 +90,7 @@ def read_state(uri: str) -> dict[str, Tensor]:
                 f"checkpoint {uri} is no safetensors file, or was cut off: {error}"
             ) from error
         return state
+    _check_inflated(uri, content)
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -102,6 +104,20 @@ def read_state(uri: str) -> dict[str, Tensor]:
             f"({type(error).__name__}). Copy or save it again"
         ) from error
     return _unwrapped(uri, loaded)
+
+
+def _check_inflated(uri: str, content: bytes) -> None:
+    """Refuse a zip (the form of a `.pt` file) whose members would fill the memory."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            inflated_bytes = sum(member.file_size for member in file.infolist())
+    except zipfile.BadZipFile:
+        return  # the older form, which is not compressed; or torch says what is wrong
+    if storage.inflates_too_far(len(content), inflated_bytes):
+        raise CheckpointError(
+            f"checkpoint {uri} was refused: its {len(content)} bytes would inflate to "
+            f"{inflated_bytes}. Save it again with torch.save, which does not compress"
+        )
 
 
 def _refused(error: Exception) -> str:

@@ -101,7 +101,7 @@ class _Reader:
         try:
             with (
                 self._job.tally.open_read(self._shard.uri, self._shard.size_bytes) as stream,
-                closing(_decode(stream, self._at)) as decoded,
+                closing(_decode(stream, self._at, self._job.dataset.max_px)) as decoded,
             ):
                 while True:
                     with self._job.tally.timed():
@@ -161,18 +161,24 @@ def _where(error: Exception, at: _Position) -> Exception:
     """The error with the place at which decoding ended."""
     if not isinstance(error, av.error.FFmpegError | SampleError):
         return error
+    if isinstance(error, SampleError) and error.error_class != "decode":
+        return error
     if at.num_frames == 0:
         return SampleError("decode", f"the video cannot be opened or decoded: {error}")
     return SampleError("decode", f"decoding ended after {at.num_frames} frames: {error}")
 
 
-def _decode(stream: IO[bytes], at: _Position) -> Generator[Any, None, None]:
+def _decode(stream: IO[bytes], at: _Position, max_px: float) -> Generator[Any, None, None]:
     with av.open(stream, "r", options=_NO_READ_AHEAD) as container:
         if not container.streams.video:
             raise SampleError("decode", "no video stream in the file")
         video = container.streams.video[0]
         # One thread: a task owns one core, and where a damaged file ends must not vary.
         video.codec_context.thread_count = 1
+        _check_size(video.codec_context, max_px)
+        # A stream may grow further on. The decoder counts its padding too: give it some room.
+        most_px = int(min(4 * max_px + 2**20, 2**31 - 1))
+        video.codec_context.options = {"max_pixels": str(most_px)}
         if video.average_rate:
             at.frame_s = float(1 / video.average_rate)
         for packet in container.demux(video):
@@ -182,7 +188,18 @@ def _decode(stream: IO[bytes], at: _Position) -> Generator[Any, None, None]:
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise SampleError("decode", "the next frame is incomplete or damaged")
+                _check_size(frame, max_px)
                 yield frame
+
+
+def _check_size(source: Any, max_px: float) -> None:
+    num_px = source.width * source.height
+    if num_px > max_px:
+        raise SampleError(
+            "too_large",
+            f"its frames have {source.width} x {source.height} = {num_px} px, dataset.max_px is "
+            f"{max_px:.4g}",
+        )
 
 
 class _PixelReader:

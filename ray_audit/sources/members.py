@@ -13,6 +13,24 @@ from ray_audit.sources.formats import container_of
 from ray_audit.sources.names import Owner, fill_template
 
 _IMAGES_PER_CHUNK = 4096
+_MOST_HEADER_BYTES = 2**20
+_LONG_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """Refuses a header of a header that would fill the memory: tarfile reads them whole."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _LONG_HEADERS and self.size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        done: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return done
 
 
 def owners_of(shard: Shard, labels: LabelsConfig) -> list[Owner]:
@@ -62,7 +80,9 @@ def _tar_keys(shard: Shard) -> list[str]:
     plain = shard.key.lower().endswith(".tar")
     with (
         storage.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(fileobj=stream, mode="r:" if plain else "r:gz") as file,
+        tarfile.open(
+            fileobj=stream, mode="r:" if plain else "r:gz", tarinfo=BoundedTarInfo
+        ) as file,
     ):
         while (member := file.next()) is not None:
             if member.isfile():

@@ -52,7 +52,7 @@ def test_a_body_that_is_cut_short_is_never_taken_for_the_object(tmp_path):
         "            read = [storage.read_bytes(uri), storage.read_range(uri, 0, size)]\n"
         "            with storage.open_read(uri, size) as stream:\n"
         "                read.append(stream.read())\n"
-        "        except storage.StorageError:\n"
+        "        except Exception:\n"
         "            continue\n"
         "        assert all(one == b'x' * size for one in read), (size, [len(o) for o in read])\n"
         "        print('whole')\n"
@@ -122,11 +122,10 @@ except PlanError as error:
 """
 
 
-@pytest.mark.parametrize("kept_px", [1024, 256], ids=["too_large", "fits"])
-def test_a_small_object_store_is_refused_or_is_enough(tmp_path, kept_px):
+@pytest.mark.parametrize("fits", [False, True], ids=["refused", "enough"])
+def test_a_small_object_store_is_refused_or_is_enough(tmp_path, fits):
     videos = slow_videos(tmp_path, num=2)
-    model = videos.values["model"] | {"input": {"size": [kept_px, kept_px]}}
-    spec = videos.spec_file(model=model)
+    spec = videos.spec_file(engine={"batch_size": 2, "checkpoints_per_actor": 3 if fits else 1})
     ended = subprocess.run(
         [sys.executable, "-c", SMALL_STORE, str(spec), DATE],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
@@ -134,7 +133,7 @@ def test_a_small_object_store_is_refused_or_is_enough(tmp_path, kept_px):
         text=True,
         timeout=180,
     )
-    if kept_px == 1024:
+    if not fits:
         assert "refused: batches under way can take" in ended.stderr
         assert "give Ray a larger object store" in ended.stderr
         assert not videos.out.exists()
