@@ -221,7 +221,9 @@ def _receipts(
 
 def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
+    # Ray puts advice of its own after the traceback: what we raised ourselves says more.
+    ours = [line for line in lines if line.startswith("ray_audit.errors.")]
+    return f"{type(error).__name__}: {(ours or lines or [''])[-1]}"[:500]
 
 
 def connect(address: str | None) -> bool:

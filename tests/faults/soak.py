@@ -80,11 +80,11 @@ class Soak:
         """Kill one actor after another, of any pool, while the run goes on."""
         with Driver(self.videos.spec_file(output=output)) as driver:
             for _ in range(NUM_ACTOR_KILLS):
-                found = driver.wait_until(lambda: pool_actors(driver.pid))
-                if not found:
+                if not driver.wait_until(lambda: pool_actors(driver.pid)):
                     break
-                for pid in pool_actors(driver.pid)[self.random.randrange(3) :][:1]:
-                    kill(pid)
+                found = pool_actors(driver.pid)
+                if found:
+                    kill(self.random.choice(found))
                     self.injected["actor"] += 1
                 at_s = time.monotonic() + self.random.uniform(0.5, 2.5)
                 driver.wait_until(lambda at_s=at_s: time.monotonic() > at_s)
