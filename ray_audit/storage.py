@@ -183,11 +183,15 @@ def open_read(uri: str, size_bytes: int | None = None) -> IO[bytes]:
         return opened
 
 
-def read_bytes(uri: str) -> bytes:
-    """Read a whole object."""
+def read_bytes(uri: str, in_parts: bool = False) -> bytes:
+    """Read a whole object; `in_parts` fetches one of 50 MiB and more side by side.
+
+    For that, s3fs has to ask for the size first: a second request for every object.
+    """
     fs, path = filesystem(uri)
+    options = {"max_concurrency": 1} if "s3" in fs.protocol and not in_parts else {}
     with explained("read", uri):
-        content: bytes = fs.cat_file(path)
+        content: bytes = fs.cat_file(path, **options)
         return content
 
 

@@ -79,7 +79,7 @@ def read_state(uri: str) -> dict[str, Tensor]:
 
     Pickles are read with `weights_only=True`: a file that asks for code to be run is refused.
     """
-    content = storage.read_bytes(uri)
+    content = storage.read_bytes(uri, in_parts=True)
     if not content:
         raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
     if uri.endswith(".safetensors"):
