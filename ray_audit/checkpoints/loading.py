@@ -20,6 +20,7 @@ from ray_audit.config import ModelConfig
 from ray_audit.errors import CheckpointError, SpecificationError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+_ZIP = b"PK\x03\x04"
 Value = TypeVar("Value")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -90,9 +91,11 @@ def read_state(uri: str) -> dict[str, Tensor]:
                 f"checkpoint {uri} is no safetensors file, or was cut off: {error}"
             ) from error
         return state
-    _check_inflated(uri, content)
     try:
+        _check_inflated(uri, content)
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint {uri} was refused: {_refused(error)}. Save model.state_dict() alone, "
@@ -107,12 +110,14 @@ def read_state(uri: str) -> dict[str, Tensor]:
 
 
 def _check_inflated(uri: str, content: bytes) -> None:
-    """Refuse a zip (the form of a `.pt` file) whose members would fill the memory."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            inflated_bytes = sum(member.file_size for member in file.infolist())
-    except zipfile.BadZipFile:
-        return  # the older form, which is not compressed; or torch says what is wrong
+    """Refuse a zip (the form of a `.pt` file) whose members would fill the memory.
+
+    One that cannot be listed raises whatever its bytes happen to mean: it is not given to torch.
+    """
+    if not content.startswith(_ZIP):
+        return  # the older form, which is not compressed
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        inflated_bytes = sum(member.file_size for member in file.infolist())
     if storage.inflates_too_far(len(content), inflated_bytes):
         raise CheckpointError(
             f"checkpoint {uri} was refused: its {len(content)} bytes would inflate to "

@@ -2,6 +2,7 @@
 
 import tarfile
 import zipfile
+import zlib
 
 import pyarrow.parquet as pq
 
@@ -13,6 +14,7 @@ from ray_audit.sources.formats import container_of
 from ray_audit.sources.names import Owner, fill_template
 
 _IMAGES_PER_CHUNK = 4096
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error)
 _MOST_HEADER_BYTES = 2**20
 _LONG_HEADERS = (
     tarfile.XHDTYPE,
@@ -46,7 +48,7 @@ def owners_of(shard: Shard, labels: LabelsConfig) -> list[Owner]:
             return [Owner(shard.key, key) for key in _tar_keys(shard)]
         if container == "parquet":
             return [Owner(shard.key, key) for key in _parquet_keys(shard, labels)]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
+    except (OSError, EOFError, ValueError, NotImplementedError, *_BROKEN):
         return [Owner(shard.key)]
     return [Owner(shard.key)]
 

@@ -91,6 +91,18 @@ def test_a_checkpoint_bomb_is_refused_before_it_inflates(tmp_path, little_memory
         read_state(str(path))
 
 
+def test_a_checkpoint_whose_members_cannot_be_listed_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
+    content = (tmp_path / "w.pt").read_bytes()
+    central = content.index(b"PK\x01\x02")
+    broken = bytearray(content)
+    broken[central + 9] |= 8  # names in UTF-8
+    broken[central + 46] = 0x80  # which begin with half a letter
+    (tmp_path / "w.pt").write_bytes(broken)
+    with pytest.raises(CheckpointError, match=r"cannot be read: it is damaged.*UnicodeDecodeE"):
+        read_state(str(tmp_path / "w.pt"))
+
+
 def test_a_checkpoint_of_zeros_is_no_bomb(tmp_path):
     weights = {"w": torch.zeros(MIB)}
     torch.save(weights, tmp_path / "w.pt")
