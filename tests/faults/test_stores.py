@@ -11,6 +11,11 @@ from tests.faults.conftest import faulty_store
 from tests.faults.drivers import DATE, REPOSITORY, Driver, committed, tables_of
 
 pytestmark = pytest.mark.integration
+# One process in every test run; Ray, which takes its time to start, among the slow tests.
+BOTH_ENGINES = pytest.mark.parametrize(
+    "options",
+    [pytest.param(("--local",), id="local"), pytest.param((), id="ray", marks=pytest.mark.slow)],
+)
 
 
 def in_bucket(videos, store):
@@ -27,7 +32,7 @@ def in_bucket(videos, store):
     }
 
 
-@pytest.mark.parametrize("options", [("--local",), ()], ids=["local", "ray"])
+@BOTH_ENGINES
 def test_a_tenth_of_all_requests_fails(tmp_path, store, options):
     videos = slow_videos(tmp_path, num=3)
     name = f"{len(options)}/out"
@@ -90,7 +95,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("options", [("--local",), ()], ids=["local", "ray"])
+@BOTH_ENGINES
 def test_a_full_disk_is_an_error_and_a_larger_one_completes(tmp_path, small_disk, options):
     folder, enlarge = small_disk
     videos = slow_videos(tmp_path, num=4)
