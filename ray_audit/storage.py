@@ -15,11 +15,17 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
+from fsspec.exceptions import FSTimeoutError
 
-from ray_audit.errors import StorageError
+from ray_audit.errors import RayAuditError, StorageError
 
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
+_INFLATED_BYTES = 256 * 2**20
+_INFLATED_TIMES = 100
+_PUT_LIMIT_S = 60.0
+_PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def explained(action: str, uri: str) -> Iterator[None]:
     """Turn what a storage library raises into a `StorageError` that says what to do."""
     try:
         yield
-    except StorageError:
+    except RayAuditError:
         raise
     except FileNotFoundError as error:
         raise StorageError(f"cannot {action} {uri}: it does not exist") from error
@@ -181,11 +187,15 @@ def open_read(
         return opened
 
 
-def read_bytes(uri: str) -> bytes:
-    """Read a whole object."""
+def read_bytes(uri: str, in_parts: bool = False) -> bytes:
+    """Read a whole object; `in_parts` fetches one of 50 MiB and more side by side.
+
+    For that, s3fs has to ask for the size first: a second request for every object.
+    """
     fs, path = filesystem(uri)
+    options = {"max_concurrency": 1} if "s3" in fs.protocol and not in_parts else {}
     with explained("read", uri):
-        content: bytes = fs.cat_file(path)
+        content: bytes = fs.cat_file(path, **options)
         return content
 
 
@@ -205,7 +215,26 @@ def write_bytes(uri: str, content: bytes) -> None:
             with _replacing(Path(path)) as stream:
                 stream.write(content)
         else:
-            fs.pipe_file(path, content)
+            _put(fs, path, content)
+
+
+def _put(fs: Any, path: str, content: bytes) -> None:
+    """Send a whole object, within a time limit.
+
+    The clients have none of their own while they wait for a server's leave to send (`Expect:
+    100-continue`): a connection that went silent there would hold a run for ever.
+    """
+    if not isinstance(fs, AsyncFileSystem):
+        fs.pipe_file(path, content)
+        return
+    limit_s = _PUT_LIMIT_S + len(content) / _PUT_BYTES_PER_S
+    for is_last in (False, False, True):
+        try:
+            sync(fs.loop, fs._pipe_file, path, content, timeout=limit_s)
+            return
+        except FSTimeoutError:
+            if is_last:
+                raise
 
 
 @contextmanager
@@ -252,6 +281,15 @@ def copy(uri: str, to_uri: str) -> None:
         return
     with open_read(uri) as source, open_write(to_uri) as sink:
         shutil.copyfileobj(source, sink, _READ_BLOCK_BYTES)
+
+
+def inflates_too_far(stored_bytes: int, inflated_bytes: int) -> bool:
+    """Whether something compressed is refused before it is inflated.
+
+    Up to 256 MiB always pass, and so does what grows at most 100 times: features and images grow
+    a few times, a bomb a thousand times or more.
+    """
+    return inflated_bytes > max(_INFLATED_BYTES, _INFLATED_TIMES * stored_bytes)
 
 
 def exists(uri: str) -> bool:

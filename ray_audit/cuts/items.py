@@ -14,7 +14,7 @@ from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import index_rows
 from ray_audit.errors import SampleError, StorageError
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.members import member_key
+from ray_audit.sources.members import BoundedTarInfo, member_key
 
 _WHOLE_BYTES = 16 * 2**20
 _NUM_AHEAD = 8
@@ -175,7 +175,9 @@ def _members(shard: Shard, job: Job) -> Iterator[tuple[str, bytes]]:
     is_plain = shard.key.lower().endswith(".tar")
     with (
         job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(fileobj=stream, mode="r|" if is_plain else "r|gz") as file,
+        tarfile.open(
+            fileobj=stream, mode="r|" if is_plain else "r|gz", tarinfo=BoundedTarInfo
+        ) as file,
     ):
         while (member := file.next()) is not None:
             file.members = []  # type: ignore[attr-defined] # it would keep them all
@@ -184,6 +186,12 @@ def _members(shard: Shard, job: Job) -> Iterator[tuple[str, bytes]]:
             if not member.isfile() or _is_unsafe(member.name):
                 _refuse(shard, member, job)
                 continue
+            if storage.inflates_too_far(shard.size_bytes, member.size):
+                raise SampleError(
+                    "too_large",
+                    f"member {member.name!r} would inflate to {member.size} bytes, the archive "
+                    f"has {shard.size_bytes}",
+                )
             if _is_wanted(member.name, job):
                 content = file.extractfile(member)
                 yield member.name, content.read() if content else b""

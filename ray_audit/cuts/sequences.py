@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts
@@ -49,11 +50,23 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise SampleError("decode", "not an npz file")
+            _check_inflated(file)
             for name in feature_names(file.files, job.dataset.labels):
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
     except Exception as error:
         job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled or 1)
+
+
+def _check_inflated(file: Any) -> None:
+    """Refuse an npz one of whose arrays would fill the memory."""
+    for member in file.zip.infolist():
+        if storage.inflates_too_far(member.compress_size, member.file_size):
+            raise SampleError(
+                "too_large",
+                f"{member.filename} would inflate from {member.compress_size} to "
+                f"{member.file_size} bytes; save it with numpy.savez, which does not compress",
+            )
 
 
 def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.errors import LabelError, SampleError, StorageError, redacted
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure, Tail
 
 _WHOLE_BYTES = 16 * 2**20
@@ -45,7 +45,7 @@ class Tally:
     ) -> None:
         """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read."""
         stage, error_class = _class_of(error, stage)
-        message = where + (str(error) or type(error).__name__)
+        message = where + (redacted(str(error)) or type(error).__name__)
         self._failures.append(
             ShardFailure(shard, sample_id, stage, error_class, message, num_samples)
         )

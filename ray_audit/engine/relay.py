@@ -33,6 +33,9 @@ Result = TypeVar("Result")
 
 # Ray's defaults retry for ever: a decoder that kills its process would loop without end.
 _MAX_RETRIES = 3
+# While a lost node is not yet known as lost, each call to an actor there uses one up. How often an
+# actor may crash is limited by its restarts, not by these.
+_MAX_TASK_RETRIES = 100
 _CONNECT_TIMEOUT_S = 10.0
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
@@ -122,7 +125,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
                 num_cpus=layout.cpus_per_actor,
                 num_gpus=layout.gpus_per_actor or None,
                 max_restarts=_MAX_RETRIES,
-                max_task_retries=_MAX_RETRIES,
+                max_task_retries=_MAX_TASK_RETRIES,
                 **_ROW_BY_ROW,
             )
         return dataset.map_batches(
@@ -218,7 +221,9 @@ def _receipts(
 
 def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
+    # Ray puts advice of its own after the traceback: what we raised ourselves says more.
+    ours = [line for line in lines if line.startswith("ray_audit.errors.")]
+    return f"{type(error).__name__}: {(ours or lines or [''])[-1]}"[:500]
 
 
 def connect(address: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Models of a few weights, and some that misbehave, as factories of a specification."""
 
 import os
+import time
 
 import torch
 from torch import nn
@@ -41,6 +42,18 @@ class FrameModel(nn.Module):
 
     def forward(self, clips):
         return self.head(clips.mean((3, 4)) if clips.ndim == 5 else clips)
+
+
+class SlowFrameModel(FrameModel):
+    """Takes its time, so that a fault can be injected while a run goes on."""
+
+    def __init__(self, num_classes, sleep_s=0.0):
+        super().__init__(num_classes)
+        self._sleep_s = sleep_s
+
+    def forward(self, clips):
+        time.sleep(self._sleep_s)
+        return super().forward(clips)
 
 
 class NarrowHater(ImageModel):

@@ -1,9 +1,12 @@
+import asyncio
 import os
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +198,42 @@ def test_an_object_that_does_not_exist_is_named(base, read):
 def test_an_unknown_scheme_is_named():
     with pytest.raises(StorageError, match=r"nosuch://b/x: no support for nosuch://"):
         storage.list_objects("nosuch://b/x")
+
+
+class SilentStore(AsyncFileSystem):
+    """Takes nothing at the first `num_silent` times."""
+
+    protocol = "silent"
+    cachable = False
+    kept: ClassVar[dict[str, bytes]] = {}
+    num_silent = 0
+
+    async def _pipe_file(self, path, value, **_):
+        if type(self).num_silent:
+            type(self).num_silent -= 1
+            await asyncio.Event().wait()
+        self.kept[path] = value
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setattr(storage, "_PUT_LIMIT_S", 0.05)
+    fsspec.register_implementation("silent", SilentStore, clobber=True)
+    SilentStore.kept.clear()
+    return SilentStore
+
+
+def test_a_store_that_falls_silent_is_asked_again(silent):
+    silent.num_silent = 2
+    storage.write_bytes("silent://a", b"content")
+    assert silent.kept == {"a": b"content"}
+
+
+def test_a_store_that_stays_silent_is_no_reason_to_wait_for_ever(silent):
+    silent.num_silent = 3
+    with pytest.raises(StorageError, match=r"cannot write silent://a: FSTimeoutError"):
+        storage.write_bytes("silent://a", b"content")
+    assert silent.kept == {}
 
 
 class NoCredentialsError(Exception):
