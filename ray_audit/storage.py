@@ -1,23 +1,28 @@
 """Objects in local folders and object stores: list, read, write whole, never in place."""
 
+import contextlib
+import errno
 import glob as local_glob
 import hashlib
 import os
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
 
-from ray_audit.errors import StorageError
+from ray_audit.errors import AlreadyThereError, StorageError
 
+Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
+_PAUSES_S = (0.5, 2.0)
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return fs, fs._strip_protocol(uri)
 
 
-@contextmanager
+@contextlib.contextmanager
 def explained(action: str, uri: str) -> Iterator[None]:
     """Turn what a storage library raises into a `StorageError` that says what to do."""
     try:
@@ -89,9 +94,33 @@ def explained(action: str, uri: str) -> Iterator[None]:
                 f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
             ) from error
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise StorageError(
+                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
+                "room there, or choose another `output`, and run again: what was committed is "
+                "whole, and is reused"
+            ) from error
         if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
-            raise StorageError(f"cannot {action} {uri}: {name}: {error}") from error
+            message = f"cannot {action} {uri}: {name}: {error}"
+            raise StorageError(message, may_pass="://" in uri) from error
         raise
+
+
+def _tried(action: str, uri: str, call: Callable[[], Value]) -> Value:
+    """Call; try again, after a pause, where a store did not answer or answered badly.
+
+    The libraries below try again by themselves, for a second or so; this outlasts longer gaps.
+    """
+    for attempts, pause_s in enumerate((*_PAUSES_S, None), start=1):
+        try:
+            with explained(action, uri):
+                return call()
+        except StorageError as error:
+            error.attempts = attempts
+            if pause_s is None or not error.may_pass:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError("the last try returns or raises")
 
 
 def list_objects(uri: str | list[str]) -> list[StoredObject]:
@@ -132,12 +161,16 @@ def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
 def list_prefix(uri: str) -> list[StoredObject]:
     """Every file below a folder, in one recursive listing; empty where it does not exist."""
     fs, path = filesystem(uri)
-    with explained("list", uri):
+
+    def find() -> dict[str, Any]:
         try:
-            infos = fs.find(path, detail=True)
+            infos: dict[str, Any] = fs.find(path, detail=True)
         except FileNotFoundError:
-            return []
-        return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
+            return {}
+        return infos
+
+    infos = _tried("list", uri, find)
+    return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
 
 
 def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
@@ -180,30 +213,71 @@ def open_read(uri: str, size_bytes: int | None = None) -> IO[bytes]:
 def read_bytes(uri: str) -> bytes:
     """Read a whole object."""
     fs, path = filesystem(uri)
-    with explained("read", uri):
-        content: bytes = fs.cat_file(path)
-        return content
+    return _tried("read", uri, lambda: bytes(fs.cat_file(path)))
 
 
 def read_range(uri: str, start: int, end: int) -> bytes:
     """Read the bytes from `start` up to `end`."""
     fs, path = filesystem(uri)
-    with explained("read", uri):
-        content: bytes = fs.cat_file(path, start=start, end=end)
-        return content
+    return _tried("read", uri, lambda: bytes(fs.cat_file(path, start=start, end=end)))
 
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Write a whole object so that readers see all of it or nothing."""
     fs, path = filesystem(uri)
-    with explained("write", uri):
-        if "file" in fs.protocol:
-            _replace_file(Path(path), content)
-        else:
-            fs.pipe_file(path, content)
+    if "file" in fs.protocol:
+        _tried("write", uri, lambda: _put_file(Path(path), content, os.replace))
+    else:
+        _tried("write", uri, lambda: fs.pipe_file(path, content))
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def create_bytes(uri: str, content: bytes) -> None:
+    """Write a whole object where there is none; of two writers at once, one succeeds.
+
+    On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Another store
+    may look first and write then.
+
+    Raises:
+        AlreadyThereError: it is there.
+    """
+    fs, path = filesystem(uri)
+
+    def create() -> None:
+        try:
+            if "file" in fs.protocol:
+                _put_file(Path(path), content, _link)
+            else:
+                fs.pipe_file(path, content, mode="create")
+        except Exception as error:
+            if _says_there(error):
+                raise AlreadyThereError(f"cannot create {uri}: it is there already") from error
+            raise
+
+    _tried("create", uri, create)
+
+
+def _says_there(error: BaseException | None) -> bool:
+    """Whether a store refused to create an object because there is one."""
+    if error is None or isinstance(error, FileExistsError):
+        return error is not None
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code == "PreconditionFailed" or _says_there(error.__cause__)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless there is one."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with open(path, "xb") as stream:
+            stream.write(temporary.read_bytes())
+
+
+def _put_file(path: Path, content: bytes, move: Callable[[Path, Path], object]) -> None:
+    """Write beside the final name, then move it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
@@ -211,16 +285,26 @@ def _replace_file(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove(uri: str) -> None:
+    """Remove an object, where it is there."""
+    fs, path = filesystem(uri)
+
+    def rm() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(path)
+
+    _tried("remove", uri, rm)
 
 
 def exists(uri: str) -> bool:
     """Whether the object exists."""
     fs, path = filesystem(uri)
-    with explained("look up", uri):
-        return bool(fs.exists(path))
+    return _tried("look up", uri, lambda: bool(fs.exists(path)))
 
 
 def escape_glob(path: str) -> str:
