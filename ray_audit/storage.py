@@ -301,6 +301,17 @@ def remove(uri: str) -> None:
     _tried("remove", uri, rm)
 
 
+def remove_prefix(uri: str) -> None:
+    """Remove every object below a folder, and the folder."""
+    fs, path = filesystem(uri)
+
+    def rm() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
+
+    _tried("remove", uri, rm)
+
+
 def exists(uri: str) -> bool:
     """Whether the object exists."""
     fs, path = filesystem(uri)

@@ -44,8 +44,9 @@ class Tally:
         """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read."""
         stage, error_class = _class_of(error, stage)
         message = str(error) or type(error).__name__
+        attempts = error.attempts if isinstance(error, StorageError) else 1
         self._failures.append(
-            ShardFailure(shard, sample_id, stage, error_class, message, num_samples)
+            ShardFailure(shard, sample_id, stage, error_class, message, num_samples, attempts)
         )
 
     @contextmanager

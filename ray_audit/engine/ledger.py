@@ -32,6 +32,9 @@ _PART = re.compile(
 )
 _MOST_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
+CRASH = "crash"
+"""Error class of what killed its process; it may do better with more memory."""
+
 Failures = Sequence[ShardFailure]
 
 
@@ -125,7 +128,7 @@ class SetFiles:
 
 def may_pass(failures: Iterable[ShardFailure]) -> bool:
     """Whether another try could do better."""
-    return any(failure.stage in _RETRIED_STAGES for failure in failures)
+    return any(f.stage in _RETRIED_STAGES or f.error_class == CRASH for f in failures)
 
 
 def content_digest(samples: pa.Table) -> str:
@@ -182,13 +185,19 @@ class _Found:
 
     def complete(self) -> SetFiles | None:
         """A tail with all of its parts, one without passing failures first."""
-        for _, number, content, uri in sorted(self._tails):
+        for _, number, content, uri in sorted(self._tails, key=_preference):
             candidates = [sorted(self._parts[index]) for index in range(number)]
             for contents in islice(product(*candidates), _MOST_COMBINATIONS):
                 if storage.digest(*contents)[:12] == content:
                     parts = (self._parts[i][one] for i, one in enumerate(contents))
                     return SetFiles(tuple(parts), uri)
         return None
+
+
+def _preference(tail: tuple[bool, int, str, str]) -> tuple[bool, int, str]:
+    """The try that succeeded first, then the one that got furthest."""
+    is_retry, number, content, _ = tail
+    return (is_retry, -number, content)
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:

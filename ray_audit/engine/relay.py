@@ -12,6 +12,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -21,18 +22,22 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
 from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
+from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
 from ray_audit.engine.plan import Plan, UnitWork
-from ray_audit.engine.stages import StageSettings, commit, decode_unit
-from ray_audit.engine.wire import Receipt
+from ray_audit.engine.stages import StageSettings, commit, decode_marked
+from ray_audit.engine.wire import Envelope, Receipt
 from ray_audit.errors import RunError, StalledError
-from ray_audit.samples import WorkUnit
+from ray_audit.samples import Tail, WorkUnit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Ray's defaults retry for ever: a decoder that kills its process would loop without end.
-_MAX_RETRIES = 3
+# Ray's defaults retry for ever. What kills its process is given up after three times, by its
+# markers; these numbers only bound what the markers cannot see, such as nodes that go away.
+_MAX_RETRIES = 10
+_MAX_RESTARTS = 30
+_BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
 _CONNECT_TIMEOUT_S = 10.0
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
@@ -99,6 +104,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
     """Declare the relay: units, decode, one pool after another, commit."""
     rows = [{"work": _work_json(work)} for work in plan.work]
     last = len(layout.hops) - 1
+    limit_s = settings.config.engine.stall_timeout_s / _BATCHES_PER_STALL
     with DataContext.current(_quiet_context()), warnings.catch_warnings():
         # Finite retries can be given in no other way than by the remote arguments.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
@@ -117,12 +123,12 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
             )
             dataset = dataset.map_batches(
                 _Pool,
-                fn_constructor_args=(settings, positions, index == last),
+                fn_constructor_args=(settings, positions, index == last, limit_s),
                 compute=pool,
                 num_cpus=layout.cpus_per_actor,
                 num_gpus=layout.gpus_per_actor or None,
-                max_restarts=_MAX_RETRIES,
-                max_task_retries=_MAX_RETRIES,
+                max_restarts=_MAX_RESTARTS,
+                max_task_retries=_MAX_RESTARTS,
                 **_ROW_BY_ROW,
             )
         return dataset.map_batches(
@@ -154,19 +160,45 @@ def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
     for text in table["work"].to_pylist():
         values = json.loads(text)
         work = UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]))
-        for envelope in decode_unit(settings, work):
+        for envelope in decode_marked(settings, work):
             yield wire.encode(envelope)
 
 
 class _Pool:
-    def __init__(self, settings: StageSettings, positions: tuple[int, ...], is_last: bool) -> None:
+    def __init__(
+        self, settings: StageSettings, positions: tuple[int, ...], is_last: bool, limit_s: float
+    ) -> None:
         # Imported here, so that decoding and committing processes do without torch.
         from ray_audit.engine.pool import PoolWorker
 
-        self._worker = PoolWorker(settings, positions, is_last)
+        self._worker = PoolWorker(settings, positions, is_last, limit_s)
+        self._attempts = settings.attempts
+        self._first_position = positions[0]
+        self._was_restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._num_unmarked = 1
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return wire.encode(self._worker.process(wire.decode(table)))
+        envelope = wire.decode(table)
+        process = self._process_marked if self._was_restarted else self._worker.process
+        return wire.encode(process(envelope))
+
+    def _process_marked(self, envelope: Envelope) -> Envelope:
+        """Once a process here has died, every batch is marked while it is under way.
+
+        The first that comes after the death is the one that was under way: Ray keeps the order.
+        """
+        item, attempts = envelope.item, self._attempts
+        if isinstance(item, Tail) or envelope.failures or attempts is None:
+            return self._worker.process(envelope)
+        name = probe_name(item.unit_id, envelope.set_id, self._first_position, envelope.name)
+        num_before = attempts.begin(name, self._num_unmarked)
+        self._num_unmarked = 0
+        if num_before >= MOST_CRASHES:
+            envelope = replace(envelope, failures=given_up_batch(item))
+        processed = self._worker.process(envelope)
+        if num_before < MOST_CRASHES:
+            attempts.survived(name, num_before)
+        return processed
 
 
 def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from ray_audit import storage
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
+from ray_audit.engine.attempts import Attempts
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
@@ -171,12 +172,16 @@ def run_on(
         engine = open_engine()
         plan = make_plan(inputs, engine.resources())
         reporter.plan(plan)
-        settings = _settings(plan, _publish_index(inputs, index_dir))
+        attempts = Attempts.below(config.output)
+        settings = _settings(plan, _publish_index(inputs, index_dir), attempts)
     try:
         manifest = _execute(engine, plan, settings, reporter, started)
     except Exception as error:
         _write_failure(inputs, error, time.monotonic() - started)
         raise
+    finally:
+        with contextlib.suppress(RayAuditError):
+            attempts.remove()
     return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
 
 
@@ -194,11 +199,13 @@ def _publish_index(inputs: Inputs, index_dir: Path) -> str:
     return uri
 
 
-def _settings(plan: Plan, index_uri: str) -> StageSettings:
+def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
     inputs = plan.inputs
     gpus = plan.layout.gpus_per_actor if plan.layout else 0
     device = "cuda" if gpus else "cpu"
-    return StageSettings(inputs.config, inputs.checkpoints, inputs.wanted, index_uri, device)
+    return StageSettings(
+        inputs.config, inputs.checkpoints, inputs.wanted, index_uri, device, attempts
+    )
 
 
 def _execute(

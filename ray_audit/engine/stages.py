@@ -11,6 +11,7 @@ from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine import ledger
+from ray_audit.engine.attempts import MOST_CRASHES, Attempts, decode_name, given_up_unit
 from ray_audit.engine.plan import UnitWork
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
@@ -27,6 +28,7 @@ class StageSettings:
         wanted: what every unit must have in the end.
         index_uri: label index, where labels are tables.
         device: `cpu` or `cuda`.
+        attempts: markers of what is under way, where processes may die.
     """
 
     config: AuditConfig
@@ -34,6 +36,7 @@ class StageSettings:
     wanted: ledger.Wanted
     index_uri: str
     device: str
+    attempts: Attempts | None = None
 
 
 def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
@@ -56,6 +59,25 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
             contents.append(ledger.content_digest(item.samples))
             name = ledger.part_name(item.index, contents[-1])
         yield Envelope(item, work.positions, set_id, name)
+
+
+def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
+    """Decode one unit in a process that may die of it; give the unit up after the third time."""
+    if settings.attempts is None:
+        yield from decode_unit(settings, work)
+        return
+    set_id = settings.wanted.set_for(work.positions).set_id
+    name = decode_name(work.unit.unit_id, set_id)
+    num_before = settings.attempts.begin(name)
+    if num_before < MOST_CRASHES:
+        yield from decode_unit(settings, work)
+        settings.attempts.survived(name, num_before)
+        return
+    tail = given_up_unit(work.unit)
+    envelope = Envelope(tail, work.positions, set_id, ledger.tail_name([]))
+    # Of an answer that is repeated, Ray takes only what comes after the part that it has seen.
+    commit(settings, envelope)
+    yield envelope
 
 
 def commit(settings: StageSettings, envelope: Envelope) -> Receipt:

@@ -1,6 +1,8 @@
 """Models of a few weights, and some that misbehave, as factories of a specification."""
 
 import os
+import signal
+import time
 
 import torch
 from torch import nn
@@ -61,3 +63,26 @@ def only_in_process(num_classes, pid):
 
 def no_module():
     return "a model"
+
+
+class DeadlyModel(ImageModel):
+    """Kills its process, or never answers, when it sees a black image."""
+
+    def __init__(self, num_classes, how):
+        super().__init__(num_classes)
+        self._how = how
+
+    def forward(self, images):
+        if (images.amax((1, 2, 3)) == 0).any():
+            die(self._how)
+        return super().forward(images)
+
+
+def die(how):
+    """End this process in one of the ways in which nothing can be caught."""
+    if how == "exit":
+        os._exit(3)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while True:
+        time.sleep(1)

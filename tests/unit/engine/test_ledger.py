@@ -111,3 +111,11 @@ def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
     ledger.write_sets(str(tmp_path), [one])
     assert ledger.read_sets(str(tmp_path)) == {one.set_id: one}
     assert RecordSet(("d0", "d1"), "d1", None).set_id != one.set_id
+
+
+def test_of_two_tries_with_failures_the_one_that_got_further_counts(tmp_path):
+    output = str(tmp_path)
+    put(output, tail(), [failure("read")])
+    put(output, part(0))
+    further = put(output, tail("a"), [failure("read")])
+    assert complete(output).tail == further
