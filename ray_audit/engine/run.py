@@ -175,14 +175,14 @@ def run_on(
         attempts = Attempts.below(config.output)
         settings = _settings(plan, _publish_index(inputs, index_dir), attempts)
     try:
-        manifest = _execute(engine, plan, settings, reporter, started)
+        manifest, is_ours = _execute(engine, plan, settings, reporter, started)
     except Exception as error:
         _write_failure(inputs, error, time.monotonic() - started)
         raise
     finally:
         with contextlib.suppress(RayAuditError):
             attempts.remove()
-    return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
+    return _outcome(inputs, manifest, time.monotonic() - started, reused=not is_ours)
 
 
 def _outcome(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
@@ -210,7 +210,8 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
 
 def _execute(
     engine: Engine, plan: Plan, settings: StageSettings, reporter: Reporter, started: float
-) -> Manifest:
+) -> tuple[Manifest, bool]:
+    """Run and publish; the manifest that is there then, and whether it is this call's."""
     inputs, config = plan.inputs, plan.inputs.config
     ledger.write_sets(config.output, {plan.set_of(work) for work in plan.work})
     tally = Tally(plan)
@@ -230,10 +231,18 @@ def _execute(
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts)
     manifest = draft.manifest(plan, timing, breached)
-    metrics = render_outcome(counts, timing["total_s"], time.time(), breached=bool(breached))
-    storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
-    manifest.write(inputs.run_uri)
-    return manifest
+    _write_metrics(manifest, inputs.run_uri)
+    published = manifest.publish(inputs.run_uri)
+    if published is not manifest:
+        _write_metrics(published, inputs.run_uri)  # ours told of tables that nobody will see
+    storage.remove(storage.join(inputs.run_uri, FAILURE))
+    return published, published is manifest
+
+
+def _write_metrics(manifest: Manifest, run_uri: str) -> None:
+    total_s, breached = manifest.timing["total_s"], bool(manifest.breached_gates)
+    metrics = render_outcome(manifest.counts, total_s, time.time(), breached=breached)
+    storage.write_bytes(storage.join(run_uri, METRICS), metrics)
 
 
 def _check_count(config: AuditConfig, failed: int, expected: int | None) -> None:
@@ -267,6 +276,8 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
     with contextlib.suppress(Exception):  # the first error is the one to be told
         values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
     with contextlib.suppress(RayAuditError):
+        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
+            return  # another call completed the run meanwhile
         content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
         metrics = render_outcome({}, duration_s, None, breached=False)
