@@ -10,6 +10,7 @@ import os
 import queue
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -39,6 +40,7 @@ _MAX_RETRIES = 10
 _MAX_RESTARTS = 30
 _BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
 _CONNECT_TIMEOUT_S = 10.0
+_HEAD_EVERY_S, _HEAD_SILENCE_S = 5.0, 30.0
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
@@ -79,14 +81,19 @@ class RayEngine:
         for item in items:
             waiting.append(task.remote(shared, item))
             if len(waiting) >= num_at_once:
-                yield _result(waiting.pop(0))
+                yield _result(waiting.pop(0), self._engine.stall_timeout_s)
         for reference in waiting:
-            yield _result(reference)
+            yield _result(reference, self._engine.stall_timeout_s)
 
 
-def _result(reference: Any) -> Any:
+def _result(reference: Any, limit_s: float) -> Any:
     try:
-        return ray.get(reference)
+        return ray.get(reference, timeout=limit_s)
+    except ray.exceptions.GetTimeoutError as error:
+        raise StalledError(
+            f"no part of the tables was made for {limit_s:g} s (engine.stall_timeout_s): look at "
+            "`ray status` for CPUs that others hold; run again, and the records are reused"
+        ) from error
     except ray.exceptions.RayError as error:
         raise RunError(f"a reduction failed: {_cause(error)}") from error
 
@@ -103,6 +110,7 @@ def _node(resources: dict[str, float]) -> NodeResources:
 def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
     """Declare the relay: units, decode, one pool after another, commit."""
     rows = [{"work": _work_json(work)} for work in plan.work]
+    num_decoders = min(layout.num_decoders, len(rows))
     last = len(layout.hops) - 1
     limit_s = settings.config.engine.stall_timeout_s / _BATCHES_PER_STALL
     with DataContext.current(_quiet_context()), warnings.catch_warnings():
@@ -111,7 +119,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _decode,
             fn_args=(settings,),
-            compute=TaskPoolStrategy(size=layout.num_decoders),
+            compute=TaskPoolStrategy(size=num_decoders),
             num_cpus=layout.cpus_per_decoder,
             max_retries=_MAX_RETRIES,
             **_ROW_BY_ROW,
@@ -149,6 +157,7 @@ def _quiet_context() -> DataContext:
     context.verbose_stats_logs = False
     context.execution_options.preserve_order = False
     context.issue_detectors_config.detectors = []
+    context.custom_execution_callback_classes = [_Remembered]
     return context
 
 
@@ -221,31 +230,103 @@ def _watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
         except BaseException as error:  # handed to the thread that waits
             inbox.put(error)
 
-    threading.Thread(target=pull, name="receipts", daemon=True).start()
+    puller = threading.Thread(target=pull, name="receipts", daemon=True)
+    puller.start()
     try:
-        yield from _receipts(inbox, engine)
+        yield from _receipts(inbox, engine, _Head())
+    except StalledError:
+        _shut_down(puller)  # nothing would end it: its actors would hold what they reserved
+        raise
     finally:
         stopped.set()
 
 
+class _Remembered:
+    """Called back by Ray Data: keeps what executes a dataset with the thread that pulls from it."""
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """Keep it."""
+        threading.current_thread().executor = executor  # type: ignore[attr-defined]
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Ignore."""
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Ignore."""
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None:
+        """Ignore."""
+
+
+def _shut_down(puller: threading.Thread) -> None:
+    executor = getattr(puller, "executor", None)
+    if executor is not None:
+        executor.shutdown(force=True)
+
+
+class _Head:
+    """Watches whether the cluster's head still answers.
+
+    Ray itself ends the whole process, without a word, a minute after the head has gone.
+    """
+
+    def __init__(self) -> None:
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._place = host.strip("[]"), int(port)
+        self._answered_s = time.monotonic()
+
+    def check(self) -> None:
+        """Look for it.
+
+        Raises:
+            RunError: it has not answered for half a minute.
+        """
+        try:
+            socket.create_connection(self._place, timeout=_HEAD_EVERY_S).close()
+            self._answered_s = time.monotonic()
+        except OSError as error:
+            if time.monotonic() - self._answered_s > _HEAD_SILENCE_S:
+                raise RunError(
+                    f"the head node of the Ray cluster at {self._place[0]}:{self._place[1]} does "
+                    f"not answer any more ({error}): start the cluster again and run again; what "
+                    "was committed is reused"
+                ) from error
+
+
 def _receipts(
-    inbox: "queue.Queue[Receipt | BaseException | None]", engine: EngineConfig
+    inbox: "queue.Queue[Receipt | BaseException | None]", engine: EngineConfig, head: _Head
 ) -> Iterator[Receipt]:
     limit_s, what = engine.start_timeout_s, "engine.start_timeout_s"
     while True:
-        try:
-            got = inbox.get(timeout=limit_s)
-        except queue.Empty:
-            raise StalledError(
-                f"no batch was committed for {limit_s:g} s ({what}): look at `ray status` for "
-                "resources that never come, and at the actors' logs for a model that hangs"
-            ) from None
+        got = _next(inbox, limit_s, what, head)
         if got is None:
             return
         if isinstance(got, BaseException):
-            raise RunError(f"Ray gave up: {_cause(got)}") from got
+            raise RunError(
+                f"Ray gave up: {_cause(got)}. Where processes died, see the workers' logs and the "
+                "nodes' memory; run again, and what was committed is reused"
+            ) from got
         yield got
         limit_s, what = engine.stall_timeout_s, "engine.stall_timeout_s"
+
+
+def _next(
+    inbox: "queue.Queue[Receipt | BaseException | None]", limit_s: float, what: str, head: _Head
+) -> Receipt | BaseException | None:
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        left_s = deadline_s - time.monotonic()
+        try:
+            return inbox.get(timeout=max(0.0, min(left_s, _HEAD_EVERY_S)))
+        except queue.Empty:
+            head.check()
+        if left_s <= 0:
+            raise StalledError(
+                f"no batch was committed for {limit_s:g} s ({what}): look at `ray status` for "
+                "resources that never come, and at the actors' and workers' logs for a model or a "
+                "decoder that hangs. Where it was only slow, raise the limit; what was committed "
+                "is reused"
+            )
 
 
 def _cause(error: BaseException) -> str:
@@ -270,7 +351,8 @@ def connect(address: str | None) -> bool:
     try:
         with _silent_stderr():
             ray.init(
-                address=address,
+                # Without an address Ray would join a cluster that was started here, even a dead one.
+                address=address or "local",
                 include_dashboard=False if address is None else None,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
