@@ -40,10 +40,11 @@ class UnitFiles:
         """Take the fewest committed sets that give what is wanted, in a fixed order."""
         last = wanted.checkpoints[-1].digest
 
-        def preference(set_id: str) -> tuple[bool, bool, int, str]:
+        def preference(set_id: str) -> tuple[bool, bool, bool, int, str]:
             one = sets[set_id]
             has_vog = wanted.vog is not None and one.vog == wanted.vog
-            return (not has_vog, one.final != last, -len(one.digests), set_id)
+            is_base = one.is_continued_by(wanted.vog)
+            return (not has_vog, not is_base, one.final != last, -len(one.digests), set_id)
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []
@@ -180,7 +181,7 @@ def _merge_cuts(part: Part) -> _Merged:
         num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
         columns["vog"] = sums / num_px
     if "grad_sqnorm" in rows.column_names:
-        columns["csg"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num).sum(axis=1)
+        columns["grad_sqnorm"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num)
     columns |= _merged_final(rows, group, first, num)
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
@@ -276,22 +277,40 @@ def _joined(
     last = wanted.checkpoints[-1].digest
     final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
     state |= {k: v for k, v in final_from.state.items() if k.startswith("confident/")}
-    gradients = {name: np.full(identity.num_rows, np.nan) for name in ("vog", "csg")}
-    for one, held in zip(merged, sets, strict=True):
-        if wanted.vog is not None and held.vog == wanted.vog:
-            gradients |= {k: one.columns[k] for k in gradients if k in one.columns}
+    vog, csg = _gradient_scores(merged, sets, wanted, identity.num_rows)
     names = ("p_predicted", "class_counts", "tccp", "below", "softmin", "interior", "components")
     final = {name: final_from.columns[name] for name in names if name in final_from.columns}
     return Samples(
         identity,
         means,
         predicted,
-        **gradients,
+        vog=vog,
+        csg=csg,
         final=final,
         state=state,
         failures=failures,
         tails=tails,
     )
+
+
+def _gradient_scores(
+    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted, num_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """VoG, and the squared gradient norms summed over its window; NaN where there are none."""
+    vog = csg = np.full(num_rows, np.nan)
+    squared: dict[str, np.ndarray] = {}
+    for one, held in zip(merged, sets, strict=True):
+        if wanted.vog is None or not (held.vog == wanted.vog or held.is_continued_by(wanted.vog)):
+            continue
+        if held.vog == wanted.vog and "vog" in one.columns:
+            vog = one.columns["vog"]
+        if "grad_sqnorm" in one.columns:
+            for index, digest in enumerate(held.gradients):
+                squared.setdefault(digest, one.columns["grad_sqnorm"][:, index])
+    window = wanted.vog[1:] if wanted.vog else ()
+    if squared and all(digest in squared for digest in window):
+        csg = np.stack([squared[digest] for digest in window], axis=1).sum(axis=1)
+    return vog, csg
 
 
 def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:

@@ -95,11 +95,11 @@ def given_up_batch(batch: Batch) -> tuple[ShardFailure, ...]:
 
 
 def batch_failures(
-    batch: Batch, error_class: str, message: str, attempts: int
+    batch: Batch, error_class: str, message: str, attempts: int, stage: str = "probe"
 ) -> tuple[ShardFailure, ...]:
-    """One failure for each sample of a batch that a model could not take."""
+    """One failure for each sample of a batch that could not be probed."""
     rows = batch.samples.select(["sample_id", "shard"]).to_pylist()
     return tuple(
-        ShardFailure(row["shard"], row["sample_id"], "probe", error_class, message, 1, attempts)
+        ShardFailure(row["shard"], row["sample_id"], stage, error_class, message, 1, attempts)
         for row in {row["sample_id"]: row for row in rows}.values()
     )

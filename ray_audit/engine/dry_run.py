@@ -78,6 +78,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         "num_reused": plan.num_reused,
         "bytes_to_read": plan.bytes_to_read,
         "expected_s": plan.expected_s,
+        "num_again": plan.num_again,
+        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
         "notes": list(inputs.listing.notes),
     }
     if layout is not None:

@@ -24,12 +24,14 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.engine.moments import MOMENTS
 from ray_audit.samples import ShardFailure
 
 _PART = re.compile(
     r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/"
     r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
 )
+_MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
 _MOST_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
@@ -45,17 +47,32 @@ class RecordSet:
     Attributes:
         digests: of the checkpoints whose trajectories it holds, in order.
         final: digest of the checkpoint whose final scores it holds, or None.
-        vog: target and digests of the checkpoints whose gradients its VoG spans, or None.
+        vog: target and digests of the checkpoints whose gradients its VoG spans, or None. They
+            may be more than `digests`: the first of them were continued from kept moments.
+        moments: whether the moments of its VoG are kept.
     """
 
     digests: tuple[str, ...]
     final: str | None
     vog: tuple[str, ...] | None
+    moments: bool = False
 
     @property
     def set_id(self) -> str:
         """Deterministic name."""
-        return storage.digest(self.digests, self.final, self.vog)
+        kept = ("moments",) if self.moments else ()
+        return storage.digest(self.digests, self.final, self.vog, *kept)
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """Digests of the checkpoints whose gradients it took itself, in order."""
+        window = self.vog[1:] if self.vog else ()
+        return tuple(digest for digest in self.digests if digest in window)
+
+    def is_continued_by(self, vog: tuple[str, ...] | None) -> bool:
+        """Whether its VoG over some more checkpoints, after all of its own, is `vog`."""
+        own = self.vog
+        return bool(own and vog and len(own) < len(vog) and own == vog[: len(own)])
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal set."""
@@ -66,7 +83,7 @@ class RecordSet:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         vog = tuple(values["vog"]) if values["vog"] is not None else None
-        return cls(tuple(values["digests"]), values["final"], vog)
+        return cls(tuple(values["digests"]), values["final"], vog, values.get("moments", False))
 
 
 @dataclass(frozen=True)
@@ -76,40 +93,81 @@ class Wanted:
     Attributes:
         checkpoints: in order.
         vog: target followed by the digests of the window, or None where VoG is not asked for.
+        keep_moments: whether the moments of VoG are kept, for later checkpoints.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     vog: tuple[str, ...] | None
+    keep_moments: bool = False
 
     @classmethod
-    def of(cls, checkpoints: tuple[Checkpoint, ...], target: str | None, window: str) -> Self:
+    def of(
+        cls,
+        checkpoints: tuple[Checkpoint, ...],
+        target: str | None,
+        window: str,
+        keep_moments: bool = False,
+    ) -> Self:
         """Choose the window (early = the first half, rounded up) of the checkpoints."""
         if target is None:
             return cls(checkpoints, None)
         half = (len(checkpoints) + 1) // 2
         chosen = {"all": checkpoints, "early": checkpoints[:half], "late": checkpoints[half:]}
-        return cls(checkpoints, (target, *(c.digest for c in chosen[window])))
+        return cls(checkpoints, (target, *(c.digest for c in chosen[window])), keep_moments)
 
-    def missing_from(self, have: Iterable[RecordSet]) -> tuple[int, ...]:
-        """Positions of the checkpoints that must run for a unit that has these sets."""
+    def missing_from(
+        self, have: Iterable[RecordSet], base: RecordSet | None = None
+    ) -> tuple[int, ...]:
+        """Positions of the checkpoints that must run for a unit that has these sets.
+
+        Args:
+            have: its committed sets.
+            base: the one of them whose moments VoG continues, as `base_of` gives it.
+        """
         have = list(have)
+        needed = self._missing_apart_from_vog(have)
+        if self.vog and not any(one.vog == self.vog for one in have):
+            spanned = base.vog if base is not None and base.vog is not None else ()
+            needed |= set(self.vog[1:]) - set(spanned)
+        return tuple(c.index for c in self.checkpoints if c.digest in needed)
+
+    def base_of(self, have: Iterable[RecordSet], kept: Iterable[RecordSet]) -> RecordSet | None:
+        """The set, of those whose moments are there, that VoG can be continued from, if any."""
+        have = list(have)
+        if any(one.vog == self.vog for one in have):
+            return None
+        # A checkpoint that must run again anyway would be counted twice.
+        again = self._missing_apart_from_vog(have)
+        bases = [
+            one for one in kept if one.is_continued_by(self.vog) and not again & set(one.vog or ())
+        ]
+        return max(bases, key=lambda one: (len(one.vog or ()), one.set_id), default=None)
+
+    def _missing_apart_from_vog(self, have: list[RecordSet]) -> set[str]:
         last = self.checkpoints[-1].digest
         needed = {c.digest for c in self.checkpoints}
         for one in have:
             needed -= set(one.digests)
         if not any(one.final == last for one in have):
             needed.add(last)
-        if self.vog and not any(one.vog == self.vog for one in have):
-            needed |= set(self.vog[1:])
-        return tuple(c.index for c in self.checkpoints if c.digest in needed)
+        return needed
 
-    def set_for(self, positions: tuple[int, ...]) -> RecordSet:
-        """The set that a relay over these positions computes."""
+    def set_for(self, positions: tuple[int, ...], continues: bool = False) -> RecordSet:
+        """The set that a relay over these positions computes.
+
+        Args:
+            positions: of the checkpoints that it runs.
+            continues: whether it continues kept moments to the end of VoG's window.
+        """
         digests = tuple(self.checkpoints[i].digest for i in positions)
         last = self.checkpoints[-1].digest
         spans_window = self.vog is not None and set(self.vog[1:]) <= set(digests)
+        vog = self.vog if spans_window or continues else None
         return RecordSet(
-            digests, last if last in digests else None, self.vog if spans_window else None
+            digests,
+            last if last in digests else None,
+            vog,
+            moments=self.keep_moments and vog is not None,
         )
 
 
@@ -120,10 +178,12 @@ class SetFiles:
     Attributes:
         parts: URIs of the batches' records, in batch order.
         tail: URI of the tail.
+        moments: URIs of the moments of VoG, in batch order; None unless every batch has them.
     """
 
     parts: tuple[str, ...]
     tail: str
+    moments: tuple[str, ...] | None = None
 
 
 def may_pass(failures: Iterable[ShardFailure]) -> bool:
@@ -158,7 +218,11 @@ def completed(output: str, accept_retries: bool) -> dict[str, dict[str, SetFiles
     found: dict[tuple[str, str], _Found] = defaultdict(_Found)
     for item in storage.list_prefix(storage.join(output, "units")):
         match = _PART.search(item.uri)
-        if match is not None and (accept_retries or not match["retry"]):
+        if match is None:
+            kept = _MOMENTS.search(item.uri)
+            if kept is not None:
+                found[kept["unit"], kept["set"]].add_moments(kept["part"], item.uri)
+        elif accept_retries or not match["retry"]:
             found[match["unit"], match["set"]].add(match, item.uri)
     done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
     for (unit_id, set_id), files in found.items():
@@ -174,6 +238,11 @@ class _Found:
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, str]] = defaultdict(dict)
         self._tails: list[tuple[bool, int, str, str]] = []
+        self._moments: dict[str, str] = {}
+
+    def add_moments(self, part: str, uri: str) -> None:
+        """Take the moments of a batch."""
+        self._moments[part] = uri
 
     def add(self, match: re.Match[str], uri: str) -> None:
         """Take a file. Of one content, the try that succeeded wins: it is listed first."""
@@ -190,7 +259,10 @@ class _Found:
             for contents in islice(product(*candidates), _MOST_COMBINATIONS):
                 if storage.digest(*contents)[:12] == content:
                     parts = (self._parts[i][one] for i, one in enumerate(contents))
-                    return SetFiles(tuple(parts), uri)
+                    names = [part_name(i, one) for i, one in enumerate(contents)]
+                    moments = tuple(self._moments[n] for n in names if n in self._moments)
+                    whole = moments if len(moments) == len(names) else None
+                    return SetFiles(tuple(parts), uri, whole)
         return None
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ray_audit.checkpoints.loading import build_model, load_weights
 from ray_audit.engine.attempts import batch_failures
+from ray_audit.engine.moments import carried_on
 from ray_audit.engine.plan import precision
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Envelope
@@ -89,13 +90,16 @@ class PoolWorker:
                 failures = batch_failures(item, type(error).__name__, message, attempts=1)
                 envelope = replace(envelope, failures=failures)
         if self._is_last or envelope.failures:
-            item = without_payload(item)
+            bare = without_payload(item)
+            keeps = self._settings.wanted.keep_moments and self._is_last
+            item = carried_on(item, bare) if keeps else bare
         return replace(envelope, item=item, probed_at_s=time.time())
 
     def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
-        record_set = wanted.set_for(envelope.positions)
-        window = set(record_set.vog[1:]) if record_set.vog else set()
+        # Moments that the batch has brought along are continued; else all of the window must run.
+        takes_gradients = "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
+        window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
         for position, prober in self._probers.items():
             if position in envelope.positions:
                 digest = self._settings.checkpoints[position].digest

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.moments import KeptMoments
 from ray_audit.engine.plan import Plan, UnitWork
 from ray_audit.engine.stages import StageSettings, commit, decode_marked
 from ray_audit.engine.wire import Envelope, Receipt
@@ -162,14 +163,22 @@ def _quiet_context() -> DataContext:
 
 
 def _work_json(work: UnitWork) -> str:
-    return json.dumps({"unit": work.unit.to_json(), "positions": work.positions})
+    kept = asdict(work.kept) if work.kept is not None else None
+    values = {"unit": work.unit.to_json(), "positions": work.positions, "kept": kept}
+    return json.dumps(values)
+
+
+def _work_of(text: str) -> UnitWork:
+    values = json.loads(text)
+    kept = values["kept"]
+    if kept is not None:
+        kept = KeptMoments(kept["num_checkpoints"], tuple(kept["uris"]))
+    return UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]), kept)
 
 
 def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
     for text in table["work"].to_pylist():
-        values = json.loads(text)
-        work = UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]))
-        for envelope in decode_marked(settings, work):
+        for envelope in decode_marked(settings, _work_of(text)):
             yield wire.encode(envelope)
 
 
@@ -351,7 +360,7 @@ def connect(address: str | None) -> bool:
     try:
         with _silent_stderr():
             ray.init(
-                # Without an address Ray would join a cluster that was started here, even a dead one.
+                # None would join a cluster that was started on this machine, even a dead one.
                 address=address or "local",
                 include_dashboard=False if address is None else None,
                 logging_level=logging.ERROR,

@@ -4,18 +4,26 @@ Without torch, so that the processes which decode and commit start fast and stay
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine import ledger
-from ray_audit.engine.attempts import MOST_CRASHES, Attempts, decode_name, given_up_unit
+from ray_audit.engine import moments as kept_moments
+from ray_audit.engine.attempts import (
+    MOST_CRASHES,
+    Attempts,
+    batch_failures,
+    decode_name,
+    given_up_unit,
+)
 from ray_audit.engine.plan import UnitWork
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
-from ray_audit.samples import Tail
+from ray_audit.errors import StorageError
+from ray_audit.samples import Batch, Tail
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     """Read and decode one unit, once, into batches and a tail."""
     config = settings.config
     batch_size = config.engine.batch_size
-    set_id = settings.wanted.set_for(work.positions).set_id
+    set_id = _set_id(settings, work)
     items = cut_unit(
         work.unit,
         config.dataset,
@@ -54,11 +62,24 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     contents: list[str] = []
     for item in items:
         if isinstance(item, Tail):
-            name = ledger.tail_name(contents)
-        else:
-            contents.append(ledger.content_digest(item.samples))
-            name = ledger.part_name(item.index, contents[-1])
-        yield Envelope(item, work.positions, set_id, name)
+            yield Envelope(item, work.positions, set_id, ledger.tail_name(contents))
+            continue
+        contents.append(ledger.content_digest(item.samples))
+        name = ledger.part_name(item.index, contents[-1])
+        envelope = Envelope(item, work.positions, set_id, name)
+        yield envelope if work.kept is None else _with_moments(envelope, item, work.kept)
+
+
+def _set_id(settings: StageSettings, work: UnitWork) -> str:
+    return settings.wanted.set_for(work.positions, work.kept is not None).set_id
+
+
+def _with_moments(envelope: Envelope, batch: Batch, kept: kept_moments.KeptMoments) -> Envelope:
+    try:
+        return replace(envelope, item=kept.attach(batch, envelope.name))
+    except StorageError as error:
+        failures = batch_failures(batch, "read", str(error), error.attempts, stage="read")
+        return replace(envelope, failures=failures)
 
 
 def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
@@ -66,7 +87,7 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
     if settings.attempts is None:
         yield from decode_unit(settings, work)
         return
-    set_id = settings.wanted.set_for(work.positions).set_id
+    set_id = _set_id(settings, work)
     name = decode_name(work.unit.unit_id, set_id)
     num_before = settings.attempts.begin(name)
     if num_before < MOST_CRASHES:
@@ -92,6 +113,12 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         failures = envelope.failures
         part = part_of(item, failures)
         content = encode_part(part)
+        moments = None if failures else kept_moments.encode(item)
+        if moments is not None:
+            # Before the records: where those are, the moments are too.
+            file_name = kept_moments.name_of(envelope.name, moments)
+            folder = storage.join(output, "units", item.unit_id, envelope.set_id)
+            storage.write_bytes(storage.join(folder, file_name), moments)
     uri = ledger.file_uri(output, item.unit_id, envelope.set_id, envelope.name, failures)
     storage.write_bytes(uri, content)
     num_failed = sum(failure.num_samples for failure in failures)
