@@ -109,9 +109,7 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     loaded = [_load_set(one) for one in files.files]
     merged = [_merge_cuts(part) for part, _ in loaded]
     tails = tuple(tail for _, tail in loaded)
-    failures = tuple(
-        dict.fromkeys(f for part, tail in loaded for f in (*part.failures, *tail.failures))
-    )
+    failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([one.identity for one in merged], failed)
     aligned = [_taken(one, order) for one in merged]
@@ -126,7 +124,7 @@ def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
 def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
     every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
-    unique = {(f.shard, f.sample_id or f.message, f.stage): f for f in reversed(every)}
+    unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
 
 

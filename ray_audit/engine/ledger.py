@@ -188,7 +188,7 @@ class SetFiles:
 
 def may_pass(failures: Iterable[ShardFailure]) -> bool:
     """Whether another try could do better."""
-    return any(f.stage in _RETRIED_STAGES or f.error_class == CRASH for f in failures)
+    return any(f.stage in _RETRIED_STAGES or f.error_class in (CRASH, "read") for f in failures)
 
 
 def content_digest(samples: pa.Table) -> str:

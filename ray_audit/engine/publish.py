@@ -50,7 +50,7 @@ class PartOutcome:
 
     files: dict[str, TableFile]
     num_scored: int
-    num_failed: int
+    failed: dict[str, int]
     filtered: dict[str, int]
     top: list[dict[str, Any]]
 
@@ -106,24 +106,34 @@ def publish(mapper: Mapper, inputs: Inputs) -> Draft:
     tables: dict[str, list[TableFile]] = {name: [] for name in _TABLES}
     filtered: Counter[str] = Counter()
     top: list[dict[str, Any]] = []
-    num_scored = num_failed = 0
+    num_scored = 0
+    failed: Counter[str] = Counter()
     for outcome in mapper.map(finish, chunks):
         for name, file in outcome.files.items():
             tables[name].append(file)
         filtered.update(outcome.filtered)
         num_scored += outcome.num_scored
-        num_failed += outcome.num_failed
+        failed.update(outcome.failed)
         top = _largest([*top, *outcome.top])
     stats = class_stats_table(summary.confusion, config.dataset.classes, metadata)
     tables["class_stats"] = [write_table(inputs.run_uri, "class_stats", 0, stats)]
-    counts = {
-        "entered": num_scored + filtered.total() + num_failed,
+    counts = _counts(num_scored, filtered, failed)
+    return Draft(inputs, tables, counts, top, list(inputs.listing.notes))
+
+
+def _counts(num_scored: int, filtered: Counter[str], failed: Counter[str]) -> dict[str, Any]:
+    """Samples by outcome, and how many came through each stage."""
+    num_probed = num_scored + failed["scores"]
+    return {
+        "entered": num_scored + filtered.total() + failed.total(),
+        "decoded": num_probed + failed["probe"],
+        "probed": num_probed,
         "scored": num_scored,
         "filtered": filtered.total(),
-        "failed": num_failed,
+        "failed": failed.total(),
         "filtered_by_reason": dict(sorted(filtered.items())),
+        "failed_by_stage": {stage: num for stage, num in sorted(failed.items()) if num},
     }
-    return Draft(inputs, tables, counts, top, list(inputs.listing.notes))
 
 
 def _unit_files(inputs: Inputs) -> list[UnitFiles]:
@@ -195,10 +205,17 @@ def _finish(
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,
-        num_failed=sum(tables["errors"]["num_samples"].to_pylist()),
+        failed=_failed_by_stage(tables["errors"]),
         filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
         top=_top_rows(tables["scores"]),
     )
+
+
+def _failed_by_stage(errors: pa.Table) -> dict[str, int]:
+    failed: Counter[str] = Counter()
+    for row in errors.select(["stage", "num_samples"]).to_pylist():
+        failed[row["stage"]] += row["num_samples"]
+    return dict(failed)
 
 
 def _top_rows(scores: pa.Table) -> list[dict[str, Any]]:

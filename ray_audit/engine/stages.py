@@ -3,7 +3,7 @@
 Without torch, so that the processes which decode and commit start fast and stay small.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ray_audit import storage
@@ -23,7 +23,7 @@ from ray_audit.engine.plan import UnitWork
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
 from ray_audit.errors import StorageError
-from ray_audit.samples import Batch, Tail
+from ray_audit.samples import Batch, ShardFailure, Tail
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,14 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
     uri = ledger.file_uri(output, item.unit_id, envelope.set_id, envelope.name, failures)
     storage.write_bytes(uri, content)
     num_failed = sum(failure.num_samples for failure in failures)
+    failed = _named(failures) if settings.config.failures.max_count is not None else []
     if isinstance(item, Tail):
         return Receipt(
             item.unit_id,
             is_tail=True,
             num_filtered=item.filtered.num_rows,
             num_failed=num_failed,
+            failed=failed,
             num_bytes=item.bytes_read,
             decode_s=item.decode_s,
         )
@@ -137,6 +139,13 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         is_tail=False,
         num_samples=part.rows.num_rows,
         num_failed=num_failed,
+        failed=failed,
         probe_s=[] if probe_s is None else probe_s[0].tolist(),
         probed_at_s=envelope.probed_at_s,
     )
+
+
+def _named(failures: Iterable[ShardFailure]) -> list[str]:
+    """Digests of the failed samples that have a name; a run with a largest count has few."""
+    names = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
+    return sorted(storage.digest(name)[:16] for name in names)

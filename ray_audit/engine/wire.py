@@ -52,6 +52,8 @@ class Receipt:
         num_samples: rows committed.
         num_filtered: samples filtered (tails).
         num_failed: labelled samples that failed.
+        failed: a short digest of each of them that has a name: a sample that was cut into tiles
+            or clips may fail in several batches.
         num_bytes: bytes read from shards (tails).
         decode_s: seconds of decoding (tails).
         probe_s: seconds of each checkpoint's probe (batches).
@@ -64,6 +66,7 @@ class Receipt:
     num_samples: int = 0
     num_filtered: int = 0
     num_failed: int = 0
+    failed: list[str] = field(default_factory=list)
     num_bytes: int = 0
     decode_s: float = 0.0
     probe_s: list[float] = field(default_factory=list)
