@@ -116,9 +116,13 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
-def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
-    """Samples and shards of a unit that failed, each once."""
-    return _failures([_load_set(one) for one in files.files])
+def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
+    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    named = [
+        SetFiles(tuple(uri for uri in one.parts if ".retry." in uri), one.tail)
+        for one in files.files
+    ]
+    return _failures([_load_set(one) for one in named])
 
 
 def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:

@@ -15,7 +15,7 @@ with failures that may pass (a store that did not answer, a probe out of memory)
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, product
 from typing import Self
@@ -26,12 +26,14 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine.moments import MOMENTS
 from ray_audit.samples import ShardFailure
+from ray_audit.storage import StoredObject
 
 _PART = re.compile(
     r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/"
     r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
 )
 _MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
+_FEW_UNITS = 16
 _MOST_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
@@ -213,10 +215,19 @@ def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failur
     return storage.join(output, "units", unit_id, set_id, name + suffix)
 
 
-def completed(output: str, accept_retries: bool) -> dict[str, dict[str, SetFiles]]:
-    """List what is committed, in one recursive listing: unit id to set id to files."""
+def completed(
+    output: str, accept_retries: bool, unit_ids: Sequence[str] | None = None
+) -> dict[str, dict[str, SetFiles]]:
+    """List what is committed: unit id to set id to files.
+
+    Args:
+        output: of the audit.
+        accept_retries: whether what a later run would try again counts.
+        unit_ids: the units asked for; None for all. Few are listed one by one, because an output
+            holds the units of all its nights.
+    """
     found: dict[tuple[str, str], _Found] = defaultdict(_Found)
-    for item in storage.list_prefix(storage.join(output, "units")):
+    for item in _committed_files(output, unit_ids):
         match = _PART.search(item.uri)
         if match is None:
             kept = _MOMENTS.search(item.uri)
@@ -230,6 +241,15 @@ def completed(output: str, accept_retries: bool) -> dict[str, dict[str, SetFiles
         if complete is not None:
             done[unit_id][set_id] = complete
     return dict(done)
+
+
+def _committed_files(output: str, unit_ids: Sequence[str] | None) -> Iterator[StoredObject]:
+    everything = storage.join(output, "units")
+    if unit_ids is None or len(unit_ids) > _FEW_UNITS:
+        yield from storage.list_prefix(everything)
+        return
+    for unit_id in unit_ids:
+        yield from storage.list_prefix(storage.join(everything, unit_id))
 
 
 class _Found:

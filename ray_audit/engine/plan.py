@@ -195,7 +195,7 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     """
     output = inputs.config.output
     sets = ledger.read_sets(output)
-    done = ledger.completed(output, accept_retries=False)
+    done = ledger.completed(output, False, [unit.unit_id for unit in inputs.units])
     work, num_again = [], 0
     for unit in inputs.units:
         files = done.get(unit.unit_id, {})

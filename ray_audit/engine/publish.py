@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
+from ray_audit.engine.assemble import UnitFiles, load_samples, named_failures
 from ray_audit.engine.finish import class_stats_table, unit_tables
 from ray_audit.engine.ledger import Wanted
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
@@ -31,6 +31,7 @@ from ray_audit.tables.store import TableFile, write_table
 
 _UNITS_PER_PART = 16
 _NUM_TOP = 10
+_MOST_LOOKED_AT = 1000
 _TABLES = ("scores", "trajectories", "filtered", "errors")
 _TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl", "softmin")
 _LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
@@ -139,7 +140,7 @@ def _counts(num_scored: int, filtered: Counter[str], failed: Counter[str]) -> di
 def _unit_files(inputs: Inputs) -> list[UnitFiles]:
     output = inputs.config.output
     sets = ledger.read_sets(output)
-    done = ledger.completed(output, accept_retries=True)
+    done = ledger.completed(output, True, [unit.unit_id for unit in inputs.units])
     files = []
     for unit in inputs.units:
         held = done.get(unit.unit_id, {})
@@ -154,20 +155,26 @@ def _unit_files(inputs: Inputs) -> list[UnitFiles]:
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
-    """Some of the failures that are committed, for the report of a run that failed."""
+    """Some of the failures that are committed, for the report of a run that failed.
+
+    Of each unit only what names failures is read. Losses that are not finite are in no name: they
+    are looked for in the first units where nothing else has failed.
+    """
     sets = ledger.read_sets(inputs.config.output)
-    done = ledger.completed(inputs.config.output, accept_retries=True)
+    unit_ids = [unit.unit_id for unit in inputs.units]
+    done = ledger.completed(inputs.config.output, True, unit_ids)
+    chosen = [
+        UnitFiles.choose(unit_id, sets, done.get(unit_id, {}), inputs.wanted)
+        for unit_id in unit_ids
+    ]
     failures: list[ShardFailure] = []
-    for unit in inputs.units:
-        held = done.get(unit.unit_id, {})
-        files = UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted)
-        if inputs.wanted.missing_from(files.sets):
-            failures += unit_failures(files)
-        else:
-            samples = load_samples(files, inputs.wanted)
-            failures += (*samples.failures, *split_non_finite(samples)[1])
+    for files in chosen[:_MOST_LOOKED_AT]:
+        failures += named_failures(files)
         if len(failures) >= num:
-            break
+            return failures[:num]
+    for files in [] if failures else chosen[:_UNITS_PER_PART]:
+        if not inputs.wanted.missing_from(files.sets):
+            failures += split_non_finite(load_samples(files, inputs.wanted))[1]
     return failures[:num]
 
 

@@ -19,6 +19,7 @@ from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
 from ray_audit.engine.publish import first_failures, publish
+from ray_audit.engine.running import Heartbeat
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
@@ -174,14 +175,16 @@ def run_on(
         reporter.plan(plan)
         attempts = Attempts.below(config.output)
         settings = _settings(plan, _publish_index(inputs, index_dir), attempts)
+    heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
-        manifest, is_ours = _execute(engine, plan, settings, reporter, started)
+        manifest, is_ours = _execute(engine, plan, settings, reporter, started, heartbeat)
     except Exception as error:
         _write_failure(inputs, error, time.monotonic() - started)
         raise
     finally:
         with contextlib.suppress(RayAuditError):
             attempts.remove()
+        heartbeat.end()
     return _outcome(inputs, manifest, time.monotonic() - started, reused=not is_ours)
 
 
@@ -209,10 +212,16 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
 
 
 def _execute(
-    engine: Engine, plan: Plan, settings: StageSettings, reporter: Reporter, started: float
+    engine: Engine,
+    plan: Plan,
+    settings: StageSettings,
+    reporter: Reporter,
+    started: float,
+    heartbeat: Heartbeat,
 ) -> tuple[Manifest, bool]:
     """Run and publish; the manifest that is there then, and whether it is this call's."""
     inputs, config = plan.inputs, plan.inputs.config
+    heartbeat.beat(0, force=True)
     ledger.write_sets(config.output, {plan.set_of(work) for work in plan.work})
     tally = Tally(plan)
     if plan.work:
@@ -220,9 +229,12 @@ def _execute(
         for receipt in engine.relay(plan, settings):
             if receipt.fatal:
                 raise RunError(f"the model could not be started: {receipt.fatal}")
-            reporter.progress(tally.add(receipt))
+            progress = tally.add(receipt)
+            reporter.progress(progress)
+            heartbeat.beat(progress.num_units)
             _check_count(config, tally.num_failed, tally.num_expected)
     reporter.phase("reducing records to tables")
+    heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
     draft = publish(engine, inputs)
     counts = draft.counts

@@ -13,6 +13,7 @@ from ray_audit.tables.store import TableFile, read_table
 MANIFEST = "manifest.json"
 FAILURE = "failure.json"
 METRICS = "metrics.prom"
+RUNNING = "running.json"
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,11 @@ def _plain(value: Any) -> str:
 
 
 def run_ids(output: str) -> list[str]:
-    """Runs below an output that have a manifest or a failure, oldest first."""
+    """Runs below an output that have a manifest, a failure or a sign of life, oldest first."""
     found = set()
     for item in storage.list_prefix(storage.join(output, "runs")):
         folder, _, name = item.uri.rpartition("/")
-        if name in (MANIFEST, FAILURE):
+        if name in (MANIFEST, FAILURE, RUNNING):
             found.add(folder.rpartition("/")[2])
     return sorted(found)
 
