@@ -1,12 +1,15 @@
 """Two runs of one specification at once are harmless, on a disk and on S3."""
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 
 from ray_audit.engine import run as engine_run
+from ray_audit.errors import StorageError
 from ray_audit.tables.manifest import Manifest
 from tests.integration import small_sets
 from tests.integration.audits import audit
@@ -77,3 +80,21 @@ def test_a_run_that_completes_takes_its_earlier_failure_away(tmp_path, monkeypat
     assert json.loads(failure.read_text())["message"] == "broken"
     audit(small)
     assert not failure.exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_a_later_one_goes_on(tmp_path, monkeypatch):
+    small = small_sets.labelled_videos(tmp_path)
+    fsync, num_written = os.fsync, []
+
+    def full_after_four(descriptor):
+        num_written.append(descriptor)
+        if len(num_written) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_after_four)
+        with pytest.raises(StorageError, match=r"the disk is full.*choose another `output`"):
+            audit(small)
+    assert not [name for name in small.files_written() if name.endswith(("tmp", "manifest.json"))]
+    assert_identical(audit(small), audit(small, output=str(tmp_path / "alone")))
