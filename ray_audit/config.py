@@ -207,7 +207,7 @@ class VogConfig(_Section):
 
     target: Literal["loss", "logit"] = "loss"
     window: Literal["all", "early", "late"] = "all"
-    keep_moments: Literal[False] = False
+    keep_moments: bool = False
 
 
 class SoftminConfig(_Section):

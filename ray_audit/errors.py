@@ -6,6 +6,7 @@
     │   ├── CheckpointError         a checkpoint cannot be read, or does not fit the model
     │   └── PlanError               the plan cannot fit the cluster
     ├── StorageError                an object cannot be listed, read or written
+    │   └── AlreadyThereError       somebody else wrote it first
     ├── SampleError                 one sample or shard is bad: becomes a row of the errors table
     └── RunError                    a run that started could not be completed (exit code 1)
         ├── FailureBudgetError      more samples failed than the specification allows
@@ -59,7 +60,24 @@ class PlanError(SpecificationError):
 
 
 class StorageError(RayAuditError):
-    """An object cannot be listed, read or written."""
+    """An object cannot be listed, read or written.
+
+    Args:
+        message: what was got, where, and what to do.
+        may_pass: whether another try could do better: the store did not answer, or answered badly.
+
+    Attributes:
+        attempts: how often it was tried.
+    """
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+        self.attempts = 1
+
+
+class AlreadyThereError(StorageError):
+    """An object that was to be created is there already."""
 
 
 class SampleError(RayAuditError):

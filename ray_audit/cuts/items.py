@@ -49,6 +49,20 @@ class Item:
     error: Exception | None = None
 
 
+class BrokenOffError(Exception):
+    """The rest of a container cannot be read.
+
+    Args:
+        num_left: items in the rest.
+        cause: why.
+    """
+
+    def __init__(self, num_left: int, cause: Exception) -> None:
+        super().__init__(num_left, cause)
+        self.num_left = num_left
+        self.cause = cause
+
+
 def file_items(shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
     """Images that are files; remote ones are fetched a few ahead, in order."""
     dense = job.dataset.labels.masks is not None
@@ -101,7 +115,14 @@ def parquet_items(shard: Shard, job: Job) -> Iterator[Item]:
     row_in_file = 0
     with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
         file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_PARQUET_BUFFER_BYTES)
-        for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
+        batches = file.iter_batches(_PARQUET_ROWS, columns=names)
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:
+                raise BrokenOffError(file.metadata.num_rows - row_in_file, error) from error
+            if batch is None:
+                return
             for row in batch.to_pylist():
                 yield _parquet_item(shard, row, row_in_file, table, job)
                 row_in_file += 1

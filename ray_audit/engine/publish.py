@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles, load_samples, unit_failures
+from ray_audit.engine.assemble import UnitFiles, load_samples, named_failures
 from ray_audit.engine.finish import class_pairs_table, class_stats_table, unit_tables
 from ray_audit.engine.found import FindingsContext, write_findings
 from ray_audit.engine.ledger import SetFiles, Wanted
@@ -43,6 +43,7 @@ from ray_audit.tables.store import TableFile, write_table
 
 _UNITS_PER_PART = 16
 _NUM_TOP = 10
+_MOST_LOOKED_AT = 1000
 _TABLES = ("scores", "trajectories", "filtered", "errors")
 _TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl", "softmin")
 _LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
@@ -54,7 +55,7 @@ class PartOutcome:
 
     files: dict[str, TableFile]
     num_scored: int
-    num_failed: int
+    failed: dict[str, int]
     filtered: dict[str, int]
     fit: FitState | None
     top: list[dict[str, Any]]
@@ -67,7 +68,7 @@ class PartTotals:
     tables: dict[str, list[TableFile]]
     filtered: Counter[str]
     num_scored: int = 0
-    num_failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     fit: FitState | None = None
     top: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,20 +81,24 @@ class PartTotals:
                 totals.tables.setdefault(name, []).append(file)
             totals.filtered.update(outcome.filtered)
             totals.num_scored += outcome.num_scored
-            totals.num_failed += outcome.num_failed
+            totals.failed.update(outcome.failed)
             totals.top = _largest([*totals.top, *outcome.top])
             totals.fit = merged(totals.fit, outcome.fit)
         return totals
 
     def counts(self) -> dict[str, Any]:
-        """Samples by outcome; they add up."""
-        num_filtered = self.filtered.total()
+        """Samples by outcome, which add up, and how many came through each stage."""
+        failed, num_filtered = self.failed, self.filtered.total()
+        num_probed = self.num_scored + failed["scores"]
         return {
-            "entered": self.num_scored + num_filtered + self.num_failed,
+            "entered": self.num_scored + num_filtered + failed.total(),
+            "decoded": num_probed + failed["probe"],
+            "probed": num_probed,
             "scored": self.num_scored,
             "filtered": num_filtered,
-            "failed": self.num_failed,
+            "failed": failed.total(),
             "filtered_by_reason": dict(sorted(self.filtered.items())),
+            "failed_by_stage": {stage: num for stage, num in sorted(failed.items()) if num},
         }
 
     def memorisation(self, dense: bool) -> dict[str, Any]:
@@ -244,7 +249,7 @@ def unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
     """
     output = inputs.config.output
     sets = ledger.read_sets(output)
-    done = ledger.completed(output, accept_retries=True)
+    done = ledger.completed(output, True, [unit.unit_id for unit in inputs.units])
     files: list[UnitFiles] = []
     for unit in inputs.units:
         held = done.get(unit.unit_id, {})
@@ -260,20 +265,26 @@ def unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
-    """Some of the failures that are committed, for the report of a run that failed."""
+    """Some of the failures that are committed, for the report of a run that failed.
+
+    Of each unit only what names failures is read. Losses that are not finite are in no name: they
+    are looked for in the first units where nothing else has failed.
+    """
     sets = ledger.read_sets(inputs.config.output)
-    done = ledger.completed(inputs.config.output, accept_retries=True)
+    unit_ids = [unit.unit_id for unit in inputs.units]
+    done = ledger.completed(inputs.config.output, True, unit_ids)
+    chosen = [
+        UnitFiles.choose(unit_id, sets, done.get(unit_id, {}), inputs.wanted)
+        for unit_id in unit_ids
+    ]
     failures: list[ShardFailure] = []
-    for unit in inputs.units:
-        held = done.get(unit.unit_id, {})
-        files = UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted)
-        if inputs.wanted.missing_from(files.sets):
-            failures += unit_failures(files)
-        else:
-            samples = load_samples(files, inputs.wanted)
-            failures += (*samples.failures, *split_non_finite(samples)[1])
+    for files in chosen[:_MOST_LOOKED_AT]:
+        failures += named_failures(files)
         if len(failures) >= num:
-            break
+            return failures[:num]
+    for files in [] if failures else chosen[:_UNITS_PER_PART]:
+        if not inputs.wanted.missing_from(files.sets):
+            failures += split_non_finite(load_samples(files, inputs.wanted))[1]
     return failures[:num]
 
 
@@ -321,11 +332,18 @@ def _finish(
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,
-        num_failed=sum(tables["errors"]["num_samples"].to_pylist()),
+        failed=_failed_by_stage(tables["errors"]),
         filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
         fit=fit,
         top=_top_rows(tables["scores"]),
     )
+
+
+def _failed_by_stage(errors: pa.Table) -> dict[str, int]:
+    failed: Counter[str] = Counter()
+    for row in errors.select(["stage", "num_samples"]).to_pylist():
+        failed[row["stage"]] += row["num_samples"]
+    return dict(failed)
 
 
 def _top_rows(scores: pa.Table) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Models of a few weights, and some that misbehave, as factories of a specification."""
 
 import os
+import signal
 import time
 
 import torch
@@ -74,3 +75,33 @@ def only_in_process(num_classes, pid):
 
 def no_module():
     return "a model"
+
+
+class DeadlyModel(ImageModel):
+    """Kills its process, or never answers, when it sees a black image."""
+
+    def __init__(self, num_classes, how):
+        super().__init__(num_classes)
+        self._how = how
+
+    def forward(self, images):
+        if (images.amax((1, 2, 3)) == 0).any():
+            die(self._how)
+        return super().forward(images)
+
+
+def die(how):
+    """End this process in one of the ways in which nothing can be caught."""
+    if how == "exit":
+        os._exit(3)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while True:
+        time.sleep(1)
+
+
+def never_made(num_classes, pid):
+    """A model in the process `pid`; elsewhere its making never ends, or kills the process."""
+    if os.getpid() != pid:
+        die("hang")
+    return ImageModel(num_classes)
