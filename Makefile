@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format bench clean setup
+.PHONY: demo test test-all lint format bench quality clean setup
 
 setup: $(STAMP)
 
@@ -39,3 +39,6 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
+	$(BIN)/python -m benchmarks.quality

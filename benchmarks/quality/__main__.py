@@ -10,8 +10,10 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.quality.measure import measure
+from benchmarks.quality.mixes import write_studies
+from benchmarks.quality.page import LEARNT, page
 from benchmarks.quality.recipes import RECIPES, Recipe
-from benchmarks.quality.results import record
+from benchmarks.quality.results import read, record
 from ray_audit.evaluation.metrics import ALL_KINDS
 
 _ROOT = Path(__file__).parents[2]
@@ -25,6 +27,10 @@ def main() -> None:
             seeds = arguments.seeds or recipe.seeds
             for seed in [seed for seed in recipe.seeds if seed in seeds]:
                 run(recipe, seed, arguments)
+    mixes = write_studies(arguments.work, arguments.results)
+    text = page(read(arguments.results), mixes, LEARNT.read_text(encoding="utf-8"))
+    arguments.page.write_text(text, encoding="utf-8")
+    print(f"page: {arguments.page}")
 
 
 def run(recipe: Recipe, seed: int, arguments: argparse.Namespace) -> None:

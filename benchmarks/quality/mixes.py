@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -163,13 +164,20 @@ def read_tables(work: Path, kind: str) -> dict[str, list[pd.DataFrame]]:
     return tables
 
 
-def write_studies(work: Path, results: Path) -> Path:
-    """Study every kind that has tables, and keep the result."""
+def write_studies(work: Path, results: Path) -> dict[str, Any]:
+    """Study every kind that has kept tables; without any, give what is kept.
+
+    Returns:
+        Kind of labels -> `Study` as plain values.
+    """
+    path = results / FILE
     studies = {}
     for kind in SIGNS:
         tables = read_tables(work, kind)
         if tables:
             studies[kind] = asdict(study(kind, tables))
-    path = results / FILE
-    path.write_text(json.dumps(studies, indent=1) + "\n", encoding="utf-8")
-    return path
+    if studies:
+        path.write_text(json.dumps(studies, indent=1) + "\n", encoding="utf-8")
+    elif path.exists():
+        studies = json.loads(path.read_text(encoding="utf-8"))
+    return studies
