@@ -25,8 +25,8 @@ from ray_audit.evaluation.truth import directed_columns
 from ray_audit.training.loop import Batches, train_and_keep
 
 TRUTH_COLUMNS = ("is_error", "kind")
-_LOGIT_EVERY = 4
-_LOGIT_VOG = "vog_logit"
+_THINNED = 4  # every fourth checkpoint
+_LOGIT_VOG, _LOSS_VOG = "vog_logit", "vog"
 _DATE = "2000-01-01"  # of the runs: the audit is made anew each time
 
 
@@ -146,21 +146,36 @@ def audit(
         "model": case.model,
         "checkpoints": [str(path) for path in checkpoints],
         "protocol": recipe.protocol,
-        "scores": ["csl", "softmin"] + (["vog"] if seed in recipe.gradient_seeds else []),
+        "scores": ["csl", "softmin"] + (["vog"] if recipe.has_gradients else []),
         "output": str(folder / "audit"),
     }
     table = _audited(values, local)
     directions = directed_columns(table)
     directions = {k: v for k, v in directions.items() if table[k].null_count < table.num_rows}
     scores = table.to_pandas()
-    if seed in recipe.logit_seeds:
-        few = values["checkpoints"][_LOGIT_EVERY - 1 :: _LOGIT_EVERY]
-        values |= {"checkpoints": few, "scores": ["vog"], "output": str(folder / "audit-logit")}
-        logit = _audited(values | {"vog": {"target": "logit"}}, local).to_pandas()
-        renamed = logit[["sample_id", "vog"]].rename(columns={"vog": _LOGIT_VOG})
-        scores = scores.merge(renamed, on="sample_id", validate="1:1")
-        directions[_LOGIT_VOG] = "higher"
+    if seed in recipe.thinned_seeds:
+        few = checkpoints[_THINNED - 1 :: _THINNED]
+        for target, name in (("logit", _LOGIT_VOG), ("loss", _LOSS_VOG)):
+            if name not in directions:
+                vog = _thinned_vog(values, few, target, local)
+                scores = scores.merge(
+                    vog.rename(columns={"vog": name}), on="sample_id", validate="1:1"
+                )
+                directions[name] = "higher"
     return scores, directions
+
+
+def _thinned_vog(
+    values: dict[str, Any], checkpoints: list[Path], target: str, local: bool
+) -> pd.DataFrame:
+    """`sample_id` and `vog` from some checkpoints: backward passes are the dearest of all."""
+    changed = {
+        "checkpoints": [str(path) for path in checkpoints],
+        "scores": ["vog"],
+        "vog": {"target": target},
+        "output": f"{values['output']}-{target}",
+    }
+    return _audited(values | changed, local).to_pandas()[["sample_id", "vog"]]
 
 
 def _audited(values: dict[str, Any], local: bool) -> Any:

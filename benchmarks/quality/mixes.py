@@ -177,7 +177,7 @@ def write_studies(work: Path, results: Path) -> dict[str, Any]:
         if tables:
             studies[kind] = asdict(study(kind, tables))
     if studies:
-        path.write_text(json.dumps(studies, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(studies) + "\n", encoding="utf-8")
     elif path.exists():
         studies = json.loads(path.read_text(encoding="utf-8"))
     return studies

@@ -182,7 +182,7 @@ def _mixes(mixes: dict[str, Any]) -> str:
         "",
         "`suspicion` is one fixed mean of ranks for each kind of labels. Candidates are all means",
         "of up to three columns' ranks, judged by their mean AUPRC over the recipes, and by the",
-        "largest distance below the best single column of any recipe, which nobody knows beforehand.",
+        "largest distance below the best single column of any recipe (which nobody knows).",
     ]
     for kind, study in mixes.items():
         fixed, mean = study["best_column"]

@@ -11,7 +11,7 @@ from benchmarks.harness import machine
 from benchmarks.quality.measure import Found
 from benchmarks.quality.recipes import Recipe
 
-METRICS = ("auroc", "auprc", "precision")
+METRICS = ("auroc", "auprc")
 
 
 def result_path(results: Path, set_name: str) -> Path:
@@ -35,7 +35,7 @@ def record(results: Path, recipe: Recipe, seed: int, found: Found) -> Path:
     entry["seeds"][str(seed)] = _one_seed(found)
     entry["summary"] = _summary(entry["seeds"].values())
     results.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(_dumped(content), encoding="utf-8")
     return path
 
 
@@ -48,6 +48,16 @@ def read(results: Path) -> dict[str, dict[str, Any]]:
         for name, entry in content["recipes"].items():
             found[name] = entry | facts
     return found
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    """JSON with a line a recipe: thousands of numbers, but a diff can be read."""
+    facts = [f"{json.dumps(key)}: {json.dumps(content[key])}" for key in ("set", "date", "machine")]
+    recipes = [
+        f"{json.dumps(name)}: {json.dumps(entry, sort_keys=True)}"
+        for name, entry in sorted(content["recipes"].items())
+    ]
+    return "\n".join(["{", ",\n".join(facts) + ",", '"recipes": {', ",\n".join(recipes), "}}", ""])
 
 
 def _one_seed(found: Found) -> dict[str, Any]:
