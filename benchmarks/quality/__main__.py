@@ -71,8 +71,13 @@ def _integers(text: str) -> tuple[int, ...]:
 
 
 def _chosen(only: str) -> list[Recipe]:
-    wanted = tuple(name for name in only.split(",") if name)
-    chosen = [recipe for name, recipe in RECIPES.items() if not wanted or name.startswith(wanted)]
+    wanted = [name for name in only.split(",") if name] or [""]
+    # A whole name means that recipe alone, though others begin with it.
+    chosen = [
+        recipe
+        for name, recipe in RECIPES.items()
+        if any(name == one or (one not in RECIPES and name.startswith(one)) for one in wanted)
+    ]
     if not chosen:
         raise SystemExit(f"--only {only}: no such recipe; there are {', '.join(RECIPES)}")
     return chosen

@@ -39,23 +39,28 @@ def page(entries: Entries, mixes: dict[str, Any], learnt: str) -> str:
 
 _OPENING = """# Quality: how well the scores find label errors
 
-Measured with the engine itself by `make quality` ({dates}; {machines}); this page is written
-from the result files. Every recipe trains a small model on labels with known errors, keeps each
-epoch's weights, audits them in one process, and holds every directed score against the truth.
-Nothing was tuned on these numbers but the default ranking (see there).
+Measured with the engine itself by `make quality`, {dates}, seeds as listed, on
+
+    {machines}
+
+This page is written from the result files in `benchmarks/results/`. Every recipe trains a small
+model on labels with known errors, keeps each epoch's weights, audits them in one process, and
+holds every directed score against the truth. Nothing was tuned on these numbers but the default
+ranking (see there). Durations are those of a busy machine.
 
 Cells are AUROC / AUPRC, means over the seeds; in brackets the smallest and largest AUPRC where
 there were several. A random ranking gets .5 and the error rate. A dash: not computed. `training`:
 the checkpoints were trained on the audited labels; `held_out`: they never saw them. **Rows that
 begin with `{prefix}` are rivals**: cleanlab's scores from the last checkpoint's probabilities,
-in-sample in training audits and out-of-sample in held-out ones."""
+in-sample in training audits and out-of-sample in held-out ones. `vog_logit`, and `vog` of CamVid
+and CIFAR-10N, come from every fourth checkpoint."""
 
 
 def _opening(entries: Entries) -> str:
     dates = sorted({entry["date"] for entry in entries.values()})
     machines = sorted({entry["machine"] for entry in entries.values()})
     span = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else "nothing yet"
-    return _OPENING.format(dates=span, machines="; ".join(machines), prefix=PREFIX)
+    return _OPENING.format(dates=span, machines="\n    ".join(machines), prefix=PREFIX)
 
 
 def _group(title: str, recipes: Sequence[Recipe], entries: Entries) -> str:
