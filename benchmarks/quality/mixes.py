@@ -52,6 +52,13 @@ SIGNS = {
 }
 """Columns that candidates are made of, with +1 where high is suspicious."""
 
+SHIPPED = {
+    DENSE: ("softmin_interior",),
+    CLASSES: ("csl", "prob_margin"),
+    SEQUENCES: ("csl_segment", "order_nll"),
+}
+"""What `suspicion` averages; a test holds it to the engine."""
+
 _LARGEST = 3
 _NOT_COLUMNS = ("suspicion",)
 FILE = "quality_mixes.json"
