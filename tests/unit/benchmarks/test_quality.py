@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,15 @@ from benchmarks.quality.case import Training, class_weights, folds
 from benchmarks.quality.frames import pose_case
 from benchmarks.quality.masks import phantom_case
 from benchmarks.quality.measure import measure
-from benchmarks.quality.mixes import oriented, study
+from benchmarks.quality.mixes import SHIPPED, SIGNS, oriented, study
 from benchmarks.quality.models import frame_mlp, sequence_transformer
 from benchmarks.quality.page import page
 from benchmarks.quality.recipes import DENSE, HELD_OUT, RECIPES, TRAINING, Recipe
 from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
+from ray_audit.config import AuditConfig
+from ray_audit.engine.suspicion import ranked_scores
 
 torch.set_num_threads(1)
 
@@ -81,8 +84,6 @@ def test_the_page_has_a_row_a_score_and_names_what_was_not_run(found):
 
 
 def study_of_two_scores():
-    from dataclasses import asdict
-
     samples = pd.DataFrame(
         {
             "sample_id": list("abcd"),
@@ -169,3 +170,30 @@ def test_targets_name_recipes_that_exist_and_say_what_they_ask():
     assert target.is_met(0.8496)
     assert not target.is_met(0.8494)
     assert target.text == "`csl` AUROC at least 0.85"
+
+
+def config_of(kind, labels):
+    return AuditConfig.parse(
+        {
+            "dataset": {"kind": kind, "uri": "data/*", "labels": labels, "classes": ["a", "b"]},
+            "model": {"factory": "models:build"},
+            "checkpoints": "epoch_*.pt",
+            "output": "out",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("measured_as", "kind", "labels"),
+    [
+        ("dense", "images", {"masks": "{stem}.png"}),
+        ("class", "images", {"images": "labels.csv"}),
+        ("sequences", "video", {"frames": "frames.csv"}),
+    ],
+)
+def test_the_ranking_is_the_one_that_was_measured(measured_as, kind, labels):
+    ranked = ranked_scores(config_of(kind, labels))
+    signs = SIGNS[measured_as]
+    # `order_nll` joins where the dataset proves ordered, see `suspicion`.
+    measured = {name: signs[name] for name in SHIPPED[measured_as] if name != "order_nll"}
+    assert ranked == measured
