@@ -89,7 +89,13 @@ TARGETS = (
     Target(_A2, Number("softmin"), 0.85),
     Target(_A2, _auprc("softmin"), 0.75),
     Target(_A2, Number("softmin_interior"), 0.87),
-    Target(_A2, Number("softmin_interior", kind="swap"), 0.97),
+    Target(
+        _A2,
+        Number("softmin_interior", kind="swap"),
+        0.97,
+        if_missed="some 19 images a kind: one more or less is .01 to .03; and the errors planted "
+        "here are milder (2.0% of all pixels wrong, 2.75% in the prototype)",
+    ),
     Target(_A2, Number("softmin"), 0.05, minus=Number("cil")),
     Target(_A1, Number("final_loss"), 0.75),
     Target(_A1, Number("softmin"), 0.74),
@@ -112,7 +118,14 @@ TARGETS = (
     Target(_C1, _auprc("prob_margin"), 0.71),
     Target(_C1, Number("vog"), 0.83),
     Target(_C1, Number("vog_logit"), 0.5, is_ceiling=True),
-    Target(_C2, Number("csl"), 0.85),
+    Target(
+        _C2,
+        Number("csl"),
+        0.85,
+        if_missed="this training swings: checkpoints at the constant rate predict .76 of the right "
+        "labels at epoch 20 and .42 at epoch 25, and the mean takes the bad ones in; over the "
+        "first 12 epochs it is .833, over 20 .823. One seed",
+    ),
     Target(_C2, Number("csl"), 0.12, minus=Number("final_loss")),
     Target(_C2, Number("final_loss"), 0.75, is_ceiling=True),
     Target(_D, Number("csl"), 0.98),
