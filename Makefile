@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: demo test test-all lint format bench soak fuzz clean setup
+.PHONY: demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -51,3 +51,6 @@ fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs athe
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
+	$(BIN)/python -m benchmarks.quality
