@@ -150,7 +150,7 @@ def audit(
         "output": str(folder / "audit"),
     }
     table = _audited(values, local)
-    directions = directed_columns(table)
+    directions = directed_columns(table.schema)
     directions = {k: v for k, v in directions.items() if table[k].null_count < table.num_rows}
     scores = table.to_pandas()
     if seed in recipe.thinned_seeds:
