@@ -5,6 +5,7 @@ unit's rows with it; then findings are made from these. Rows are written where t
 driver sees counts and ten rows.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -82,7 +83,7 @@ def publish(
         summary.order.described(),
         parts.top,
         found.top,
-        list(inputs.listing.notes),
+        [*inputs.listing.notes, *_missing_columns(inputs)],
     )
 
 
@@ -115,6 +116,18 @@ def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
         "unit": unit,
         "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),
     }
+
+
+def _missing_columns(inputs: Inputs) -> Iterator[str]:
+    """Why columns are null throughout, a sentence each."""
+    window = inputs.wanted.vog[1:] if inputs.wanted.vog else None
+    if window is not None and len(window) < 2:
+        num = len(window)
+        yield f"vog and vog_z are null: a spread needs 2 checkpoints, and the window has {num}"
+    if len(inputs.checkpoints) < 2:
+        yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
+    if len(inputs.config.dataset.classes) < 2:
+        yield "there is one class: no label can be suggested, and margins say nothing"
 
 
 def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:

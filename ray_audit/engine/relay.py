@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -25,15 +25,13 @@ from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.moments import KeptMoments
 from ray_audit.engine.plan import Plan, UnitWork
 from ray_audit.engine.stages import StageSettings, commit, decode_marked
 from ray_audit.engine.wire import Envelope, Receipt
 from ray_audit.errors import RunError, StalledError
 from ray_audit.samples import Tail, WorkUnit
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # Ray's defaults retry for ever. What kills its process is given up after three times, by its
 # markers; these numbers only bound what the markers cannot see, such as nodes that go away.
