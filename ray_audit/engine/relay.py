@@ -71,6 +71,8 @@ class RayEngine:
         """
         if plan.layout is None:
             return
+        # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
+        warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         dataset = _pipeline(plan, plan.layout, settings)
         yield from _watched(dataset, self._engine)
 
