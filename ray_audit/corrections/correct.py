@@ -12,9 +12,16 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
-from ray_audit.corrections.masks import MaskOrder, MaskWork, correct_masks
+from ray_audit.corrections.mask_orders import mask_orders
+from ray_audit.corrections.masks import MaskWork, correct_masks
 from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
-from ray_audit.corrections.rules import Asked, Resolved, resolve, suspicion_histogram
+from ray_audit.corrections.rules import (
+    Asked,
+    Resolved,
+    audited_labels,
+    resolve,
+    suspicion_histogram,
+)
 from ray_audit.corrections.samples import correct_classes, correct_sequences
 from ray_audit.corrections.writers import (
     Written,
@@ -27,11 +34,10 @@ from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.mapper import Mapper
-from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
-from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources import Listing
 from ray_audit.sources.names import Owner
-from ray_audit.sources.units import group_units
 from ray_audit.tables.run import RunTables
 
 
@@ -109,32 +115,13 @@ def correct(
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
-        listing = _audited_labels(tables, Path(folder))
+        listing = audited_labels(tables, Path(folder))
         check_writable(tables.config.dataset, listing, to_uri)
         work = _Work(tables, resolved, merged, listing, folder, to_uri, dry_run, progress)
         written = work.do(open_mapper())
         if written is not None:
             write_specification(tables.config, written, to_uri)
     return work.outcome()
-
-
-def _audited_labels(tables: RunTables, folder: Path) -> Listing:
-    """The dataset as it is listed now, if its labels are those of the run.
-
-    Raises:
-        SpecificationError: they have changed.
-    """
-    manifest = tables.manifest
-    try:
-        listing = list_dataset(tables.config.dataset, folder, manifest.plan.get("num_shards"))
-    except StorageError as error:
-        raise SpecificationError(f"dataset: {error}") from error
-    if listing.labels_digest != manifest.labels_digest:
-        raise SpecificationError(
-            f"the labels have changed since run {manifest.run_id}: what it found may not be there "
-            "any more. Audit them again, and correct by that run"
-        )
-    return listing
 
 
 class _Work:
@@ -245,7 +232,9 @@ class _Work:
             resolved.asked.most_changed_fraction,
             None if self._dry_run else self._to_uri,
         )
-        orders = list(self._mask_orders(mapper, findings))
+        shards = self._listing.shards
+        flagged = self._flagged_images(mapper)
+        orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
 
         def rows() -> Iterator[CorrectionRow]:
             for num_done, made in enumerate(mapper.map(partial(correct_masks, work), orders), 1):
@@ -257,29 +246,15 @@ class _Work:
             return None
         return written_masks(dataset, self._listing.shards, self._to_uri)
 
-    def _mask_orders(self, mapper: Mapper, findings: list[Intent]) -> Iterator[MaskOrder]:
-        """A task a work unit; in a dry run only units in which something may change."""
-        by_shard: dict[str, dict[str, tuple[Intent, ...]]] = {}
-        for one in findings:
-            samples = by_shard.setdefault(one.shard, {})
-            samples[one.sample_id] = (*samples.get(one.sample_id, ()), one)
-        flagged: dict[str, set[str]] = {}
-        for part in self._may_change_anywhere(mapper):
-            for row in part.to_pylist():
-                flagged.setdefault(row["shard"], set()).add(row["sample_id"])
-        for unit in group_units(self._listing.shards, "corrections"):
-            keys = [shard.key for shard in unit.shards]
-            intents = {k: v for key in keys for k, v in by_shard.get(key, {}).items()}
-            anywhere = frozenset(one for key in keys for one in flagged.get(key, ()))
-            if intents or anywhere or not self._dry_run:
-                yield MaskOrder(unit, intents, anywhere)
-
-    def _may_change_anywhere(self, mapper: Mapper) -> Iterator[pa.Table]:
-        """Identities of the images that are not confined to findings."""
+    def _flagged_images(self, mapper: Mapper) -> Iterator[tuple[str, str]]:
+        """Shard and sample of the images that are not confined to findings."""
+        columns = ("shard", "sample_id")
+        parts = self._flagged_parts(mapper, (*columns, "suspicion"))
         if self._resolved.asked.rule == "adele":
-            for (file,) in self._tables.parts("scores"):
-                yield self._tables.read(file, ["sample_id", "shard"])
-        yield from self._flagged_parts(mapper, ("sample_id", "shard", "suspicion"))
+            tables = self._tables
+            parts = (tables.read(file, list(columns)) for (file,) in tables.parts("scores"))
+        for part in parts:
+            yield from zip(*(part[name].to_pylist() for name in columns), strict=True)
 
     def _metadata(self) -> dict[str, str]:
         manifest, resolved = self._tables.manifest, self._resolved

@@ -8,6 +8,7 @@ import numpy as np
 from ray_audit import rle, storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.intents import MOVED_KINDS, Intent, Rule, sentence
+from ray_audit.corrections.mask_orders import MaskOrder
 from ray_audit.corrections.proposals import (
     MaskRule,
     Pair,
@@ -26,7 +27,7 @@ from ray_audit.cuts.pictures import read_mask
 from ray_audit.cuts.tally import Tally
 from ray_audit.engine.predict import Predictor
 from ray_audit.errors import SampleError
-from ray_audit.samples import IGNORE, Shard, WorkUnit
+from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
 from ray_audit.sources.names import Owner
@@ -53,21 +54,6 @@ class MaskWork:
     to_uri: str | None
 
 
-@dataclass(frozen=True)
-class MaskOrder:
-    """What one task does.
-
-    Attributes:
-        unit: what is read.
-        intents: by sample.
-        flagged: samples that the rule may change anywhere.
-    """
-
-    unit: WorkUnit
-    intents: Mapping[str, tuple[Intent, ...]]
-    flagged: frozenset[str]
-
-
 def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
     """Write the masks of a unit; what became of its intents and of its flagged images.
 
@@ -79,29 +65,26 @@ def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
     proposals = _proposals(work, order)
     rows: list[CorrectionRow] = []
     for shard in order.unit.shards:
-        owned = {
-            sample_id: order.intents.get(sample_id, ())
-            for sample_id in sorted({*order.intents, *order.flagged})
-            if sample_id == shard.key or sample_id.startswith(f"{shard.key}#")
-        }
-        masks = _Masks(work, shard, owned, proposals)
+        masks = _Masks(work, shard, order.wanted.get(shard.key, {}), proposals)
         masks.write()
         rows += masks.rows
     return rows
 
 
 def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
-    asked = {
-        sample_id
-        for sample_id, intents in order.intents.items()
-        if any(one.outcome is None and not one.is_decided for one in intents)
-    }
+    intents = order.intents
+    asked = {name for name, of_sample in intents.items() if any(map(_is_asked, of_sample))}
     wanted = asked | order.flagged
     if work.rule is None or not wanted:
         return {}
     predictors = [Predictor(work.config, uris, work.index_uri) for uris in work.steps]
     predicted = (one.predict(order.unit, wanted) for one in predictors)
-    return propose(zip(*predicted, strict=True), order.intents, work.rule)
+    return propose(zip(*predicted, strict=True), intents, work.rule)
+
+
+def _is_asked(intent: Intent) -> bool:
+    """Whether the checkpoints have to say what becomes of it."""
+    return intent.outcome is None and not intent.is_decided
 
 
 class _Masks:
@@ -122,6 +105,7 @@ class _Masks:
         proposals: Mapping[str, Proposal],
     ) -> None:
         self.rows: list[CorrectionRow] = []
+        self._seen: set[str] = set()
         self._work = work
         self._shard = shard
         self._wanted = wanted
@@ -138,6 +122,9 @@ class _Masks:
             for sample_id, stored in self._stored:
                 if sample_id in self._wanted:
                     self._new_mask(sample_id, stored)
+
+        for sample_id in self._wanted.keys() - self._seen:
+            self._leave(self._wanted[sample_id], "its mask is not there any more")
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         sample_id = "#".join(filter(None, owner))
@@ -161,23 +148,30 @@ class _Masks:
 
     def _new_mask(self, sample_id: str, stored: Stored) -> np.ndarray | None:
         intents = self._wanted[sample_id]
+        self._seen.add(sample_id)
         try:
             mask = read_mask(stored, self._work.config.dataset.max_px)
             targets = targets_of(mask, self._classes)
         except SampleError as error:
-            self.rows += [row_of(one, "unmatched", evidence=str(error)) for one in intents]
+            self._leave(intents, str(error))
             return None
         after = targets.copy()
         for intent in intents:
             if intent.is_decided:
                 self.rows.append(self._decide(intent, targets, after))
-        self._propose(sample_id, intents, targets, after)
+        self._propose(sample_id, intents, after)
         changed = after != targets
         if not changed.any():
             return None
         new = mask.astype(np.promote_types(mask.dtype, np.min_scalar_type(int(after.max()))))
         new[changed] = after[changed]
         return new
+
+    def _leave(self, intents: Sequence[Intent], why: str) -> None:
+        self.rows += [
+            row_of(one, one.outcome or "unmatched", evidence=None if one.outcome else why)
+            for one in intents
+        ]
 
     def _decide(self, intent: Intent, targets: np.ndarray, after: np.ndarray) -> CorrectionRow:
         """Apply a reviewer's decision: to the pixels of the region that have its given class."""
@@ -200,26 +194,21 @@ class _Masks:
             return row_of(intent, "unmatched", evidence="no pixel there has the given class")
         return row_of(intent, "changed", num)
 
-    def _propose(
-        self, sample_id: str, intents: Sequence[Intent], targets: np.ndarray, after: np.ndarray
-    ) -> None:
+    def _propose(self, sample_id: str, intents: Sequence[Intent], after: np.ndarray) -> None:
+        """Apply what the rule would change, unless it is too much; a row for each intent."""
+        undecided = {n: one for n, one in enumerate(intents) if not one.is_decided}
         proposal = self._proposals.get(sample_id)
-        tallies = {} if proposal is None else proposal.tallies
-        most, why = self._work.most_changed_fraction, None
-        if proposal is not None and most is not None:
-            why = proposal.extent.refusal(most)
-        if proposal is not None and why is None:
-            # A view: runs go down the columns.
-            flat = after.T.copy().reshape(-1)
-            for label, pieces in proposal.runs.items():
-                for start, stop in rle.union(pieces).tolist():
-                    flat[start:stop] = label
-            after[...] = flat.reshape(targets.shape[::-1]).T
-        for position, intent in enumerate(intents):
-            if not intent.is_decided:
-                self.rows += self._rows_of(position, intent, tallies, why)
-        if any(position < 0 for position, *_ in tallies):
-            self.rows += self._rows_of(-1, self._whole(sample_id), tallies, why)
+        if proposal is None:
+            self._leave(list(undecided.values()), "its image cannot be read any more")
+            return
+        most = self._work.most_changed_fraction
+        why = None if most is None else proposal.extent.refusal(most)
+        if why is None:
+            _draw(proposal, after)
+        if any(position < 0 for position, *_ in proposal.tallies):
+            undecided[-1] = self._whole(sample_id)
+        for position, intent in undecided.items():
+            self.rows += self._rows_of(position, intent, proposal.tallies, why)
 
     def _whole(self, sample_id: str) -> Intent:
         """Stands for an image that the rule may change anywhere."""
@@ -259,3 +248,12 @@ class _Masks:
                 yield row_of(of_pair, "changed", tally.num, tally.num_harmed, said)
             else:
                 yield row_of(of_pair, "refused", evidence=f"{why} ({said})")
+
+
+def _draw(proposal: Proposal, after: np.ndarray) -> None:
+    """Write the runs of a proposal into a mask."""
+    flat = after.T.copy().reshape(-1)  # runs go down the columns
+    for label, pieces in proposal.runs.items():
+        for start, stop in rle.union(pieces).tolist():
+            flat[start:stop] = label
+    after[...] = flat.reshape(after.shape[::-1]).T

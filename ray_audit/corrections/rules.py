@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Self, get_args
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.mapper import Mapper
-from ray_audit.errors import CheckpointError, SpecificationError
+from ray_audit.errors import CheckpointError, SpecificationError, StorageError
 from ray_audit.scores.ranking import RankHistogram
+from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.classes import ClassNames
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
@@ -198,6 +200,25 @@ def _check_checkpoints(tables: RunTables, steps: tuple[tuple[str, ...], ...]) ->
             )
         if list_checkpoints([storage.escape_glob(one["uri"])])[0].digest != one["digest"]:
             raise CheckpointError(f"checkpoint {one['uri']} is not the one that was audited")
+
+
+def audited_labels(tables: RunTables, folder: Path) -> Listing:
+    """The dataset as it is listed now, if its labels are those of the run.
+
+    Raises:
+        SpecificationError: they have changed.
+    """
+    manifest = tables.manifest
+    try:
+        listing = list_dataset(tables.config.dataset, folder, manifest.plan.get("num_shards"))
+    except StorageError as error:
+        raise SpecificationError(f"dataset: {error}") from error
+    if listing.labels_digest != manifest.labels_digest:
+        raise SpecificationError(
+            f"the labels have changed since run {manifest.run_id}: what it found may not be there "
+            "any more. Audit them again, and correct by that run"
+        )
+    return listing
 
 
 def suspicion_histogram(tables: RunTables, mapper: Mapper) -> RankHistogram:

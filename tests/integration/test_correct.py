@@ -281,10 +281,9 @@ def test_flagged_frames(tmp_path):
 
 
 def test_memorised_labels_give_way_to_the_best_other_class(tmp_path):
-    # All green images are called c. Two checkpoints see green as b, the last one has learnt c.
+    # A green image is called c. Two checkpoints see green as b, the last one has learnt c.
     learnt = SURE * np.array([[1, 0, 0], [0, 0, 0], [0, 1, 1]])
-    every_green = range(1, 12, 3)
-    small, true, _ = knowing.images(tmp_path, wrong=every_green, sureness=(SURE, SURE, learnt))
+    small, true, _ = knowing.images(tmp_path, wrong=(1,), num=24, sureness=(SURE, SURE, learnt))
     audit(small)
     done = corrected(small)
     assert RunTables.open(str(small.out)).manifest.memorisation["verdict"] == "early"
@@ -293,7 +292,9 @@ def test_memorised_labels_give_way_to_the_best_other_class(tmp_path):
     assert sorted(labels_at(done).values()) == sorted(true)
     p_b, p_c = (2 * SURE_P + REST_P) / 3, (2 * REST_P + SURE_P) / 3
     assert p_b / (p_b + p_c) < 0.8  # against the given class it would not do
-    assert {round(row["confidence"], 3) for row in rows_at(done)} == {round(p_b / (1 - p_c), 3)}
+    (row,) = rows_at(done)
+    # p(suggested) leaves out the checkpoint at which b is not the best other class.
+    assert row["confidence"] == pytest.approx(p_b / (1 - p_c), abs=2e-3)
 
 
 def adele_set(folder, sureness=(0.2, 1.5, 5, 6, 6, 6)):
