@@ -237,6 +237,37 @@ def test_an_accepted_unlabelled_region_is_labelled(tmp_path):
     assert done.pairs == [{"given": "void", "corrected": "a", "num": void["num_px"]}]
 
 
+def test_two_exchanged_classes_are_exchanged_back(tmp_path):
+    small = knowing.masks(tmp_path, wrong=(), num=3)
+    path = tmp_path / "data/masks/i1.png"
+    mask = knowing.given_mask(1, ())
+    knowing.save(np.array([0, 2, 1, *[255] * 253], np.uint8)[mask], path)
+    (finding,) = [row for row in findings_of(small) if row["kind"] == "swapped_classes"]
+    done = corrected(small, rule="decisions", decisions=[decided(finding)])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "to/labels/i1.png")), mask)
+    other = corrected(
+        small, "other", rule="decisions", decisions=[decided(finding, "relabel", "a")]
+    )
+    after = np.asarray(Image.open(tmp_path / "other/labels/i1.png"))
+    # Only what has the given class becomes the third one.
+    np.testing.assert_array_equal(after, np.array([0, 2, 0, *[255] * 253], np.uint8)[mask])
+    assert done.num_changed == finding["num_px"] > other.num_changed
+
+
+def test_masks_with_hostile_names(tmp_path):
+    small = knowing.masks(tmp_path)
+    names = {0: "=cmd|' C calc'!A0", 1: "a b%20c;d", 4: "é#1 $(x)"}
+    for index, name in names.items():
+        for folder in ("images", "masks"):
+            path = tmp_path / f"data/{folder}/i{index}.png"
+            path.rename(path.with_name(f"{name}.png"))
+    done = corrected(small)
+    assert done.num_changed == 180
+    for index in (1, 4):
+        after = Image.open(tmp_path / f"to/labels/{names[index]}.png")
+        np.testing.assert_array_equal(np.asarray(after), knowing.given_mask(index, ()))
+
+
 def test_rejected_regions_stay_whatever_the_rule(tmp_path):
     small = knowing.masks(tmp_path)
     rejected = next(row for row in findings_of(small) if row["given"] == "a")
