@@ -53,10 +53,11 @@ class UnitFiles:
         """Take the fewest committed sets that give what is wanted, in a fixed order."""
         last = wanted.checkpoints[-1].digest
 
-        def preference(set_id: str) -> tuple[bool, bool, int, str]:
+        def preference(set_id: str) -> tuple[bool, bool, bool, int, str]:
             one = sets[set_id]
             has_vog = wanted.vog is not None and one.vog == wanted.vog
-            return (not has_vog, one.final != last, -len(one.digests), set_id)
+            is_base = one.is_continued_by(wanted.vog)
+            return (not has_vog, not is_base, one.final != last, -len(one.digests), set_id)
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []
@@ -130,24 +131,26 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     loaded = [_load_set(one) for one in files.files]
     merged = [_merge_cuts(part) for part, _ in loaded]
     tails = tuple(tail for _, tail in loaded)
-    failures = tuple(
-        dict.fromkeys(f for part, tail in loaded for f in (*part.failures, *tail.failures))
-    )
+    failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([one.identity for one in merged], failed)
     aligned = [_taken(one, order) for one in merged]
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
-def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
-    """Samples and shards of a unit that failed, each once."""
-    return _failures([_load_set(one) for one in files.files])
+def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
+    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    named = [
+        SetFiles(tuple(uri for uri in one.parts if ".retry." in uri), one.tail)
+        for one in files.files
+    ]
+    return _failures([_load_set(one) for one in named])
 
 
 def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
     every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
-    unique = {(f.shard, f.sample_id or f.message, f.stage): f for f in reversed(every)}
+    unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
 
 
@@ -203,7 +206,7 @@ def _merge_cuts(part: Part) -> _Merged:
         num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
         columns["vog"] = sums / num_px
     if "grad_sqnorm" in rows.column_names:
-        columns["csg"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num).sum(axis=1)
+        columns["grad_sqnorm"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num)
     if "vog/class_sum" in rows.column_names:
         sums = _grouped(_matrix(rows["vog/class_sum"]), group, num)
         num_px = _grouped(_matrix(rows["vog/class_px"]), group, num)
@@ -311,12 +314,7 @@ def _joined(
     last = wanted.checkpoints[-1].digest
     final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
     state |= {k: v for k, v in final_from.state.items() if k.startswith("confident/")}
-    gradients = {name: np.full(identity.num_rows, np.nan) for name in ("vog", "csg")}
-    vog_by_class = None
-    for one, held in zip(merged, sets, strict=True):
-        if wanted.vog is not None and held.vog == wanted.vog:
-            gradients |= {k: one.columns[k] for k in gradients if k in one.columns}
-            vog_by_class = one.columns.get("vog_by_class")
+    gradients = _gradient_scores(merged, sets, wanted, identity.num_rows)
     voids = None
     if identity.num_rows and "voids" in merged[0].columns:
         voids = joined_voids([one.columns["voids"] for one in merged], source, identity.num_rows)
@@ -331,9 +329,32 @@ def _joined(
         state=state,
         failures=failures,
         tails=tails,
-        vog_by_class=vog_by_class,
         voids=voids,
     )
+
+
+def _gradient_scores(
+    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted, num_rows: int
+) -> dict[str, Any]:
+    """VoG, by class too, and the squared gradient norms summed over its window.
+
+    NaN (by class: None) where there are none.
+    """
+    found: dict[str, Any] = {name: np.full(num_rows, np.nan) for name in ("vog", "csg")}
+    found["vog_by_class"] = None
+    squared: dict[str, np.ndarray] = {}
+    for one, held in zip(merged, sets, strict=True):
+        if wanted.vog is None or not (held.vog == wanted.vog or held.is_continued_by(wanted.vog)):
+            continue
+        if held.vog == wanted.vog:
+            found |= {k: one.columns[k] for k in ("vog", "vog_by_class") if k in one.columns}
+        if "grad_sqnorm" in one.columns:
+            for index, digest in enumerate(held.gradients):
+                squared.setdefault(digest, one.columns["grad_sqnorm"][:, index])
+    window = wanted.vog[1:] if wanted.vog else ()
+    if squared and all(digest in squared for digest in window):
+        found["csg"] = np.stack([squared[digest] for digest in window], axis=1).sum(axis=1)
+    return found
 
 
 def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:

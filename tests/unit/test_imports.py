@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "training": LEAVES | {"scores", "sources", "cuts", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
-    | {"evaluation", "console"},
+    | {"evaluation", "console", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES
