@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ray_audit.engine.run import run_audit
 from ray_audit.errors import CheckpointError, LabelError, SpecificationError
 from ray_audit.findings.decisions import Decision, save_decisions
 from ray_audit.tables.run import RunTables
+from ray_audit.tables.store import write_table
 from tests.integration import knowing
 from tests.integration.audits import audit
 from tests.integration.knowing import SURE, UNSURE
@@ -335,8 +337,8 @@ def adele_set(folder, sureness=(0.2, 1.5, 5, 6, 6, 6)):
 def with_onsets(small, onsets):
     """Onsets as an audit of a longer training would have found them."""
     audit(small)
-    (path,) = small.out.glob("runs/*/class_stats/part-00000.parquet")
-    table = pq.read_table(path)
+    run = RunTables.open(str(small.out))
+    table = run.whole("class_stats")
     names = table["class"].to_pylist()
     for column, values in (
         ("onset_epoch", [onsets[name] for name in names]),
@@ -345,7 +347,10 @@ def with_onsets(small, onsets):
         at = table.schema.get_field_index(column)
         field = table.schema.field(at)
         table = table.set_column(at, field, pa.array(values, field.type))
-    pq.write_table(table, path)
+    planted = [write_table(run.run_uri, "class_stats", 1, table)]
+    tables = run.manifest.tables | {"class_stats": planted}
+    values = asdict(replace(run.manifest, tables=tables))
+    Path(run.run_uri, "manifest.json").write_text(json.dumps(values, default=str))
     return small
 
 
