@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,8 +174,8 @@ def report(
     with _exit_codes(verbose):
         from ray_audit.console import print_report, write_json
         from ray_audit.engine.run import opened_engine
-        from ray_audit.report.tables import RunTables
         from ray_audit.report.write import write_report
+        from ray_audit.tables.run import RunTables
 
         tables = RunTables.open(output, run)
         with opened_engine(tables.config.engine, address, local) as engine:
@@ -209,7 +209,7 @@ def review(
         from ray_audit.console import say
         from ray_audit.engine.run import opened_engine
         from ray_audit.report.serve import Review, ReviewServer
-        from ray_audit.report.tables import RunTables
+        from ray_audit.tables.run import RunTables
 
         tables = RunTables.open(output, run)
         with opened_engine(tables.config.engine, address, local=not ray) as engine:
@@ -272,6 +272,78 @@ def inject(
             write_json(json.dumps(asdict(done)))
         else:
             print_injection(asdict(done), limit)
+
+
+@app.command()
+def correct(
+    output: Output,
+    to: Annotated[str, typer.Option(help="An empty folder, local or of any store.")],
+    run: Run = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="findings: flagged segments, images and regions. flagged: the most suspicious "
+            "samples. adele: masks, class by class from their onset on. decisions: only what "
+            "reviewers accepted or relabelled."
+        ),
+    ] = "findings",
+    decisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Reviewers' decisions beside those saved in the run; repeatable."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="How sure the checkpoints must be, 0-1; default 0.8, adele 0.7."),
+    ] = None,
+    flagged_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of the samples that flagged may change; default: the estimate."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The classes that adele corrects.")
+    ] = None,
+    max_changed_fraction: Annotated[
+        float, typer.Option(help="What a rule may change of a mask, a video, or of all images.")
+    ] = 0.5,
+    allow_large_changes: Annotated[
+        bool, typer.Option("--allow-large-changes", help="Lift that limit.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count changes; write none.")] = False,
+    address: Address = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write corrected labels, in the format in which they came, to a new place."""
+    with _exit_codes(verbose), ExitStack() as stack:
+        from ray_audit.console import StepReporter, print_correction, write_json
+        from ray_audit.corrections.correct import correct as correct_labels
+        from ray_audit.corrections.rules import Asked
+        from ray_audit.engine.run import opened_engine
+        from ray_audit.findings.decisions import read_decisions
+        from ray_audit.tables.run import RunTables
+
+        most = None if allow_large_changes else max_changed_fraction
+        asked = Asked.parse(rule, confidence, flagged_fraction, most, _listed(classes))
+        tables = RunTables.open(output, run)
+        given = [one for uri in decisions or [] for one in read_decisions(uri)]
+        engine = tables.config.engine
+        with StepReporter() as progress:
+            done = correct_labels(
+                tables,
+                lambda: stack.enter_context(opened_engine(engine, address, local)),
+                to,
+                asked,
+                given,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        if as_json:
+            write_json(json.dumps(asdict(done)))
+        else:
+            print_correction(asdict(done))
 
 
 def _listed(text: str | None) -> list[str] | None:

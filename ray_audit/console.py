@@ -31,6 +31,7 @@ from ray_audit.tables.manifest import Manifest
 _LINE_EVERY_S = 10.0
 # A sentence stays on one line: a log is searched, and a terminal wraps by itself.
 _LINE: dict[str, Any] = {"highlight": False, "soft_wrap": True}
+_NUM_IGNORED = 10
 _COUNTS = ("entered", "scored", "filtered", "failed")
 
 
@@ -386,6 +387,41 @@ def print_injection(
         f"  ray-audit run {shlex.quote(done['spec'])}{only}",
         f"  ray-audit evaluate {shlex.quote(done['output'])} --truth {shlex.quote(done['truth'])}",
     ):
+        console.print(line, markup=False, **_LINE)
+
+
+def print_correction(done: dict[str, Any], console: Console | None = None) -> None:
+    """What was changed, what was not and why, and what to type next."""
+    console = console or Console(stderr=True)
+    unit = {"dense": "pixels", "frames": "frames", "class": "labels"}[done["labels"]]
+    verb = "Would change" if done["spec"] is None else "Changed"
+    lines = [
+        f"{verb} {done['num_changed']} {unit} by run {done['run_id']}, rule {done['rule']}, "
+        f"confidence above {done['confidence']:g}:"
+    ]
+    lines += [f"  {p['given']} -> {p['corrected']}  {p['num']}" for p in done["pairs"]]
+    lines.append(
+        f"About {done['num_harmed']:.1f} of them may have been right (an estimate from the "
+        "probabilities, without what reviewers decided)."
+    )
+    lines += [f"{number} {outcome}" for outcome, number in done["outcomes"].items()]
+    for outcome, named in done["named"].items():
+        lines += [f"  {outcome}: {one}" for one in named]
+    if done["ignored_decisions"]:
+        few = ", ".join(done["ignored_decisions"][:_NUM_IGNORED])
+        num = len(done["ignored_decisions"])
+        lines.append(f"{num} decisions are of findings that this run does not have: {few}")
+    lines += [f"note: {note}" for note in done["notes"]]
+    if done["spec"] is None:
+        lines.append("A dry run: nothing was written.")
+    else:
+        lines += [
+            f"Corrections:   {done['table']}",
+            f"Specification: {done['spec']}",
+            "The given labels are as they were. Train on the new ones, then audit them:",
+            f"  ray-audit run {shlex.quote(done['spec'])}",
+        ]
+    for line in lines:
         console.print(line, markup=False, **_LINE)
 
 

@@ -243,6 +243,28 @@ FINDINGS = (
     Column("evidence", pa.list_(pa.string()), "samples to look at"),
 )
 
+CORRECTIONS = (
+    Column("sample_id", pa.string(), "the image, or the first frame of the segment"),
+    Column("shard", pa.string(), "key of the shard"),
+    Column("start_frame", pa.int64(), "first frame of the segment", "frame"),
+    Column("end_frame", pa.int64(), "frame after the last", "frame"),
+    Column("finding_id", pa.string(), "the finding; null where the rule needs none"),
+    Column("rule", pa.string(), "findings | flagged | adele | decisions"),
+    Column(
+        "outcome",
+        pa.string(),
+        "changed | kept | rejected | disputed | refused | conflict | unmatched",
+    ),
+    Column("given", pa.string(), "class before"),
+    Column("corrected", pa.string(), "class after, or the one that was asked for"),
+    Column("num_changed", pa.int64(), "changed pixels, frames or images", "count"),
+    Column("confidence", pa.float64(), "what was held against the gate", "fraction"),
+    Column("p_given", pa.float64(), "mean probability of the class before", "fraction"),
+    Column("p_corrected", pa.float64(), "mean probability of the class after", "fraction"),
+    Column("num_harmed", pa.float64(), "expected right labels among the changed", "count"),
+    Column("evidence", pa.string(), "a sentence with the numbers"),
+)
+
 REGIONS = (
     Column("sample_id", pa.string(), "the image"),
     Column("shard", pa.string(), "key of the shard"),

@@ -82,6 +82,53 @@ class ChangeCounts:
         return int(self.pairs.sum())
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much of a mask a correction changes; adds up over the tiles of an image.
+
+    Attributes:
+        num_labelled: labelled elements.
+        num_changed: those with a new class.
+        foreground: labelled elements that are not background, before and after; both 0 where
+            there is no background.
+    """
+
+    num_labelled: int = 0
+    num_changed: int = 0
+    foreground: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, before: Labels, after: Labels, background: int | None) -> Self:
+        """Measure one mask, or one tile; see `refusal`."""
+        labelled = before != IGNORE
+        changed = int(np.count_nonzero(labelled & (before != after)))
+        sizes = (0, 0)
+        if background is not None:
+            was = np.count_nonzero(labelled & (before != background))
+            sizes = (int(was), int(np.count_nonzero(labelled & (after != background))))
+        return cls(int(np.count_nonzero(labelled)), changed, sizes)
+
+    def merge(self, other: Self) -> Self:
+        """Both together."""
+        return type(self)(
+            self.num_labelled + other.num_labelled,
+            self.num_changed + other.num_changed,
+            (self.foreground[0] + other.foreground[0], self.foreground[1] + other.foreground[1]),
+        )
+
+    def refusal(self, most_changed_fraction: float) -> str | None:
+        """See `refusal`."""
+        if not self.num_labelled:
+            return None
+        changed = self.num_changed / self.num_labelled
+        if changed > most_changed_fraction:
+            return f"it would change {changed:.0%} of it, more than {most_changed_fraction:.0%}"
+        was, is_now = self.foreground
+        if 2 * is_now < was and is_now < 0.05 * self.num_labelled:
+            return f"it would empty the image: foreground {was} to {is_now} px"
+        return None
+
+
 def refusal(
     before: Labels, after: Labels, background: int | None, most_changed_fraction: float
 ) -> str | None:
@@ -100,18 +147,4 @@ def refusal(
     Returns:
         A sentence, or None.
     """
-    labelled = before != IGNORE
-    num_labelled = int(np.count_nonzero(labelled))
-    if not num_labelled:
-        return None
-    changed = np.count_nonzero(labelled & (before != after)) / num_labelled
-    if changed > most_changed_fraction:
-        return f"it would change {changed:.0%} of the pixels, more than {most_changed_fraction:.0%}"
-    if background is None:
-        return None
-    foreground_before = np.count_nonzero(labelled & (before != background))
-    foreground_after = np.count_nonzero(labelled & (after != background))
-    is_emptied = 2 * foreground_after < foreground_before
-    if is_emptied and foreground_after < 0.05 * num_labelled:
-        return f"it would empty the image: foreground {foreground_before} to {foreground_after} px"
-    return None
+    return Extent.of(before, after, background).refusal(most_changed_fraction)

@@ -17,8 +17,8 @@ from ray_audit.engine.run import RunOutcome, opened_engine, run_audit
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.screen import detection_table
 from ray_audit.evaluation.truth import evaluate_table, read_truth
-from ray_audit.report.tables import RunTables
 from ray_audit.report.write import write_report
+from ray_audit.tables.run import RunTables
 from ray_audit.training.loop import Batches, train_and_keep
 
 NUM_VIDEOS = 24

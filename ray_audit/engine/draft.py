@@ -42,7 +42,8 @@ class Draft:
             ],
             labels_digest=self.inputs.listing.labels_digest,
             numeric=numeric_settings(config),
-            plan={**layout, "num_new": plan.num_new, "num_reused": plan.num_reused}
+            plan={**layout, "num_shards": len(self.inputs.listing.shards)}
+            | {"num_new": plan.num_new, "num_reused": plan.num_reused}
             | {"num_slices": plan.num_slices, "num_lead_in": plan.num_lead_in},
             tables=self.tables,
             timing=timing,

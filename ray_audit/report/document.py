@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ray_audit import storage
 from ray_audit.report.samples import class_bands, finding_losses
-from ray_audit.report.tables import RunTables
+from ray_audit.tables.run import RunTables
 
 SCHEMA = 1
 _NUM_ERRORS = 20

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.report.tables import RunTables
+from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000
 _MOST_TIMELINE_FRAMES = 4000

@@ -16,8 +16,8 @@ from ray_audit.findings.decisions import Decision, save_decisions, saved_decisio
 from ray_audit.report.bundles import Bundle
 from ray_audit.report.document import Shown, make_document
 from ray_audit.report.render import render_page
-from ray_audit.report.tables import RunTables
 from ray_audit.report.write import bundles_of
+from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 100_000
 _MOST_BODY_BYTES = 64 * 1024

@@ -16,9 +16,9 @@ from ray_audit.report.bundles import Bundle, make_bundles, orders
 from ray_audit.report.document import Shown, make_document
 from ray_audit.report.render import as_script_data, render_page
 from ray_audit.report.samples import timelines
-from ray_audit.report.tables import RunTables
 from ray_audit.samples import Shard
 from ray_audit.sources import list_dataset
+from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 5000
 NUM_BUNDLES = 150

@@ -118,8 +118,11 @@ def _with_labels(
     if labels.folder:
         return [_from_folder(shard, dataset) for shard in shards], []
     if labels.column or labels.arrays or _masks_inside(dataset, shards):
-        # The labels lie in the shard itself: its etag covers them.
-        return [replace(shard, label_digest="inside") for shard in shards], []
+        # The labels lie in the shard itself: they change when it does.
+        return [
+            replace(shard, label_digest=storage.digest(shard.size_bytes, shard.etag))
+            for shard in shards
+        ], []
     uri = str(getattr(labels, labels.form))
     if "{" in uri:
         return _from_files(dataset, shards, uri), []

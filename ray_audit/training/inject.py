@@ -5,19 +5,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import Written, check_writable, write_labels
 from ray_audit.corrections.writers.changes import Progress
 from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.sources import list_dataset
-from ray_audit.training.given import GivenLabels
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
 from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, labels_of, plant
 
@@ -105,7 +104,7 @@ def inject(
             written = write_labels(dataset, listing, planted.changes, to_uri, progress)
             truth_uri = storage.join(to_uri, "truth.parquet")
             num_samples, num_errors = _write_truth(truth_uri, planted, written)
-            _write_specification(config, written, to_uri)
+            write_specification(config, written, to_uri)
     return Injection(
         to_uri=to_uri,
         labels=form,
@@ -149,20 +148,3 @@ def _in_chunks(parts: Iterator[list[TruthRow]]) -> Iterator[list[TruthRow]]:
             held = []
     if held:
         yield held
-
-
-def _write_specification(config: AuditConfig, written: Written, to_uri: str) -> None:
-    """The specification with the new labels; everything else as it was given."""
-    values: dict[str, Any] = config.model_dump(mode="json", exclude_unset=True)
-    dataset = written.dataset.model_dump(mode="json", exclude_unset=True)
-    checkpoints = config.checkpoints
-    values |= {
-        "dataset": dataset,
-        "checkpoints": absolute(checkpoints)
-        if isinstance(checkpoints, str)
-        else [absolute(one) for one in checkpoints],
-        "output": storage.join(to_uri, "audit"),
-    }
-    AuditConfig.parse(values, source="the copy of the specification")
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    storage.write_bytes(storage.join(to_uri, "spec.yaml"), text.encode())

@@ -10,11 +10,11 @@ import numpy as np
 from ray_audit.config import DatasetConfig
 from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
 from ray_audit.corrections.writers.values import writable_classes
+from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.names import Owner
-from ray_audit.training.given import GivenLabels, Lazy
 from ray_audit.training.noise import (
     CLASS_KINDS,
     FRAME_KINDS,

@@ -8,7 +8,7 @@ from ray_audit.engine.local import LocalEngine
 from ray_audit.engine.run import run_audit
 from ray_audit.findings.decisions import saved_decisions
 from ray_audit.report.serve import Review, ReviewServer
-from ray_audit.report.tables import RunTables
+from ray_audit.tables.run import RunTables
 from tests.integration import small_sets
 
 

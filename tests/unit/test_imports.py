@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "tables": LEAVES,
     "findings": LEAVES | {"scores", "tables"},
     "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
-    "corrections": LEAVES | {"scores", "sources"},
+    "corrections": LEAVES
+    | {"scores", "sources", "cuts", "checkpoints", "tables", "findings", "engine", "rle"},
     "evaluation": LEAVES | {"tables"},
     "training": LEAVES | {"scores", "sources", "cuts", "corrections"},
     "demo": LEAVES
@@ -27,7 +28,9 @@ MAY_IMPORT = {
     | {"evaluation", "console", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "console": LEAVES | {"engine", "tables"},
-    "cli": LEAVES | {"engine", "console", "demo", "report", "training", "evaluation"},
+    "cli": LEAVES
+    | {"engine", "console", "demo", "report", "training", "evaluation"}
+    | {"corrections", "tables", "findings"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }

@@ -42,25 +42,32 @@ def write_mask_files(
     with _InOrder(_NUM_AHEAD if is_remote else 1) as queue:
         for num_done, shard in enumerate(labelled):
             progress("writing masks", num_done, len(labelled))
-            assert shard.label_uri is not None
-            target = below(to_uri, file_below(template, shard.label_uri))
             mask = changes.mask(Owner(shard.key))
-            queue.put(_write_one, shard.label_uri, target, mask)
+            queue.put(write_mask_file, template, shard, mask, to_uri)
+    return copied_masks(dataset, to_uri)
+
+
+def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
+    """The dataset section that reads the mask files below `to_uri`."""
+    template = str(dataset.labels.masks)
     labels = dataset.labels.model_copy(
         update={"masks": absolute(storage.join(to_uri, template_tail(template)))}
     )
     return dataset.model_copy(update={"labels": labels})
 
 
-def _write_one(uri: str, to_uri: str, mask: np.ndarray | None) -> None:
+def write_mask_file(template: str, shard: Shard, mask: np.ndarray | None, to_uri: str) -> None:
+    """Write the mask of one image below `to_uri`, or copy the old one where `mask` is None."""
+    uri = str(shard.label_uri)
+    target = below(to_uri, file_below(template, uri))
     if mask is None:
-        storage.copy(uri, to_uri)
+        storage.copy(uri, target)
         return
     try:
         content = encode_mask(storage.read_bytes(uri), mask)
     except LabelError as error:
         raise LabelError(f"{uri}: {error}") from None
-    storage.write_bytes(to_uri, content)
+    storage.write_bytes(target, content)
 
 
 class _InOrder:

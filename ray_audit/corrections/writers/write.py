@@ -4,9 +4,14 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.corrections.writers.archives import write_parquet, write_tar
 from ray_audit.corrections.writers.arrays import write_arrays
-from ray_audit.corrections.writers.changes import LabelChanges, Progress, Written
+from ray_audit.corrections.writers.changes import LabelChanges, MaskOf, Progress, Written
 from ray_audit.corrections.writers.folders import check_folders, write_folders
-from ray_audit.corrections.writers.masks import LOSSLESS, write_mask_files
+from ray_audit.corrections.writers.masks import (
+    LOSSLESS,
+    copied_masks,
+    write_mask_file,
+    write_mask_files,
+)
 from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri
 from ray_audit.corrections.writers.tables import write_tables
 from ray_audit.errors import LabelError, SpecificationError
@@ -14,6 +19,7 @@ from ray_audit.samples import Shard
 from ray_audit.sources import Listing
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
+from ray_audit.sources.names import Owner
 
 _LABELS, _DATA = "labels", "data"
 
@@ -74,9 +80,48 @@ def write_labels(
         return Written(_with_data(write_mask_files(dataset, shards, changes, to_labels, progress)))
     if dataset.labels.form in ("masks", "column", "arrays"):
         _write_shards(dataset, shards, changes, to_data, progress)
-        uri = copied_uri(dataset.uri, shards, absolute(to_data))
-        return Written(dataset.model_copy(update={"uri": uri}))
+        return _copied_data(dataset, shards, to_data)
     return Written(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
+
+
+def write_masks(dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str) -> None:
+    """Write the masks of one shard, so that several can be written side by side.
+
+    Args:
+        dataset: with `labels.masks`.
+        shard: an image with its mask file, or a Parquet or tar file.
+        mask: as in `LabelChanges`; None to copy the shard's masks as they are.
+        to_uri: as for `write_labels`, whose `check_writable` comes first.
+
+    Raises:
+        LabelError: a new mask does not fit the format of the old one.
+        StorageError: an object cannot be read or written.
+    """
+    container = container_of(shard.key)
+    if container not in ("parquet", "tar"):
+        if shard.label_uri is not None:
+            new = None if mask is None else mask(Owner(shard.key))
+            write_mask_file(str(dataset.labels.masks), shard, new, below(to_uri, _LABELS))
+        return
+    target = below(below(to_uri, _DATA), shard.key)
+    if mask is None:
+        storage.copy(shard.uri, target)
+        return
+    classes = ClassNames(dataset.classes, dataset.void)
+    write = write_parquet if container == "parquet" else write_tar
+    write(shard, dataset.labels, classes, LabelChanges(mask=mask), target)
+
+
+def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> Written:
+    """What `write_masks` of all shards has made."""
+    if container_of(shards[0].key) in ("parquet", "tar"):
+        return _copied_data(dataset, shards, below(to_uri, _DATA))
+    return Written(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
+
+
+def _copied_data(dataset: DatasetConfig, shards: tuple[Shard, ...], to_data: str) -> Written:
+    uri = copied_uri(dataset.uri, shards, absolute(to_data))
+    return Written(dataset.model_copy(update={"uri": uri}))
 
 
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:

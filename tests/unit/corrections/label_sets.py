@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ray_audit.config import DatasetConfig
+from ray_audit.cuts.given import GivenLabels
 from ray_audit.sources import list_dataset
-from ray_audit.training.given import GivenLabels
 from ray_audit.training.planting import labels_of, sample_prefix
 from tests.integration.small_sets import picture, video
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ray_audit.engine.run import run_audit
-from ray_audit.report.tables import RunTables
+from ray_audit.tables.run import RunTables
 from tests.integration import small_sets
 
 

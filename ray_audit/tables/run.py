@@ -1,4 +1,4 @@
-"""A run's tables as the report reads them: part by part, few columns at a time."""
+"""A run as its readers see it: its tables part by part, few columns at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,0 +1,299 @@
+"""Corrects the labels of a run's dataset: new labels in a new place, what changed, and why."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
+from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
+from ray_audit.corrections.mask_orders import mask_orders
+from ray_audit.corrections.masks import MaskWork, correct_masks
+from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
+from ray_audit.corrections.rules import (
+    Asked,
+    Resolved,
+    audited_labels,
+    resolve,
+    suspicion_histogram,
+)
+from ray_audit.corrections.samples import correct_classes, correct_sequences
+from ray_audit.corrections.writers import (
+    Written,
+    check_writable,
+    write_labels,
+    written_masks,
+)
+from ray_audit.corrections.writers.changes import Progress
+from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.cuts.given import GivenLabels
+from ray_audit.engine.mapper import Mapper
+from ray_audit.errors import SpecificationError
+from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
+from ray_audit.sources import Listing
+from ray_audit.sources.names import Owner
+from ray_audit.tables.run import RunTables
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What was corrected, or would be.
+
+    Attributes:
+        run_id: whose findings.
+        to_uri: the folder that was filled.
+        rule: that was used.
+        labels: what they belong to: dense, frames or class.
+        confidence: of the gate.
+        memorised: whether the given labels count as memorised.
+        checkpoints: whose probabilities were looked up again, by name.
+        num_changed: pixels, frames or images with a new label.
+        pairs: class before, class after, and how many.
+        num_harmed: expected right labels among those that the rule changed.
+        outcomes: outcome -> findings or samples.
+        named: the first of what was refused, disputed, in conflict or unmatched.
+        ignored_decisions: findings that reviewers decided and the run does not have.
+        spec: the specification that reads the new labels; None in a dry run.
+        table: the corrections table beside them; None in a dry run.
+        notes: what the user should know.
+    """
+
+    run_id: str
+    to_uri: str
+    rule: str
+    labels: str
+    confidence: float
+    memorised: bool
+    checkpoints: tuple[str, ...]
+    num_changed: int
+    pairs: list[dict[str, Any]]
+    num_harmed: float
+    outcomes: dict[str, int]
+    named: dict[str, list[str]]
+    ignored_decisions: tuple[str, ...]
+    spec: str | None
+    table: str | None
+    notes: tuple[str, ...]
+
+
+def correct(
+    tables: RunTables,
+    open_mapper: Callable[[], Mapper],
+    to_uri: str,
+    asked: Asked,
+    decisions: Sequence[Decision] = (),
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Correction:
+    """Correct labels by a run's findings; the originals are never touched.
+
+    Args:
+        tables: of the run.
+        open_mapper: gives the engine, once everything that can be refused has been checked.
+        to_uri: an empty folder: gets the labels (or the data, where the labels lie in them),
+            `corrections.parquet` and, last, `spec.yaml`.
+        asked: the rule and its limits.
+        decisions: of reviewers, beside those that are saved in the run.
+        dry_run: find out what would change; write nothing.
+        progress: told how far the work is.
+
+    Raises:
+        SpecificationError: refused before any work: see `resolve` and `check_writable`; or the
+            labels are not those that were audited.
+        StorageError: something cannot be read or written.
+    """
+    to_uri = absolute(to_uri)
+    resolved = resolve(asked, tables)
+    merged = merge([*saved_decisions(tables.run_uri), *decisions])
+    check_decisions(merged, resolved.writable)
+    with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
+        progress("listing", 0, 1)
+        listing = audited_labels(tables, Path(folder))
+        check_writable(tables.config.dataset, listing, to_uri)
+        work = _Work(tables, resolved, merged, listing, folder, to_uri, dry_run, progress)
+        written = work.do(open_mapper())
+        if written is not None:
+            write_specification(tables.config, written, to_uri)
+    return work.outcome()
+
+
+class _Work:
+    def __init__(
+        self,
+        tables: RunTables,
+        resolved: Resolved,
+        decisions: Merged,
+        listing: Listing,
+        folder: str,
+        to_uri: str,
+        dry_run: bool,
+        progress: Progress,
+    ) -> None:
+        self._tables = tables
+        self._resolved = resolved
+        self._decisions = decisions
+        self._listing = listing
+        self._folder = folder
+        self._to_uri = to_uri
+        self._dry_run = dry_run
+        self._progress = progress
+        uris = {uri for step in resolved.steps for uri in step}
+        checkpoints = tables.manifest.checkpoints
+        self._checkpoints = tuple(one["name"] for one in checkpoints if one["uri"] in uris)
+        self._table = CorrectionsTable(to_uri, tables.run_uri, self._metadata(), dry_run)
+        self._ignored: tuple[str, ...] = ()
+        self._notes = [*resolved.notes, *listing.notes]
+
+    def do(self, mapper: Mapper) -> Written | None:
+        """Change labels and write the table; None in a dry run."""
+        findings = self._findings()
+        if self._tables.form == "dense":
+            return self._masks(mapper, findings)
+        intents = [*findings, *self._flagged_samples(mapper)]
+        classes = self._tables.config.dataset.classes
+        if self._tables.form == "class":
+            changes, rows = correct_classes(intents, classes, self._owners_of(intents))
+            self._check_share(rows)
+        else:
+            given = GivenLabels(self._tables.config.dataset, self._listing.shards, self._folder)
+            most = self._resolved.asked.most_changed_fraction
+            changes, rows = correct_sequences(intents, classes, given, most, self._progress)
+        written = None
+        if not self._dry_run:
+            dataset, listing = self._tables.config.dataset, self._listing
+            written = write_labels(dataset, listing, changes, self._to_uri, self._progress)
+        self._table.take(rows)
+        return written
+
+    def _owners_of(self, intents: list[Intent]) -> dict[str, Owner]:
+        """What the label of each image or video belongs to: its file, or its key in a container."""
+        keys = {shard.key for shard in self._listing.shards}
+        return {
+            one.sample_id: Owner(one.shard, one.sample_id[len(one.shard) + 1 :])
+            for one in intents
+            if one.shard in keys
+        }
+
+    def _findings(self) -> list[Intent]:
+        """Intents of all findings, and which decisions are of none of them."""
+        tables, resolved = self._tables, self._resolved
+        rows: list[dict[str, Any]] = []
+        if any(file.num_rows for file in tables.manifest.tables.get("findings", [])):
+            rows = tables.findings().select(FINDING_COLUMNS).to_pylist()
+        else:
+            self._notes.append("The run has no findings")
+        known = {row["finding_id"] for row in rows}
+        decided = {*self._decisions.agreed, *self._decisions.disputed}
+        self._ignored = tuple(sorted(decided - known))
+        rule = resolved.asked.rule
+        return list(intents_of(rows, self._decisions, rule, resolved.gate, resolved.writable))
+
+    def _flagged_parts(self, mapper: Mapper, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+        """Rows of the most suspicious samples, part by part."""
+        if self._resolved.asked.rule != "flagged":
+            return
+        histogram = suspicion_histogram(self._tables, mapper)
+        num = int(self._resolved.flagged_fraction * histogram.counts.sum())
+        for (file,) in self._tables.parts("scores"):
+            part = self._tables.read(file, list(columns))
+            yield part.filter(pa.array(is_flagged(part["suspicion"], histogram, num)))
+
+    def _flagged_samples(self, mapper: Mapper) -> Iterator[Intent]:
+        every = self._tables.config.dataset.clip.every
+        for part in self._flagged_parts(mapper, COLUMNS):
+            yield from flagged_intents(part, self._resolved.gate, self._resolved.writable, every)
+
+    def _check_share(self, rows: list[CorrectionRow]) -> None:
+        """One label an image: the share that a rule may change is that of the dataset."""
+        most = self._resolved.asked.most_changed_fraction
+        scored = int(self._tables.manifest.counts["scored"])
+        num = sum(row.num_changed for row in rows if row.rule != "decisions")
+        if most is not None and num > most * scored:
+            raise SpecificationError(
+                f"{num} of {scored} labels would change, more than {most:.0%}: look at the "
+                "findings first, or give --allow-large-changes"
+            )
+
+    def _masks(self, mapper: Mapper, findings: list[Intent]) -> Written | None:
+        resolved, dataset = self._resolved, self._tables.config.dataset
+        digest = self._tables.manifest.labels_digest or "none"
+        work = MaskWork(
+            self._tables.config,
+            storage.join(self._tables.config.output, "labels", digest),
+            resolved.mask_rule,
+            resolved.steps,
+            resolved.asked.most_changed_fraction,
+            None if self._dry_run else self._to_uri,
+        )
+        shards = self._listing.shards
+        flagged = self._flagged_images(mapper)
+        orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
+
+        def rows() -> Iterator[CorrectionRow]:
+            for num_done, made in enumerate(mapper.map(partial(correct_masks, work), orders), 1):
+                self._progress("correcting masks", num_done, len(orders))
+                yield from made
+
+        self._table.take(rows())
+        if self._dry_run:
+            return None
+        return written_masks(dataset, self._listing.shards, self._to_uri)
+
+    def _flagged_images(self, mapper: Mapper) -> Iterator[tuple[str, str]]:
+        """Shard and sample of the images that are not confined to findings."""
+        columns = ("shard", "sample_id")
+        parts = self._flagged_parts(mapper, (*columns, "suspicion"))
+        if self._resolved.asked.rule == "adele":
+            tables = self._tables
+            parts = (tables.read(file, list(columns)) for (file,) in tables.parts("scores"))
+        for part in parts:
+            yield from zip(*(part[name].to_pylist() for name in columns), strict=True)
+
+    def _metadata(self) -> dict[str, str]:
+        manifest, resolved = self._tables.manifest, self._resolved
+        return {
+            "ray_audit.run_id": manifest.run_id,
+            "ray_audit.labels_digest": manifest.labels_digest,
+            "ray_audit.rule": resolved.asked.rule,
+            "ray_audit.confidence": f"{resolved.gate.confidence:g}",
+            "ray_audit.memorised": str(resolved.gate.memorised),
+            "ray_audit.checkpoints": ", ".join(self._checkpoints),
+            "ray_audit.to": self._to_uri,
+        }
+
+    def outcome(self) -> Correction:
+        """What became of everything."""
+        totals, resolved = self._table.totals, self._resolved
+        pairs = [
+            {"given": given, "corrected": corrected, "num": num}
+            for (given, corrected), num in sorted(totals.pairs.items(), key=_most_first)
+        ]
+        return Correction(
+            run_id=self._tables.manifest.run_id,
+            to_uri=self._to_uri,
+            rule=resolved.asked.rule,
+            labels=self._tables.form,
+            confidence=resolved.gate.confidence,
+            memorised=resolved.gate.memorised,
+            checkpoints=self._checkpoints,
+            num_changed=totals.pairs.total(),
+            pairs=pairs,
+            num_harmed=totals.num_harmed,
+            outcomes=dict(sorted(totals.outcomes.items())),
+            named=totals.named,
+            ignored_decisions=self._ignored,
+            spec=None if self._dry_run else storage.join(self._to_uri, "spec.yaml"),
+            table=None if self._dry_run else self._table.uri,
+            notes=tuple(self._notes),
+        )
+
+
+def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
+    return -pair[1], pair[0]

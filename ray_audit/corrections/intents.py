@@ -1,0 +1,227 @@
+"""What is to become of each finding: from the findings and the reviewers' decisions to intents.
+
+Pure: tables in, intents out. Where a label changes in the end is up to `segments`, `masks` and the
+writers.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray_audit.errors import LabelError
+from ray_audit.findings.decisions import Decision, Merged
+
+Rule = Literal["findings", "flagged", "adele", "decisions"]
+Outcome = Literal["changed", "kept", "rejected", "disputed", "refused", "conflict", "unmatched"]
+"""`changed`: written. `kept`: not confident enough. `rejected`: by a reviewer. `disputed`:
+reviewers disagree. `refused`: it would change too much of the sample, or empty it. `conflict`: two
+findings want different labels for the same frames. `unmatched`: the labels there are not the given
+ones, or there is no class to write."""
+
+MOVED_KINDS = ("swapped_classes", "shifted_boundary")
+"""Kinds whose region holds labels of both classes, each to become the other."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How sure the checkpoints must be.
+
+    Attributes:
+        confidence: 0-1, to be exceeded.
+        memorised: the given labels were learnt: their own probability says nothing, and the
+            suggested class is held against the other classes.
+    """
+
+    confidence: float
+    memorised: bool = False
+
+    def of(self, p_given: float | None, p_suggested: float | None) -> float | None:
+        """What is held against `confidence`, 0-1; None where a probability is unknown.
+
+        p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
+
+        >>> Gate(0.8).of(0.1, 0.3), Gate(0.8, memorised=True).of(0.1, 0.45)
+        (0.75, 0.5)
+        """
+        if p_given is None or p_suggested is None:
+            return None
+        against = 1.0 - p_given if self.memorised else p_given + p_suggested
+        # A probability is a mean of float32 values: a rounding error must not make it 1.0000001.
+        return min(1.0, p_suggested / against) if against > 0 else None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A label that is to change, or that is to be left alone.
+
+    Attributes:
+        sample_id: the image, or the first frame of the segment.
+        shard: value of the shard column.
+        given: class name of the label there.
+        suggested: class name to write; None where there is none.
+        by: `decisions` where a reviewer said so, else the rule.
+        outcome: why it is not to be applied; None where it is.
+        confidence: what was held against the gate.
+        evidence: a sentence with the numbers.
+        finding_id: the finding, if there is one.
+        kind: of the finding.
+        rank: of the finding; the better goes first.
+        start_frame: first frame of a segment.
+        end_frame: frame after the last.
+        mask_rle: region of a mask.
+        mask_size_px: height and width of the image.
+        p_given: mean probability of the given class.
+        p_suggested: mean probability of the class to write, where it is the suggested one.
+    """
+
+    sample_id: str
+    shard: str
+    given: str
+    suggested: str | None
+    by: Rule
+    outcome: Outcome | None
+    confidence: float | None
+    evidence: str
+    finding_id: str | None = None
+    kind: str = ""
+    rank: int = 0
+    start_frame: int | None = None
+    end_frame: int | None = None
+    mask_rle: str | None = None
+    mask_size_px: tuple[int, int] | None = None
+    p_given: float | None = None
+    p_suggested: float | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """A reviewer's word stands behind it, or several do not agree: no rule touches it."""
+        return self.by == "decisions" or self.outcome in ("rejected", "disputed")
+
+
+FINDING_COLUMNS = (
+    "finding_id",
+    "rank",
+    "kind",
+    "shard",
+    "sample_id",
+    "start_frame",
+    "end_frame",
+    "mask_rle",
+    "mask_size_px",
+    "given",
+    "suggested",
+    "p_given",
+    "p_suggested",
+)
+"""Columns of the `findings` table that are read."""
+
+
+def check_decisions(decisions: Merged, classes: Sequence[str]) -> None:
+    """Refuse labels that are no class.
+
+    Raises:
+        LabelError: names the finding.
+    """
+    for finding_id, one in decisions.agreed.items():
+        if one.label is not None and one.label not in classes:
+            raise LabelError(
+                f"decisions: finding {finding_id} is to become {one.label!r}, which is none of "
+                f"{', '.join(classes)}"
+            )
+
+
+def intents_of(
+    findings: Sequence[dict[str, Any]],
+    decisions: Merged,
+    rule: Rule,
+    gate: Gate,
+    writable: Collection[str],
+) -> Iterator[Intent]:
+    """What is to become of findings: rejected ones stay, accepted ones are always applied.
+
+    Args:
+        findings: rows with `FINDING_COLUMNS`.
+        decisions: of the reviewers.
+        rule: findings that nobody decided have an intent with the rule `findings` only.
+        gate: for those; of masks it is asked pixel by pixel later.
+        writable: class names that a label can have.
+    """
+    for row in findings:
+        agreed = decisions.agreed.get(row["finding_id"])
+        if row["finding_id"] in decisions.disputed:
+            several = decisions.disputed[row["finding_id"]]
+            yield _intent(row, row["suggested"], "decisions", "disputed", _disputed(several))
+        elif agreed is not None:
+            yield _decided(row, agreed, writable)
+        elif rule == "findings":
+            yield _proposed(row, gate, writable)
+
+
+def _decided(row: dict[str, Any], decision: Decision, writable: Collection[str]) -> Intent:
+    said = f"{decision.reviewer}: {decision.decision} ({decision.time})"
+    if decision.decision == "reject":
+        return _intent(row, row["suggested"], "decisions", "rejected", said)
+    label = decision.label or row["suggested"]
+    outcome: Outcome | None = None if label in writable else "unmatched"
+    return _intent(row, label, "decisions", outcome, said)
+
+
+def _disputed(several: Sequence[Decision]) -> str:
+    said = (
+        f"{one.reviewer}: {one.decision}{f' to {one.label}' if one.label else ''}"
+        for one in several
+    )
+    return "reviewers disagree: " + "; ".join(said)
+
+
+def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Intent:
+    label = row["suggested"]
+    if label not in writable:
+        return _intent(row, label, "findings", "unmatched", f"{label!r} cannot be written")
+    if row["mask_rle"] is not None:
+        return _intent(row, label, "findings", None, f"rank {row['rank']}, {row['kind']}")
+    confidence = gate.of(row["p_given"], row["p_suggested"])
+    if confidence is None:
+        return _intent(row, label, "findings", "kept", "no probabilities are known")
+    why = (
+        f"rank {row['rank']}, {row['kind']}; {sentence(row['p_given'], row['p_suggested'])}; "
+        f"confidence {confidence:.2f}, gate {gate.confidence:g}"
+        f"{' (labels are memorised)' if gate.memorised else ''}"
+    )
+    outcome: Outcome | None = None if confidence > gate.confidence else "kept"
+    return _intent(row, label, "findings", outcome, why, confidence)
+
+
+def sentence(p_given: float, p_suggested: float) -> str:
+    """Both probabilities, for evidence."""
+    return f"mean probability {p_suggested:.2f} against {p_given:.2f} of the given class"
+
+
+def _intent(
+    row: dict[str, Any],
+    label: str | None,
+    by: Rule,
+    outcome: Outcome | None,
+    evidence: str,
+    confidence: float | None = None,
+) -> Intent:
+    size = row["mask_size_px"]
+    return Intent(
+        sample_id=row["sample_id"],
+        shard=row["shard"],
+        given=row["given"],
+        suggested=label,
+        by=by,
+        outcome=outcome,
+        confidence=confidence,
+        evidence=evidence,
+        finding_id=row["finding_id"],
+        kind=row["kind"],
+        rank=row["rank"],
+        start_frame=row["start_frame"],
+        end_frame=row["end_frame"],
+        mask_rle=row["mask_rle"],
+        mask_size_px=None if size is None else (size[0], size[1]),
+        p_given=row["p_given"],
+        p_suggested=row["p_suggested"] if label == row["suggested"] else None,
+    )

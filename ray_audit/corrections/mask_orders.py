@@ -1,0 +1,58 @@
+"""Which masks a task corrects: a work unit, with the intents of its images."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ray_audit.corrections.intents import Intent
+from ray_audit.samples import Shard, WorkUnit
+from ray_audit.sources.units import group_units
+
+
+@dataclass(frozen=True)
+class MaskOrder:
+    """What one task does.
+
+    Attributes:
+        unit: what is read.
+        wanted: shard -> sample -> its intents; a flagged sample may have none.
+        flagged: samples that the rule may change anywhere.
+    """
+
+    unit: WorkUnit
+    wanted: Mapping[str, Mapping[str, tuple[Intent, ...]]]
+    flagged: frozenset[str]
+
+    @property
+    def intents(self) -> dict[str, tuple[Intent, ...]]:
+        """By sample."""
+        return {name: found for one in self.wanted.values() for name, found in one.items()}
+
+
+def mask_orders(
+    shards: Sequence[Shard],
+    intents: Iterable[Intent],
+    flagged: Iterable[tuple[str, str]],
+    only_wanted: bool,
+) -> Iterator[MaskOrder]:
+    """A task a work unit.
+
+    Args:
+        shards: as listed.
+        intents: of findings.
+        flagged: shard and sample of images that the rule may change anywhere.
+        only_wanted: leave out units in which nothing may change, as a dry run does.
+    """
+    wanted: dict[str, dict[str, tuple[Intent, ...]]] = {}
+    for one in intents:
+        samples = wanted.setdefault(one.shard, {})
+        samples[one.sample_id] = (*samples.get(one.sample_id, ()), one)
+    anywhere: dict[str, set[str]] = {}
+    for shard, sample_id in flagged:
+        anywhere.setdefault(shard, set()).add(sample_id)
+        wanted.setdefault(shard, {}).setdefault(sample_id, ())
+    for unit in group_units(shards, "corrections"):
+        keys = [shard.key for shard in unit.shards]
+        mine = {key: wanted[key] for key in keys if key in wanted}
+        if mine or not only_wanted:
+            names = frozenset(name for key in keys for name in anywhere.get(key, ()))
+            yield MaskOrder(unit, mine, names)

@@ -1,0 +1,235 @@
+"""What is asked of a correction, held against what the run can answer; before any work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self, get_args
+
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import list_checkpoints
+from ray_audit.corrections.changes import MOST_CHANGED_FRACTION
+from ray_audit.corrections.flagged import below_one
+from ray_audit.corrections.intents import Gate, Rule
+from ray_audit.corrections.proposals import BACKGROUND, MaskRule
+from ray_audit.corrections.writers.values import writable_classes
+from ray_audit.engine.mapper import Mapper
+from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.scores.ranking import RankHistogram
+from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.classes import ClassNames
+from ray_audit.tables.run import RunTables
+from ray_audit.tables.store import TableFile, read_table
+
+CONFIDENCE: dict[Rule, float] = {"findings": 0.8, "flagged": 0.8, "adele": 0.7, "decisions": 0.8}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How labels are to be corrected.
+
+    Attributes:
+        rule: what may change.
+        confidence: of the gate, 0-1; None for that of the rule.
+        flagged_fraction: share of the samples that `flagged` may change; None for the run's
+            estimate of wrong labels.
+        most_changed_fraction: what a rule may change of a video, of a mask, or of all images;
+            None for everything, even if it empties a mask.
+        classes: that `adele` corrects; None for all but the background.
+    """
+
+    rule: Rule = "findings"
+    confidence: float | None = None
+    flagged_fraction: float | None = None
+    most_changed_fraction: float | None = MOST_CHANGED_FRACTION
+    classes: Sequence[str] | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        rule: str,
+        confidence: float | None,
+        flagged_fraction: float | None,
+        most_changed_fraction: float | None,
+        classes: Sequence[str] | None,
+    ) -> Self:
+        """As typed on a command line.
+
+        Raises:
+            SpecificationError: an unknown rule, or a value outside its range.
+        """
+        if rule not in get_args(Rule):
+            raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
+        known: Rule = rule  # type: ignore[assignment]
+        return cls(known, confidence, flagged_fraction, most_changed_fraction, classes)
+
+    def __post_init__(self) -> None:
+        fractions = {
+            "--confidence": self.confidence,
+            "--flagged-fraction": self.flagged_fraction,
+            "--max-changed-fraction": self.most_changed_fraction,
+        }
+        for name, value in fractions.items():
+            if value is not None and not 0 <= value <= 1:
+                raise SpecificationError(f"{name} {value:g}: expected 0 to 1")
+        if self.flagged_fraction is not None and self.rule != "flagged":
+            raise SpecificationError("--flagged-fraction goes with --rule flagged")
+        if self.classes is not None and self.rule != "adele":
+            raise SpecificationError("--classes goes with --rule adele")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What was asked for, with what the run says.
+
+    Attributes:
+        asked: as it was.
+        gate: confidence, and whether labels were memorised.
+        writable: class names that a label can have.
+        flagged_fraction: of `flagged`; 0 for other rules.
+        mask_rule: how pixels change; None where labels are no masks, or only decisions count.
+        steps: URIs of the checkpoints that each predictor of the mask rule averages.
+        notes: what the user should know.
+    """
+
+    asked: Asked
+    gate: Gate
+    writable: tuple[str, ...]
+    flagged_fraction: float
+    mask_rule: MaskRule | None
+    steps: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def resolve(asked: Asked, tables: RunTables) -> Resolved:
+    """Hold what is asked for against the run.
+
+    Raises:
+        SpecificationError: the run cannot answer; the message says what could be asked instead.
+        CheckpointError: a checkpoint that is needed has gone, or is another one now.
+    """
+    dataset = tables.config.dataset
+    confidence = CONFIDENCE[asked.rule] if asked.confidence is None else asked.confidence
+    memorised = tables.manifest.memorisation.get("verdict") == "early"
+    gate = Gate(confidence, memorised and asked.rule != "adele")
+    indices = writable_classes(ClassNames(dataset.classes, dataset.void))
+    writable = tuple(dataset.classes[index] for index in indices)
+    notes = []
+    if gate.memorised and asked.rule != "decisions":
+        notes.append(
+            "The checkpoints have learnt the labels that look wrong: the suggested class is held "
+            "against the other classes, not against the given one"
+        )
+    steps: tuple[tuple[str, ...], ...] = ()
+    classes_of_step: tuple[tuple[int, ...], ...] = ((),)
+    if asked.rule == "adele":
+        steps, classes_of_step = _adele_steps(asked, tables)
+    elif tables.form == "dense" and asked.rule != "decisions":
+        steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
+    _check_checkpoints(tables, steps)
+    mask_rule = None
+    if steps:
+        kinds = {"adele": "adele", "findings": "regions", "flagged": "images"}
+        mask_rule = MaskRule(kinds[asked.rule], gate, classes_of_step, tuple(indices))  # type: ignore[arg-type]
+    return Resolved(asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes))
+
+
+def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
+    """All but the first ceil(E / 2); the only one where there is one."""
+    return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
+
+
+def _fraction(asked: Asked, tables: RunTables) -> float:
+    if asked.rule != "flagged":
+        return 0.0
+    if asked.flagged_fraction is not None:
+        return asked.flagged_fraction
+    if tables.form == "dense":
+        raise SpecificationError(
+            "--rule flagged of masks needs --flagged-fraction: the share of images to correct (the "
+            "run's estimate counts pixels)"
+        )
+    if "fraction" not in tables.manifest.estimate:
+        raise SpecificationError("the run has no estimate of wrong labels: give --flagged-fraction")
+    return float(tables.manifest.estimate["fraction"])
+
+
+def _adele_steps(
+    asked: Asked, tables: RunTables
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Checkpoints at which a class is past its onset, and the classes of each, in order."""
+    if tables.form != "dense":
+        raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
+    names = tables.config.dataset.classes
+    wanted = list(asked.classes or [n for i, n in enumerate(names) if i != BACKGROUND])
+    unknown = [name for name in wanted if name not in names or name == names[BACKGROUND]]
+    if unknown:
+        raise SpecificationError(
+            f"--classes {', '.join(unknown)}: expected some of "
+            f"{', '.join(names[BACKGROUND + 1 :])} ({names[BACKGROUND]} is the background, which "
+            "every correction may write)"
+        )
+    rows = tables.whole("class_stats").to_pylist()
+    onsets = {row["class"]: (row["onset_epoch"], row["onset_reason"]) for row in rows}
+    missing = {name: onsets.get(name, (None, "not in the run")) for name in wanted}
+    refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
+    if refused:
+        trusted = [n for n in names[BACKGROUND + 1 :] if onsets.get(n, (None,))[0] is not None]
+        can = f"--classes {','.join(trusted)} could be corrected" if trusted else "no class can be"
+        why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")
+    by_epoch: dict[int, list[int]] = {}
+    for name in wanted:
+        by_epoch.setdefault(onsets[name][0], []).append(names.index(name))
+    uris = [one["uri"] for one in tables.manifest.checkpoints]
+    epochs = sorted(by_epoch)
+    return tuple((uris[epoch - 1],) for epoch in epochs), tuple(tuple(by_epoch[e]) for e in epochs)
+
+
+def _check_checkpoints(tables: RunTables, steps: tuple[tuple[str, ...], ...]) -> None:
+    needed = {uri for uris in steps for uri in uris}
+    for one in tables.manifest.checkpoints:
+        if one["uri"] not in needed:
+            continue
+        if not storage.exists(one["uri"]):
+            raise CheckpointError(
+                f"checkpoint {one['uri']} is needed and has been deleted since the run; correct "
+                "with --rule decisions, or restore it"
+            )
+        if list_checkpoints([storage.escape_glob(one["uri"])])[0].digest != one["digest"]:
+            raise CheckpointError(f"checkpoint {one['uri']} is not the one that was audited")
+
+
+def audited_labels(tables: RunTables, folder: Path) -> Listing:
+    """The dataset as it is listed now, if its labels are those of the run.
+
+    Raises:
+        SpecificationError: they have changed.
+    """
+    manifest = tables.manifest
+    try:
+        listing = list_dataset(tables.config.dataset, folder, manifest.plan.get("num_shards"))
+    except StorageError as error:
+        raise SpecificationError(f"dataset: {error}") from error
+    if listing.labels_digest != manifest.labels_digest:
+        raise SpecificationError(
+            f"the labels have changed since run {manifest.run_id}: what it found may not be there "
+            "any more. Audit them again, and correct by that run"
+        )
+    return listing
+
+
+def suspicion_histogram(tables: RunTables, mapper: Mapper) -> RankHistogram:
+    """Suspicion - 1 of all samples of a run."""
+    histogram = RankHistogram.empty()
+    files = tables.manifest.tables["scores"]
+    for one in mapper.map(partial(_observe, tables.run_uri), files):
+        histogram = histogram.merge(one)
+    return histogram
+
+
+def _observe(run_uri: str, file: TableFile) -> RankHistogram:
+    table: pa.Table = read_table(run_uri, [file], ["suspicion"])
+    return RankHistogram.empty().observe(below_one(table["suspicion"]))

@@ -1,0 +1,30 @@
+"""The specification that reads a copy of the labels."""
+
+from typing import Any
+
+import yaml
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.corrections.writers.changes import Written
+from ray_audit.corrections.writers.places import absolute
+
+
+def write_specification(config: AuditConfig, written: Written, to_uri: str) -> None:
+    """Write `spec.yaml`: the specification with the new labels, everything else as it was given.
+
+    Its `output` is `audit` below `to_uri`.
+    """
+    values: dict[str, Any] = config.model_dump(mode="json", exclude_unset=True)
+    dataset = written.dataset.model_dump(mode="json", exclude_unset=True)
+    checkpoints = config.checkpoints
+    values |= {
+        "dataset": dataset,
+        "checkpoints": absolute(checkpoints)
+        if isinstance(checkpoints, str)
+        else [absolute(one) for one in checkpoints],
+        "output": storage.join(to_uri, "audit"),
+    }
+    AuditConfig.parse(values, source="the copy of the specification")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    storage.write_bytes(storage.join(to_uri, "spec.yaml"), text.encode())

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from ray_audit.corrections.intents import Intent
+from ray_audit.corrections.segments import correct_frames
+from ray_audit.samples import IGNORE
+
+CLASSES = ("a", "b", "c")
+FRAMES = np.arange(12)
+GIVEN = np.repeat([0, 1, 2], 4).astype(np.int32)
+
+
+def intent(start, end, given, suggested, by="findings", outcome=None, **values):
+    values = {"kind": "mislabel", "rank": 1, "p_given": 0.1, "p_suggested": 0.3} | values
+    return Intent(
+        f"v#{start}",
+        "v",
+        given,
+        suggested,
+        by,
+        outcome,
+        0.75,
+        "why",
+        start_frame=start,
+        end_frame=end,
+        finding_id=f"{start}-{end}",
+        **values,
+    )
+
+
+def corrected(*intents, frames=FRAMES, given=GIVEN, most=1.0):
+    return correct_frames(frames, given, intents, CLASSES, most)
+
+
+def outcomes(made):
+    return [row.outcome for row in made.rows]
+
+
+def test_a_segment_changes_as_a_whole_and_nothing_beside_it():
+    made = corrected(intent(4, 8, "b", "c"))
+    assert made.labels.tolist() == [0] * 4 + [2] * 8
+    (row,) = made.rows
+    assert (row.outcome, row.num_changed) == ("changed", 4)
+    assert row.num_harmed == pytest.approx(4 * 0.25)
+
+
+def test_only_frames_with_the_given_class_change():
+    given = np.array([1, IGNORE, 1, 0, 1], np.int32)
+    frames = np.array([2, 3, 5, 6, 9])  # of 4, 7 and 8 there is no label
+    made = corrected(intent(2, 9, "b", "c"), frames=frames, given=given)
+    assert made.labels.tolist() == [2, IGNORE, 2, 0, 1]
+    assert made.rows[0].num_changed == 2
+
+
+def test_labels_that_are_others_by_now_are_unmatched():
+    made = corrected(intent(0, 4, "b", "c"), intent(4, 8, "b", "b"))
+    assert outcomes(made) == ["unmatched", "unmatched"]
+    assert made.labels.tolist() == GIVEN.tolist()
+
+
+def test_the_order_must_agree_where_it_speaks():
+    seen, fits = intent(4, 8, "b", "c"), intent(4, 8, "b", "a", kind="disorder")
+    assert outcomes(corrected(seen, fits)) == ["conflict", "conflict"]
+    agreed = intent(4, 8, "b", "c", kind="disorder", rank=2)
+    made = corrected(seen, agreed)
+    assert made.rows[0].outcome == "changed"
+    assert made.labels[4:8].tolist() == [2] * 4
+    # Even one that is not sure enough to change anything itself.
+    unsure = intent(4, 8, "b", "a", kind="disorder", outcome="kept")
+    assert corrected(seen, unsure).labels.tolist() == GIVEN.tolist()
+
+
+def test_a_boundary_moves_by_its_frames():
+    made = corrected(intent(4, 6, "b", "a", kind="boundary"))
+    assert made.labels.tolist() == [0] * 6 + [1] * 2 + [2] * 4
+
+
+def test_the_better_rank_comes_first_where_two_overlap():
+    first = intent(4, 7, "b", "a", kind="boundary", rank=1)
+    second = intent(6, 8, "b", "c", kind="boundary", rank=2)
+    made = corrected(second, first)
+    assert made.labels[4:8].tolist() == [0, 0, 0, 1]
+    assert sorted(outcomes(made)) == ["changed", "conflict"]
+
+
+def test_decided_frames_are_the_reviewers():
+    accepted = intent(4, 8, "b", "a", by="decisions")
+    rejected = intent(8, 12, "c", "a", by="decisions", outcome="rejected")
+    flagged = [intent(t, t + 1, "c", "b", by="flagged") for t in range(8, 12)]
+    against = intent(4, 8, "b", "c", rank=0)
+    made = corrected(against, *flagged, rejected, accepted)
+    assert made.labels.tolist() == [0] * 8 + [2] * 4
+    by_outcome = {row.outcome for row in made.rows if row.rule != "decisions"}
+    assert by_outcome == {"conflict"}
+    assert made.rows[1].num_harmed is None
+
+
+def test_a_rule_may_not_change_most_of_a_video_but_a_reviewer_may():
+    rule = [intent(0, 4, "a", "c"), intent(4, 8, "b", "c")]
+    refused = corrected(*rule, most=0.5)
+    assert outcomes(refused) == ["refused", "refused"]
+    assert refused.labels.tolist() == GIVEN.tolist()
+    assert "67%" in refused.rows[0].evidence
+    assert corrected(*rule, most=None).labels.tolist() == [2] * 12
+    reviewers = [intent(0, 4, "a", "c", by="decisions"), intent(4, 8, "b", "c", by="decisions")]
+    assert corrected(*reviewers, most=0.5).labels.tolist() == [2] * 12

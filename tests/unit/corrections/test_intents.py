@@ -1,0 +1,89 @@
+import pytest
+
+from ray_audit.corrections.intents import FINDING_COLUMNS, Gate, check_decisions, intents_of
+from ray_audit.errors import LabelError
+from ray_audit.findings.decisions import Decision, merge
+
+CLASSES = ("a", "b", "c")
+
+
+def finding(name="f", **values):
+    row = dict.fromkeys(FINDING_COLUMNS)
+    row |= {"finding_id": name, "rank": 1, "kind": "mislabel", "shard": "s", "sample_id": "s"}
+    return row | {"given": "a", "suggested": "b", "p_given": 0.1, "p_suggested": 0.6} | values
+
+
+def said(decision, label=None, reviewer="ann", finding_id="f", time="2026-01-01T00:00:00"):
+    return Decision(finding_id, decision, label, reviewer, time)
+
+
+def intents(*rows, decisions=(), rule="findings", gate=None, writable=CLASSES):
+    gate = gate or Gate(0.8)
+    return list(intents_of(rows, merge(decisions), rule, gate, writable))
+
+
+@pytest.mark.parametrize(
+    ("p_given", "p_suggested", "memorised", "outcome"),
+    [
+        (0.1, 0.6, False, None),  # 0.6 / 0.7 = 0.86
+        (0.2, 0.6, False, "kept"),  # 0.75
+        (0.15, 0.6, False, "kept"),  # 0.8 is not above 0.8
+        (0.6, 0.35, False, "kept"),  # 0.37
+        (0.6, 0.35, True, None),  # 0.35 / 0.4 = 0.875
+        (0.6, 0.3, True, "kept"),  # 0.75
+        (None, 0.9, False, "kept"),
+        (1.0, 0.0, True, "kept"),
+    ],
+)
+def test_the_gate(p_given, p_suggested, memorised, outcome):
+    row = finding(p_given=p_given, p_suggested=p_suggested)
+    (one,) = intents(row, gate=Gate(0.8, memorised))
+    assert one.outcome == outcome
+    assert not one.is_decided
+
+
+@pytest.mark.parametrize("rule", ["findings", "flagged", "adele", "decisions"])
+def test_decisions_count_whatever_the_rule_and_the_gate(rule):
+    unsure = finding(p_given=0.9, p_suggested=0.1)
+    cases = {
+        ("accept", None): (None, "b"),
+        ("accept", "b"): (None, "b"),
+        ("relabel", "c"): (None, "c"),
+        ("reject", None): ("rejected", "b"),
+    }
+    for (decision, label), expected in cases.items():
+        (one,) = intents(unsure, decisions=[said(decision, label)], rule=rule)
+        assert (one.outcome, one.suggested) == expected
+        assert (one.by, one.is_decided) == ("decisions", True)
+        assert "ann" in one.evidence
+
+
+@pytest.mark.parametrize("rule", ["flagged", "adele", "decisions"])
+def test_other_rules_leave_findings_that_nobody_decided_alone(rule):
+    assert intents(finding(), rule=rule) == []
+
+
+def test_reviewers_who_disagree_change_nothing():
+    both = [said("accept"), said("reject", reviewer="bob")]
+    (one,) = intents(finding(), decisions=both)
+    assert one.outcome == "disputed"
+    assert "ann: accept" in one.evidence
+    assert "bob: reject" in one.evidence
+
+
+def test_what_cannot_be_written_is_unmatched():
+    assert intents(finding(suggested=None))[0].outcome == "unmatched"
+    assert intents(finding(), writable=("a", "c"))[0].outcome == "unmatched"
+    (one,) = intents(finding(suggested=None), decisions=[said("accept")])
+    assert one.outcome == "unmatched"
+
+
+def test_regions_are_asked_pixel_by_pixel_later():
+    row = finding(mask_rle="04", mask_size_px=[2, 2], p_given=0.9, p_suggested=0.1)
+    assert intents(row)[0].outcome is None
+
+
+def test_decisions_name_known_classes():
+    check_decisions(merge([said("relabel", "c"), said("reject", finding_id="g")]), CLASSES)
+    with pytest.raises(LabelError, match="finding f is to become 'z'"):
+        check_decisions(merge([said("relabel", "z")]), CLASSES)
