@@ -38,7 +38,7 @@ from ray_audit.training.sample_store import SampleStore
 
 CORRECTED_SCHEMA = pa.schema(
     [
-        ("key", pa.string()),  # sample id; of a tile with its place; of a clip its first frame's
+        ("key", pa.string()),  # sample id; of a tile with its number; of a clip its first frame's
         ("epoch", pa.int32()),
         ("shape", pa.list_(pa.int32())),
         ("labels", pa.large_binary()),  # int32 in C order, -1 where unlabelled

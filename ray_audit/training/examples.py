@@ -28,7 +28,8 @@ class Example:
     """One input of the model with its labels: an image, a tile, a clip or a sequence.
 
     Attributes:
-        key: stable name: the sample id of its first sample, for tiles with the tile's place.
+        key: stable name: the sample id of its first sample, for tiles with `@` and the
+            tile's number.
         batch: a batch of one.
     """
 
@@ -50,6 +51,23 @@ class Counts:
 
     num_read: int = 0
     num_failed: int = 0
+
+
+class _Names:
+    """Names of examples; the tiles of one image come one after the other, and are counted."""
+
+    def __init__(self, has_tiles: bool) -> None:
+        self._has_tiles = has_tiles
+        self._sample_id = ""
+        self._num_tiles = 0
+
+    def of(self, batch: Batch) -> str:
+        sample_id = str(batch.samples["sample_id"][0])
+        if not self._has_tiles:
+            return sample_id
+        self._num_tiles = self._num_tiles + 1 if sample_id == self._sample_id else 0
+        self._sample_id = sample_id
+        return f"{sample_id}@{self._num_tiles}"
 
 
 class Reader:
@@ -105,12 +123,13 @@ class Reader:
     def _decoded(self, unit: WorkUnit) -> Iterator[Example]:
         kept: list[Example] | None = []
         num_bytes = num_failed = 0
+        names = _Names(has_tiles=self._config.dataset.tile is not None)
         dataset, model_input = self._config.dataset, self._config.model.input
         for item in cut_unit(unit, dataset, model_input, self._index_uri, max_batch=1):
             if isinstance(item, Tail):
                 num_failed = sum(failure.num_samples for failure in item.failures)
                 continue
-            example = Example(_key(item), item)
+            example = Example(names.of(item), item)
             num_bytes += item.num_bytes
             if num_bytes > self._room_bytes:
                 kept = None
@@ -121,14 +140,6 @@ class Reader:
         if kept is not None:
             self._room_bytes -= num_bytes
             self._cache[unit.unit_id] = kept, num_failed
-
-
-def _key(batch: Batch) -> str:
-    sample_id = str(batch.samples["sample_id"][0])
-    placement = batch.arrays.get("placement")
-    if placement is None:
-        return sample_id
-    return f"{sample_id}@{placement[0, 0]},{placement[0, 1]}"
 
 
 def shuffled(
