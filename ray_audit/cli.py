@@ -342,14 +342,15 @@ def train(
         }
         options = [f"training.{key}={value}" for key, value in given.items() if value is not None]
         config = AuditConfig.load(spec, [*(set_ or []), *options])
-        from ray_audit.console import print_epoch, print_training, write_json
+        from ray_audit.console import write_json
+        from ray_audit.training.screen import print_epoch, print_training
         from ray_audit.training.train import train as train_models
 
         trained = train_models(config, address=address, local=local, progress=print_epoch)
         if as_json:
             write_json(json.dumps(asdict(trained)))
         else:
-            print_training(asdict(trained), str(spec))
+            print_training(trained, str(spec))
 
 
 @app.command()

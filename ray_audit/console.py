@@ -375,39 +375,3 @@ def fail(message: str) -> None:
 def write_json(text: str) -> None:
     """One object on standard output, for programs."""
     sys.stdout.write(text + "\n")
-
-
-def print_epoch(fold: int | None, done: Any) -> None:
-    """One epoch of a training, on a line."""
-    where = "" if fold is None else f"fold {fold}, "
-    failed = f", {done.num_failed} not readable" if done.num_failed else ""
-    correction = f"; {done.correction}" if done.correction else ""
-    Console(stderr=True).print(
-        f"{where}epoch {done.epoch} of {done.num_epochs}: loss {done.loss:.4f}, "
-        f"{done.num_samples} samples{failed} in {done.duration_s:.0f} s{correction}",
-        markup=False,
-        **_LINE,
-    )
-
-
-def print_training(trained: dict[str, Any], spec: str, console: Console | None = None) -> None:
-    """What was trained, what correction did, and what to type next."""
-    console = console or Console(stderr=True)
-    for note in trained["notes"]:
-        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
-    for model in trained["models"]:
-        what = "Trained" if model["fold"] is None else f"Fold {model['fold']}: trained"
-        num, num_new = len(model["checkpoints"]), model["num_new_epochs"]
-        console.print(f"{what} {num_new} of {num} epochs", markup=False, **_LINE)
-        if model["harm"] is not None:
-            harm = model["harm"]
-            console.print(
-                f"  {harm['num_changed']} labels were corrected; by the model's own probabilities "
-                f"about {harm['num_harmed']:.1f} of them were right before",
-                markup=False,
-                **_LINE,
-            )
-        command = f"  ray-audit run {shlex.quote(model['spec'] or spec)}"
-        console.print(command, markup=False, **_LINE)
-    if trained["fold_map"] is not None:
-        console.print(f"Folds: {trained['fold_map']}", markup=False, **_LINE)
