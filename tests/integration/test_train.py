@@ -80,3 +80,18 @@ def test_too_small_a_cluster_is_told_at_once(cluster, tmp_path):
     images = trainable(class_folders(tmp_path), threads_per_worker=64)
     with pytest.raises(PlanError, match="64 CPU each"):
         run(images)
+
+
+def test_a_worker_that_is_lost_is_replaced_and_goes_on(cluster, tmp_path):
+    images = trainable(class_folders(tmp_path / "a"), epochs=3)
+    _, expected = run(images, local=True)
+    dying = trainable(class_folders(tmp_path / "b"), epochs=3)
+    dying.values["model"] = {
+        "factory": "tests.integration.tiny_models:DiesOnce",
+        "kwargs": {"num_classes": 3, "marker": str(tmp_path / "died")},
+    }
+    _, done = run(dying)
+    assert (tmp_path / "died").exists()
+    assert [(epoch.epoch, epoch.loss) for _, epoch in done] == [
+        (epoch.epoch, epoch.loss) for _, epoch in expected
+    ]
