@@ -21,10 +21,10 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from benchmarks.harness import Figure, Report, ratios
+from benchmarks.plain_training import save_epoch
 from ray_audit.checkpoints.loading import build_model, load_weights
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run import run_audit
-from ray_audit.training.loop import save_epoch
 
 NUM_CHECKPOINTS = 8
 BATCH_SIZE = 32  # of the bare loops; the engine packs its own

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from benchmarks.harness import RESULTS, Figure, Report, ratios
+from benchmarks.plain_training import save_epoch
 from benchmarks.relay import NUM_CHECKPOINTS, WORKLOADS, make_data
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run import run_audit
 from ray_audit.errors import SpecificationError
-from ray_audit.training.loop import save_epoch
 from tests.faults.audits import assert_survived, slow_videos, undisturbed
 from tests.faults.conftest import faulty_store
 from tests.faults.drivers import Driver, committed

@@ -146,6 +146,22 @@ class TileConfig(_Section):
         return self
 
 
+class FoldConfig(_Section):
+    """Part of a dataset, for models that never saw a sample: see `ray_audit.sources.folds`."""
+
+    num: Annotated[int, Field(ge=2)]
+    index: Annotated[int, Field(ge=0)]
+    part: Literal["held_out", "rest"] = "held_out"
+    seed: int = 0
+    group: str | None = None
+
+    @model_validator(mode="after")
+    def _index_below_num(self) -> Self:
+        if self.index >= self.num:
+            raise ValueError(f"fold {self.index} of {self.num}: folds count from 0")
+        return self
+
+
 class DatasetConfig(_Section):
     """What is audited."""
 
@@ -157,6 +173,7 @@ class DatasetConfig(_Section):
     clip: ClipConfig = ClipConfig()
     tile: TileConfig | None = None
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
+    fold: FoldConfig | None = None
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
@@ -230,6 +247,54 @@ class EngineConfig(_Section):
     cluster_max: dict[str, float] | None = None
 
 
+class CorrectionConfig(_Section):
+    """Correction of labels during training: see `ray_audit.training.correction`."""
+
+    method: Literal["none", "adele", "refurbish"] = "none"
+    confidence: Fraction | None = None
+    most_changed_fraction: Fraction | None = None
+    background: Annotated[int, Field(ge=0)] | None = None
+    consistency: Annotated[float, Field(ge=0)] = 1.0
+    flag_by: Literal["loss", "vog"] = "loss"
+    flagged_fraction: Fraction = 0.1
+    first_epoch: Count = 5
+    window_epochs: Annotated[int, Field(ge=2)] | None = None
+
+
+class TrainingConfig(_Section):
+    """How `ray-audit train` trains a reference model."""
+
+    epochs: Count = 10
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    batch_size: Count = 8
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    loss: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    loss_kwargs: dict[str, Any] = {}
+    class_weights: list[Annotated[float, Field(ge=0)]] | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold_group: str | None = None
+    correction: CorrectionConfig = CorrectionConfig()
+    records: bool = False
+    workers: Count = 1
+    num_gpus: Annotated[float, Field(ge=0, le=1)] | Auto = "auto"
+    threads_per_worker: Count = 1
+    cache_mib: Annotated[int, Field(ge=0)] = 512
+    shuffle_mib: Count = 256
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Self:
+        if self.loss is not None and self.class_weights is not None:
+            raise ValueError("give loss or class_weights, not both")
+        if self.correction.method != "none" and self.workers > 1:
+            raise ValueError(
+                "correction needs workers: 1, because it looks at all samples of an epoch"
+            )
+        return self
+
+
 class FailuresConfig(_Section):
     """How many failed samples a run survives."""
 
@@ -273,6 +338,7 @@ class AuditConfig(_Section):
     softmin: SoftminConfig = SoftminConfig()
     confident: Literal["histogram", "exact"] = "histogram"
     engine: EngineConfig = EngineConfig()
+    training: TrainingConfig = TrainingConfig()
     failures: FailuresConfig = FailuresConfig()
     gates: GatesConfig = GatesConfig()
     output: Uri

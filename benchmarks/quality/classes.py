@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from benchmarks.quality.batches import model_input
 from benchmarks.quality.case import Case, Part, folds
 from ray_audit.config import InputConfig
-from ray_audit.demo.batches import model_input
 from ray_audit.training.noise import TruthRow, truth_table
 
 _NUM_CLASSES = 10

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.quality.batches import model_input
 from benchmarks.quality.case import Case, Part
 from ray_audit.config import InputConfig
-from ray_audit.demo.batches import model_input
 from ray_audit.demo.videos import read_video
 from ray_audit.training.noise import corrupt_frames, truth_table
 

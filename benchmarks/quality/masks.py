@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.quality.batches import model_input
 from benchmarks.quality.case import Case, Part, folds
 from ray_audit.config import InputConfig
-from ray_audit.demo.batches import model_input
 from ray_audit.demo.phantoms import PHANTOM_CLASSES, make_phantoms
 from ray_audit.training.noise import (
     MaskNoise,

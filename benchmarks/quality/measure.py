@@ -13,16 +13,16 @@ import pandas as pd
 import torch
 from torch import nn
 
+from benchmarks.plain_training import Batches, train_and_keep
+from benchmarks.quality.batches import ClipBatches
 from benchmarks.quality.case import Case, ItemBatches, Part, Training, class_weights
 from benchmarks.quality.recipes import Recipe
 from benchmarks.quality.rivals import PREFIX, rival_scores
 from ray_audit.checkpoints.loading import build_model, load_weights
 from ray_audit.config import AuditConfig, ModelConfig
-from ray_audit.demo.batches import ClipBatches
 from ray_audit.engine.run import run_audit
 from ray_audit.evaluation.metrics import Detection, evaluate_scores
 from ray_audit.evaluation.truth import directed_columns
-from ray_audit.training.loop import Batches, train_and_keep
 
 TRUTH_COLUMNS = ("is_error", "kind")
 _THINNED = 4  # every fourth checkpoint

@@ -27,12 +27,41 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """Call the user's factory.
+    """Call the user's factory; the model comes frozen and in eval mode.
 
     Raises:
         SpecificationError: the factory cannot be imported, raises, or returns no module.
     """
-    module_name, _, attribute = config.factory.partition(":")
+    return new_model(config).eval().requires_grad_(False)
+
+
+def new_model(config: ModelConfig) -> nn.Module:
+    """Call the user's factory, and leave the model as it gives it: for training.
+
+    Raises:
+        SpecificationError: the factory cannot be imported, raises, or returns no module.
+    """
+    model = call_factory("model.factory", config.factory, config.kwargs)
+    if not isinstance(model, nn.Module):
+        raise SpecificationError(
+            f"model.factory {config.factory} returned {type(model).__name__}, "
+            "expected a torch.nn.Module"
+        )
+    return model
+
+
+def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
+    """Import a user's function and call it.
+
+    Args:
+        key: of the specification, for messages.
+        path: `package.module:function`.
+        kwargs: its arguments.
+
+    Raises:
+        SpecificationError: it cannot be imported, or raises.
+    """
+    module_name, _, attribute = path.partition(":")
     if os.getcwd() not in sys.path:  # a console script does not see the folder it is run in
         sys.path.insert(0, os.getcwd())
     try:
@@ -41,22 +70,15 @@ def build_model(config: ModelConfig) -> nn.Module:
             factory = getattr(factory, part)
     except Exception as error:  # a user's module may raise anything while it is imported
         raise SpecificationError(
-            f"model.factory {config.factory}: cannot be imported ({type(error).__name__}: {error})"
+            f"{key} {path}: cannot be imported ({type(error).__name__}: {error})"
             "; it must be on the Python path of every worker, as package.module:function"
         ) from error
     try:
-        model = factory(**config.kwargs)
+        return factory(**kwargs)
     except Exception as error:
         raise SpecificationError(
-            f"model.factory {config.factory} with {config.kwargs} raised "
-            f"{type(error).__name__}: {error}"
+            f"{key} {path} with {dict(kwargs)} raised {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(model, nn.Module):
-        raise SpecificationError(
-            f"model.factory {config.factory} returned {type(model).__name__}, "
-            "expected a torch.nn.Module"
-        )
-    return model.eval().requires_grad_(False)
 
 
 def load_weights(model: nn.Module, uri: str) -> None:

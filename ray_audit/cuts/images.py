@@ -13,6 +13,7 @@ from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE, Shard, WorkUnit
+from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
 
 
@@ -46,6 +47,8 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
             return
         if item is None:
             return
+        if not is_in(item.sample_id, job.dataset.fold):
+            continue
         if item.sample_id in seen:
             message = f"{item.sample_id} is there twice; keys must be unique in a file"
             # A name of its own: the first of the two is a good sample.

@@ -19,6 +19,7 @@ from ray_audit.cuts.timeline import (
 )
 from ray_audit.errors import SampleError
 from ray_audit.samples import Shard
+from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
 from ray_audit.sources.members import feature_names
 from ray_audit.sources.names import fill_template
@@ -52,6 +53,8 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
                 raise SampleError("decode", "not an npz file")
             _check_inflated(file)
             for name in feature_names(file.files, job.dataset.labels):
+                if not is_in(f"{shard.key}#{name}", job.dataset.fold):
+                    continue
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
     except Exception as error:

@@ -1,30 +1,26 @@
 """The demo: data with planted errors, tiny models, an audit of both, and what was found."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.console import ConsoleReporter
-from ray_audit.demo.batches import read_clips, read_images
 from ray_audit.demo.planted import write_mask_set, write_video_set
-from ray_audit.demo.specifications import CLIP_FRAMES, write_specifications
+from ray_audit.demo.specifications import write_specifications
 from ray_audit.engine.run import RunOutcome, opened_engine, run_audit
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.screen import detection_table
 from ray_audit.evaluation.truth import evaluate_table, read_truth
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
-from ray_audit.training.loop import Batches, train_and_keep
+from ray_audit.training.loop import EpochDone
+from ray_audit.training.train import train
 
 NUM_VIDEOS = 24
 NUM_IMAGES = 160
 IMAGE_PX = 64
-NUM_EPOCHS = 10
 
 
 def make_datasets(out: Path, seed: int = 0) -> dict[str, Path]:
@@ -36,69 +32,34 @@ def make_datasets(out: Path, seed: int = 0) -> dict[str, Path]:
     out.mkdir(parents=True, exist_ok=True)
     write_video_set(out / "videos", NUM_VIDEOS, seed)
     write_mask_set(out / "masks", NUM_IMAGES, IMAGE_PX, seed)
-    return write_specifications(out)
+    return write_specifications(out, seed)
 
 
-def train_models(out: Path, seed: int = 0, console: Console | None = None) -> dict[str, list[Path]]:
+def train_models(out: Path, console: Console | None = None) -> dict[str, list[Path]]:
     """Train a model on the given labels of each dataset, and keep every epoch's weights.
 
     Args:
         out: folder that `make_datasets` filled.
-        seed: of initial weights and order.
         console: gets a line an epoch.
 
     Returns:
         `videos` and `masks` -> checkpoints in order.
     """
-    videos = AuditConfig.load(out / "audit-videos.yaml")
-    masks = AuditConfig.load(out / "audit-masks.yaml")
-    clips = read_clips(out / "videos", videos.model.input, CLIP_FRAMES, batch_size=2, seed=seed)
-    images = read_images(out / "masks", masks.model.input, batch_size=8, seed=seed)
-    return {
-        "videos": _train(videos, clips, out / "videos" / "checkpoints", 3e-3, seed, console),
-        "masks": _train(masks, images, out / "masks" / "checkpoints", 1e-2, seed, console),
-    }
+    return {name: _train(out, name, console) for name in ("videos", "masks")}
 
 
-def _train(
-    config: AuditConfig,
-    batches: Batches,
-    checkpoint_dir: Path,
-    learning_rate: float,
-    seed: int,
-    console: Console | None,
-) -> list[Path]:
-    def progress(epoch: int, loss: float) -> None:
+def _train(out: Path, name: str, console: Console | None) -> list[Path]:
+    def progress(fold: int | None, done: EpochDone) -> None:
         if console is not None:
-            console.print(f"{config.name}: epoch {epoch} of {NUM_EPOCHS}, loss {loss:.3f}")
+            console.print(
+                f"demo-{name}: epoch {done.epoch} of {done.num_epochs}, loss {done.loss:.3f}"
+            )
 
-    with torch.random.fork_rng([]):  # the caller's generator is left as it was
-        torch.manual_seed(seed)
-        model = build_model(config.model).requires_grad_(True)
-    with _one_thread():
-        return train_and_keep(
-            model,
-            batches,
-            num_epochs=NUM_EPOCHS,
-            checkpoint_dir=checkpoint_dir,
-            learning_rate=learning_rate,
-            seed=seed,
-            progress=progress,
-        )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The same weights whatever the number of cores; and so small a model gains little by two.
-
-    On a busy machine two threads took four times as long as one: they wait for each other.
-    """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
+    # Checkpoints of an earlier demo are of other data.
+    shutil.rmtree(out / name / "checkpoints", ignore_errors=True)
+    config = AuditConfig.load(out / f"audit-{name}.yaml")
+    (model,) = train(config, local=True, progress=progress).models
+    return [Path(uri) for uri in model.checkpoints]
 
 
 def run_demo(
@@ -128,7 +89,7 @@ def run_demo(
     console.print(f"Making videos and images with planted label errors in {out} ...")
     specifications = make_datasets(out, seed)
     console.print("Training a tiny model on each, keeping the weights of every epoch ...")
-    train_models(out, seed, console)
+    train_models(out, console)
     found = {}
     # One Ray for both audits: starting it takes as long as a small audit.
     with opened_engine(EngineConfig(), address, local) as engine, ConsoleReporter() as reporter:

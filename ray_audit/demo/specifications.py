@@ -11,16 +11,22 @@ from ray_audit.demo.phantoms import PHANTOM_CLASSES
 from ray_audit.demo.videos import PHASES
 
 CLIP_FRAMES = 32
+NUM_EPOCHS = 10
 
 
-def write_specifications(out: Path) -> dict[str, Path]:
+def write_specifications(out: Path, seed: int = 0) -> dict[str, Path]:
     """Write `audit-videos.yaml` and `audit-masks.yaml` into `out`.
+
+    Args:
+        out: folder.
+        seed: of the training.
 
     Returns:
         `videos` and `masks` -> path of the file.
     """
     paths = {}
     for name, values in (("videos", _videos(out)), ("masks", _masks(out))):
+        values["training"] |= {"epochs": NUM_EPOCHS, "seed": seed}
         AuditConfig.parse(values, source=f"demo {name}")
         paths[name] = out / f"audit-{name}.yaml"
         paths[name].write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -44,6 +50,7 @@ def _videos(out: Path) -> dict[str, Any]:
             "input": {"size": [48, 48], "mean": [0.5, 0.4, 0.4], "std": [0.2, 0.2, 0.2]},
         },
         "checkpoints": _below(root, "checkpoints/epoch_*.safetensors"),
+        "training": {"learning_rate": 3e-3, "batch_size": 4},
         "protocol": "training",
         "scores": ["csl", "vog"],
         "output": str(out.resolve() / "audits" / "videos"),
@@ -66,6 +73,7 @@ def _masks(out: Path) -> dict[str, Any]:
             "input": {"mean": [0.2], "std": [0.2]},
         },
         "checkpoints": _below(root, "checkpoints/epoch_*.safetensors"),
+        "training": {"learning_rate": 1e-2, "batch_size": 8},
         "protocol": "training",
         "scores": ["csl", "vog", "softmin"],
         "output": str(out.resolve() / "audits" / "masks"),

@@ -172,7 +172,8 @@ def run_on(
         plan = make_plan(inputs, engine.resources())
         reporter.plan(plan)
         attempts = Attempts.below(config.output)
-        settings = _settings(plan, _publish_index(inputs, index_dir), attempts)
+        index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
+        settings = _settings(plan, index_uri, attempts)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
         manifest, is_ours = _execute(engine, plan, settings, reporter, started, heartbeat)
@@ -190,9 +191,9 @@ def _outcome(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool
     return RunOutcome(inputs.run_id, inputs.run_uri, manifest.counts, duration_s, reused, manifest)
 
 
-def _publish_index(inputs: Inputs, index_dir: Path) -> str:
-    """Put the label index where every worker can read it."""
-    uri = storage.join(inputs.config.output, "labels", inputs.listing.labels_digest or "none")
+def publish_index(output: str, labels_digest: str, index_dir: Path) -> str:
+    """Put the label index where every worker can read it; gives its folder."""
+    uri = storage.join(output, "labels", labels_digest or "none")
     for file in sorted(p for p in index_dir.rglob("*") if p.is_file()):
         target = storage.join(uri, file.relative_to(index_dir).as_posix())
         if not storage.exists(target):

@@ -1,4 +1,6 @@
-"""Decoded arrays to the model's input on its device."""
+"""Decoded arrays to the model's input on its device, and the model's answer to its logits."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,3 +58,23 @@ def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
     if config.std:
         pixels = pixels / pixels.new_tensor(config.std).view(-1, 1, 1)
     return pixels
+
+
+def logits_of(answer: Any, output: str | int | None) -> Tensor:
+    """The logits in a model's answer.
+
+    Args:
+        answer: what the model gave.
+        output: entry of it that holds the logits; None where it is the logits.
+
+    Raises:
+        ValueError: it is no tensor.
+    """
+    if output is not None:
+        answer = answer[output]
+    if not torch.is_tensor(answer):
+        raise ValueError(
+            f"the model answered a {type(answer).__name__}, expected a tensor of logits; "
+            "name the entry that holds them with model.output"
+        )
+    return answer

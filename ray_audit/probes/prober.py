@@ -18,7 +18,7 @@ from ray_audit.probes.gradients import (
     update_moments,
 )
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
-from ray_audit.probes.prepare import model_input
+from ray_audit.probes.prepare import logits_of, model_input
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.samples import Batch
@@ -121,15 +121,7 @@ class Prober:
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._autocast():
             answer = self._answer(inputs)
-        output = self._settings.output
-        if output is not None:
-            answer = answer[output]
-        if not torch.is_tensor(answer):
-            raise ValueError(
-                f"the model answered a {type(answer).__name__}, expected a tensor of logits; "
-                "name the entry that holds them with model.output"
-            )
-        return answer
+        return logits_of(answer, self._settings.output)
 
     def _answer(self, inputs: Tensor) -> Any:
         """The model's answer; one whose views need the plain layout is run in that.

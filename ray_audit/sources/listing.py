@@ -12,6 +12,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.folds import shards_in
 from ray_audit.sources.formats import check_formats, container_of
 from ray_audit.sources.index import IndexWriter, ShardLabels
 from ray_audit.sources.members import check_parquet, owners_of
@@ -52,6 +53,7 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     shards = _list_shards(dataset)
     _check_labels_form(dataset, shards)
     labelled, notes = _with_labels(dataset, shards, index_dir)
+    labelled = shards_in(labelled, dataset.fold)
     kept = labelled[:limit]
     without = [shard.key for shard in kept if not shard.label_digest]
     if without:

@@ -4,15 +4,15 @@ Liu et al. 2022, arXiv 2110.03740, section 3.3, as in the released code. Its qui
 `MultiScale`. Shape suffixes: N images, K classes, H, W pixels, S scales.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ray_audit.training.loop import cross_entropy
+from ray_audit.training.cross_entropy import cross_entropy
 
 _LEAST_P = 1e-3
 
@@ -49,27 +49,33 @@ class MultiScale:
             raise ValueError("with weight 0 only scale 1.0 is used, and it is not among the scales")
 
 
-def logits_at_scales(model: nn.Module, images: Tensor, scales: Sequence[float]) -> list[Tensor]:
-    """Run the model at each scale; logits come back at the first answer's size for the image.
+def logits_at_scales(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    scales: Sequence[float],
+    size: Sequence[int] | None = None,
+) -> list[Tensor]:
+    """Run the model at each scale; all logits come back at one size.
 
     Args:
         model: (N, C, H, W) -> (N, K, H', W').
         images: (N, C, H, W).
         scales: factors of H and W.
+        size: height and width of the logits; those of the images where absent.
 
     Returns:
         S tensors (N, K, H, W).
     """
-    size = images.shape[2:]
+    size = images.shape[2:] if size is None else size
     answers = []
     for scale in scales:
         scaled = images
         if scale != 1.0:
-            target = [max(1, round(scale * side)) for side in size]
+            target = [max(1, round(scale * side)) for side in images.shape[2:]]
             scaled = functional.interpolate(images, target, mode="bilinear", align_corners=True)
         logits = model(scaled)
-        if logits.shape[2:] != size:
-            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=True)
+        if tuple(logits.shape[2:]) != tuple(size):
+            logits = functional.interpolate(logits, list(size), mode="bilinear", align_corners=True)
         answers.append(logits)
     return answers
 

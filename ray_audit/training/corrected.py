@@ -17,6 +17,7 @@ change as the samples come by in the next one, and the new labels are used from 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +151,22 @@ class EarlyLearningCorrection(_Corrector):
             for sample_id, before, p in zip(sample_ids, labels_NHW, p_NKHW, strict=True):
                 self._take(sample_id, before, self._rule.correct(before, p, self._due), p)
 
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs beside the labels in the store, as plain values."""
+        return {
+            "epoch": self._epoch,
+            "iou": [row.tolist() for row in self._iou],
+            "last_corrected": dict(self._last_corrected),
+            "due": list(self._due),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave at the end of an epoch."""
+        self._epoch = state["epoch"]
+        self._iou = [np.array(row, np.float64) for row in state["iou"]]
+        self._last_corrected = dict(state["last_corrected"])
+        self._due = list(state["due"])
+
     def end_epoch(self) -> EpochReport:
         """Close an epoch: learn its IoU, and decide which classes the next one corrects."""
         self._epoch += 1
@@ -210,6 +227,15 @@ class RefurbishFlagged(_Corrector):
                 p = torch.softmax(logits[n].detach().float(), dim=0).cpu().numpy()
                 before = labels[n].cpu().numpy()
                 self._take(sample_id, before, refurbish(before, p, self._confidence).labels, p)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs beside the labels in the store, as plain values."""
+        return {"epoch": self._epoch, "due": sorted(self._due)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave at the end of an epoch."""
+        self._epoch = state["epoch"]
+        self._due = frozenset(state["due"])
 
     def end_epoch(self, suspicion: dict[str, float]) -> EpochReport:
         """Close an epoch and flag the samples that the next one refurbishes.

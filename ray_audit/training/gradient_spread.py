@@ -33,7 +33,7 @@ def per_sample_gradient(gradient: Tensor, targets: Tensor, ignore_index: int = -
     Returns:
         Like `gradient`; 0 for samples without a label.
     """
-    num_labelled = (targets.flatten(1) != ignore_index).sum(dim=1).to(gradient.dtype)
+    num_labelled = (targets.reshape(len(targets), -1) != ignore_index).sum(dim=1).to(gradient.dtype)
     factor = num_labelled.sum() / num_labelled.clamp_min(1)
     return gradient * factor.view(-1, *[1] * (gradient.ndim - 1))
 
@@ -120,6 +120,6 @@ def mean_per_sample_loss(loss: Tensor, targets: Tensor, ignore_index: int = -1) 
         targets: (N, ...) int64.
         ignore_index: target value that does not count.
     """
-    labelled = targets != ignore_index
-    total = torch.where(labelled, loss, 0.0).flatten(1).sum(dim=1)
-    return total / labelled.flatten(1).sum(dim=1)
+    labelled = (targets != ignore_index).reshape(len(targets), -1)
+    total = torch.where(labelled, loss.reshape(labelled.shape), 0.0).sum(dim=1)
+    return total / labelled.sum(dim=1)

@@ -1,147 +1,302 @@
-"""A plain training loop in one process that keeps the weights of every epoch."""
+"""The training loop: one worker's share of it, the same in this process and under Ray Train."""
 
-import os
-from collections.abc import Callable, Iterable, Sequence, Sized
-from pathlib import Path
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+import torch.distributed
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from ray_audit.errors import RunError, SpecificationError
+from ray_audit import storage
+from ray_audit.checkpoints.loading import load_weights, new_model
+from ray_audit.config import AuditConfig, TrainingConfig
+from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
+from ray_audit.probes.prepare import model_input
+from ray_audit.training.correction import Correction, describe
+from ray_audit.training.examples import Reader, TrainingBatch
+from ray_audit.training.objective import Objective
+from ray_audit.training.places import Place
+from ray_audit.training.records import Add, epoch_records
 
-Batch = tuple[Tensor, Tensor]
-Batches = Callable[[int], Iterable[Batch]]
-Progress = Callable[[int, float], None]
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_WARM_UP = 0.3
+_FIRST_FACTOR = 1 / 25
+_CHANGES_NO_WEIGHT = {"records", "num_gpus", "cache_mib"}
 
 
-def train_and_keep(
-    model: nn.Module,
-    batches: Batches,
-    *,
-    num_epochs: int,
-    checkpoint_dir: Path,
-    learning_rate: float,
-    seed: int,
-    ignore_index: int = -1,
-    class_weights: Sequence[float] | None = None,
-    one_cycle: bool = True,
-    progress: Progress | None = None,
-) -> list[Path]:
-    """Train with cross-entropy and AdamW; save the weights after every epoch.
+@dataclass(frozen=True)
+class Worker:
+    """Which of the workers this is, and how it takes part.
+
+    Attributes:
+        device: of model and batches.
+        rank: from 0; the first one writes the checkpoints.
+        num_workers: how many train together.
+        wrap: makes the model one that shares its gradients.
+    """
+
+    device: torch.device
+    rank: int = 0
+    num_workers: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+
+    def total(self, *values: float) -> list[float]:
+        """Each value summed over the workers."""
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self.num_workers > 1:
+            torch.distributed.all_reduce(sums)
+        return [float(value) for value in sums]
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch, over all workers.
+
+    Attributes:
+        epoch: from 1.
+        num_epochs: of the whole training.
+        loss: mean over batches.
+        num_samples: samples read.
+        num_failed: samples that could not be read.
+        duration_s: seconds it took.
+        correction: what changed in the labels, a sentence; empty without correction.
+    """
+
+    epoch: int
+    num_epochs: int
+    loss: float
+    num_samples: int
+    num_failed: int
+    duration_s: float
+    correction: str = ""
+
+
+def learning_rate(training: TrainingConfig, epoch: int) -> float:
+    """The rate of an epoch: that of torch's one-cycle at the epoch's middle, or the same always.
+
+    By epoch, because the number of steps of a stream is known only when it has been read.
 
     Args:
-        model: on its device already; trained in place and left in training mode.
-        batches: epoch (from 0) -> (inputs float, targets int64) batches, as many in each epoch.
-        num_epochs: passes over the data.
-        checkpoint_dir: made where absent; gets `epoch_001.safetensors` and so on.
-        learning_rate: the largest rate of the cycle, or the constant one.
-        seed: of what the model draws while training; the global generator is left as it was.
-        ignore_index: target value of elements without a label.
-        class_weights: K weights of the loss; equal where absent.
-        one_cycle: let the rate rise and fall once over the whole training; else it is constant,
-            and a model with room enough memorises.
-        progress: called after each epoch with its number (from 1) and its mean loss.
+        training: largest rate, schedule and number of epochs.
+        epoch: from 1.
+    """
+    if training.schedule == "constant":
+        return training.learning_rate
+    done = (epoch - 0.5) / training.epochs
+    if done < _WARM_UP:
+        start, end, share = _FIRST_FACTOR, 1.0, done / _WARM_UP
+    else:
+        start, end, share = 1.0, 0.0, (done - _WARM_UP) / (1 - _WARM_UP)
+    return training.learning_rate * (end + (start - end) * (1 + math.cos(math.pi * share)) / 2)
 
-    Returns:
-        The checkpoints in order.
+
+def settings_digest(config: AuditConfig, data_digest: str) -> str:
+    """Changes with everything that changes the weights: what a resumed training must share."""
+    training = config.training.model_dump(mode="json", exclude=_CHANGES_NO_WEIGHT)
+    if config.training.schedule == "constant":
+        del training["epochs"]  # then more of them go on where fewer ended
+    dataset = config.dataset.model_dump(mode="json", exclude={"uri", "labels"})
+    model = config.model.model_dump(mode="json")
+    return storage.digest(dataset, model, training, data_digest)
+
+
+def trained_epochs(config: AuditConfig, place: Place, digest: str) -> int:
+    """Epochs that are done at a place.
 
     Raises:
-        SpecificationError: logits and targets do not fit, or there are no batches.
-        RunError: the loss is no finite number any more.
+        SpecificationError: what lies there is of another training.
     """
-    num_steps = _num_steps(batches)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    schedule = None
-    if one_cycle:
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=learning_rate, total_steps=num_steps * num_epochs
-        )
-    device = next(model.parameters()).device
-    weights = None if class_weights is None else torch.tensor(class_weights, device=device)
-    kept = []
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for epoch in range(num_epochs):
-            model.train()
-            losses = []
-            for inputs, targets in batches(epoch):
-                logits = model(inputs.to(device))
-                loss = cross_entropy(logits, targets.to(device), ignore_index, weights)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                if schedule is not None:
-                    schedule.step()
-                losses.append(loss.detach())
-            mean_loss = _mean_loss(losses, epoch + 1)
-            kept.append(save_epoch(model, checkpoint_dir, epoch + 1))
-            if progress is not None:
-                progress(epoch + 1, mean_loss)
-    return kept
-
-
-def cross_entropy(
-    logits: Tensor, targets: Tensor, ignore_index: int = -1, weights: Tensor | None = None
-) -> Tensor:
-    """Mean cross-entropy over the labelled elements; 0 where there are none.
-
-    Args:
-        logits: (N, K), (N, T, K) or (N, K, H, W).
-        targets: (N,), (N, T) or (N, H, W), int64.
-        ignore_index: target value that does not count.
-        weights: (K,) weight of each class; the mean is weighted by them.
-
-    Raises:
-        SpecificationError: the shapes do not belong together.
-    """
-    by_class = logits.transpose(1, 2) if logits.ndim == 3 else logits
-    expected = (by_class.shape[0], *by_class.shape[2:])
-    if logits.ndim not in (2, 3, 4) or targets.shape != expected:
+    state = place.last()
+    if state is None:
+        if place.has_checkpoints():
+            raise SpecificationError(
+                f"checkpoints: {place.pattern} has files already, and no last.pt to resume from: "
+                "name an empty folder, or remove them"
+            )
+        return 0
+    if state["epoch"] == 0 and not place.has_checkpoints():
+        return 0
+    if state.get("settings") != digest:
         raise SpecificationError(
-            f"training: the model gave logits {tuple(logits.shape)} for targets "
-            f"{tuple(targets.shape)}; expected (N, K) for (N,), (N, T, K) for (N, T), or "
-            "(N, K, H, W) for (N, H, W)"
+            f"checkpoints: {place.at('last.pt')} is of a training with other settings or other "
+            "data: name another folder, or remove it with the checkpoints beside it"
         )
-    labelled = targets != ignore_index
-    total = functional.cross_entropy(
-        by_class, targets, weights, ignore_index=ignore_index, reduction="sum"
-    )
-    if weights is None:
-        return total / labelled.sum().clamp(min=1)
-    weight_sum = weights[targets[labelled]].sum()
-    return total / weight_sum if bool(weight_sum > 0) else total
+    return int(state["epoch"])
 
 
-def save_epoch(model: nn.Module, checkpoint_dir: Path, epoch: int) -> Path:
-    """Write `epoch_<number, 3 digits>.safetensors`, complete or not at all."""
-    checkpoint_dir.mkdir(parents=True, exist_ok=True)
-    path = checkpoint_dir / f"epoch_{epoch:03d}.safetensors"
-    temporary = checkpoint_dir / f".{path.name}.{os.getpid()}.tmp"
-    # Copies, because the format refuses tensors that share memory.
-    state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    try:
-        save_file(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+class Loop:
+    """Trains one model and keeps the weights of every epoch; goes on where it was stopped.
 
+    Args:
+        config: the specification.
+        reader: this worker's share of the data.
+        place: where checkpoints are kept.
+        digest: of settings and data.
+        worker: which of the workers this is.
+        correction: changes labels while the model learns, or None.
 
-def _num_steps(batches: Batches) -> int:
-    first = batches(0)
-    num_steps = len(first) if isinstance(first, Sized) else sum(1 for _ in first)
-    if num_steps == 0:
-        raise SpecificationError("training: epoch 0 has no batches; check the data and its labels")
-    return num_steps
+    Raises:
+        SpecificationError: the factory, the loss or what lies at the place is wrong.
+    """
 
+    def __init__(
+        self,
+        config: AuditConfig,
+        reader: Reader,
+        place: Place,
+        digest: str,
+        worker: Worker,
+        correction: Correction | None = None,
+    ) -> None:
+        self._config, self._training = config, config.training
+        self._reader, self._place, self._digest, self._worker = reader, place, digest, worker
+        self._correction = correction
+        if self._training.precision == "fp16" and worker.device.type != "cuda":
+            raise SpecificationError("training.precision: fp16 needs a GPU; use float32 or bf16")
+        torch.manual_seed(self._training.seed)
+        self._bare = new_model(config.model).to(worker.device)
+        self._objective = Objective(config, worker.device)
+        self._done = trained_epochs(config, place, digest)
+        state = place.last() if self._done else None
+        if state is not None:
+            load_weights(self._bare, place.checkpoint(self._done))
+        self._model = worker.wrap(self._bare)
+        trained = [p for p in self._bare.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, weight_decay=self._training.weight_decay)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self._training.precision == "fp16")
+        if state is not None:
+            self._restore(state)
 
-def _mean_loss(losses: list[Tensor], epoch: int) -> float:
-    mean = float(torch.stack(losses).mean()) if losses else float("nan")
-    if not mean < float("inf"):
-        raise RunError(
-            f"training: the mean loss of epoch {epoch} is {mean}; lower the learning rate, and "
-            "look for missing batches and for inputs that are no finite numbers"
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._scaler.load_state_dict(state["scaler"])
+            if self._correction is not None:
+                self._correction.restore(state["correction"], self._done)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{self._place.at('last.pt')} does not fit the model ({error}): remove it with "
+                "the checkpoints beside it, and train anew"
+            ) from error
+
+    def run(self, progress: Callable[[EpochDone], None]) -> list[str]:
+        """Train the epochs that are left.
+
+        Args:
+            progress: told of each epoch that this call trained, once its weights are kept.
+
+        Returns:
+            All checkpoints in order.
+
+        Raises:
+            SpecificationError: logits and labels do not fit, or there is nothing to train on.
+            RunError: the loss is no finite number, or too many samples cannot be read.
+        """
+        if not self._done and self._worker.rank == 0:
+            self._place.begin({"settings": self._digest})
+        for epoch in range(self._done + 1, self._training.epochs + 1):
+            progress(self._epoch(epoch))
+        return [self._place.checkpoint(n) for n in range(1, self._training.epochs + 1)]
+
+    def _epoch(self, epoch: int) -> EpochDone:
+        started = time.monotonic()
+        # What the model draws depends on epoch and worker alone: nothing has to be restored.
+        torch.manual_seed(
+            int(storage.digest(self._training.seed, epoch, self._worker.rank)[:12], 16)
         )
-    return mean
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._training, epoch)
+        self._model.train()
+        losses = []
+        with self._records(epoch) as add, self._joined():
+            for batch in self._reader.batches(epoch):
+                losses.append(self._step(batch, add))
+        done = self._counted(epoch, losses, time.monotonic() - started)
+        if self._worker.rank == 0:
+            self._keep(epoch)
+        self._worker.total(0)  # no worker runs ahead of what is kept
+        return done
+
+    def _step(self, one: TrainingBatch, add: Add | None) -> Tensor:
+        device, batch = self._worker.device, one.batch
+        inputs = model_input(batch.arrays["inputs"], self._config.model.input, device)
+        labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
+        correction = self._correction
+        if correction is not None:
+            labels = correction.labels(one.keys, labels)
+            inputs.requires_grad_(correction.wants_gradient)
+        dtype = _AUTOCAST.get(self._training.precision)
+        with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
+            loss, logits = self._objective(self._model, inputs, batch, labels)
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if add is not None:
+            add(batch, logits.detach())
+        if correction is not None:
+            correction.observe(one.keys, labels, logits.detach(), inputs.grad)
+        return loss.detach()
+
+    def _counted(self, epoch: int, losses: list[Tensor], duration_s: float) -> EpochDone:
+        """Sum over the workers; stop what must not go on, before its weights are kept."""
+        counts = self._reader.counts
+        total = float(torch.stack(losses).double().sum()) if losses else 0.0
+        loss_sum, num_batches, num_read, num_failed = self._worker.total(
+            total, len(losses), counts.num_read, counts.num_failed
+        )
+        if self._config.failures.exceeded(int(num_failed), int(num_read + num_failed)):
+            raise FailureBudgetError(
+                f"training: {int(num_failed)} of {int(num_read + num_failed)} samples cannot be "
+                "read, more than `failures` allows; `ray-audit run` names each of them"
+            )
+        if not num_batches:
+            raise SpecificationError("training: no labelled sample; check the data and its labels")
+        if not math.isfinite(loss_sum):
+            raise RunError(
+                f"training: the mean loss of epoch {epoch} is {loss_sum / num_batches}; lower "
+                "the learning rate, and look for inputs that are no finite numbers"
+            )
+        report = self._correction.end_epoch() if self._correction is not None else None
+        return EpochDone(
+            epoch=epoch,
+            num_epochs=self._training.epochs,
+            loss=loss_sum / num_batches,
+            num_samples=int(num_read),
+            num_failed=int(num_failed),
+            duration_s=duration_s,
+            correction=describe(report) if report is not None else "",
+        )
+
+    def _keep(self, epoch: int) -> None:
+        state = {
+            "settings": self._digest,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        if self._correction is not None:
+            state["correction"] = self._correction.state()
+        self._place.save(epoch, self._bare.state_dict(), state)
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[None]:
+        """Workers have unlike numbers of batches: who is done early joins in the others' steps."""
+        if isinstance(self._model, DistributedDataParallel):
+            with self._model.join():
+                yield
+        else:
+            yield
+
+    @contextlib.contextmanager
+    def _records(self, epoch: int) -> Iterator[Add | None]:
+        if not self._training.records:
+            yield None
+            return
+        uri = self._place.at("records", f"epoch_{epoch:03d}-{self._worker.rank}.parquet")
+        with epoch_records(uri, epoch, len(self._config.dataset.classes)) as add:
+            yield add

@@ -1,18 +1,16 @@
 """The real datasets of the integration tests: a tiny model is trained on each, a few epochs."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ray_audit.config import AuditConfig
-from ray_audit.cuts.unit import cut_unit
-from ray_audit.probes.prepare import model_input
-from ray_audit.samples import Batch
+from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.sources import group_units, list_dataset
-from ray_audit.training import models
-from ray_audit.training.loop import train_and_keep
+from ray_audit.training.examples import Reader
+from ray_audit.training.loop import Loop, Worker
+from ray_audit.training.places import Place
 
 NUM_EPOCHS = 3
 CAMVID = [
@@ -161,32 +159,20 @@ def config_of(real: RealSet, base, checkpoints, output, **more) -> AuditConfig:
     )
 
 
+class FirstBatches(Reader):
+    """The first batches of each pass: enough for models that have seen something."""
+
+    def batches(self, epoch):
+        return itertools.islice(super().batches(epoch), 20)
+
+
 def train(real: RealSet, config: AuditConfig, folder: Path) -> Path:
-    """Train on the first units of the set, through the audit's own decoding."""
+    """Train on the first units of the set."""
+    training = TrainingConfig(epochs=NUM_EPOCHS, learning_rate=3e-3, batch_size=64)
+    config = config.model_copy(update={"training": training})
     listing = list_dataset(config.dataset, folder / "index")
     units = group_units(listing.shards, "train")[: real.num_train_units]
-    batches = []
-    for unit in units:
-        for item in cut_unit(unit, config.dataset, config.model.input, str(folder / "index"), 64):
-            if isinstance(item, Batch) and len(batches) < 20:
-                inputs = model_input(item.arrays["inputs"], config.model.input, torch.device("cpu"))
-                targets = torch.from_numpy(item.arrays["targets"].astype(np.int64))
-                if item.task == "dense":
-                    targets = _at_input_size(targets, inputs)
-                batches.append((inputs, targets))
-    torch.manual_seed(0)
-    model = getattr(models, real.model["factory"].partition(":")[2])(**real.model["kwargs"])
-    train_and_keep(
-        model,
-        lambda epoch: batches,
-        num_epochs=NUM_EPOCHS,
-        checkpoint_dir=folder / "checkpoints",
-        learning_rate=3e-3,
-        seed=0,
-    )
+    reader = FirstBatches(config, units, str(folder / "index"))
+    place = Place(str(folder / "checkpoints"), "epoch_")
+    Loop(config, reader, place, "", Worker(torch.device("cpu"))).run(lambda done: None)
     return folder / "checkpoints"
-
-
-def _at_input_size(targets, inputs):
-    small = torch.nn.functional.interpolate(targets[:, None].float(), size=inputs.shape[2:])
-    return small[:, 0].long()

@@ -2,7 +2,7 @@ import torch
 
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
-from ray_audit.demo import demo
+from ray_audit.demo import demo, specifications
 from ray_audit.demo.specifications import write_specifications
 
 torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def test_brackets_in_the_folder_are_no_wildcards(tmp_path):
 def test_data_and_training_leave_what_the_specifications_name(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "NUM_VIDEOS", 4)
     monkeypatch.setattr(demo, "NUM_IMAGES", 8)
-    monkeypatch.setattr(demo, "NUM_EPOCHS", 2)
+    monkeypatch.setattr(specifications, "NUM_EPOCHS", 2)
     paths = demo.make_datasets(tmp_path / "out")
     kept = demo.train_models(tmp_path / "out")
     for name, path in paths.items():

@@ -10,7 +10,7 @@ from ray_audit.training.consistency import (
     logits_at_scales,
     multi_scale_loss,
 )
-from ray_audit.training.loop import cross_entropy
+from ray_audit.training.cross_entropy import cross_entropy
 
 N, K, H, W = 2, 3, 4, 5
 RNG = np.random.default_rng(0)

@@ -1,18 +1,14 @@
-"""Training batches of the demo, with pixels exactly as the audit gives them to the model."""
+"""Training batches in memory, with pixels exactly as the audit gives them to the model."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ray_audit.config import InputConfig
-from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.cuts.resize import FULL_SCALE, resize
-from ray_audit.demo.videos import PHASES, read_video
 
 _MAX_PX = 1e6
 
@@ -75,53 +71,3 @@ class ClipBatches:
         for video, start in clips.tolist():
             last = len(self.labels[video]) - self.clip_frames
             yield video, int(np.clip(start + rng.integers(-half, half + 1), 0, last))
-
-
-@dataclass(frozen=True)
-class ImageBatches:
-    """Images in another order each epoch.
-
-    Attributes:
-        images: (N, C, H, W) float32.
-        masks: (N, H, W) int64.
-        batch_size: images in a batch.
-        seed: of the order.
-    """
-
-    images: Tensor
-    masks: Tensor
-    batch_size: int
-    seed: int
-
-    def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give (N, C, H, W) inputs with (N, H, W) targets; the last batch may be smaller."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        for first in range(0, len(order), self.batch_size):
-            chosen = torch.from_numpy(order[first : first + self.batch_size])
-            yield self.images[chosen], self.masks[chosen]
-
-
-def read_clips(
-    root: Path, config: InputConfig, clip_frames: int, batch_size: int, seed: int
-) -> ClipBatches:
-    """Read the given labels and the frames of a video set of the demo."""
-    labels: dict[str, list[int]] = {}
-    with (root / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            labels.setdefault(row["video"], []).append(PHASES.index(row["label"]))
-    frames = tuple(_read_frames(root / "clips" / name, config) for name in labels)
-    targets = tuple(torch.tensor(phases) for phases in labels.values())
-    return ClipBatches(frames, targets, clip_frames, batch_size, seed)
-
-
-def _read_frames(path: Path, config: InputConfig) -> Tensor:
-    return torch.from_numpy(np.stack([model_input(pixels, config) for pixels in read_video(path)]))
-
-
-def read_images(root: Path, config: InputConfig, batch_size: int, seed: int) -> ImageBatches:
-    """Read the images and given masks of a mask set of the demo."""
-    paths = sorted((root / "images").glob("*.png"))
-    images = np.stack([model_input(read_image(p.read_bytes(), _MAX_PX), config) for p in paths])
-    given = [(root / "masks" / path.name).read_bytes() for path in paths]
-    masks = np.stack([read_mask(content, _MAX_PX) for content in given]).astype(np.int64)
-    return ImageBatches(torch.from_numpy(images), torch.from_numpy(masks), batch_size, seed)

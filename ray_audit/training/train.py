@@ -1,0 +1,248 @@
+"""`ray-audit train`: trains a specification's model, or one a fold, so that it can be audited."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.cuts.unit import task_of
+from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.samples import WorkUnit
+from ray_audit.sources import Listing, group_units, list_dataset
+from ray_audit.training.correction import Correction, Harm, check_correction
+from ray_audit.training.examples import Reader
+from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
+from ray_audit.training.loop import EpochDone, Loop, Worker, settings_digest, trained_epochs
+from ray_audit.training.places import Place
+
+Progress = Callable[[int | None, EpochDone], None]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One training, as its workers get it.
+
+    Attributes:
+        config: the specification, of a fold where there are folds.
+        place: where checkpoints are kept.
+        digest: of settings and data.
+        index_uri: folder of the label index.
+        shares: work units of each worker.
+    """
+
+    config: AuditConfig
+    place: Place
+    digest: str
+    index_uri: str
+    shares: tuple[tuple[WorkUnit, ...], ...]
+
+    def run(self, worker: Worker, progress: Callable[[EpochDone], None]) -> None:
+        """Train as one of the workers; see `Loop`."""
+        config = self.config
+        correction = None
+        if config.training.correction.method != "none":
+            correction = Correction(config, task_of(config.dataset), self.place)
+        reader = Reader(config, self.shares[worker.rank], self.index_uri)
+        Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One model.
+
+    Attributes:
+        fold: which fold it never saw; None where it saw everything.
+        checkpoints: URIs in order.
+        num_new_epochs: epochs that this call trained; the others were there.
+        spec: the specification that audits it; None for the one that was given.
+        harm: what correction did, over all epochs; None without correction.
+    """
+
+    fold: int | None
+    checkpoints: tuple[str, ...]
+    num_new_epochs: int
+    spec: str | None = None
+    harm: Harm | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` did.
+
+    Attributes:
+        models: one, or one a fold.
+        fold_map: Parquet file that says which sample is in which fold, or None.
+        notes: what the user should know of the data.
+    """
+
+    models: tuple[TrainedModel, ...]
+    fold_map: str | None
+    notes: tuple[str, ...]
+
+
+class Trainer(Protocol):
+    """What runs an assignment: `LocalTrainer`, or `RayTrainer` on a cluster."""
+
+    def index_uri(self, config: AuditConfig, listing: Listing, index_dir: Path) -> str:
+        """Where the workers read the label index."""
+
+    def train(self, assignment: Assignment, progress: Callable[[EpochDone], None]) -> None:
+        """Train all epochs that are left."""
+
+
+class LocalTrainer:
+    """Trains in this process, with one worker."""
+
+    def index_uri(self, config: AuditConfig, listing: Listing, index_dir: Path) -> str:
+        """The local folder itself."""
+        return str(index_dir)
+
+    def train(self, assignment: Assignment, progress: Callable[[EpochDone], None]) -> None:
+        """Train here; the caller's generator and threads are left as they were."""
+        device = local_device(assignment.config.training.num_gpus)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(assignment.config.training.threads_per_worker)
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                assignment.run(Worker(device), progress)
+        finally:
+            torch.set_num_threads(num_threads)
+
+
+def local_device(num_gpus: float | str) -> torch.device:
+    """The device that a process trains on: a GPU where there is one and it is wanted.
+
+    Raises:
+        SpecificationError: one is asked for, and there is none.
+    """
+    if num_gpus == 0 or (num_gpus == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SpecificationError(f"training.num_gpus: {num_gpus} asked for, but torch sees no GPU")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def train(
+    config: AuditConfig,
+    *,
+    address: str | None = None,
+    local: bool = False,
+    progress: Progress = lambda fold, done: None,
+) -> Trained:
+    """Train the model of a specification on its dataset and labels; go on where it was stopped.
+
+    Args:
+        config: the specification; `checkpoints` says where the weights go.
+        address: Ray cluster; None starts a Ray on this machine.
+        local: in this process, without Ray.
+        progress: told of each epoch, with its fold.
+
+    Returns:
+        The checkpoints, by which `ray-audit run` audits the specification.
+
+    Raises:
+        SpecificationError: nothing was trained: the specification, the data or what lies at the
+            place of the checkpoints is wrong.
+        RunError: training failed; what was kept is resumed from.
+    """
+    place = Place.of(config.checkpoints)
+    check_correction(config, task_of(config.dataset))
+    if local and config.training.workers > 1:
+        raise SpecificationError(
+            f"training.workers is {config.training.workers}: --local trains in this process alone; "
+            "leave one of the two out"
+        )
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
+        whole = _listed(config, folder / "whole")
+        parts = fold_parts(config, place)
+        fold_map = write_fold_map(config, place, whole) if config.training.folds else None
+        trainer = _Later(lambda: stack.enter_context(opened_trainer(address, local)))
+        models = []
+        for fold, (part, part_place) in parts.items():
+            listing = whole if fold is None else _listed(part, folder / str(fold))
+            index_dir = folder / ("whole" if fold is None else str(fold))
+            models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
+    return Trained(tuple(models), fold_map, whole.notes)
+
+
+class _Later:
+    """A trainer that is opened when it is first needed: not for a training that is done."""
+
+    def __init__(self, open_trainer: Callable[[], Trainer]) -> None:
+        self._open = open_trainer
+        self._opened: Trainer | None = None
+
+    def __call__(self) -> Trainer:
+        self._opened = self._opened or self._open()
+        return self._opened
+
+
+def _listed(config: AuditConfig, index_dir: Path) -> Listing:
+    try:
+        listing = list_dataset(config.dataset, index_dir)
+    except StorageError as error:
+        raise SpecificationError(f"dataset: {error}") from error
+    num_workers = config.training.workers
+    if len(listing.shards) < num_workers:
+        raise SpecificationError(
+            f"training.workers is {num_workers}, but the dataset has {len(listing.shards)} "
+            "file(s), and each worker reads files of its own"
+        )
+    return listing
+
+
+def _train_one(
+    trainer: _Later,
+    config: AuditConfig,
+    place: Place,
+    fold: int | None,
+    listing: Listing,
+    index_dir: Path,
+    progress: Progress,
+) -> TrainedModel:
+    shards = listing.shards
+    versions = [(s.key, s.size_bytes, s.etag, s.label_digest, s.class_index) for s in shards]
+    digest = settings_digest(config, storage.digest(*versions))
+    done, epochs = trained_epochs(config, place, digest), config.training.epochs
+    if done < epochs:
+        workers = config.training.workers
+        shares = tuple(tuple(group_units(shards[n::workers], digest)) for n in range(workers))
+        index_uri = trainer().index_uri(config, listing, index_dir)
+        assignment = Assignment(config, place, digest, index_uri, shares)
+        trainer().train(assignment, lambda one: progress(fold, one))
+    return TrainedModel(
+        fold=fold,
+        checkpoints=tuple(place.checkpoint(epoch) for epoch in range(1, epochs + 1)),
+        num_new_epochs=max(0, epochs - done),
+        spec=None if fold is None else write_fold_specification(config, place),
+        harm=_harm(place),
+    )
+
+
+def _harm(place: Place) -> Harm | None:
+    state = place.last() or {}
+    return Harm(*state["correction"]["harm"]) if "correction" in state else None
+
+
+@contextlib.contextmanager
+def opened_trainer(address: str | None, local: bool) -> Iterator[Trainer]:
+    """Give a trainer, and stop the Ray that was started for it."""
+    if local:
+        yield LocalTrainer()
+        return
+    from ray_audit.engine import relay  # ray is imported only where it is used
+    from ray_audit.training.distributed import RayTrainer
+
+    started = relay.connect(address)
+    try:
+        yield RayTrainer()
+    finally:
+        if started:
+            relay.disconnect()

@@ -1,0 +1,139 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from ray_audit.config import AuditConfig
+from ray_audit.engine.run import run_audit
+from ray_audit.errors import SpecificationError
+from ray_audit.training.train import train
+from tests.integration.small_sets import (
+    CLASSES,
+    SmallSet,
+    class_folders,
+    feature_sequences,
+    labelled_videos,
+    masked_images,
+)
+from tests.tables import rows_of
+from tests.unit.cuts.media import noise, png, write_parquet
+
+NUM_FOLDS = 3
+
+
+def images_in_parquet(folder):
+    """Twelve images in one file: the file cannot be parted, its rows can."""
+    (folder / "data").mkdir(parents=True)
+    write_parquet(
+        folder / "data/part.parquet",
+        image=[png(noise(16, 16, seed)) for seed in range(12)],
+        label=[CLASSES[index % 3] for index in range(12)],
+        id=[f"i{index}" for index in range(12)],
+    )
+    dataset = {
+        "kind": "images",
+        "uri": str(folder / "data/*.parquet"),
+        "labels": {"column": "label", "key_column": "id"},
+    }
+    return SmallSet(folder, dataset, "ImageModel")
+
+
+def sequences(folder):
+    return feature_sequences(folder, lengths=(9, 8, 7, 6, 5, 9))
+
+
+def videos(folder):
+    return labelled_videos(folder, num=5)
+
+
+def images_with_masks(folder):
+    return masked_images(folder, num=9)
+
+
+def trained_folds(small_set, **training):
+    for path in (small_set.folder / "checkpoints").glob("*"):
+        path.unlink()
+    settings = {"epochs": 2, "batch_size": 4, "folds": NUM_FOLDS, "records": True, "seed": 0}
+    small_set.values |= {
+        "checkpoints": str(small_set.folder / "checkpoints/epoch_*.safetensors"),
+        "training": settings | training,
+    }
+    return train(small_set.config(), local=True)
+
+
+@pytest.mark.parametrize(
+    "make", [class_folders, images_with_masks, images_in_parquet, videos, sequences]
+)
+def test_each_sample_is_audited_once_by_models_that_never_saw_it(tmp_path, make):
+    small_set = make(tmp_path)
+    trained = trained_folds(small_set)
+    whole = run_audit(
+        small_set.config(checkpoints=trained.models[0].spec.replace("audit.yaml", "*.safetensors")),
+        local=True,
+    )
+    everything = set(rows_of(whole, "scores")["sample_id"].to_pylist())
+    audited = []
+    for model in trained.models:
+        config = AuditConfig.load(model.spec)
+        assert config.protocol == "held_out"
+        outcome = run_audit(config, local=True)
+        assert len(outcome.manifest.checkpoints) == 2
+        counts = outcome.counts
+        assert counts["entered"] == counts["scored"] + counts["filtered"] + counts["failed"]
+        assert counts["failed"] == 0
+        scored = set(rows_of(outcome, "scores")["sample_id"].to_pylist())
+        folder = tmp_path / f"checkpoints/fold_{model.fold}"
+        seen = set(pq.read_table(folder / "records")["sample_id"].to_pylist())
+        assert scored
+        assert not scored & seen
+        assert scored | seen == everything
+        audited += scored
+    assert sorted(audited) == sorted(everything)
+
+
+def test_the_map_says_which_sample_is_where(tmp_path):
+    trained = trained_folds(sequences(tmp_path))
+    rows = pq.read_table(trained.fold_map).to_pylist()
+    assert [row["key"] for row in rows] == [f"sequences.npz#s{n}" for n in range(6)]
+    for row in rows:
+        spec = yaml.safe_load((tmp_path / f"checkpoints/fold_{row['fold']}/audit.yaml").read_text())
+        outcome = run_audit(AuditConfig.parse(spec), local=True)
+        names = [
+            name.rsplit("#", 1)[0] for name in rows_of(outcome, "scores")["sample_id"].to_pylist()
+        ]
+        assert row["key"] in names
+
+
+def test_folds_are_other_models(tmp_path):
+    trained = trained_folds(class_folders(tmp_path))
+    last = [np.fromfile(model.checkpoints[-1], np.uint8) for model in trained.models]
+    assert not np.array_equal(last[0], last[1])
+    again = train(AuditConfig.load(_spec_file(tmp_path, trained)), local=True)
+    assert [model.num_new_epochs for model in again.models] == [0] * NUM_FOLDS
+
+
+def _spec_file(folder, trained):
+    del trained
+    values = yaml.safe_load((folder / "checkpoints/fold_0/audit.yaml").read_text())
+    del values["dataset"]["fold"]
+    values |= {
+        "checkpoints": str(folder / "checkpoints/epoch_*.safetensors"),
+        "training": {"epochs": 2, "batch_size": 4, "folds": NUM_FOLDS, "records": True, "seed": 0},
+    }
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_more_folds_than_samples_are_refused_before_anything_is_written(tmp_path):
+    small_set = labelled_videos(tmp_path, num=2)
+    with pytest.raises(SpecificationError, match=r"of 5 has none of the 2 files"):
+        trained_folds(small_set, folds=5)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_folds_of_a_fold_are_refused(tmp_path):
+    small_set = class_folders(tmp_path)
+    small_set.values["dataset"]["fold"] = {"num": 2, "index": 0}
+    with pytest.raises(SpecificationError, match="is a fold already"):
+        trained_folds(small_set)
