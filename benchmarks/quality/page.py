@@ -1,5 +1,6 @@
 """docs/quality.md, written from the result files by one function."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,10 @@ def _mixes(mixes: dict[str, Any]) -> str:
         lines += ["", "| mean of the ranks of | mean AUPRC | largest shortfall | where |"]
         lines.append("|---|---|---|---|")
         for mix in _shown(study["mixes"], SHIPPED[kind]):
-            columns = ", ".join(f"`{name}`" for name in mix["columns"])
+            columns = ", ".join(
+                f"`{name}`" if times == 1 else f"{times} times `{name}`"
+                for name, times in Counter(mix["columns"]).items()
+            )
             if tuple(mix["columns"]) == SHIPPED[kind]:
                 columns = f"**{columns}** (`suspicion`)"
             numbers = f"{mix['mean_auprc']:.3f} | {mix['shortfall']:.3f}"

@@ -70,7 +70,9 @@ def unit_tables(
         scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
         if is_sequence(config):
             scores["order_nll"] = summary.order.nll(samples)
-        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
+        scores["suspicion"] = suspicion(
+            scores, summary.ranks, summary.order, config, summary.accuracy
+        )
         if is_dense(config):
             num_px = scores["num_labelled_px"]
             scores["clc"] = (

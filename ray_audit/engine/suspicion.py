@@ -22,10 +22,17 @@ STRICT_ORDER = 0.5
 """Below this strictness a dataset has no order to speak of, and `order_nll` is left out."""
 
 
+VERY_STRICT_ORDER = 0.7
+FITTED_FRACTION = 0.97
+"""A model that predicts as many of the labels it was trained on has memorised wrong ones as well:
+from there on a strict order is trusted alone."""
+
+
 def ranked_scores(config: AuditConfig) -> dict[str, float]:
-    """Scores whose ranks are averaged, with +1 where high is suspicious and -1 where low is."""
+    """Scores whose ranks are averaged, with their weight, negative where low is suspicious."""
     if is_dense(config):
-        return {"softmin_interior": -1.0}
+        # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
+        return {"softmin_interior": -4.0, "late_loss": 1.0}
     if is_sequence(config):
         return {"csl_segment": 1.0}
     return {"csl": 1.0, "prob_margin": -1.0}
@@ -120,21 +127,34 @@ def suspicion(
     ranks: dict[str, RankHistogram],
     segment_order: SegmentOrder,
     config: AuditConfig,
+    accuracy: float = 0.0,
 ) -> np.ndarray:
-    """Mean rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at."""
-    parts = [
-        ranks[name].cdf(oriented(scores, name, sign))
-        for name, sign in ranked_scores(config).items()
-    ]
+    """Mean rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
+
+    Args:
+        scores: of some samples.
+        ranks: distribution of each ranked score over the dataset.
+        segment_order: of the dataset.
+        config: the specification.
+        accuracy: share of given labels that the last checkpoint predicts.
+    """
+    weighted = ranked_scores(config)
+    parts = [ranks[name].cdf(oriented(scores, name, weight)) for name, weight in weighted.items()]
+    weights = [abs(weight) for weight in weighted.values()]
     if segment_order.is_strict:
         parts.append(segment_order.ranks.cdf(scores["order_nll"]))
-    return combine_ranks(np.stack(parts))
+        weights.append(1.0)
+        is_fitted = config.protocol == "training" and accuracy >= FITTED_FRACTION
+        if is_fitted and segment_order.strictness >= VERY_STRICT_ORDER:
+            parts, weights = parts[-1:], weights[-1:]
+    return combine_ranks(np.stack(parts), np.array(weights))
 
 
-def oriented(scores: dict[str, np.ndarray], name: str, sign: float) -> np.ndarray:
+def oriented(scores: dict[str, np.ndarray], name: str, weight: float) -> np.ndarray:
     """A score turned so that high is suspicious."""
     values = scores[name]
     if name == "softmin_interior":
         # A mask of thin regions only has no interior.
         values = np.where(np.isnan(values), scores["softmin"], values)
-    return sign * values
+    turned: np.ndarray = np.copysign(1.0, weight) * values
+    return turned

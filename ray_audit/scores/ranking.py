@@ -130,21 +130,28 @@ def rank_fraction(
     return ranks if direction == "higher" else 1.0 - ranks
 
 
-def combine_ranks(ranks: npt.NDArray[np.floating]) -> Floats:
+def combine_ranks(
+    ranks: npt.NDArray[np.floating], weights: npt.NDArray[np.floating] | None = None
+) -> Floats:
     """Mean of the known ranks of each sample, (S, N) scores by samples to (N,).
 
     The mean of ranks of two scores is often better than either, and seldom far below the
     better. NaN where no score is known.
 
+    Args:
+        ranks: (S, N), NaN where unknown.
+        weights: (S,) of the scores, above 0; equal where absent.
+
     >>> combine_ranks(np.array([[0.5, np.nan, np.nan], [1.0, 0.25, np.nan]]))
     array([0.75, 0.25,  nan])
     """
     ranks = np.asarray(ranks, np.float64)
-    known = ~np.isnan(ranks)
-    num_known = known.sum(axis=0)
-    total = np.where(known, ranks, 0.0).sum(axis=0)
+    weight = np.ones(len(ranks)) if weights is None else np.asarray(weights, np.float64)
+    known = np.where(np.isnan(ranks), 0.0, weight[:, None])
+    total_weight = known.sum(axis=0)
+    total = (known * np.nan_to_num(ranks)).sum(axis=0)
     return np.asarray(
-        np.divide(total, num_known, out=np.full(total.shape, np.nan), where=num_known > 0)
+        np.divide(total, total_weight, out=np.full(total.shape, np.nan), where=total_weight > 0)
     )
 
 

@@ -1,9 +1,17 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ray_audit.engine.assemble import Samples
-from ray_audit.engine.suspicion import STRICT_ORDER, SegmentOrder, oriented
+from ray_audit.engine.suspicion import (
+    STRICT_ORDER,
+    VERY_STRICT_ORDER,
+    SegmentOrder,
+    oriented,
+    suspicion,
+)
 from ray_audit.scores.ranking import RankHistogram
 
 NUM_CLASSES = 3
@@ -87,3 +95,25 @@ def test_ranks_are_those_of_the_scores_themselves():
     nll = segment_order.nll(samples)
     observed = RankHistogram.empty().observe(nll)
     np.testing.assert_allclose(segment_order.ranks.cdf(nll), observed.cdf(nll))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "accuracy", "alone"),
+    [("training", 0.99, True), ("training", 0.9, False), ("held_out", 0.99, False)],
+)
+def test_a_strict_order_is_trusted_alone_where_labels_were_memorised(protocol, accuracy, alone):
+    videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
+    samples, segment_order = samples_of(videos), order_of(videos)
+    assert segment_order.strictness >= VERY_STRICT_ORDER
+    nll = segment_order.nll(samples)
+    learnt = np.linspace(1, 0, len(nll))
+    scores = {"order_nll": nll, "csl_segment": learnt}
+    ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
+    config = SimpleNamespace(
+        protocol=protocol,
+        dataset=SimpleNamespace(kind="sequences", labels=SimpleNamespace(form="arrays")),
+    )
+    order_ranks = segment_order.ranks.cdf(nll)
+    expected = order_ranks if alone else (order_ranks + ranks["csl_segment"].cdf(learnt)) / 2
+    found = suspicion(scores, ranks, segment_order, config, accuracy)
+    np.testing.assert_allclose(found, expected)

@@ -123,3 +123,9 @@ def test_a_quantile_is_passed_by_about_the_rest(values, fraction):
 
 def test_nothing_has_no_quantile():
     assert math.isnan(RankHistogram.empty().quantile(0.5))
+
+
+def test_weights_count_where_a_score_is_known():
+    ranks = np.array([[0.2, 0.2, np.nan], [0.8, np.nan, np.nan]])
+    combined = combine_ranks(ranks, np.array([3.0, 1.0]))
+    np.testing.assert_allclose(combined, [0.35, 0.2, np.nan])
