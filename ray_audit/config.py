@@ -248,6 +248,18 @@ class GatesConfig(_Section):
     max_findings_fraction: Fraction | None = None
 
 
+class MetricsConfig(_Section):
+    """Where outcome metrics go, besides the run's `metrics.prom`."""
+
+    pushgateway: Uri | None = None
+
+    @model_validator(mode="after")
+    def _is_http(self) -> Self:
+        if self.pushgateway and urlsplit(self.pushgateway).scheme not in ("http", "https"):
+            raise ValueError("pushgateway: expected http://host:port or https://...")
+        return self
+
+
 class AuditConfig(_Section):
     """A whole specification.
 
@@ -266,6 +278,7 @@ class AuditConfig(_Section):
     engine: EngineConfig = EngineConfig()
     failures: FailuresConfig = FailuresConfig()
     gates: GatesConfig = GatesConfig()
+    metrics: MetricsConfig = MetricsConfig()
     output: Uri
 
     @classmethod

@@ -22,6 +22,7 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.live_metrics import observed
 from ray_audit.engine.plan import Plan, UnitWork
 from ray_audit.engine.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.wire import Receipt
@@ -63,7 +64,9 @@ class RayEngine:
         if plan.layout is None:
             return
         dataset = _pipeline(plan, plan.layout, settings)
-        yield from _watched(dataset, self._engine)
+        yield from observed(
+            _watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
+        )
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Apply a function to each item on the cluster; results in the items' order."""

@@ -16,6 +16,7 @@ from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.outcome import tell_outcome
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
@@ -25,9 +26,9 @@ from ray_audit.engine.stages import StageSettings, recount_set
 from ray_audit.engine.summary import Summary
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
-from ray_audit.metrics import render_outcome
+from ray_audit.metrics import RunResult
 from ray_audit.scores.recount import Recount
-from ray_audit.tables.manifest import FAILURE, MANIFEST, METRICS, Manifest
+from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
 
 
 class Engine(Mapper, Protocol):
@@ -226,8 +227,9 @@ def _execute(
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
-    metrics = render_outcome(counts, timing["total_s"], time.time(), breached=bool(breached))
-    storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
+    found = {(kind, "uncompared"): num for kind, num in draft.findings["by_kind"].items()}
+    result = RunResult(timing["total_s"], time.time(), counts, found, bool(breached))
+    manifest.notes.extend(tell_outcome(config, inputs.run_uri, result))
     manifest.write(inputs.run_uri)
     return manifest
 
@@ -292,8 +294,7 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
     with contextlib.suppress(RayAuditError):
         content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
-        metrics = render_outcome({}, duration_s, None, breached=False)
-        storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
+        tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s))
 
 
 def breached_gates(
