@@ -279,6 +279,29 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 @app.command()
+def diff(
+    output: Output,
+    run_a: Annotated[str, typer.Argument(help="The earlier run.")],
+    run_b: Annotated[str, typer.Argument(help="The later run.")],
+    to: Annotated[str | None, typer.Option(metavar="FILE", help="Write a Parquet table.")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare the findings of two runs: new, fixed and recurring ones."""
+    with _exit_codes(verbose):
+        from ray_audit.console import print_diff, write_json
+        from ray_audit.tables.diff import diff_runs
+
+        found = diff_runs(output, run_a, run_b)
+        if to is not None and found.is_comparable:
+            found.write(to)
+        if as_json:
+            write_json(json.dumps(found.summary()))
+        else:
+            print_diff(found, to)
+
+
+@app.command()
 def evaluate(
     output: Output,
     truth: Annotated[str, typer.Option(help="The truth file, Parquet or CSV.")],
