@@ -26,6 +26,7 @@ MAY_IMPORT = {
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
+    "nights": LEAVES | {"engine", "tables"},
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES | {"engine", "console", "demo", "report", "tables", "training", "evaluation"},
     "__main__": {"cli"},
