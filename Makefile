@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format bench clean setup
+.PHONY: k8s demo test test-all lint format bench clean setup
 
 setup: $(STAMP)
 
@@ -38,6 +38,11 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.confident
 	$(BIN)/python -m benchmarks.slices
+
+k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
+	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \
+	  --image ghcr.io/example/ray-audit:0.1.0-ray2.60.0 \
+	  --gpu-image ghcr.io/example/ray-audit:0.1.0-ray2.60.0-cuda
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -325,6 +325,47 @@ def evaluate(
             print_evaluation(found, by_kind)
 
 
+render_app = typer.Typer(help="Write files for other systems.", no_args_is_help=True)
+app.add_typer(render_app, name="render")
+
+
+@render_app.command()
+def k8s(
+    spec: Spec,
+    to: Annotated[Path, typer.Option(help="Folder for the manifests.")],
+    image: Annotated[str, typer.Option(help="With ray-audit and your model: see k8s/Dockerfile.")],
+    gpu_image: Annotated[str | None, typer.Option(help="The same with CUDA.")] = None,
+    namespace: Annotated[str, typer.Option()] = "ray-audit",
+    schedule: Annotated[str, typer.Option(help="In cron's five fields.")] = "0 2 * * *",
+    time_zone: Annotated[str, typer.Option(help="Of schedule and logical date.")] = "Etc/UTC",
+    workers: Annotated[int, typer.Option(min=1, help="Most CPU workers.")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, help="Most GPU workers.")] = 0,
+    secret: Annotated[
+        str | None, typer.Option(help="A Secret with credentials as environment variables.")
+    ] = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the Kubernetes manifests for a specification."""
+    with _exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console import say, write_json
+        from ray_audit.kubernetes.render import Deployment, render, write
+
+        deployment = Deployment(
+            image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret
+        )
+        written = [str(path) for path in write(render(config, deployment), to)]
+        if as_json:
+            write_json(json.dumps({"files": written}))
+        else:
+            say(f"{len(written)} files below {to}. Then:")
+            say(f"  kubectl create namespace {namespace}")
+            for folder in ("base", "nightly-cronjob"):
+                say(f"  kubectl -n {namespace} apply -k {to}/{folder}")
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, models and tables.")] = Path(

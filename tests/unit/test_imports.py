@@ -27,8 +27,10 @@ MAY_IMPORT = {
     | {"evaluation", "console"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "nights": LEAVES | {"engine", "tables"},
+    "kubernetes": LEAVES,
     "console": LEAVES | {"engine", "tables"},
-    "cli": LEAVES | {"engine", "console", "demo", "report", "tables", "training", "evaluation"},
+    "cli": LEAVES
+    | {"engine", "console", "demo", "kubernetes", "report", "tables", "training", "evaluation"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }
