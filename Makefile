@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: k8s demo test test-all lint format bench clean setup
+.PHONY: ops-test monitor-test k8s demo test test-all lint format bench clean setup
 
 setup: $(STAMP)
 
@@ -38,6 +38,12 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.confident
 	$(BIN)/python -m benchmarks.slices
+
+ops-test: $(STAMP)  ## jobs on a Ray cluster of its own, two nights, Prometheus (Debian: prometheus, prometheus-pushgateway)
+	$(BIN)/python -m pytest tests/integration/test_operations.py
+
+monitor-test: $(STAMP)  ## the part of it that asks Prometheus: numbers of the manifests, every query of the dashboard
+	$(BIN)/python -m pytest tests/integration/test_operations.py -k 'prometheus or dashboard'
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \

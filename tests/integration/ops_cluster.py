@@ -77,6 +77,7 @@ class OpsCluster:
             "RAY_AUTH_TOKEN": self.token,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONPATH": str(ROOT),
+            "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
         }
         self.env.pop("RAY_ADDRESS", None)
