@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: ops-test monitor-test k8s demo test test-all lint format bench clean setup
+FUZZ_S ?= 120
+
+.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -38,6 +40,14 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.confident
 	$(BIN)/python -m benchmarks.slices
+	$(BIN)/python -m benchmarks.reliability
+
+soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; every table must be right
+	$(BIN)/python -m tests.faults.soak --minutes 15 --seed 0
+
+fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs atheris
+	$(BIN)/python -m tests.fuzz.fuzz_labels -max_total_time=$(FUZZ_S)
+	$(BIN)/python -m tests.fuzz.fuzz_archives -max_total_time=$(FUZZ_S)
 
 ops-test: $(STAMP)  ## jobs on a Ray cluster of its own, two nights, Prometheus (Debian: prometheus, prometheus-pushgateway)
 	$(BIN)/python -m pytest tests/integration/test_operations.py
@@ -52,3 +62,6 @@ k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yam
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
+	$(BIN)/python -m benchmarks.quality

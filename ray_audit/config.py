@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ray_audit.errors import SpecificationError
+from ray_audit.errors import SpecificationError, redacted
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -25,9 +25,16 @@ Count = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def _user_info(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a glob such as s3://[ab]/x is no URL, and may hold anything
+        return "@" in uri.partition("://")[2].partition("/")[0]
+    return bool(parts.scheme) and "@" in parts.netloc
+
+
 def _without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.scheme and (parts.password is not None or ("@" in parts.netloc)):
+    if _user_info(uri) or redacted(uri) != uri:
         raise ValueError(
             "credentials must not stand in a URI: leave them to the environment "
             "(AWS_ACCESS_KEY_ID, a profile, or a role)"
@@ -38,6 +45,8 @@ def _without_credentials(uri: str) -> str:
 Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 
 
+# A date that is none, a number of thousands of digits, or brackets without end are not YAMLErrors.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _BRANCH = re.compile(r"[\[\]-]")
 
 
@@ -198,7 +207,7 @@ class VogConfig(_Section):
 
     target: Literal["loss", "logit"] = "loss"
     window: Literal["all", "early", "late"] = "all"
-    keep_moments: Literal[False] = False
+    keep_moments: bool = False
 
 
 class SoftminConfig(_Section):
@@ -295,7 +304,7 @@ class AuditConfig(_Section):
             raise SpecificationError(f"cannot read the specification {path}: {error}") from error
         try:
             values = yaml.load(text, _PlainLoader)
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise SpecificationError(f"{path} is not plain YAML: {_problem(error)}") from error
         if not isinstance(values, dict):
             got = "nothing" if values is None else type(values).__name__
@@ -324,7 +333,7 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
             raise SpecificationError(f"--set {dotted}: expected dotted.key=value")
         try:
             value = yaml.load(text, _PlainLoader)
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise SpecificationError(
                 f"--set {dotted}=...: the value is not plain YAML: {_problem(error)}"
             ) from error
@@ -355,7 +364,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     """What is wrong and where, without the line itself: it may hold a secret."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return type(error).__name__
@@ -381,6 +390,7 @@ def _explain(model: type[BaseModel], error: ValidationError, source: str) -> str
             got = problem["input"]
             # What was got may be a URI with a secret in it: never repeat those.
             plain = isinstance(got, str | int | float | bool) and "@" not in str(got)
+            plain = plain and redacted(str(got)) == str(got)
             lines.append(f"{where}: {message}{f' (got {got!r})' if plain else ''}")
     return f"{source}: " + "; ".join(dict.fromkeys(lines))
 

@@ -190,6 +190,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for note in vog_notes(plan):
+        table.add_row("VoG", note)
     if layout is None:
         table.add_row("relay", "nothing to run: tables are made from committed records")
         return table
@@ -211,6 +213,26 @@ def plan_table(plan: Plan) -> Table:
     for index, reason in enumerate(layout.reasons):
         table.add_row("why" if index == 0 else "", reason)
     return table
+
+
+def vog_notes(plan: Plan) -> list[str]:
+    """What VoG costs over the nights: pairs that run again for it, and moments that are kept."""
+    notes = []
+    keeps = plan.inputs.wanted.keep_moments
+    if plan.num_again and plan.inputs.wanted.vog is not None:
+        notes.append(
+            f"{plan.num_again} committed unit-checkpoint pairs run again: its spread is taken over "
+            "all checkpoints, and no moments are kept that the new ones continue"
+            + ("" if keeps else " (vog.keep_moments: true keeps them from now on)")
+        )
+    continued = sum(work.kept is not None for work in plan.work)
+    if continued:
+        notes.append(f"{continued} work unit(s) continue kept moments")
+    if plan.work and keeps and plan.inputs.wanted.vog is not None:
+        size = plan.moments_bytes
+        about = "of unknown size" if size is None else f"of about {human_bytes(size)}"
+        notes.append(f"moments {about} are kept, 8 bytes a pixel a sample")
+    return notes
 
 
 def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:

@@ -6,17 +6,41 @@
     │   ├── CheckpointError         a checkpoint cannot be read, or does not fit the model
     │   └── PlanError               the plan cannot fit the cluster
     ├── StorageError                an object cannot be listed, read or written
+    │   └── AlreadyThereError       somebody else wrote it first
     ├── SampleError                 one sample or shard is bad: becomes a row of the errors table
     └── RunError                    a run that started could not be completed (exit code 1)
         ├── FailureBudgetError      more samples failed than the specification allows
         └── StalledError            nothing was finished for too long
 
-A message says what was got, where, what was expected, and what to do.
+A message says what was got, where, what was expected, and what to do. It never repeats a
+credential, whatever the library that it comes from wrote.
 """
+
+import re
+
+_QUERY_SECRET = re.compile(
+    r"([?&;](?:x-amz-(?:signature|credential|security-token)|awsaccesskeyid|accesskeyid|"
+    r"access_?key(?:_id)?|secret(?:_?access)?_?key|signature|sig|(?:access_|session)?token|"
+    r"password|secret|x-goog-(?:signature|credential))=)[^&;\s'\"<>]*",
+    re.IGNORECASE,
+)
+_USER_INFO = re.compile(r"(\w://)[^/\s@'\"]+@")
+
+
+def redacted(text: str) -> str:
+    """The text with credentials in URIs replaced by `***`.
+
+    >>> redacted("GET https://me:secret@h/a?X-Amz-Signature=0f1e&x=1 failed")
+    'GET https://***@h/a?X-Amz-Signature=***&x=1 failed'
+    """
+    return _USER_INFO.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", text))
 
 
 class RayAuditError(Exception):
-    """Any error that ray_audit raises on purpose."""
+    """Any error that ray_audit raises on purpose; its message is redacted."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in args))
 
 
 class SpecificationError(RayAuditError):
@@ -36,7 +60,24 @@ class PlanError(SpecificationError):
 
 
 class StorageError(RayAuditError):
-    """An object cannot be listed, read or written."""
+    """An object cannot be listed, read or written.
+
+    Args:
+        message: what was got, where, and what to do.
+        may_pass: whether another try could do better: the store did not answer, or answered badly.
+
+    Attributes:
+        attempts: how often it was tried.
+    """
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+        self.attempts = 1
+
+
+class AlreadyThereError(StorageError):
+    """An object that was to be created is there already."""
 
 
 class SampleError(RayAuditError):

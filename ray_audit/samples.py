@@ -178,8 +178,9 @@ class Batch:
         arrays: named arrays. `inputs`: images (N, C, H, W), clips (N, T, C, H, W) or feature
             sequences (N, T, D); uint8 or uint16 as decoded, float32 in [0, 1] where already
             resized. `targets`: signed integers with `IGNORE`; (N,), (N, T) or (N, H, W).
-            For tiles also `owned_rect` (N, 4) int32 y0, x0, y1, x1 in tile pixels, `interior`
-            (N, H, W) uint8 and `components` (N, H, W) int32, cut from the whole mask.
+            For tiles also `owned_rect` (N, 4) int32 y0, x0, y1, x1 in tile pixels, `placement`
+            (N, 4) int64 y and x of the tile, height and width of the image, and, cut from the
+            whole mask, (N, H, W) `interior` and `void_components` uint8, `components` int32.
             Probes add what they learn under names with `/` in them.
     """
 

@@ -147,6 +147,17 @@ def vog_columns(target: str) -> tuple[Column, ...]:
     )
 
 
+VOG_BY_CLASS = (
+    Column(
+        "vog_by_class",
+        pa.list_(pa.float64()),
+        "vog over the pixels of each given class, in class order; null where it has none",
+        "1",
+        "none",
+        _VOG_SOURCE,
+    ),
+)
+
 SEQUENCE = (
     _score(
         "csl_segment", "csl averaged over the given-label segment of the frame", "nat", "higher"
@@ -190,6 +201,13 @@ DENSE = (
     _score("iou", "mean IoU of prediction and given mask", "fraction", "lower", _LAD),
     _score("coco", "mean p(given class) over components", "fraction", "lower", "our reading"),
     _score("clc", "1 - share of pixels flagged by confident learning", "fraction", "lower", _LAD),
+    _score(
+        "void_evidence",
+        "how surely the later checkpoints see one class in an unlabelled region; null without one",
+        "fraction",
+        "higher",
+        "our definition",
+    ),
     Column("num_labelled_px", pa.int64(), "labelled pixels", "px"),
 )
 
@@ -265,11 +283,11 @@ REGIONS = (
     Column("p_suggested", pa.float64(), "mean probability of the suggested class", "fraction"),
     Column("component", pa.string(), "x,y of the first pixel of the given-label component"),
     Column("component_px", pa.int64(), "pixels of that component", "px"),
-    Column("boundary_fraction", pa.float64(), "share of its pixels near a given boundary"),
+    Column("outline_px", pa.int64(), "its pixels beside one that is not of it", "px"),
     Column(
-        "suggested_overlap_px",
+        "contact_px",
         pa.int64(),
-        "pixels given the suggested class in the predicted component that holds it",
+        "outline pixels at most 2 px up, down or aside of one given the suggested class",
         "px",
     ),
 )
@@ -341,6 +359,7 @@ def score_columns(dense: bool, sequence: bool, families: list[str], target: str)
     columns = [*IDENTITY, *TRAJECTORY, *SUGGESTED]
     if "vog" in families:
         columns += vog_columns(target)
+        columns += VOG_BY_CLASS if dense else ()
     if sequence:
         columns += SEQUENCE
     if dense:

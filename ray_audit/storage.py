@@ -1,25 +1,35 @@
 """Objects in local folders and object stores: list, read, write whole, never in place."""
 
+import contextlib
+import errno
 import glob as local_glob
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
 
-from ray_audit.errors import StorageError
+from ray_audit.errors import AlreadyThereError, RayAuditError, StorageError
 
+Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
+_INFLATED_BYTES = 256 * 2**20
+_INFLATED_TIMES = 100
+_PUT_LIMIT_S = 60.0
+_PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
+_PAUSES_S = (0.5, 2.0)
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +83,12 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return fs, fs._strip_protocol(uri)
 
 
-@contextmanager
+@contextlib.contextmanager
 def explained(action: str, uri: str) -> Iterator[None]:
     """Turn what a storage library raises into a `StorageError` that says what to do."""
     try:
         yield
-    except StorageError:
+    except RayAuditError:
         raise
     except FileNotFoundError as error:
         raise StorageError(f"cannot {action} {uri}: it does not exist") from error
@@ -91,9 +101,33 @@ def explained(action: str, uri: str) -> Iterator[None]:
                 f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
             ) from error
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise StorageError(
+                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
+                "room there, or choose another `output`, and run again: what was committed is "
+                "whole, and is reused"
+            ) from error
         if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
-            raise StorageError(f"cannot {action} {uri}: {name}: {error}") from error
+            message = f"cannot {action} {uri}: {name}: {error}"
+            raise StorageError(message, may_pass="://" in uri) from error
         raise
+
+
+def _tried(action: str, uri: str, call: Callable[[], Value]) -> Value:
+    """Call; try again, after a pause, where a store did not answer or answered badly.
+
+    The libraries below try again by themselves, for a second or so; this outlasts longer gaps.
+    """
+    for attempts, pause_s in enumerate((*_PAUSES_S, None), start=1):
+        try:
+            with explained(action, uri):
+                return call()
+        except StorageError as error:
+            error.attempts = attempts
+            if pause_s is None or not error.may_pass:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError("the last try returns or raises")
 
 
 def list_objects(uri: str | list[str]) -> list[StoredObject]:
@@ -134,12 +168,16 @@ def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
 def list_prefix(uri: str) -> list[StoredObject]:
     """Every file below a folder, in one recursive listing; empty where it does not exist."""
     fs, path = filesystem(uri)
-    with explained("list", uri):
+
+    def find() -> dict[str, Any]:
         try:
-            infos = fs.find(path, detail=True)
+            infos: dict[str, Any] = fs.find(path, detail=True)
         except FileNotFoundError:
-            return []
-        return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
+            return {}
+        return infos
+
+    infos = _tried("list", uri, find)
+    return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
 
 
 def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
@@ -181,35 +219,97 @@ def open_read(
         return opened
 
 
-def read_bytes(uri: str) -> bytes:
-    """Read a whole object."""
+def read_bytes(uri: str, in_parts: bool = False) -> bytes:
+    """Read a whole object; `in_parts` fetches one of 50 MiB and more side by side.
+
+    For that, s3fs has to ask for the size first: a second request for every object.
+    """
     fs, path = filesystem(uri)
-    with explained("read", uri):
-        content: bytes = fs.cat_file(path)
-        return content
+    options = {"max_concurrency": 1} if "s3" in fs.protocol and not in_parts else {}
+    return _tried("read", uri, lambda: bytes(fs.cat_file(path, **options)))
 
 
 def read_range(uri: str, start: int, end: int) -> bytes:
     """Read the bytes from `start` up to `end`."""
     fs, path = filesystem(uri)
-    with explained("read", uri):
-        content: bytes = fs.cat_file(path, start=start, end=end)
-        return content
+    return _tried("read", uri, lambda: bytes(fs.cat_file(path, start=start, end=end)))
 
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Write a whole object so that readers see all of it or nothing."""
     fs, path = filesystem(uri)
-    with explained("write", uri):
-        if "file" in fs.protocol:
-            with _replacing(Path(path)) as stream:
-                stream.write(content)
-        else:
-            fs.pipe_file(path, content)
+    if "file" in fs.protocol:
+        _tried("write", uri, lambda: _put_file(Path(path), content, os.replace))
+    else:
+        _tried("write", uri, lambda: _put(fs, path, content))
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def _put(fs: Any, path: str, content: bytes, mode: str = "overwrite") -> None:
+    """Send a whole object, within a time limit.
+
+    The clients have none of their own while they wait for a server's leave to send (`Expect:
+    100-continue`): a connection that went silent there would hold a run for ever.
+    """
+    if not isinstance(fs, AsyncFileSystem):
+        fs.pipe_file(path, content, mode=mode)
+        return
+    limit_s = _PUT_LIMIT_S + len(content) / _PUT_BYTES_PER_S
+    sync(fs.loop, fs._pipe_file, path, content, mode=mode, timeout=limit_s)
+
+
+def create_bytes(uri: str, content: bytes) -> None:
+    """Write a whole object where there is none; of two writers at once, one succeeds.
+
+    On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Another store
+    may look first and write then.
+
+    Raises:
+        AlreadyThereError: it is there.
+    """
+    fs, path = filesystem(uri)
+
+    def create() -> None:
+        try:
+            if "file" in fs.protocol:
+                _put_file(Path(path), content, _link)
+            else:
+                _put(fs, path, content, mode="create")
+        except Exception as error:
+            if _says_there(error):
+                raise AlreadyThereError(f"cannot create {uri}: it is there already") from error
+            raise
+
+    _tried("create", uri, create)
+
+
+def _says_there(error: BaseException | None) -> bool:
+    """Whether a store refused to create an object because there is one."""
+    if error is None or isinstance(error, FileExistsError):
+        return error is not None
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code == "PreconditionFailed" or _says_there(error.__cause__)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless there is one."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with open(path, "xb") as stream:
+            stream.write(temporary.read_bytes())
+
+
+def _put_file(path: Path, content: bytes, move: Callable[[Path, Path], object]) -> None:
+    with _moved_into(path, move) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def _moved_into(path: Path, move: Callable[[Path, Path], object]) -> Iterator[IO[bytes]]:
+    """Write beside the final name, then move it there; nothing where the block raises."""
     with explained("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
@@ -217,14 +317,16 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+            with explained("write", str(path)):
+                stream.flush()
+                os.fsync(stream.fileno())
+        with explained("write", str(path)):
+            move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_write(uri: str) -> Iterator[IO[bytes]]:
     """Write an object as a stream; readers see all of it, or nothing where the block raises.
 
@@ -232,7 +334,7 @@ def open_write(uri: str) -> Iterator[IO[bytes]]:
     """
     fs, path = filesystem(uri)
     if "file" in fs.protocol:
-        with _replacing(Path(path)) as stream:
+        with _moved_into(Path(path), os.replace) as stream:
             yield stream
         return
     with tempfile.NamedTemporaryFile() as spool:
@@ -254,11 +356,41 @@ def copy(uri: str, to_uri: str) -> None:
         shutil.copyfileobj(source, sink, _READ_BLOCK_BYTES)
 
 
+def inflates_too_far(stored_bytes: int, inflated_bytes: int) -> bool:
+    """Whether something compressed is refused before it is inflated.
+
+    Up to 256 MiB always pass, and so does what grows at most 100 times: features and images grow
+    a few times, a bomb a thousand times or more.
+    """
+    return inflated_bytes > max(_INFLATED_BYTES, _INFLATED_TIMES * stored_bytes)
+
+
+def remove(uri: str) -> None:
+    """Remove an object, where it is there."""
+    fs, path = filesystem(uri)
+
+    def rm() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(path)
+
+    _tried("remove", uri, rm)
+
+
+def remove_prefix(uri: str) -> None:
+    """Remove every object below a folder, and the folder."""
+    fs, path = filesystem(uri)
+
+    def rm() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
+
+    _tried("remove", uri, rm)
+
+
 def exists(uri: str) -> bool:
     """Whether the object exists."""
     fs, path = filesystem(uri)
-    with explained("look up", uri):
-        return bool(fs.exists(path))
+    return _tried("look up", uri, lambda: bool(fs.exists(path)))
 
 
 def escape_glob(path: str) -> str:

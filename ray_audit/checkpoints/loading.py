@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from ray_audit.config import ModelConfig
 from ray_audit.errors import CheckpointError, SpecificationError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+_ZIP = b"PK\x03\x04"
 Value = TypeVar("Value")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -78,7 +80,7 @@ def read_state(uri: str) -> dict[str, Tensor]:
 
     Pickles are read with `weights_only=True`: a file that asks for code to be run is refused.
     """
-    content = storage.read_bytes(uri)
+    content = storage.read_bytes(uri, in_parts=True)
     if not content:
         raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
     if uri.endswith(".safetensors"):
@@ -90,7 +92,10 @@ def read_state(uri: str) -> dict[str, Tensor]:
             ) from error
         return state
     try:
+        _check_inflated(uri, content)
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint {uri} was refused: {_refused(error)}. Save model.state_dict() alone, "
@@ -102,6 +107,22 @@ def read_state(uri: str) -> dict[str, Tensor]:
             f"({type(error).__name__}). Copy or save it again"
         ) from error
     return _unwrapped(uri, loaded)
+
+
+def _check_inflated(uri: str, content: bytes) -> None:
+    """Refuse a zip (the form of a `.pt` file) whose members would fill the memory.
+
+    One that cannot be listed raises whatever its bytes happen to mean: it is not given to torch.
+    """
+    if not content.startswith(_ZIP):
+        return  # the older form, which is not compressed
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        inflated_bytes = sum(member.file_size for member in file.infolist())
+    if storage.inflates_too_far(len(content), inflated_bytes):
+        raise CheckpointError(
+            f"checkpoint {uri} was refused: its {len(content)} bytes would inflate to "
+            f"{inflated_bytes}. Save it again with torch.save, which does not compress"
+        )
 
 
 def _refused(error: Exception) -> str:

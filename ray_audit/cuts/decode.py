@@ -9,7 +9,7 @@ from typing import IO, Any
 import av
 from av.video.frame import PictureType
 
-from ray_audit.cuts.packets import is_key_packet, opened_video, unpack_pts
+from ray_audit.cuts.packets import MAX_PX, check_size, is_key_packet, opened_video, unpack_pts
 from ray_audit.errors import SampleError
 from ray_audit.samples import KeyFrame, Slice
 
@@ -27,12 +27,14 @@ class Position:
         last_pts_s: when the last one is shown.
         frame_s: seconds a frame.
         num_lead_in: frames decoded before the first that was asked for.
+        max_px: larger frames are refused.
     """
 
     num_frames: int = 0
     last_pts_s: float | None = None
     frame_s: float = _DEFAULT_FRAME_S
     num_lead_in: int = 0
+    max_px: float = MAX_PX
 
     @property
     def end_s(self) -> float | None:
@@ -46,11 +48,11 @@ def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
     Raises:
         SampleError, av.error.FFmpegError: the file is damaged from here on.
     """
-    with opened_video(stream) as (container, video):
+    with opened_video(stream, at.max_px) as (container, video):
         if video.average_rate:
             at.frame_s = float(1 / video.average_rate)
         for frame in _frames(video, container.demux(video)):
-            yield _sound(frame)
+            yield _sound(frame, at.max_px)
 
 
 def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any, None, None]:
@@ -69,7 +71,7 @@ def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any,
         for offset, frame in enumerate(frames):
             if offset < len(times) and frame.pts != times[offset]:
                 raise _disagreement(part.first_frame + offset, frame.pts, int(times[offset]))
-            yield _sound(frame)
+            yield _sound(frame, at.max_px)
             if not part.is_last and offset + 1 == len(times):
                 return
     if not part.is_last:
@@ -98,11 +100,11 @@ def _begun(
 ) -> Iterator[Any]:
     """Frames from the first wanted on: from the last key frame that leads there, or the start."""
     if not part.first_frame:
-        container, video = stack.enter_context(opened_video(stream))
+        container, video = stack.enter_context(opened_video(stream, at.max_px))
         return _frames(video, container.demux(video))
     for key in (*part.keys, None):
         stream.seek(0)
-        container, video = stack.enter_context(opened_video(stream))
+        container, video = stack.enter_context(opened_video(stream, at.max_px))
         frames = _frames(video, _packets_from(container, video, key))
         first = _skip_lead_in(frames, key, first_pts, at)
         if first is not None:
@@ -165,7 +167,8 @@ def _frames(video: Any, packets: Iterable[Any]) -> Iterator[Any]:
         yield from packet.decode()
 
 
-def _sound(frame: Any) -> Any:
+def _sound(frame: Any, max_px: float) -> Any:
     if frame.is_corrupt:
         raise SampleError("decode", "the next frame is incomplete or damaged")
+    check_size(frame, max_px)
     return frame

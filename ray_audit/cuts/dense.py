@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ray_audit.config import TileConfig
 from ray_audit.cuts.batching import Cut, SampleRow
@@ -12,6 +11,8 @@ from ray_audit.cuts.geometry import tiles
 from ray_audit.cuts.resize import pays_off, resize
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
+from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.void import void_components
 from ray_audit.sources.classes import ClassNames
 
 _NUM_NAMED = 5
@@ -94,8 +95,9 @@ def tile_cuts(
     """
     labelled = image.targets != IGNORE
     sample_num_labelled = int(labelled.sum())
-    interior = (labelled & ~boundary_band(image.mask)).astype(np.uint8)
+    interior = interior_mask(image.targets).astype(np.uint8)
     components = connected_components(image.targets)
+    void = void_components(image.targets)
     for vertical, horizontal in tiles(image.mask.shape, tile.size, tile.overlap):
         owned = np.s_[
             vertical.owned_start : vertical.owned_stop,
@@ -121,10 +123,12 @@ def tile_cuts(
             sample_num_labelled=sample_num_labelled,
         )
         # Copies: a view would keep the whole image alive while the tile waits for its batch.
-        extras = {
+        extras: dict[str, np.ndarray] = {
             "owned_rect": rect,
             "interior": interior[window].copy(),
             "components": components[window].copy(),
+            "void_components": void[window].copy(),
+            "placement": np.array([vertical.start, horizontal.start, *labelled.shape], np.int64),
         }
         inputs = network_input(image.pixels[window], size)
         yield Cut(inputs, image.targets[window].copy(), (row,), extras)
@@ -135,42 +139,3 @@ def network_input(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarra
     if size is not None and pays_off(pixels.shape, pixels.itemsize, size):
         pixels = resize(pixels, size)
     return np.array(pixels.transpose(2, 0, 1), order="C")
-
-
-def boundary_band(mask: np.ndarray) -> np.ndarray:
-    """Pixels with another label value among their 4 neighbours, (H, W) bool.
-
-    >>> boundary_band(np.array([[1, 1, 1, 2, 2]])).astype(int).tolist()
-    [[0, 0, 1, 1, 0]]
-    """
-    band = np.zeros(mask.shape, dtype=bool)
-    vertical = mask[1:] != mask[:-1]
-    horizontal = mask[:, 1:] != mask[:, :-1]
-    band[1:] |= vertical
-    band[:-1] |= vertical
-    band[:, 1:] |= horizontal
-    band[:, :-1] |= horizontal
-    return band
-
-
-def connected_components(targets: np.ndarray) -> np.ndarray:
-    """Number the 4-connected components of equal label, by class and then position.
-
-    Args:
-        targets: (H, W) class indices with `IGNORE`.
-
-    Returns:
-        (H, W) int32, from 0; -1 where there is no label.
-    """
-    components = np.full(targets.shape, -1, np.int32)
-    num_found = 0
-    from_one = targets.astype(np.int16 if targets.itemsize == 1 else np.int32) + 1
-    for label, box in enumerate(ndimage.find_objects(from_one)):
-        if box is None:
-            continue
-        of_class = targets[box] == label
-        numbered, count = ndimage.label(of_class)
-        numbered += num_found - 1  # in place: an image may have 10^8 pixels
-        np.copyto(components[box], numbered, where=of_class)
-        num_found += count
-    return components

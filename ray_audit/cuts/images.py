@@ -8,7 +8,7 @@ import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.dense import LabelledImage, network_input, targets_of, tile_cuts, whole_cut
-from ray_audit.cuts.items import Item, file_items, parquet_items, tar_items
+from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items, tar_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.errors import SampleError
@@ -36,14 +36,13 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
     in_parquet = container_of(shard.key) == "parquet"
     items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
     seen: set[str] = set()
-    num_items = 0
+    num_items = num_labelled = 0
     while True:
         try:
             with job.tally.timed():
                 item = next(items, None)
         except Exception as error:
-            num_lost = max(1, (shard.num_labelled or 0) - len(seen))
-            job.tally.fail(shard.key, error, stage="read", num_samples=num_lost)
+            _fail_rest(shard, error, num_labelled, job)
             return
         if item is None:
             return
@@ -53,8 +52,23 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
             again = f"{item.sample_id} (duplicate at {num_items})"
             item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
         seen.add(item.sample_id)
+        num_labelled += _is_labelled(item)
         num_items += 1
         yield item
+
+
+def _is_labelled(item: Item) -> bool:
+    by_table = item.class_index is not None and item.class_index != IGNORE
+    return by_table or item.label is not None or item.mask is not None
+
+
+def _fail_rest(shard: Shard, error: Exception, num_seen: int, job: Job) -> None:
+    """Record what is lost where a container breaks off, as far as it can be known."""
+    num_left = None if shard.num_labelled is None else max(0, shard.num_labelled - num_seen)
+    if isinstance(error, BrokenOffError):
+        num_left = error.num_left if num_left is None else num_left
+        error = error.cause
+    job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
 
 
 def _cut_item(item: Item, job: Job) -> Iterator[Cut]:

@@ -14,7 +14,7 @@ from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import index_rows
 from ray_audit.errors import SampleError, StorageError
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.members import member_key
+from ray_audit.sources.members import BoundedTarInfo, member_key
 
 _WHOLE_BYTES = 16 * 2**20
 _NUM_AHEAD = 8
@@ -47,6 +47,20 @@ class Item:
     class_index: int | None = None
     mask: Stored | None = None
     error: Exception | None = None
+
+
+class BrokenOffError(Exception):
+    """The rest of a container cannot be read.
+
+    Args:
+        num_left: items in the rest.
+        cause: why.
+    """
+
+    def __init__(self, num_left: int, cause: Exception) -> None:
+        super().__init__(num_left, cause)
+        self.num_left = num_left
+        self.cause = cause
 
 
 def file_items(shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
@@ -101,7 +115,14 @@ def parquet_items(shard: Shard, job: Job) -> Iterator[Item]:
     row_in_file = 0
     with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
         file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_PARQUET_BUFFER_BYTES)
-        for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
+        batches = file.iter_batches(_PARQUET_ROWS, columns=names)
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:
+                raise BrokenOffError(file.metadata.num_rows - row_in_file, error) from error
+            if batch is None:
+                return
             for row in batch.to_pylist():
                 yield _parquet_item(shard, row, row_in_file, table, job)
                 row_in_file += 1
@@ -175,7 +196,9 @@ def _members(shard: Shard, job: Job) -> Iterator[tuple[str, bytes]]:
     is_plain = shard.key.lower().endswith(".tar")
     with (
         job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(fileobj=stream, mode="r|" if is_plain else "r|gz") as file,
+        tarfile.open(
+            fileobj=stream, mode="r|" if is_plain else "r|gz", tarinfo=BoundedTarInfo
+        ) as file,
     ):
         while (member := file.next()) is not None:
             file.members = []  # type: ignore[attr-defined] # it would keep them all
@@ -184,6 +207,12 @@ def _members(shard: Shard, job: Job) -> Iterator[tuple[str, bytes]]:
             if not member.isfile() or _is_unsafe(member.name):
                 _refuse(shard, member, job)
                 continue
+            if storage.inflates_too_far(shard.size_bytes, member.size):
+                raise SampleError(
+                    "too_large",
+                    f"member {member.name!r} would inflate to {member.size} bytes, the archive "
+                    f"has {shard.size_bytes}",
+                )
             if _is_wanted(member.name, job):
                 content = file.extractfile(member)
                 yield member.name, content.read() if content else b""

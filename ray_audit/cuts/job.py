@@ -6,7 +6,7 @@ from functools import cached_property
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline
-from ray_audit.errors import LabelError
+from ray_audit.errors import LabelError, StorageError
 from ray_audit.samples import Shard, Slice
 from ray_audit.sources.classes import ClassNames
 
@@ -35,9 +35,9 @@ class Job:
         return ClassNames(self.dataset.classes, self.dataset.void)
 
     def timeline_of(self, shard: Shard) -> FrameTimeline | SegmentTimeline | None:
-        """Labels of a shard; None, with a failure in the tally, where they are wrong."""
+        """Labels of a shard; None, with a failure in the tally, where they cannot be had."""
         try:
             return shard_timeline(shard, self.dataset, self.index_uri)
-        except LabelError as error:
-            self.tally.fail(shard.key, error, stage="labels", num_samples=1)
+        except (LabelError, StorageError) as error:
+            self.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
             return None

@@ -58,12 +58,20 @@ def unpack_pts(text: str) -> np.ndarray:
     return np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8"))
 
 
+MAX_PX = 3.0e8
+"""Larger frames are refused where the specification says nothing else."""
+
+
 @contextmanager
-def opened_video(stream: Any) -> Iterator[tuple[Any, Any]]:
+def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream, to be decoded by one thread.
 
+    Args:
+        stream: the stored video.
+        max_px: a video of larger frames is refused before any is decoded.
+
     Raises:
-        SampleError: there is no video in it.
+        SampleError: there is no video in it, or its frames are too large.
     """
     with av.open(stream, "r", options=_NO_READ_AHEAD) as container:
         if not container.streams.video:
@@ -71,7 +79,26 @@ def opened_video(stream: Any) -> Iterator[tuple[Any, Any]]:
         video = container.streams.video[0]
         # One thread: a task owns one core, and where a damaged file ends must not vary.
         video.codec_context.thread_count = 1
+        check_size(video.codec_context, max_px)
+        # A stream may grow further on. The decoder counts its padding too: give it some room.
+        most_px = int(min(4 * max_px + 2**20, 2**31 - 1))
+        video.codec_context.options = {"max_pixels": str(most_px)}
         yield container, video
+
+
+def check_size(source: Any, max_px: float) -> None:
+    """Refuse a video (or a frame) that is larger than `max_px`.
+
+    Raises:
+        SampleError: `too_large`.
+    """
+    num_px = source.width * source.height
+    if num_px > max_px:
+        raise SampleError(
+            "too_large",
+            f"its frames have {source.width} x {source.height} = {num_px} px, dataset.max_px is "
+            f"{max_px:.4g}",
+        )
 
 
 def read_packets(stream: IO[bytes], size_bytes: int) -> PacketIndex:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts
@@ -49,11 +50,23 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise SampleError("decode", "not an npz file")
+            _check_inflated(file)
             for name in feature_names(file.files, job.dataset.labels):
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
     except Exception as error:
-        job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled or 1)
+        job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled)
+
+
+def _check_inflated(file: Any) -> None:
+    """Refuse an npz one of whose arrays would fill the memory."""
+    for member in file.zip.infolist():
+        if storage.inflates_too_far(member.compress_size, member.file_size):
+            raise SampleError(
+                "too_large",
+                f"{member.filename} would inflate from {member.compress_size} to "
+                f"{member.file_size} bytes; save it with numpy.savez, which does not compress",
+            )
 
 
 def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
@@ -68,7 +81,8 @@ def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) 
             frames = np.arange(len(features)) if frames is None else frames
             _check_lengths(features, frames, timeline, job)
     except Exception as error:
-        job.tally.fail(key, _readable(error), num_samples=_count(timeline, job))
+        lost = _count(timeline, job) or _num_labels(name, file, job)
+        job.tally.fail(key, _readable(error), num_samples=lost)
         return
     yield from _cut_sequence(key, features, frames, timeline, job)
 
@@ -152,6 +166,27 @@ def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
     if frames.ndim != 1 or frames.dtype.kind not in "iu" or len(np.unique(frames)) != len(frames):
         raise SampleError("array_shape", f"{beside}: expected (T,) different whole numbers")
     return frames.astype(np.int64)
+
+
+def _num_labels(name: str, file: Any, job: Job) -> int:
+    """Labels beside an array, where they could not be read: by the headers, or at least one."""
+    template = job.dataset.labels.arrays
+    beside = fill_template(template, name) if template else ""
+    if beside not in file.files:
+        return 0
+    return _length_in_header(beside, file) or _length_in_header(name, file) or 1
+
+
+def _length_in_header(name: str, file: Any) -> int:
+    try:
+        with file.zip.open(f"{name}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0
+            if version > (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            return int(read(stream)[0][0])
+    except Exception:  # whatever a damaged file makes of it
+        return 0
 
 
 def _count(timeline: Labels, job: Job) -> int:

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.errors import LabelError, SampleError, StorageError, redacted
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure, Tail
 
 _WHOLE_BYTES = 16 * 2**20
@@ -40,14 +40,21 @@ class Tally:
         *,
         sample_id: str | None = None,
         stage: str = "decode",
-        num_samples: int = 1,
+        num_samples: int | None = 1,
         where: str = "",
     ) -> None:
-        """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read."""
+        """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read.
+
+        Where nobody knows how many samples are lost (`num_samples` None) it counts as one.
+        """
         stage, error_class = _class_of(error, stage)
-        message = where + (str(error) or type(error).__name__)
+        message = where + (redacted(str(error)) or type(error).__name__)
+        if num_samples is None:
+            message += " (how many samples are lost with it is not known: at least 1)"
+            num_samples = 1
+        attempts = error.attempts if isinstance(error, StorageError) else 1
         self._failures.append(
-            ShardFailure(shard, sample_id, stage, error_class, message, num_samples)
+            ShardFailure(shard, sample_id, stage, error_class, message, num_samples, attempts)
         )
 
     @contextmanager
@@ -95,7 +102,7 @@ def _class_of(error: Exception, stage: str) -> tuple[str, str]:
     if isinstance(error, MemoryError):  # a header that lies about a size, as a rule
         return stage, "too_large"
     if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):
-        return "read", "read"
+        return (stage if stage == "labels" else "read"), "read"
     if isinstance(error, LabelError):
         return "labels", "labels"
     return stage, "decode"

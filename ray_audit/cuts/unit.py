@@ -33,7 +33,7 @@ def cut_unit(
         Batches, in order, then one `Tail` with what was left out or failed.
 
     Raises:
-        StorageError: labels (the index, or the label file of a video) cannot be read. A shard
+        StorageError: the label index of an npz file cannot be read. A shard, or a label file,
             that cannot be read is no error here: it becomes a failure in the tail.
     """
     tally = Tally(unit.unit_id)

@@ -65,7 +65,8 @@ class _Reader:
         self._job = job
         self._timeline = timeline
         self._part = job.part
-        self._at = Position(self._part.first_frame if self._part else 0)
+        first = self._part.first_frame if self._part else 0
+        self._at = Position(first, max_px=job.dataset.max_px)
         self._error: Exception | None = None
 
     def frames(self) -> Iterator[Frame]:
@@ -202,6 +203,8 @@ def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -
 def _where(error: Exception, at: Position) -> Exception:
     """The error with the place at which decoding ended."""
     if not isinstance(error, av.error.FFmpegError | SampleError):
+        return error
+    if isinstance(error, SampleError) and error.error_class != "decode":
         return error
     if at.num_frames == 0:
         return SampleError("decode", f"the video cannot be opened or decoded: {error}")

@@ -17,6 +17,8 @@ from ray_audit.engine.run import RunOutcome, opened_engine, run_audit
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.screen import detection_table
 from ray_audit.evaluation.truth import evaluate_table, read_truth
+from ray_audit.report.tables import RunTables
+from ray_audit.report.write import write_report
 from ray_audit.training.loop import Batches, train_and_keep
 
 NUM_VIDEOS = 24
@@ -129,7 +131,7 @@ def run_demo(
     train_models(out, seed, console)
     found = {}
     # One Ray for both audits: starting it takes as long as a small audit.
-    with opened_engine(EngineConfig(), address, local), ConsoleReporter() as reporter:
+    with opened_engine(EngineConfig(), address, local) as engine, ConsoleReporter() as reporter:
         for name, specification in specifications.items():
             console.print(f"Auditing {name}: ray-audit run {specification}", soft_wrap=True)
             config = AuditConfig.load(specification)
@@ -137,15 +139,22 @@ def run_demo(
             scores = outcome.manifest.table(outcome.run_uri, "scores")
             truth = read_truth(str(out / name / "truth.parquet"))
             found[name] = evaluate_table(scores, truth)
-            _print_found(console, name, outcome, found[name])
+            report = write_report(RunTables.open(config.output, outcome.run_id), engine)
+            _print_found(console, name, outcome, found[name], report.uri)
     return found
 
 
-def _print_found(console: Console, name: str, outcome: RunOutcome, found: list[Detection]) -> None:
+def _print_found(
+    console: Console, name: str, outcome: RunOutcome, found: list[Detection], report: str
+) -> None:
     overall = next(row for row in found if row.kind == ALL_KINDS)
     console.print(
         f"{outcome.counts['scored']} samples scored in {outcome.duration_s:.0f} s; "
         f"{overall.num_errors} of them have a wrong label."
     )
     console.print(detection_table(f"How well each score finds them ({name})", found))
+    findings = outcome.manifest.findings
+    console.print(
+        f"{findings['total']} findings; look at them in a browser: {report}", soft_wrap=True
+    )
     console.print(f"Tables: {outcome.run_uri}\n", soft_wrap=True)

@@ -10,9 +10,21 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.records import Part, decode_part, decode_tail
+from ray_audit.engine.regions import VoidSeen, joined_voids, merged_regions, merged_voids
 from ray_audit.samples import ShardFailure, Tail
 
 _CLASSES = ("predicted", "other")
+_FINAL = (
+    "p_predicted",
+    "class_counts",
+    "tccp",
+    "below",
+    "softmin",
+    "interior",
+    "components",
+    "image_size",
+    "regions",
+)
 _MEANS = ("loss", "p_label", "margin", "prob_margin", "el2n", "correct")
 
 
@@ -41,10 +53,11 @@ class UnitFiles:
         """Take the fewest committed sets that give what is wanted, in a fixed order."""
         last = wanted.checkpoints[-1].digest
 
-        def preference(set_id: str) -> tuple[bool, bool, int, str]:
+        def preference(set_id: str) -> tuple[bool, bool, bool, int, str]:
             one = sets[set_id]
             has_vog = wanted.vog is not None and one.vog == wanted.vog
-            return (not has_vog, one.final != last, -len(one.digests), set_id)
+            is_base = one.is_continued_by(wanted.vog)
+            return (not has_vog, not is_base, one.final != last, -len(one.digests), set_id)
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []
@@ -82,10 +95,15 @@ class Samples:
         other: (N, E) int32 best class other than the given one, or None for dense labels.
         vog: (N,) float64, NaN where there is none.
         csg: (N,) float64, summed over the checkpoints whose gradient was taken; NaN likewise.
-        final: mergeable states of the last checkpoint, first axis N; `components` is a list.
+        final: mergeable states of the last checkpoint, first axis N; `components` and `regions`
+            are lists.
         state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
+        vog_by_class: (N, K) float64, NaN where a class has no pixel; None where labels are not
+            dense or there is no VoG.
+        voids: what is seen in the unlabelled components of each mask; None where labels are not
+            dense.
     """
 
     identity: pa.Table
@@ -98,6 +116,8 @@ class Samples:
     state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...]
     tails: tuple[Tail, ...] = field(default=())
+    vog_by_class: np.ndarray | None = None
+    voids: list[VoidSeen] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -111,24 +131,26 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     loaded = [_load_set(one) for one in files.files]
     merged = [_merge_cuts(part) for part, _ in loaded]
     tails = tuple(tail for _, tail in loaded)
-    failures = tuple(
-        dict.fromkeys(f for part, tail in loaded for f in (*part.failures, *tail.failures))
-    )
+    failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([one.identity for one in merged], failed)
     aligned = [_taken(one, order) for one in merged]
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
-def unit_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
-    """Samples and shards of a unit that failed, each once."""
-    return _failures([_load_set(one) for one in files.files])
+def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
+    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    named = [
+        SetFiles(tuple(uri for uri in one.parts if ".retry." in uri), one.tail)
+        for one in files.files
+    ]
+    return _failures([_load_set(one) for one in named])
 
 
 def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
     every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
-    unique = {(f.shard, f.sample_id or f.message, f.stage): f for f in reversed(every)}
+    unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
 
 
@@ -184,7 +206,15 @@ def _merge_cuts(part: Part) -> _Merged:
         num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
         columns["vog"] = sums / num_px
     if "grad_sqnorm" in rows.column_names:
-        columns["csg"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num).sum(axis=1)
+        columns["grad_sqnorm"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num)
+    if "vog/class_sum" in rows.column_names:
+        sums = _grouped(_matrix(rows["vog/class_sum"]), group, num)
+        num_px = _grouped(_matrix(rows["vog/class_px"]), group, num)
+        columns["vog_by_class"] = np.divide(
+            sums, num_px, out=np.full(sums.shape, np.nan), where=num_px > 0
+        )
+    if "void/index" in rows.column_names:
+        columns["voids"] = merged_voids(rows, group, num, columns["loss"].shape[1])
     columns |= _merged_final(rows, group, first, num)
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
@@ -211,6 +241,9 @@ def _merged_final(rows: pa.Table, group: np.ndarray, first: np.ndarray, num: int
     final: dict[str, Any] = {}
     if "final/p_predicted" in names:
         final["p_predicted"] = rows["final/p_predicted"].to_numpy()[first]
+    if "final/image_size" in names:
+        final["image_size"] = _matrix(rows["final/image_size"])[first]
+        final["regions"] = merged_regions(rows, group, num)
     for name in ("class_counts", "tccp", "below"):
         if f"final/{name}" in names:
             values = _matrix(rows[f"final/{name}"]).astype(np.int64)
@@ -223,7 +256,7 @@ def _merged_final(rows: pa.Table, group: np.ndarray, first: np.ndarray, num: int
     if "final/components" in names:
         flat = rows["final/components"].to_pylist()
         final["components"] = [
-            np.concatenate([np.reshape(flat[r], (-1, 4)) for r in np.flatnonzero(group == index)])
+            np.concatenate([np.reshape(flat[r], (-1, 5)) for r in np.flatnonzero(group == index)])
             for index in range(num)
         ]
     return final
@@ -281,12 +314,11 @@ def _joined(
     last = wanted.checkpoints[-1].digest
     final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
     state |= {k: v for k, v in final_from.state.items() if k.startswith("confident/")}
-    gradients = {name: np.full(identity.num_rows, np.nan) for name in ("vog", "csg")}
-    for one, held in zip(merged, sets, strict=True):
-        if wanted.vog is not None and held.vog == wanted.vog:
-            gradients |= {k: one.columns[k] for k in gradients if k in one.columns}
-    names = ("p_predicted", "class_counts", "tccp", "below", "softmin", "interior", "components")
-    final = {name: final_from.columns[name] for name in names if name in final_from.columns}
+    gradients = _gradient_scores(merged, sets, wanted, identity.num_rows)
+    voids = None
+    if identity.num_rows and "voids" in merged[0].columns:
+        voids = joined_voids([one.columns["voids"] for one in merged], source, identity.num_rows)
+    final = {name: final_from.columns[name] for name in _FINAL if name in final_from.columns}
     return Samples(
         identity,
         means,
@@ -297,7 +329,32 @@ def _joined(
         state=state,
         failures=failures,
         tails=tails,
+        voids=voids,
     )
+
+
+def _gradient_scores(
+    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted, num_rows: int
+) -> dict[str, Any]:
+    """VoG, by class too, and the squared gradient norms summed over its window.
+
+    NaN (by class: None) where there are none.
+    """
+    found: dict[str, Any] = {name: np.full(num_rows, np.nan) for name in ("vog", "csg")}
+    found["vog_by_class"] = None
+    squared: dict[str, np.ndarray] = {}
+    for one, held in zip(merged, sets, strict=True):
+        if wanted.vog is None or not (held.vog == wanted.vog or held.is_continued_by(wanted.vog)):
+            continue
+        if held.vog == wanted.vog:
+            found |= {k: one.columns[k] for k in ("vog", "vog_by_class") if k in one.columns}
+        if "grad_sqnorm" in one.columns:
+            for index, digest in enumerate(held.gradients):
+                squared.setdefault(digest, one.columns["grad_sqnorm"][:, index])
+    window = wanted.vog[1:] if wanted.vog else ()
+    if squared and all(digest in squared for digest in window):
+        found["csg"] = np.stack([squared[digest] for digest in window], axis=1).sum(axis=1)
+    return found
 
 
 def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:

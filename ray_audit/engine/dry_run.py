@@ -80,6 +80,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         "num_slices": plan.num_slices,
         "num_lead_in": plan.num_lead_in,
         "expected_s": plan.expected_s,
+        "num_again": plan.num_again,
+        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
         "notes": list(inputs.listing.notes),
     }
     if layout is not None:

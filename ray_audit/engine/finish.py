@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.assemble import Samples
+from ray_audit.engine.region_table import regions_table
 from ray_audit.engine.summary import Summary
 from ray_audit.engine.suspicion import suspicion
 from ray_audit.engine.unit_scores import (
@@ -42,6 +43,7 @@ class UnitTables:
     trajectories: pa.Table
     filtered: pa.Table
     errors: pa.Table
+    regions: pa.Table | None
     fit: FitState | None
 
 
@@ -90,6 +92,7 @@ def unit_tables(
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
+        regions=regions_table(samples, metadata) if is_dense(config) else None,
         fit=_fit(samples, scores, finite, summary) if finite.any() else None,
     )
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,16 @@ import pyarrow.compute as pc
 from ray_audit.engine.mapper import Mapper
 from ray_audit.findings.finding import Finding, findings_table
 from ray_audit.findings.images import COLUMNS as IMAGE_COLUMNS
-from ray_audit.findings.images import image_findings
+from ray_audit.findings.images import ImageContext, image_findings
+from ray_audit.findings.regions import MaskContext, region_findings
 from ray_audit.findings.segments import COLUMNS as SEGMENT_COLUMNS
 from ray_audit.findings.segments import SegmentContext, segment_findings
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.tables.store import TableFile, read_table, write_table
 
-Form = Literal["images", "segments"]
+Part = tuple[TableFile, TableFile | None]
+"""A part of the score table, and that of the candidate regions of masks beside it."""
+
 NUM_TOP = 10
 _TOP_COLUMNS = (
     "rank",
@@ -43,15 +46,12 @@ class FindingsContext:
     Attributes:
         run_uri: folder of the run, whose score tables are read.
         metadata: of the tables' files.
-        form: what labels belong to.
-        segments: what the findings of sequences need; its `wrong_fraction`, the estimated share
-            of wrong labels, serves images too.
+        dataset: what a finding of one image, segment or region is held against.
     """
 
     run_uri: str
     metadata: dict[str, str]
-    form: Form
-    segments: SegmentContext
+    dataset: ImageContext | SegmentContext | MaskContext
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,17 @@ class WrittenFindings:
 
 
 def write_findings(
-    mapper: Mapper, context: FindingsContext, scores: list[TableFile]
+    mapper: Mapper,
+    context: FindingsContext,
+    scores: list[TableFile],
+    regions: list[TableFile] | None = None,
 ) -> WrittenFindings:
     """Make the findings of every part of the score table, rank and write them.
 
     They are made twice rather than kept: a rank needs the suspicions of all.
     """
-    parts = list(enumerate(scores))
+    beside = [None] * len(scores) if regions is None else regions
+    parts = list(enumerate(zip(scores, beside, strict=True)))
     summary = FindingsSummary()
     for one in mapper.map(partial(_summarise, context), parts):
         summary = summary.merge(one)
@@ -114,18 +118,23 @@ def write_findings(
     return WrittenFindings(files, summary, top)
 
 
-def _find(context: FindingsContext, scores: TableFile) -> Iterator[Finding]:
-    if context.form == "images":
+def _find(context: FindingsContext, part: Part) -> Iterator[Finding]:
+    scores, regions = part
+    dataset = context.dataset
+    if isinstance(dataset, ImageContext):
         table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
-        yield from image_findings(table, context.segments.wrong_fraction)
-        return
-    table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
-    for shard in table["shard"].unique():
-        rows = table.filter(pc.equal(table["shard"], shard))
-        yield from segment_findings(rows, context.segments)
+        yield from image_findings(table, dataset)
+    elif isinstance(dataset, MaskContext) and regions is not None:
+        table = read_table(context.run_uri, [scores], ["sample_id", "suspicion"])
+        yield from region_findings(read_table(context.run_uri, [regions]), table, dataset)
+    elif isinstance(dataset, SegmentContext):
+        table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
+        for shard in table["shard"].unique():
+            rows = table.filter(pc.equal(table["shard"], shard))
+            yield from segment_findings(rows, dataset)
 
 
-def _summarise(context: FindingsContext, part: tuple[int, TableFile]) -> FindingsSummary:
+def _summarise(context: FindingsContext, part: tuple[int, Part]) -> FindingsSummary:
     found = findings_table(_find(context, part[1]), {})
     return FindingsSummary(
         RankHistogram.empty().observe(_below_one(found)),
@@ -152,10 +161,10 @@ def _num_samples(found: pa.Table) -> int:
 
 
 def _write(
-    context: FindingsContext, histogram: RankHistogram, part: tuple[int, TableFile]
+    context: FindingsContext, histogram: RankHistogram, part: tuple[int, Part]
 ) -> tuple[TableFile, list[dict[str, Any]]]:
-    number, scores = part
-    found = findings_table(_find(context, scores), context.metadata)
+    number, files = part
+    found = findings_table(_find(context, files), context.metadata)
     ranks = 1 + histogram.num_above(_below_one(found))
     place = found.schema.get_field_index("rank")
     found = found.set_column(place, found.schema.field(place), pa.array(ranks, pa.int64()))

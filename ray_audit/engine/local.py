@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
 
 from ray_audit.engine.layout import ClusterResources, NodeResources
+from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.plan import Plan
 from ray_audit.engine.pool import PoolWorker
 from ray_audit.engine.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.wire import Receipt
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class LocalEngine:

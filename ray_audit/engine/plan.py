@@ -15,6 +15,7 @@ from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine import ledger
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
+from ray_audit.engine.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
@@ -56,10 +57,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class UnitWork:
-    """A work unit with the checkpoints that it still needs."""
+    """A work unit with the checkpoints that it still needs.
+
+    Attributes:
+        unit: what is read.
+        positions: of the checkpoints to run.
+        kept: moments of VoG that they continue, or None.
+    """
 
     unit: WorkUnit
     positions: tuple[int, ...]
+    kept: KeptMoments | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Plan:
         num_reused: unit-checkpoint pairs that are committed already.
         num_new: unit-checkpoint pairs to run.
         expected_s: duration by the pace of an earlier run here, or None.
+        num_again: of `num_new`, pairs that are committed and run again for VoG's sake.
     """
 
     inputs: Inputs
@@ -83,10 +92,23 @@ class Plan:
     num_reused: int
     num_new: int
     expected_s: float | None = None
+    num_again: int = 0
 
     def set_of(self, work: UnitWork) -> RecordSet:
         """What the relay computes for a unit."""
-        return self.inputs.wanted.set_for(work.positions)
+        return self.inputs.wanted.set_for(work.positions, work.kept is not None)
+
+    @property
+    def moments_bytes(self) -> int | None:
+        """About how much the kept moments of VoG take; None where only reading tells."""
+        dataset, size = self.inputs.config.dataset, self.inputs.config.model.input.size
+        one_row_a_sample = dataset.tile is None and dataset.labels.form != "videos"
+        if size is None or self.num_expected is None or not one_row_a_sample:
+            return None
+        num_rows = self.num_expected
+        if dataset.kind == "video":
+            num_rows //= dataset.clip.every
+        return num_rows * math.prod(size) * BYTES_PER_PX
 
     @property
     def num_expected(self) -> int | None:
@@ -160,7 +182,7 @@ def read_inputs(
     if not units:
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
-    wanted = Wanted.of(checkpoints, target, config.vog.window)
+    wanted = Wanted.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
     inputs_digest = storage.digest(
         [unit.unit_id for unit in units],
         [checkpoint.digest for checkpoint in checkpoints],
@@ -211,13 +233,18 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     """
     output = inputs.config.output
     sets = ledger.read_sets(output)
-    done = ledger.completed(output, accept_retries=False)
-    work = []
+    done = ledger.completed(output, False, [unit.unit_id for unit in inputs.units])
+    work, num_again = [], 0
     for unit in inputs.units:
-        have = usable_sets(sets, done.get(unit.unit_id, {}))
-        positions = inputs.wanted.missing_from(have)
+        files = done.get(unit.unit_id, {})
+        have = usable_sets(sets, files)
+        kept = [one for one in have if one.moments and files[one.set_id].moments is not None]
+        base = inputs.wanted.base_of(have, kept)
+        positions = inputs.wanted.missing_from(have, base)
         if positions:
-            work.append(UnitWork(unit, positions))
+            work.append(UnitWork(unit, positions, _kept(base, files)))
+            committed = {digest for one in have for digest in one.digests}
+            num_again += sum(inputs.checkpoints[p].digest in committed for p in positions)
     num_new = sum(len(one.positions) for one in work)
     num_all = len(inputs.units) * len(inputs.checkpoints)
     payload = payload_bytes(inputs.config)
@@ -227,7 +254,15 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
     expected_s = _expected_s(output, num_new)
-    return Plan(inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s)
+    return Plan(
+        inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
+    )
+
+
+def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments | None:
+    if base is None or base.vog is None:
+        return None
+    return KeptMoments(len(base.vog) - 1, files[base.set_id].moments or ())
 
 
 def _expected_s(output: str, num_new: int) -> float | None:

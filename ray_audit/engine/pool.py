@@ -1,16 +1,23 @@
 """One actor of the relay: its checkpoints, and what it does to each batch."""
 
+import contextlib
+import faulthandler
+import os
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
 from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.engine.attempts import batch_failures
+from ray_audit.engine.moments import carried_on
 from ray_audit.engine.plan import precision
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Envelope
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
-from ray_audit.samples import Batch, ShardFailure, Tail
+from ray_audit.samples import Batch, Tail
 
 
 class PoolWorker:
@@ -23,9 +30,18 @@ class PoolWorker:
         settings: shared settings.
         positions: checkpoints of the pool, in order.
         is_last: whether batches end their way here.
+        limit_s: longest time of a batch at one checkpoint, after which this process ends itself.
+            None where the process is the user's own.
     """
 
-    def __init__(self, settings: StageSettings, positions: tuple[int, ...], is_last: bool) -> None:
+    def __init__(
+        self,
+        settings: StageSettings,
+        positions: tuple[int, ...],
+        is_last: bool,
+        limit_s: float | None = None,
+    ) -> None:
+        self._limit_s = limit_s
         self._settings = settings
         self._is_last = is_last
         self._probers: dict[int, Prober] = {}
@@ -67,29 +83,49 @@ class PoolWorker:
             try:
                 item = self._probed(item, envelope)
             except Exception as error:  # a user's model may raise anything
-                envelope = replace(envelope, failures=_failed(item, error))
+                if self._limit_s is not None and "CUDA error" in str(error):
+                    # The device answers nothing any more; Ray starts the process again.
+                    _end_process(error)
+                message = f"{type(error).__name__}: {error}"[:500]
+                failures = batch_failures(item, type(error).__name__, message, attempts=1)
+                envelope = replace(envelope, failures=failures)
         if self._is_last or envelope.failures:
-            item = without_payload(item)
+            bare = without_payload(item)
+            keeps = self._settings.wanted.keep_moments and self._is_last
+            item = carried_on(item, bare) if keeps else bare
         return replace(envelope, item=item, probed_at_s=time.time())
 
     def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
-        record_set = wanted.set_for(envelope.positions)
-        is_first_pass = self._settings.recount is None
-        window = set(record_set.vog[1:]) if record_set.vog and is_first_pass else set()
+        # Moments that the batch has brought along are continued; else all of the window must run.
+        takes_gradients = self._settings.recount is None and (
+            "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
+        )
+        window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
         for position, prober in self._probers.items():
             if position in envelope.positions:
                 digest = self._settings.checkpoints[position].digest
                 turn = ProbeTurn(position == last, digest in window, self._settings.recount)
-                batch = batch.with_arrays(prober.observe(batch, turn))
+                with _limited(self._limit_s):
+                    batch = batch.with_arrays(prober.observe(batch, turn))
         return batch
 
 
-def _failed(batch: Batch, error: Exception) -> tuple[ShardFailure, ...]:
-    """One failure for each sample of a batch that a model could not take."""
-    message = f"{type(error).__name__}: {error}"[:500]
-    rows = batch.samples.select(["sample_id", "shard"]).to_pylist()
-    return tuple(
-        ShardFailure(row["shard"], row["sample_id"], "probe", type(error).__name__, message, 1)
-        for row in {row["sample_id"]: row for row in rows}.values()
-    )
+@contextlib.contextmanager
+def _limited(limit_s: float | None) -> Iterator[None]:
+    """End this process where the block takes longer; the worker's log then says where it was."""
+    if limit_s is None:
+        yield
+        return
+    # Watched from C: a model that hangs in native code may hold Python's lock.
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _end_process(error: Exception) -> None:
+    sys.stderr.write(f"this process ends itself: {error}\n")
+    sys.stderr.flush()
+    os._exit(1)

@@ -56,11 +56,14 @@ class Tally:
         self._last_s = 0.0
         self._started_s = time.time()
         self.num_failed = 0
+        self._failed: set[str] = set()
         self.num_expected = plan.num_expected
 
     def add(self, receipt: Receipt) -> Progress:
         """Count one receipt."""
-        self.num_failed += receipt.num_failed
+        again = self._failed.intersection(receipt.failed)
+        self._failed.update(receipt.failed)
+        self.num_failed += receipt.num_failed - len(again)
         self._num_bytes += receipt.num_bytes
         self._num_decoded += receipt.num_decoded
         self._num_lead_in += receipt.num_lead_in

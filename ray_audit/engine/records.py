@@ -7,6 +7,7 @@ checkpoints of one relay, sums over labelled elements in float64. What belongs t
 
 import io
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,13 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit.probes.trajectories import TRAJECTORIES
+from ray_audit.probes.trajectories import RAGGED, TRAJECTORIES
 from ray_audit.samples import Batch, ShardFailure, Tail
 
 _STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _BATCH_WIDE = ("confusion", "probe_s")
-ROW_TRAJECTORIES = tuple(name for name in TRAJECTORIES if name not in _BATCH_WIDE)
+_RAGGED_TRAJECTORIES = ("void_class", "void_sum")
+ROW_TRAJECTORIES = tuple(
+    name for name in TRAJECTORIES if name not in (*_BATCH_WIDE, *_RAGGED_TRAJECTORIES)
+)
 _IDENTITY = (
     "sample_id",
     "shard",
@@ -60,20 +64,28 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
         values = arrays.get(f"trajectory/{name}")
         if values is not None:
             columns[name] = _lists(values)
+    for name in ("vog/class_sum", "vog/class_px"):
+        if name in arrays:
+            columns[name] = _lists(arrays[name])
     for name in ("vog/sum", "vog/num_px", "final/p_predicted"):
         if name in arrays:
             columns[name] = pa.array(arrays[name])
-    for name in ("softmin", "interior", "class_counts", "tccp", "below"):
+    for name in ("softmin", "interior", "class_counts", "tccp", "below", "image_size"):
         if f"final/{name}" in arrays:
             columns[f"final/{name}"] = _lists(arrays[f"final/{name}"].reshape(num_rows, -1))
-    if "final/components" in arrays:
-        columns["final/components"] = _ragged(arrays["final/components"], num_rows)
     if "recount/counts" in arrays:
         counts = arrays["recount/counts"]
         columns["recount/counts"] = _lists(counts)
         for name, lengths in (("recount/wrong", counts[:, 3]), ("recount/right", counts[:, 4])):
             offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
             columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(arrays[name]))
+    for name in sorted(RAGGED & arrays.keys()):
+        of_row = arrays[name][:, 0].astype(np.int64)
+        columns[name] = _ragged(arrays[name][:, 1:], of_row, num_rows)
+    for name in _RAGGED_TRAJECTORIES:
+        if f"trajectory/{name}" in arrays:
+            of_row = arrays["void/index"][:, 0]
+            columns[name] = _ragged(arrays[f"trajectory/{name}"], of_row, num_rows)
     state = {k: v for k, v in arrays.items() if k.startswith("confident/")}
     for name in _BATCH_WIDE:
         if f"trajectory/{name}" in arrays:
@@ -90,11 +102,11 @@ def _lists(values: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
 
 
-def _ragged(values: np.ndarray, num_rows: int) -> pa.Array:
-    """(C, 5) rows led by their mask index to a list column of flat (C, 4) rows."""
-    counts = np.bincount(values[:, 0].astype(np.int64), minlength=num_rows) * 4
+def _ragged(values: np.ndarray, of_row: np.ndarray, num_rows: int) -> pa.Array:
+    """(C, ...) values of rows in row order to a list column, flat."""
+    counts = np.bincount(of_row, minlength=num_rows) * math.prod(values.shape[1:])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[:, 1:].reshape(-1)))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
 
 
 def encode_part(part: Part) -> bytes:

@@ -14,6 +14,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles
+from ray_audit.engine.attempts import Attempts
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.outcome import tell_outcome
@@ -22,6 +23,7 @@ from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
 from ray_audit.engine.publish import first_failures, publish, summarise_dataset, unit_files
 from ray_audit.engine.recount import Recounted, finish_recount, recount_plan
+from ray_audit.engine.running import Heartbeat
 from ray_audit.engine.stages import StageSettings, recount_set
 from ray_audit.engine.summary import Summary
 from ray_audit.engine.wire import Receipt
@@ -170,13 +172,19 @@ def run_on(
         engine = open_engine()
         plan = make_plan(inputs, engine.resources())
         reporter.plan(plan)
-        settings = _settings(plan, _publish_index(inputs, index_dir))
+        attempts = Attempts.below(config.output)
+        settings = _settings(plan, _publish_index(inputs, index_dir), attempts)
+    heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
-        manifest = _execute(engine, plan, settings, reporter, started)
+        manifest, is_ours = _execute(engine, plan, settings, reporter, started, heartbeat)
     except Exception as error:
         _write_failure(inputs, error, time.monotonic() - started)
         raise
-    return _outcome(inputs, manifest, time.monotonic() - started, reused=False)
+    finally:
+        with contextlib.suppress(RayAuditError):
+            attempts.remove()
+        heartbeat.end()
+    return _outcome(inputs, manifest, time.monotonic() - started, reused=not is_ours)
 
 
 def _outcome(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
@@ -193,17 +201,31 @@ def _publish_index(inputs: Inputs, index_dir: Path) -> str:
     return uri
 
 
-def _settings(plan: Plan, index_uri: str) -> StageSettings:
+def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
     inputs = plan.inputs
     gpus = plan.layout.gpus_per_actor if plan.layout else 0
     device = "cuda" if gpus else "cpu"
-    return StageSettings(inputs.config, inputs.checkpoints, inputs.wanted, index_uri, device)
+    return StageSettings(
+        inputs.config,
+        inputs.checkpoints,
+        inputs.wanted,
+        index_uri,
+        device,
+        attempts=attempts,
+    )
 
 
 def _execute(
-    engine: Engine, plan: Plan, settings: StageSettings, reporter: Reporter, started: float
-) -> Manifest:
+    engine: Engine,
+    plan: Plan,
+    settings: StageSettings,
+    reporter: Reporter,
+    started: float,
+    heartbeat: Heartbeat,
+) -> tuple[Manifest, bool]:
+    """Run and publish; the manifest that is there then, and whether it is this call's."""
     inputs, config = plan.inputs, plan.inputs.config
+    heartbeat.beat(0, force=True)
     ledger.write_sets(config.output, {plan.set_of(work) for work in plan.work})
     tally = Tally(plan)
     if plan.work:
@@ -211,9 +233,12 @@ def _execute(
         for receipt in engine.relay(plan, settings):
             if receipt.fatal:
                 raise RunError(f"the model could not be started: {receipt.fatal}")
-            reporter.progress(tally.add(receipt))
+            progress = tally.add(receipt)
+            reporter.progress(progress)
+            heartbeat.beat(progress.num_units)
             _check_count(config, tally.num_failed, tally.num_expected)
     reporter.phase("reducing records to tables")
+    heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
     files = unit_files(inputs)
     summary = summarise_dataset(engine, inputs, files)
@@ -227,11 +252,25 @@ def _execute(
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
-    found = {(kind, "uncompared"): num for kind, num in draft.findings["by_kind"].items()}
-    result = RunResult(timing["total_s"], time.time(), counts, found, bool(breached))
-    manifest.notes.extend(tell_outcome(config, inputs.run_uri, result))
-    manifest.write(inputs.run_uri)
-    return manifest
+    manifest.notes.extend(_tell(manifest, config, inputs.run_uri))
+    published = manifest.publish(inputs.run_uri)
+    if published is not manifest:
+        _tell(published, config, inputs.run_uri)  # ours told of tables that nobody will see
+    storage.remove(storage.join(inputs.run_uri, FAILURE))
+    return published, published is manifest
+
+
+def _tell(manifest: Manifest, config: AuditConfig, run_uri: str) -> list[str]:
+    """Metrics of a complete run; what could not be told."""
+    by_kind: dict[str, int] = manifest.findings["by_kind"]
+    result = RunResult(
+        duration_s=manifest.timing["total_s"],
+        success_time_s=time.time(),
+        counts=manifest.counts,
+        findings={(kind, "uncompared"): number for kind, number in by_kind.items()},
+        breached=bool(manifest.breached_gates),
+    )
+    return tell_outcome(config, run_uri, result)
 
 
 def _recounted(
@@ -292,6 +331,8 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
     with contextlib.suppress(Exception):  # the first error is the one to be told
         values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
     with contextlib.suppress(RayAuditError):
+        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
+            return  # another call completed the run meanwhile
         content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
         tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s))

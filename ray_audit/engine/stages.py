@@ -3,18 +3,27 @@
 Without torch, so that the processes which decode and commit start fast and stay small.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine import ledger
+from ray_audit.engine import moments as kept_moments
+from ray_audit.engine.attempts import (
+    MOST_CRASHES,
+    Attempts,
+    batch_failures,
+    decode_name,
+    given_up_unit,
+)
 from ray_audit.engine.plan import UnitWork
 from ray_audit.engine.records import encode_part, encode_tail, part_of
 from ray_audit.engine.wire import Envelope, Receipt
-from ray_audit.samples import Tail
+from ray_audit.errors import StorageError
+from ray_audit.samples import Batch, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
 
 
@@ -29,6 +38,7 @@ class StageSettings:
         index_uri: label index, where labels are tables.
         device: `cpu` or `cuda`.
         recount: what a second pass of confident learning counts, or None in the first.
+        attempts: markers of what is under way, where processes may die.
     """
 
     config: AuditConfig
@@ -37,25 +47,26 @@ class StageSettings:
     index_uri: str
     device: str
     recount: Recount | None = None
+    attempts: Attempts | None = None
 
-    def set_for(self, positions: tuple[int, ...]) -> ledger.RecordSet:
+    def set_for(self, work: UnitWork) -> ledger.RecordSet:
         """The set that the stages write for a unit."""
         if self.recount is None:
-            return self.wanted.set_for(positions)
+            return self.wanted.set_for(work.positions, work.kept is not None)
         return recount_set(self.recount, self.checkpoints[-1])
 
 
 def recount_set(recount: Recount, last: Checkpoint) -> ledger.RecordSet:
     """The set of a second pass of confident learning."""
     digest = storage.digest(last.digest, asdict(recount))
-    return ledger.RecordSet((), None, None, digest)
+    return ledger.RecordSet((), None, None, recount=digest)
 
 
 def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     """Read and decode one unit, once, into batches and a tail."""
     config = settings.config
     batch_size = config.engine.batch_size
-    set_id = settings.set_for(work.positions).set_id
+    set_id = settings.set_for(work).set_id
     items = cut_unit(
         work.unit,
         config.dataset,
@@ -66,11 +77,39 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     contents: list[str] = []
     for item in items:
         if isinstance(item, Tail):
-            name = ledger.tail_name(contents)
-        else:
-            contents.append(ledger.content_digest(item.samples))
-            name = ledger.part_name(item.index, contents[-1])
-        yield Envelope(item, work.positions, set_id, name)
+            yield Envelope(item, work.positions, set_id, ledger.tail_name(contents))
+            continue
+        contents.append(ledger.content_digest(item.samples))
+        name = ledger.part_name(item.index, contents[-1])
+        envelope = Envelope(item, work.positions, set_id, name)
+        yield envelope if work.kept is None else _with_moments(envelope, item, work.kept)
+
+
+def _with_moments(envelope: Envelope, batch: Batch, kept: kept_moments.KeptMoments) -> Envelope:
+    try:
+        return replace(envelope, item=kept.attach(batch, envelope.name))
+    except StorageError as error:
+        failures = batch_failures(batch, "read", str(error), error.attempts, stage="read")
+        return replace(envelope, failures=failures)
+
+
+def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
+    """Decode one unit in a process that may die of it; give the unit up after the third time."""
+    if settings.attempts is None:
+        yield from decode_unit(settings, work)
+        return
+    set_id = settings.set_for(work).set_id
+    name = decode_name(work.unit.unit_id, set_id)
+    num_before = settings.attempts.begin(name)
+    if num_before < MOST_CRASHES:
+        yield from decode_unit(settings, work)
+        settings.attempts.survived(name, num_before)
+        return
+    tail = given_up_unit(work.unit)
+    envelope = Envelope(tail, work.positions, set_id, ledger.tail_name([]))
+    # Of an answer that is repeated, Ray takes only what comes after the part that it has seen.
+    commit(settings, envelope)
+    yield envelope
 
 
 def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
@@ -85,15 +124,23 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         failures = envelope.failures
         part = part_of(item, failures)
         content = encode_part(part)
+        moments = None if failures else kept_moments.encode(item)
+        if moments is not None:
+            # Before the records: where those are, the moments are too.
+            file_name = kept_moments.name_of(envelope.name, moments)
+            folder = storage.join(output, "units", item.unit_id, envelope.set_id)
+            storage.write_bytes(storage.join(folder, file_name), moments)
     uri = ledger.file_uri(output, item.unit_id, envelope.set_id, envelope.name, failures)
     storage.write_bytes(uri, content)
     num_failed = sum(failure.num_samples for failure in failures)
+    failed = _named(failures) if settings.config.failures.max_count is not None else []
     if isinstance(item, Tail):
         return Receipt(
             item.unit_id,
             is_tail=True,
             num_filtered=item.filtered.num_rows,
             num_failed=num_failed,
+            failed=failed,
             num_bytes=item.bytes_read,
             num_decoded=item.num_decoded,
             num_lead_in=item.num_lead_in,
@@ -106,6 +153,13 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         is_tail=False,
         num_samples=part.rows.num_rows,
         num_failed=num_failed,
+        failed=failed,
         probe_s=[] if probe_s is None else probe_s[0].tolist(),
         probed_at_s=envelope.probed_at_s,
     )
+
+
+def _named(failures: Iterable[ShardFailure]) -> list[str]:
+    """Digests of the failed samples that have a name; a run with a largest count has few."""
+    names = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
+    return sorted(storage.digest(name)[:16] for name in names)

@@ -1,11 +1,13 @@
 """Runs below an output, from manifests, failures and the ledger."""
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from ray_audit import storage
 from ray_audit.engine import ledger
+from ray_audit.engine.running import SignOfLife
 from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest, run_ids
 
 
@@ -15,9 +17,9 @@ class RunStatus:
 
     Attributes:
         run_id: its name.
-        state: complete | failed.
+        state: complete | failed | running | dead: silent for longer than its timeouts allow.
         counts: of a complete run.
-        message: of a failed one.
+        message: why it failed; where and how far it runs, or was when it was last heard of.
         duration_s: of a complete one.
     """
 
@@ -56,5 +58,19 @@ def _status(output: str, run_id: str) -> RunStatus:
         manifest = Manifest.read(run_uri)
         total_s = manifest.timing.get("total_s")
         return RunStatus(run_id, manifest.state, manifest.counts, "", total_s)
+    sign = SignOfLife.read(run_uri)
+    if sign is not None:
+        return _running(run_id, sign)
     failure = json.loads(storage.read_bytes(storage.join(run_uri, FAILURE)))
     return RunStatus(run_id, "failed", {}, failure.get("message", ""), None)
+
+
+def _running(run_id: str, sign: SignOfLife) -> RunStatus:
+    now_s = time.time()
+    progress = {"committed_units": sign.num_units, "expected_units": sign.num_expected}
+    where = f"{sign.num_units} of {sign.num_expected} work units, process {sign.pid} on {sign.host}"
+    silent_s = f"last heard of {now_s - sign.written_s:.0f} s ago"
+    if sign.is_stale(now_s):
+        advice = "it has died: run again, and what was committed is reused"
+        return RunStatus(run_id, "dead", progress, f"{where}, {silent_s}: {advice}", None)
+    return RunStatus(run_id, "running", progress, f"{where}, {silent_s}", now_s - sign.started_s)

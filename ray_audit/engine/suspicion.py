@@ -5,6 +5,7 @@ A fixed, unsupervised combination per kind of dataset: the mean of ranks of the 
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -95,19 +96,18 @@ class SegmentOrder:
                 values[rows] = order.order_nll(labels, counts, durations=durations)
         return values
 
+    @cached_property
     def ranks(self) -> RankHistogram:
         """Distribution of the score over the dataset's frames.
 
         From the counts of segments between their neighbours, so that no further pass over the
-        data is needed; a video's own share in the counts is not taken out here.
+        data is needed.
         """
         histogram = RankHistogram.empty()
         if self.statistics is None or not self.contexts:
             return histogram
         steps = sorted(self.contexts)
-        nll = order.context_nll(
-            np.array(steps, np.int64), self.statistics.transitions, self.statistics.durations
-        )
+        nll = order.left_out_nll(np.array(steps, np.int64), self.statistics)
         for step, value in zip(steps, nll.tolist(), strict=True):
             one = RankHistogram.empty().observe(np.array([value]))
             weighted = RankHistogram(one.bins, one.counts * self.contexts[step])
@@ -127,7 +127,7 @@ def suspicion(
         for name, sign in ranked_scores(config).items()
     ]
     if segment_order.is_strict:
-        parts.append(segment_order.ranks().cdf(scores["order_nll"]))
+        parts.append(segment_order.ranks.cdf(scores["order_nll"]))
     return combine_ranks(np.stack(parts))
 
 

@@ -10,6 +10,7 @@ from ray_audit.samples import ShardFailure
 from ray_audit.scores import csl, dynamics, segmentation
 from ray_audit.scores.boundaries import boundary_shift
 from ray_audit.scores.suggested import suggested_class
+from ray_audit.scores.void import void_evidence
 
 NON_FINITE = "non_finite"
 
@@ -72,6 +73,8 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
     if is_dense(config):
         scores["forgetting"] = np.full(len(loss), np.nan)
         scores |= _dense_scores(samples, config)
+        if samples.vog_by_class is not None:
+            scores["vog_by_class"] = _lists(samples.vog_by_class)
     else:
         scores["forgetting"] = dynamics.forgetting(samples.means["correct"] > 0.5)
         scores |= _suggestions(samples, config)
@@ -140,8 +143,22 @@ def _dense_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray
         "tccp": segmentation.finish_tccp(agreement, counts),
         "iou": segmentation.finish_iou(counts),
         "coco": np.array([segmentation.finish_coco(one) for one in components]),
+        "void_evidence": _void_evidence(samples),
         "num_labelled_px": samples.identity["num_labelled"].to_numpy(),
     }
+
+
+def _void_evidence(samples: Samples) -> np.ndarray:
+    """Largest evidence of the unlabelled components of each sample, NaN where it has none."""
+    every = [void_evidence(v.top_class, v.top_p)[1] for v in samples.voids or ()]
+    return np.array([one.max() if one.size else np.nan for one in every])
+
+
+def _lists(values: np.ndarray) -> np.ndarray:
+    """(N, K) to (N,) of arrays, as a column of lists is made from."""
+    lists = np.empty(len(values), object)
+    lists[:] = list(values)
+    return lists
 
 
 def group_labels(samples: Samples) -> np.ndarray:

@@ -52,6 +52,8 @@ class Receipt:
         num_samples: rows committed.
         num_filtered: samples filtered (tails).
         num_failed: labelled samples that failed.
+        failed: a short digest of each of them that has a name: a sample that was cut into tiles
+            or clips may fail in several batches.
         num_bytes: bytes read from shards (tails).
         num_decoded: frames or images decoded (tails).
         num_lead_in: frames decoded because a slice needs them and does not own them (tails).
@@ -67,6 +69,7 @@ class Receipt:
     num_samples: int = 0
     num_filtered: int = 0
     num_failed: int = 0
+    failed: list[str] = field(default_factory=list)
     num_bytes: int = 0
     num_decoded: int = 0
     num_lead_in: int = 0

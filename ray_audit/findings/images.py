@@ -1,6 +1,7 @@
 """Findings of labels that stand for a whole image or a whole video."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,18 @@ COLUMNS = (
 """Columns of the `scores` table that are read."""
 
 
-def image_findings(scores: pa.Table, wrong_fraction: float) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class ImageContext:
+    """What findings of images need of the dataset.
+
+    Attributes:
+        wrong_fraction: estimated share of wrong labels, 0-1.
+    """
+
+    wrong_fraction: float = 0.0
+
+
+def image_findings(scores: pa.Table, context: ImageContext) -> Iterator[Finding]:
     """Samples whose checkpoints prefer another class, and the most suspicious of the rest.
 
     A label that was memorised may keep a positive margin: so samples whose rank lies within the
@@ -33,10 +45,10 @@ def image_findings(scores: pa.Table, wrong_fraction: float) -> Iterator[Finding]
 
     Args:
         scores: rows of the `scores` table, with `COLUMNS`.
-        wrong_fraction: estimated share of wrong labels in the dataset, 0-1.
+        context: of the dataset.
     """
     preferred = pc.less(scores["prob_margin"], 0.0)
-    suspicious = pc.greater_equal(scores["suspicion"], 1.0 - wrong_fraction)
+    suspicious = pc.greater_equal(scores["suspicion"], 1.0 - context.wrong_fraction)
     wanted = pc.or_(pc.fill_null(preferred, False), pc.fill_null(suspicious, False))
     for row in scores.select(COLUMNS).filter(wanted).to_pylist():
         if row["suggested_name"] is not None:

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from ray_audit.probes.dense_final import count, final_states
 from ray_audit.probes.likelihood import Likelihood, likelihood
-from ray_audit.probes.masks import Maps, Masks
+from ray_audit.probes.masks import Maps, Masks, owned_rects, void_maps
+from ray_audit.probes.regions import region_states
+from ray_audit.probes.trajectories import RAGGED
+from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE, Batch
 
 _CACHE_BYTES = 2 * 2**20
@@ -62,19 +65,25 @@ def observe_pixels(
 
     Returns:
         Observations, one value a mask; `confusion` (K, K) int64 (given, predicted) of the whole
-        batch; with a temperature also the states of `final_states`.
+        batch; those of `void_states`; with a temperature also the states of `final_states` and
+        `region_states`.
     """
     num = _masks_at_once(logits)
     merged: dict[str, np.ndarray] = {}
     for start in range(0, len(logits), num):
         part = slice(start, start + num)
         few, few_masks = logits[part], masks.part(part)
+        voids = void_maps(batch, part)
+        void_seen = void_states(few, voids, owned_rects(batch)[part])
         p_NKHW = torch.softmax(few, dim=1) if temperature is not None else None
         observed, seen = _observe(few, few_masks)
+        observed |= void_seen
         if p_NKHW is not None and temperature is not None:
-            maps = Maps.of(batch, part, masks.labels.device)
+            maps = Maps.of(batch, part, voids, masks.labels.device)
             observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
-            observed["final/components"][:, 0] += start
+            observed |= region_states(seen, few_masks, maps)
+        for name in RAGGED & observed.keys():
+            observed[name][:, 0] += start
         _merge(merged, observed)
     return merged
 

@@ -20,7 +20,8 @@ def final_states(
         Per mask (first axis N), under `final/`: `softmin` and `interior` (N, 3) float64 sums of
         w*s, of w, and the least s; `class_counts` (N, K, 3) int64 true positives, predicted,
         given; `tccp` (N, K, T) int64 pixels on which threshold map and label agree; `components`
-        (C, 5) float64 mask, id, class, sum of p, pixels; `below` (N, B) int32 histogram of p
+        (C, 6) float64 mask, id, class, sum of p, pixels, first pixel (y * W + x) in the image;
+        `image_size` (N, 2) int64 height and width of the image; `below` (N, B) int32 histogram of p
         over wrongly predicted pixels. For the batch, under `confident/`: the histograms of
         confident learning over the counted pixels.
     """
@@ -30,7 +31,8 @@ def final_states(
         "final/interior": _softmin_state(seen.p_label, masks.counted & maps.interior, temperature),
         "final/class_counts": _class_counts(seen.predicted, masks, num_classes),
         "final/tccp": _threshold_agreement(p_NKHW, masks),
-        "final/components": _component_sums(seen.p_label, masks, maps.components),
+        "final/components": _component_sums(seen.p_label, masks, maps),
+        "final/image_size": maps.placements[:, 2:],
         **_confident_state(p_NKHW, masks, seen),
     }
 
@@ -91,12 +93,15 @@ def _above(hist: Tensor, num_bins: int) -> Tensor:
     return hist.view(-1, num_bins).flip(1).cumsum(1).flip(1)[:, 1:]
 
 
-def _component_sums(p_label: Tensor, masks: Masks, components: np.ndarray) -> np.ndarray:
+def _component_sums(p_label: Tensor, masks: Masks, maps: Maps) -> np.ndarray:
     p, labels = p_label.cpu().numpy(), masks.labels.cpu().numpy()
     counted = masks.counted.cpu().numpy()
     sums = []
     for n, kept in enumerate(counted):
-        rows = component_sums(p[n], np.where(kept, labels[n], IGNORE), components[n])
+        rows = component_sums(p[n], np.where(kept, labels[n], IGNORE), maps.components[n])
+        top, left, _, image_width = maps.placements[n]
+        y, x = np.divmod(rows[:, 4], kept.shape[1])
+        rows[:, 4] = (y + top) * image_width + x + left
         sums.append(np.insert(rows, 0, n, axis=1))
     return np.concatenate(sums)
 

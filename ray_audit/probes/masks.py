@@ -8,6 +8,10 @@ from torch import Tensor
 
 from ray_audit.samples import IGNORE, Batch
 from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.void import void_components
+
+TILE_ARRAYS = ("owned_rect", "placement", "interior", "components", "void_components")
+"""Arrays of a batch of tiles that probes read."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,24 @@ def owned_input_rects(batch: Batch, input_size: tuple[int, int]) -> np.ndarray:
     return at_input
 
 
+def placements(batch: Batch) -> np.ndarray:
+    """Where each mask lies, (N, 4) int64: its y and x, the height and width of the image."""
+    given = batch.arrays.get("placement")
+    if given is not None:
+        return given
+    num, height, width = batch.arrays["targets"].shape
+    whole: np.ndarray = np.tile(np.array([0, 0, height, width], np.int64), (num, 1))
+    return whole
+
+
+def void_maps(batch: Batch, part: slice) -> np.ndarray:
+    """Sizeable unlabelled components of the whole masks, (N, H, W) uint8, 0 elsewhere."""
+    given = batch.arrays.get("void_components")
+    if given is not None:
+        return given[part]
+    return np.stack([void_components(label) for label in batch.arrays["targets"][part]])
+
+
 @dataclass(frozen=True)
 class Maps:
     """What the final states need of the whole masks, cut to some of a batch.
@@ -66,16 +88,22 @@ class Maps:
     Attributes:
         interior: (N, H, W) bool: pixels outside the 1-px band along label boundaries.
         components: (N, H, W) int: component of the whole mask that a pixel belongs to.
+        voids: (N, H, W) uint8: sizeable unlabelled component, from 1.
+        rects: (N, 4) int: what is owned, as `owned_rects`.
+        placements: (N, 4) int64: where the masks lie, as `placements`.
     """
 
     interior: Tensor
     components: np.ndarray
+    voids: np.ndarray
+    rects: np.ndarray
+    placements: np.ndarray
 
     @classmethod
-    def of(cls, batch: Batch, part: slice, device: torch.device) -> "Maps":
+    def of(cls, batch: Batch, part: slice, voids: np.ndarray, device: torch.device) -> "Maps":
         """Take the maps that came with tiles, or make them from whole masks."""
         interior, components = batch.arrays.get("interior"), batch.arrays.get("components")
-        labels = batch.arrays["targets"][part].astype(np.int64)
+        labels = batch.arrays["targets"][part]
         inside = (
             np.stack([interior_mask(label) for label in labels])
             if interior is None
@@ -86,4 +114,5 @@ class Maps:
             if components is None
             else components[part]
         )
-        return cls(torch.from_numpy(inside).to(device), ids)
+        rects, places = owned_rects(batch)[part], placements(batch)[part]
+        return cls(torch.from_numpy(inside).to(device), ids, voids, rects, places)

@@ -17,7 +17,7 @@ from ray_audit.probes.gradients import (
     input_gradient,
     update_moments,
 )
-from ray_audit.probes.masks import Masks, owned_input_rects
+from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prepare import model_input
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.trajectories import TRAJECTORIES
@@ -208,10 +208,11 @@ def without_payload(batch: Batch) -> Batch:
     """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
-        rects = None
         if batch.task == "dense":
-            size = arrays["vog/mean"].shape[1:]
+            size, num_classes = arrays["vog/mean"].shape[1:], len(arrays["trajectory/confusion"])
             rects = owned_input_rects(batch, (size[0], size[1]))
-        arrays |= finish_moments(arrays, rects)
-    dropped = {"inputs", "targets", "owned_rect", "interior", "components", "vog/mean", "vog/m2"}
+            arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)
+        else:
+            arrays |= finish_moments(arrays, None)
+    dropped = {"inputs", "targets", *TILE_ARRAYS, "vog/mean", "vog/m2"}
     return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

@@ -163,6 +163,38 @@ def context_nll(
     return values
 
 
+def left_out_nll(
+    contexts: Integers, statistics: OrderStatistics, smoothing: float = SMOOTHING
+) -> Floats:
+    """`order_nll` of segments from their contexts, by counts in which they themselves are.
+
+    Each is judged with its own two transitions and its own duration taken out: what `order_nll`
+    says, but for videos in which a class occurs more than once.
+
+    Args:
+        contexts: (M, 4), see `segment_contexts`.
+        statistics: of all videos, those of the segments included.
+        smoothing: pseudo-count, above 0.
+
+    Returns:
+        (M,) float64 in nats, at least 0.
+    """
+    counts = statistics.transitions
+    before, own, after, _ = contexts.T
+    totals = counts.sum(axis=1) - 1 + smoothing * len(counts)
+    into, out_of = counts[before, own] - 1 + smoothing, counts[own, after] - 1 + smoothing
+    values: Floats = -np.log(into / totals[before]) - np.log(out_of / totals[own])
+    pairs, place = np.unique(contexts[:, [1, 3]], axis=0, return_inverse=True)
+    durations = np.empty(len(pairs))
+    for index, (label, bin_index) in enumerate(pairs):
+        others = statistics.durations[label : label + 1].copy()
+        others[0, bin_index] -= 1
+        durations[index : index + 1] = duration_nll(
+            np.zeros(1, np.int64), np.array([bin_index]), others
+        )
+    return values + DURATION_WEIGHT * durations[place.reshape(-1)]
+
+
 def transition_nll(counts: Integers, smoothing: float = SMOOTHING) -> Floats:
     """-log P(column | row) of (K + 1, K + 1) counts, each with a pseudo-count, in nats."""
     weights = counts + smoothing

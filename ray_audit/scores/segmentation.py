@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+_SMALLEST_REGION_PX = 16
+_SMALLEST_REGION_FRACTION = 1e-4
+
 TCCP_THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +48,9 @@ def interior_mask(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Number the 4-connected components of equal label.
+    """Number the 4-connected components of equal label, by class and then position.
+
+    Class by class, each within its own box: the image may have 10^8 pixels.
 
     Args:
         labels: (H, W) class indices, negative where unlabelled.
@@ -54,18 +59,29 @@ def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int3
         (H, W) int32: ids from 0 without gaps, -1 where unlabelled.
 
     >>> connected_components(np.array([[0, 1, 0], [0, 1, -1]])).tolist()
-    [[0, 1, 2], [0, 1, -1]]
+    [[0, 2, 1], [0, 2, -1]]
     """
-    height, width = labels.shape
-    labelled = labels >= 0
-    # Pixels at even places, "equal neighbours" between them: all classes in one labelling.
-    grid = np.zeros((max(2 * height - 1, 0), max(2 * width - 1, 0)), bool)
-    grid[::2, ::2] = labelled
-    grid[1::2, ::2] = (labels[1:] == labels[:-1]) & labelled[1:]
-    grid[::2, 1::2] = (labels[:, 1:] == labels[:, :-1]) & labelled[:, 1:]
-    found, _ = ndimage.label(grid, output=np.int32)
-    ids: npt.NDArray[np.int32] = found[::2, ::2] - np.int32(1)
-    return np.ascontiguousarray(ids)
+    components = np.full(labels.shape, -1, np.int32)
+    num_found = 0
+    from_one = labels.astype(np.int16 if labels.itemsize == 1 else np.int32) + 1
+    for label, box in enumerate(ndimage.find_objects(from_one)):
+        if box is None:
+            continue
+        of_class = labels[box] == label
+        numbered, count = ndimage.label(of_class)
+        numbered += num_found - 1  # in place, for the same reason
+        np.copyto(components[box], numbered, where=of_class)
+        num_found += count
+    return components
+
+
+def smallest_region_px(num_px: int) -> int:
+    """Pixels that a region needs to be looked at, in an image of `num_px`.
+
+    >>> smallest_region_px(160 * 120), smallest_region_px(1000 * 1000)
+    (16, 100)
+    """
+    return max(_SMALLEST_REGION_PX, int(np.ceil(_SMALLEST_REGION_FRACTION * num_px)))
 
 
 def label_probability(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
@@ -232,22 +248,27 @@ def component_sums(
         components: (H, W) component ids of the whole mask; by default those of `labels`.
 
     Returns:
-        (C, 4) float64: component id, class, sum of p, pixels; rows in id order.
+        (C, 5) float64: component id, class, sum of p, pixels, first pixel (y * W + x); rows in
+        id order.
     """
     ids = connected_components(labels) if components is None else components
     kept = labels >= 0
     found, first, place = np.unique(ids[kept], return_index=True, return_inverse=True)
     sums = np.bincount(place, weights=p_label[kept].astype(np.float64), minlength=len(found))
     num_px = np.bincount(place, minlength=len(found))
-    return np.stack([found, labels[kept][first], sums, num_px], axis=1).astype(np.float64)
+    first_px = np.flatnonzero(kept)[first]
+    rows = np.stack([found, labels[kept][first], sums, num_px, first_px], axis=1)
+    return rows.astype(np.float64)
 
 
 def merge_components(states: Sequence[Floats]) -> Floats:
-    """Merge component sums of an image's tiles, whose ids come from the whole mask."""
-    rows = np.concatenate([np.empty((0, 4)), *(np.reshape(s, (-1, 4)) for s in states)])
+    """Merge component sums of an image's tiles, whose ids and places are of the whole mask."""
+    rows = np.concatenate([np.empty((0, 5)), *(np.reshape(s, (-1, 5)) for s in states)])
     found, first, place = np.unique(rows[:, 0], return_index=True, return_inverse=True)
     sums, num_px = (np.bincount(place, weights=rows[:, c], minlength=len(found)) for c in (2, 3))
-    return np.stack([found, rows[first, 1], sums, num_px], axis=1)
+    first_px = np.full(len(found), np.inf)
+    np.minimum.at(first_px, place, rows[:, 4])
+    return np.stack([found, rows[first, 1], sums, num_px, first_px], axis=1)
 
 
 def finish_coco(components: Floats) -> float:
@@ -257,7 +278,7 @@ def finish_coco(components: Floats) -> float:
     components weighs as much as a large one. Range 0-1, low is suspicious.
 
     Args:
-        components: (C, 4) as `merge_components` gives them (each component once).
+        components: (C, 5) as `merge_components` gives them (each component once).
     """
     if not len(components):
         return float("nan")

@@ -2,6 +2,7 @@
 
 import tarfile
 import zipfile
+import zlib
 
 import pyarrow.parquet as pq
 
@@ -13,6 +14,25 @@ from ray_audit.sources.formats import container_of
 from ray_audit.sources.names import Owner, fill_template
 
 _IMAGES_PER_CHUNK = 4096
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error)
+_MOST_HEADER_BYTES = 2**20
+_LONG_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """Refuses a header of a header that would fill the memory: tarfile reads them whole."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _LONG_HEADERS and self.size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        done: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return done
 
 
 def owners_of(shard: Shard, labels: LabelsConfig) -> list[Owner]:
@@ -28,7 +48,7 @@ def owners_of(shard: Shard, labels: LabelsConfig) -> list[Owner]:
             return [Owner(shard.key, key) for key in _tar_keys(shard)]
         if container == "parquet":
             return [Owner(shard.key, key) for key in _parquet_keys(shard, labels)]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
+    except (OSError, EOFError, ValueError, NotImplementedError, *_BROKEN):
         return [Owner(shard.key)]
     return [Owner(shard.key)]
 
@@ -62,7 +82,9 @@ def _tar_keys(shard: Shard) -> list[str]:
     plain = shard.key.lower().endswith(".tar")
     with (
         storage.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(fileobj=stream, mode="r:" if plain else "r:gz") as file,
+        tarfile.open(
+            fileobj=stream, mode="r:" if plain else "r:gz", tarinfo=BoundedTarInfo
+        ) as file,
     ):
         while (member := file.next()) is not None:
             if member.isfile():

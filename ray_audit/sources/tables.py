@@ -49,7 +49,7 @@ def read_table(
         StorageError: the file cannot be read.
     """
     names = dict(required)
-    with storage.open_read(uri) as stream:
+    with storage.explained("read", uri), storage.open_read(uri) as stream:
         try:
             found, chunks = _open(uri, stream)
             missing = [column for column in required.values() if column not in found]
@@ -66,7 +66,7 @@ def read_table(
 
 def column_names(uri: str) -> list[str]:
     """Names of a table's columns."""
-    with storage.open_read(uri) as stream:
+    with storage.explained("read", uri), storage.open_read(uri) as stream:
         try:
             return _open(uri, stream)[0]
         except (pa.ArrowInvalid, ValueError, csv.Error) as error:

@@ -217,7 +217,9 @@ def finding_iou(a: Row, b: Row) -> float:
         spans = [(row["start_frame"], row["end_frame"]) for row in (a, b)]
         return span_iou(spans[0], spans[1])
     if a["mask_rle"] and b["mask_rle"]:
-        return mask_iou(a["mask_rle"], b["mask_rle"])
+        size_px = tuple(a["mask_size_px"])
+        same_size = size_px == tuple(b["mask_size_px"])
+        return mask_iou(a["mask_rle"], b["mask_rle"], size_px) if same_size else 0.0
     if a["box"] and b["box"]:
         return box_iou(tuple(a["box"]), tuple(b["box"]))
     return 0.0

@@ -7,12 +7,13 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.errors import StorageError
+from ray_audit.errors import AlreadyThereError, StorageError
 from ray_audit.tables.store import TableFile, read_table
 
 MANIFEST = "manifest.json"
 FAILURE = "failure.json"
 METRICS = "metrics.prom"
+RUNNING = "running.json"
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,29 @@ class Manifest:
     notes: list[str]
     breached_gates: list[str]
 
-    def write(self, run_uri: str) -> None:
-        """Make the run visible."""
-        content = json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
-        storage.write_bytes(storage.join(run_uri, MANIFEST), content.encode())
+    def publish(self, run_uri: str) -> "Manifest":
+        """Make the run visible, unless another did so meanwhile; return the manifest that is there.
+
+        Raises:
+            StorageError: what is there is of another run, or no manifest.
+        """
+        content = json.dumps(asdict(self), indent=2, sort_keys=True, default=str).encode()
+        uri = storage.join(run_uri, MANIFEST)
+        try:
+            storage.create_bytes(uri, content)
+        except AlreadyThereError:
+            if storage.read_bytes(uri) != content:  # else it was this one, whose answer got lost
+                return self._of_same_run(Manifest.read(run_uri), uri)
+        return self
+
+    def _of_same_run(self, other: "Manifest", uri: str) -> "Manifest":
+        for name in ("run_id", "checkpoints", "numeric"):
+            if _plain(getattr(self, name)) != _plain(getattr(other, name)):
+                raise StorageError(
+                    f"{uri} is there already, and of another run: its {name} differs. Give this "
+                    "audit another `output`, or remove that run's folder"
+                )
+        return other
 
     @classmethod
     def read(cls, run_uri: str) -> Self:
@@ -96,12 +116,16 @@ class Manifest:
         return read_table(run_uri, self.tables[name], columns)
 
 
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
 def run_ids(output: str) -> list[str]:
-    """Runs below an output that have a manifest or a failure, oldest first."""
+    """Runs below an output that have a manifest, a failure or a sign of life, oldest first."""
     found = set()
     for item in storage.list_prefix(storage.join(output, "runs")):
         folder, _, name = item.uri.rpartition("/")
-        if name in (MANIFEST, FAILURE):
+        if name in (MANIFEST, FAILURE, RUNNING):
             found.add(folder.rpartition("/")[2])
     return sorted(found)
 

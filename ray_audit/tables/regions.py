@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_OFFSET, _CONTINUES, _BITS = 48, 0x20, 5
+from ray_audit import rle
 
 
 def span_iou(a: tuple[int, int], b: tuple[int, int]) -> float:
@@ -29,42 +29,27 @@ def box_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:
     return both / union if union else 0.0
 
 
-def rle_runs(counts: str) -> np.ndarray:
-    """Run lengths of a compressed COCO mask, (R,) int64: background first, in column order.
+def mask_iou(a: str, b: str, size_px: tuple[int, int]) -> float:
+    """Intersection over union of two compressed COCO masks of one image, without their pixels.
 
-    Source: the format of pycocotools (`rleFrString`): five bits a character from 48 on, the
-    lowest first, and from the third run on the difference to the run two before.
+    Args:
+        a: counts of one.
+        b: counts of the other.
+        size_px: height and width of the image.
     """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for character in counts:
-        bits = ord(character) - _OFFSET
-        value |= (bits & (_CONTINUES - 1)) << shift
-        shift += _BITS
-        if bits & _CONTINUES:
-            continue
-        if bits & (1 << (_BITS - 1)):
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value, shift = 0, 0
-    return np.array(runs, np.int64)
-
-
-def mask_iou(a: str, b: str) -> float:
-    """Intersection over union of two compressed COCO masks of one image, without their pixels."""
-    runs_a, runs_b = rle_runs(a), rle_runs(b)
-    ends_b = np.cumsum(runs_b)
-    starts_b = ends_b - runs_b
-    covered = _num_covered(runs_a, ends_b[1::2]) - _num_covered(runs_a, starts_b[1::2])
-    both = float(covered.sum())
-    union = float(runs_a[1::2].sum() + runs_b[1::2].sum()) - both
+    runs_a, runs_b = rle.decode_runs(a, size_px), rle.decode_runs(b, size_px)
+    num_a, num_b = (int((runs[:, 1] - runs[:, 0]).sum()) for runs in (runs_a, runs_b))
+    ends = _num_covered(runs_a, runs_b)
+    both = int((ends[:, 1] - ends[:, 0]).sum())
+    union = num_a + num_b - both
     return both / union if union else 0.0
 
 
-def _num_covered(runs: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Foreground pixels before each place: linear between the ends of runs, so exact."""
-    foreground = runs.copy()
-    foreground[0::2] = 0
-    at = np.concatenate([[0], np.cumsum(runs)])
-    covered: np.ndarray = np.interp(places, at, np.concatenate([[0], np.cumsum(foreground)]))
+def _num_covered(runs: rle.Runs, places: rle.Runs) -> np.ndarray:
+    """Pixels of `runs` before each place: linear between the ends of runs, so exact."""
+    if not len(runs):
+        return np.zeros(places.shape)
+    before = np.concatenate([[0], np.cumsum(runs[:, 1] - runs[:, 0])])
+    at_ends = np.stack([before[:-1], before[1:]], axis=1)
+    covered: np.ndarray = np.interp(places, runs.ravel(), at_ends.ravel())
     return covered

@@ -26,19 +26,22 @@ def train_and_keep(
     seed: int,
     ignore_index: int = -1,
     class_weights: Sequence[float] | None = None,
+    one_cycle: bool = True,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Train with cross-entropy, AdamW and a one-cycle rate; save the weights after every epoch.
+    """Train with cross-entropy and AdamW; save the weights after every epoch.
 
     Args:
         model: on its device already; trained in place and left in training mode.
         batches: epoch (from 0) -> (inputs float, targets int64) batches, as many in each epoch.
         num_epochs: passes over the data.
         checkpoint_dir: made where absent; gets `epoch_001.safetensors` and so on.
-        learning_rate: the largest rate of the cycle.
+        learning_rate: the largest rate of the cycle, or the constant one.
         seed: of what the model draws while training; the global generator is left as it was.
         ignore_index: target value of elements without a label.
         class_weights: K weights of the loss; equal where absent.
+        one_cycle: let the rate rise and fall once over the whole training; else it is constant,
+            and a model with room enough memorises.
         progress: called after each epoch with its number (from 1) and its mean loss.
 
     Returns:
@@ -50,9 +53,11 @@ def train_and_keep(
     """
     num_steps = _num_steps(batches)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=num_steps * num_epochs
-    )
+    schedule = None
+    if one_cycle:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=learning_rate, total_steps=num_steps * num_epochs
+        )
     device = next(model.parameters()).device
     weights = None if class_weights is None else torch.tensor(class_weights, device=device)
     kept = []
@@ -67,7 +72,8 @@ def train_and_keep(
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                schedule.step()
+                if schedule is not None:
+                    schedule.step()
                 losses.append(loss.detach())
             mean_loss = _mean_loss(losses, epoch + 1)
             kept.append(save_epoch(model, checkpoint_dir, epoch + 1))

@@ -1,7 +1,11 @@
 """However a relay is laid out, the tables are the same, and each shard is read once."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from ray_audit.engine import run
 from ray_audit.engine.run import run_audit
 from tests.integration import small_sets
 from tests.tables import assert_identical
@@ -12,6 +16,7 @@ MAKERS = ("masked_images", "class_folders", "labelled_videos", "feature_sequence
 LAYOUTS = (
     {"checkpoints_per_actor": 1, "actors_per_pool": 1},
     {"checkpoints_per_actor": 2, "actors_per_pool": 2},
+    {"checkpoints_per_actor": 3, "actors_per_pool": 4},
 )
 
 
@@ -27,6 +32,23 @@ def test_tables_do_not_depend_on_hops_or_actors(maker, tmp_path, cluster):
     assert oracle.counts["scored"] > 0
     for index, engine in enumerate(LAYOUTS):
         assert_identical(audit(small, f"ray-{index}", local=False, **engine), oracle)
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["local", "ray"])
+def test_tables_do_not_depend_on_the_order_of_the_shards(tmp_path, cluster, monkeypatch, local):
+    small = small_sets.labelled_videos(tmp_path, num=6)
+    oracle = audit(small, "sorted", local=True)
+    make_plan = run.make_plan
+
+    def shuffled(*arguments, **named):
+        plan = make_plan(*arguments, **named)
+        order = np.random.default_rng(0).permutation(len(plan.work))
+        assert list(order) != sorted(order)
+        return replace(plan, work=tuple(plan.work[i] for i in order))
+
+    monkeypatch.setattr(run, "make_plan", shuffled)
+    engine = {"checkpoints_per_actor": 1, "actors_per_pool": 2}
+    assert_identical(audit(small, "shuffled", local, **engine), oracle)
 
 
 @pytest.mark.parametrize("maker", MAKERS)

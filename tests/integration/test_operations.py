@@ -1,6 +1,7 @@
 """Jobs on a real cluster with a token, watched by a real Prometheus: `make ops-test`."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -125,7 +126,7 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
     spec = small.spec_file(engine={"batch_size": 1})
     code, log = operated.submit("audit", spec, "--date", "2026-01-01", wait=False)
     assert code == 0, log
-    job_id = log.partition(":")[0]
+    (job_id,) = re.findall(r"^(\S+): submitted$", log, re.M)
     headers = {"Authorization": f"Bearer {operated.token}"}
     client = JobSubmissionClient(operated.api, headers=headers)
     wait_for("the plan", lambda: "Plan of" in client.get_job_logs(job_id))

@@ -1,6 +1,8 @@
 """Models of a few weights, and some that misbehave, as factories of a specification."""
 
 import os
+import signal
+import time
 
 import torch
 from torch import nn
@@ -43,6 +45,18 @@ class FrameModel(nn.Module):
         return self.head(clips.mean((3, 4)) if clips.ndim == 5 else clips)
 
 
+class SlowFrameModel(FrameModel):
+    """Takes its time, so that a fault can be injected while a run goes on."""
+
+    def __init__(self, num_classes, sleep_s=0.0):
+        super().__init__(num_classes)
+        self._sleep_s = sleep_s
+
+    def forward(self, clips):
+        time.sleep(self._sleep_s)
+        return super().forward(clips)
+
+
 class NarrowHater(ImageModel):
     """Takes no image of 12 px width."""
 
@@ -61,3 +75,33 @@ def only_in_process(num_classes, pid):
 
 def no_module():
     return "a model"
+
+
+class DeadlyModel(ImageModel):
+    """Kills its process, or never answers, when it sees a black image."""
+
+    def __init__(self, num_classes, how):
+        super().__init__(num_classes)
+        self._how = how
+
+    def forward(self, images):
+        if (images.amax((1, 2, 3)) == 0).any():
+            die(self._how)
+        return super().forward(images)
+
+
+def die(how):
+    """End this process in one of the ways in which nothing can be caught."""
+    if how == "exit":
+        os._exit(3)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while True:
+        time.sleep(1)
+
+
+def never_made(num_classes, pid):
+    """A model in the process `pid`; elsewhere its making never ends, or kills the process."""
+    if os.getpid() != pid:
+        die("hang")
+    return ImageModel(num_classes)

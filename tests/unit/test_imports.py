@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
-LEAVES = {"config", "errors", "samples", "schemas", "storage", "metrics"}
+LEAVES = {"config", "errors", "samples", "schemas", "storage", "metrics", "rle"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
     "sources": LEAVES,
-    "cuts": LEAVES | {"sources"},
+    "cuts": LEAVES | {"sources", "scores"},
     "checkpoints": LEAVES,
     "probes": LEAVES | {"scores"},
     "tables": LEAVES,
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "training": LEAVES | {"scores", "sources", "cuts", "corrections"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
-    | {"evaluation", "console"},
+    | {"evaluation", "console", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
     "nights": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,

@@ -1,14 +1,18 @@
+import asyncio
+import errno
 import os
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_audit import storage
-from ray_audit.errors import StorageError
+from ray_audit.errors import AlreadyThereError, StorageError
 
 
 @pytest.fixture
@@ -197,6 +201,42 @@ def test_an_unknown_scheme_is_named():
         storage.list_objects("nosuch://b/x")
 
 
+class SilentStore(AsyncFileSystem):
+    """Takes nothing at the first `num_silent` times."""
+
+    protocol = "silent"
+    cachable = False
+    kept: ClassVar[dict[str, bytes]] = {}
+    num_silent = 0
+
+    async def _pipe_file(self, path, value, **_):
+        if type(self).num_silent:
+            type(self).num_silent -= 1
+            await asyncio.Event().wait()
+        self.kept[path] = value
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setattr(storage, "_PUT_LIMIT_S", 0.05)
+    fsspec.register_implementation("silent", SilentStore, clobber=True)
+    SilentStore.kept.clear()
+    return SilentStore
+
+
+def test_a_store_that_falls_silent_is_asked_again(silent):
+    silent.num_silent = 2
+    storage.write_bytes("silent://a", b"content")
+    assert silent.kept == {"a": b"content"}
+
+
+def test_a_store_that_stays_silent_is_no_reason_to_wait_for_ever(silent):
+    silent.num_silent = 3
+    with pytest.raises(StorageError, match=r"cannot write silent://a: FSTimeoutError"):
+        storage.write_bytes("silent://a", b"content")
+    assert silent.kept == {}
+
+
 class NoCredentialsError(Exception):
     """What a cloud library raises."""
 
@@ -259,3 +299,114 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path, to):
         break_off()
     assert not storage.exists(to)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    return slept
+
+
+class Flaky:
+    """A store that does not answer the first few times."""
+
+    def __init__(self, fs, num_failures, error):
+        self._fs, self.num_left, self._error = fs, num_failures, error
+
+    def __getattr__(self, name):
+        def call(*args, **kwargs):
+            self.num_left -= 1
+            if self.num_left >= 0:
+                raise self._error
+            return getattr(self._fs, name)(*args, **kwargs)
+
+        return (
+            call if name in ("cat_file", "pipe_file", "exists", "find") else getattr(self._fs, name)
+        )
+
+
+@pytest.fixture
+def flaky(memory, monkeypatch):
+    def make(num_failures, error=None):
+        put(memory, "a")
+        fs = Flaky(fsspec.filesystem("memory"), num_failures, error or TimeoutError("slow"))
+        monkeypatch.setattr(storage, "filesystem", lambda uri: (fs, "/bucket/a"))
+        return f"{memory}/a"
+
+    return make
+
+
+CALLS = {
+    "read_bytes": lambda uri: storage.read_bytes(uri) == b"x",
+    "read_range": lambda uri: storage.read_range(uri, 0, 1) == b"x",
+    "write_bytes": lambda uri: storage.write_bytes(uri, b"x") is None,
+    "exists": storage.exists,
+    "list_prefix": storage.list_prefix,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_store_that_answers_at_the_third_try_is_enough(name, flaky, pauses):
+    assert CALLS[name](flaky(2))
+    assert len(pauses) == 2
+
+
+def test_what_was_tried_in_vain_is_counted(flaky, pauses):
+    with pytest.raises(StorageError, match="slow") as error:
+        storage.read_bytes(flaky(3))
+    assert error.value.attempts == 3
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), PermissionError("no")])
+def test_what_another_try_cannot_mend_is_tried_once(error, flaky, pauses):
+    with pytest.raises(StorageError) as raised:
+        storage.read_bytes(flaky(9, error))
+    assert (raised.value.attempts, pauses) == (1, [])
+
+
+def test_a_full_disk_says_what_to_do(tmp_path, monkeypatch, pauses):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(
+        StorageError, match=r"the disk is full .No space left.*choose another `output`"
+    ):
+        storage.write_bytes(str(tmp_path / "a"), b"x")
+    assert list(tmp_path.iterdir()) == []
+    assert pauses == []
+
+
+def test_only_the_first_creates_an_object(base):
+    storage.create_bytes(f"{base}/a", b"first")
+    with pytest.raises(AlreadyThereError, match="it is there already"):
+        storage.create_bytes(f"{base}/a", b"second")
+    assert storage.read_bytes(f"{base}/a") == b"first"
+    assert names(storage.list_prefix(base), base) == ["a"]
+
+
+def test_a_file_system_without_hard_links_creates_too(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError("hard links are not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    test_only_the_first_creates_an_object(str(tmp_path))
+
+
+def test_a_refused_conditional_put_is_understood_in_every_dialect():
+    class RefusedError(Exception):
+        response: ClassVar = {"Error": {"Code": "PreconditionFailed"}}
+
+    wrapped = OSError("At least one of the pre-conditions you specified did not hold")
+    wrapped.__cause__ = RefusedError()
+    assert storage._says_there(wrapped)
+    assert not storage._says_there(OSError("other"))
+
+
+def test_what_is_removed_is_gone_and_may_be_removed_again(base):
+    put(base, "a", "b")
+    storage.remove(f"{base}/a")
+    storage.remove(f"{base}/a")
+    assert names(storage.list_prefix(base), base) == ["b"]

@@ -25,14 +25,19 @@ async function maskView(row, bundle) {
   const held = Object.fromEntries(names.map((name, i) => [name, images[i]]));
   if (!held.image) return make("p", { class: "missing" }, bundle.reason ?? "This image cannot be shown.");
   const { width, height } = held.image;
-  const canvas = make("canvas", { width, height });
+  // Small images are drawn larger, so that a line around a region is finer than their pixels.
+  const factor = Math.max(1, Math.floor(512 / Math.max(width, height)));
+  const canvas = make("canvas", { width: width * factor, height: height * factor });
   canvas.setAttribute("role", "img");
   const wrap = make("div", { class: "canvas-wrap scroll" }, canvas);
   const redraw = () => {
-    canvas.style.width = `${Math.round(Math.max(width, Math.min(480, 4 * width)) * layers.zoom)}px`;
+    canvas.style.width = `${Math.round(width * factor * layers.zoom)}px`;
     canvas.style.maxWidth = layers.zoom > 1 ? "none" : "100%";
     canvas.setAttribute("aria-label", `Image with the layer: ${layers.what}`);
-    drawLayers(canvas.getContext("2d"), held, row, bundle);
+    const context = canvas.getContext("2d");
+    context.setTransform(factor, 0, 0, factor, 0, 0);
+    context.imageSmoothingEnabled = false;
+    drawLayers(context, held, row, bundle, factor);
   };
   redraw();
   return make("div", {}, controls(held, redraw), wrap, legend(held));
@@ -55,7 +60,7 @@ function controls(held, redraw) {
   );
 }
 
-function drawLayers(context, held, row, bundle) {
+function drawLayers(context, held, row, bundle, factor) {
   const { width, height } = held.image;
   context.clearRect(0, 0, width, height);
   context.drawImage(held.image, 0, 0);
@@ -72,16 +77,16 @@ function drawLayers(context, held, row, bundle) {
     small.getContext("2d").putImageData(image, 0, 0);
     context.drawImage(small, 0, 0, width, height);
   }
-  if (layers.outline && row.box) drawRegion(context, row, bundle);
+  if (layers.outline && row.box) drawRegion(context, row, bundle, factor);
 }
 
 // The region itself where its mask came along, else its box.
-function drawRegion(context, row, bundle) {
+function drawRegion(context, row, bundle, factor) {
   const scale = bundle.scale ?? 1;
   const [left, top] = bundle.origin ?? [0, 0];
   const lines = bundle.regions?.[row.id] ? outline(bundle.regions[row.id], row.box) : boxLines(row.box);
-  context.lineWidth = 1;
-  for (const [colour, dash] of [["#ffffff", []], ["#000000", [2, 2]]]) {
+  context.lineWidth = 1.5 / factor;
+  for (const [colour, dash] of [["#ffffff", []], ["#000000", [3 / factor, 3 / factor]]]) {
     context.strokeStyle = colour;
     context.setLineDash(dash);
     context.beginPath();

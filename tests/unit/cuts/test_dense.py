@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from ray_audit.config import TileConfig
 from ray_audit.cuts.dense import (
     LabelledImage,
-    boundary_band,
-    connected_components,
     targets_of,
     tile_cuts,
 )
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
+from ray_audit.scores.segmentation import connected_components, interior_mask
 from ray_audit.sources.classes import ClassNames
 from tests.unit.cuts.media import cut, dataset, noise, png
 
@@ -49,34 +47,13 @@ def test_16_bit_and_negative_values():
         targets_of(np.array([[1, 70000]], np.int32), classes)
 
 
-def test_band_is_every_pixel_with_another_neighbour():
-    height, width = MASK.shape
-    for y in range(height):
-        for x in range(width):
-            near = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-            inside = [MASK[p] for p in near if 0 <= p[0] < height and 0 <= p[1] < width]
-            assert boundary_band(MASK)[y, x] == any(v != MASK[y, x] for v in inside)
-
-
-def test_components_are_4_connected_and_leave_void_out():
-    targets = np.array([[0, 1, 0], [1, 0, 0], [-1, 1, 1]], np.int8)
-    found = connected_components(targets)
-    assert found[2, 0] == -1
-    assert sorted(np.unique(found).tolist()) == [-1, 0, 1, 2, 3, 4]
-    assert found[0, 0] != found[1, 1]  # diagonal neighbours
-    assert found[0, 2] == found[1, 1] == found[1, 2]
-    whole = labelled_image(30, 41).targets
-    expected = sum(ndimage.label(whole == k)[1] for k in range(3))
-    assert connected_components(whole).max() + 1 == expected
-
-
 @pytest.mark.parametrize("shape", [(8, 8), (30, 41), (16, 7), (33, 16)])
 @pytest.mark.parametrize(("size", "overlap"), [(16, 0), (16, 5), (10, 9)])
 def test_tiles_put_together_are_the_whole_image(shape, size, overlap):
     image = labelled_image(*shape, void=[1], seed=3)
     whole = {
         "targets": image.targets,
-        "interior": (image.targets != IGNORE) & ~boundary_band(image.mask),
+        "interior": interior_mask(image.targets),
         "components": connected_components(image.targets),
         "inputs": image.pixels,
     }
@@ -204,6 +181,8 @@ def test_tiles_carry_what_probes_need(folder):
         "owned_rect": np.int32,
         "interior": np.uint8,
         "components": np.int32,
+        "void_components": np.uint8,
+        "placement": np.int64,
     }
     assert arrays["owned_rect"].shape == (2, 4)
     assert set(got.ids) == {"x.png"}

@@ -66,9 +66,9 @@ def test_bad_members_fail_alone(tmp_path):
     assert got.ids == ["x.npz#good#0", "x.npz#good#1"]
     assert sorted(got.failed) == [
         ("x.npz#flat", "array_shape", 2),
-        ("x.npz#frames", "array_shape", 0),
+        ("x.npz#frames", "array_shape", 2),
         ("x.npz#objects", "pickle", 2),
-        ("x.npz#outside", "label_outside", 0),
+        ("x.npz#outside", "label_outside", 2),
         ("x.npz#short", "length", 3),
     ]
 

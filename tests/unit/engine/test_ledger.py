@@ -116,11 +116,19 @@ def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
 
 def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
     wanted = Wanted.of(checkpoints(2), None, "all")
-    first, second = wanted.set_for((0, 1)), RecordSet((), None, None, "thresholds")
+    first, second = wanted.set_for((0, 1)), RecordSet((), None, None, recount="thresholds")
     ledger.write_sets(str(tmp_path), [first, second])
     assert ledger.read_sets(str(tmp_path))[second.set_id] == second
-    assert second.set_id != RecordSet((), None, None, "other thresholds").set_id
+    assert second.set_id != RecordSet((), None, None, recount="other thresholds").set_id
     assert wanted.missing_from([second]) == (0, 1)
     files = {one.set_id: SetFiles((), "tail") for one in (first, second)}
     sets = {one.set_id: one for one in (first, second)}
     assert UnitFiles.choose("u", sets, files, wanted).sets == (first,)
+
+
+def test_of_two_tries_with_failures_the_one_that_got_further_counts(tmp_path):
+    output = str(tmp_path)
+    put(output, tail(), [failure("read")])
+    put(output, part(0))
+    further = put(output, tail("a"), [failure("read")])
+    assert complete(output).tail == further

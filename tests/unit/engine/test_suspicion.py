@@ -4,6 +4,7 @@ import pytest
 
 from ray_audit.engine.assemble import Samples
 from ray_audit.engine.suspicion import STRICT_ORDER, SegmentOrder, oriented
+from ray_audit.scores.ranking import RankHistogram
 
 NUM_CLASSES = 3
 IN_ORDER = [0, 0, 1, 1, 2, 2]
@@ -52,14 +53,14 @@ def test_units_add_up_to_the_dataset():
 
 def test_every_frame_is_counted_once_in_the_ranks():
     videos = ordered_videos(4) | {"wrong": [2, 1, 0, 0]}
-    assert order_of(videos).ranks().counts.sum() == 4 * len(IN_ORDER) + 4
+    assert order_of(videos).ranks.counts.sum() == 4 * len(IN_ORDER) + 4
 
 
 def test_the_rarest_context_has_the_highest_rank():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples = samples_of(videos)
     order = SegmentOrder.of(samples, NUM_CLASSES)
-    ranks = order.ranks().cdf(order.nll(samples))
+    ranks = order.ranks.cdf(order.nll(samples))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert ranks[is_wrong].min() > 0.9
 
@@ -78,3 +79,11 @@ def test_nothing_observed_has_no_order():
 def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
     scores = {"softmin_interior": np.array([0.5, np.nan]), "softmin": np.array([0.1, 0.2])}
     assert oriented(scores, "softmin_interior", -1.0) == pytest.approx([-0.5, -0.2])
+
+
+def test_ranks_are_those_of_the_scores_themselves():
+    videos = ordered_videos(5) | {"wrong": [1, 1, 0, 0, 2, 2], "short": [0, 2, 2, 2]}
+    samples, segment_order = samples_of(videos), order_of(videos)
+    nll = segment_order.nll(samples)
+    observed = RankHistogram.empty().observe(nll)
+    np.testing.assert_allclose(segment_order.ranks.cdf(nll), observed.cdf(nll))

@@ -27,17 +27,19 @@ def write_run(output, table, run_id=RUN_ID, parts=2):
     size = -(-table.num_rows // parts)
     pieces = [table.slice(i * size, size) for i in range(parts)] if table.num_rows else []
     files = [write_table(run_uri, "scores", i, piece) for i, piece in enumerate(pieces)]
-    empty = {"specification": {}, "counts": {}, "numeric": {}, "plan": {}, "timing": {}}
-    lists = {"checkpoints": [], "top": [], "notes": [], "breached_gates": []}
+    names = ("specification", "counts", "numeric", "plan", "timing", "findings", "estimate")
+    empty = {name: {} for name in (*names, "memorisation", "order")}
+    lists = {name: [] for name in ("checkpoints", "top", "top_findings", "notes", "breached_gates")}
     Manifest(
         run_id=run_id,
         state="complete",
         protocol="training",
         tables={"scores": files},
         versions={},
+        labels_digest="",
         **empty,
         **lists,
-    ).write(run_uri)
+    ).publish(run_uri)
 
 
 def score_table(**columns):

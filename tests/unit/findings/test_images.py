@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from ray_audit.findings.images import image_findings
+from ray_audit.findings.images import ImageContext, image_findings
 
 
 def scores(**changes):
@@ -23,7 +23,7 @@ def scores(**changes):
 
 
 def found(wrong_fraction=0.0, **changes):
-    return list(image_findings(scores(**changes), wrong_fraction))
+    return list(image_findings(scores(**changes), ImageContext(wrong_fraction)))
 
 
 def test_a_sample_whose_checkpoints_prefer_another_class_is_found():

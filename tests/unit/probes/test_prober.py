@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from ray_audit.config import InputConfig
+from ray_audit.probes.gradients import finish_moments
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import IGNORE
@@ -22,6 +23,7 @@ from ray_audit.scores.segmentation import (
     merge_softmin,
     score_image,
 )
+from ray_audit.scores.void import void_components
 from tests.unit.batches import class_batch, dense_batch, frames_batch
 
 NUM_CLASSES = 4
@@ -319,6 +321,8 @@ def dense_tile(inputs, masks, y0, owned):
         "owned_rect": np.array([owned], np.int32),
         "interior": interior_mask(masks[0])[None, part].astype(np.uint8),
         "components": connected_components(masks[0])[None, part],
+        "void_components": void_components(masks[0])[None, part],
+        "placement": np.array([[y0, 0, *masks.shape[1:]]], np.int64),
     }
     return dense_batch(inputs[:, :, part], masks[:, part], **maps)
 
@@ -340,3 +344,27 @@ def test_a_model_whose_views_need_the_plain_layout_gets_it(rng):
     logits = Views()(torch.from_numpy(inputs))
     expected = F.cross_entropy(logits, torch.tensor([0, 1, 2]), reduction="none")
     assert arrays["trajectory/loss"][:, 0] == pytest.approx(expected.detach().numpy(), rel=1e-5)
+
+
+def test_vog_by_class_reads_each_pixel_in_the_class_under_its_centre(rng):
+    masks = rng.integers(-1, 3, (2, 9, 13))
+    for size in ((9, 13), (18, 26), (4, 5)):
+        maps = rng.random((3, 2, *size), np.float32)
+        arrays = {
+            "vog/count": np.array([3]),
+            "vog/mean": maps.mean(0),
+            "vog/m2": ((maps - maps.mean(0)) ** 2).sum(0),
+        }
+        rects = np.array([[0, 0, *size], [1, 2, size[0], size[1] - 1]])
+        got = finish_moments(arrays, rects, masks, 4)
+        std = maps.std(0)
+        sums, num_px = np.zeros((2, 4)), np.zeros((2, 4), int)
+        for n, (y0, x0, y1, x1) in enumerate(rects):
+            for y in range(y0, y1):
+                for x in range(x0, x1):
+                    label = masks[n, int((y + 0.5) * 9 / size[0]), int((x + 0.5) * 13 / size[1])]
+                    if label >= 0:
+                        sums[n, label] += std[n, y, x]
+                        num_px[n, label] += 1
+        assert got["vog/class_px"].tolist() == num_px.tolist()
+        assert got["vog/class_sum"] == pytest.approx(sums, rel=1e-5)

@@ -1,11 +1,13 @@
 import io
 import json
+from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from ray_audit import storage
+from ray_audit import rle, storage
 from ray_audit.cli import app
 from ray_audit.errors import StorageError
 from ray_audit.findings.finding import Finding, findings_table
@@ -91,6 +93,19 @@ def test_boxes_of_one_image_match_by_overlap():
     before, after = image("a", box=(0, 0, 10, 10)), image("a", box=(0, 0, 10, 8))
     (match,) = match_findings(rows(before), rows(after))
     assert match.iou == 0.8
+
+
+def test_masks_of_one_image_match_by_their_pixels():
+    pixels = np.zeros((20, 20), bool)
+    pixels[4:12, 4:14] = True
+    before = replace(image("a", box=(4, 4, 14, 12)), mask_rle=rle.encode(pixels))
+    pixels[4:6] = False
+    after = replace(before, anchor="moved", mask_rle=rle.encode(pixels))
+    found = [rows(replace(one, mask_size_px=(20, 20))) for one in (before, after)]
+    (match,) = match_findings(*found)
+    assert match.iou == 0.75
+    resized = rows(replace(after, mask_size_px=(10, 40)))
+    assert len(match_findings(found[0], resized)) == 2
 
 
 def manifest(run_id, numeric=None, **specification):

@@ -3,53 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_audit.tables.regions import box_iou, mask_iou, rle_runs, span_iou
-
-
-def compressed(runs):
-    """The obvious encoder of the format, run by run."""
-    text = ""
-    for index, run in enumerate(runs):
-        value = run - runs[index - 2] if index > 2 else run
-        while True:
-            bits, value = value & 0x1F, value >> 5
-            done = value == (-1 if bits & 0x10 else 0)
-            text += chr(48 + (bits if done else bits | 0x20))
-            if done:
-                break
-    return text
-
-
-def runs_of(mask):
-    flat, runs, current = mask.T.reshape(-1), [], False
-    count = 0
-    for pixel in flat:
-        if pixel != current:
-            runs.append(count)
-            count, current = 0, pixel
-        count += 1
-    return [*runs, count]
-
+from ray_audit import rle
+from ray_audit.tables.regions import box_iou, mask_iou, span_iou
 
 masks = st.integers(0, 2**20).map(
     lambda seed: np.random.default_rng(seed).random((7, 9)) < (seed % 10) / 10
 )
 
 
-def test_small_runs_are_one_character_each():
-    assert rle_runs("13").tolist() == [1, 3]
-
-
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12))
-def test_runs_read_back(runs):
-    assert rle_runs(compressed(runs)).tolist() == runs
-
-
 @given(masks, masks)
 def test_the_overlap_of_masks_is_that_of_their_pixels(a, b):
     union = (a | b).sum()
     expected = (a & b).sum() / union if union else 0.0
-    assert mask_iou(compressed(runs_of(a)), compressed(runs_of(b))) == pytest.approx(expected)
+    assert mask_iou(rle.encode(a), rle.encode(b), (7, 9)) == pytest.approx(expected)
 
 
 @given(st.tuples(*[st.integers(0, 20)] * 4), st.tuples(*[st.integers(0, 20)] * 4))

@@ -127,3 +127,24 @@ def test_diverged_training_stops_before_it_keeps_weights(tmp_path):
             seed=0,
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("one_cycle", "first_step"), [(True, 1e-2 / 25), (False, 1e-2)])
+def test_a_cycle_begins_at_a_25th_of_its_rate_and_a_constant_rate_does_not(
+    tmp_path, one_cycle, first_step
+):
+    model = torch.nn.Linear(2, 2)
+    torch.nn.init.zeros_(model.weight)
+    batches = [(torch.ones(1, 2), torch.tensor([0]))]
+    first, *_ = train_and_keep(
+        model,
+        lambda epoch: batches,
+        num_epochs=10,
+        checkpoint_dir=tmp_path,
+        learning_rate=1e-2,
+        seed=0,
+        one_cycle=one_cycle,
+    )
+    # The first step of Adam is the rate itself, against the gradient's sign.
+    expected = torch.tensor([[first_step] * 2, [-first_step] * 2])
+    assert torch.allclose(read_state(str(first))["weight"], expected, rtol=1e-4)

@@ -1,0 +1,187 @@
+"""What faults cost, what a night costs on which little or nothing changed, requests to S3.
+
+Every run's tables are compared with those of an undisturbed run before its time counts. Run
+`make soak` for the many kills; its last result is repeated here.
+
+    python -m benchmarks.reliability [--repeats 3] [--only faults|nights|requests]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import RESULTS, Figure, Report, ratios
+from benchmarks.relay import NUM_CHECKPOINTS, WORKLOADS, make_data
+from ray_audit.checkpoints.loading import build_model
+from ray_audit.config import AuditConfig
+from ray_audit.engine.run import run_audit
+from ray_audit.errors import SpecificationError
+from ray_audit.training.loop import save_epoch
+from tests.faults.audits import assert_survived, slow_videos, undisturbed
+from tests.faults.conftest import faulty_store
+from tests.faults.drivers import Driver, committed
+from tests.faults.nodes import Nodes, kill_node
+from tests.faults.processes import kill, pool_actors
+from tests.tables import assert_identical
+
+NUM_IMAGES = 2048
+NUM_VIDEOS = 16
+
+
+class FaultyRuns:
+    """Wall times of one audit, undisturbed and with one fault half-way."""
+
+    def __init__(self, folder: Path) -> None:
+        self._videos = slow_videos(folder, num=NUM_VIDEOS)
+        self._oracle = undisturbed(self._videos)
+        self._half = NUM_VIDEOS * 7 // 2
+        self._number = 0
+
+    def seconds(self, fault: str) -> float:
+        """Time of one audit with a fault, from its start to its manifest."""
+        self._number += 1
+        self._output = self._videos.folder / f"out-{self._number}"
+        engine = {"batch_size": 2, "actors_per_pool": 3}
+        with Nodes() as nodes:
+            nodes.head(num_cpus=2)
+            workers = [nodes.worker(num_cpus=2) for _ in range(2)]
+            self._spec = self._videos.spec_file(output=str(self._output), engine=engine)
+            started_s = time.monotonic()
+            with self._driver(nodes) as driver:
+                if fault != "none":
+                    assert driver.wait_until(lambda: committed(self._output) >= self._half)
+                if fault == "actor":
+                    kill(next(p for node in workers for p in pool_actors(node.pid)))
+                if fault == "node":
+                    kill_node(next(node for node in workers if pool_actors(node.pid)))
+                if fault != "driver":
+                    driver.completes(limit_s=300)
+            if fault == "driver":
+                with self._driver(nodes) as driver:
+                    driver.completes(limit_s=300)
+            seconds = time.monotonic() - started_s
+        assert_survived(self._output, self._oracle)
+        return seconds
+
+    def _driver(self, nodes: Nodes) -> Driver:
+        return Driver(self._spec, "--address", nodes.address, env=nodes.env)
+
+
+def faults(repeats: int) -> list[Figure]:
+    """Time lost to one fault half-way, as a share of the undisturbed run."""
+    kinds = ("none", "actor", "driver", "node")
+    with tempfile.TemporaryDirectory() as name:
+        runs = FaultyRuns(Path(name))
+        times = {kind: [runs.seconds(kind) for _ in range(repeats)] for kind in kinds}
+    quiet = times["none"]
+    figures = [Figure("undisturbed, with the start of the pools", "s", tuple(quiet))]
+    for kind in kinds[1:]:
+        lost = tuple(ratio - 1 for ratio in ratios(times[kind], quiet))
+        figures.append(Figure(f"lost to the death of one {kind}", "of the run", lost))
+    return figures
+
+
+def nights(repeats: int) -> list[Figure]:
+    """A full night, one without a change, and one with a new checkpoint."""
+    shares: dict[str, list[float]] = {}
+    full_s: list[float] = []
+    for _ in range(repeats):
+        for name, vog in (("without VoG", {}), ("with vog.keep_moments", {"keep_moments": True})):
+            with tempfile.TemporaryDirectory() as folder:
+                measured = _nights(Path(folder), ["csl", "vog"] if vog else ["csl"], vog)
+            if measured is None:
+                continue
+            full_s.append(measured["full"])
+            for kind in ("same date again", "next date, no change", "one new checkpoint"):
+                share = measured[kind] / measured["full"]
+                shares.setdefault(f"{kind}, {name}", []).append(share)
+    return [
+        Figure(f"full night, {NUM_CHECKPOINTS} checkpoints", "s", tuple(full_s)),
+        *(Figure(kind, "of a full night", tuple(values)) for kind, values in shares.items()),
+    ]
+
+
+def _nights(folder: Path, scores: list[str], vog: dict[str, Any]) -> dict[str, float] | None:
+    config = make_data(replace(WORKLOADS["images"], num_images=NUM_IMAGES), folder)
+    values = config.model_dump() | {"scores": scores, "vog": vog}
+    try:
+        config = AuditConfig.parse(values)
+    except SpecificationError:
+        return None  # this version keeps no moments
+    took = {}
+    first, took["full"] = _night(config, "2026-01-01")
+    assert first.counts["scored"] == NUM_IMAGES
+    _, took["same date again"] = _night(config, "2026-01-01")
+    second, took["next date, no change"] = _night(config, "2026-01-02")
+    assert second.manifest.plan["num_new"] == 0
+    assert_identical(second, first)
+    torch.manual_seed(NUM_CHECKPOINTS)
+    save_epoch(build_model(config.model), folder / "checkpoints", NUM_CHECKPOINTS + 1)
+    third, took["one new checkpoint"] = _night(config, "2026-01-03")
+    fresh, _ = _night(AuditConfig.parse(values | {"output": f"{folder}/fresh"}), "2026-01-03")
+    assert_identical(third, fresh)
+    return took
+
+
+def _night(config: AuditConfig, date: str) -> tuple[Any, float]:
+    started_s = time.monotonic()
+    outcome = run_audit(config, local=True, logical_date=date)
+    return outcome, time.monotonic() - started_s
+
+
+def requests() -> list[Figure]:
+    """Requests that an audit from S3 to S3 makes, counted before the server."""
+    with tempfile.TemporaryDirectory() as name, faulty_store(fraction=0) as store:
+        videos = slow_videos(Path(name), num=NUM_VIDEOS)
+        uri = store.put(name)
+        labels = {"frames": f"{uri}/data/frames.csv"}
+        dataset = videos.values["dataset"] | {"uri": f"{uri}/data/*.mp4", "labels": labels}
+        checkpoints = f"{uri}/checkpoints/*.safetensors"
+        spec = videos.spec_file(dataset=dataset, checkpoints=checkpoints, output=f"{uri}/out")
+        with Driver(spec, "--local", env=store.env) as driver:
+            driver.completes(limit_s=300)
+        counts = store.counts()["requests"]
+    reads = sum(n for request, n in counts.items() if ".mp4" in request)
+    writes = sum(n for request, n in counts.items() if request.startswith("PUT "))
+    return [
+        Figure("requests for the content of a shard", "a shard", (reads / NUM_VIDEOS,)),
+        Figure("writes (6 batches and a tail a shard)", "a shard", (writes / NUM_VIDEOS,)),
+        Figure("all requests", "a shard", (sum(counts.values()) / NUM_VIDEOS,)),
+    ]
+
+
+def soaked() -> list[str]:
+    """What the last soak said."""
+    path = RESULTS / "soak.json"
+    if not path.exists():
+        return ["no soak was run here: `make soak`"]
+    last = json.loads(path.read_text())
+    told = [f"{last['survived'].get(k, 0)} of {n} {k} kills" for k, n in last["injected"].items()]
+    return [f"soak of {last['minutes']} min, seed {last['seed']}: survived {', '.join(told)}"]
+
+
+def main() -> None:
+    """Run and publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=("faults", "nights", "requests"))
+    asked = parser.parse_args()
+    figures: list[Figure] = []
+    if asked.only in (None, "requests"):
+        figures += requests()
+    if asked.only in (None, "nights"):
+        figures += nights(asked.repeats)
+    if asked.only in (None, "faults"):
+        figures += faults(asked.repeats)
+    name = f"reliability-{asked.only}" if asked.only else "reliability"
+    Report(name, figures, [*soaked(), "all tables equal to undisturbed runs"]).publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Processes below one of ours, found by parentage: never by name alone, others run Ray too."""
+
+import contextlib
+import os
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+
+def below(pid):
+    """Every living process that `pid` started, directly or not: pid to command line."""
+    children, commands = defaultdict(list), {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            commands[int(folder.name)] = (
+                (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+            )
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+        children[parent].append(int(folder.name))
+    found, waiting = {}, list(children[pid])
+    while waiting:
+        one = waiting.pop()
+        waiting += children[one]
+        if commands.get(one):
+            found[one] = commands[one].replace("\0", " ").strip()
+    return found
+
+
+def pool_actors(pid):
+    """Pids of the pools' actors below a driver or a node."""
+    return sorted(
+        p for p, name in below(pid).items() if name.startswith("ray::") and "_Pool" in name
+    )
+
+
+def kill(pid):
+    """SIGKILL: the process has no time for anything."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_tree(pid):
+    """SIGKILL a process and all below it."""
+    for one in (*below(pid), pid):
+        kill(one)

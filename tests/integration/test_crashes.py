@@ -1,0 +1,62 @@
+"""What kills its process is tried three times and given up; everything else is audited."""
+
+import pytest
+
+from ray_audit.engine import relay
+from tests.integration import deadly, small_sets
+from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, only_error
+from tests.tables import rows_of
+
+pytestmark = pytest.mark.integration
+
+
+def on_ray(small, /, **changes):
+    return audit(small, local=False, **ALL_MAY_FAIL, **changes)
+
+
+def scored(outcome):
+    return set(rows_of(outcome, "scores")["sample_id"].to_pylist())
+
+
+def all_rows(outcome, name):
+    return outcome.manifest.table(outcome.run_uri, name).to_pylist()
+
+
+def markers(small):
+    return [name for name in small.files_written() if name.startswith("attempts/")]
+
+
+def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(relay, "_decode", deadly.decode)
+    videos = small_sets.labelled_videos(tmp_path, num=3)
+    poison = tmp_path / "data/poison.mp4"
+    (tmp_path / "data/v1.mp4").rename(poison)
+    table = tmp_path / "data/frames.csv"
+    table.write_text(table.read_text().replace("v1.mp4", "poison.mp4"))
+    outcome = on_ray(videos, engine={"batch_size": 2})
+    row = only_error(outcome, "decode", "crash")
+    assert (row["shard"], row["sample_id"], row["num_samples"]) == ("poison.mp4", None, 12)
+    assert all_rows(outcome, "errors")[0]["attempts"] == 3
+    assert "died 3 times" in row["message"]
+    assert scored(outcome) == {f"v{i}.mp4#{t}" for i in (0, 2) for t in range(12)}
+    assert markers(videos) == []
+
+
+@pytest.mark.parametrize("how", ["exit", "signal", "hang"])
+def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(relay, "_BATCHES_PER_STALL", 60)
+    images = small_sets.class_folders(tmp_path)
+    images.values["model"] = {
+        "factory": f"{small_sets.MODELS}:DeadlyModel",
+        "kwargs": {"num_classes": 3, "how": how},
+    }
+    small_sets.picture(tmp_path / "data/b/1.png", 0, black=True)
+    small_sets.picture(tmp_path / "data/c/2.png", 0, black=True)
+    engine = {"batch_size": 2, "actors_per_pool": 1, "stall_timeout_s": 120}
+    outcome = on_ray(images, engine=engine)
+    rows = all_rows(outcome, "errors")
+    assert {row["sample_id"] for row in rows} == {"b/0.png", "b/1.png", "c/2.png", "c/3.png"}
+    assert {(r["stage"], r["error_class"], r["attempts"]) for r in rows} == {("probe", "crash", 3)}
+    assert outcome.counts == outcome.counts | {"scored": 8, "failed": 4}
+    assert_counts_add_up(outcome)
+    assert markers(images) == []

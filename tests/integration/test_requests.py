@@ -1,0 +1,52 @@
+"""What a night asks of the store, by S3 request: no weights and no records for nothing."""
+
+from collections import Counter
+
+import pytest
+from aiobotocore.client import AioBaseClient
+
+from ray_audit.engine.run import run_audit
+from tests.integration import small_sets
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    asked = []
+    call = AioBaseClient._make_api_call
+
+    async def counted(self, operation, arguments):
+        asked.append((operation, arguments.get("Key", arguments.get("Prefix", ""))))
+        return await call(self, operation, arguments)
+
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", counted)
+    return asked
+
+
+def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, requests):
+    small = small_sets.class_folders(tmp_path)
+    bucket.put(tmp_path / "checkpoints", "checkpoints")
+    bucket.put(tmp_path / "data", "data")
+    changes = {
+        "dataset": small.values["dataset"] | {"uri": f"{bucket.uri}/data/*/*.png"},
+        "checkpoints": f"{bucket.uri}/checkpoints/*.safetensors",
+        "output": f"{bucket.uri}/out",
+    }
+
+    def night(date):
+        requests.clear()
+        outcome = run_audit(small.config(**changes), local=True, logical_date=date)
+        return outcome, Counter(operation for operation, _ in requests), list(requests)
+
+    first, _, _ = night("2026-01-31")
+    again, again_calls, asked = night("2026-01-31")
+    next_day, _, next_asked = night("2026-02-01")
+    assert (first.reused, again.reused, next_day.reused) == (False, True, False)
+    read = [key for operation, key in asked if operation == "GetObject"]
+    assert [key.rpartition("/")[2] for key in read] == ["manifest.json"]
+    assert "PutObject" not in again_calls
+    # Another day makes its tables from the same records; of weights only headers are looked at.
+    shards = [key for operation, key in next_asked if operation == "GetObject" and "data/" in key]
+    assert shards == []
+    assert not [key for operation, key in next_asked if operation == "PutObject" and "units" in key]

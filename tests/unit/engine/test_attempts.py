@@ -1,0 +1,53 @@
+from ray_audit.engine import ledger
+from ray_audit.engine.attempts import Attempts, given_up_unit
+from ray_audit.samples import Shard, WorkUnit
+
+
+def shard(key, num_labelled):
+    return Shard(key, f"/{key}", 1, "etag", num_labelled=num_labelled)
+
+
+def test_each_try_that_is_not_survived_is_counted(tmp_path):
+    attempts = Attempts.below(str(tmp_path))
+    assert [attempts.begin("unit/set/decode") for _ in range(4)] == [0, 1, 2, 3]
+    assert attempts.begin("other/set/decode") == 0
+
+
+def test_what_is_survived_leaves_nothing(tmp_path):
+    attempts = Attempts.below(str(tmp_path))
+    attempts.begin("unit")
+    attempts.survived("unit", attempts.begin("unit"))
+    assert attempts.begin("unit") == 0
+
+
+def test_a_death_that_left_no_marker_counts_once(tmp_path):
+    attempts = Attempts.below(str(tmp_path))
+    assert attempts.begin("unit", num_unmarked=1) == 1
+    assert attempts.begin("unit", num_unmarked=1) == 2
+
+
+def test_two_calls_do_not_count_together_and_leave_nothing(tmp_path):
+    one, other = (Attempts.below(str(tmp_path)) for _ in range(2))
+    one.begin("unit")
+    assert other.begin("unit") == 0
+    one.remove()
+    other.remove()
+    assert list((tmp_path / "attempts").iterdir()) == []
+
+
+def test_a_unit_that_is_given_up_loses_its_labelled_samples():
+    unit = WorkUnit("id", (shard("a", 5), shard("b", 0), shard("c", None)))
+    failures = given_up_unit(unit).failures
+    assert [(f.shard, f.num_samples, f.attempts) for f in failures] == [("a", 5, 3), ("c", 1, 3)]
+    assert "at least 1" in failures[1].message
+    assert "at least" not in failures[0].message
+
+
+def test_a_unit_without_labels_that_is_given_up_is_named():
+    (failure,) = given_up_unit(WorkUnit("id", (shard("a", 0),))).failures
+    assert (failure.shard, failure.num_samples) == ("a", 0)
+
+
+def test_what_was_given_up_is_tried_again_by_a_later_run():
+    unit = WorkUnit("id", (shard("a", 5),))
+    assert ledger.may_pass(given_up_unit(unit).failures)

@@ -1,0 +1,30 @@
+from types import SimpleNamespace
+
+from ray_audit.engine.assemble import _failures
+from ray_audit.engine.progress import Tally
+from ray_audit.engine.records import Part
+from ray_audit.engine.wire import Receipt
+from ray_audit.samples import ShardFailure, Tail
+
+
+def test_a_sample_that_fails_in_several_batches_is_counted_once():
+    tally = Tally(SimpleNamespace(work=[None], num_expected=None))
+    tally.add(Receipt("unit", is_tail=False, num_failed=2, failed=["a", "b"]))
+    tally.add(Receipt("unit", is_tail=False, num_failed=2, failed=["b", "c"]))
+    tally.add(Receipt("unit", is_tail=True, num_failed=5))
+    assert tally.num_failed == 3 + 5
+
+
+def failure(sample_id, stage, message):
+    return ShardFailure("shard", sample_id, stage, "error", message, 1)
+
+
+def test_a_sample_is_lost_once_whatever_befell_its_parts():
+    part = Part(None, {}, (failure("s", "probe", "tile 1"), failure("s", "probe", "tile 2")))
+    rest = (
+        failure("s", "decode", "tile 3"),
+        failure(None, "decode", "x"),
+        failure("t", "read", ""),
+    )
+    lost = _failures([(part, Tail("unit", 1, failures=rest))])
+    assert [(f.sample_id, f.message) for f in lost] == [("s", "tile 1"), (None, "x"), ("t", "")]

@@ -1,0 +1,86 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ray_audit.errors import StorageError
+from ray_audit.tables.manifest import Manifest
+from ray_audit.tables.store import write_table
+
+ROWS = pa.table({"sample_id": ["a", "b"], "csl": [0.5, 1.0]})
+
+
+def manifest(**changes):
+    values = {
+        "run_id": "2026-01-31-0123abcd",
+        "state": "complete",
+        "specification": {},
+        "protocol": "training",
+        "counts": {"entered": 2},
+        "checkpoints": [{"name": "e0", "digest": "d0"}],
+        "numeric": {"temperature": 0.1, "precision": "float32"},
+        "plan": {},
+        "tables": {},
+        "timing": {},
+        "versions": {},
+        "top": [],
+        "notes": [],
+        "breached_gates": [],
+    }
+    known: dict = {"labels_digest": ""} | {
+        name: {} for name in ("findings", "estimate", "memorisation", "order")
+    }
+    return Manifest(**(known | {"top_findings": []} | values | changes))
+
+
+@pytest.fixture
+def run_uri(tmp_path):
+    return str(tmp_path / "runs/r")
+
+
+def test_the_first_manifest_stays(run_uri):
+    first, second = manifest(), manifest(timing={"total_s": 9.0})
+    assert first.publish(run_uri) is first
+    assert second.publish(run_uri) == first
+    assert Manifest.read(run_uri) == first
+
+
+def test_a_manifest_whose_answer_was_lost_is_still_ones_own(run_uri):
+    one = manifest()
+    one.publish(run_uri)
+    again = manifest()
+    assert again.publish(run_uri) is again
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_id": "2026-01-31-ffffffff"},
+        {"checkpoints": [{"name": "e0", "digest": "other"}]},
+        {"numeric": {"temperature": 0.2, "precision": "float32"}},
+    ],
+    ids=str,
+)
+def test_the_manifest_of_another_run_is_an_error(changes, run_uri):
+    manifest(**changes).publish(run_uri)
+    with pytest.raises(StorageError, match=rf"of another run: its {next(iter(changes))} differs"):
+        manifest().publish(run_uri)
+
+
+def test_equal_tables_are_equal_files_and_others_have_other_names(run_uri):
+    one, same = (write_table(run_uri, "scores", 0, ROWS) for _ in range(2))
+    other = write_table(run_uri, "scores", 0, ROWS.slice(1))
+    assert one == same
+    assert one.path != other.path
+    assert len(list(Path(run_uri).rglob("*.parquet"))) == 2
+
+
+def test_a_table_that_was_changed_is_refused(run_uri):
+    file = write_table(run_uri, "scores", 0, ROWS)
+    listed = replace(manifest(), tables={"scores": [file]})
+    assert listed.table(run_uri, "scores").equals(ROWS)
+    path = Path(run_uri) / file.path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StorageError, match=r"delete the run's manifest\.json and run again"):
+        listed.table(run_uri, "scores")
