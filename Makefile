@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -48,6 +48,17 @@ soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; eve
 fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs atheris
 	$(BIN)/python -m tests.fuzz.fuzz_labels -max_total_time=$(FUZZ_S)
 	$(BIN)/python -m tests.fuzz.fuzz_archives -max_total_time=$(FUZZ_S)
+
+ops-test: $(STAMP)  ## jobs on a Ray cluster of its own, two nights, Prometheus (Debian: prometheus, prometheus-pushgateway)
+	$(BIN)/python -m pytest tests/integration/test_operations.py
+
+monitor-test: $(STAMP)  ## the part of it that asks Prometheus: numbers of the manifests, every query of the dashboard
+	$(BIN)/python -m pytest tests/integration/test_operations.py -k 'prometheus or dashboard'
+
+k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
+	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \
+	  --image ghcr.io/example/ray-audit:0.1.0-ray2.60.0 \
+	  --gpu-image ghcr.io/example/ray-audit:0.1.0-ray2.60.0-cuda
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -351,6 +351,29 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 @app.command()
+def diff(
+    output: Output,
+    run_a: Annotated[str, typer.Argument(help="The earlier run.")],
+    run_b: Annotated[str, typer.Argument(help="The later run.")],
+    to: Annotated[str | None, typer.Option(metavar="FILE", help="Write a Parquet table.")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare the findings of two runs: new, fixed and recurring ones."""
+    with _exit_codes(verbose):
+        from ray_audit.console import print_diff, write_json
+        from ray_audit.tables.diff import diff_runs
+
+        found = diff_runs(output, run_a, run_b)
+        if to is not None and found.is_comparable:
+            found.write(to)
+        if as_json:
+            write_json(json.dumps(found.summary()))
+        else:
+            print_diff(found, to)
+
+
+@app.command()
 def evaluate(
     output: Output,
     truth: Annotated[str, typer.Option(help="The truth file, Parquet or CSV.")],
@@ -372,6 +395,47 @@ def evaluate(
             typer.echo(json.dumps(summary(found), allow_nan=False))
         else:
             print_evaluation(found, by_kind)
+
+
+render_app = typer.Typer(help="Write files for other systems.", no_args_is_help=True)
+app.add_typer(render_app, name="render")
+
+
+@render_app.command()
+def k8s(
+    spec: Spec,
+    to: Annotated[Path, typer.Option(help="Folder for the manifests.")],
+    image: Annotated[str, typer.Option(help="With ray-audit and your model: see k8s/Dockerfile.")],
+    gpu_image: Annotated[str | None, typer.Option(help="The same with CUDA.")] = None,
+    namespace: Annotated[str, typer.Option()] = "ray-audit",
+    schedule: Annotated[str, typer.Option(help="In cron's five fields.")] = "0 2 * * *",
+    time_zone: Annotated[str, typer.Option(help="Of schedule and logical date.")] = "Etc/UTC",
+    workers: Annotated[int, typer.Option(min=1, help="Most CPU workers.")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, help="Most GPU workers.")] = 0,
+    secret: Annotated[
+        str | None, typer.Option(help="A Secret with credentials as environment variables.")
+    ] = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the Kubernetes manifests for a specification."""
+    with _exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console import say, write_json
+        from ray_audit.kubernetes.render import Deployment, render, write
+
+        deployment = Deployment(
+            image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret
+        )
+        written = [str(path) for path in write(render(config, deployment), to)]
+        if as_json:
+            write_json(json.dumps({"files": written}))
+        else:
+            say(f"{len(written)} files below {to}. Then:")
+            say(f"  kubectl create namespace {namespace}")
+            for folder in ("base", "nightly-cronjob"):
+                say(f"  kubectl -n {namespace} apply -k {to}/{folder}")
 
 
 @app.command()

@@ -322,6 +322,18 @@ class GatesConfig(_Section):
     max_findings_fraction: Fraction | None = None
 
 
+class MetricsConfig(_Section):
+    """Where outcome metrics go, besides the run's `metrics.prom`."""
+
+    pushgateway: Uri | None = None
+
+    @model_validator(mode="after")
+    def _is_http(self) -> Self:
+        if self.pushgateway and urlsplit(self.pushgateway).scheme not in ("http", "https"):
+            raise ValueError("pushgateway: expected http://host:port or https://...")
+        return self
+
+
 class AuditConfig(_Section):
     """A whole specification.
 
@@ -341,6 +353,7 @@ class AuditConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     failures: FailuresConfig = FailuresConfig()
     gates: GatesConfig = GatesConfig()
+    metrics: MetricsConfig = MetricsConfig()
     output: Uri
 
     @classmethod

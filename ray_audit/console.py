@@ -26,6 +26,7 @@ from ray_audit.engine.plan import Plan
 from ray_audit.engine.progress import Progress as RunProgress
 from ray_audit.engine.run import RunOutcome
 from ray_audit.engine.status import OutputStatus
+from ray_audit.tables.diff import Diff
 from ray_audit.tables.manifest import Manifest
 
 _LINE_EVERY_S = 10.0
@@ -323,6 +324,24 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def print_diff(diff: Diff, to: str | None, num_shown: int = 10) -> None:
+    """What changed, in counts and the first rows that are not recurring."""
+    console = Console()
+    if not diff.is_comparable:
+        console.print("Not compared: the settings differ, and so would most findings.", **_LINE)
+        for change in diff.changed_settings:
+            console.print(f"  {change}", markup=False, **_LINE)
+        return
+    counts = ", ".join(f"{number} {change}" for change, number in diff.totals().items())
+    console.print(f"{diff.run_a} -> {diff.run_b}: {counts}.", **_LINE)
+    for match in [m for m in diff.matches if m.change != "recurring"][:num_shown]:
+        row = match.after or match.before or {}
+        what = f"{row['kind']}: {row['given']} -> {row['suggested'] or '?'}"
+        console.print(f"  {match.change:<5}  {row['sample_id']}  {what}", markup=False, **_LINE)
+    if to is not None:
+        console.print(f"Table: {escape(to)}", **_LINE)
 
 
 def print_status(output: str, status: OutputStatus) -> None:

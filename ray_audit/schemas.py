@@ -265,6 +265,31 @@ CORRECTIONS = (
     Column("evidence", pa.string(), "a sentence with the numbers"),
 )
 
+_COMPARED = frozenset(
+    [
+        "finding_id",
+        "rank",
+        "kind",
+        "shard",
+        "sample_id",
+        "start_frame",
+        "end_frame",
+        "box",
+        "mask_rle",
+        "given",
+        "suggested",
+        "suspicion",
+        "reason",
+    ]
+)
+DIFF = (
+    Column("change", pa.string(), "new | recurring | fixed (found no more)"),
+    *(column for column in FINDINGS if column.name in _COMPARED),
+    Column("finding_id_before", pa.string(), "its name in the earlier run"),
+    Column("suspicion_before", pa.float64(), "its suspicion in the earlier run", "fraction"),
+    Column("iou", pa.float64(), "overlap, where that and not the name matched them", "fraction"),
+)
+
 REGIONS = (
     Column("sample_id", pa.string(), "the image"),
     Column("shard", pa.string(), "key of the shard"),

@@ -25,6 +25,7 @@ from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.live_metrics import observed
 from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.moments import KeptMoments
 from ray_audit.engine.plan import Plan, UnitWork
@@ -74,7 +75,9 @@ class RayEngine:
         # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
         warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         dataset = _pipeline(plan, plan.layout, settings)
-        yield from _watched(dataset, self._engine)
+        yield from observed(
+            _watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
+        )
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Apply a function to each item on the cluster; results in the items' order."""

@@ -17,6 +17,7 @@ from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.attempts import Attempts
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.outcome import tell_outcome
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
@@ -27,9 +28,9 @@ from ray_audit.engine.stages import StageSettings, recount_set
 from ray_audit.engine.summary import Summary
 from ray_audit.engine.wire import Receipt
 from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
-from ray_audit.metrics import render_outcome
+from ray_audit.metrics import RunResult
 from ray_audit.scores.recount import Recount
-from ray_audit.tables.manifest import FAILURE, MANIFEST, METRICS, Manifest
+from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
 
 
 class Engine(Mapper, Protocol):
@@ -252,18 +253,25 @@ def _execute(
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
-    _write_metrics(manifest, inputs.run_uri)
+    manifest.notes.extend(_tell(manifest, config, inputs.run_uri))
     published = manifest.publish(inputs.run_uri)
     if published is not manifest:
-        _write_metrics(published, inputs.run_uri)  # ours told of tables that nobody will see
+        _tell(published, config, inputs.run_uri)  # ours told of tables that nobody will see
     storage.remove(storage.join(inputs.run_uri, FAILURE))
     return published, published is manifest
 
 
-def _write_metrics(manifest: Manifest, run_uri: str) -> None:
-    total_s, breached = manifest.timing["total_s"], bool(manifest.breached_gates)
-    metrics = render_outcome(manifest.counts, total_s, time.time(), breached=breached)
-    storage.write_bytes(storage.join(run_uri, METRICS), metrics)
+def _tell(manifest: Manifest, config: AuditConfig, run_uri: str) -> list[str]:
+    """Metrics of a complete run; what could not be told."""
+    by_kind: dict[str, int] = manifest.findings["by_kind"]
+    result = RunResult(
+        duration_s=manifest.timing["total_s"],
+        success_time_s=time.time(),
+        counts=manifest.counts,
+        findings={(kind, "uncompared"): number for kind, number in by_kind.items()},
+        breached=bool(manifest.breached_gates),
+    )
+    return tell_outcome(config, run_uri, result)
 
 
 def _recounted(
@@ -328,8 +336,7 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
             return  # another call completed the run meanwhile
         content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
-        metrics = render_outcome({}, duration_s, None, breached=False)
-        storage.write_bytes(storage.join(inputs.run_uri, METRICS), metrics)
+        tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s))
 
 
 def breached_gates(

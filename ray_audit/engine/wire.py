@@ -61,6 +61,7 @@ class Receipt:
         probe_s: seconds of each checkpoint's probe (batches).
         probed_at_s: Unix time when the pools had done with it (batches).
         fatal: why the whole run must stop, or empty.
+        lost_shards: keys of shards that were lost, wholly or from some place on (tails).
     """
 
     unit_id: str
@@ -76,6 +77,7 @@ class Receipt:
     probe_s: list[float] = field(default_factory=list)
     probed_at_s: float = 0.0
     fatal: str = ""
+    lost_shards: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal receipt."""

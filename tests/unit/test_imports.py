@@ -28,10 +28,12 @@ MAY_IMPORT = {
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
+    "nights": LEAVES | {"engine", "tables"},
+    "kubernetes": LEAVES,
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES
-    | {"engine", "console", "demo", "report", "training", "evaluation"}
-    | {"corrections", "tables", "findings"},
+    | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
+    | {"corrections", "tables", "findings", "nights"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }
@@ -64,13 +66,13 @@ def test_imports_go_one_way(path):
     assert rooms_imported(path) - {room} <= MAY_IMPORT[room]
 
 
-def test_only_two_modules_import_ray():
+def test_few_modules_import_ray():
     users = {
         str(path.relative_to(PACKAGE))
         for path in FILES
         if any(name.startswith("ray.") for name in imported(path))
     }
-    assert users <= {"engine/relay.py", "training/distributed.py"}
+    assert users <= {"engine/relay.py", "engine/live_metrics.py", "training/distributed.py"}
 
 
 @pytest.mark.parametrize("module", ["ray_audit", "ray_audit.cli", "ray_audit.scores.segmentation"])

@@ -1,0 +1,252 @@
+"""What limits an audit as it grows, by the planner's own arithmetic; checked against a small run.
+
+    python -m benchmarks.scaling_model            # the table of docs/scaling.md
+    python -m benchmarks.scaling_model --check    # calibrate on one small run, predict a larger
+
+Pools, decoders, hops and batches come from `engine.layout` and `engine.plan`, as in a real run; how
+long a frame takes comes from `Pace`, assumed in the table and measured in the check.
+"""
+
+import argparse
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Figure, Report
+from ray_audit.config import AuditConfig, EngineConfig
+from ray_audit.engine.layout import ClusterResources, Layout, NodeResources, plan_layout
+from ray_audit.engine.plan import payload_bytes
+
+_RGB_FLOAT_BYTES = 12
+_GIB = 2**30
+_CPUS_PER_GPU, _GPUS_PER_NODE = 8, 8  # as `ray-audit render k8s` asks for
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A video dataset and its checkpoints.
+
+    Attributes:
+        config: for the size of clips, inputs and batches.
+        num_frames: sampled frames of the whole dataset.
+        decoded_per_sampled: frames that are decoded for one that is sampled.
+        num_units: shards, or slices of long ones.
+        num_bytes: of all shards.
+        num_checkpoints: in the relay.
+        model_bytes: weights of one.
+    """
+
+    config: AuditConfig
+    num_frames: float
+    decoded_per_sampled: float
+    num_units: float
+    num_bytes: float
+    num_checkpoints: int
+    model_bytes: int
+
+    @property
+    def num_batches(self) -> float:
+        """Batches of the planner's size; a unit ends with one that may be smaller."""
+        clip, size = self.config.dataset.clip, self.config.model.input.size
+        frames = clip.frames or 1
+        clips = self.num_frames / clip.step
+        clip_bytes = _RGB_FLOAT_BYTES * frames * math.prod(size or (1, 1))
+        per_batch = max(1, payload_bytes(self.config) // clip_bytes)
+        return max(self.num_units, clips / per_batch)
+
+    @property
+    def num_probed(self) -> float:
+        """Frames that each checkpoint sees: overlapping clips show most of them twice."""
+        clip = self.config.dataset.clip
+        return self.num_frames * (clip.frames or 1) / clip.step
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds on one core, or one actor's device.
+
+    Attributes:
+        decode_s: to decode one frame and make it ready.
+        probe_s: for one frame, forward and backward, in one checkpoint.
+        hop_s: for one batch to pass one pool, besides its probes.
+        receipt_s: for the driver to hear of one batch.
+        list_s: for a listing of 1,000 objects.
+        start_up_s: until the first batch is through.
+    """
+
+    decode_s: float
+    probe_s: float
+    hop_s: float = 0.03
+    receipt_s: float = 0.0005
+    list_s: float = 0.2
+    start_up_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds that each part would take alone; the slowest is the limit."""
+
+    layout: Layout
+    seconds: dict[str, float]
+    start_up_s: float
+    num_puts: float
+    in_flight_bytes: float
+
+    @property
+    def limit(self) -> str:
+        """The slowest part."""
+        return max(self.seconds, key=lambda name: self.seconds[name])
+
+    @property
+    def total_s(self) -> float:
+        """All parts run side by side, but the listing, which comes before."""
+        side_by_side = max(v for name, v in self.seconds.items() if name != "listing")
+        return self.start_up_s + side_by_side + self.seconds["listing"]
+
+
+def predict(
+    workload: Workload, pace: Pace, cluster: ClusterResources, engine: EngineConfig
+) -> Prediction:
+    """Lay out the relay as a run would, and time its parts."""
+    payload = payload_bytes(workload.config)
+    positions = tuple(range(workload.num_checkpoints))
+    layout = plan_layout(positions, workload.model_bytes, payload, cluster, engine)
+    num_batches = workload.num_batches
+    per_pool = max(len(hop) for hop in layout.hops)
+    probes_s = workload.num_probed * per_pool * pace.probe_s + num_batches * pace.hop_s
+    num_decoded = workload.num_frames * workload.decoded_per_sampled
+    # Decoders reserve a quarter of a CPU and may use more where pools leave cores idle.
+    cores = min(layout.num_decoders, cluster.num_cpus)
+    num_objects = num_batches + workload.num_units
+    return Prediction(
+        layout,
+        {
+            "decode": num_decoded * pace.decode_s / cores,
+            "pools": probes_s / layout.actors_per_pool,
+            "driver": num_objects * pace.receipt_s,
+            "listing": num_objects / 1000 * pace.list_s,
+        },
+        pace.start_up_s,
+        num_objects,
+        layout.in_flight_bytes(payload),
+    )
+
+
+def cluster_of(num_gpus: int) -> ClusterResources:
+    """Nodes of up to 8 GPUs, 8 CPUs for each."""
+    sizes = [_GPUS_PER_NODE] * (num_gpus // _GPUS_PER_NODE)
+    sizes += [num_gpus % _GPUS_PER_NODE] if num_gpus % _GPUS_PER_NODE else []
+    nodes = tuple(NodeResources(n * _CPUS_PER_GPU, n, n * 32 * _GIB) for n in sizes)
+    return ClusterResources(nodes, sum(n * 10 * _GIB for n in sizes))
+
+
+def surgical(hours: float) -> Workload:
+    """One-hour videos at 25 frames a second, each 5th frame, ten epochs of a 100 MB model."""
+    dataset: dict[str, Any] = {
+        "kind": "video",
+        "uri": "s3://b/*.mp4",
+        "labels": {"frames": "s3://b/frames.csv"},
+        "classes": ["a", "b"],
+        "clip": {"frames": 32, "stride": 16, "every": 5},
+    }
+    config = AuditConfig.parse(
+        {
+            "dataset": dataset,
+            "model": {"factory": "m:f", "input": {"size": [224, 224]}},
+            "checkpoints": "s3://b/c/*",
+            "output": "s3://b/o",
+        }
+    )
+    slices = 14  # of 6e9 pixels: an hour of 720p
+    return Workload(config, hours * 18000, 5.0, hours * slices, hours * 2e9, 10, 10**8)
+
+
+def table() -> str:
+    """The table of docs/scaling.md: assumed paces, planned layouts."""
+    pace = Pace(decode_s=0.002, probe_s=0.002)
+    lines = ["| GPUs | hours of video | hops x actors | decoders | in flight | limit | others |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for gpus, hours in ((1, 100), (10, 1e3), (10, 1e4), (1000, 1e5), (1000, 1e6)):
+        found = predict(surgical(hours), pace, cluster_of(gpus), EngineConfig())
+        layout, seconds = found.layout, found.seconds
+        others = ", ".join(f"{k} {_hours(v)}" for k, v in seconds.items() if k != found.limit)
+        lines.append(
+            f"| {gpus} | {hours:,.0f} | {len(layout.hops)} x {layout.actors_per_pool} "
+            f"| {layout.num_decoders} | {found.in_flight_bytes / _GIB:.1f} GiB "
+            f"| {found.limit} {_hours(seconds[found.limit])} | {others} |"
+        )
+    return "\n".join(lines)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.3g} h"
+
+
+def check(num_small: int, num_large: int) -> Report:
+    """Calibrate on a small run on a local Ray, predict a larger one, and run that too."""
+    import ray
+
+    from ray_audit.engine.run import run_audit
+    from tests.integration.small_sets import labelled_videos
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    frames = 60
+    measured = {}
+    try:
+        for num in (num_small, num_large):
+            with tempfile.TemporaryDirectory() as folder:
+                small = labelled_videos(Path(folder), num=num, num_frames=frames)
+                config = small.config(
+                    engine={"checkpoints_per_actor": 1},
+                    model={**small.values["model"], "input": {"size": [32, 32]}},
+                )
+                manifest = run_audit(config).manifest
+                measured[num] = (config, manifest.timing)
+    finally:
+        ray.shutdown()
+    cluster = ClusterResources((NodeResources(2, 0, 8 * _GIB),), 2 * _GIB)
+    config, timing = measured[num_small]
+    units = [
+        Workload(config, num * frames, 1.0, num, num * 1e5, 3, 10**4)
+        for num in (num_small, num_large)
+    ]
+    steady_s = num_small * frames / timing["samples_per_s"]
+    # On two cores everything shares them: what is neither decoding nor probing is the hop.
+    rest_s = steady_s - timing["probe_s"] / 3
+    pace = Pace(
+        decode_s=timing["decode_s"] / (num_small * frames),
+        probe_s=timing["probe_s"] / (units[0].num_probed * 3),
+        hop_s=max(0.0, rest_s) / timing["num_batches"],
+        list_s=0.0,
+        start_up_s=0.0,
+    )
+    found = predict(units[1], pace, cluster, config.engine)
+    _, larger = measured[num_large]
+    actual_s = num_large * frames / larger["samples_per_s"]
+    return Report(
+        "scaling_model",
+        [
+            Figure("predicted / measured", "ratio", (found.total_s / actual_s,)),
+            Figure("measured", "s", (actual_s,)),
+        ],
+        [f"calibrated on {num_small} videos, predicted {num_large}; limit: {found.limit}"],
+    )
+
+
+def main() -> None:
+    """Print the table, or check the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--small", type=int, default=8)
+    parser.add_argument("--large", type=int, default=32)
+    options = parser.parse_args()
+    if options.check:
+        check(options.small, options.large).publish()
+    else:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()

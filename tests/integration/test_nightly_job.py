@@ -1,0 +1,81 @@
+"""Two nights of the job in one process: the short form of `make ops-test`."""
+
+import json
+
+import pytest
+
+from jobs import nightly
+from ray_audit.nights import lease
+from tests.integration.small_sets import class_folders, picture
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch):
+    monkeypatch.setattr(lease, "_SETTLE_S", 0.0)
+
+
+def night(small, date, *options, **changes):
+    code = nightly.main([str(small.spec_file(**changes)), "--local", "--date", date, *options])
+    path = small.out / f"nights/{date}/night.json"
+    return code, json.loads(path.read_text()) if path.exists() else None
+
+
+def test_changed_data_shows_as_new_and_fixed_findings(tmp_path):
+    small = class_folders(tmp_path, num_each=4)
+    code, first = night(small, "2026-01-01")
+    assert (code, first["compared_with"]) == (0, None)
+    for name in "abc":
+        (tmp_path / f"data/{name}/0.png").unlink()
+        picture(tmp_path / f"data/{name}/new.png", seed=99)
+    code, second = night(small, "2026-01-02")
+    assert (code, second["compared_with"]) == (0, "2026-01-01")
+    changes = second["changes"]
+    metrics = (small.out / "runs" / second["run_id"] / "metrics.prom").read_text()
+    shown = {
+        change: sum(
+            float(line.rpartition(" ")[2])
+            for line in metrics.splitlines()
+            if f'ray_audit_findings{{change="{change}"' in line
+        )
+        for change in ("new", "fixed", "recurring")
+    }
+    assert shown == changes
+    assert changes["recurring"] > 0
+    assert changes["new"] + changes["fixed"] > 0
+
+
+def test_a_changed_specification_is_said_and_not_counted(tmp_path, capsys):
+    small = class_folders(tmp_path, num_each=2)
+    night(small, "2026-01-01")
+    _, second = night(small, "2026-01-02", vog={"target": "logit"})
+    assert second["changes"] == {}
+    assert "vog.target was 'loss' and is 'logit'" in second["changed_settings"]
+    assert "vog.target was 'loss' and is 'logit'" in capsys.readouterr().err
+
+
+def test_a_breached_gate_ends_well_unless_asked(tmp_path):
+    small = class_folders(tmp_path, num_each=2)
+    gates = {"gates": {"max_findings_fraction": 0.0}}
+    code, first = night(small, "2026-01-01", **gates)
+    assert (code, len(first["breached_gates"])) == (0, 1)
+    assert night(small, "2026-01-02", "--gate-fails", **gates)[0] == 3
+    metrics = (small.out / "runs" / first["run_id"] / "metrics.prom").read_text()
+    assert "ray_audit_gate_breached 1.0" in metrics
+
+
+def test_a_failed_night_has_no_result_and_tells_its_duration(tmp_path):
+    small = class_folders(tmp_path, num_each=1)
+    for path in tmp_path.glob("data/*/0.png"):
+        path.write_bytes(b"no image")
+    assert night(small, "2026-01-01") == (1, None)
+    (metrics,) = small.out.glob("runs/*/metrics.prom")
+    assert "ray_audit_run_duration_seconds" in metrics.read_text()
+    assert "last_success" not in metrics.read_text()
+
+
+def test_a_night_in_the_future_is_refused_before_anything_is_written(tmp_path):
+    small = class_folders(tmp_path, num_each=1)
+    assert night(small, "2999-01-01") == (2, None)
+    assert small.files_written() == {}
