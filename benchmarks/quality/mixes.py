@@ -54,7 +54,7 @@ SIGNS = {
 
 SHIPPED = {
     DENSE: ("softmin_interior",) * 4 + ("late_loss",),
-    CLASSES: ("csl", "prob_margin"),
+    CLASSES: ("early_loss", "prob_margin"),
     SEQUENCES: ("csl_segment", "order_nll"),
 }
 """What `suspicion` averages, a column as often as it weighs; a test holds it to the engine."""

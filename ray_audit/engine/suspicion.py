@@ -35,7 +35,8 @@ def ranked_scores(config: AuditConfig) -> dict[str, float]:
         return {"softmin_interior": -4.0, "late_loss": 1.0}
     if is_sequence(config):
         return {"csl_segment": 1.0}
-    return {"csl": 1.0, "prob_margin": -1.0}
+    # Early losses know nothing of what is memorised later; margins are the sharpest otherwise.
+    return {"early_loss": 1.0, "prob_margin": -1.0}
 
 
 @dataclass(frozen=True)

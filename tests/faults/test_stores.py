@@ -127,7 +127,9 @@ except PlanError as error:
 """
 
 
-@pytest.mark.parametrize("fits", [False, True], ids=["refused", "enough"])
+@pytest.mark.parametrize(
+    "fits", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["refused", "enough"]
+)
 def test_a_small_object_store_is_refused_or_is_enough(tmp_path, fits):
     videos = slow_videos(tmp_path, num=2)
     spec = videos.spec_file(engine={"batch_size": 2, "checkpoints_per_actor": 3 if fits else 1})

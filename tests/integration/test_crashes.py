@@ -42,7 +42,10 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
     assert markers(videos) == []
 
 
-@pytest.mark.parametrize("how", ["exit", "signal", "hang"])
+@pytest.mark.parametrize(
+    "how",
+    ["exit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("signal", "hang"))],
+)
 def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkeypatch):
     monkeypatch.setattr(relay, "_BATCHES_PER_STALL", 60)
     images = small_sets.class_folders(tmp_path)

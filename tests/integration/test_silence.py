@@ -54,6 +54,7 @@ def test_a_reduction_that_never_ends(tmp_path, cluster):
         list(engine.map(time.sleep, [20]))
 
 
+@pytest.mark.slow  # it waits until Ray's silence is long enough
 def test_a_head_that_dies(tmp_path, s3_server):
     images = small_sets.class_folders(tmp_path)
     kwargs = {"num_classes": 3, "how": "hang"}

@@ -53,6 +53,7 @@ def test_one_worker_on_ray_trains_what_one_process_trains_and_the_audit_reads_it
     assert (again.models[0].num_new_epochs, done) == (0, [])
 
 
+@pytest.mark.slow  # two workers each import torch, and so do those after them
 def test_two_workers_share_the_samples_and_one_model(cluster, tmp_path):
     images = trainable(class_folders(tmp_path, num_each=3), workers=2, records=True)
     _, done = run(images)
@@ -82,6 +83,7 @@ def test_too_small_a_cluster_is_told_at_once(cluster, tmp_path):
         run(images)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_lost_is_replaced_and_goes_on(cluster, tmp_path):
     images = trainable(class_folders(tmp_path / "a"), epochs=3)
     _, expected = run(images, local=True)
