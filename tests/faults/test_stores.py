@@ -132,7 +132,10 @@ except PlanError as error:
 )
 def test_a_small_object_store_is_refused_or_is_enough(tmp_path, fits):
     videos = slow_videos(tmp_path, num=2)
-    spec = videos.spec_file(engine={"batch_size": 2, "checkpoints_per_actor": 3 if fits else 1})
+    model = videos.values["model"] | ({} if fits else {"input": {"size": [64, 64]}})
+    batch_size = 2 if fits else 512  # clips of 64 px: far more than the store holds
+    engine = {"batch_size": batch_size, "checkpoints_per_actor": 3 if fits else 1}
+    spec = videos.spec_file(engine=engine, model=model)
     ended = subprocess.run(
         [sys.executable, "-c", SMALL_STORE, str(spec), DATE],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
