@@ -25,7 +25,14 @@ def audit(small, name, local, **engine):
     return run_audit(small.config(output=output, engine=engine), local=local)
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize(
+    "maker",
+    [
+        "masked_images",
+        "labelled_videos",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("class_folders", "feature_sequences")),
+    ],
+)
 def test_tables_do_not_depend_on_hops_or_actors(maker, tmp_path, cluster):
     small = getattr(small_sets, maker)(tmp_path)
     oracle = audit(small, "local", local=True)
