@@ -271,7 +271,7 @@ def _by_reason(counts: dict[str, Any]) -> str:
 
 def _judgements(manifest: Manifest) -> Iterator[str]:
     """What the run as a whole says of the labels, a sentence each."""
-    findings, memorised, order = manifest.findings, manifest.memorisation, manifest.order
+    findings = manifest.findings
     by_kind = ", ".join(f"{num} {kind}" for kind, num in findings["by_kind"].items())
     if findings["total"]:
         yield f"{findings['total']} findings in {findings['num_samples']} samples: {by_kind}."
@@ -284,16 +284,7 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
             f"wrongly ({estimate['low']:.0f} to {estimate['high']:.0f}, "
             f"{estimate['fraction']:.1%} of all)."
         )
-    if memorised:
-        trusted = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
-        yield f"Memorisation: {memorised['reason']}; trust {trusted[memorised['verdict']]}."
-    if order:
-        use = "used" if order["used"] else "not used"
-        strictness = "unknown" if order["strictness"] is None else f"{order['strictness']:.2f}"
-        yield (
-            f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
-            f"(from {order['needed']:g})."
-        )
+    yield from manifest.judgements()
 
 
 def print_findings(rows: list[dict[str, Any]], console: Console) -> None:

@@ -130,10 +130,3 @@ class Schedule:
             if index != background and is_past and waited >= self.min_epochs_between:
                 due.append(index)
         return due
-
-
-def untrusted(onsets: Sequence[Onset], classes: Sequence[str]) -> dict[str, str]:
-    """Classes whose onset is not to be trusted, each with the reason."""
-    return {
-        name: one.reason for name, one in zip(classes, onsets, strict=True) if one.epoch is None
-    }

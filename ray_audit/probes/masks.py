@@ -49,9 +49,13 @@ def owned_rects(batch: Batch) -> np.ndarray:
     given = batch.arrays.get("owned_rect")
     if given is not None:
         return given
+    return _whole(batch, np.dtype(np.int32))
+
+
+def _whole(batch: Batch, dtype: np.dtype) -> np.ndarray:
+    """Of masks that are no tiles, (N, 4): 0, 0, height, width."""
     num, height, width = batch.arrays["targets"].shape
-    whole: np.ndarray = np.tile(np.array([0, 0, height, width], np.int32), (num, 1))
-    return whole
+    return np.tile(np.array([0, 0, height, width], dtype), (num, 1))
 
 
 def owned_input_rects(batch: Batch, input_size: tuple[int, int]) -> np.ndarray:
@@ -68,9 +72,7 @@ def placements(batch: Batch) -> np.ndarray:
     given = batch.arrays.get("placement")
     if given is not None:
         return given
-    num, height, width = batch.arrays["targets"].shape
-    whole: np.ndarray = np.tile(np.array([0, 0, height, width], np.int64), (num, 1))
-    return whole
+    return _whole(batch, np.dtype(np.int64))
 
 
 def void_maps(batch: Batch, part: slice) -> np.ndarray:

@@ -95,7 +95,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "memorisation": manifest.memorisation,
         "order": manifest.order,
         "findings": manifest.findings,
-        "notes": [*manifest.notes, *tables.judgements()],
+        "notes": [*manifest.notes, *manifest.judgements()],
         "errors": [
             {name: row[name] for name in ("shard", "sample_id", "stage", "message")}
             for row in errors

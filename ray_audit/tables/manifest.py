@@ -1,6 +1,7 @@
 """The manifest of a run: written last; a run without one does not exist for readers."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from ray_audit import storage
 from ray_audit.errors import AlreadyThereError, StorageError
 from ray_audit.tables.store import TableFile, read_table
 
+_TRUSTED = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
 MANIFEST = "manifest.json"
 FAILURE = "failure.json"
 METRICS = "metrics.prom"
@@ -104,6 +106,20 @@ class Manifest:
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error
+
+    def judgements(self) -> Iterator[str]:
+        """What the run as a whole says of how far to trust which score, a sentence each."""
+        if self.memorisation:
+            trust = _TRUSTED[self.memorisation["verdict"]]
+            yield f"Memorisation: {self.memorisation['reason']}; trust {trust}."
+        if self.order:
+            use = "used" if self.order["used"] else "not used"
+            known = self.order["strictness"]
+            strictness = "unknown" if known is None else f"{known:.2f}"
+            yield (
+                f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
+                f"(from {self.order['needed']:g})."
+            )
 
     def table(self, run_uri: str, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read one table of the run.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,6 @@ from ray_audit.config import AuditConfig
 from ray_audit.schemas import score_columns
 from ray_audit.tables.manifest import Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
-
-_VERDICTS = {"early": "early losses or the mean", "mean": "the mean", "final": "late losses"}
 
 
 @dataclass(frozen=True)
@@ -91,21 +88,3 @@ class RunTables:
             if found.num_rows >= num:
                 break
         return pa.table({}) if found is None else found.slice(0, num)
-
-    def judgements(self) -> list[str]:
-        """What the run as a whole says of the labels, a sentence each."""
-        said = []
-        memorised: dict[str, Any] = self.manifest.memorisation
-        if memorised:
-            trust = _VERDICTS[memorised["verdict"]]
-            said.append(f"Memorisation: {memorised['reason']}; trust {trust}.")
-        order = self.manifest.order
-        if order:
-            use = "used" if order["used"] else "not used"
-            known = order["strictness"]
-            strictness = "unknown" if known is None else f"{known:.2f}"
-            said.append(
-                f"Order of segments: strictness {strictness} of 1, {use} in the ranking (from "
-                f"{order['needed']:g})."
-            )
-        return said
