@@ -1,4 +1,4 @@
-"""Which fixed mean of ranks is the best default ranking: candidates over all measured tables.
+"""Which fixed combination of ranks is the best default ranking: candidates over all tables.
 
 A candidate is judged by its mean AUPRC over the recipes of a kind of labels, and by how far it
 falls below the best single column of each: what the best column is, nobody knows beforehand.
@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.quality.recipes import CLASSES, DENSE, RECIPES, SEQUENCES
 from benchmarks.quality.rivals import PREFIX
+from ray_audit.scores.ranking import combine_ranks
 
 SIGNS = {
     DENSE: {
@@ -55,9 +56,9 @@ SIGNS = {
 SHIPPED = {
     DENSE: ("softmin_interior",) * 4 + ("late_loss",),
     CLASSES: ("early_loss", "prob_margin"),
-    SEQUENCES: ("csl_segment", "order_nll"),
+    SEQUENCES: ("csl_segment", *("order_nll",) * 6),
 }
-"""What `suspicion` averages, a column as often as it weighs; a test holds it to the engine."""
+"""What `suspicion` combines (of a strict order), a column as often as it weighs; a test holds it to the engine."""
 
 _LARGEST = 3
 _NOT_COLUMNS = ("suspicion",)
@@ -69,7 +70,7 @@ class Mix:
     """A candidate over the recipes of one kind.
 
     Attributes:
-        columns: whose ranks are averaged.
+        columns: whose ranks are combined.
         mean_auprc: over the recipes.
         shortfall: largest distance below a recipe's best single column.
         worst: the recipe where that is.
@@ -101,7 +102,7 @@ class Study:
 
 
 def study(kind: str, tables: Mapping[str, list[pd.DataFrame]]) -> Study:
-    """Try all means of up to three ranks.
+    """Try all combinations of up to three ranks.
 
     Args:
         kind: of labels, a key of `SIGNS`.
@@ -135,12 +136,14 @@ def _mean(by_recipe: Mapping[str, float]) -> float:
 
 
 def _auprc(tables: Mapping[str, list[pd.DataFrame]], columns: Iterable[str]) -> dict[str, float]:
-    """AUPRC of a mean of ranks in each recipe, mean over its seeds."""
+    """AUPRC of combined ranks in each recipe, mean over its seeds."""
     names = list(columns)
     found = {}
     for recipe, seeds in tables.items():
         values = [
-            average_precision_score(table["is_error"], np.mean([table[n] for n in names], axis=0))
+            average_precision_score(
+                table["is_error"], combine_ranks(np.stack([table[n] for n in names]))
+            )
             for table in seeds
         ]
         found[recipe] = float(np.mean(values))

@@ -187,14 +187,15 @@ def _mixes(mixes: dict[str, Any]) -> str:
     lines = [
         "## The default ranking",
         "",
-        "`suspicion` is one fixed mean of ranks for each kind of labels. Candidates are all means",
-        "of up to three columns' ranks, judged by their mean AUPRC over the recipes, and by the",
-        "largest distance below the best single column of any recipe (which nobody knows).",
+        "`suspicion` is one fixed combination of ranks for each kind of labels: 1 - the geometric",
+        "mean of the shares that are ranked higher. Candidates are all of up to three columns,",
+        "judged by their mean AUPRC over the recipes, and by the largest distance below the best",
+        "single column of any recipe (which nobody knows).",
     ]
     for kind, study in mixes.items():
         fixed, mean = study["best_column"]
         lines += ["", f"**{_TITLES[kind]}.** Best single column held fixed: `{fixed}`, {mean:.3f}."]
-        lines += ["", "| mean of the ranks of | mean AUPRC | largest shortfall | where |"]
+        lines += ["", "| combined ranks of | mean AUPRC | largest shortfall | where |"]
         lines.append("|---|---|---|---|")
         for mix in _shown(study["mixes"], SHIPPED[kind]):
             columns = ", ".join(

@@ -149,7 +149,6 @@ _REAL = [
         "first 4,000 rows, 30 epochs at a constant rate, memorised wholly",
         partial(cifar_case, num_rows=4000),
         _C2,
-        seeds=(0,),
         has_gradients=False,
         thinned_seeds=(0,),
     ),

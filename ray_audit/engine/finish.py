@@ -71,7 +71,7 @@ def unit_tables(
         if is_sequence(config):
             scores["order_nll"] = summary.order.nll(samples)
         scores["suspicion"] = suspicion(
-            scores, summary.ranks, summary.order, config, summary.accuracy
+            scores, summary.ranks, summary.order, config
         )
         if is_dense(config):
             num_px = scores["num_labelled_px"]

@@ -84,13 +84,6 @@ class Summary:
             thresholds[-1] = class_thresholds(state.class_sum, state.class_count)
         return np.where(count > 0, thresholds, np.nan)
 
-    @property
-    def accuracy(self) -> float:
-        """Share of given labels that the last checkpoint predicts; 0 where nothing is known."""
-        if self.confusion is None or not self.confusion[-1].sum():
-            return 0.0
-        return float(np.trace(self.confusion[-1]) / self.confusion[-1].sum())
-
     def clc(self, wrong_p_label: np.ndarray, num_labelled: np.ndarray) -> np.ndarray:
         """CLC of each image from its histogram, by the thresholds of the whole dataset."""
         if self.confident is None:

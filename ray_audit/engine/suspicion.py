@@ -1,6 +1,7 @@
 """The default ranking: which scores enter `suspicion`, and the order of segments.
 
-A fixed, unsupervised combination per kind of dataset: the mean of ranks of the scores named here.
+A fixed, unsupervised combination per kind of dataset: of the ranks of the scores named here, as
+`scores.ranking.combine_ranks` does it.
 """
 
 from collections import Counter
@@ -21,11 +22,8 @@ from ray_audit.scores.ranking import RankHistogram, combine_ranks
 STRICT_ORDER = 0.5
 """Below this strictness a dataset has no order to speak of, and `order_nll` is left out."""
 
-
-VERY_STRICT_ORDER = 0.7
-FITTED_FRACTION = 0.97
-"""A model that predicts as many of the labels it was trained on has memorised wrong ones as well:
-from there on a strict order is trusted alone."""
+_LEAST_ORDER_WEIGHT, _FULL_ORDER_WEIGHT = 2.0, 6.0
+_FULLY_STRICT_ORDER = 0.7
 
 
 def ranked_scores(config: AuditConfig) -> dict[str, float]:
@@ -84,6 +82,18 @@ class SegmentOrder:
         """Whether the dataset has an order to speak of."""
         return bool(self.strictness >= STRICT_ORDER)
 
+    @property
+    def weight(self) -> float:
+        """Of `order_nll` beside 1 for `csl_segment`: 0, then from 2 to 6 the stricter the order.
+
+        Labels alone say more of a strict order than losses do: a model may have memorised its
+        violations, or be too weak to see them.
+        """
+        if not self.is_strict:
+            return 0.0
+        share = (self.strictness - STRICT_ORDER) / (_FULLY_STRICT_ORDER - STRICT_ORDER)
+        return _LEAST_ORDER_WEIGHT + (_FULL_ORDER_WEIGHT - _LEAST_ORDER_WEIGHT) * min(1.0, share)
+
     def described(self) -> dict[str, Any]:
         """For the manifest; empty where samples have no order."""
         if self.statistics is None:
@@ -93,6 +103,7 @@ class SegmentOrder:
             "strictness": None if np.isnan(strictness) else strictness,
             "used": self.is_strict,
             "needed": STRICT_ORDER,
+            "weight": self.weight,
         }
 
     def nll(self, samples: Samples) -> np.ndarray:
@@ -128,26 +139,21 @@ def suspicion(
     ranks: dict[str, RankHistogram],
     segment_order: SegmentOrder,
     config: AuditConfig,
-    accuracy: float = 0.0,
 ) -> np.ndarray:
-    """Mean rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
+    """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
 
     Args:
         scores: of some samples.
         ranks: distribution of each ranked score over the dataset.
         segment_order: of the dataset.
         config: the specification.
-        accuracy: share of given labels that the last checkpoint predicts.
     """
     weighted = ranked_scores(config)
     parts = [ranks[name].cdf(oriented(scores, name, weight)) for name, weight in weighted.items()]
     weights = [abs(weight) for weight in weighted.values()]
     if segment_order.is_strict:
         parts.append(segment_order.ranks.cdf(scores["order_nll"]))
-        weights.append(1.0)
-        is_fitted = config.protocol == "training" and accuracy >= FITTED_FRACTION
-        if is_fitted and segment_order.strictness >= VERY_STRICT_ORDER:
-            parts, weights = parts[-1:], weights[-1:]
+        weights.append(segment_order.weight)
     return combine_ranks(np.stack(parts), np.array(weights))
 
 

@@ -29,6 +29,7 @@ class MaskNoise:
         over_px: radius of the dilation.
         shift_px: shortest and longest displacement of `shift` (in |dy| + |dx|).
         boundary_px: spread of the random displacement of boundaries.
+        smallest_fraction: of the mask; `drop` and `swap` leave smaller classes alone.
     """
 
     void: int | None = None
@@ -39,6 +40,7 @@ class MaskNoise:
     over_px: int = 4
     shift_px: tuple[int, int] | None = None
     boundary_px: float = 2.0
+    smallest_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class _Given:
         """Classes in the mask that may be changed."""
         left_out = [*self.noise.ignored, self.noise.void, besides]
         return np.setdiff1d(np.unique(self.mask), [v for v in left_out if v is not None])
+
+    def large_classes(self) -> np.ndarray:
+        """Those of them that take at least `smallest_fraction` of the mask."""
+        smallest_px = self.noise.smallest_fraction * self.mask.size
+        classes = self.classes()
+        return classes[[int((self.mask == label).sum()) >= smallest_px for label in classes]]
 
     def random_class(self, besides: int | None = None) -> int | None:
         classes = self.classes(besides)
@@ -218,9 +226,10 @@ def _truth_row(
 
 
 def _drop(given: _Given) -> np.ndarray | None:
-    label = given.random_class()
-    if label is None:
+    classes = given.large_classes()
+    if not len(classes):
         return None
+    label = int(given.rng.choice(classes))
     if given.noise.void is not None and given.rng.random() < 0.5:
         return np.where(given.mask == label, given.noise.void, given.mask)
     void = () if given.noise.void is None else (given.noise.void,)
@@ -228,7 +237,7 @@ def _drop(given: _Given) -> np.ndarray | None:
 
 
 def _swap(given: _Given) -> np.ndarray | None:
-    classes = given.classes()
+    classes = given.large_classes()
     if len(classes) < 2:
         return None
     first, second = given.rng.choice(classes, size=2, replace=False)

@@ -81,7 +81,7 @@ def test_the_page_has_a_row_a_score_and_names_what_was_not_run(found):
     for part in ("## Masks", "| `csl` |", "| `cleanlab_softmin` |", "## Targets", "not yet run"):
         assert part in text
     assert "| `softmin_interior` | 0.333 | 0.667 | one |" in text
-    assert "`cifar10n-C2` (seed 0)" in text
+    assert "`cifar10n-C2` (seed 0, 1)" in text
 
 
 def study_of_two_scores():

@@ -7,12 +7,11 @@ import pytest
 from ray_audit.engine.assemble import Samples
 from ray_audit.engine.suspicion import (
     STRICT_ORDER,
-    VERY_STRICT_ORDER,
     SegmentOrder,
     oriented,
     suspicion,
 )
-from ray_audit.scores.ranking import RankHistogram
+from ray_audit.scores.ranking import RankHistogram, combine_ranks
 
 NUM_CLASSES = 3
 IN_ORDER = [0, 0, 1, 1, 2, 2]
@@ -98,22 +97,25 @@ def test_ranks_are_those_of_the_scores_themselves():
 
 
 @pytest.mark.parametrize(
-    ("protocol", "accuracy", "alone"),
-    [("training", 0.99, True), ("training", 0.9, False), ("held_out", 0.99, False)],
+    ("strictness", "weight"), [(0.49, 0.0), (0.5, 2.0), (0.6, 4.0), (0.7, 6.0), (1.0, 6.0)]
 )
-def test_a_strict_order_is_trusted_alone_where_labels_were_memorised(protocol, accuracy, alone):
+def test_an_order_weighs_as_much_as_it_is_strict(strictness, weight, monkeypatch):
+    monkeypatch.setattr(SegmentOrder, "strictness", strictness)
+    assert SegmentOrder().weight == pytest.approx(weight)
+
+
+def test_a_strict_order_outweighs_losses_that_say_nothing():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples, segment_order = samples_of(videos), order_of(videos)
-    assert segment_order.strictness >= VERY_STRICT_ORDER
     nll = segment_order.nll(samples)
     learnt = np.linspace(1, 0, len(nll))
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
     config = SimpleNamespace(
-        protocol=protocol,
-        dataset=SimpleNamespace(kind="sequences", labels=SimpleNamespace(form="arrays")),
+        dataset=SimpleNamespace(kind="sequences", labels=SimpleNamespace(form="arrays"))
     )
-    order_ranks = segment_order.ranks.cdf(nll)
-    expected = order_ranks if alone else (order_ranks + ranks["csl_segment"].cdf(learnt)) / 2
-    found = suspicion(scores, ranks, segment_order, config, accuracy)
-    np.testing.assert_allclose(found, expected)
+    both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
+    found = suspicion(scores, ranks, segment_order, config)
+    np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))
+    is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
+    assert found[is_wrong].min() > found[~is_wrong].max()

@@ -98,9 +98,9 @@ def test_rank_fraction_is_high_for_the_suspicious_end():
     assert rank_fraction(values, histogram, "lower").argmax() == 0
 
 
-def test_combined_ranks_are_means_of_the_known_ones():
+def test_combined_ranks_are_geometric_means_of_what_is_ranked_higher():
     ranks = np.array([[0.2, 0.4, np.nan], [0.4, np.nan, np.nan]])
-    assert combine_ranks(ranks)[:2] == pytest.approx([0.3, 0.4])
+    assert combine_ranks(ranks)[:2] == pytest.approx([1 - math.sqrt(0.8 * 0.6), 0.4])
     assert math.isnan(combine_ranks(ranks)[2])
     assert combine_ranks(np.empty((2, 0))).shape == (0,)
 
@@ -128,4 +128,11 @@ def test_nothing_has_no_quantile():
 def test_weights_count_where_a_score_is_known():
     ranks = np.array([[0.2, 0.2, np.nan], [0.8, np.nan, np.nan]])
     combined = combine_ranks(ranks, np.array([3.0, 1.0]))
-    np.testing.assert_allclose(combined, [0.35, 0.2, np.nan])
+    np.testing.assert_allclose(combined, [1 - 0.8**0.75 * 0.2**0.25, 0.2, np.nan])
+
+
+def test_a_rank_that_says_nothing_does_not_outvote_one_that_is_sure():
+    sure = np.array([0.999, 0.6, 0.55])
+    nothing = np.array([0.1, 0.9, 0.95])
+    assert combine_ranks(np.stack([sure, nothing])).argmax() == 0
+    assert ((sure + nothing) / 2).argmax() != 0
