@@ -67,13 +67,14 @@ def test_a_breached_gate_ends_well_unless_asked(tmp_path):
     assert "ray_audit_gate_breached 1.0" in metrics
 
 
-def test_a_failed_night_has_no_result_and_tells_its_duration(tmp_path):
+def test_a_failed_night_has_no_result_and_tells_how_many_samples_failed(tmp_path):
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
         path.write_bytes(b"no image")
     assert night(small, "2026-01-01") == (1, None)
     (metrics,) = small.out.glob("runs/*/metrics.prom")
     assert "ray_audit_run_duration_seconds" in metrics.read_text()
+    assert 'ray_audit_run_samples{outcome="failed"} 3.0' in metrics.read_text()
     assert "last_success" not in metrics.read_text()
 
 

@@ -164,15 +164,21 @@ def test_without_the_token_the_error_says_so(nights, operated):
     assert "RAY_AUTH_TOKEN" in log
 
 
-def test_a_failing_audit_ends_failed_with_its_reason(operated, tmp_path):
+def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_path):
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
         path.write_bytes(b"no image")
-    code, log = operated.submit("audit", small.spec_file(), "--date", "2026-01-01")
+    told = {"pushgateway": monitoring.gateway} if monitoring else {}
+    spec = small.spec_file(name="failing", metrics=told)
+    code, log = operated.submit("audit", spec, "--date", "2026-01-01")
     assert code == 1
     assert "FAILED" in log
     assert "3 of 3 samples failed" in log
     assert not list(small.out.glob("runs/*/manifest.json"))
+    if monitoring:  # what the alert RayAuditFailures asks for
+        share = """sum by (audit) (ray_audit_run_samples{audit="failing",outcome="failed"})
+            / sum by (audit) (ray_audit_run_samples{audit="failing"})"""
+        wait_for("its failures", lambda: monitoring.query(share) == {("failing",): 1.0}, 30)
 
 
 def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, tmp_path):
