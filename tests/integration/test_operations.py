@@ -191,7 +191,16 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
     (job_id,) = re.findall(r"^(\S+): submitted$", log, re.M)
     headers = {"Authorization": f"Bearer {operated.token}"}
     client = JobSubmissionClient(operated.api, headers=headers)
-    wait_for("the first record", lambda: committed(videos.out))
+
+    def has_begun():
+        # A job that ended instead has a reason, which is in its logs.
+        assert not client.get_job_status(job_id).is_terminal(), client.get_job_logs(job_id)
+        return committed(videos.out)
+
+    try:
+        wait_for("the first record", has_begun, limit_s=900)
+    except TimeoutError as error:
+        raise AssertionError(client.get_job_logs(job_id)) from error
     client.stop_job(job_id)
     wait_for("its end", lambda: client.get_job_status(job_id).is_terminal())
     assert client.get_job_status(job_id).value == "STOPPED"
