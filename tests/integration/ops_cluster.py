@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 _STARTED_WITHIN_S = 300.0
 _JOB_LIMIT_S = 600.0
+_MOST_STARTS = 3
 WORKERS = ("worker-1", "worker-2")
 
 
@@ -99,7 +100,7 @@ class OpsCluster:
         head += ['--system-config={"metrics_report_interval_ms": 1000}']
         self._processes, self._folder = processes, folder
         self._start("head", [*head, *common], f"{self.api}/api/version")
-        # One after the other: two nodes that start on one machine at once may take the same names.
+        # One after the other: each has 30 s to start.
         for name in WORKERS:
             worker = [f"--address=127.0.0.1:{self.ports['gcs']}", "--num-cpus=1"]
             worker += self._agent_ports(name)
@@ -120,15 +121,24 @@ class OpsCluster:
         ]
 
     def _start(self, name, options, answers):
+        """Ray gives up on a node that needs more than 30 s, as on a busy machine: try again."""
         log = self._folder / f"{name}.log"
-        process = self._processes.start([RAY, "start", *options], log, self.env)
+        for attempt in range(_MOST_STARTS):
+            process = self._processes.start([RAY, "start", *options], log, self.env)
 
-        def check():
-            if process.poll() is not None:
-                raise RuntimeError(f"{name} ended: {log.read_text()[-2000:]}")
-            return get(answers, {"Authorization": f"Bearer {self.token}"})
+            def check(process=process):
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended: {log.read_text()[-2000:]}")
+                is_up = "Ray runtime started" in log.read_text()
+                return is_up and get(answers, {"Authorization": f"Bearer {self.token}"})
 
-        wait_for(name, check)
+            try:
+                return wait_for(name, check)
+            except RuntimeError:
+                _end(process)
+                if attempt == _MOST_STARTS - 1:
+                    raise
+        return None
 
     def submit(self, *arguments, env=None, wait=True):
         """`jobs/submit.py`, as a person types it."""
