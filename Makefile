@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: ops-test monitor-test prometheus k8s demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -49,11 +49,19 @@ fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs athe
 	$(BIN)/python -m tests.fuzz.fuzz_labels -max_total_time=$(FUZZ_S)
 	$(BIN)/python -m tests.fuzz.fuzz_archives -max_total_time=$(FUZZ_S)
 
-ops-test: $(STAMP)  ## jobs on a Ray cluster of its own, two nights, Prometheus (Debian: prometheus, prometheus-pushgateway)
-	$(BIN)/python -m pytest tests/integration/test_operations.py
+PROMETHEUS := prometheus prometheus-pushgateway
 
-monitor-test: $(STAMP)  ## the part of it that asks Prometheus: numbers of the manifests, every query of the dashboard
-	$(BIN)/python -m pytest tests/integration/test_operations.py -k 'prometheus or dashboard'
+prometheus:  ## installs Prometheus and its Pushgateway (Debian's packages) where they are missing
+	@which promtool $(PROMETHEUS) > /dev/null || \
+	  apt-get install --yes --no-install-recommends $(PROMETHEUS) || \
+	  echo "Prometheus is missing, and apt-get could not install it: what needs it will be skipped"
+
+ops-test: $(STAMP) prometheus  ## the whole chain: a Ray cluster, jobs, two nights with changed data, their diff, Prometheus
+	$(BIN)/python -m pytest -v -s tests/integration/test_operations.py
+
+monitor-test: $(STAMP) prometheus  ## its short form: the two nights, Prometheus' numbers, alerts, every query of the dashboard
+	$(BIN)/python -m pytest -v -s tests/unit/monitoring tests/integration/test_operations.py \
+	  -k 'monitoring or second_night or prometheus or dashboard'
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \

@@ -1,7 +1,7 @@
 """What limits an audit as it grows, by the planner's own arithmetic; checked against a small run.
 
     python -m benchmarks.scaling_model            # the table of docs/scaling.md
-    python -m benchmarks.scaling_model --check    # calibrate on one small run, predict a larger
+    python -m benchmarks.scaling_model --check    # see benchmarks/scaling_check.py
 
 Pools, decoders, hops and batches come from `engine.layout` and `engine.plan`, as in a real run; how
 long a frame takes comes from `Pace`, assumed in the table and measured in the check.
@@ -9,12 +9,9 @@ long a frame takes comes from `Pace`, assumed in the table and measured in the c
 
 import argparse
 import math
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Figure, Report
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine.layout import ClusterResources, Layout, NodeResources, plan_layout
 from ray_audit.engine.plan import payload_bytes
@@ -184,66 +181,16 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 3600:,.3g} h"
 
 
-def check(num_small: int, num_large: int) -> Report:
-    """Calibrate on a small run on a local Ray, predict a larger one, and run that too."""
-    import ray
-
-    from ray_audit.engine.run import run_audit
-    from tests.integration.small_sets import labelled_videos
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    frames = 60
-    measured = {}
-    try:
-        for num in (num_small, num_large):
-            with tempfile.TemporaryDirectory() as folder:
-                small = labelled_videos(Path(folder), num=num, num_frames=frames)
-                config = small.config(
-                    engine={"checkpoints_per_actor": 1},
-                    model={**small.values["model"], "input": {"size": [32, 32]}},
-                )
-                manifest = run_audit(config).manifest
-                measured[num] = (config, manifest.timing)
-    finally:
-        ray.shutdown()
-    cluster = ClusterResources((NodeResources(2, 0, 8 * _GIB),), 2 * _GIB)
-    config, timing = measured[num_small]
-    units = [
-        Workload(config, num * frames, 1.0, num, num * 1e5, 3, 10**4)
-        for num in (num_small, num_large)
-    ]
-    steady_s = num_small * frames / timing["samples_per_s"]
-    # On two cores everything shares them: what is neither decoding nor probing is the hop.
-    rest_s = steady_s - timing["probe_s"] / 3
-    pace = Pace(
-        decode_s=timing["decode_s"] / (num_small * frames),
-        probe_s=timing["probe_s"] / (units[0].num_probed * 3),
-        hop_s=max(0.0, rest_s) / timing["num_batches"],
-        list_s=0.0,
-        start_up_s=0.0,
-    )
-    found = predict(units[1], pace, cluster, config.engine)
-    _, larger = measured[num_large]
-    actual_s = num_large * frames / larger["samples_per_s"]
-    return Report(
-        "scaling_model",
-        [
-            Figure("predicted / measured", "ratio", (found.total_s / actual_s,)),
-            Figure("measured", "s", (actual_s,)),
-        ],
-        [f"calibrated on {num_small} videos, predicted {num_large}; limit: {found.limit}"],
-    )
-
-
 def main() -> None:
     """Print the table, or check the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--small", type=int, default=8)
-    parser.add_argument("--large", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.check:
-        check(options.small, options.large).publish()
+        from benchmarks.scaling_check import check
+
+        check(options.repeats).publish()
     else:
         print(table())
 

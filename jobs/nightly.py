@@ -8,19 +8,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 from ray_audit.config import AuditConfig
 from ray_audit.console import ConsoleReporter, fail, print_outcome, say
 from ray_audit.engine.run import RunOutcome, run_audit
 from ray_audit.errors import RayAuditError, SpecificationError
-from ray_audit.nights.night import resolve_date, run_night
+from ray_audit.nights.night import resolve_date, run_night, scheduled_date, time_zone
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("spec")
-    parser.add_argument("--date", help="logical date; default: today in the time zone")
+    parser.add_argument(
+        "--date",
+        help="logical date; default: that of a RayCronJob's tick, else today in the time zone",
+    )
     parser.add_argument("--time-zone", default="UTC", help="of the schedule, e.g. Europe/Berlin")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--address", default=os.environ.get("RAY_ADDRESS"))
@@ -36,7 +38,9 @@ def main(given: Sequence[str]) -> int:
     options = _arguments(given)
     try:
         config = AuditConfig.load(options.spec, options.set)
-        date = resolve_date(options.date, ZoneInfo(options.time_zone))
+        zone = time_zone(options.time_zone)
+        ticked = scheduled_date(os.environ.get("RAY_CLUSTER_NAME", ""), zone)
+        date = resolve_date(options.date or ticked, zone)
 
         def audit(config: AuditConfig) -> RunOutcome:
             with ConsoleReporter() as reporter:

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -26,6 +26,7 @@ API = "https://kubernetes.default.svc"
 MOST_ATTEMPTS = 3
 _CONFLICT, _GONE = 409, 404
 _POLL_S = 20.0
+_CLOCK_SKEW = timedelta(minutes=5)
 Call = Callable[[str, str, dict[str, Any] | None], dict[str, Any]]
 
 
@@ -96,6 +97,11 @@ def wait(call: Call, path: str, sleep: Callable[[float], None]) -> int:
         sleep(_POLL_S)
 
 
+def today(zone: ZoneInfo, now: datetime) -> str:
+    """The date; a clock that is late at midnight must not give the day before once more."""
+    return (now + _CLOCK_SKEW).astimezone(zone).date().isoformat()
+
+
 def main(given: Sequence[str]) -> int:
     """The exit code of the pod."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -103,7 +109,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--time-zone", default="Etc/UTC")
     parser.add_argument("--date")
     options = parser.parse_args(given)
-    date = options.date or datetime.now(ZoneInfo(options.time_zone)).date().isoformat()
+    date = options.date or today(ZoneInfo(options.time_zone), datetime.now(UTC))
     namespace = (ACCOUNT / "namespace").read_text().strip()
     jobs = f"/apis/ray.io/v1/namespaces/{namespace}/rayjobs"
     manifest = yaml.safe_load(options.manifest.read_text())

@@ -2,9 +2,10 @@
 
     python jobs/submit.py nightly SPEC --address http://127.0.0.1:8265 -- --date 2026-08-01
 
-`correct` takes the output of an audit in the place of SPEC. The same job, specification and options
-give the same submission id: a job that runs is followed rather than started again, one that
-succeeded is left alone, one that failed or was stopped is tried again under the next number.
+`correct` takes the output of an audit in the place of SPEC. The same job, specification, options
+and code give the same submission id: a job that runs is followed rather than started again, one
+that succeeded is left alone, one that failed or was stopped is tried again under the next number.
+An audit or a night without `--date` is one of today.
 """
 
 import argparse
@@ -16,12 +17,15 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 JOBS = Path(__file__).parent
 KINDS = ("audit", "nightly", "train", "correct")
+DATED = ("audit", "nightly")
 MOST_BYTES = 10 * 2**20
 _ENDED_BADLY = ("FAILED", "STOPPED")
 
@@ -30,12 +34,41 @@ class SubmitError(Exception):
     """The job could not be submitted; the message says what to do."""
 
 
-def submission_id(kind: str, subject: str, options: Sequence[str], attempt: int) -> str:
+def dated(kind: str, options: Sequence[str]) -> list[str]:
+    """The options, with today's date where a job that has one was given none.
+
+    Without it tomorrow's night would have the id of today's, and be left alone.
+    """
+    has_date = any(one == "--date" or one.startswith("--date=") for one in options)
+    if kind not in DATED or has_date:
+        return list(options)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--time-zone", default="UTC")
+    zone = parser.parse_known_args(list(options))[0].time_zone
+    try:
+        return [*options, "--date", datetime.now(ZoneInfo(zone)).date().isoformat()]
+    except (ValueError, OSError, KeyError) as error:
+        raise SubmitError(f"--time-zone {zone}: unknown") from error
+
+
+def submission_id(
+    kind: str, subject: str, options: Sequence[str], attempt: int, code: Sequence[Path] = ()
+) -> str:
     """Name of one attempt; a function of what is submitted."""
     text = subject if kind == "correct" else Path(subject).read_text()
     content = hashlib.sha256("\0".join([kind, text, *options]).encode())
+    for file, name in sorted(_files(code), key=lambda pair: pair[1]):
+        content.update(f"\0{name}\0".encode() + file.read_bytes())
     name = re.sub(r"[^a-z0-9]+", "-", Path(subject).stem.lower()).strip("-")
     return f"{kind}-{name}-{content.hexdigest()[:12]}-{attempt}"
+
+
+def _files(code: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Each file that is sent, with its place in the working directory."""
+    for path in code:
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield file, str(file.relative_to(path.parent))
 
 
 def working_dir(target: Path, spec: Path | None, code: Sequence[Path]) -> None:
@@ -48,11 +81,9 @@ def working_dir(target: Path, spec: Path | None, code: Sequence[Path]) -> None:
         shutil.copy(JOBS / f"{kind}.py", target)
     if spec is not None:
         shutil.copy(spec, target / "spec.yaml")
-    for path in code:
-        if path.is_dir():
-            shutil.copytree(path, target / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(path, target)
+    for file, name in _files(code):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target / name)
     num_bytes = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     if num_bytes > MOST_BYTES:
         raise SubmitError(
@@ -91,14 +122,20 @@ def _explained(address: str, error: Exception) -> str:
     )
 
 
-def choose(client: Any, kind: str, subject: str, options: Sequence[str]) -> tuple[str, str | None]:
-    """The attempt to follow or to start, and the state that it is in, None where it is new."""
+def choose(client: Any, ids: Callable[[int], str], again: bool = False) -> tuple[str, str | None]:
+    """The attempt to follow or to start, and the state that it is in, None where it is new.
+
+    Args:
+        client: of the job server.
+        ids: the submission id of an attempt.
+        again: whether one that succeeded is tried again too.
+    """
     known = {job.submission_id: str(job.status.value) for job in client.list_jobs()}
+    passed = (*_ENDED_BADLY, "SUCCEEDED") if again else _ENDED_BADLY
     attempt = 1
-    while known.get(submission_id(kind, subject, options, attempt)) in _ENDED_BADLY:
+    while known.get(ids(attempt)) in passed:
         attempt += 1
-    chosen = submission_id(kind, subject, options, attempt)
-    return chosen, known.get(chosen)
+    return ids(attempt), known.get(ids(attempt))
 
 
 async def _follow(client: Any, job_id: str) -> None:
@@ -113,13 +150,19 @@ def submit(options: argparse.Namespace) -> int:
     spec = None if kind == "correct" else Path(subject)
     if spec is not None and not spec.is_file():
         raise SubmitError(f"there is no specification {spec}")
+    for path in options.code:
+        if not path.exists():
+            raise SubmitError(f"there is no code {path}")
+    rest, code = dated(kind, options.rest), options.code
     client = connect(options.address)
-    job_id, state = choose(client, kind, subject, options.rest)
+    job_id, state = choose(
+        client, lambda attempt: submission_id(kind, subject, rest, attempt, code), options.again
+    )
     if state is None:
         what = subject if spec is None else "spec.yaml"
-        entrypoint = shlex.join(["python", f"{kind}.py", what, *options.rest])
+        entrypoint = shlex.join(["python", f"{kind}.py", what, *rest])
         with tempfile.TemporaryDirectory() as folder:
-            working_dir(Path(folder), spec, options.code)
+            working_dir(Path(folder), spec, code)
             client.submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
@@ -141,6 +184,7 @@ def main(given: Sequence[str]) -> int:
     default = os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
     parser.add_argument("--address", default=default, help="of the job server")
     parser.add_argument("--code", type=Path, action="append", default=[], help="sent with the job")
+    parser.add_argument("--again", action="store_true", help="also where it succeeded already")
     parser.add_argument("--no-wait", action="store_true", help="submit and leave")
     parser.epilog = "What comes after -- are options of the job."
     ours = list(given)

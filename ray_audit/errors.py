@@ -17,6 +17,7 @@ credential, whatever the library that it comes from wrote.
 """
 
 import re
+from collections.abc import Mapping
 
 _QUERY_SECRET = re.compile(
     r"([?&;](?:x-amz-(?:signature|credential|security-token)|awsaccesskeyid|accesskeyid|"
@@ -98,7 +99,16 @@ class RunError(RayAuditError):
 
 
 class FailureBudgetError(RunError):
-    """More samples failed than `failures` in the specification allows."""
+    """More samples failed than `failures` in the specification allows.
+
+    Args:
+        message: what is told.
+        counts: samples by outcome, where the run came to its end.
+    """
+
+    def __init__(self, message: str, counts: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.counts = dict(counts or {})
 
 
 class StalledError(RunError):

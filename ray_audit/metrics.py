@@ -170,8 +170,8 @@ class RunResult:
     Attributes:
         duration_s: of the run.
         success_time_s: Unix time of success; None for a failed run, which then says nothing of
-            samples and findings either.
-        counts: samples by outcome.
+            findings and gates either.
+        counts: samples by outcome; a failed run has them where too many of them failed.
         findings: number by (kind, change).
         breached: whether a gate was breached.
     """
@@ -189,11 +189,12 @@ class RunResult:
     def values(self) -> Iterator[tuple[Metric, dict[str, str], float]]:
         """Each metric with its labels and value; where a list is closed, its zeros too."""
         yield RUN_DURATION, {}, self.duration_s
+        if self.counts or self.success_time_s is not None:
+            for outcome in OUTCOMES:
+                yield RUN_SAMPLES, {"outcome": outcome}, self.counts.get(outcome, 0)
         if self.success_time_s is None:
             return
         yield LAST_SUCCESS, {}, self.success_time_s
-        for outcome in OUTCOMES:
-            yield RUN_SAMPLES, {"outcome": outcome}, self.counts.get(outcome, 0)
         for kind in FINDING_KINDS:
             for change in CHANGES:
                 number = self.findings.get((kind, change), 0)
@@ -231,8 +232,9 @@ of head and workers. Samples and shards are counted when the driver hears that t
 so that a retry is not counted twice. Gauges are set again every few seconds, and are gone soon
 after the run. Outcome metrics are in `metrics.prom` of the run and, where the specification names
 one (`metrics.pushgateway`), in a Pushgateway, under `job="ray_audit"` and
-`audit="<name of the specification>"`. A failed run tells its duration alone, and leaves the rest of
-the group in the Pushgateway as it was. No label ever holds a file name or a sample id.
+`audit="<name of the specification>"`. A failed run tells its duration and, where more samples
+failed than `failures.max_fraction` allows, its samples; it leaves the rest of the group in the
+Pushgateway as it was. No label ever holds a file name or a sample id.
 """
 
 

@@ -249,7 +249,7 @@ def _execute(
     draft = publish(engine, inputs, files, summary, recounted)
     counts = draft.counts
     if config.failures.exceeded(counts["failed"], counts["entered"]):
-        _refuse(config, counts["failed"], counts["entered"])
+        _refuse(config, counts["failed"], counts["entered"], counts)
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
@@ -307,7 +307,9 @@ def _check_count(config: AuditConfig, failed: int, expected: int | None) -> None
         _refuse(config, failed, expected)
 
 
-def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
+def _refuse(
+    config: AuditConfig, failed: int, entered: int | None, counts: dict[str, Any] | None = None
+) -> None:
     budget = config.failures
     limit = (
         f"max_count {budget.max_count}"
@@ -317,7 +319,8 @@ def _refuse(config: AuditConfig, failed: int, entered: int | None) -> None:
     raise FailureBudgetError(
         f"{failed} of {'?' if entered is None else entered} samples failed, more than "
         f"failures.{limit} allows: `failure.json` in the run's folder names the first of them. "
-        "Mend the data, or raise the budget; what was committed is reused"
+        "Mend the data, or raise the budget; what was committed is reused",
+        counts,
     )
 
 
@@ -336,7 +339,8 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
             return  # another call completed the run meanwhile
         content = json.dumps(values, indent=2).encode()
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
-        tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s))
+        counts = error.counts if isinstance(error, FailureBudgetError) else {}
+        tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s, counts=counts))
 
 
 def breached_gates(

@@ -1,5 +1,6 @@
 """Fills the manifests for a specification: plain YAML, which kustomize can patch further."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ def _values(config: AuditConfig, deployment: Deployment) -> dict[str, Any]:
         "ray_version": deployment.ray_version or version("ray"),
         "gpu_image": deployment.gpu_image or deployment.image,
         "name": kubernetes_name(config.name),
+        # A matcher in PromQL, whose strings are quoted as in JSON.
+        "audit": f"audit={json.dumps(config.name, ensure_ascii=False)}",
+        # Prometheus replaces $1 in it by what a pattern has found.
+        "audit_name": json.dumps(config.name.replace("$", "$$"), ensure_ascii=False),
         "cpus_per_worker": _CPUS_PER_WORKER,
         "failure_budget": _DEFAULT_BUDGET if budget is None else budget,
         "specification": _specification(config, deployment),

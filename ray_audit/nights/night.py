@@ -7,11 +7,13 @@ OUTPUT/nights/<date>/night.json      the result, written last
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
@@ -25,6 +27,9 @@ from ray_audit.tables.manifest import MANIFEST
 
 _NIGHT = "night.json"
 _CLOCK_SKEW = timedelta(minutes=5)
+# KubeRay 1.7 names the cluster of a RayCronJob <name>-<minutes from 1970 to the tick>-<5 letters>.
+_SCHEDULED = re.compile(r"-(\d{8})-[a-z0-9]{5}$")
+_OLDEST_MISSED = timedelta(days=100)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,20 @@ class Night:
         storage.write_bytes(storage.join(output, "nights", self.date, _NIGHT), content)
 
 
+def time_zone(name: str) -> ZoneInfo:
+    """A time zone by its name.
+
+    Raises:
+        SpecificationError: it is unknown.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        raise SpecificationError(
+            f"--time-zone {name}: unknown; expected a name such as Europe/Berlin"
+        ) from error
+
+
 def resolve_date(given: str | None, zone: tzinfo = UTC, now: datetime | None = None) -> str:
     """The logical date: the given one, else today in `zone`.
 
@@ -86,6 +105,30 @@ def resolve_date(given: str | None, zone: tzinfo = UTC, now: datetime | None = N
             "its data is there"
         )
     return day.isoformat()
+
+
+def scheduled_date(
+    cluster_name: str, zone: tzinfo = UTC, now: datetime | None = None
+) -> str | None:
+    """The date for which a RayCronJob started this cluster, by the cluster's name.
+
+    Missed nights are released at once, all on one day: only the name says which night each is.
+
+    Args:
+        cluster_name: `RAY_CLUSTER_NAME` in KubeRay's pods.
+        zone: of the schedule.
+        now: replaced in tests.
+
+    Returns:
+        `YYYY-MM-DD`; None where the name holds no time of the last 100 days.
+    """
+    found = _SCHEDULED.search(cluster_name)
+    if found is None:
+        return None
+    scheduled, latest = datetime.fromtimestamp(60 * int(found[1]), UTC), now or datetime.now(UTC)
+    if not latest - _OLDEST_MISSED <= scheduled <= latest + _CLOCK_SKEW:
+        return None
+    return scheduled.astimezone(zone).date().isoformat()
 
 
 def night_dates(output: str) -> list[str]:

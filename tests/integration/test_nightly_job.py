@@ -1,11 +1,13 @@
 """Two nights of the job in one process: the short form of `make ops-test`."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jobs import nightly
 from ray_audit.nights import lease
+from ray_audit.tables.manifest import Manifest
 from tests.integration.small_sets import class_folders, picture
 
 pytestmark = pytest.mark.integration
@@ -65,13 +67,14 @@ def test_a_breached_gate_ends_well_unless_asked(tmp_path):
     assert "ray_audit_gate_breached 1.0" in metrics
 
 
-def test_a_failed_night_has_no_result_and_tells_its_duration(tmp_path):
+def test_a_failed_night_has_no_result_and_tells_how_many_samples_failed(tmp_path):
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
         path.write_bytes(b"no image")
     assert night(small, "2026-01-01") == (1, None)
     (metrics,) = small.out.glob("runs/*/metrics.prom")
     assert "ray_audit_run_duration_seconds" in metrics.read_text()
+    assert 'ray_audit_run_samples{outcome="failed"} 3.0' in metrics.read_text()
     assert "last_success" not in metrics.read_text()
 
 
@@ -79,3 +82,37 @@ def test_a_night_in_the_future_is_refused_before_anything_is_written(tmp_path):
     small = class_folders(tmp_path, num_each=1)
     assert night(small, "2999-01-01") == (2, None)
     assert small.files_written() == {}
+
+
+def test_an_unknown_time_zone_is_a_wrong_usage(tmp_path, capsys):
+    small = class_folders(tmp_path, num_each=1)
+    assert night(small, "2026-01-01", "--time-zone", "Mars/Base") == (2, None)
+    assert "--time-zone Mars/Base: unknown" in capsys.readouterr().err
+
+
+def test_a_pushgateway_that_is_down_is_a_note_of_a_night_that_succeeded(tmp_path, capsys):
+    small = class_folders(tmp_path, num_each=1)
+    down = {"metrics": {"pushgateway": "http://127.0.0.1:9"}}  # the port `discard`
+    code, done = night(small, "2026-01-01", **down)
+    assert code == 0
+    (note,) = done["notes"]
+    assert note.startswith("the Pushgateway at http://127.0.0.1:9 was not told")
+    assert note in capsys.readouterr().err
+    run = small.out / "runs" / done["run_id"]
+    assert note in Manifest.read(str(run)).notes
+    assert "ray_audit_last_success_timestamp_seconds" in (run / "metrics.prom").read_text()
+
+
+def test_missed_nights_released_at_once_give_one_result_each(tmp_path, monkeypatch):
+    """Ten ticks of a RayCronJob on one day, some of them twice."""
+    small = class_folders(tmp_path, num_each=1)
+    spec = str(small.spec_file())
+    ticks = [datetime.now(UTC) - timedelta(days=days) for days in range(10)]
+    for tick in [*ticks, *ticks[:3]]:
+        minutes = int(tick.timestamp()) // 60
+        monkeypatch.setenv("RAY_CLUSTER_NAME", f"small-{minutes}-x7k2p")
+        assert nightly.main([spec, "--local"]) == 0
+    dates = {tick.date().isoformat() for tick in ticks}
+    assert {path.parent.name for path in small.out.glob("nights/*/night.json")} == dates
+    runs = {path.parent.name for path in small.out.glob("runs/*/manifest.json")}
+    assert sorted(run.rpartition("-")[0] for run in runs) == sorted(dates)

@@ -1,4 +1,8 @@
-"""Jobs on a real cluster with a token, watched by a real Prometheus: `make ops-test`."""
+"""Jobs on a real cluster with a token, watched by a real Prometheus: `make ops-test`.
+
+The tests go from the cluster to the second night and tell what they see; most of them need the two
+nights that the fixture `nights` submits.
+"""
 
 import json
 import re
@@ -7,12 +11,24 @@ import shutil
 import pytest
 from PIL import Image
 
+from ray_audit.metrics import METRICS
 from ray_audit.tables.manifest import Manifest
-from tests.integration.ops_cluster import ROOT, Monitoring, OpsCluster, Processes, wait_for
+from tests.faults.audits import assert_survived, slow_videos, undisturbed
+from tests.faults.drivers import DATE, committed
+from tests.integration.ops_cluster import (
+    ROOT,
+    Monitoring,
+    OpsCluster,
+    Processes,
+    tell,
+    wait_for,
+)
 from tests.integration.small_sets import class_folders
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 NIGHTS = ("2026-01-01", "2026-01-02")
+NAME = "ops"
+PROGRAMS = ("prometheus", "prometheus-pushgateway")
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +44,45 @@ def operated(processes, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def monitoring(processes, operated, tmp_path_factory):
-    for program in ("prometheus", "prometheus-pushgateway"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (Debian package {program})")
-    ports = (operated.ports["head"], operated.ports["worker"])
-    return Monitoring(processes, tmp_path_factory.mktemp("monitoring"), ports)
+    """None where Prometheus is not installed."""
+    if any(shutil.which(program) is None for program in PROGRAMS):
+        return None
+    folder = tmp_path_factory.mktemp("monitoring")
+    return Monitoring(processes, folder, operated.metrics_ports, NAME)
+
+
+@pytest.fixture
+def prometheus(monitoring):
+    if monitoring is None:
+        pytest.skip(f"{' or '.join(PROGRAMS)} is not installed: make prometheus")
+    return monitoring
 
 
 @pytest.fixture(scope="module")
 def nights(operated, monitoring, tmp_path_factory):
     """Two nights by `ray job submit`, with changed data between them."""
     small = class_folders(tmp_path_factory.mktemp("nights"), num_each=4)
-    spec = small.spec_file(name="ops", metrics={"pushgateway": monitoring.gateway})
+    told = {"pushgateway": monitoring.gateway} if monitoring else {}
+    spec = small.spec_file(name=NAME, metrics=told)
     results = []
     for date in NIGHTS:
         code, log = operated.submit("nightly", spec, "--date", date)
         assert code == 0, log
         results.append(json.loads((small.out / f"nights/{date}/night.json").read_text()))
+        tell_night(small, results[-1])
         # The next night sees one picture less of one class, and one more of another.
         (small.folder / "data/a/0.png").unlink(missing_ok=True)
         Image.new("RGB", (16, 16), (200, 10, 10)).save(small.folder / "data/b/new.png")
     return small, spec, results
+
+
+def tell_night(small, night):
+    made = manifest(small, night)
+    changes = ", ".join(f"{number} {change}" for change, number in night["changes"].items())
+    tell(
+        f"night {night['date']}: run {night['run_id']}, {made.counts['scored']} samples scored, "
+        f"{made.findings['total']} findings; {changes or 'no night before'}"
+    )
 
 
 def manifest(small, night):
@@ -64,32 +98,54 @@ def test_the_second_night_is_compared_with_the_first(nights):
     assert (small.out / f"nights/{NIGHTS[1]}/diff.parquet").exists()
 
 
-def test_prometheus_has_the_numbers_of_the_manifests(nights, monitoring):
+def test_prometheus_has_the_numbers_of_the_manifests(nights, prometheus):
     small, _, results = nights
     first, second = (manifest(small, night) for night in results)
-    scored = ("ops", "scored")
+    scored = (NAME, "scored")
     wait_for(
         "the outcome of the second night",
-        lambda: monitoring.query("ray_audit_run_samples").get(scored) == second.counts["scored"],
+        lambda: prometheus.query("ray_audit_run_samples").get(scored) == second.counts["scored"],
         limit_s=30,
     )
-    samples = monitoring.query("ray_audit_run_samples")
+    samples = prometheus.query("ray_audit_run_samples")
     for outcome in ("scored", "filtered", "failed"):
-        assert samples["ops", outcome] == second.counts[outcome]
-    by_change = monitoring.query("sum by (change) (ray_audit_findings)")
+        assert samples[NAME, outcome] == second.counts[outcome]
+    tell(f"Prometheus: ray_audit_run_samples = {samples}")
+    by_change = prometheus.query("sum by (change) (ray_audit_findings)")
+    tell(f"Prometheus: ray_audit_findings by change = {by_change}")
     assert {change: by_change[change,] for change in ("new", "fixed", "recurring")} == results[1][
         "changes"
     ]
     committed = first.plan["num_new"] and first.counts["entered"]
-    assert committed in monitoring.seen("sum(ray_audit_samples_total)")
-    assert 1.0 in monitoring.seen("max(ray_audit_progress_ratio)")
+    assert committed in prometheus.seen("sum(ray_audit_samples_total)")
+    assert 1.0 in prometheus.seen("max(ray_audit_progress_ratio)")
 
 
-def test_every_query_of_the_dashboard_returns_data(nights, monitoring):
+# What Ray, Prometheus and the Pushgateway put beside the labels of a metric.
+THEIR_LABELS = {
+    *("__name__", "instance", "job", "audit", "le"),
+    *("Component", "NodeAddress", "SessionName", "Version", "WorkerId", "otel_scope_name"),
+}
+
+
+def test_prometheus_has_every_metric_with_labels_from_the_closed_lists(nights, prometheus):
+    seen = set()
+    for metric in METRICS:
+        for labels in prometheus.series(f'{{__name__=~"{metric.name}(_bucket|_sum|_count)?"}}'):
+            seen.add(metric.name)
+            ours = {key: value for key, value in labels.items() if key not in THEIR_LABELS}
+            metric.check(ours)
+            assert labels["audit"] == NAME
+    assert seen == {metric.name for metric in METRICS}
+
+
+def test_every_query_of_the_dashboard_returns_data(nights, prometheus):
     text = (ROOT / "ray_audit/kubernetes/manifests/monitoring/dashboard.json").read_text()
     for panel in json.loads(text)["panels"]:
         for target in panel["targets"]:
-            assert monitoring.seen(target["expr"]), (panel["title"], target["expr"])
+            values = prometheus.seen(target["expr"])
+            assert values, (panel["title"], target["expr"])
+            tell(f"dashboard: {panel['title']}: {len(values)} values")
 
 
 def test_a_night_submitted_again_is_found(nights, operated):
@@ -108,34 +164,51 @@ def test_without_the_token_the_error_says_so(nights, operated):
     assert "RAY_AUTH_TOKEN" in log
 
 
-def test_a_failing_audit_ends_failed_with_its_reason(operated, tmp_path):
+def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_path):
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
         path.write_bytes(b"no image")
-    code, log = operated.submit("audit", small.spec_file(), "--date", "2026-01-01")
+    told = {"pushgateway": monitoring.gateway} if monitoring else {}
+    spec = small.spec_file(name="failing", metrics=told)
+    code, log = operated.submit("audit", spec, "--date", "2026-01-01")
     assert code == 1
     assert "FAILED" in log
     assert "3 of 3 samples failed" in log
     assert not list(small.out.glob("runs/*/manifest.json"))
+    if monitoring:  # what the alert RayAuditFailures asks for
+        share = """sum by (audit) (ray_audit_run_samples{audit="failing",outcome="failed"})
+            / sum by (audit) (ray_audit_run_samples{audit="failing"})"""
+        wait_for("its failures", lambda: monitoring.query(share) == {("failing",): 1.0}, 30)
 
 
 def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, tmp_path):
     from ray.job_submission import JobSubmissionClient
 
-    small = class_folders(tmp_path, num_each=4)
-    spec = small.spec_file(engine={"batch_size": 1})
-    code, log = operated.submit("audit", spec, "--date", "2026-01-01", wait=False)
+    videos = slow_videos(tmp_path)
+    spec = videos.spec_file()
+    code, log = operated.submit("audit", spec, "--date", DATE, wait=False)
     assert code == 0, log
     (job_id,) = re.findall(r"^(\S+): submitted$", log, re.M)
     headers = {"Authorization": f"Bearer {operated.token}"}
     client = JobSubmissionClient(operated.api, headers=headers)
-    wait_for("the plan", lambda: "Plan of" in client.get_job_logs(job_id))
+
+    def has_begun():
+        # A job that ended instead has a reason, which is in its logs.
+        assert not client.get_job_status(job_id).is_terminal(), client.get_job_logs(job_id)
+        return committed(videos.out)
+
+    try:
+        wait_for("the first record", has_begun, limit_s=900)
+    except TimeoutError as error:
+        raise AssertionError(client.get_job_logs(job_id)) from error
     client.stop_job(job_id)
     wait_for("its end", lambda: client.get_job_status(job_id).is_terminal())
     assert client.get_job_status(job_id).value == "STOPPED"
-    assert not list(small.out.glob("runs/*/manifest.json"))
-    code, log = operated.submit("audit", spec, "--date", "2026-01-01")
+    assert "Plan of" in client.get_job_logs(job_id)
+    assert not list(videos.out.glob("runs/*/manifest.json"))
+    num_left = committed(videos.out)
+    code, log = operated.submit("audit", spec, "--date", DATE)
     assert code == 0, log
-    (path,) = small.out.glob("runs/*/manifest.json")
-    assert Manifest.read(str(path.parent)).counts["scored"] == 12
     assert f"{job_id[:-1]}2" in log
+    assert_survived(str(videos.out), undisturbed(videos))
+    tell(f"{job_id} was stopped after {num_left} records; the next try did the rest")

@@ -98,6 +98,16 @@ def test_a_failed_run_tells_its_duration_alone():
     assert values(render_outcome(RunResult(3.0))) == {("ray_audit_run_duration_seconds",): 3.0}
 
 
+def test_a_run_that_lost_too_many_samples_tells_how_many():
+    told = values(render_outcome(RunResult(3.0, counts={"entered": 4, "scored": 1, "failed": 3})))
+    assert told == {
+        ("ray_audit_run_duration_seconds",): 3.0,
+        ("ray_audit_run_samples", "scored"): 1.0,
+        ("ray_audit_run_samples", "filtered"): 0.0,
+        ("ray_audit_run_samples", "failed"): 3.0,
+    }
+
+
 def test_an_unknown_kind_is_an_error_and_not_a_lost_number():
     with pytest.raises(ValueError, match="spelling"):
         RunResult(1.0, 1.0, {}, {("spelling", "new"): 1})

@@ -1,9 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import scaling_model
-from ray_audit.config import EngineConfig
+from benchmarks import scaling_check, scaling_model
+from ray_audit.config import AuditConfig, EngineConfig
 
 ROOT = Path(__file__).parents[2]
 PACE = scaling_model.Pace(decode_s=0.002, probe_s=0.002)
@@ -34,3 +35,43 @@ def test_ten_times_the_gpus_do_ten_times_the_hours_in_the_same_time():
     for part in ("pools", "decode"):
         assert ten.seconds[part] == pytest.approx(one.seconds[part])
     assert ten.seconds["driver"] == pytest.approx(10 * one.seconds["driver"])
+
+
+def synthetic(case, batch_s):
+    """What a run of a case would measure where each probe of a batch takes 0.4 s."""
+    config = AuditConfig.parse(
+        {
+            "dataset": {
+                "kind": "video",
+                "uri": "v/*.mp4",
+                "labels": {"frames": "frames.csv"},
+                "classes": ["a"],
+                "clip": {"frames": 4, "stride": 2},
+            },
+            "model": {"factory": "m:f", "input": {"size": [32, 32]}},
+            "checkpoints": ["a.safetensors", "b.safetensors"],
+            "engine": {"batch_size": 8, **case.engine},
+            "output": "o",
+        }
+    )
+    num_batches = 4 * case.num_videos
+    timing = {"num_batches": num_batches, "decode_s": 0.01, "probe_s": 2 * 0.4 * num_batches}
+    return scaling_check.Measured(config, timing, batch_s)
+
+
+def test_the_check_predicts_other_layouts_from_one_run():
+    small = synthetic(scaling_check.SMALL, batch_s=0.5)
+    assert scaling_check.paces(small).hop_s == pytest.approx(0.1)
+    # Seconds of a batch: one probe and the hop; two probes and the hop; two actors side by side.
+    for case, batch_s in zip(scaling_check.CASES, (0.5, 0.9, 0.25), strict=True):
+        found = scaling_check.predicted(case, synthetic(case, 0.0), small)
+        assert found.limit == "pools"
+        # The model counts on 33 clips a video in batches of 8; there are 32.
+        assert found.total_s == pytest.approx(4 * case.num_videos * batch_s, rel=0.04)
+
+
+def test_the_first_batch_only_starts_the_clock():
+    steady = scaling_check.Steady()
+    for number, at_s in ((0, 0.0), (1, 100.0), (1, 0.0), (2, 100.5), (3, 101.0)):
+        steady.progress(SimpleNamespace(num_batches=number, probed_at_s=at_s))
+    assert steady.batch_s == 0.5

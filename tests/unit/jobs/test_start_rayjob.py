@@ -1,4 +1,6 @@
+from datetime import UTC, datetime
 from urllib.error import HTTPError, URLError
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -78,3 +80,9 @@ def test_its_end_is_waited_for(last, code):
 
 def test_a_deleted_job_is_no_success():
     assert start_rayjob.wait(Api(), f"{JOBS}/x", lambda seconds: None) == 1
+
+
+def test_a_pod_whose_clock_is_late_at_midnight_starts_the_new_day():
+    berlin = ZoneInfo("Europe/Berlin")
+    assert start_rayjob.today(berlin, datetime(2026, 7, 1, 21, 58, tzinfo=UTC)) == "2026-07-02"
+    assert start_rayjob.today(berlin, datetime(2026, 7, 1, 21, 50, tzinfo=UTC)) == "2026-07-01"

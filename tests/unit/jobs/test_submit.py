@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -32,12 +33,44 @@ def test_the_id_is_a_function_of_what_is_submitted(spec, tmp_path):
     assert first != submit.submission_id("nightly", spec, ["--date", "2026-01-01"], 1)
 
 
+def test_code_that_changed_is_another_job(spec, tmp_path):
+    package = tmp_path / "models"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "net.py").write_text("depth = 1")
+    one = submit.submission_id("audit", spec, [], 1, [package])
+    (package / "__pycache__/net.pyc").write_bytes(b"compiled")
+    assert submit.submission_id("audit", spec, [], 1, [package]) == one
+    (package / "net.py").write_text("depth = 2")
+    assert submit.submission_id("audit", spec, [], 1, [package]) != one
+    target = tmp_path / "sent"
+    target.mkdir()
+    submit.working_dir(target, submit.Path(spec), [package])
+    assert (target / "models/net.py").read_text() == "depth = 2"
+    assert not (target / "models/__pycache__").exists()
+
+
+def test_a_night_without_a_date_is_one_of_today():
+    today = datetime.now(UTC).date().isoformat()
+    assert submit.dated("nightly", ["--gate-fails"]) == ["--gate-fails", "--date", today]
+    kiritimati = submit.dated("audit", ["--time-zone", "Pacific/Kiritimati"])[-1]
+    assert kiritimati >= today
+    for kind, options in (("nightly", ["--date=2026-01-01"]), ("audit", ["--date", "2026-01-01"])):
+        assert submit.dated(kind, options) == options
+    assert submit.dated("train", []) == []
+    with pytest.raises(submit.SubmitError, match="Mars/Base"):
+        submit.dated("nightly", ["--time-zone", "Mars/Base"])
+
+
 def test_what_runs_or_succeeded_is_found_and_what_failed_is_tried_again(spec):
-    first, second = (submit.submission_id("audit", spec, [], n) for n in (1, 2))
+    def ids(attempt):
+        return submit.submission_id("audit", spec, [], attempt)
+
     for state in ("PENDING", "RUNNING", "SUCCEEDED"):
-        assert submit.choose(Server(**{first: state}), "audit", spec, []) == (first, state)
+        assert submit.choose(Server(**{ids(1): state}), ids) == (ids(1), state)
     for state in ("FAILED", "STOPPED"):
-        assert submit.choose(Server(**{first: state}), "audit", spec, []) == (second, None)
+        assert submit.choose(Server(**{ids(1): state}), ids) == (ids(2), None)
+    assert submit.choose(Server(**{ids(1): "SUCCEEDED"}), ids, again=True) == (ids(2), None)
+    assert submit.choose(Server(**{ids(1): "RUNNING"}), ids, again=True) == (ids(1), "RUNNING")
 
 
 def test_the_working_dir_has_the_jobs_and_the_specification(spec, tmp_path):

@@ -14,6 +14,11 @@ from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.render import Deployment, kubernetes_name, render
 from tests.unit.kubernetes.manifests import ROOT, problems
 
+SPOT = {
+    "node.kubernetes.io/spot",
+    "cloud.google.com/gke-spot",
+    "kubernetes.azure.com/scalesetpriority",
+}
 IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
 CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
 RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)[1]
@@ -120,7 +125,7 @@ def test_the_head_does_no_work_and_workers_start_from_none():
         assert cluster["authOptions"] == {"mode": "token"}
         assert cluster["enableInTreeAutoscaling"] is True
         assert {group["minReplicas"] for group in cluster["workerGroupSpecs"]} == {0}
-        assert job["activeDeadlineSeconds"] > 0
+        assert job["activeDeadlineSeconds"] > job["preRunningDeadlineSeconds"] > 0
         assert {"backoffLimit", "ttlSecondsAfterFinished"} <= set(job)
 
 
@@ -130,10 +135,13 @@ def test_gpu_workers_ask_for_one_gpu_and_tolerate_its_taint():
         pod = gpu["template"]["spec"]
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
         keys = {one["key"] for one in pod["tolerations"]}
-        assert {"nvidia.com/gpu", "node.kubernetes.io/spot"} <= keys
+        assert {"nvidia.com/gpu", *SPOT} <= keys
     for job in every_job(gpus=0):
         (only,) = job["rayClusterSpec"]["workerGroupSpecs"]
         assert only["groupName"] == "cpu"
+        assert {one["key"] for one in only["template"]["spec"]["tolerations"]} == SPOT
+        # The head must not be taken away: the run would start again.
+        assert "tolerations" not in job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
 
 
 def test_credentials_come_from_a_secret_or_the_account_and_stand_nowhere():
@@ -149,6 +157,8 @@ def test_the_specification_in_the_manifest_is_the_given_one_with_the_size_of_the
     (text,) = (c["data"]["audit.yaml"] for c in of_kind("ConfigMap") if "audit.yaml" in c["data"])
     read = AuditConfig.parse(yaml.safe_load(text))
     assert read.engine.cluster_max == {"CPU": 64.0, "GPU": 4.0}
+    for job in every_job():
+        assert most(job["rayClusterSpec"]["workerGroupSpecs"]) == read.engine.cluster_max
     given = CONFIG.model_dump(exclude={"engine"})
     assert read.model_dump(exclude={"engine"}) == given
 
@@ -204,17 +214,32 @@ def test_kustomize_builds_valid_manifests(folder):
         assert problems(one) == [], (one["kind"], one["metadata"]["name"])
 
 
-def test_the_overlays_change_what_they_say():
+def most(workers):
+    """What the worker groups can be at most, as `engine.cluster_max` says it."""
+    found = {"CPU": 0.0, "GPU": 0.0}
+    for group in workers:
+        (container,) = group["template"]["spec"]["containers"]
+        requests = container["resources"]["requests"]
+        found["CPU"] += group["maxReplicas"] * float(requests["cpu"])
+        found["GPU"] += group["maxReplicas"] * float(requests.get("nvidia.com/gpu", 0))
+    return {name: number for name, number in found.items() if number}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [("cpu-small", [("cpu", 2)]), ("gpu", [("cpu", 4), ("gpu", 4)])],
+)
+def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected):
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    groups = {}
-    for overlay in ("cpu-small", "gpu"):
-        command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        (cron,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "RayCronJob")
-        workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
-        groups[overlay] = [(group["groupName"], group["maxReplicas"]) for group in workers]
-    assert groups == {"cpu-small": [("cpu", 2)], "gpu": [("cpu", 4), ("gpu", 8)]}
+    command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    made = list(yaml.safe_load_all(text))
+    (cron,) = (one for one in made if one["kind"] == "RayCronJob")
+    workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected
+    (spec,) = (one["data"]["audit.yaml"] for one in made if "audit.yaml" in one.get("data", {}))
+    assert most(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max
 
 
 def test_the_command_writes_the_files_and_lists_them(tmp_path):

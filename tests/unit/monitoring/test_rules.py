@@ -16,6 +16,8 @@ DASHBOARD = json.loads((MANIFESTS / "monitoring/dashboard.json").read_text())
 ALERTS = [r for group in RULE["spec"]["groups"] for r in group["rules"] if "alert" in r]
 # From Ray itself, not from this package.
 RAYS_OWN = {"ray_node_gpus_utilization"}
+# Of the scraped pod or the group in the Pushgateway: which audit it is.
+TARGET_LABELS = {"audit"}
 
 
 def expressions():
@@ -54,7 +56,7 @@ def test_each_alert_has_a_test_and_an_entry_in_the_runbook():
         assert f"alertname: {alert['alert']}\n        exp_alerts:\n" in tested, alert["alert"]
         assert alert["alert"] in headings
         assert alert["annotations"]["runbook"] == f"docs/operations.md#{alert['alert'].lower()}"
-    assert len(ALERTS) == 7
+    assert len({alert["alert"] for alert in ALERTS}) == 7
 
 
 def test_rules_and_dashboard_ask_for_declared_metrics_and_labels_only():
@@ -65,7 +67,15 @@ def test_rules_and_dashboard_ask_for_declared_metrics_and_labels_only():
             assert found in names or base in names or found in RAYS_OWN, expression
         for name, labels in re.findall(r"(ray_audit_\w+){([^}]*)}", expression):
             for label in re.findall(r"(\w+)[=!]", labels):
-                assert label in names[name].labels, expression
+                assert label in {*names[name].labels, *TARGET_LABELS}, expression
+
+
+def test_the_rules_of_an_audit_ask_for_that_audit_alone():
+    for group in RULE["spec"]["groups"]:
+        for rule in group["rules"]:
+            asked = re.findall(r"\bray_(?:audit|node)[\w:]+(?:{([^}]*)})?", rule["expr"])
+            assert asked
+            assert all('audit="phases-nightly"' in labels for labels in asked), rule
 
 
 def test_the_dashboard_shows_every_metric():

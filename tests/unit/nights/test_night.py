@@ -10,7 +10,13 @@ from ray_audit.config import AuditConfig, MetricsConfig
 from ray_audit.engine import outcome
 from ray_audit.errors import RunError, SpecificationError
 from ray_audit.nights import lease
-from ray_audit.nights.night import Night, night_dates, resolve_date, run_night
+from ray_audit.nights.night import (
+    Night,
+    night_dates,
+    resolve_date,
+    run_night,
+    scheduled_date,
+)
 from ray_audit.tables.manifest import Manifest
 from tests.unit.tables.test_diff import image, write_night
 
@@ -141,3 +147,30 @@ def test_a_day_to_come_or_no_day_is_refused(given):
 def test_a_clock_that_is_a_minute_late_refuses_nothing():
     late = datetime(2026, 3, 10, 23, 59, tzinfo=UTC)
     assert resolve_date("2026-03-11", UTC, late) == "2026-03-11"
+
+
+def cluster_name(scheduled):
+    """As KubeRay 1.7 names the cluster of a RayCronJob's tick."""
+    return f"phases-nightly-{int(scheduled.timestamp()) // 60}-x7k2p"
+
+
+def test_nights_released_at_once_know_their_dates():
+    ticks = [datetime(2026, 3, day, 23, 15, tzinfo=UTC) for day in range(1, 11)]
+    dates = [scheduled_date(cluster_name(tick), now=NOW) for tick in ticks]
+    assert dates == [f"2026-03-{day:02d}" for day in range(1, 11)]
+    berlin = ZoneInfo("Europe/Berlin")  # a quarter past midnight there
+    assert scheduled_date(cluster_name(ticks[0]), berlin, NOW) == "2026-03-02"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "phases-nightly-x7k2p",
+        "phases-nightly-2026-03-01-x7k2p",  # of the CronJob, which gives --date
+        "phases-20260301-x7k2p",  # those minutes would be in the past century
+        cluster_name(datetime(2026, 3, 11, 12, tzinfo=UTC)),  # the future
+    ],
+)
+def test_other_names_of_clusters_hold_no_date(name):
+    assert scheduled_date(name, now=NOW) is None
