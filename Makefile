@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: export-test ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -54,6 +54,13 @@ ops-test: $(STAMP)  ## jobs on a Ray cluster of its own, two nights, Prometheus 
 
 monitor-test: $(STAMP)  ## the part of it that asks Prometheus: numbers of the manifests, every query of the dashboard
 	$(BIN)/python -m pytest tests/integration/test_operations.py -k 'prometheus or dashboard'
+
+export-test: $(STAMP)  ## every export read by the tools' own packages, in an environment of their own (2 GB)
+	$(PYTHON) -m venv $(VENV)-readers
+	$(VENV)-readers/bin/python -m pip install --quiet -r tests/readers/requirements.txt
+	rm -rf $(VENV)-readers/written
+	$(BIN)/python -m tests.readers.written $(VENV)-readers/written
+	$(VENV)-readers/bin/python tests/readers/read.py $(VENV)-readers/written
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \
