@@ -15,11 +15,14 @@ def cropped(row: Row) -> npt.NDArray[np.bool_]:
     """(h, w) mask of a finding within its box."""
     size = (int(row["mask_size_px"][0]), int(row["mask_size_px"][1]))
     x0, y0, x1, y1 = row["box"]
-    mask = np.zeros((y1 - y0, x1 - x0), bool)
-    for start, stop in rle.by_column(rle.decode_runs(row["mask_rle"], size), size[0]):
-        x, y = divmod(int(start), size[0])
-        mask[y - y0 : y - y0 + int(stop - start), x - x0] = True
-    return mask
+    height = y1 - y0
+    runs = rle.by_column(rle.decode_runs(row["mask_rle"], size), size[0])
+    x, y = np.divmod(runs[:, 0], size[0])
+    starts = (x - x0) * height + y - y0
+    change = np.zeros((x1 - x0) * height + 1, np.int8)
+    np.add.at(change, starts, 1)
+    np.add.at(change, starts + runs[:, 1] - runs[:, 0], -1)
+    return np.cumsum(change[:-1], dtype=np.int8).astype(bool).reshape(x1 - x0, height).T
 
 
 def cvat_counts(mask: npt.NDArray[np.bool_]) -> str:
@@ -53,20 +56,25 @@ def label_studio_bytes(mask: npt.NDArray[np.bool_], box: list[int], size: list[i
     stops = starts + (inside[:, 1] - inside[:, 0])
     joined = rle.union([np.stack([starts, stops], axis=1)])
     edges = np.concatenate([[0], joined.ravel(), [height * width]]) * _CHANNELS
-    bits = [f"{height * width * _CHANNELS:032b}", f"{_WORD_BITS - 1:05b}"]
-    bits += [f"{size_bits - 1:04b}" for size_bits in _SIZES_BITS]
-    for index, length in enumerate(np.diff(edges).tolist()):
-        bits += _runs(length, 255 if index % 2 else 0)
-    text = "".join(bits)
-    text += "0" * (-len(text) % 8)
-    return np.packbits(np.frombuffer(text.encode(), np.uint8) - ord("0")).tolist()
+    head = f"{height * width * _CHANNELS:032b}{_WORD_BITS - 1:05b}"
+    head += "".join(f"{size_bits - 1:04b}" for size_bits in _SIZES_BITS)
+    before = np.array([*head], np.uint8)
+    return np.packbits(np.concatenate([before, _run_bits(np.diff(edges))])).tolist()
 
 
-def _runs(length: int, byte: int) -> list[str]:
-    bits = []
-    while length:
-        part = min(length, 1 << _SIZES_BITS[-1])
-        which = next(i for i, size in enumerate(_SIZES_BITS) if part <= 1 << size)
-        bits.append(f"1{which:02b}{part - 1:0{_SIZES_BITS[which]}b}{byte:08b}")
-        length -= part
+def _run_bits(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Bits of runs of 0 and 255 by turns; one that is too long for its code becomes several."""
+    most = 1 << _SIZES_BITS[-1]
+    num = -(-lengths // most)
+    byte = np.repeat(np.arange(len(lengths)) % 2 * 255, num)
+    part = np.full(len(byte), most)
+    ends = np.cumsum(num) - 1
+    part[ends[num > 0]] = (lengths - (num - 1) * most)[num > 0]
+    sizes = np.array(_SIZES_BITS)
+    which = np.searchsorted(1 << sizes, part)
+    code = ((4 | which) << sizes[which] | (part - 1)) << _WORD_BITS | byte
+    widths = 3 + sizes[which] + _WORD_BITS
+    place = np.arange(widths.max(initial=0))
+    wide = (code[:, None] >> np.maximum(widths[:, None] - 1 - place, 0)) & 1
+    bits: npt.NDArray[np.uint8] = wide[place < widths[:, None]].astype(np.uint8)
     return bits

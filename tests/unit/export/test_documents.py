@@ -173,7 +173,9 @@ def test_label_studio_counts_frames_from_one_and_shows_the_given_where_nothing_i
     assert tasks[0]["data"]["frames_per_s"] == 25.0
 
 
-@pytest.mark.parametrize("held", [masks()[0], segments(), content("images", [row()])])
+@pytest.mark.parametrize(
+    "held", [masks()[0], segments(), content("images", [row()]), content("videos", [row()])]
+)
 def test_label_studio_interfaces_name_what_the_regions_name(held):
     documents = label_studio_documents(held)
     view = ElementTree.fromstring(documents["labels.xml"])
