@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: ops-test monitor-test prometheus k8s demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: export-test ops-test monitor-test prometheus k8s demo test test-all lint format bench soak fuzz quality clean setup
 
 setup: $(STAMP)
 
@@ -62,6 +62,13 @@ ops-test: $(STAMP) prometheus  ## the whole chain: a Ray cluster, jobs, two nigh
 monitor-test: $(STAMP) prometheus  ## its short form: the two nights, Prometheus' numbers, alerts, every query of the dashboard
 	$(BIN)/python -m pytest -v -s tests/unit/monitoring tests/integration/test_operations.py \
 	  -k 'monitoring or second_night or prometheus or dashboard'
+
+export-test: $(STAMP)  ## every export read by the tools' own packages, in an environment of their own (2 GB)
+	$(PYTHON) -m venv $(VENV)-readers
+	$(VENV)-readers/bin/python -m pip install --quiet -r tests/readers/requirements.txt
+	rm -rf $(VENV)-readers/written
+	$(BIN)/python -m tests.readers.written $(VENV)-readers/written
+	$(VENV)-readers/bin/python tests/readers/read.py $(VENV)-readers/written
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \

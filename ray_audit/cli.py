@@ -351,6 +351,61 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 @app.command()
+def export(
+    output: Output,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="F", help="fiftyone, labelstudio, cvat, coco, csv or parquet."
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder, local or of any store; default: exports/F in the run. Nothing that is "
+            "there is replaced."
+        ),
+    ] = None,
+    run: Run = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only findings of these kinds.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--class", metavar="A,B", help="Only given or suggested as one of these."),
+    ] = None,
+    min_suspicion: Annotated[
+        float, typer.Option(min=0, max=1, help="Only findings at least as suspicious.")
+    ] = 0.0,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first N of them.")] = None,
+    media_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the tool finds the dataset's files: stands before their keys, in place of "
+            "where they lie.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write findings for another tool; images and videos are pointed at, never copied."""
+    with _exit_codes(verbose):
+        from ray_audit.console import print_export, write_json
+        from ray_audit.export.export import export as export_findings
+        from ray_audit.export.selection import Selection
+        from ray_audit.tables.run import RunTables
+
+        selection = Selection(_listed(kind), _listed(classes), min_suspicion, top)
+        tables = RunTables.open(output, run)
+        done = export_findings(tables, format_, to, selection, media_prefix)
+        if as_json:
+            write_json(json.dumps(asdict(done)))
+        else:
+            print_export(asdict(done))
+
+
+@app.command()
 def diff(
     output: Output,
     run_a: Annotated[str, typer.Argument(help="The earlier run.")],

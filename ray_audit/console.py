@@ -435,6 +435,19 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
         console.print(line, markup=False, **_LINE)
 
 
+def print_export(done: dict[str, Any], console: Console | None = None) -> None:
+    """What was written where, and what was left out."""
+    console = console or Console(stderr=True)
+    for note in done["notes"]:
+        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
+    lines = [f"{done['num_findings']} findings of {done['run_id']} as {done['format']}:"]
+    lines += [f"  {done['to'].rstrip('/')}/{name}" for name in done["files"][:_NUM_IGNORED]]
+    if len(done["files"]) > _NUM_IGNORED:
+        lines.append(f"  and {len(done['files']) - _NUM_IGNORED} more")
+    for line in lines:
+        console.print(line, markup=False, **_LINE)
+
+
 def fail(message: str) -> None:
     """Say on standard error why a command stops."""
     Console(stderr=True).print(f"[bold red]error[/] {escape(message)}", **_LINE)

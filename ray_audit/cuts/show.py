@@ -1,16 +1,19 @@
 """Pictures of chosen samples as people see them: whole, upright, 8 bits, of bounded size."""
 
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
+import av
 import numpy as np
 from PIL import Image
 
+from ray_audit import storage
 from ray_audit.cuts.images import unit_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image
 from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.video import decoded_frames
+from ray_audit.errors import RayAuditError
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -50,6 +53,19 @@ def show_frames(
                 return
             if index in wanted:
                 yield index, reduced(pixels(), most_px)
+
+
+def frame_size(uri: str, size_bytes: int) -> tuple[int, int] | None:
+    """Height and width of a video's first frame; None where it cannot be read."""
+    with (
+        suppress(RayAuditError, OSError, av.FFmpegError),
+        storage.open_read(uri, size_bytes) as stream,
+        closing(decoded_frames(stream)) as frames,
+    ):
+        for pixels in frames:
+            height, width = pixels().shape[:2]
+            return height, width
+    return None
 
 
 def reduced(pixels: np.ndarray, most_px: int) -> Image.Image:

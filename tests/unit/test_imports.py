@@ -27,13 +27,14 @@ MAY_IMPORT = {
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console", "report"},
-    "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine"},
+    "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine", "evaluation"},
+    "export": LEAVES | {"sources", "cuts", "tables"},
     "nights": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,
     "console": LEAVES | {"engine", "tables"},
     "cli": LEAVES
     | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
-    | {"corrections", "tables", "findings", "nights"},
+    | {"corrections", "tables", "findings", "nights", "export"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }

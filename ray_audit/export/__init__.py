@@ -1,0 +1,1 @@
+"""Findings as documents for the tools that people review with."""

@@ -1,0 +1,115 @@
+"""What every format is made from: findings, and the pictures and videos that they lie in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Subject = Literal["masks", "images", "videos", "segments", "sequences", "members"]
+"""What findings lie in: masks, images and videos with one label each, segments of videos; feature
+sequences, and images within tar and Parquet files, which no labelling tool opens."""
+
+Row = dict[str, Any]
+Documents = dict[str, bytes]
+"""File name below the export's folder -> content."""
+
+EVIDENCE = (
+    *("finding_id", "rank", "kind", "suspicion", "given", "suggested"),
+    *("loss", "p_given", "p_suggested", "reason"),
+)
+"""What goes along with a finding in every format."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """A picture or a video that findings lie in; it is pointed at, never copied.
+
+    Attributes:
+        key: shard key: its path below the dataset's folder.
+        address: as documents write it: where the dataset lies, or below the prefix asked for.
+        name: as tools write it that look for files in a folder of their own.
+    """
+
+    key: str
+    address: str
+    name: str
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What tools must know of a video.
+
+    Attributes:
+        num_frames: frames that the audit knows, in decoding order.
+        frames_per_s: None where the video has no times.
+        size_px: height and width; None where the format does not need it.
+    """
+
+    num_frames: int
+    frames_per_s: float | None
+    size_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """Findings of a run, chosen and located.
+
+    Attributes:
+        run_id: of the run.
+        name: of the specification.
+        subject: what they lie in.
+        classes: names in index order.
+        rows: of the `findings` table, first ranks first.
+        media: shard key -> where it lies; holds every row's where the format needs it.
+        videos: shard key -> facts, where the format needs them.
+    """
+
+    run_id: str
+    name: str
+    subject: Subject
+    classes: Sequence[str]
+    rows: list[Row]
+    media: dict[str, Media]
+    videos: dict[str, VideoFacts] = field(default_factory=dict)
+
+    def by_media(self) -> list[tuple[Media, list[Row]]]:
+        """Findings of each picture or video, in the order of their first ranks."""
+        grouped: dict[str, list[Row]] = {}
+        for row in self.rows:
+            grouped.setdefault(row["shard"], []).append(row)
+        return [(self.media[key], rows) for key, rows in grouped.items()]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that findings are written in.
+
+    Attributes:
+        make: the documents.
+        fits: what findings may lie in.
+        needs_media: whether it points at files; rows without one are left out.
+        needs_times: whether it needs the frame rates of videos.
+        needs_sizes: whether it needs the frame sizes of videos, which are read from them.
+    """
+
+    make: Callable[[Content], Documents]
+    fits: frozenset[Subject]
+    needs_media: bool = True
+    needs_times: bool = False
+    needs_sizes: bool = False
+
+
+def evidence(row: Row) -> Row:
+    """Its values."""
+    return {name: row[name] for name in EVIDENCE}
+
+
+def label_of(row: Row) -> str:
+    """The class that a tool shows: the suggested, or the given where nothing is suggested."""
+    label: str = row["given"] if row["suggested"] is None else row["suggested"]
+    return label
+
+
+def labels_of(content: Content) -> list[str]:
+    """Every label that documents use: the classes, and how unlabelled pixels are called."""
+    used = {label_of(row) for row in content.rows}
+    return [*content.classes, *sorted(used - set(content.classes))]
