@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.schemas import score_columns
+from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
 from ray_audit.tables.manifest import Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 
@@ -58,16 +58,16 @@ class RunTables:
         return read_table(self.run_uri, [file], columns)
 
     @cached_property
-    def score_names(self) -> frozenset[str]:
-        """Columns of this run's `scores` table."""
+    def score_units(self) -> dict[str, str]:
+        """Columns of this run's `scores` table, and the unit of each that has one."""
         config = self.config
         dense, sequence = self.form == "dense", self.form == "frames"
         columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
-        return frozenset(column.name for column in columns)
+        return {column.name: column.unit for column in columns}
 
     def score(self, name: str) -> Iterator[np.ndarray]:
         """One score, part by part; nothing where the run has no such column."""
-        if name in self.score_names:
+        if name in self.score_units:
             for (file,) in self.parts("scores"):
                 yield self.read(file, [name])[name].cast(pa.float64()).to_numpy()
 
@@ -76,7 +76,9 @@ class RunTables:
         return self.manifest.table(self.run_uri, table)
 
     def findings(self) -> pa.Table:
-        """All findings."""
+        """All findings; none where the run wrote no such table."""
+        if not self.manifest.tables.get("findings"):
+            return arrow_schema(list(FINDINGS), {}).empty_table()
         return self.whole("findings")
 
     def head(self, table: str, num: int) -> pa.Table:
