@@ -1,5 +1,6 @@
 """The report's document: what the page shows of a run, made from its tables alone."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,9 +121,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "duration": _duration(manifest.timing.get("total_s")),
         "checkpoints": [one["name"] for one in manifest.checkpoints],
         "classes": list(config.dataset.classes),
-        "estimate": manifest.estimate,
-        "memorisation": manifest.memorisation,
-        "order": manifest.order,
+        "estimate": _estimate(manifest.estimate),
         "findings": manifest.findings,
         "notes": [*manifest.notes, *manifest.judgements()],
         "errors": [
@@ -130,6 +129,10 @@ def _run(tables: RunTables) -> dict[str, Any]:
             for row in errors
         ],
     }
+
+
+def _estimate(estimate: dict[str, Any]) -> dict[str, Any]:
+    return {name: estimate.get(name) for name in ("num_wrong", "fraction", "unit")}
 
 
 def _duration(total_s: float | None) -> str:
@@ -174,7 +177,7 @@ def _class_stats(tables: RunTables) -> dict[str, Any]:
     rows = zip(stats["checkpoint"], stats["class"], stats["iou"], onsets, strict=True)
     for checkpoint, name, value, epoch in rows:
         index = classes.index(name)
-        iou[checkpoint][index] = value
+        iou[checkpoint][index] = _finite(value)
         onset[index] = epoch
     return {"iou": iou, "onset": onset}
 
@@ -211,4 +214,9 @@ def _findings(shown: Shown, strings: dict[str, int]) -> dict[str, list[Any]]:
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:
-    return [None if value is None else round(value, 4) for value in values]
+    return [_finite(value) for value in values]
+
+
+def _finite(value: float | None) -> float | None:
+    """Rounded; None for what JSON cannot hold."""
+    return None if value is None or not math.isfinite(value) else round(value, 4)

@@ -19,7 +19,7 @@ def _losses(trajectories: pa.Table) -> np.ndarray:
     """(N, E) float32 of a part."""
     column = trajectories["loss"].combine_chunks()
     flat: np.ndarray = column.flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    return flat.reshape(len(column), column.type.list_size)
 
 
 def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
+from ray_audit.errors import StorageError
 from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
-from ray_audit.tables.manifest import Manifest, latest_complete
+from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 
 
@@ -31,9 +32,14 @@ class RunTables:
         """Open a run, by default the latest complete one.
 
         Raises:
-            StorageError: there is none.
+            StorageError: there is none, or it is not complete.
         """
         run_uri = storage.join(output, "runs", run_id or latest_complete(output))
+        if run_id is not None and not storage.exists(storage.join(run_uri, MANIFEST)):
+            raise StorageError(
+                f"{output} has no complete run {run_id!r}: it goes on, has failed, or was never "
+                "started; see `ray-audit status`"
+            )
         return cls(run_uri, Manifest.read(run_uri))
 
     @cached_property
