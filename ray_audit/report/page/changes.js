@@ -10,9 +10,10 @@ function changesView() {
     const texts = { new: "new: found in this run only", fixed: "fixed: found in the earlier run only", recurring: "recurring: found in both" };
     parts.push(make("div", { class: "facts" }, ...Object.entries(texts).map(([change, text]) => fact(String(totals[change]), text))));
     if (columns.change?.includes("new")) parts.push(make("p", {}, make("button", { onclick: () => filterBy({ "filter-state": "new" }) }, "Show the new findings")));
-    parts.push(kindTable(kinds), ...fixedTable());
+    parts.push(kindTable(kinds));
   }
   if (nights.length > 1) parts.push(make("h2", {}, "Findings per kind, night by night"), make("div", { class: "scroll" }, trendPlot(nights, kinds)), trendLegend(kinds), nightTable(kinds));
+  parts.push(...fixedTable());
   query("view-changes").replaceChildren(...parts);
 }
 
@@ -28,7 +29,7 @@ function fixedTable() {
   const cell = (text) => make("td", { class: "text" }, make("bdi", {}, text));
   const rows = gone.map((one) => [one.start_frame == null ? one.sample_id : `${one.shard}  ${one.start_frame}–${one.end_frame - 1}`, cell(kindName(one.kind)), cell(one.given ?? ""), cell(one.suggested ?? "?")]);
   const first = totals.fixed > gone.length ? ` The first ${gone.length} of ${totals.fixed}.` : "";
-  return [make("h2", {}, "Fixed"), table(["where", "kind", "was given", "was suggested"], rows, `No longer found: the label was changed, or the checkpoints agree with it now.${first}`)];
+  return [make("h2", {}, "Fixed"), table(["where", "kind", "was given", "was suggested"], rows, `No longer found: the label was changed, or the checkpoints agree with it now.${first}`, "texts")];
 }
 
 function trendLegend(kinds) {

@@ -95,8 +95,8 @@ function downloaded() {
 function showHint() {
   const key = "ray-audit:knows";
   if (!numFindings || readStored(key, false)) return;
-  const end = isServed ? "Decisions are saved as you make them." : "At the end, download your decisions.";
-  query("hint-text").textContent = `The most suspicious labels come first. Of each, look at the evidence, then accept the suggestion (a), say that the label is right (r), or choose another (o). ${end}`;
+  const end = isServed ? "Each decision is saved at once." : "At the end, download your decisions.";
+  query("hint-text").textContent = `The most suspicious labels come first. Look at the evidence, then accept the suggestion, keep the label, or choose another. ${end}`;
   query("hint").hidden = false;
   query("hint-close").addEventListener("click", () => {
     store(key, true);

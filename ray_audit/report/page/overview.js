@@ -3,12 +3,13 @@ function fact(value, text) {
   return make("div", { class: "fact" }, make("b", {}, value), text);
 }
 
-function table(headings, rows, caption) {
+function table(headings, rows, caption, name = "") {
   const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, make("bdi", {}, text))));
   const body = rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, name)), ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, cell)))));
-  return make("div", { class: "scroll" }, make("table", {}, make("caption", { class: "quiet" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
+  return make("div", { class: "scroll" }, make("table", { class: name }, make("caption", { class: "quiet" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
+const percent = (fraction) => (fraction > 0 && fraction < 0.001 ? "under 0.1%" : `${fixed(100 * fraction, 1)}%`);
 const mostClasses = 30;
 
 // Of many classes those that are confused most, in the order of the specification.
@@ -45,7 +46,7 @@ function overview() {
   const facts = [
     fact(String(counts.entered), `samples entered: ${counts.scored} scored, ${counts.filtered} filtered, ${counts.failed} failed`),
     fact(String(numFindings), `findings${numFindings < run.findings.total ? ` shown, of ${run.findings.total}` : ""}`),
-    run.estimate?.num_wrong != null ? fact(`≈ ${Math.round(run.estimate.num_wrong)}`, `wrong ${run.estimate.unit} estimated (${fixed(100 * run.estimate.fraction, 1)}%)`) : null,
+    run.estimate?.num_wrong != null ? fact(`≈ ${Math.round(run.estimate.num_wrong)}`, `wrong ${run.estimate.unit} estimated (${percent(run.estimate.fraction)})`) : null,
     fact(String(run.checkpoints.length), `checkpoints, ${run.protocol.replace("_", " ")} protocol`),
     fact(run.duration, "duration"),
   ];
@@ -56,7 +57,7 @@ function overview() {
   const drawn = curves();
   const left = run.classes.length > drawn.length ? ` The ${drawn.length} that are learnt worst, of ${run.classes.length} classes.` : "";
   if (drawn.length) parts.push(make("h2", {}, "Learning curves"), make("p", { class: "quiet" }, `IoU of predictions with the given labels; dashed: the onset of memorisation (ADELE), where the fit is trusted.${left}`), make("div", { class: "plots" }, ...drawn));
-  if (run.errors.length) parts.push(make("h2", {}, "Failures"), table(["shard", "sample", "stage", "what"], run.errors.map((one) => [one.shard, one.sample_id ?? "", one.stage, make("td", { class: "text" }, one.message)]), `The first ${run.errors.length} of ${counts.failed}.`));
+  if (run.errors.length) parts.push(make("h2", {}, "Failures"), table(["shard", "sample", "stage", "what"], run.errors.map((one) => [one.shard, make("td", { class: "text" }, one.sample_id ?? ""), make("td", { class: "text" }, one.stage), make("td", { class: "text" }, one.message)]), `The first ${run.errors.length}; ${counts.failed} samples failed.`, "texts"));
   query("view-overview").replaceChildren(...parts);
 }
 
