@@ -99,10 +99,11 @@ def _parts_of(
 ) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Rows of the findings' shards with their losses, part by part."""
     shards = findings["shard"].combine_chunks().unique()
-    for scores, trajectories in tables.parts("scores", "trajectories"):
-        rows = tables.read(scores, columns)
-        chosen = pc.is_in(rows["shard"], value_set=shards)
-        if pc.any(chosen).as_py():
+    wanted = {i for shard in shards.to_pylist() for i in tables.parts_by_shard.get(shard, [])}
+    for index, (scores, trajectories) in enumerate(tables.parts("scores", "trajectories")):
+        if index in wanted:
+            rows = tables.read(scores, columns)
+            chosen = pc.is_in(rows["shard"], value_set=shards)
             losses = _losses(tables.read(trajectories, ["loss"]))
             yield rows.filter(chosen), losses[chosen.to_numpy(zero_copy_only=False)]
 

@@ -59,6 +59,15 @@ class RunTables:
         """The files of tables that are cut alike, side by side."""
         yield from zip(*(self.manifest.tables.get(name, []) for name in names), strict=True)
 
+    @cached_property
+    def parts_by_shard(self) -> dict[str, list[int]]:
+        """Shard -> which parts of `scores` (and of `trajectories`, cut alike) hold its samples."""
+        found: dict[str, list[int]] = {}
+        for index, (file,) in enumerate(self.parts("scores")):
+            for shard in self.read(file, ["shard"])["shard"].unique().to_pylist():
+                found.setdefault(shard, []).append(index)
+        return found
+
     def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """One part."""
         return read_table(self.run_uri, [file], columns)

@@ -81,11 +81,15 @@ function countDecisions() {
   say(ids.length ? `${num} of ${numFindings} decided${gone ? `, and ${gone} that are no findings of this page` : ""}` : "");
 }
 
+const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+// A server has the decisions already: correct finds them in the run.
 function downloaded() {
   const name = decisions.download();
+  const file = isServed ? "" : ` --decisions ${quoted(name)}`;
   query("next-steps").replaceChildren(
-    make("p", {}, `Saved as ${name}. To write corrected labels to a new place, run:`),
-    make("pre", {}, `ray-audit correct ${report.run.output} --run ${report.run.run_id} \\\n  --rule decisions --decisions ${name} --to NEW_FOLDER`),
+    make("p", {}, `Saved as ${name}${isServed ? ", and in the run as you made them" : ""}. To write corrected labels to a new place, run:`),
+    make("pre", {}, `ray-audit correct ${quoted(report.run.output)} --run ${quoted(report.run.run_id)} --rule decisions${file} --to NEW_FOLDER`),
     make("p", { class: "quiet" }, "Add --dry-run to see first what would change."),
   );
   query("next-dialog").showModal();

@@ -1,5 +1,5 @@
 // Image, given mask, prediction and suspicion as layers of one canvas, and side by side.
-const layers = { what: "given", opacity: 0.5, zoom: 1, outline: true, close: true };
+const layers = { what: "given", opacity: 0.4, zoom: 1, outline: true, close: true };
 const layerNames = { image: "image alone", given: "given mask", predicted: "prediction", doubt: "suspicion: 1 − p of the given class" };
 const doubtColour = [213, 94, 0];
 
