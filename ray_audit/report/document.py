@@ -113,6 +113,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "run_id": manifest.run_id,
         "name": config.name,
         "output": tables.run_uri.rpartition("/runs/")[0],
+        "dataset": config.dataset.uri,
         "state": manifest.state,
         "protocol": manifest.protocol,
         "kind": config.dataset.kind,

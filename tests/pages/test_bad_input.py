@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -82,14 +83,17 @@ def test_a_run_that_goes_on_has_no_report_yet(tmp_path):
             assert "Traceback" not in done.output
 
 
-def test_one_frame(visit, tmp_path):
-    small = small_sets.labelled_videos(tmp_path, num=3, num_frames=1)
-    small.values["dataset"]["clip"] = {"frames": None}
-    tables = audited(small)
+def test_one_frame(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(knowing, "TRUE_FRAMES", np.array([0]))
+    tables = audited(knowing.videos(tmp_path))
     page = visit(written(tables, tmp_path))
-    assert page.locator("#view-overview, .timeline").first.is_visible()
-    if tables.findings().num_rows:
-        assert page.locator(".strip img").count() >= 1
+    page.locator("canvas.timeline").wait_for()
+    assert page.locator(".strip img").count() == 1
+    label = page.get_attribute("canvas.timeline", "aria-label")
+    assert "frames 0 to 0 given c, suggested a" in label
+    page.locator("canvas.timeline").click()
+    page.keyboard.press("a")
+    assert "1 of 1 decided" in text_of(page, "#progress")
 
 
 def document(num_classes=2, num_findings=3, num_checkpoints=4, **more):
@@ -106,6 +110,7 @@ def document(num_classes=2, num_findings=3, num_checkpoints=4, **more):
         "run_id": "2026-01-31-0123abcd",
         "name": "many",
         "output": "/audits",
+        "dataset": ["/data/*.png"],
         "state": "complete",
         "protocol": "training",
         "kind": "images",

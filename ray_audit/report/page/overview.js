@@ -40,6 +40,13 @@ function pairTable() {
   return table(["given ↓  predicted →", ...names], rows, `Given against predicted at the last checkpoint, ${unit}; equal pairs left out.${left}`);
 }
 
+function audited({ dataset, checkpoints }) {
+  const uris = [dataset].flat();
+  const more = uris.length > 1 ? ` and ${uris.length - 1} more` : "";
+  const names = checkpoints.length > 1 ? `${checkpoints[0]} to ${checkpoints.at(-1)}` : (checkpoints[0] ?? "none");
+  return make("p", { class: "audited" }, "Audited: ", make("bdi", {}, uris[0]), `${more}; checkpoints ${names}`);
+}
+
 function overview() {
   const { run } = report;
   const counts = run.counts;
@@ -51,6 +58,7 @@ function overview() {
     fact(run.duration, "duration"),
   ];
   const parts = [make("div", { class: "facts" }, ...facts.filter(Boolean))];
+  parts.push(audited(run));
   for (const note of run.notes) parts.push(make("p", {}, note));
   parts.push(make("h2", {}, "Scores"), make("div", { class: "plots" }, ...Object.entries(report.histograms).map(([name, one]) => histogramPlot(name, one))));
   if (report.class_pairs.length) parts.push(make("h2", {}, "Class pairs"), pairTable());
