@@ -78,7 +78,9 @@ def colours() -> np.ndarray:
 
 
 def make_run(folder: Path, num_findings: int) -> RunTables:
-    """A complete run of twice as many images as findings."""
+    """A complete run of twice as many images as findings; the one that is there, if one is."""
+    if (folder / "out").exists():
+        return RunTables.open(str(folder / "out"))
     rng = np.random.default_rng(0)
     num = 2 * num_findings
     for start in range(0, num, PER_SHARD):
@@ -241,7 +243,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--findings", type=int, default=10_000)
     parser.add_argument("--reviewed", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="keeps the runs, and takes what is there")
     args = parser.parse_args()
+    if args.folder is not None:
+        measure(args.folder, args.findings, args.reviewed, args.repeats).publish()
+        return
     with tempfile.TemporaryDirectory(prefix="ray-audit-bench-") as folder:
         measure(Path(folder), args.findings, args.reviewed, args.repeats).publish()
 

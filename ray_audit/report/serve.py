@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import asdict
@@ -116,6 +117,11 @@ class ReviewServer(ThreadingHTTPServer):
     def address(self) -> str:
         """Where the page is."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Quiet where the browser went away before its answer came: it looks at something else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,7 @@
 // One finding: what is given, what is suggested, why, and the evidence.
 let shown = -1;
+// Who steps through fast asks for no pictures on the way.
+const stepPauseMs = 120;
 
 async function showDetail(index) {
   const focused = query("detail").contains(document.activeElement) ? document.activeElement.id : "";
@@ -16,6 +18,8 @@ async function showDetail(index) {
   if (focused) document.getElementById(focused)?.focus();
   if (isOther) pane.scrollTop = 0;
   announce(row);
+  if (isServed && !source.held.has(row.bundle)) await new Promise((done) => setTimeout(done, stepPauseMs));
+  if (shown !== index) return;
   const bundle = await source.bundle(row.bundle);
   if (shown !== index) return;
   const parts = await evidenceOf(row, bundle);
