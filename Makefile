@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: export-test ops-test monitor-test prometheus k8s demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: bench clean demo export-test format fuzz k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
 
 setup: $(STAMP)
 
@@ -41,6 +41,7 @@ bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.confident
 	$(BIN)/python -m benchmarks.slices
 	$(BIN)/python -m benchmarks.reliability
+	$(BIN)/python -m benchmarks.report
 
 soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; every table must be right
 	$(BIN)/python -m tests.faults.soak --minutes 15 --seed 0
@@ -48,6 +49,11 @@ soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; eve
 fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs atheris
 	$(BIN)/python -m tests.fuzz.fuzz_labels -max_total_time=$(FUZZ_S)
 	$(BIN)/python -m tests.fuzz.fuzz_archives -max_total_time=$(FUZZ_S)
+
+page-test: $(STAMP)  ## the report's page in headless Chromium (Debian: chromium); nothing is skipped
+	[ -n "$$(which chromium chromium-browser google-chrome)" ] || \
+	  { apt-get update && apt-get install --yes --no-install-recommends chromium; }
+	RAY_AUDIT_REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest tests/pages
 
 PROMETHEUS := prometheus prometheus-pushgateway
 

@@ -165,6 +165,10 @@ def report(
     pictures: Annotated[
         int, typer.Option(min=0, help="How many images or videos get pictures.")
     ] = 150,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_ID", help="Compare with this run; default: the date before."),
+    ] = None,
     address: Address = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -180,7 +184,13 @@ def report(
         tables = RunTables.open(output, run)
         with opened_engine(tables.config.engine, address, local) as engine:
             written = write_report(
-                tables, engine, to, folder=folder, num_findings=findings, num_bundles=pictures
+                tables,
+                engine,
+                to,
+                folder=folder,
+                num_findings=findings,
+                num_bundles=pictures,
+                against=against,
             )
         if as_json:
             write_json(json.dumps(asdict(written)))
@@ -411,6 +421,9 @@ def diff(
     run_a: Annotated[str, typer.Argument(help="The earlier run.")],
     run_b: Annotated[str, typer.Argument(help="The later run.")],
     to: Annotated[str | None, typer.Option(metavar="FILE", help="Write a Parquet table.")] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the later run's report with changes.")
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -422,10 +435,25 @@ def diff(
         found = diff_runs(output, run_a, run_b)
         if to is not None and found.is_comparable:
             found.write(to)
+        if html is not None:
+            _write_changes(output, run_a, run_b, html)
         if as_json:
             write_json(json.dumps(found.summary()))
         else:
             print_diff(found, to)
+
+
+def _write_changes(output: str, run_a: str, run_b: str, html: str) -> None:
+    """The report of the later run, compared with the earlier one; made in this process."""
+    from ray_audit.console import say
+    from ray_audit.engine.run import opened_engine
+    from ray_audit.report.write import write_report
+    from ray_audit.tables.run import RunTables
+
+    tables = RunTables.open(output, run_b)
+    with opened_engine(tables.config.engine, None, local=True) as engine:
+        written = write_report(tables, engine, html, against=run_a)
+    say(f"Changes: {written.uri}#changes")
 
 
 @app.command()

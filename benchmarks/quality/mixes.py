@@ -58,7 +58,8 @@ SHIPPED = {
     CLASSES: ("early_loss", "prob_margin"),
     SEQUENCES: ("csl_segment", *("order_nll",) * 6),
 }
-"""What `suspicion` combines (of a strict order), a column as often as it weighs; a test holds it to the engine."""
+"""What `suspicion` combines (of a strict order), a column as often as it weighs; held to the engine
+by a test."""
 
 _LARGEST = 3
 _NOT_COLUMNS = ("suspicion",)

@@ -20,7 +20,7 @@ from ray_audit.samples import Shard, WorkUnit
 def show_images(
     unit: WorkUnit, job: Job, wanted: Collection[str], most_px: int
 ) -> Iterator[tuple[str, Image.Image]]:
-    """Images by sample id; what cannot be read is left out.
+    """Images by sample id; what cannot be read is left out. Reading ends behind the last one.
 
     Args:
         unit: the shards that hold them.
@@ -28,9 +28,13 @@ def show_images(
         wanted: sample ids.
         most_px: longest side; larger images are reduced.
     """
+    left = set(wanted)
     for item in unit_items(unit, job):
-        if item.sample_id in wanted and item.error is None:
+        if item.sample_id in left and item.error is None:
             yield item.sample_id, reduced(read_image(item.image, job.dataset.max_px), most_px)
+        left.discard(item.sample_id)
+        if not left:
+            return
 
 
 def show_frames(

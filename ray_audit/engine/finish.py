@@ -70,9 +70,7 @@ def unit_tables(
         scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
         if is_sequence(config):
             scores["order_nll"] = summary.order.nll(samples)
-        scores["suspicion"] = suspicion(
-            scores, summary.ranks, summary.order, config
-        )
+        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
         if is_dense(config):
             num_px = scores["num_labelled_px"]
             scores["clc"] = (

@@ -1,31 +1,23 @@
 """Bundles: the pictures and timelines of one image or video, made by the engine's workers."""
 
-import base64
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.job import Job
-from ray_audit.cuts.show import reduced, show_frames, show_images
+from ray_audit.cuts.show import show_frames, show_images
 from ray_audit.cuts.tally import Tally
-from ray_audit.engine.predict import Predicted, Predictor
+from ray_audit.engine.predict import Predictor
 from ray_audit.errors import RayAuditError
-from ray_audit.samples import IGNORE, Shard, WorkUnit
+from ray_audit.report.layers import IMAGE_PX, Bundle, Findings, as_uri, mask_bundles
+from ray_audit.samples import Shard, WorkUnit
 
-IMAGE_PX = 512
 FRAME_PX = 240
-_VOID = 255
 _FRAMES_AROUND = 2
 _FRAMES_INSIDE = 4
-_STRIPS = 12
-
-Bundle = dict[str, Any]
-Findings = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
 def _of_video(shard: Shard, wanted: dict[str, Findings]) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
     for name, findings in wanted.items():
-        strips = {one["finding_id"]: strip_frames(one) for one in findings[:_STRIPS]}
+        strips = {one["finding_id"]: strip_frames(one) for one in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
         pictures = {i: as_uri(image) for i, image in show_frames(shard, needed, FRAME_PX)}
         bundles[name] = {
@@ -107,83 +99,10 @@ def _of_images(order: Order, shard: Shard) -> dict[str, Bundle]:
     ids = {findings[0]["sample_id"]: name for name, findings in order.wanted.items()}
     if dataset.labels.masks is not None:
         predictor = Predictor(order.config, (order.last_checkpoint,), order.index_uri)
-        return _of_masks(predictor.predict(unit, set(ids)), order.wanted, ids)
+        return mask_bundles(predictor.predict(unit, set(ids)), order.wanted, ids)
     job = Job(dataset, None, order.index_uri, Tally("report"))
     shown = show_images(unit, job, set(ids), IMAGE_PX)
     return {ids[sample_id]: {"pictures": {"image": as_uri(image)}} for sample_id, image in shown}
-
-
-def _of_masks(
-    predicted: Iterable[Predicted], wanted: dict[str, Findings], ids: dict[str, str]
-) -> dict[str, Bundle]:
-    bundles: dict[str, Bundle] = {}
-    for one in predicted:
-        name = ids[one.sample_id]
-        # Of a tiled image the tile that holds the middle of its first finding is shown.
-        if one.placement is None or _owns_middle(one, wanted[name][0]["box"]):
-            regions = {f["finding_id"]: _region(f) for f in wanted[name] if f["mask_rle"]}
-            bundles[name] = mask_bundle(one) | {"regions": regions}
-    return bundles
-
-
-def _region(finding: dict[str, Any]) -> dict[str, Any]:
-    return {"counts": finding["mask_rle"], "height": finding["mask_size_px"][0]}
-
-
-def _owns_middle(one: Predicted, box: list[int] | None) -> bool:
-    assert one.placement is not None
-    assert one.owned is not None
-    if box is None:
-        return True
-    y = (box[1] + box[3]) // 2 - one.placement[0]
-    x = (box[0] + box[2]) // 2 - one.placement[1]
-    y0, x0, y1, x1 = one.owned
-    return y0 <= y < y1 and x0 <= x < x1
-
-
-def mask_bundle(one: Predicted) -> Bundle:
-    """Layers of one image or tile, each at most `IMAGE_PX` a side."""
-    height, width = one.targets.shape
-    scale = min(1.0, IMAGE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    labelled = one.targets != IGNORE
-    given = np.where(labelled, one.targets, 0).astype(np.int64)
-    p_given = np.take_along_axis(one.p, given[None], axis=0)[0]
-    doubt = np.where(labelled, 255 * (1 - p_given), 0).round().astype(np.uint8)
-    return {
-        "pictures": {
-            "image": as_uri(picture(one.pixels).resize(size, Image.Resampling.BILINEAR)),
-            "given": _index_uri(np.where(labelled, given, _VOID), size),
-            "predicted": _index_uri(one.p.argmax(axis=0), size),
-            "doubt": as_uri(Image.fromarray(doubt).resize(size, Image.Resampling.BOX), "PNG"),
-        },
-        "scale": scale,
-        "origin": [0, 0] if one.placement is None else [one.placement[1], one.placement[0]],
-    }
-
-
-def picture(pixels: np.ndarray) -> Image.Image:
-    """(C, H, W) as decoded, or float32 in [0, 1], as a picture; the first one or three channels."""
-    kept = pixels[:3] if len(pixels) >= 3 else pixels[:1]
-    if kept.dtype == np.float32:
-        kept = (255 * np.clip(kept, 0, 1)).round().astype(np.uint8)
-    return reduced(np.ascontiguousarray(kept.transpose(1, 2, 0)), max(kept.shape))
-
-
-def _index_uri(classes: np.ndarray, size: tuple[int, int]) -> str:
-    # One byte a pixel: of more than 255 classes the last ones look alike.
-    image = Image.fromarray(
-        np.where(classes == _VOID, _VOID, np.minimum(classes, 254)).astype("u1")
-    )
-    return as_uri(image.resize(size, Image.Resampling.NEAREST), "PNG")
-
-
-def as_uri(image: Image.Image, form: str = "JPEG") -> str:
-    """A picture as a data URI."""
-    sink = io.BytesIO()
-    image.save(sink, form, **({"quality": 80} if form == "JPEG" else {"optimize": True}))
-    encoded = base64.b64encode(sink.getvalue()).decode("ascii")
-    return f"data:image/{form.lower()};base64,{encoded}"
 
 
 def orders(

@@ -1,5 +1,7 @@
 """The report's document: what the page shows of a run, made from its tables alone."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit import storage
+from ray_audit.report.changes import make_changes
 from ray_audit.report.samples import class_bands, finding_losses
 from ray_audit.tables.run import RunTables
 
 SCHEMA = 1
+FINDINGS_PER_BUNDLE = 12
 _NUM_ERRORS = 20
 _NUM_BINS = 40
 _HISTOGRAMS = ("suspicion", "csl", "csl_segment", "order_nll", "final_loss", "softmin_interior")
@@ -38,31 +42,55 @@ class Shown:
         rows = tables.findings()
         order = pc.sort_indices(rows, [("rank", "ascending"), ("finding_id", "ascending")])
         rows = rows.take(order[:most])
-        return cls(rows, [bundle_name(row) for row in rows.to_pylist()])
+        return cls(rows, _bundle_names(rows))
 
     def by_bundle(self) -> dict[str, list[dict[str, Any]]]:
-        """Findings of each image or video, in the order of their first ranks."""
+        """Findings of each bundle, in the order of their first ranks."""
         found: dict[str, list[dict[str, Any]]] = {}
         for name, row in zip(self.bundles, self.rows.to_pylist(), strict=True):
             found.setdefault(name, []).append(row)
         return found
 
 
-def bundle_name(finding: dict[str, Any]) -> str:
-    """Name of the bundle that holds a finding's pictures: safe as a file's name."""
-    whole_shard = finding["start_frame"] is not None
-    return storage.digest(finding["shard"] if whole_shard else finding["sample_id"])[:20]
+def _bundle_names(rows: pa.Table) -> list[str]:
+    """Name of the bundle with the pictures of each finding: safe as a file's name.
+
+    Findings of one image or video share a bundle, `FINDINGS_PER_BUNDLE` at most.
+    """
+    columns = [rows[name].to_pylist() for name in ("sample_id", "shard", "start_frame")]
+    seen: Counter[str] = Counter()
+    names = []
+    for sample_id, shard, start_frame in zip(*columns, strict=True):
+        key = sample_id if start_frame is None else shard
+        part = seen[key] // FINDINGS_PER_BUNDLE
+        seen[key] += 1
+        names.append(storage.digest(key, part)[:20])
+    return names
 
 
-def make_document(tables: RunTables, shown: Shown, mode: str) -> dict[str, Any]:
+def make_document(
+    tables: RunTables, shown: Shown, mode: str, against: str | None = None
+) -> dict[str, Any]:
     """Everything but pictures and timelines.
 
     Args:
         tables: of the run.
         shown: its findings.
-        mode: `file`, `folder` or `server`: where the page finds bundles.
+        mode: `file`, `folder` or `server`: where the page finds bundles. A server has so many
+            findings that their loss trajectories come with the bundles too.
+        against: run with which the findings are compared; see `make_changes`.
+
+    Raises:
+        StorageError: `against` is no complete run.
     """
     strings: dict[str, int] = {}
+    columns = _findings(shown, strings)
+    if mode != "server":
+        columns["losses"] = finding_losses(tables, shown.rows)
+    changes = make_changes(tables, against)
+    if changes is not None:
+        of_finding = changes.pop("of_finding")
+        columns["change"] = [of_finding.get(one) for one in columns["id"]]
     return {
         "schema": SCHEMA,
         "mode": mode,
@@ -71,7 +99,8 @@ def make_document(tables: RunTables, shown: Shown, mode: str) -> dict[str, Any]:
         "class_stats": _class_stats(tables),
         "class_pairs": _class_pairs(tables),
         "bands": class_bands(tables),
-        "findings": _findings(tables, shown, strings),
+        "changes": changes,
+        "findings": columns,
         "strings": list(strings),
     }
 
@@ -83,6 +112,8 @@ def _run(tables: RunTables) -> dict[str, Any]:
     return {
         "run_id": manifest.run_id,
         "name": config.name,
+        "output": tables.run_uri.rpartition("/runs/")[0],
+        "dataset": config.dataset.uri,
         "state": manifest.state,
         "protocol": manifest.protocol,
         "kind": config.dataset.kind,
@@ -91,9 +122,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "duration": _duration(manifest.timing.get("total_s")),
         "checkpoints": [one["name"] for one in manifest.checkpoints],
         "classes": list(config.dataset.classes),
-        "estimate": manifest.estimate,
-        "memorisation": manifest.memorisation,
-        "order": manifest.order,
+        "estimate": _estimate(manifest.estimate),
         "findings": manifest.findings,
         "notes": [*manifest.notes, *manifest.judgements()],
         "errors": [
@@ -101,6 +130,10 @@ def _run(tables: RunTables) -> dict[str, Any]:
             for row in errors
         ],
     }
+
+
+def _estimate(estimate: dict[str, Any]) -> dict[str, Any]:
+    return {name: estimate.get(name) for name in ("num_wrong", "fraction", "unit")}
 
 
 def _duration(total_s: float | None) -> str:
@@ -127,7 +160,11 @@ def _histograms(tables: RunTables) -> dict[str, Any]:
         counts = np.zeros(_NUM_BINS, np.int64)
         for values in tables.score(name):
             counts += np.histogram(values[np.isfinite(values)], edges)[0]
-        found[name] = {"edges": edges.tolist(), "counts": counts.tolist()}
+        found[name] = {
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+            "unit": tables.score_units[name],
+        }
     return found
 
 
@@ -141,7 +178,7 @@ def _class_stats(tables: RunTables) -> dict[str, Any]:
     rows = zip(stats["checkpoint"], stats["class"], stats["iou"], onsets, strict=True)
     for checkpoint, name, value, epoch in rows:
         index = classes.index(name)
-        iou[checkpoint][index] = value
+        iou[checkpoint][index] = _finite(value)
         onset[index] = epoch
     return {"iou": iou, "onset": onset}
 
@@ -155,7 +192,7 @@ def _class_pairs(tables: RunTables) -> list[dict[str, Any]]:
     return rows
 
 
-def _findings(tables: RunTables, shown: Shown, strings: dict[str, int]) -> dict[str, list[Any]]:
+def _findings(shown: Shown, strings: dict[str, int]) -> dict[str, list[Any]]:
     """Findings as columns; texts that repeat as an index into `strings`."""
     rows = shown.rows.to_pydict()
     columns: dict[str, list[Any]] = {
@@ -167,7 +204,6 @@ def _findings(tables: RunTables, shown: Shown, strings: dict[str, int]) -> dict[
         "box": rows["box"],
         "reason": rows["reason"],
         "bundle": shown.bundles,
-        "losses": finding_losses(tables, shown.rows),
     }
     for name in _NUMBERS:
         columns[name] = _rounded(rows[name])
@@ -179,4 +215,9 @@ def _findings(tables: RunTables, shown: Shown, strings: dict[str, int]) -> dict[
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:
-    return [None if value is None else round(value, 4) for value in values]
+    return [_finite(value) for value in values]
+
+
+def _finite(value: float | None) -> float | None:
+    """Rounded; None for what JSON cannot hold."""
+    return None if value is None or not math.isfinite(value) else round(value, 4)

@@ -25,7 +25,7 @@ from ray_audit.report.drawing import (
     draw_timeline,
     draw_trajectory,
 )
-from ray_audit.report.layers import mask_layers
+from ray_audit.report.mask_layers import mask_layers
 from ray_audit.report.samples import class_bands
 from ray_audit.sources.names import stem_of
 from ray_audit.tables.run import RunTables

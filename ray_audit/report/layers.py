@@ -1,75 +1,146 @@
-"""The layers of one masked image, made again: picture, given mask and prediction."""
+"""Layers of a mask: image, given classes, prediction and doubt, whole or around a finding."""
 
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ray_audit.engine.predict import Predicted, Predictor
-from ray_audit.errors import SpecificationError
-from ray_audit.report.bundles import picture
-from ray_audit.report.write import current_shards, last_checkpoint
-from ray_audit.samples import WorkUnit
-from ray_audit.tables.run import RunTables
+from ray_audit.cuts.show import reduced
+from ray_audit.engine.predict import Predicted
+from ray_audit.samples import IGNORE
+
+IMAGE_PX = 512
+CLOSEUP_PX = 384
+_LEAST_MARGIN_PX = 24
+_VOID = 255
+
+Bundle = dict[str, Any]
+Findings = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class MaskLayers:
-    """One image.
+def mask_bundles(
+    predicted: Iterable[Predicted], wanted: dict[str, Findings], ids: dict[str, str]
+) -> dict[str, Bundle]:
+    """Bundles of masks by name.
 
-    Attributes:
-        image: (H, W) or (H, W, 3) uint8.
-        given: (H, W) class indices, -1 where unlabelled.
-        predicted: (H, W) class indices that the last checkpoint sees.
+    Args:
+        predicted: images, or all tiles of them, in any order.
+        wanted: bundle name -> findings of one image; they get close-ups where the whole
+            picture is smaller than the mask.
+        ids: sample id -> bundle name.
     """
-
-    image: npt.NDArray[np.uint8]
-    given: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
-
-
-def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers:
-    """Decode an image and run the last checkpoint over it.
-
-    Raises:
-        SpecificationError: the image is not in the dataset any more, or cannot be read.
-        CheckpointError: the checkpoint is not there any more, or cannot be read.
-    """
-    notes: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
-        shards, index_uri = current_shards(tables, Path(folder), notes)
-    found: list[Predicted] = []
-    if shard_key in shards:
-        predictor = Predictor(tables.config, (last_checkpoint(tables),), index_uri)
-        found = list(predictor.predict(WorkUnit("figure", (shards[shard_key],)), {sample_id}))
-    if not found:
-        why = "; ".join(notes) or "it has gone since the run, or cannot be read"
-        raise SpecificationError(f"{sample_id} cannot be shown: {why}")
-    return joined(found)
+    bundles: dict[str, Bundle] = {}
+    for one in predicted:
+        name = ids[one.sample_id]
+        findings = wanted[name]
+        # Of a tiled image the tile that holds the middle of its first finding is shown as a whole.
+        if _owns_middle(one, findings[0]["box"]):
+            regions = {f["finding_id"]: _region(f) for f in findings if f["mask_rle"]}
+            bundles.setdefault(name, {}).update(layers(one) | {"regions": regions})
+        closeups = {
+            f["finding_id"]: layers(_cropped(one, f["box"]), CLOSEUP_PX)
+            for f in findings
+            if f["box"] and _needs_closeup(one) and _owns_middle(one, f["box"])
+        }
+        bundles.setdefault(name, {}).setdefault("closeups", {}).update(closeups)
+    return bundles
 
 
-def joined(parts: list[Predicted]) -> MaskLayers:
-    """A whole image, or its tiles, each where it is the tile's own."""
-    first = parts[0]
-    size = first.targets.shape if first.placement is None else first.placement[2:]
-    picture_of = [_picture(one) for one in parts]
-    image = np.zeros((*size, *picture_of[0].shape[2:]), np.uint8)
-    given, predicted = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
-    for one, pixels in zip(parts, picture_of, strict=True):
-        top, left = (0, 0) if one.placement is None else one.placement[:2]
-        y0, x0, y1, x1 = one.owned or (0, 0, *one.targets.shape)
-        inside = np.s_[y0:y1, x0:x1]
-        place = np.s_[top + y0 : top + y1, left + x0 : left + x1]
-        image[place] = pixels[inside]
-        given[place] = one.targets[inside]
-        predicted[place] = one.p.argmax(axis=0)[inside]
-    return MaskLayers(image, given, predicted)
+def _region(finding: dict[str, Any]) -> dict[str, Any]:
+    return {"counts": finding["mask_rle"], "height": finding["mask_size_px"][0]}
 
 
-def _picture(one: Predicted) -> npt.NDArray[np.uint8]:
+def _needs_closeup(one: Predicted) -> bool:
+    return one.placement is not None or max(one.targets.shape) > IMAGE_PX
+
+
+def _origin(one: Predicted) -> tuple[int, int]:
+    """Y and x of a cut in its image."""
+    return (0, 0) if one.placement is None else (one.placement[0], one.placement[1])
+
+
+def _owns_middle(one: Predicted, box: list[int] | None) -> bool:
+    if box is None or one.placement is None or one.owned is None:
+        return True
+    top, left = _origin(one)
+    y, x = (box[1] + box[3]) // 2 - top, (box[0] + box[2]) // 2 - left
+    y0, x0, y1, x1 = one.owned
+    return y0 <= y < y1 and x0 <= x < x1
+
+
+def _cropped(one: Predicted, box: list[int]) -> Predicted:
+    """What lies around a box, with half its size on each side, in the pixels of the mask."""
+    top, left = _origin(one)
     height, width = one.targets.shape
-    shown = picture(one.pixels).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(shown, np.uint8)
+    margin = max(_LEAST_MARGIN_PX, (box[2] - box[0]) // 2, (box[3] - box[1]) // 2)
+    x0, x1 = (int(np.clip(x - left, 0, width)) for x in (box[0] - margin, box[2] + margin))
+    y0, y1 = (int(np.clip(y - top, 0, height)) for y in (box[1] - margin, box[3] + margin))
+    # The picture may have another size than its mask, where the model asks for one.
+    up, across = one.pixels.shape[1] / height, one.pixels.shape[2] / width
+    rows = slice(int(y0 * up), max(int(y0 * up) + 1, round(y1 * up)))
+    columns = slice(int(x0 * across), max(int(x0 * across) + 1, round(x1 * across)))
+    return replace(
+        one,
+        pixels=one.pixels[:, rows, columns],
+        targets=one.targets[y0:y1, x0:x1],
+        p=one.p[:, y0:y1, x0:x1],
+        placement=(top + y0, left + x0, height, width),
+    )
+
+
+def layers(one: Predicted, most_px: int = IMAGE_PX) -> Bundle:
+    """Image, given mask, prediction and doubt of one image, tile or crop.
+
+    Args:
+        one: what the last checkpoint sees there.
+        most_px: longest side of each picture.
+
+    Returns:
+        `pictures`, `scale` (picture px per mask px) and `origin` (x and y in the image, mask px).
+    """
+    height, width = one.targets.shape
+    scale = min(1.0, most_px / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    labelled = one.targets != IGNORE
+    given = np.where(labelled, one.targets, 0).astype(np.int64)
+    p_given = np.take_along_axis(one.p, given[None], axis=0)[0]
+    doubt = np.where(labelled, 255 * (1 - p_given), 0).round().astype(np.uint8)
+    top, left = _origin(one)
+    return {
+        "pictures": {
+            "image": as_uri(picture(one.pixels).resize(size, Image.Resampling.BILINEAR)),
+            "given": _index_uri(np.where(labelled, given, _VOID), size),
+            "predicted": _index_uri(one.p.argmax(axis=0), size),
+            "doubt": as_uri(Image.fromarray(doubt).resize(size, Image.Resampling.BOX), "PNG"),
+        },
+        "scale": scale,
+        "origin": [left, top],
+    }
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """(C, H, W) as decoded, or float32 in [0, 1], as a picture; the first one or three channels."""
+    kept = pixels[:3] if len(pixels) >= 3 else pixels[:1]
+    if kept.dtype == np.float32:
+        kept = (255 * np.clip(kept, 0, 1)).round().astype(np.uint8)
+    return reduced(np.ascontiguousarray(kept.transpose(1, 2, 0)), max(kept.shape))
+
+
+def _index_uri(classes: np.ndarray, size: tuple[int, int]) -> str:
+    # One byte a pixel: of more than 255 classes the last ones look alike.
+    image = Image.fromarray(
+        np.where(classes == _VOID, _VOID, np.minimum(classes, 254)).astype("u1")
+    )
+    return as_uri(image.resize(size, Image.Resampling.NEAREST), "PNG")
+
+
+def as_uri(image: Image.Image, form: str = "JPEG") -> str:
+    """A picture as a data URI."""
+    sink = io.BytesIO()
+    image.save(sink, form, **({"quality": 80} if form == "JPEG" else {"optimize": True}))
+    encoded = base64.b64encode(sink.getvalue()).decode("ascii")
+    return f"data:image/{form.lower()};base64,{encoded}"

@@ -1,6 +1,9 @@
 """The page with its document inside."""
 
+import base64
+import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +19,9 @@ _SCRIPTS = (
     "timeline.js",
     "masks.js",
     "detail.js",
+    "gallery.js",
     "overview.js",
+    "changes.js",
     "main.js",
 )
 
@@ -27,17 +32,43 @@ def render_page(document: dict[str, Any]) -> str:
     Args:
         document: see `docs/decisions/0007-report.md`; names in it may hold anything.
     """
-    page = files("ray_audit.report") / "page"
-    script = "\n".join((page / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    template = Environment(autoescape=True).from_string(
-        (page / "page.html").read_text(encoding="utf-8")
-    )
+    template = Environment(autoescape=True).from_string(_text("page.html"))
     return template.render(
         title=f"{document['run']['name']} - label audit",
-        css=Markup((page / "report.css").read_text(encoding="utf-8")),
+        # A folder's page loads scripts beside it, and a server says the policy itself.
+        policy=policy() if document["mode"] == "file" else None,
+        css=Markup(_style()),
         document=Markup(as_script_data(document)),
-        script=Markup(f'"use strict";\n(() => {{\n{script}\n}})();'),
+        script=Markup(_script()),
     )
+
+
+def policy() -> str:
+    """Content security policy: the page's own script and style, pictures within it, no more."""
+    return (
+        f"default-src 'none'; script-src {_source(_script())}; style-src {_source(_style())}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _text(name: str) -> str:
+    return (files("ray_audit.report") / "page" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    return _text("report.css")
+
+
+@cache
+def _script() -> str:
+    script = "\n".join(_text(name) for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{script}\n}})();'
 
 
 def as_script_data(value: Any) -> str:

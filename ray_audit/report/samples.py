@@ -19,19 +19,21 @@ def _losses(trajectories: pa.Table) -> np.ndarray:
     """(N, E) float32 of a part."""
     column = trajectories["loss"].combine_chunks()
     flat: np.ndarray = column.flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    return flat.reshape(len(column), column.type.list_size)
 
 
 def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
-    """Quantiles of the loss at each checkpoint per given class, from the first samples of a run."""
-    if tables.form == "dense":
-        return {}
+    """Quantiles of the loss at each checkpoint per given class, from the first samples of a run.
+
+    A mask has no one class: of masks there is one band, under the empty name, of all images.
+    """
+    is_dense = tables.form == "dense"
     labels: list[np.ndarray] = []
     losses: list[np.ndarray] = []
     num = 0
     for scores, trajectories in tables.parts("scores", "trajectories"):
         names = tables.read(scores, ["label_name"])["label_name"].to_pylist()
-        labels.append(np.array(names, dtype=object))
+        labels.append(np.array([""] * len(names) if is_dense else names, dtype=object))
         losses.append(_losses(tables.read(trajectories, ["loss"])))
         num += len(names)
         if num >= _BAND_SAMPLES:
@@ -57,12 +59,30 @@ def finding_losses(tables: RunTables, findings: pa.Table) -> list[list[float] | 
         by_shard.setdefault(one["shard"], []).append(index)
     for rows, losses in _parts_of(tables, findings, ["sample_id", "shard", "frame_index"]):
         for shard, here in _rows_by_shard(rows).items():
+            place = _Placed(rows.take(pa.array(here)))
             for index in by_shard.get(shard, []):
-                inside = here[_inside(rows, here, wanted[index])]
+                inside = here[place.of(wanted[index])]
                 if len(inside):
                     mean = losses[inside].mean(axis=0).astype(float)
                     found[index] = mean.round(4).tolist()
     return found
+
+
+class _Placed:
+    """Which rows of one shard belong to a finding."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._frames = rows["frame_index"].to_numpy(zero_copy_only=False)
+        self._by_sample: dict[str, list[int]] = {}
+        for index, sample_id in enumerate(rows["sample_id"].to_pylist()):
+            self._by_sample.setdefault(sample_id, []).append(index)
+
+    def of(self, finding: dict[str, Any]) -> np.ndarray:
+        """Their positions."""
+        if finding["start_frame"] is None:
+            return np.array(self._by_sample.get(finding["sample_id"], []), np.int64)
+        after = self._frames >= finding["start_frame"]
+        return np.flatnonzero(after & (self._frames < finding["end_frame"]))
 
 
 def _rows_by_shard(rows: pa.Table) -> dict[str, np.ndarray]:
@@ -74,25 +94,16 @@ def _rows_by_shard(rows: pa.Table) -> dict[str, np.ndarray]:
     return dict(zip(codes.dictionary.to_pylist(), pieces, strict=True))
 
 
-def _inside(rows: pa.Table, here: np.ndarray, finding: dict[str, Any]) -> np.ndarray:
-    """Which rows of a shard belong to a finding, (n,) bool."""
-    if finding["start_frame"] is None:
-        ids = rows["sample_id"].take(pa.array(here)).to_pylist()
-        return np.array([one == finding["sample_id"] for one in ids], bool)
-    frames = rows["frame_index"].to_numpy(zero_copy_only=False)[here]
-    inside: np.ndarray = (frames >= finding["start_frame"]) & (frames < finding["end_frame"])
-    return inside
-
-
 def _parts_of(
     tables: RunTables, findings: pa.Table, columns: list[str]
 ) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Rows of the findings' shards with their losses, part by part."""
     shards = findings["shard"].combine_chunks().unique()
-    for scores, trajectories in tables.parts("scores", "trajectories"):
-        rows = tables.read(scores, columns)
-        chosen = pc.is_in(rows["shard"], value_set=shards)
-        if pc.any(chosen).as_py():
+    wanted = {i for shard in shards.to_pylist() for i in tables.parts_by_shard.get(shard, [])}
+    for index, (scores, trajectories) in enumerate(tables.parts("scores", "trajectories")):
+        if index in wanted:
+            rows = tables.read(scores, columns)
+            chosen = pc.is_in(rows["shard"], value_set=shards)
             losses = _losses(tables.read(trajectories, ["loss"]))
             yield rows.filter(chosen), losses[chosen.to_numpy(zero_copy_only=False)]
 
@@ -102,7 +113,7 @@ def timelines(tables: RunTables, findings: pa.Table) -> dict[str, dict[str, Any]
 
     Labels, CSL and order per frame from the first to the last scored frame (-1 and null where
     there is none), thinned to 4000 frames; losses by checkpoint and frame as bytes in base64,
-    255 = the video's 99% quantile and above.
+    255 = `loss_max` and above, the video's 99% quantile.
     """
     names = tables.config.dataset.classes
     known = {name: index for index, name in enumerate(names)}
@@ -146,6 +157,7 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
         return [None if v is None else round(v, 3) for v in per_frame(name)]
 
     order = rounded("order_nll")
+    most = max(round(float(np.quantile(losses, 0.99)), 4), 1e-6)
     return {
         "first": int(frames[0]),
         "step": step,
@@ -155,13 +167,13 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
         "suggested": [-1] * num,
         "csl": rounded("csl"),
         "order": None if all(value is None for value in order) else order,
-        "losses": _as_bytes(losses[first], place, num),
+        "losses": _as_bytes(losses[first], most, place, num),
+        "loss_max": most,
     }
 
 
-def _as_bytes(losses: np.ndarray, place: np.ndarray, num: int) -> str:
+def _as_bytes(losses: np.ndarray, most: float, place: np.ndarray, num: int) -> str:
     """(T, E) to (E, num) bytes in base64."""
-    most = max(float(np.quantile(losses, 0.99)), 1e-6)
     scaled = np.zeros((losses.shape[1], num), np.uint8)
     scaled[:, place] = np.clip(np.rint(255 * losses / most), 0, 255).astype(np.uint8).T
     return base64.b64encode(scaled.tobytes()).decode("ascii")

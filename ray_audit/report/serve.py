@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import asdict
@@ -13,21 +14,17 @@ from urllib.parse import parse_qs, urlsplit
 from ray_audit.engine.mapper import Mapper
 from ray_audit.errors import LabelError, RayAuditError
 from ray_audit.findings.decisions import Decision, save_decisions, saved_decisions
-from ray_audit.report.bundles import Bundle
 from ray_audit.report.document import Shown, make_document
-from ray_audit.report.render import render_page
-from ray_audit.report.write import bundles_of
+from ray_audit.report.layers import Bundle
+from ray_audit.report.pictures import Pictures
+from ray_audit.report.render import policy, render_page
 from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 100_000
 _MOST_BODY_BYTES = 64 * 1024
 _NUM_HELD = 64
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-        "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -48,25 +45,28 @@ class Review:
         self, tables: RunTables, mapper: Mapper, reviewer: str, num_findings: int = NUM_FINDINGS
     ) -> None:
         self._tables = tables
-        self._mapper = mapper
         self._reviewer = reviewer
         self._shown = Shown.of(tables, num_findings)
         self._by_bundle = self._shown.by_bundle()
         self._known = set(self._shown.rows["finding_id"].to_pylist())
         self._classes = set(tables.config.dataset.classes)
-        self._lock = threading.Lock()
+        self._deciding, self._drawing = threading.Lock(), threading.Lock()
         self._held: OrderedDict[str, Bundle] = OrderedDict()
-        saved = saved_decisions(tables.run_uri)
-        self._mine = {one.finding_id: one for one in saved if one.reviewer == reviewer}
-        self._others = [one for one in saved if one.reviewer != reviewer]
+        self._mine = {one.finding_id: one for one in self._saved() if one.reviewer == reviewer}
         self._document = make_document(tables, self._shown, "server")
+        self._pictures = Pictures(tables, self._shown, mapper)
+        self._document["run"]["notes"] += self._pictures.notes
+
+    def _saved(self) -> list[Decision]:
+        return saved_decisions(self._tables.run_uri)
 
     def page(self) -> str:
-        """The page with the decisions as they stand."""
-        with self._lock:
-            others: dict[str, list[dict[str, Any]]] = {}
-            for one in self._others:
+        """The page with all reviewers' decisions as they stand."""
+        others: dict[str, list[dict[str, Any]]] = {}
+        for one in self._saved():
+            if one.reviewer != self._reviewer:
                 others.setdefault(one.finding_id, []).append(asdict(one))
+        with self._deciding:
             mine = {finding_id: asdict(one) for finding_id, one in self._mine.items()}
         reviewed = {"reviewer": self._reviewer, "mine": mine, "others": others}
         return render_page(self._document | reviewed)
@@ -76,14 +76,13 @@ class Review:
         if name not in self._by_bundle:
             return None
         # One at a time: the mapper may be this process, and a model is no small thing.
-        with self._lock:
+        with self._drawing:
             if name not in self._held:
                 wanted = {name: self._by_bundle[name]}
-                made = bundles_of(self._tables, self._shown, self._mapper, wanted, [])
-                self._held.update(made)
+                self._held.update(self._pictures.bundles(wanted, with_losses=True))
                 while len(self._held) > _NUM_HELD:
                     self._held.popitem(last=False)
-            return self._held[name]
+            return self._held.get(name)
 
     def decide(self, values: Any) -> None:
         """Take one decision from the page, and save all of this reviewer's.
@@ -93,7 +92,7 @@ class Review:
         """
         if not isinstance(values, dict) or values.get("finding_id") not in self._known:
             raise LabelError("no such finding in this run")
-        with self._lock:
+        with self._deciding:
             if values.get("decision") == "withdraw":
                 self._mine.pop(values["finding_id"], None)
             else:
@@ -118,6 +117,11 @@ class ReviewServer(ThreadingHTTPServer):
     def address(self) -> str:
         """Where the page is."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Quiet where the browser went away before its answer came: it looks at something else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.schemas import score_columns
-from ray_audit.tables.manifest import Manifest, latest_complete
+from ray_audit.errors import StorageError
+from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
+from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 
 
@@ -31,9 +32,14 @@ class RunTables:
         """Open a run, by default the latest complete one.
 
         Raises:
-            StorageError: there is none.
+            StorageError: there is none, or it is not complete.
         """
         run_uri = storage.join(output, "runs", run_id or latest_complete(output))
+        if run_id is not None and not storage.exists(storage.join(run_uri, MANIFEST)):
+            raise StorageError(
+                f"{output} has no complete run {run_id!r}: it goes on, has failed, or was never "
+                "started; see `ray-audit status`"
+            )
         return cls(run_uri, Manifest.read(run_uri))
 
     @cached_property
@@ -53,21 +59,30 @@ class RunTables:
         """The files of tables that are cut alike, side by side."""
         yield from zip(*(self.manifest.tables.get(name, []) for name in names), strict=True)
 
+    @cached_property
+    def parts_by_shard(self) -> dict[str, list[int]]:
+        """Shard -> which parts of `scores` (and of `trajectories`, cut alike) hold its samples."""
+        found: dict[str, list[int]] = {}
+        for index, (file,) in enumerate(self.parts("scores")):
+            for shard in self.read(file, ["shard"])["shard"].unique().to_pylist():
+                found.setdefault(shard, []).append(index)
+        return found
+
     def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """One part."""
         return read_table(self.run_uri, [file], columns)
 
     @cached_property
-    def score_names(self) -> frozenset[str]:
-        """Columns of this run's `scores` table."""
+    def score_units(self) -> dict[str, str]:
+        """Columns of this run's `scores` table, and the unit of each that has one."""
         config = self.config
         dense, sequence = self.form == "dense", self.form == "frames"
         columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
-        return frozenset(column.name for column in columns)
+        return {column.name: column.unit for column in columns}
 
     def score(self, name: str) -> Iterator[np.ndarray]:
         """One score, part by part; nothing where the run has no such column."""
-        if name in self.score_names:
+        if name in self.score_units:
             for (file,) in self.parts("scores"):
                 yield self.read(file, [name])[name].cast(pa.float64()).to_numpy()
 
@@ -76,7 +91,9 @@ class RunTables:
         return self.manifest.table(self.run_uri, table)
 
     def findings(self) -> pa.Table:
-        """All findings."""
+        """All findings; none where the run wrote no such table."""
+        if not self.manifest.tables.get("findings"):
+            return arrow_schema(list(FINDINGS), {}).empty_table()
         return self.whole("findings")
 
     def head(self, table: str, num: int) -> pa.Table:

@@ -1,5 +1,6 @@
 // The list of findings: filtered, sorted, and only the visible rows are in the page.
 const rowHeight = 52;
+const stateNames = { open: "open", accept: "accepted", reject: "label is right", relabel: "other label", disputed: "reviewers disagree" };
 const list = {
   order: [],
   selected: -1,
@@ -13,15 +14,17 @@ const list = {
     query("list-inner").style.height = `${this.order.length * rowHeight}px`;
     this.draw();
     showDetail(this.selected);
+    if (!query("view-gallery").hidden) gallery();
   },
   draw() {
     const pane = query("list");
     const first = Math.max(0, Math.floor(pane.scrollTop / rowHeight) - 5);
     const last = Math.min(this.order.length, first + Math.ceil(pane.clientHeight / rowHeight) + 10);
     const rows = [];
-    for (let place = first; place < last; place++) rows.push(rowOf(this.order[place], place));
+    for (let place = first; place < last; place++) rows.push(rowOf(this.order[place], place, this.order.length));
     query("list-inner").replaceChildren(...rows);
-    if (this.selected >= 0) pane.setAttribute("aria-activedescendant", `row-${this.selected}`);
+    if (document.getElementById(`row-${this.selected}`)) pane.setAttribute("aria-activedescendant", `row-${this.selected}`);
+    else pane.removeAttribute("aria-activedescendant");
   },
   select(index, reveal = true) {
     if (index == null) return;
@@ -42,9 +45,9 @@ const list = {
   },
 };
 
-function rowOf(index, place) {
+function rowOf(index, place, num) {
   const row = finding(index);
-  const state = stateOf(row);
+  const state = stateOf(row.id);
   const node = make(
     "div",
     {
@@ -52,6 +55,8 @@ function rowOf(index, place) {
       id: `row-${index}`,
       role: "option",
       "aria-selected": String(index === list.selected),
+      "aria-posinset": place + 1,
+      "aria-setsize": num,
       onclick: () => {
         list.select(index, false);
         document.body.classList.add("detail-open");
@@ -61,15 +66,20 @@ function rowOf(index, place) {
       "div",
       { class: "row-head" },
       make("span", { class: "num quiet" }, `${row.rank}`),
-      make("span", { class: "where", title: where(row) }, where(row)),
-      state === "open" ? null : make("span", { class: `badge ${state}` }, state),
+      make("bdi", { class: "where", title: where(row) }, where(row)),
+      state === "open" ? null : make("span", { class: `badge ${state}` }, stateNames[state]),
       row.change === "new" ? make("span", { class: "badge" }, "new") : null,
       make("span", { class: "num" }, fixed(row.suspicion, 3)),
     ),
-    make("div", { class: "row-sub" }, swatch(row.given), ` ${row.given} → `, swatch(row.suggested), ` ${row.suggested ?? "?"}  ·  ${row.kind.replace("_", " ")}`),
+    make("div", { class: "row-sub" }, ...pairOf(row), `  ·  ${kindName(row.kind)}`),
   );
   node.style.top = `${place * rowHeight}px`;
   return node;
+}
+
+// Names may run from right to left: each keeps its own direction, and the arrow its place.
+function pairOf(row) {
+  return [swatch(row.given), make("bdi", {}, row.given ?? "?"), " → ", swatch(row.suggested), make("bdi", {}, row.suggested ?? "?")];
 }
 
 const sorts = {
@@ -79,39 +89,55 @@ const sorts = {
   pair: ["class pair", (a, b) => columns.given[a] - columns.given[b] || (columns.suggested[a] ?? -1) - (columns.suggested[b] ?? -1)],
 };
 
+// Shards often lie in a folder for each split: the part of their key above the last slash.
+const folderOf = (shard) => (shard ?? "").slice(0, Math.max(0, shard.lastIndexOf("/")));
+
 function filtered() {
   const text = query("search").value.trim().toLowerCase();
-  const kind = query("filter-kind").value;
-  const name = query("filter-class").value;
-  const state = query("filter-state").value;
+  const [kind, name, folder, state] = ["kind", "class", "folder", "state"].map((id) => query(`filter-${id}`).value);
   const least = Number(query("filter-score").value) || 0;
   const found = [];
   for (let index = 0; index < numFindings; index++) {
     if (columns.suspicion[index] < least) continue;
-    if (kind && report.strings[columns.kind[index]] !== kind) continue;
-    if (name || state || text) {
-      const row = finding(index);
-      if (name && row.given !== name && row.suggested !== name) continue;
-      if (state && (state === "new" ? row.change !== "new" : stateOf(row) !== state)) continue;
-      if (text && !`${row.sample} ${row.shard} ${row.given} ${row.suggested} ${row.reason ?? ""}`.toLowerCase().includes(text)) continue;
-    }
+    if (kind && textAt("kind", index) !== kind) continue;
+    if (name && textAt("given", index) !== name && textAt("suggested", index) !== name) continue;
+    if (folder && `${folderOf(textAt("shard", index))}/` !== folder) continue;
+    if (state && (state === "new" ? columns.change[index] !== "new" : stateOf(columns.id[index]) !== state)) continue;
+    if (text && !searchable(index).includes(text)) continue;
     found.push(index);
   }
   return found.sort(sorts[query("sort").value || "rank"][1]);
 }
 
+function searchable(index) {
+  const texts = ["shard", "given", "suggested"].map((name) => textAt(name, index));
+  return `${columns.sample[index]} ${texts.join(" ")} ${columns.reason[index] ?? ""}`.toLowerCase();
+}
+
 function fillFilters() {
   const option = (value, text) => make("option", { value }, text);
-  const kinds = [...new Set(columns.kind)].map((index) => report.strings[index]).sort();
-  const names = [...new Set([...columns.given, ...columns.suggested])].filter((index) => index != null).map((index) => report.strings[index]).sort();
-  query("filter-kind").append(option("", "any kind"), ...kinds.map((kind) => option(kind, kind.replace("_", " "))));
-  query("filter-class").append(option("", "any class"), ...names.map((name) => option(name, name)));
-  const states = { "": "any decision", open: "open", accept: "accepted", reject: "rejected", relabel: "relabelled", disputed: "disputed" };
+  const textsOf = (...names) => [...new Set(names.flatMap((name) => columns[name]))].filter((index) => index != null).map((index) => report.strings[index]).sort();
+  query("filter-kind").append(option("", "any kind"), ...textsOf("kind").map((kind) => option(kind, kindName(kind))));
+  query("filter-class").append(option("", "any class"), ...textsOf("given", "suggested").map((name) => option(name, name)));
+  const folders = [...new Set(textsOf("shard").map(folderOf))];
+  query("filter-folder").hidden = folders.length < 2;
+  query("filter-folder").append(option("", "any folder"), ...folders.map((folder) => option(`${folder}/`, `${folder}/`)));
+  const states = { "": "any decision", ...stateNames };
   if (columns.change?.some((change) => change === "new")) states.new = "new since last night";
   query("filter-state").append(...Object.entries(states).map(([value, name]) => option(value, name)));
   query("sort").append(...Object.entries(sorts).map(([value, [name]]) => option(value, `by ${name}`)));
-  query("filters").addEventListener("input", () => list.refresh());
+  let pause = null;
+  query("filters").addEventListener("input", (event) => {
+    clearTimeout(pause);
+    pause = setTimeout(() => list.refresh(), event.target.type === "search" ? 150 : 0);
+  });
   query("filters").addEventListener("submit", (event) => event.preventDefault());
   query("list").addEventListener("scroll", () => list.draw(), { passive: true });
-  new ResizeObserver(() => list.draw()).observe(query("list"));
+}
+
+function filterBy(changes) {
+  query("filters").reset();
+  for (const [id, value] of Object.entries(changes)) query(id).value = value;
+  list.refresh();
+  showView("findings");
 }

@@ -1,5 +1,7 @@
-// Image, given mask, prediction and doubt as layers of one canvas.
-const layers = { what: "given", opacity: 0.5, zoom: 1, outline: true };
+// Image, given mask, prediction and suspicion as layers of one canvas, and side by side.
+const layers = { what: "given", opacity: 0.4, zoom: 1, outline: true, close: true };
+const layerNames = { image: "image alone", given: "given mask", predicted: "prediction", doubt: "suspicion: 1 − p of the given class" };
+const doubtColour = [213, 94, 0];
 
 function loadImage(address) {
   return new Promise((resolve) => {
@@ -19,75 +21,103 @@ function indexPixels(image) {
   return Uint8Array.from({ length: image.width * image.height }, (_, i) => data[4 * i]);
 }
 
-async function maskView(row, bundle) {
-  const names = ["image", "given", "predicted", "doubt"];
-  const images = await Promise.all(names.map((name) => loadImage(bundle.pictures[name])));
-  const held = Object.fromEntries(names.map((name, i) => [name, images[i]]));
-  if (!held.image) return make("p", { class: "missing" }, bundle.reason ?? "This image cannot be shown.");
-  const { width, height } = held.image;
-  // Small images are drawn larger, so that a line around a region is finer than their pixels.
-  const factor = Math.max(1, Math.floor(512 / Math.max(width, height)));
-  const canvas = make("canvas", { width: width * factor, height: height * factor });
-  canvas.setAttribute("role", "img");
-  const wrap = make("div", { class: "canvas-wrap scroll" }, canvas);
-  const redraw = () => {
-    canvas.style.width = `${Math.round(width * factor * layers.zoom)}px`;
-    canvas.style.maxWidth = layers.zoom > 1 ? "none" : "100%";
-    canvas.setAttribute("aria-label", `Image with the layer: ${layers.what}`);
-    const context = canvas.getContext("2d");
-    context.setTransform(factor, 0, 0, factor, 0, 0);
-    context.imageSmoothingEnabled = false;
-    drawLayers(context, held, row, bundle, factor);
-  };
-  redraw();
-  return make("div", {}, controls(held, redraw), wrap, legend(held));
+// Pictures of a whole image or of a close-up, with the layers painted once.
+async function heldOf(part) {
+  const names = Object.keys(layerNames);
+  const images = await Promise.all(names.map((name) => loadImage(part.pictures?.[name])));
+  const held = { scale: part.scale ?? 1, origin: part.origin ?? [0, 0], image: images[0], painted: {}, classes: [] };
+  if (!held.image) return null;
+  names.slice(1).forEach((name, i) => {
+    if (!images[i + 1]) return;
+    const values = indexPixels(images[i + 1]);
+    if (name !== "doubt") held.classes.push(...new Set(values));
+    held.painted[name] = paint(images[i + 1], values, name === "doubt");
+  });
+  return held;
 }
 
-function controls(held, redraw) {
+function paint({ width, height }, values, isDoubt) {
+  const image = new ImageData(width, height);
+  const palette = new Uint8ClampedArray(4 * 256);
+  for (let value = 0; value < 256; value++) {
+    if (isDoubt) palette.set([...doubtColour, value], 4 * value);
+    else if (value < 255) palette.set([...rgbOf(classColour(value)), 255], 4 * value);
+  }
+  const colours = new Uint32Array(palette.buffer);
+  new Uint32Array(image.data.buffer).set(Uint32Array.from(values, (value) => colours[value]));
+  const canvas = make("canvas", { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+async function maskView(row, bundle) {
+  const [whole, close] = await Promise.all([heldOf(bundle), bundle.closeups?.[row.id] ? heldOf(bundle.closeups[row.id]) : null]);
+  if (!whole && !close) return make("p", { class: "missing" }, bundle.reason ?? "This image cannot be shown.");
+  const lines = row.box ? (bundle.regions?.[row.id] ? outline(bundle.regions[row.id], row.box) : boxLines(row.box)) : [];
+  const stage = make("div", { class: "canvas-wrap", tabIndex: 0, role: "group", "aria-label": "Picture, scrolls when enlarged" });
+  const small = make("div", { class: "small-layers" });
+  const redraw = () => {
+    const held = (layers.close && close) || whole || close;
+    stage.replaceChildren(layerCanvas(held, lines, layers.what, 512, layers.zoom));
+    small.replaceChildren(...Object.keys(layerNames).filter((what) => what === "image" || held.painted[what]).map((what) => layerButton(held, lines, what, redraw)));
+  };
+  redraw();
+  return make("div", {}, controls(close && whole, redraw), make("div", { class: "stage" }, stage, small), classLegend(new Set([...(whole?.classes ?? []), ...(close?.classes ?? [])])));
+}
+
+function controls(hasBoth, redraw) {
   const change = (name, read) => (event) => {
     layers[name] = read(event.target);
     redraw();
   };
-  const options = ["image", "given", "predicted", "doubt"].filter((name) => held[name]);
-  if (!options.includes(layers.what)) layers.what = options[0];
+  const box = (id, name, text) => make("label", {}, make("input", { id, type: "checkbox", checked: layers[name], onchange: change(name, (t) => t.checked) }), ` ${text}`);
+  const slide = (id, name, text, limits) => make("label", {}, `${text} `, make("input", { id, type: "range", ...limits, value: layers[name], oninput: change(name, (t) => Number(t.value)) }));
   return make(
     "div",
     { class: "layers" },
-    make("label", {}, "Layer ", make("select", { id: "layer", onchange: change("what", (t) => t.value) }, ...options.map((name) => make("option", { value: name, selected: name === layers.what }, { image: "none", given: "given mask", predicted: "prediction", doubt: "doubt (1 − p of the given class)" }[name])))),
-    make("label", {}, "Opacity ", make("input", { type: "range", min: 0, max: 1, step: 0.05, value: layers.opacity, oninput: change("opacity", (t) => Number(t.value)) })),
-    make("label", {}, "Zoom ", make("input", { type: "range", min: 1, max: 6, step: 0.5, value: layers.zoom, oninput: change("zoom", (t) => Number(t.value)) })),
-    make("label", {}, make("input", { type: "checkbox", checked: layers.outline, onchange: change("outline", (t) => t.checked) }), " outline of the finding"),
+    hasBoth ? box("close", "close", "close-up") : null,
+    slide("opacity", "opacity", "Opacity", { min: 0, max: 1, step: 0.05 }),
+    slide("zoom", "zoom", "Zoom", { min: 1, max: 6, step: 0.5 }),
+    box("outline", "outline", "outline of the finding"),
   );
 }
 
-function drawLayers(context, held, row, bundle, factor) {
-  const { width, height } = held.image;
-  context.clearRect(0, 0, width, height);
-  context.drawImage(held.image, 0, 0);
-  const layer = layers.what === "image" ? null : held[layers.what];
-  if (layer) {
-    const values = indexPixels(layer);
-    const image = new ImageData(layer.width, layer.height);
-    values.forEach((value, i) => {
-      const colour = layers.what === "doubt" ? [213, 94, 0] : rgbOf(value === 255 ? "#000" : classColour(value));
-      const alpha = layers.what === "doubt" ? value / 255 : value === 255 ? 0 : 1;
-      image.data.set([...colour, Math.round(255 * alpha * (layers.what === "doubt" ? 1 : layers.opacity))], 4 * i);
-    });
-    const small = make("canvas", { width: layer.width, height: layer.height });
-    small.getContext("2d").putImageData(image, 0, 0);
-    context.drawImage(small, 0, 0, width, height);
-  }
-  if (layers.outline && row.box) drawRegion(context, row, bundle, factor);
+// Each layer small, beside the others; a press shows it large.
+function layerButton(held, lines, what, redraw) {
+  const choose = () => {
+    layers.what = what;
+    redraw();
+    document.getElementById(`layer-${what}`)?.focus();
+  };
+  return make("button", { id: `layer-${what}`, class: "layer", "aria-pressed": String(what === layers.what), onclick: choose }, layerCanvas(held, lines, what, 150, 1), make("span", {}, layerNames[what]));
 }
 
-// The region itself where its mask came along, else its box.
-function drawRegion(context, row, bundle, factor) {
-  const scale = bundle.scale ?? 1;
-  const [left, top] = bundle.origin ?? [0, 0];
-  const lines = bundle.regions?.[row.id] ? outline(bundle.regions[row.id], row.box) : boxLines(row.box);
-  context.lineWidth = 1.5 / factor;
-  for (const [colour, dash] of [["#ffffff", []], ["#000000", [3 / factor, 3 / factor]]]) {
+function layerCanvas(held, lines, what, most, zoom) {
+  const { width, height } = held.image;
+  // Drawn larger than it is, so that a line around a region is finer than the pixels.
+  const factor = most / Math.max(width, height);
+  const canvas = make("canvas", { width: Math.round(width * factor * zoom), height: Math.round(height * factor * zoom) });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${layerNames[what]}${layers.outline ? ", with the outline of the finding" : ""}`);
+  if (zoom > 1) canvas.style.maxWidth = "none";
+  const context = canvas.getContext("2d");
+  context.scale(factor * zoom, factor * zoom);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(held.image, 0, 0);
+  if (what !== "image" && held.painted[what]) {
+    context.globalAlpha = layers.opacity;
+    context.drawImage(held.painted[what], 0, 0, width, height);
+    context.globalAlpha = 1;
+  }
+  if (layers.outline) drawLines(context, held, lines, factor * zoom);
+  return canvas;
+}
+
+// White under black dashes: seen on any picture.
+function drawLines(context, { scale, origin: [left, top] }, lines, factor) {
+  for (const [colour, width, dash] of [["#ffffff", 3, []], ["#000000", 1.5, [4 / factor, 4 / factor]]]) {
     context.strokeStyle = colour;
+    context.lineWidth = width / factor;
     context.setLineDash(dash);
     context.beginPath();
     for (const [x0, y0, x1, y1] of lines) {
@@ -96,7 +126,6 @@ function drawRegion(context, row, bundle, factor) {
     }
     context.stroke();
   }
-  context.setLineDash([]);
 }
 
 const boxLines = ([x0, y0, x1, y1]) => [[x0, y0, x1, y0], [x1, y0, x1, y1], [x1, y1, x0, y1], [x0, y1, x0, y0]];
@@ -144,11 +173,4 @@ function outline({ counts, height }, [x0, y0, x1, y1]) {
     }
   }
   return lines;
-}
-
-function legend(held) {
-  const seen = new Set();
-  for (const name of ["given", "predicted"]) if (held[name]) indexPixels(held[name]).forEach((value) => seen.add(value));
-  const names = [...seen].filter((index) => index < report.run.classes.length).sort((a, b) => a - b);
-  return make("p", { class: "quiet" }, ...names.flatMap((index) => [swatch(report.run.classes[index]), ` ${report.run.classes[index]}   `]));
 }

@@ -3,15 +3,26 @@ function fact(value, text) {
   return make("div", { class: "fact" }, make("b", {}, value), text);
 }
 
-function table(headings, rows, caption) {
-  const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, text)));
-  const body = rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, cell)))));
-  return make("div", { class: "scroll" }, make("table", {}, make("caption", { class: "quiet" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
+function table(headings, rows, caption, name = "") {
+  const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, make("bdi", {}, text))));
+  const body = rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, name)), ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, cell)))));
+  return make("div", { class: "scroll" }, make("table", { class: name }, make("caption", { class: "quiet" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
+}
+
+const percent = (fraction) => (fraction > 0 && fraction < 0.001 ? "under 0.1%" : `${fixed(100 * fraction, 1)}%`);
+const mostClasses = 30;
+
+// Of many classes those that are confused most, in the order of the specification.
+function mostConfused() {
+  const counts = new Map();
+  for (const { given, predicted, num } of report.class_pairs) for (const name of [given, predicted]) counts.set(name, (counts.get(name) ?? 0) + num);
+  const chosen = new Set([...counts].sort((a, b) => b[1] - a[1]).slice(0, mostClasses).map(([name]) => name));
+  return report.run.classes.filter((name) => chosen.has(name));
 }
 
 function pairTable() {
   const pairs = report.class_pairs;
-  const names = report.run.classes.filter((name) => pairs.some((pair) => pair.given === name || pair.predicted === name)).slice(0, 40);
+  const names = mostConfused();
   const counts = new Map(pairs.map((pair) => [`${pair.given}\u0000${pair.predicted}`, pair.num]));
   const most = Math.max(1, ...pairs.map((pair) => pair.num));
   const rows = names.map((given) => [
@@ -25,7 +36,15 @@ function pairTable() {
     }),
   ]);
   const unit = { dense: "pixels", frames: "frames", class: "samples" }[report.run.form];
-  return table(["given ↓  predicted →", ...names], rows, `Given against predicted at the last checkpoint, ${unit}; equal pairs left out.`);
+  const left = report.run.classes.length > names.length ? ` The ${names.length} classes that are confused most, of ${report.run.classes.length}.` : "";
+  return table(["given ↓  predicted →", ...names], rows, `Given against predicted at the last checkpoint, ${unit}; equal pairs left out.${left}`);
+}
+
+function audited({ dataset, checkpoints }) {
+  const uris = [dataset].flat();
+  const more = uris.length > 1 ? ` and ${uris.length - 1} more` : "";
+  const names = checkpoints.length > 1 ? `${checkpoints[0]} to ${checkpoints.at(-1)}` : (checkpoints[0] ?? "none");
+  return make("p", { class: "audited" }, "Audited: ", make("bdi", {}, uris[0]), `${more}; checkpoints ${names}`);
 }
 
 function overview() {
@@ -34,28 +53,31 @@ function overview() {
   const facts = [
     fact(String(counts.entered), `samples entered: ${counts.scored} scored, ${counts.filtered} filtered, ${counts.failed} failed`),
     fact(String(numFindings), `findings${numFindings < run.findings.total ? ` shown, of ${run.findings.total}` : ""}`),
-    run.estimate?.num_wrong != null ? fact(`≈ ${Math.round(run.estimate.num_wrong)}`, `wrong ${run.estimate.unit} estimated (${fixed(100 * run.estimate.fraction, 1)}%)`) : null,
+    run.estimate?.num_wrong != null ? fact(`≈ ${Math.round(run.estimate.num_wrong)}`, `wrong ${run.estimate.unit} estimated (${percent(run.estimate.fraction)})`) : null,
     fact(String(run.checkpoints.length), `checkpoints, ${run.protocol.replace("_", " ")} protocol`),
     fact(run.duration, "duration"),
   ];
   const parts = [make("div", { class: "facts" }, ...facts.filter(Boolean))];
+  parts.push(audited(run));
   for (const note of run.notes) parts.push(make("p", {}, note));
-  if (report.changes) parts.push(make("h2", {}, "Since the night before"), changesTable());
-  parts.push(make("h2", {}, "Scores"), make("div", { class: "plots" }, ...Object.entries(report.histograms).map(([name, one]) => histogramPlot(name, one.edges, one.counts))));
+  parts.push(make("h2", {}, "Scores"), make("div", { class: "plots" }, ...Object.entries(report.histograms).map(([name, one]) => histogramPlot(name, one))));
   if (report.class_pairs.length) parts.push(make("h2", {}, "Class pairs"), pairTable());
-  parts.push(make("h2", {}, "Learning curves"), make("p", { class: "quiet" }, "IoU of predictions with the given labels; dashed: the onset of memorisation, where the fit is trusted."), make("div", { class: "plots" }, ...curves()));
-  if (run.errors.length) parts.push(make("h2", {}, "Failures"), table(["shard", "sample", "stage", "what"], run.errors.map((one) => [one.shard, one.sample_id ?? "", one.stage, make("td", { class: "text" }, one.message)]), `The first ${run.errors.length} of ${counts.failed}.`));
+  const drawn = curves();
+  const left = run.classes.length > drawn.length ? ` The ${drawn.length} that are learnt worst, of ${run.classes.length} classes.` : "";
+  if (drawn.length) parts.push(make("h2", {}, "Learning curves"), make("p", { class: "quiet" }, `IoU of predictions with the given labels; dashed: the onset of memorisation (ADELE), where the fit is trusted.${left}`), make("div", { class: "plots" }, ...drawn));
+  if (run.errors.length) parts.push(make("h2", {}, "Failures"), table(["shard", "sample", "stage", "what"], run.errors.map((one) => [one.shard, make("td", { class: "text" }, one.sample_id ?? ""), make("td", { class: "text" }, one.stage), make("td", { class: "text" }, one.message)]), `The first ${run.errors.length}; ${counts.failed} samples failed.`, "texts"));
   query("view-overview").replaceChildren(...parts);
 }
 
-function changesTable() {
-  const { changes } = report;
-  const kinds = [...new Set(changes.nights.flatMap((night) => Object.keys(night.by_kind)))].sort();
-  const rows = changes.nights.map((night) => [night.run_id, String(night.new ?? "–"), String(night.fixed ?? "–"), String(night.recurring ?? "–"), ...kinds.map((kind) => String(night.by_kind[kind] ?? 0))]);
-  return table(["run", "new", "fixed", "recurring", ...kinds], rows, "Findings by night.");
-}
-
+// Classes with a curve, in the order of the specification; of many those that end lowest.
 function curves() {
   const { iou, onset } = report.class_stats;
-  return report.run.classes.slice(0, 60).map((name, k) => make("figure", {}, curvePlot(name, iou.map((row) => row[k]), onset[k]), make("figcaption", {}, swatch(name), ` ${name}`)));
+  const last = iou.at(-1) ?? [];
+  const known = report.run.classes.map((name, k) => k).filter((k) => iou.some((row) => row[k] != null));
+  const chosen = [...known].sort((a, b) => (last[a] ?? 0) - (last[b] ?? 0)).slice(0, 60).sort((a, b) => a - b);
+  return chosen.map((k) => {
+    const name = report.run.classes[k];
+    const text = onset[k] == null ? "" : `, onset at ${fixed(onset[k], 1)}`;
+    return make("figure", {}, curvePlot(name, iou.map((row) => row[k]), onset[k]), make("figcaption", {}, swatch(name), " ", make("bdi", {}, name), text));
+  });
 }

@@ -11,15 +11,16 @@ function bundleArrived(name, bundle) {
 }
 window.bundleArrived = bundleArrived;
 
+// Promises are held, so that what is asked for twice is fetched once.
 const source = {
-  held: new Map(Object.entries(report.bundles ?? {})),
-  async bundle(name) {
-    if (this.held.has(name)) return this.held.get(name);
-    if (report.mode === "file") return null;
-    const bundle = report.mode === "server" ? await fetchBundle(name) : await scriptBundle(name);
-    if (this.held.size > 60) this.held.delete(this.held.keys().next().value);
-    this.held.set(name, bundle);
-    return bundle;
+  held: new Map(Object.entries(report.bundles ?? {}).map(([name, bundle]) => [name, Promise.resolve(bundle)])),
+  bundle(name) {
+    if (!this.held.has(name)) {
+      if (report.mode === "file") return Promise.resolve(null);
+      if (this.held.size > 60) this.held.delete(this.held.keys().next().value);
+      this.held.set(name, report.mode === "server" ? fetchBundle(name) : scriptBundle(name));
+    }
+    return this.held.get(name);
   },
 };
 
@@ -46,24 +47,22 @@ function scriptBundle(name) {
 // Findings come as columns; strings that repeat come as an index into a list.
 const columns = report.findings;
 const numFindings = columns.id.length;
+const textAt = (name, index) => (columns[name][index] == null ? null : report.strings[columns[name][index]]);
 function finding(index) {
   const row = { index };
   for (const [name, values] of Object.entries(columns)) row[name] = values[index];
-  for (const name of ["kind", "shard", "given", "suggested"]) {
-    row[name] = row[name] == null ? null : report.strings[row[name]];
-  }
+  for (const name of ["kind", "shard", "given", "suggested"]) row[name] = textAt(name, index);
   return row;
 }
 
-function where(row) {
-  return row.start == null ? row.sample : `${row.shard}  ${row.start}–${row.end - 1}`;
-}
+const where = (row) => (row.start == null ? row.sample : `${row.shard}  ${row.start}–${row.end - 1}`);
+const kindName = (kind) => kind.replaceAll("_", " ");
 
 // Text from labels and shards is data: it is set as text, never as markup.
 function make(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("aria-") || name === "role" || name === "for" || name === "scope") node.setAttribute(name, value);
+    if (name.startsWith("aria-") || ["role", "for", "scope", "list"].includes(name)) node.setAttribute(name, value);
     else if (name === "class") node.className = value;
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node[name] = value;

@@ -1,58 +1,83 @@
 // A video on one line: given, predicted and suggested labels, loss by checkpoint and frame, scores.
 const bandHeight = 16;
+const leftOfBands = 84;
 
 function unpack(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
+const heatHeight = (video) => Math.min(90, 4 * video.num_checkpoints + 8);
+const tokenOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+
 function timeline(video, rows, current) {
   const numFrames = video.given.length;
-  const wrap = make("div", { class: "scroll" });
-  const width = Math.max(320, Math.min(1100, query("detail").clientWidth - 60));
-  const canvas = make("canvas", { width, height: 4 * bandHeight + heatHeight(video) + 118 });
+  const width = Math.max(320, Math.min(1100, query("detail").clientWidth - 44));
+  const height = 4 * bandHeight + heatHeight(video) + (video.order ? 124 : 76);
+  const ratio = window.devicePixelRatio || 1;
+  const canvas = make("canvas", { class: "timeline", width: width * ratio, height: height * ratio });
+  canvas.style.width = `${width}px`;
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Timeline of ${numFrames} frames: labels, losses and scores; findings are marked`);
+  canvas.setAttribute("aria-label", timelineText(video, rows));
   const context = canvas.getContext("2d");
-  const x = (frame) => 70 + ((frame - video.first) / video.step / Math.max(1, numFrames)) * (width - 80);
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--quiet");
-  context.font = "11px system-ui";
-  let top = 4;
-  for (const [name, values] of [["given", video.given], ["predicted", video.predicted], ["suggested", video.suggested]]) {
-    label(context, ink, name, top + 12);
-    runsOf(values).forEach(([start, end, value]) => {
-      context.fillStyle = value < 0 ? style.getPropertyValue("--line") : classColour(value);
-      context.fillRect(x(video.first + start * video.step), top, x(video.first + end * video.step) - x(video.first + start * video.step), bandHeight - 3);
+  context.scale(ratio, ratio);
+  context.font = "11px system-ui, sans-serif";
+  const across = width - leftOfBands - 12;
+  const x = (frame) => leftOfBands + ((frame - video.first) / video.step / Math.max(1, numFrames)) * across;
+  const pen = { context, video, x, across, ink: tokenOf("quiet") };
+  let top = drawBands(pen, 4);
+  top = drawFindings(pen, rows, current, top);
+  top = drawHeat(pen, top) + 8;
+  top = drawLine(pen, video.csl, top, tokenOf("accent"), "CSL, nat");
+  if (video.order) top = drawLine(pen, video.order, top, tokenOf("warn"), "order, nat");
+  drawFrames(pen, top, numFrames);
+  canvas.addEventListener("click", (event) => {
+    const place = ((event.offsetX / canvas.clientWidth) * width - leftOfBands) / across;
+    const hit = nearest(rows, video.first + place * numFrames * video.step, (6 / across) * numFrames * video.step);
+    if (hit) list.select(hit.index);
+  });
+  const note = "Loss: pale is 0, dark is the video's 99% quantile" + (video.loss_max == null ? "" : ` (${short(video.loss_max)} nat)`) + " and above. A click on a finding shows it.";
+  return make("div", { class: "scroll" }, canvas, make("p", { class: "quiet" }, note));
+}
+
+function timelineText(video, rows) {
+  const last = video.first + (video.given.length - 1) * video.step;
+  const found = rows.map((row) => `frames ${row.start} to ${row.end - 1} given ${row.given}, suggested ${row.suggested ?? "nothing"}`);
+  return `Timeline of frames ${video.first} to ${last}. Findings: ${found.join("; ")}`;
+}
+
+// The finding at a frame, else one that starts or ends a few pixels beside it.
+function nearest(rows, frame, slack) {
+  return rows.find((row) => frame >= row.start && frame < row.end) ?? rows.find((row) => frame >= row.start - slack && frame < row.end + slack);
+}
+
+function label({ context, ink }, text, y, x = 0) {
+  context.fillStyle = ink;
+  context.fillText(text, x, y);
+}
+
+function drawBands(pen, top) {
+  const { context, video, x } = pen;
+  const empty = tokenOf("line");
+  for (const name of ["given", "predicted", "suggested"]) {
+    label(pen, name, top + 11);
+    runsOf(video[name]).forEach(([start, end, value]) => {
+      const left = x(video.first + start * video.step);
+      context.fillStyle = value < 0 ? empty : classColour(value);
+      context.fillRect(left, top, x(video.first + end * video.step) - left, bandHeight - 3);
     });
     top += bandHeight;
   }
-  label(context, ink, "findings", top + 12);
-  for (const row of rows) {
-    context.fillStyle = row.id === current.id ? style.getPropertyValue("--reject") : ink;
-    context.fillRect(x(row.start), top + 3, Math.max(2, x(row.end) - x(row.start)), row.id === current.id ? 9 : 5);
-  }
-  top += bandHeight;
-  drawHeat(context, video, x, top, width, ink);
-  top += heatHeight(video) + 8;
-  drawLine(context, video.csl, video, x, top, 40, style.getPropertyValue("--accent"), ink, "CSL (nat)");
-  if (video.order) drawLine(context, video.order, video, x, top + 48, 40, style.getPropertyValue("--warn"), ink, "order (nat)");
-  label(context, ink, `frame ${video.first}`, top + 106, 70);
-  label(context, ink, `${video.first + (numFrames - 1) * video.step}`, top + 106, width - 40);
-  canvas.addEventListener("click", (event) => {
-    const scale = width / canvas.getBoundingClientRect().width;
-    const frame = video.first + (((event.offsetX * scale - 70) / (width - 80)) * numFrames * video.step);
-    const hit = rows.find((row) => frame >= row.start && frame < row.end);
-    if (hit) list.select(hit.index);
-  });
-  wrap.append(canvas);
-  return wrap;
+  return top;
 }
 
-const heatHeight = (video) => Math.min(90, 4 * video.num_checkpoints + 8);
-
-function label(context, ink, text, y, x = 0) {
-  context.fillStyle = ink;
-  context.fillText(text, x, y);
+function drawFindings(pen, rows, current, top) {
+  label(pen, "findings", top + 11);
+  for (const row of rows) {
+    const isCurrent = row.id === current.id;
+    pen.context.fillStyle = isCurrent ? tokenOf("reject") : pen.ink;
+    pen.context.fillRect(pen.x(row.start), top + (isCurrent ? 2 : 5), Math.max(3, pen.x(row.end) - pen.x(row.start)), isCurrent ? 10 : 4);
+  }
+  return top + bandHeight;
 }
 
 function runsOf(values) {
@@ -66,7 +91,8 @@ function runsOf(values) {
   return found;
 }
 
-function drawHeat(context, video, x, top, width, ink) {
+function drawHeat(pen, top) {
+  const { context, video, x, across } = pen;
   const numFrames = video.given.length;
   const losses = unpack(video.losses);
   const image = new ImageData(numFrames, video.num_checkpoints);
@@ -74,21 +100,46 @@ function drawHeat(context, video, x, top, width, ink) {
   const small = make("canvas", { width: numFrames, height: video.num_checkpoints });
   small.getContext("2d").putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, x(video.first), top, width - 80, heatHeight(video) - 8);
-  label(context, ink, "loss, by", top + 12);
-  label(context, ink, "checkpoint ↓", top + 25);
+  context.drawImage(small, x(video.first), top, across, heatHeight(video) - 8);
+  label(pen, "loss by", top + 11);
+  label(pen, "checkpoint ↓", top + 24);
+  return top + heatHeight(video);
 }
 
-function drawLine(context, values, video, x, top, height, colour, ink, name) {
+function drawLine(pen, values, top, colour, name) {
+  const { context, video, x } = pen;
+  const height = 40;
   const known = values.filter((value) => value != null);
   const most = Math.max(...known, 0.1);
-  label(context, ink, name, top + 12);
-  label(context, ink, `max ${short(most)}`, top + 25);
+  label(pen, name, top + 12);
+  label(pen, `0 to ${short(most)}`, top + 25);
+  context.strokeStyle = tokenOf("line");
+  context.lineWidth = 1;
+  context.strokeRect(leftOfBands, top + height, pen.across, 0);
   context.strokeStyle = colour;
+  context.lineWidth = 1.5;
   context.beginPath();
   values.forEach((value, i) => {
     if (value == null) return;
     context.lineTo(x(video.first + (i + 0.5) * video.step), top + height - (value / most) * (height - 4));
   });
   context.stroke();
+  // One frame makes no line.
+  if (known.length === 1) context.fillRect(x(video.first + 0.5 * video.step) - 2, top + 2, 4, 4);
+  return top + 48;
+}
+
+function drawFrames(pen, top, numFrames) {
+  const { context, video, x } = pen;
+  const last = video.first + (numFrames - 1) * video.step;
+  label(pen, "frame", top + 10);
+  label(pen, `${video.first}`, top + 10, leftOfBands);
+  if (numFrames < 2) return;
+  context.textAlign = "center";
+  if (pen.across > 400) for (const part of [0.25, 0.5, 0.75]) {
+    const frame = Math.round(video.first + part * (last - video.first));
+    label(pen, `${frame}`, top + 10, x(frame));
+  }
+  context.textAlign = "right";
+  label(pen, `${last}`, top + 10, x(last + video.step));
 }

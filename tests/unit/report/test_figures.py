@@ -21,7 +21,7 @@ from ray_audit.report.drawing import (
     draw_timeline,
     draw_trajectory,
 )
-from ray_audit.report.layers import mask_layers
+from ray_audit.report.mask_layers import mask_layers
 from ray_audit.report.palette import class_colour, class_rgb
 from ray_audit.tables.run import RunTables
 from tests.integration import knowing

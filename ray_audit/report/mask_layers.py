@@ -1,0 +1,73 @@
+"""The layers of one masked image, made again: picture, given mask and prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ray_audit.engine.predict import Predicted, Predictor
+from ray_audit.errors import SpecificationError
+from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
+from ray_audit.report.layers import picture
+from ray_audit.samples import WorkUnit
+from ray_audit.tables.run import RunTables
+
+
+@dataclass(frozen=True)
+class MaskLayers:
+    """One image.
+
+    Attributes:
+        image: (H, W) or (H, W, 3) uint8.
+        given: (H, W) class indices, -1 where unlabelled.
+        predicted: (H, W) class indices that the last checkpoint sees.
+    """
+
+    image: npt.NDArray[np.uint8]
+    given: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+
+
+def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers:
+    """Decode an image and run the last checkpoint over it.
+
+    Raises:
+        SpecificationError: the image is not in the dataset any more, or cannot be read.
+        RayAuditError: the dataset cannot be listed any more.
+        CheckpointError: the checkpoint is not there any more, or cannot be read.
+    """
+    shards = shards_now(tables)
+    found: list[Predicted] = []
+    if shard_key in shards:
+        predictor = Predictor(tables.config, (last_checkpoint(tables),), index_uri(tables))
+        found = list(predictor.predict(WorkUnit("figure", (shards[shard_key],)), {sample_id}))
+    if not found:
+        raise SpecificationError(
+            f"{sample_id} cannot be shown: it has gone since the run, or cannot be read"
+        )
+    return joined(found)
+
+
+def joined(parts: list[Predicted]) -> MaskLayers:
+    """A whole image, or its tiles, each where it is the tile's own."""
+    first = parts[0]
+    size = first.targets.shape if first.placement is None else first.placement[2:]
+    picture_of = [_picture(one) for one in parts]
+    image = np.zeros((*size, *picture_of[0].shape[2:]), np.uint8)
+    given, predicted = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+    for one, pixels in zip(parts, picture_of, strict=True):
+        top, left = (0, 0) if one.placement is None else one.placement[:2]
+        y0, x0, y1, x1 = one.owned or (0, 0, *one.targets.shape)
+        inside = np.s_[y0:y1, x0:x1]
+        place = np.s_[top + y0 : top + y1, left + x0 : left + x1]
+        image[place] = pixels[inside]
+        given[place] = one.targets[inside]
+        predicted[place] = one.p.argmax(axis=0)[inside]
+    return MaskLayers(image, given, predicted)
+
+
+def _picture(one: Predicted) -> npt.NDArray[np.uint8]:
+    height, width = one.targets.shape
+    shown = picture(one.pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(shown, np.uint8)
