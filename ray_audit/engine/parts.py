@@ -79,7 +79,11 @@ class PartTotals:
 
     def memorisation(self, dense: bool) -> dict[str, Any]:
         """How far suspicious labels were fitted, for the manifest; empty where nothing scored."""
-        return asdict(self.fit.finish(dense)) if self.fit is not None else {}
+        if self.fit is None:
+            return {}
+        # What is not known is null: NaN is no JSON.
+        judged = asdict(self.fit.finish(dense))
+        return {key: None if value != value else value for key, value in judged.items()}
 
 
 def summarise_part(
