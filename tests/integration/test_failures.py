@@ -19,7 +19,7 @@ from tests.integration.audits import (
     with_trap,
 )
 from tests.integration.small_sets import MODELS, class_folders, labelled_videos, picture
-from tests.tables import assert_identical
+from tests.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +47,25 @@ def test_more_failures_than_the_budget_end_the_run(tmp_path, budget, named):
 def test_failures_within_the_budget_are_survived(tmp_path, budget):
     outcome = audit(bad_images(tmp_path), failures=budget)
     assert outcome.counts == outcome.counts | {"scored": 10, "failed": 2}
+
+
+def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path, monkeypatch):
+    def tells(*_):
+        raise ValueError("GET https://me:wJalrXUtnFEMI@host/weights: 403")
+
+    images = class_folders(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.integration.tiny_models.ImageModel.forward", tells)
+        outcome = audit(images, **ALL_MAY_FAIL)
+    messages = set(rows_of(outcome, "errors")["message"].to_pylist())
+    assert messages == {"ValueError: GET https://***@host/weights: 403"}
+    images.values["output"] = str(tmp_path / "again")
+    monkeypatch.setattr("ray_audit.engine.run.publish", tells)
+    with pytest.raises(ValueError, match="GET"):
+        audit(images)
+    (path,) = tmp_path.glob("again/runs/*/failure.json")
+    assert "***@host" in path.read_text()
+    assert "wJalrXUtnFEMI" not in path.read_text()
 
 
 def test_losses_that_are_not_finite_count_against_the_budget(tmp_path):
