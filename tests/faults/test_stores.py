@@ -142,7 +142,7 @@ def test_a_small_object_store_is_refused_or_is_enough(tmp_path, fits):
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=280,
     )
     if not fits:
         assert "refused: batches under way can take" in ended.stderr
