@@ -84,6 +84,8 @@ def test_a_budget_that_is_exceeded_early_stops_early_and_names_the_failure(tmp_p
     with pytest.raises(FailureBudgetError):
         audit(videos, failures={"max_count": 0})
     assert failure_file(videos)["first_failures"][0]["shard"] == "v0.mp4"
+    units = {name.split("/")[1] for name in videos.files_written() if name.startswith("units/")}
+    assert len(units) == 1
 
 
 def test_a_larger_budget_reuses_what_was_committed(tmp_path):
