@@ -1,6 +1,8 @@
 """The command line: `ray-audit`."""
 
 import json
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ray_audit.config import AuditConfig
-from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.errors import RayAuditError, SpecificationError, redacted
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -57,7 +59,8 @@ def _exit_codes(verbose: bool) -> Iterator[None]:
         yield
     except RayAuditError as error:
         if verbose:
-            raise
+            # Libraries below ours may have written a URI as it was.
+            print(redacted(traceback.format_exc()), file=sys.stderr)
         fail(str(error))
         raise typer.Exit(2 if isinstance(error, SpecificationError) else 1) from error
 

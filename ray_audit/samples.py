@@ -75,12 +75,15 @@ class KeyFrame:
         pts: presentation time of that frame, in the stream's time base.
         num_bytes: size of the packet.
         crc32: of the packet; None where the container's index alone places packets.
+        is_open: whether groups of this video are open: frames shown before a key frame follow it,
+            and refer to what lies before.
     """
 
     frame_index: int
     pts: int
     num_bytes: int
     crc32: int | None
+    is_open: bool = False
 
 
 @dataclass(frozen=True)

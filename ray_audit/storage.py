@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
-from ray_audit.errors import AlreadyThereError, RayAuditError, StorageError
+from ray_audit.errors import AlreadyThereError, RayAuditError, StorageError, redacted
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -71,7 +71,15 @@ def filesystem(uri: str) -> tuple[Any, str]:
     """Return the fsspec filesystem and the path within it.
 
     Listings are never cached: a store may change between two calls.
+
+    Raises:
+        StorageError: there is a credential in the URI, or no support for its scheme.
     """
+    if "://" in uri and redacted(uri) != uri:
+        raise StorageError(
+            f"{uri}: credentials must not stand in a URI: leave them to the environment "
+            "(AWS_ACCESS_KEY_ID, a profile, or a role)"
+        )
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme in ("", "file"):
         path = os.path.abspath(uri.removeprefix("file://"))

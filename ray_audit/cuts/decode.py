@@ -81,9 +81,10 @@ def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any,
 def begins_at_key(stream: IO[bytes], part: Slice) -> bool:
     """Whether a slice can be decoded from its last key frame."""
     first_pts = int(unpack_pts(part.packed_pts)[0])
-    with opened_video(stream) as (container, video):
-        frames = _frames(video, _packets_from(container, video, part.keys[0]))
-        return _skip_lead_in(frames, part.keys[0], first_pts, Position()) is not None
+    key = part.keys[0]
+    with opened_video(stream, conceals=key.is_open) as (container, video):
+        frames = _frames(video, _packets_from(container, video, key))
+        return _skip_lead_in(frames, key, first_pts, Position()) is not None
 
 
 _REMEDY = "set dataset.clip.slice_frames: null for this dataset"
@@ -104,7 +105,9 @@ def _begun(
         return _frames(video, container.demux(video))
     for key in (*part.keys, None):
         stream.seek(0)
-        container, video = stack.enter_context(opened_video(stream, at.max_px))
+        # In open groups leading frames, never wanted, cannot but be damaged.
+        conceals = key is not None and key.is_open
+        container, video = stack.enter_context(opened_video(stream, at.max_px, conceals))
         frames = _frames(video, _packets_from(container, video, key))
         first = _skip_lead_in(frames, key, first_pts, at)
         if first is not None:

@@ -63,12 +63,16 @@ MAX_PX = 3.0e8
 
 
 @contextmanager
-def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any]]:
+def opened_video(
+    stream: Any, max_px: float = MAX_PX, conceals: bool = False
+) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream, to be decoded by one thread.
 
     Args:
         stream: the stored video.
         max_px: a video of larger frames is refused before any is decoded.
+        conceals: whether the decoder may make up what it finds damaged or missing, instead of
+            raising an error.
 
     Raises:
         SampleError: there is no video in it, or its frames are too large.
@@ -82,7 +86,10 @@ def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any
         check_size(video.codec_context, max_px)
         # A stream may grow further on. The decoder counts its padding too: give it some room.
         most_px = int(min(4 * max_px + 2**20, 2**31 - 1))
-        video.codec_context.options = {"max_pixels": str(most_px)}
+        options = {"max_pixels": str(most_px)}
+        if not conceals:
+            options["err_detect"] = "explode"
+        video.codec_context.options = options
         yield container, video
 
 
@@ -171,10 +178,15 @@ def _index_of(packets: list[_Packet], codec: str, time_base: tuple[int, int]) ->
 
 
 def _keys(packets: Iterable[_Packet], pts: np.ndarray) -> Iterator[KeyFrame]:
-    keys = {p.pts: p for p in packets if p.is_key}
+    keys, key_pts, are_open = dict[int, _Packet](), int(pts[0]), False
+    for packet in packets:  # in the order in which they are decoded
+        assert packet.pts is not None
+        are_open |= packet.pts < key_pts
+        if packet.is_key:
+            key_pts, keys[packet.pts] = packet.pts, packet
     for place, time in enumerate(pts.tolist()):
         if time in keys:
-            yield KeyFrame(place, time, keys[time].num_bytes, keys[time].crc32)
+            yield KeyFrame(place, time, keys[time].num_bytes, keys[time].crc32, are_open)
 
 
 def is_key_packet(packet: Any, key: KeyFrame) -> bool:

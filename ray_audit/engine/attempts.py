@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ray_audit import storage
 from ray_audit.engine.ledger import CRASH
+from ray_audit.errors import redacted
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
 MOST_CRASHES = 3
@@ -99,6 +100,7 @@ def batch_failures(
 ) -> tuple[ShardFailure, ...]:
     """One failure for each sample of a batch that could not be probed."""
     rows = batch.samples.select(["sample_id", "shard"]).to_pylist()
+    message = redacted(message)  # a user's model may raise anything
     return tuple(
         ShardFailure(row["shard"], row["sample_id"], stage, error_class, message, 1, attempts)
         for row in {row["sample_id"]: row for row in rows}.values()

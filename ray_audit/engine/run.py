@@ -27,7 +27,7 @@ from ray_audit.engine.running import Heartbeat
 from ray_audit.engine.stages import StageSettings, recount_set
 from ray_audit.engine.summary import Summary
 from ray_audit.engine.wire import Receipt
-from ray_audit.errors import FailureBudgetError, RayAuditError, RunError
+from ray_audit.errors import FailureBudgetError, RayAuditError, RunError, redacted
 from ray_audit.metrics import RunResult
 from ray_audit.scores.recount import Recount
 from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
@@ -328,7 +328,7 @@ def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
     values: dict[str, Any] = {
         "run_id": inputs.run_id,
         "error_class": type(error).__name__,
-        "message": str(error),
+        "message": redacted(str(error)),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "first_failures": [],
     }

@@ -9,10 +9,10 @@ MODEL = "tests.integration.tiny_models:SlowFrameModel"
 SLEEP_S = 0.03
 
 
-def slow_videos(folder, num=6, num_frames=24):
+def slow_videos(folder, num=6, num_frames=24, sleep_s=SLEEP_S):
     """Videos whose every batch takes a known while at each of three checkpoints."""
     videos = labelled_videos(folder, num=num, num_frames=num_frames)
-    videos.values["model"] = {"factory": MODEL, "kwargs": {"num_classes": 3, "sleep_s": SLEEP_S}}
+    videos.values["model"] = {"factory": MODEL, "kwargs": {"num_classes": 3, "sleep_s": sleep_s}}
     videos.values["engine"] = {"batch_size": 2, "checkpoints_per_actor": 1, "actors_per_pool": 1}
     return videos
 

@@ -21,6 +21,7 @@ _FAST_DEATH = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
+_NUM_STARTS = 3
 
 
 def free_port(host="127.0.0.1"):
@@ -65,6 +66,14 @@ class Nodes:
         return self._start(num_cpus, [f"--address={self.address}"], host or self._host, inside)
 
     def _start(self, num_cpus, options, host, inside=()):
+        """Ray itself gives up a node that is not up within half a minute: then once more."""
+        for _ in range(_NUM_STARTS):
+            node, log = self._spawn(num_cpus, options, host, inside)
+            if self._is_up(node, log):
+                return node
+        raise AssertionError(log.read_text(errors="replace"))
+
+    def _spawn(self, num_cpus, options, host, inside):
         name = f"n{len(self._started)}"
         command = [
             *inside,
@@ -90,15 +99,18 @@ class Nodes:
                 start_new_session=True,
             )
         self._started.append(node)
-        self._wait_for(node, self.folder / f"{name}.log")
-        return node
+        return node, self.folder / f"{name}.log"
 
-    def _wait_for(self, node, log, limit_s=90):
+    @staticmethod
+    def _is_up(node, log, limit_s=90):
+        """Wait for a node; False where it ended."""
         deadline = time.monotonic() + limit_s
         while "Ray runtime started" not in log.read_text(errors="replace"):
-            assert node.poll() is None, log.read_text(errors="replace")
+            if node.poll() is not None:
+                return False
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
+        return True
 
 
 class Netns:

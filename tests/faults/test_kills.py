@@ -28,11 +28,11 @@ def test_an_actor_of_each_pool_is_killed(tmp_path):
     assert_survived(videos.out, undisturbed(videos))
 
 
-@pytest.mark.parametrize("seed", [0])
-def test_the_driver_is_killed_twice(tmp_path, seed):
+@pytest.mark.parametrize("num_kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_driver_is_killed(tmp_path, num_kills):
     videos = slow_videos(tmp_path)
     total = 6 * 7  # batches and tails
-    for at in sorted(random.Random(seed).sample(range(1, total), 2)):
+    for at in sorted(random.Random(num_kills).sample(range(1, total), num_kills)):
         with Driver(videos.spec_file()) as driver:
             assert driver.wait_until(lambda at=at: committed(videos.out) >= at)
         assert not list(videos.out.glob("runs/*/manifest.json"))

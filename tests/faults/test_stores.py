@@ -50,8 +50,9 @@ def test_a_body_that_is_cut_short_is_never_taken_for_the_object(tmp_path):
     script = (
         "import sys\n"
         "from ray_audit import storage\n"
+        "storage._PAUSES_S = (0.0, 0.0)\n"
         "for size in (1, 2, 1000, 10**6):\n"
-        "    for number in range(12):\n"
+        "    for number in range(8):\n"
         "        uri = f'{sys.argv[1]}/{size}'\n"
         "        try:\n"
         "            read = [storage.read_bytes(uri), storage.read_range(uri, 0, size)]\n"
@@ -74,9 +75,9 @@ def test_a_body_that_is_cut_short_is_never_taken_for_the_object(tmp_path):
             text=True,
             timeout=120,
         )
-        assert store.counts()["injected"]["cut_short"] > 40
+        assert store.counts()["injected"]["cut_short"] > 30
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("whole") > 24
+    assert ended.stdout.count("whole") > 16
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_small_object_store_is_refused_or_is_enough(tmp_path, fits):
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=280,
     )
     if not fits:
         assert "refused: batches under way can take" in ended.stderr

@@ -1,6 +1,7 @@
 """What the fuzzers share: atheris where it is installed, and a folder in memory."""
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,10 @@ def fuzz(atheris, one_input, seeds):
     corpus = scratch()
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
+    child = os.fork()  # libFuzzer ends its process without a chance to clear up
+    if child:
+        _, status = os.waitpid(child, 0)
+        sys.exit(os.waitstatus_to_exitcode(status))
     atheris.Setup(
         [*sys.argv, "-max_len=20000", f"-artifact_prefix={corpus}-", str(corpus)], one_input
     )

@@ -1,6 +1,7 @@
 """Runs of the small sets, and what every outcome must satisfy."""
 
 import json
+from collections import Counter
 
 import pytest
 import torch
@@ -37,6 +38,18 @@ def only_error(outcome, stage, error_class):
 def assert_counts_add_up(outcome):
     counts = outcome.counts
     assert counts["entered"] == counts["scored"] + counts["filtered"] + counts["failed"]
+    by_stage = Counter()
+    for row in rows_of(outcome, "errors").to_pylist():
+        by_stage[row["stage"]] += row["num_samples"]
+    assert counts["failed_by_stage"] == by_stage
+    assert counts["filtered_by_reason"] == Counter(
+        rows_of(outcome, "filtered")["reason"].to_pylist()
+    )
+    assert counts["failed"] == by_stage.total()
+    lost_before = by_stage.total() - by_stage["probe"] - by_stage["scores"]
+    assert counts["decoded"] == counts["entered"] - counts["filtered"] - lost_before
+    assert counts["probed"] == counts["decoded"] - by_stage["probe"]
+    assert counts["scored"] == counts["probed"] - by_stage["scores"]
     for name, number in (("scores", "scored"), ("filtered", "filtered")):
         assert rows_of(outcome, name).num_rows == counts[number]
     assert rows_of(outcome, "trajectories").num_rows == counts["scored"]

@@ -67,7 +67,14 @@ def cluster(s3_server):
     """A local Ray that every test shares; it inherits where the S3 server is."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    for left in reversed(range(3)):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            break
+        except Exception:  # Ray gives up a node that is not up within half a minute
+            ray.shutdown()
+            if not left:
+                raise
     yield ray
     ray.shutdown()
 

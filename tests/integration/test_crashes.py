@@ -1,5 +1,8 @@
 """What kills its process is tried three times and given up; everything else is audited."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ray_audit.engine import relay
@@ -47,7 +50,9 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
     ["exit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("signal", "hang"))],
 )
 def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(relay, "_BATCHES_PER_STALL", 60)
+    if how == "hang":
+        # Else nothing is cut short: on a busy machine a batch may take its time.
+        monkeypatch.setattr(relay, "_BATCHES_PER_STALL", 15)
     images = small_sets.class_folders(tmp_path)
     images.values["model"] = {
         "factory": f"{small_sets.MODELS}:DeadlyModel",
@@ -63,3 +68,24 @@ def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkey
     assert outcome.counts == outcome.counts | {"scored": 8, "failed": 4}
     assert_counts_add_up(outcome)
     assert markers(images) == []
+
+
+HANGS = """
+import torch
+from ray_audit.engine.pool import _limited
+from tests.integration.tiny_models import DeadlyModel
+print("begins", flush=True)
+with _limited(1.0):
+    DeadlyModel(3, "hang")(torch.zeros(1, 3, 4, 4))
+"""
+
+
+def test_a_model_that_never_returns_ends_its_process():
+    """Which then counts as a death: the test above, with `hang`, has both together."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=180
+    )
+    assert ended.stdout == "begins\n"
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr
+    assert "in die" in ended.stderr  # where it was

@@ -19,7 +19,7 @@ from tests.integration.audits import (
     with_trap,
 )
 from tests.integration.small_sets import MODELS, class_folders, labelled_videos, picture
-from tests.tables import assert_identical
+from tests.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -49,6 +49,25 @@ def test_failures_within_the_budget_are_survived(tmp_path, budget):
     assert outcome.counts == outcome.counts | {"scored": 10, "failed": 2}
 
 
+def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path, monkeypatch):
+    def tells(*_):
+        raise ValueError("GET https://me:wJalrXUtnFEMI@host/weights: 403")
+
+    images = class_folders(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.integration.tiny_models.ImageModel.forward", tells)
+        outcome = audit(images, **ALL_MAY_FAIL)
+    messages = set(rows_of(outcome, "errors")["message"].to_pylist())
+    assert messages == {"ValueError: GET https://***@host/weights: 403"}
+    images.values["output"] = str(tmp_path / "again")
+    monkeypatch.setattr("ray_audit.engine.run.publish", tells)
+    with pytest.raises(ValueError, match="GET"):
+        audit(images)
+    (path,) = tmp_path.glob("again/runs/*/failure.json")
+    assert "***@host" in path.read_text()
+    assert "wJalrXUtnFEMI" not in path.read_text()
+
+
 def test_losses_that_are_not_finite_count_against_the_budget(tmp_path):
     images = class_folders(tmp_path)
     picture(tmp_path / "data/b/1.png", 0, black=True)
@@ -65,6 +84,8 @@ def test_a_budget_that_is_exceeded_early_stops_early_and_names_the_failure(tmp_p
     with pytest.raises(FailureBudgetError):
         audit(videos, failures={"max_count": 0})
     assert failure_file(videos)["first_failures"][0]["shard"] == "v0.mp4"
+    units = {name.split("/")[1] for name in videos.files_written() if name.startswith("units/")}
+    assert len(units) == 1
 
 
 def test_a_larger_budget_reuses_what_was_committed(tmp_path):

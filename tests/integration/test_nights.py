@@ -13,8 +13,8 @@ MAKERS = ("masked_images", "class_folders", "labelled_videos", "feature_sequence
 FAMILIES = (["csl", "softmin"], ["csl", "vog", "softmin"])
 
 
-def night(small, **changes):
-    return run_audit(small.config(**changes), local=True)
+def night(small, logical_date=None, **changes):
+    return run_audit(small.config(**changes), local=True, logical_date=logical_date)
 
 
 def num_new(outcome):
@@ -48,6 +48,34 @@ def test_one_checkpoint_less(tmp_path):
     second = night(small, scores=["csl", "softmin"])
     fresh = night(small, scores=["csl", "softmin"], output=str(tmp_path / "fresh"))
     assert_identical(second, fresh)
+    # Only what is last now runs again, for the scores that the last checkpoint gives.
+    assert num_new(second) == num_new(fresh) / (small_sets.NUM_CHECKPOINTS - 1)
+
+
+def test_another_score_computes_only_what_is_missing(tmp_path):
+    small = small_sets.masked_images(tmp_path)
+    first = night(small, scores=["csl"])
+    second = night(small, scores=["csl", "softmin"])
+    assert num_new(second) == 0  # every probe takes the cheap ones with it
+    third = night(small, scores=["csl", "vog", "softmin"])
+    assert num_new(third) == num_new(first)  # gradients are not cheap
+    assert_identical(
+        third, night(small, scores=["csl", "vog", "softmin"], output=str(tmp_path / "fresh"))
+    )
+    fourth = night(small, scores=["csl"], logical_date="2026-01-02")
+    assert num_new(fourth) == 0
+
+
+def test_another_content_in_one_video_runs_that_video_only(tmp_path):
+    small = small_sets.labelled_videos(tmp_path, num=3)
+    first = night(small)
+    before = (tmp_path / "data/v1.mp4").stat().st_size
+    path = small_sets.video(tmp_path / "data/v1.mp4", 12, seed=9)
+    with path.open("ab") as stream:  # the size says nothing
+        stream.write(bytes(max(0, before - path.stat().st_size)))
+    second = night(small)
+    assert num_new(second) == num_new(first) / 3
+    assert_identical(second, night(small, output=str(tmp_path / "fresh")))
 
 
 def test_one_more_video_leaves_the_others_alone(tmp_path):

@@ -46,7 +46,14 @@ ENTERED = {
 }
 
 
-@pytest.mark.parametrize("name", SETS)
+# One of masks, of videos and of sequences in every run; the others take minutes more.
+ALWAYS = ("camvid", "grid_speech-frames", "golf_poses")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one in ALWAYS else pytest.mark.slow) for one in SETS],
+)
 def test_every_sample_is_scored_once_and_equal_to_the_one_process_engine(
     name, shared_data, cluster, bucket, tmp_path
 ):

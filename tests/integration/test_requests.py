@@ -5,8 +5,10 @@ from collections import Counter
 import pytest
 from aiobotocore.client import AioBaseClient
 
+from ray_audit.engine.local import LocalEngine
 from ray_audit.engine.run import run_audit
 from tests.integration import small_sets
+from tests.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 
@@ -24,15 +26,47 @@ def requests(monkeypatch):
     return asked
 
 
-def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, requests):
-    small = small_sets.class_folders(tmp_path)
-    bucket.put(tmp_path / "checkpoints", "checkpoints")
-    bucket.put(tmp_path / "data", "data")
-    changes = {
-        "dataset": small.values["dataset"] | {"uri": f"{bucket.uri}/data/*/*.png"},
+def in_bucket(small, bucket, files):
+    bucket.put(small.folder / "checkpoints", "checkpoints")
+    bucket.put(small.folder / "data", "data")
+    return {
+        "dataset": small.values["dataset"] | {"uri": f"{bucket.uri}/data/{files}"},
         "checkpoints": f"{bucket.uri}/checkpoints/*.safetensors",
         "output": f"{bucket.uri}/out",
     }
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_run_goes_on_in_a_bucket_where_one_stopped(tmp_path, bucket, requests, monkeypatch):
+    small = small_sets.labelled_videos(tmp_path)
+    changes = in_bucket(small, bucket, "*.mp4")
+    relay = LocalEngine.relay
+
+    def killed(engine, plan, settings):
+        for receipt in relay(engine, plan, settings):
+            yield receipt
+            if receipt.is_tail:
+                raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalEngine, "relay", killed)
+        with pytest.raises(KilledError):
+            run_audit(small.config(**changes), local=True)
+    requests.clear()
+    second = run_audit(small.config(**changes), local=True)
+    plan = second.manifest.plan
+    assert (plan["num_new"], plan["num_reused"]) == (6, 3)
+    read = [key for operation, key in requests if operation == "GetObject" and "data/" in key]
+    assert sorted(key.rpartition("/")[2] for key in read) == ["v1.mp4", "v2.mp4"]
+    assert_identical(second, run_audit(small.config(), local=True))
+
+
+def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, requests):
+    small = small_sets.class_folders(tmp_path)
+    changes = in_bucket(small, bucket, "*/*.png")
 
     def night(date):
         requests.clear()

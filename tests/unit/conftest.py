@@ -2,8 +2,13 @@
 
 import socket
 
+import hypothesis
 import pytest
 import torch
+
+# On a busy machine an example takes what it takes.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -92,6 +92,14 @@ def test_what_a_store_library_writes_is_redacted():
     assert SECRET not in str(error.value)
 
 
+@pytest.mark.parametrize("uri", SECRET_URIS)
+def test_no_command_takes_a_credential_in_a_uri(uri):
+    for use in (storage.list_prefix, storage.read_bytes, lambda uri: storage.write_bytes(uri, b"")):
+        with pytest.raises(StorageError, match="credentials must not stand in a URI") as error:
+            use(uri)
+        assert SECRET not in str(error.value)
+
+
 def test_a_redacted_text_keeps_the_rest():
     text = f"GET {SECRET_URIS[3]} (status 403) and team@home"
     assert redacted(text) == (

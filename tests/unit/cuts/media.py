@@ -127,3 +127,20 @@ class Outcome:
     @property
     def failed(self):
         return [(f.sample_id or f.shard, f.error_class, f.num_samples) for f in self.failures]
+
+
+def write_groups(path, codec, options, num_frames=60, size=(48, 64), container=None):
+    """A moving picture in groups of 12 frames, with B-frames."""
+    blocks = np.random.default_rng(0).integers(0, 255, (size[0] // 8, size[1] // 8, 3), np.uint8)
+    picture = blocks.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
+        stream.codec_context.gop_size = 12
+        if codec != "mjpeg":
+            stream.codec_context.max_b_frames = 2
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, 3 * number, 1), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path

@@ -11,7 +11,7 @@ from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import group_units
-from tests.unit.cuts.media import Outcome, dataset, listed
+from tests.unit.cuts.media import Outcome, dataset, listed, write_groups
 
 NUM_FRAMES = 60
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:log-level=none"}
@@ -27,23 +27,6 @@ KINDS = {
     "two.mpg": ("mpeg2video", {}),
     "asp.avi": ("mpeg4", {}),
 }
-
-
-def write_groups(path, codec, options, num_frames=NUM_FRAMES, size=(48, 64), container=None):
-    """A moving picture in groups of 12 frames, with B-frames."""
-    blocks = np.random.default_rng(0).integers(0, 255, (size[0] // 8, size[1] // 8, 3), np.uint8)
-    picture = blocks.repeat(8, 0).repeat(8, 1)
-    with av.open(str(path), "w", options=container or {}) as file:
-        stream = file.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
-        stream.codec_context.gop_size = 12
-        if codec != "mjpeg":
-            stream.codec_context.max_b_frames = 2
-        for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(np.roll(picture, 3 * number, 1), format="rgb24")
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    return path
 
 
 @pytest.fixture(scope="module")
