@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality clean setup
+.PHONY: ops-test monitor-test k8s demo test test-all lint format bench soak fuzz quality correction clean setup
 
 setup: $(STAMP)
 
@@ -65,3 +65,6 @@ clean:
 
 quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality
+
+correction: $(STAMP)  ## what correcting labels gains (hours); goes on where it was stopped; writes docs/correction-quality.md
+	$(BIN)/python -m benchmarks.correction

@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Spec = Annotated[Path, typer.Argument(help="The specification, a YAML file.")]
+Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
 Run = Annotated[
     str | None, typer.Option("--run", metavar="RUN_ID", help="A run; default: the latest complete.")
@@ -304,6 +304,14 @@ def correct(
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="The classes that adele corrects.")
     ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of masks: the class that must not take over an image, and that adele may always "
+            "write; default: the first.",
+        ),
+    ] = None,
     max_changed_fraction: Annotated[
         float, typer.Option(help="What a rule may change of a mask, a video, or of all images.")
     ] = 0.5,
@@ -326,7 +334,7 @@ def correct(
         from ray_audit.tables.run import RunTables
 
         most = None if allow_large_changes else max_changed_fraction
-        asked = Asked.parse(rule, confidence, flagged_fraction, most, _listed(classes))
+        asked = Asked.parse(rule, confidence, flagged_fraction, most, _listed(classes), background)
         tables = RunTables.open(output, run)
         given = [one for uri in decisions or [] for one in read_decisions(uri)]
         engine = tables.config.engine
@@ -441,6 +449,13 @@ def k8s(
 @app.command()
 def train(
     spec: Spec,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep weights there, not at `checkpoints`, with a specification that audits them.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and folds.")] = None,
     folds: Annotated[
@@ -482,7 +497,7 @@ def train(
         from ray_audit.training.screen import print_epoch, print_training
         from ray_audit.training.train import train as train_models
 
-        trained = train_models(config, address=address, local=local, progress=print_epoch)
+        trained = train_models(config, address=address, local=local, to=to, progress=print_epoch)
         if as_json:
             write_json(json.dumps(asdict(trained)))
         else:

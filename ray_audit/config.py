@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from ray_audit.errors import SpecificationError, redacted
+from ray_audit import storage
+from ray_audit.errors import SpecificationError, StorageError, redacted
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -360,13 +361,17 @@ class AuditConfig(_Section):
     def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:
         """Read a YAML specification, with `dotted.key=value` overrides applied on top.
 
+        Args:
+            path: a local file, or one in any store.
+            overrides: of its values.
+
         Raises:
             SpecificationError: the file cannot be read, is no YAML mapping, or breaks a rule;
                 the message names the key and, for an unknown key, the nearest known one.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = storage.read_bytes(str(path)).decode()
+        except (StorageError, UnicodeDecodeError) as error:
             raise SpecificationError(f"cannot read the specification {path}: {error}") from error
         try:
             values = yaml.load(text, _PlainLoader)

@@ -124,7 +124,7 @@ def trained_epochs(config: AuditConfig, place: Place, digest: str) -> int:
     if state.get("settings") != digest:
         raise SpecificationError(
             f"checkpoints: {place.at('last.pt')} is of a training with other settings or other "
-            "data: name another folder, or remove it with the checkpoints beside it"
+            "data: name another folder (--to), or remove it with the checkpoints beside it"
         )
     return int(state["epoch"])
 

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,9 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
+from ray_audit.corrections.writers import Written
+from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.unit import task_of
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
@@ -133,6 +136,7 @@ def train(
     *,
     address: str | None = None,
     local: bool = False,
+    to: str | None = None,
     progress: Progress = lambda fold, done: None,
 ) -> Trained:
     """Train the model of a specification on its dataset and labels; go on where it was stopped.
@@ -141,6 +145,8 @@ def train(
         config: the specification; `checkpoints` says where the weights go.
         address: Ray cluster; None starts a Ray on this machine.
         local: in this process, without Ray.
+        to: folder for the weights, in place of `checkpoints`, and for a specification (`spec.yaml`)
+            that audits them.
         progress: told of each epoch, with its fold.
 
     Returns:
@@ -151,6 +157,8 @@ def train(
             place of the checkpoints is wrong.
         RunError: training failed; what was kept is resumed from.
     """
+    if to is not None:
+        config = _kept_at(config, absolute(to))
     place = Place.of(config.checkpoints)
     check_correction(config, task_of(config.dataset))
     if local and config.training.workers > 1:
@@ -169,7 +177,18 @@ def train(
             listing = whole if fold is None else _listed(part, folder / str(fold))
             index_dir = folder / ("whole" if fold is None else str(fold))
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
+        if to is not None and not config.training.folds:
+            write_specification(config, Written(config.dataset), absolute(to))
+            models = [replace(models[0], spec=storage.join(absolute(to), "spec.yaml"))]
     return Trained(tuple(models), fold_map, whole.notes)
+
+
+def _kept_at(config: AuditConfig, folder: str) -> AuditConfig:
+    """The specification with its weights and its audits in a folder of their own."""
+    pattern = storage.join(storage.escape_glob(folder), "epoch_*.safetensors")
+    return config.model_copy(
+        update={"checkpoints": pattern, "output": storage.join(folder, "audit")}
+    )
 
 
 class _Later:

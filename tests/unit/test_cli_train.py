@@ -86,3 +86,23 @@ def test_every_default_is_documented(pytestconfig):
     text = (pytestconfig.rootpath / "docs/training.md").read_text()
     for name in TrainingConfig.model_fields:
         assert f"`{name}`" in text, name
+
+
+def test_a_copy_of_the_specification_trains_where_it_is_told(images):
+    # As after `correct`: `checkpoints` names those of another model, which stay as they are.
+    other = one_object(call("train", images.spec_file(), *QUICK, "--epochs", "1", "--json"))
+    spec = images.spec_file(training={"seed": 9})
+    refused = call("train", spec, *QUICK, "--epochs", "1")
+    assert refused.exit_code == 2
+    assert "--to" in refused.stderr
+    folder = images.folder / "new [a]"
+    trained = one_object(
+        call("train", spec, *QUICK, "--epochs", "1", "--to", str(folder), "--json")
+    )
+    (model,) = trained["models"]
+    assert model["spec"] == str(folder / "spec.yaml")
+    assert load_file(model["checkpoints"][0]).keys()
+    assert model["checkpoints"] != other["models"][0]["checkpoints"]
+    done = one_object(call("run", model["spec"], "--local", *DATE, "--json"))
+    assert done["counts"]["scored"] == 12
+    assert (folder / "audit/runs").is_dir()

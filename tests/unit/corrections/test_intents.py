@@ -87,3 +87,12 @@ def test_decisions_name_known_classes():
     check_decisions(merge([said("relabel", "c"), said("reject", finding_id="g")]), CLASSES)
     with pytest.raises(LabelError, match="finding f is to become 'z'"):
         check_decisions(merge([said("relabel", "z")]), CLASSES)
+
+
+def test_a_class_that_was_never_learnt_is_left_to_reviewers():
+    sure = Gate(0.0, unlearnt=frozenset("a"))
+    (kept,) = intents(finding(given="a"), gate=sure)
+    assert kept.outcome == "kept"
+    assert "never learnt" in kept.evidence
+    (accepted,) = intents(finding(given="a"), gate=sure, decisions=[said("accept")])
+    assert accepted.outcome is None
