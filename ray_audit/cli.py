@@ -69,6 +69,12 @@ def run(
     address: Address = None,
     limit: Limit = None,
     date: Date = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds", help="One run by the models of `train --folds`: each on what it never saw."
+        ),
+    ] = False,
     local: Local = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -76,18 +82,34 @@ def run(
     """Run an audit; resume by itself what an earlier run of the same specification left."""
     with _exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
+        if folds and limit is not None:
+            raise SpecificationError("--limit does not go with --folds")
         from ray_audit.console import ConsoleReporter, print_outcome, write_json
-        from ray_audit.engine.run import run_audit
 
         with ConsoleReporter() as reporter:
-            outcome = run_audit(
-                config,
-                address=address,
-                local=local,
-                limit=limit,
-                logical_date=date,
-                reporter=reporter,
-            )
+            if folds:
+                from ray_audit.engine.folds import run_folds
+                from ray_audit.training.folds import held_out_parts
+
+                outcome = run_folds(
+                    config,
+                    held_out_parts(config),
+                    address=address,
+                    local=local,
+                    logical_date=date,
+                    reporter=reporter,
+                )
+            else:
+                from ray_audit.engine.run import run_audit
+
+                outcome = run_audit(
+                    config,
+                    address=address,
+                    local=local,
+                    limit=limit,
+                    logical_date=date,
+                    reporter=reporter,
+                )
         if as_json:
             write_json(json.dumps(_summary(outcome)))
         else:

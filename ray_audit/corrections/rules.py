@@ -141,6 +141,12 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         steps, classes_of_step = _adele_steps(asked, tables, background)
     elif tables.form == "dense" and asked.rule != "decisions":
         steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
+    if steps and tables.num_folds:
+        raise SpecificationError(
+            f"each of the {tables.num_folds} folds of this run has checkpoints of its own: correct "
+            "masks by --rule decisions, or by the runs of the folds (the folders fold_0, fold_1, "
+            "... in its output)"
+        )
     _check_checkpoints(tables, steps)
     mask_rule = None
     if steps:

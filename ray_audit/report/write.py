@@ -95,6 +95,11 @@ def bundles_of(
     notes: list[str],
 ) -> Iterator[tuple[str, Bundle]]:
     """Make bundles, with the timelines of videos in them."""
+    if tables.form == "dense" and tables.num_folds:
+        notes.append(
+            "There are no pictures: each fold has a model of its own. The folds' own runs show them"
+        )
+        return
     first = [row for findings in wanted.values() for row in findings]
     drawn = {}
     if tables.form == "frames" and first:

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -82,11 +82,13 @@ class Trained:
         models: one, or one a fold.
         fold_map: Parquet file that says which sample is in which fold, or None.
         notes: what the user should know of the data.
+        spec: the specification with the place of the weights, where that was given apart.
     """
 
     models: tuple[TrainedModel, ...]
     fold_map: str | None
     notes: tuple[str, ...]
+    spec: str | None = None
 
 
 class Trainer(Protocol):
@@ -177,10 +179,11 @@ def train(
             listing = whole if fold is None else _listed(part, folder / str(fold))
             index_dir = folder / ("whole" if fold is None else str(fold))
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
-        if to is not None and not config.training.folds:
+        spec = None
+        if to is not None:
             write_specification(config, Written(config.dataset), absolute(to))
-            models = [replace(models[0], spec=storage.join(absolute(to), "spec.yaml"))]
-    return Trained(tuple(models), fold_map, whole.notes)
+            spec = storage.join(absolute(to), "spec.yaml")
+    return Trained(tuple(models), fold_map, whole.notes, spec)
 
 
 def _kept_at(config: AuditConfig, folder: str) -> AuditConfig:

@@ -55,6 +55,9 @@ def test_folds_are_a_specification_each(images):
     ]
     assert sum(numbers) == 12
     assert min(numbers) > 0
+    united = one_object(call("run", spec, "--local", "--folds", *DATE, "--json"))
+    assert united["counts"]["scored"] == 12
+    assert call("run", spec, "--local", "--folds", "--limit", "1").exit_code == 2
 
 
 def test_correction_tells_what_it_did(tmp_path):
@@ -100,9 +103,9 @@ def test_a_copy_of_the_specification_trains_where_it_is_told(images):
         call("train", spec, *QUICK, "--epochs", "1", "--to", str(folder), "--json")
     )
     (model,) = trained["models"]
-    assert model["spec"] == str(folder / "spec.yaml")
+    assert trained["spec"] == str(folder / "spec.yaml")
     assert load_file(model["checkpoints"][0]).keys()
     assert model["checkpoints"] != other["models"][0]["checkpoints"]
-    done = one_object(call("run", model["spec"], "--local", *DATE, "--json"))
+    done = one_object(call("run", trained["spec"], "--local", *DATE, "--json"))
     assert done["counts"]["scored"] == 12
     assert (folder / "audit/runs").is_dir()
