@@ -254,7 +254,7 @@ class CorrectionConfig(_Section):
     method: Literal["none", "adele", "refurbish"] = "none"
     confidence: Fraction | None = None
     most_changed_fraction: Fraction | None = None
-    background: Annotated[int, Field(ge=0)] | None = None
+    background: Annotated[int, Field(ge=0)] | str | None = None
     consistency: Annotated[float, Field(ge=0)] = 1.0
     flag_by: Literal["loss", "vog"] = "loss"
     flagged_fraction: Fraction = 0.1

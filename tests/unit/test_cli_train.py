@@ -62,9 +62,17 @@ def test_folds_are_a_specification_each(images):
 
 def test_correction_tells_what_it_did(tmp_path):
     masks = emptied(masked_images(tmp_path))
-    trained = call("train", masks.spec_file(), *QUICK, "--epochs", "1", "--correct", "adele")
+    command = ["train", masks.spec_file(), *QUICK, "--correct", "adele"]
+    too_few = call(*command, "--epochs", "4")
+    assert too_few.exit_code == 2
+    assert "adele would correct nothing; train 5 or more" in too_few.stderr
+    named = ["--epochs", "5", "--set", "training.correction.background=c"]
+    trained = call(*command, *named)
     assert trained.exit_code == 0, trained.stderr
     assert "0 labels changed" in trained.stderr
+    # Random masks cannot be learnt in five epochs; c is the background and needs no onset.
+    assert trained.stderr.count("never past its onset: a (") == 1
+    assert ", c (" not in trained.stderr
     assert "0 labels were corrected" in trained.stderr
 
 
