@@ -79,7 +79,11 @@ class PartTotals:
 
     def memorisation(self, dense: bool) -> dict[str, Any]:
         """How far suspicious labels were fitted, for the manifest; empty where nothing scored."""
-        return asdict(self.fit.finish(dense)) if self.fit is not None else {}
+        if self.fit is None:
+            return {}
+        found = asdict(self.fit.finish(dense))
+        # JSON has no NaN.
+        return {name: None if value != value else value for name, value in found.items()}
 
 
 def summarise_part(

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -177,6 +179,7 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     manifest = outcome.manifest
     assert manifest.counts["scored"] == sum(one.counts["scored"] for one in apart) == num
     assert manifest.protocol == "held_out"
+    json.dumps(manifest.memorisation, allow_nan=False)
     assert len(manifest.checkpoints) == 2
     findings = rows_of(outcome, "findings").to_pandas()
     assert (findings["rank"] == findings["suspicion"].rank(method="min", ascending=False)).all()
