@@ -57,8 +57,8 @@ Measured with the engine itself by `make correction`, {date}, on
 and written from `benchmarks/results/correction.json`. Errors are planted (CIFAR-10N: made by
 people) and known. A small model is trained on the given labels and audited; labels are corrected
 and held against the right ones; a model is trained anew on them, with the same seed and settings,
-and judged by its last checkpoint on held-out data with right labels. Sets and models are small,
-and so are trainings: differences of one or two hundredths between models are noise.
+and judged by its last checkpoint on held-out data with right labels. Sets, models and trainings
+are small: two models of one condition can differ by .05 for no reason.
 
 | | labels change | gate |
 |---|---|---|
