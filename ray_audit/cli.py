@@ -334,6 +334,10 @@ def correct(
             "write; default: the first.",
         ),
     ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="The kinds of finding that findings applies; all."),
+    ] = None,
     max_changed_fraction: Annotated[
         float, typer.Option(help="What a rule may change of a mask, a video, or of all images.")
     ] = 0.5,
@@ -356,7 +360,9 @@ def correct(
         from ray_audit.tables.run import RunTables
 
         most = None if allow_large_changes else max_changed_fraction
-        asked = Asked.parse(rule, confidence, flagged_fraction, most, _listed(classes), background)
+        asked = Asked.parse(
+            rule, confidence, flagged_fraction, most, _listed(classes), background, _listed(kinds)
+        )
         tables = RunTables.open(output, run)
         given = [one for uri in decisions or [] for one in read_decisions(uri)]
         engine = tables.config.engine

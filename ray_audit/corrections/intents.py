@@ -32,11 +32,13 @@ class Gate:
             suggested class is held against the other classes.
         unlearnt: class names that no checkpoint has learnt: labels of these stay, since a model
             that never predicts a class cannot tell its right labels from its wrong ones.
+        kinds: of findings that may change labels; all where None.
     """
 
     confidence: float
     memorised: bool = False
     unlearnt: frozenset[str] = frozenset()
+    kinds: frozenset[str] | None = None
 
     def of(self, p_given: float | None, p_suggested: float | None) -> float | None:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
@@ -181,6 +183,8 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
     label = row["suggested"]
     if label not in writable:
         return _intent(row, label, "findings", "unmatched", f"{label!r} cannot be written")
+    if gate.kinds is not None and row["kind"] not in gate.kinds:
+        return _intent(row, label, "findings", "kept", f"{row['kind']} is none of the kinds")
     if row["given"] in gate.unlearnt:
         return _intent(row, label, "findings", "kept", f"{row['given']!r} was never learnt")
     if row["mask_rle"] is not None:

@@ -17,6 +17,7 @@ from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.mapper import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
@@ -41,6 +42,7 @@ class Asked:
         classes: that `adele` corrects; None for all but the background.
         background: class whose spreading empties a mask, and which `adele` may always write; None
             for the first one.
+        kinds: of findings that the rule `findings` applies; None for all.
     """
 
     rule: Rule = "findings"
@@ -49,6 +51,7 @@ class Asked:
     most_changed_fraction: float | None = MOST_CHANGED_FRACTION
     classes: Sequence[str] | None = None
     background: str | None = None
+    kinds: Sequence[str] | None = None
 
     @classmethod
     def parse(
@@ -59,6 +62,7 @@ class Asked:
         most_changed_fraction: float | None,
         classes: Sequence[str] | None,
         background: str | None = None,
+        kinds: Sequence[str] | None = None,
     ) -> Self:
         """As typed on a command line.
 
@@ -68,7 +72,9 @@ class Asked:
         if rule not in get_args(Rule):
             raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
         known: Rule = rule  # type: ignore[assignment]
-        return cls(known, confidence, flagged_fraction, most_changed_fraction, classes, background)
+        return cls(
+            known, confidence, flagged_fraction, most_changed_fraction, classes, background, kinds
+        )
 
     def __post_init__(self) -> None:
         fractions = {
@@ -83,6 +89,13 @@ class Asked:
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
         if self.classes is not None and self.rule != "adele":
             raise SpecificationError("--classes goes with --rule adele")
+        if self.kinds is not None and self.rule != "findings":
+            raise SpecificationError("--kinds goes with --rule findings")
+        unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
+        if unknown:
+            raise SpecificationError(
+                f"--kinds {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,12 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     memorised = tables.manifest.memorisation.get("verdict") == "early"
     is_averaged = asked.rule in ("findings", "flagged")
     unlearnt = _unlearnt(tables) if is_averaged else []
-    gate = Gate(confidence, memorised and asked.rule != "adele", frozenset(unlearnt))
+    gate = Gate(
+        confidence,
+        memorised and asked.rule != "adele",
+        frozenset(unlearnt),
+        None if asked.kinds is None else frozenset(asked.kinds),
+    )
     indices = writable_classes(ClassNames(dataset.classes, dataset.void))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)

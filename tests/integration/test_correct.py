@@ -397,6 +397,8 @@ def test_what_is_refused_before_any_work(tmp_path):
         corrected(small, rule="adele")
     with pytest.raises(SpecificationError, match="--classes zebra"):
         corrected(small, rule="adele", classes=("zebra",))
+    with pytest.raises(SpecificationError, match="--kinds zebra: expected some of mislabel"):
+        corrected(small, kinds=("zebra",))
     with pytest.raises(SpecificationError, match="--confidence 2"):
         corrected(small, confidence=2.0)
     (tmp_path / "checkpoints/epoch_2.safetensors").rename(tmp_path / "elsewhere")

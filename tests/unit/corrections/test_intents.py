@@ -96,3 +96,12 @@ def test_a_class_that_was_never_learnt_is_left_to_reviewers():
     assert "never learnt" in kept.evidence
     (accepted,) = intents(finding(given="a"), gate=sure, decisions=[said("accept")])
     assert accepted.outcome is None
+
+
+def test_kinds_that_were_not_asked_for_are_left_to_reviewers():
+    only = Gate(0.0, kinds=frozenset({"mislabel"}))
+    asked, other = intents(finding(), finding(kind="boundary"), gate=only)
+    assert asked.outcome is None
+    assert other.outcome == "kept"
+    (accepted,) = intents(finding(kind="boundary"), gate=only, decisions=[said("accept")])
+    assert accepted.outcome is None
