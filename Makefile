@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: bench clean demo export-test format fuzz k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
+.PHONY: bench clean correction demo export-test format fuzz k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
 
 setup: $(STAMP)
 
@@ -86,3 +86,6 @@ clean:
 
 quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality
+
+correction: $(STAMP)  ## what correcting labels gains (hours); goes on where it was stopped; writes docs/correction-quality.md
+	$(BIN)/python -m benchmarks.correction

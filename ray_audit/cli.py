@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Spec = Annotated[Path, typer.Argument(help="The specification, a YAML file.")]
+Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
 Run = Annotated[
     str | None, typer.Option("--run", metavar="RUN_ID", help="A run; default: the latest complete.")
@@ -72,6 +72,12 @@ def run(
     address: Address = None,
     limit: Limit = None,
     date: Date = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds", help="One run by the models of `train --folds`: each on what it never saw."
+        ),
+    ] = False,
     local: Local = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -79,18 +85,34 @@ def run(
     """Run an audit; resume by itself what an earlier run of the same specification left."""
     with _exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
+        if folds and limit is not None:
+            raise SpecificationError("--limit does not go with --folds")
         from ray_audit.console import ConsoleReporter, print_outcome, write_json
-        from ray_audit.engine.run import run_audit
 
         with ConsoleReporter() as reporter:
-            outcome = run_audit(
-                config,
-                address=address,
-                local=local,
-                limit=limit,
-                logical_date=date,
-                reporter=reporter,
-            )
+            if folds:
+                from ray_audit.engine.folds import run_folds
+                from ray_audit.training.folds import held_out_parts
+
+                outcome = run_folds(
+                    config,
+                    held_out_parts(config),
+                    address=address,
+                    local=local,
+                    logical_date=date,
+                    reporter=reporter,
+                )
+            else:
+                from ray_audit.engine.run import run_audit
+
+                outcome = run_audit(
+                    config,
+                    address=address,
+                    local=local,
+                    limit=limit,
+                    logical_date=date,
+                    reporter=reporter,
+                )
         if as_json:
             write_json(json.dumps(_summary(outcome)))
         else:
@@ -317,6 +339,18 @@ def correct(
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="The classes that adele corrects.")
     ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of masks: the class that must not take over an image, and that adele may always "
+            "write; default: the first.",
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="The kinds of finding that findings applies; all."),
+    ] = None,
     max_changed_fraction: Annotated[
         float, typer.Option(help="What a rule may change of a mask, a video, or of all images.")
     ] = 0.5,
@@ -339,7 +373,9 @@ def correct(
         from ray_audit.tables.run import RunTables
 
         most = None if allow_large_changes else max_changed_fraction
-        asked = Asked.parse(rule, confidence, flagged_fraction, most, _listed(classes))
+        asked = Asked.parse(
+            rule, confidence, flagged_fraction, most, _listed(classes), background, _listed(kinds)
+        )
         tables = RunTables.open(output, run)
         given = [one for uri in decisions or [] for one in read_decisions(uri)]
         engine = tables.config.engine
@@ -527,6 +563,13 @@ def k8s(
 @app.command()
 def train(
     spec: Spec,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep weights there, not at `checkpoints`, with a specification that audits them.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and folds.")] = None,
     folds: Annotated[
@@ -568,7 +611,7 @@ def train(
         from ray_audit.training.screen import print_epoch, print_training
         from ray_audit.training.train import train as train_models
 
-        trained = train_models(config, address=address, local=local, progress=print_epoch)
+        trained = train_models(config, address=address, local=local, to=to, progress=print_epoch)
         if as_json:
             write_json(json.dumps(asdict(trained)))
         else:

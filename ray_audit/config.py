@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from ray_audit.errors import SpecificationError, redacted
+from ray_audit import storage
+from ray_audit.errors import SpecificationError, StorageError, redacted
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -253,7 +254,7 @@ class CorrectionConfig(_Section):
     method: Literal["none", "adele", "refurbish"] = "none"
     confidence: Fraction | None = None
     most_changed_fraction: Fraction | None = None
-    background: Annotated[int, Field(ge=0)] | None = None
+    background: Annotated[int, Field(ge=0)] | str | None = None
     consistency: Annotated[float, Field(ge=0)] = 1.0
     flag_by: Literal["loss", "vog"] = "loss"
     flagged_fraction: Fraction = 0.1
@@ -360,13 +361,17 @@ class AuditConfig(_Section):
     def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:
         """Read a YAML specification, with `dotted.key=value` overrides applied on top.
 
+        Args:
+            path: a local file, or one in any store.
+            overrides: of its values.
+
         Raises:
             SpecificationError: the file cannot be read, is no YAML mapping, or breaks a rule;
                 the message names the key and, for an unknown key, the nearest known one.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = storage.read_bytes(str(path)).decode()
+        except (StorageError, UnicodeDecodeError) as error:
             raise SpecificationError(f"cannot read the specification {path}: {error}") from error
         try:
             values = yaml.load(text, _PlainLoader)

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ray_audit import storage
 from ray_audit.engine.plan import Plan
 from ray_audit.engine.progress import Progress as RunProgress
 from ray_audit.engine.run import RunOutcome
@@ -389,15 +390,23 @@ def print_injection(
         console.print("A dry run: nothing was written.", **_LINE)
         return
     only = f" --limit {limit}" if limit else ""
+    model = _model_beside(done["spec"])
     for line in (
         f"{done['num_errors']} of {done['num_samples']} samples have a wrong label now.",
         f"Truth:         {done['truth']}",
         f"Specification: {done['spec']}",
-        "Train a model on these labels and name its checkpoints in the specification, then:",
-        f"  ray-audit run {shlex.quote(done['spec'])}{only}",
-        f"  ray-audit evaluate {shlex.quote(done['output'])} --truth {shlex.quote(done['truth'])}",
+        "Train a model on these labels (your own: name its checkpoints in the specification):",
+        f"  ray-audit train {shlex.quote(done['spec'])} --to {shlex.quote(model)}",
+        f"  ray-audit run {shlex.quote(storage.join(model, 'spec.yaml'))}{only}",
+        f"  ray-audit evaluate {shlex.quote(storage.join(model, 'audit'))} "
+        f"--truth {shlex.quote(done['truth'])}",
     ):
         console.print(line, markup=False, **_LINE)
+
+
+def _model_beside(spec: str) -> str:
+    """Folder for a model that is trained by a copy of a specification."""
+    return storage.join(spec.rpartition("/")[0], "model")
 
 
 def print_correction(done: dict[str, Any], console: Console | None = None) -> None:
@@ -425,11 +434,13 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     if done["spec"] is None:
         lines.append("A dry run: nothing was written.")
     else:
+        model = _model_beside(done["spec"])
         lines += [
             f"Corrections:   {done['table']}",
             f"Specification: {done['spec']}",
             "The given labels are as they were. Train on the new ones, then audit them:",
-            f"  ray-audit run {shlex.quote(done['spec'])}",
+            f"  ray-audit train {shlex.quote(done['spec'])} --to {shlex.quote(model)}",
+            f"  ray-audit run {shlex.quote(storage.join(model, 'spec.yaml'))}",
         ]
     for line in lines:
         console.print(line, markup=False, **_LINE)

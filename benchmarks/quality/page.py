@@ -55,7 +55,8 @@ there were several. A random ranking gets .5 and the error rate. A dash: not com
 the checkpoints were trained on the audited labels; `held_out`: they never saw them. **Rows that
 begin with `{prefix}` are rivals**: cleanlab's scores from the last checkpoint's probabilities,
 in-sample in training audits and out-of-sample in held-out ones. `vog_logit`, and `vog` of CamVid
-and CIFAR-10N, come from every fourth checkpoint."""
+and CIFAR-10N, come from every fourth checkpoint. What correcting the labels gains is measured in
+[correction-quality.md](correction-quality.md)."""
 
 
 def _opening(entries: Entries) -> str:

@@ -237,7 +237,9 @@ class _Work:
         orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
 
         def rows() -> Iterator[CorrectionRow]:
-            for num_done, made in enumerate(mapper.map(partial(correct_masks, work), orders), 1):
+            looks = work.rule is not None
+            made_of_each = mapper.map(partial(correct_masks, work), orders, on_gpu=looks)
+            for num_done, made in enumerate(made_of_each, 1):
                 self._progress("correcting masks", num_done, len(orders))
                 yield from made
 

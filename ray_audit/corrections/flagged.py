@@ -64,9 +64,15 @@ def flagged_intents(
         outcome: Outcome | None = None
         if label not in writable:
             outcome = "unmatched"
-        elif confidence is None or confidence <= gate.confidence:
+        elif (
+            confidence is None
+            or confidence <= gate.confidence
+            or row["label_name"] in gate.unlearnt
+        ):
             outcome = "kept"
         why = f"suspicion {row['suspicion']:.3f}"
+        if row["label_name"] in gate.unlearnt:
+            why += f"; {row['label_name']!r} was never learnt"
         if confidence is not None:
             said = sentence(row["confidence"], row["p_suggested"])
             why += f"; {said}; confidence {confidence:.2f}, gate {gate.confidence:g}"

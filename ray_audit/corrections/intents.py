@@ -30,10 +30,15 @@ class Gate:
         confidence: 0-1, to be exceeded.
         memorised: the given labels were learnt: their own probability says nothing, and the
             suggested class is held against the other classes.
+        unlearnt: class names that no checkpoint has learnt: labels of these stay, since a model
+            that never predicts a class cannot tell its right labels from its wrong ones.
+        kinds: of findings that may change labels; all where None.
     """
 
     confidence: float
     memorised: bool = False
+    unlearnt: frozenset[str] = frozenset()
+    kinds: frozenset[str] | None = None
 
     def of(self, p_given: float | None, p_suggested: float | None) -> float | None:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
@@ -178,6 +183,10 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
     label = row["suggested"]
     if label not in writable:
         return _intent(row, label, "findings", "unmatched", f"{label!r} cannot be written")
+    if gate.kinds is not None and row["kind"] not in gate.kinds:
+        return _intent(row, label, "findings", "kept", f"{row['kind']} is none of the kinds")
+    if row["given"] in gate.unlearnt:
+        return _intent(row, label, "findings", "kept", f"{row['given']!r} was never learnt")
     if row["mask_rle"] is not None:
         return _intent(row, label, "findings", None, f"rank {row['rank']}, {row['kind']}")
     confidence = gate.of(row["p_given"], row["p_suggested"])

@@ -25,7 +25,7 @@ from ray_audit.cuts.items import Stored, parquet_items, tar_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_mask
 from ray_audit.cuts.tally import Tally
-from ray_audit.engine.predict import Predictor
+from ray_audit.engine.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
@@ -77,7 +77,8 @@ def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
     wanted = asked | order.flagged
     if work.rule is None or not wanted:
         return {}
-    predictors = [Predictor(work.config, uris, work.index_uri) for uris in work.steps]
+    device = device_of(work.config.engine)
+    predictors = [Predictor(work.config, uris, work.index_uri, device) for uris in work.steps]
     predicted = (one.predict(order.unit, wanted) for one in predictors)
     return propose(zip(*predicted, strict=True), intents, work.rule)
 

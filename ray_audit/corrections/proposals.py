@@ -18,7 +18,7 @@ from ray_audit.corrections.refurbish import refurbish
 from ray_audit.engine.predict import Predicted
 
 BACKGROUND = 0
-"""Index of the class whose spreading empties a mask."""
+"""Index of the class whose spreading empties a mask, where none is named."""
 
 Pair = tuple[int, int, int]
 """Position of an intent among those of its image, or -1; class before; class after."""
@@ -36,12 +36,16 @@ class MaskRule:
         gate: of a pixel's probability.
         classes_of_step: for `adele`: the classes that each predictor corrects; else one entry.
         writable: class indices that a label can have.
+        background: index of the class whose spreading empties a mask.
+        unlearnt: class indices that no checkpoint has learnt: these labels stay.
     """
 
     kind: Literal["adele", "regions", "images"]
     gate: Gate
     classes_of_step: tuple[tuple[int, ...], ...]
     writable: tuple[int, ...]
+    background: int = BACKGROUND
+    unlearnt: tuple[int, ...] = ()
 
 
 @dataclass
@@ -107,7 +111,7 @@ def _add_tile(
     reason = _reasons(window, intents, rule.kind == "regions")
     p_each = [each.p[:, y0:y1, x0:x1] for each in several]
     after, p = _changed(before, p_each, reason != _NOWHERE, rule)
-    proposal.extent = proposal.extent.merge(Extent.of(before, after, BACKGROUND))
+    proposal.extent = proposal.extent.merge(Extent.of(before, after, rule.background))
     changed = after != before
     _count(proposal, before, after, p, np.where(changed, reason, _NOWHERE))
     y, x = np.nonzero(changed)
@@ -158,9 +162,10 @@ def _changed(
     """New labels of a tile, and the probabilities that the last change was made by."""
     gate = rule.gate
     if rule.kind != "adele":
+        where = where & ~np.isin(before, rule.unlearnt)
         new = refurbish(before, p_each[0], gate.confidence, where, gate.memorised).labels
         return np.where(np.isin(new, rule.writable), new, before).astype(before.dtype), p_each[0]
-    adele = AdeleRule(gate.confidence, gate.confidence, background=BACKGROUND)
+    adele = AdeleRule(gate.confidence, gate.confidence, background=rule.background)
     after, p_used = before, p_each[0].copy()
     for p, classes in zip(p_each, rule.classes_of_step, strict=True):
         new = adele.correct(after, p, classes)

@@ -17,6 +17,8 @@ from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.mapper import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.metrics import FINDING_KINDS
+from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.classes import ClassNames
@@ -38,6 +40,9 @@ class Asked:
         most_changed_fraction: what a rule may change of a video, of a mask, or of all images;
             None for everything, even if it empties a mask.
         classes: that `adele` corrects; None for all but the background.
+        background: class whose spreading empties a mask, and which `adele` may always write; None
+            for the first one.
+        kinds: of findings that the rule `findings` applies; None for all.
     """
 
     rule: Rule = "findings"
@@ -45,6 +50,8 @@ class Asked:
     flagged_fraction: float | None = None
     most_changed_fraction: float | None = MOST_CHANGED_FRACTION
     classes: Sequence[str] | None = None
+    background: str | None = None
+    kinds: Sequence[str] | None = None
 
     @classmethod
     def parse(
@@ -54,6 +61,8 @@ class Asked:
         flagged_fraction: float | None,
         most_changed_fraction: float | None,
         classes: Sequence[str] | None,
+        background: str | None = None,
+        kinds: Sequence[str] | None = None,
     ) -> Self:
         """As typed on a command line.
 
@@ -63,7 +72,9 @@ class Asked:
         if rule not in get_args(Rule):
             raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
         known: Rule = rule  # type: ignore[assignment]
-        return cls(known, confidence, flagged_fraction, most_changed_fraction, classes)
+        return cls(
+            known, confidence, flagged_fraction, most_changed_fraction, classes, background, kinds
+        )
 
     def __post_init__(self) -> None:
         fractions = {
@@ -78,6 +89,13 @@ class Asked:
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
         if self.classes is not None and self.rule != "adele":
             raise SpecificationError("--classes goes with --rule adele")
+        if self.kinds is not None and self.rule != "findings":
+            raise SpecificationError("--kinds goes with --rule findings")
+        unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
+        if unknown:
+            raise SpecificationError(
+                f"--kinds {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,10 +131,23 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     dataset = tables.config.dataset
     confidence = CONFIDENCE[asked.rule] if asked.confidence is None else asked.confidence
     memorised = tables.manifest.memorisation.get("verdict") == "early"
-    gate = Gate(confidence, memorised and asked.rule != "adele")
+    is_averaged = asked.rule in ("findings", "flagged")
+    unlearnt = _unlearnt(tables) if is_averaged else []
+    gate = Gate(
+        confidence,
+        memorised and asked.rule != "adele",
+        frozenset(unlearnt),
+        None if asked.kinds is None else frozenset(asked.kinds),
+    )
     indices = writable_classes(ClassNames(dataset.classes, dataset.void))
     writable = tuple(dataset.classes[index] for index in indices)
+    background = _background(asked, dataset.classes)
     notes = []
+    if unlearnt:
+        notes.append(
+            f"Never learnt (IoU below {MIN_IOU:g} at every checkpoint): {', '.join(unlearnt)}; "
+            "labels of these stay as they are, unless a reviewer decides"
+        )
     if gate.memorised and asked.rule != "decisions":
         notes.append(
             "The checkpoints have learnt the labels that look wrong: the suggested class is held "
@@ -125,15 +156,48 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if asked.rule == "adele":
-        steps, classes_of_step = _adele_steps(asked, tables)
+        steps, classes_of_step = _adele_steps(asked, tables, background)
     elif tables.form == "dense" and asked.rule != "decisions":
         steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
+    if steps and tables.num_folds:
+        raise SpecificationError(
+            f"each of the {tables.num_folds} folds of this run has checkpoints of its own: correct "
+            "masks by --rule decisions, or by the runs of the folds (the folders fold_0, fold_1, "
+            "... in its output)"
+        )
     _check_checkpoints(tables, steps)
     mask_rule = None
     if steps:
+        stays = tuple(dataset.classes.index(name) for name in unlearnt)
         kinds = {"adele": "adele", "findings": "regions", "flagged": "images"}
-        mask_rule = MaskRule(kinds[asked.rule], gate, classes_of_step, tuple(indices))  # type: ignore[arg-type]
+        mask_rule = MaskRule(
+            kinds[asked.rule],  # type: ignore[arg-type]
+            gate,
+            classes_of_step,
+            tuple(indices),
+            background,
+            stays,
+        )
     return Resolved(asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes))
+
+
+def _background(asked: Asked, classes: Sequence[str]) -> int:
+    if asked.background is None:
+        return BACKGROUND
+    if asked.background not in classes:
+        raise SpecificationError(
+            f"--background {asked.background}: expected one of {', '.join(classes)}"
+        )
+    return classes.index(asked.background)
+
+
+def _unlearnt(tables: RunTables) -> list[str]:
+    """Given classes whose IoU stayed below `MIN_IOU`, in index order."""
+    best: dict[str, float] = {}
+    for row in tables.whole("class_stats").to_pylist():
+        if row["num_given"]:
+            best[row["class"]] = max(best.get(row["class"], 0.0), row["iou"] or 0.0)
+    return [name for name in tables.config.dataset.classes if best.get(name, 1.0) < MIN_IOU]
 
 
 def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -157,26 +221,27 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
 
 
 def _adele_steps(
-    asked: Asked, tables: RunTables
+    asked: Asked, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
     if tables.form != "dense":
         raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
     names = tables.config.dataset.classes
-    wanted = list(asked.classes or [n for i, n in enumerate(names) if i != BACKGROUND])
-    unknown = [name for name in wanted if name not in names or name == names[BACKGROUND]]
+    foreground = [name for index, name in enumerate(names) if index != background]
+    wanted = list(asked.classes or foreground)
+    unknown = [name for name in wanted if name not in foreground]
     if unknown:
         raise SpecificationError(
             f"--classes {', '.join(unknown)}: expected some of "
-            f"{', '.join(names[BACKGROUND + 1 :])} ({names[BACKGROUND]} is the background, which "
-            "every correction may write)"
+            f"{', '.join(foreground)} ({names[background]} is the background, which every "
+            "correction may write)"
         )
     rows = tables.whole("class_stats").to_pylist()
     onsets = {row["class"]: (row["onset_epoch"], row["onset_reason"]) for row in rows}
     missing = {name: onsets.get(name, (None, "not in the run")) for name in wanted}
     refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
     if refused:
-        trusted = [n for n in names[BACKGROUND + 1 :] if onsets.get(n, (None,))[0] is not None]
+        trusted = [name for name in foreground if onsets.get(name, (None,))[0] is not None]
         can = f"--classes {','.join(trusted)} could be corrected" if trusted else "no class can be"
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")

@@ -9,6 +9,7 @@ from ray_audit.engine.plan import Inputs, Plan, numeric_settings
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile
 
+PLAN_COUNTS = ("num_new", "num_reused", "num_slices", "num_lead_in")
 _LIBRARIES = ("ray-audit", "ray", "torch", "numpy", "pyarrow", "av", "pillow")
 
 
@@ -27,10 +28,17 @@ class Draft:
     top_findings: list[dict[str, Any]]
     notes: list[str]
 
-    def manifest(self, plan: Plan, timing: dict[str, Any], breached: list[str]) -> Manifest:
-        """The manifest of the run."""
+    def manifest(
+        self, plan: dict[str, Any], timing: dict[str, Any], breached: list[str]
+    ) -> Manifest:
+        """The manifest of the run.
+
+        Args:
+            plan: facts about how it was made: see `facts_of`.
+            timing: durations.
+            breached: gates.
+        """
         config = self.inputs.config
-        layout = asdict(plan.layout) if plan.layout else {}
         return Manifest(
             run_id=self.inputs.run_id,
             state="complete",
@@ -42,9 +50,7 @@ class Draft:
             ],
             labels_digest=self.inputs.listing.labels_digest,
             numeric=numeric_settings(config),
-            plan={**layout, "num_shards": len(self.inputs.listing.shards)}
-            | {"num_new": plan.num_new, "num_reused": plan.num_reused}
-            | {"num_slices": plan.num_slices, "num_lead_in": plan.num_lead_in},
+            plan=plan | {"num_shards": len(self.inputs.listing.shards)},
             tables=self.tables,
             timing=timing,
             versions={"python": platform.python_version()}
@@ -58,3 +64,9 @@ class Draft:
             notes=self.notes,
             breached_gates=breached,
         )
+
+
+def facts_of(plan: Plan) -> dict[str, Any]:
+    """What a manifest keeps of a plan."""
+    layout = asdict(plan.layout) if plan.layout else {}
+    return layout | {name: getattr(plan, name) for name in PLAN_COUNTS}

@@ -103,7 +103,7 @@ def plan_layout(
         PlanError: it can never fit; the message says what is short.
     """
     reasons: list[str] = []
-    gpus = _gpus_per_actor(cluster, engine)
+    gpus = gpus_each(cluster, engine)
     packed = _checkpoints_per_actor(len(positions), model_bytes, gpus, cluster, engine, reasons)
     num_hops = math.ceil(len(positions) / packed)
     num_decoders = max(1, int(cluster.num_cpus // 4))
@@ -124,7 +124,8 @@ def plan_layout(
     return layout
 
 
-def _gpus_per_actor(cluster: ClusterResources, engine: EngineConfig) -> float:
+def gpus_each(cluster: ClusterResources, engine: EngineConfig) -> float:
+    """GPUs of an actor or task that runs a model: `engine.num_gpus`; `auto`: 1 if there are any."""
     if engine.num_gpus != "auto":
         return float(engine.num_gpus)
     return 1.0 if cluster.num_gpus >= 1 else 0.0

@@ -35,6 +35,12 @@ class LocalEngine:
                     envelope = pool.process(envelope)
                 yield commit(settings, envelope)
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Apply a function to each item, in order."""
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_gpu: bool = False,
+    ) -> Iterator[Result]:
+        """Apply a function to each item, in order; this process has what GPUs it sees."""
         return map(function, items)

@@ -98,15 +98,14 @@ def summarise_part(
 
 def finish_part(
     config: AuditConfig,
-    wanted: Wanted,
     summary: Summary,
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
+    chunk: tuple[int, Wanted, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
 ) -> PartOutcome:
     """Second pass over some units: write their part of each table."""
-    number, units = chunk
+    number, wanted, units = chunk
     made = []
     for files, recount in units:
         samples, flagged = load_whole(files, wanted), None

@@ -14,6 +14,7 @@ from ray_audit.checkpoints.loading import build_model, load_weights
 from ray_audit.engine.attempts import batch_failures
 from ray_audit.engine.moments import carried_on
 from ray_audit.engine.plan import precision
+from ray_audit.engine.predict import float32_is_exact
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Envelope
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
@@ -47,10 +48,7 @@ class PoolWorker:
         self._probers: dict[int, Prober] = {}
         self._fatal = ""
         torch.set_num_threads(settings.config.engine.threads_per_actor)
-        # float32 means float32, on every GPU and in every run.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
+        float32_is_exact()
         try:
             for position in positions:
                 self._probers[position] = self._prober(position)

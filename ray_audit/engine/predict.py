@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ray_audit.checkpoints.loading import build_model, load_weights
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.plan import precision
 from ray_audit.probes.masks import owned_rects
@@ -45,6 +45,18 @@ class Predicted:
     placement: tuple[int, int, int, int] | None = None
 
 
+def float32_is_exact() -> None:
+    """Make float32 mean float32 in this process, on every GPU and in every run."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
+def device_of(engine: EngineConfig) -> str:
+    """`cuda` where this process may use a GPU: Ray shows a task those that it holds, or none."""
+    return "cuda" if engine.num_gpus != 0 and torch.cuda.is_available() else "cpu"
+
+
 class Predictor:
     """Some checkpoints of an audit, ready to look at samples again.
 
@@ -68,6 +80,7 @@ class Predictor:
         self._config = config
         self._index_uri = index_uri
         torch.set_num_threads(config.engine.threads_per_actor)
+        float32_is_exact()
         self._probers = [self._prober(uri, torch.device(device)) for uri in checkpoint_uris]
 
     def _prober(self, uri: str, device: torch.device) -> Prober:

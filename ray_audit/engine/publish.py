@@ -5,7 +5,8 @@ unit's rows with it; then findings are made from these. Rows are written where t
 driver sees counts and ten rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,7 @@ from ray_audit.engine.assemble import UnitFiles, load_samples, named_failures
 from ray_audit.engine.draft import Draft
 from ray_audit.engine.finish import class_pairs_table, class_stats_table
 from ray_audit.engine.found import FindingsContext, write_findings
+from ray_audit.engine.ledger import Wanted
 from ray_audit.engine.mapper import Item, Mapper
 from ray_audit.engine.parts import PartTotals, finish_part, summarise_part
 from ray_audit.engine.plan import Inputs
@@ -35,21 +37,33 @@ _UNITS_PER_PART = 16
 _MOST_LOOKED_AT = 1000
 
 
-def summarise_dataset(
-    mapper: Mapper, inputs: Inputs, files: list[tuple[UnitFiles, ...]]
-) -> Summary:
+@dataclass(frozen=True)
+class Records:
+    """Records of units by the same checkpoints.
+
+    Attributes:
+        wanted: the checkpoints, and what was taken of each.
+        files: of each unit; those of a video's slices together: segments cross them.
+    """
+
+    wanted: Wanted
+    files: list[tuple[UnitFiles, ...]]
+
+
+def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
     """First pass over the records."""
     summary = Summary.empty()
-    step = partial(summarise_part, inputs.config, inputs.wanted)
-    for partial_summary in mapper.map(step, _chunks(files)):
-        summary = summary.merge(partial_summary)
+    for one in records:
+        step = partial(summarise_part, config, one.wanted)
+        for partial_summary in mapper.map(step, _chunks(one.files)):
+            summary = summary.merge(partial_summary)
     return summary
 
 
 def publish(
     mapper: Mapper,
     inputs: Inputs,
-    files: list[tuple[UnitFiles, ...]],
+    records: Sequence[Records],
     summary: Summary,
     recounted: Recounted | None,
 ) -> Draft:
@@ -57,10 +71,14 @@ def publish(
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
-    finish = partial(finish_part, config, inputs.wanted, summary, exact, metadata, inputs.run_uri)
-    # Masks, which alone are recounted, are never cut into slices.
-    pairs = [(one, recounts.get(one[0].unit_id)) for one in files]
-    parts = PartTotals.of(mapper.map(finish, enumerate(_chunks(pairs))))
+    finish = partial(finish_part, config, summary, exact, metadata, inputs.run_uri)
+    chunks = []
+    for one in records:
+        # Masks, which alone are recounted, are never cut into slices.
+        pairs = [(files, recounts.get(files[0].unit_id)) for files in one.files]
+        chunks += [(one.wanted, chunk) for chunk in _chunks(pairs)]
+    numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
+    parts = PartTotals.of(mapper.map(finish, numbered))
     tables, classes = parts.tables, config.dataset.classes
     stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
     for name, table in (
@@ -135,8 +153,8 @@ def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
     return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
 
 
-def unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
-    """Where the records of each unit lie; those of a video's slices together: segments cross them.
+def records_of(inputs: Inputs) -> Records:
+    """Where the records of each unit lie.
 
     Raises:
         RunError: a unit's records are not all there.
@@ -155,7 +173,7 @@ def unit_files(inputs: Inputs) -> list[tuple[UnitFiles, ...]]:
             )
         files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
     together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
-    return [tuple(one for _, one in group) for _, group in together]
+    return Records(inputs.wanted, [tuple(one for _, one in group) for _, group in together])
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:

@@ -24,7 +24,7 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
-from ray_audit.engine.layout import ClusterResources, Layout, NodeResources
+from ray_audit.engine.layout import ClusterResources, Layout, NodeResources, gpus_each
 from ray_audit.engine.live_metrics import observed
 from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.moments import KeptMoments
@@ -79,9 +79,16 @@ class RayEngine:
             _watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
         )
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_gpu: bool = False,
+    ) -> Iterator[Result]:
         """Apply a function to each item on the cluster; results in the items' order."""
-        task = ray.remote(num_cpus=0.5, max_retries=_MAX_RETRIES)(_apply)
+        gpus = gpus_each(self.resources(), self._engine) if on_gpu else 0.0
+        task = ray.remote(num_cpus=0.5, num_gpus=gpus, max_retries=_MAX_RETRIES)(_apply)
         shared = ray.put(function)
         num_at_once = max(2, int(2 * self.resources().num_cpus))
         waiting: list[Any] = []

@@ -15,13 +15,14 @@ from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.attempts import Attempts
+from ray_audit.engine.draft import Draft, facts_of
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
 from ray_audit.engine.outcome import tell_outcome
 from ray_audit.engine.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.preflight import check_model
 from ray_audit.engine.progress import Progress, Tally
-from ray_audit.engine.publish import first_failures, publish, summarise_dataset, unit_files
+from ray_audit.engine.publish import first_failures, publish, records_of, summarise_dataset
 from ray_audit.engine.recount import Recounted, finish_recount, recount_plan
 from ray_audit.engine.running import Heartbeat
 from ray_audit.engine.stages import StageSettings, recount_set
@@ -167,7 +168,7 @@ def run_on(
         inputs = read_inputs(config, index_dir, limit, logical_date)
         if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
             manifest = Manifest.read(inputs.run_uri)
-            return _outcome(inputs, manifest, time.monotonic() - started, reused=True)
+            return outcome_of(inputs, manifest, time.monotonic() - started, reused=True)
         check_model(config, inputs.checkpoints)
         engine = open_engine()
         plan = make_plan(inputs, engine.resources())
@@ -185,10 +186,11 @@ def run_on(
         with contextlib.suppress(RayAuditError):
             attempts.remove()
         heartbeat.end()
-    return _outcome(inputs, manifest, time.monotonic() - started, reused=not is_ours)
+    return outcome_of(inputs, manifest, time.monotonic() - started, reused=not is_ours)
 
 
-def _outcome(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
+def outcome_of(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
+    """What a caller gets of a complete run."""
     return RunOutcome(inputs.run_id, inputs.run_uri, manifest.counts, duration_s, reused, manifest)
 
 
@@ -241,16 +243,25 @@ def _execute(
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
-    files = unit_files(inputs)
-    summary = summarise_dataset(engine, inputs, files)
-    recounted = _recounted(
-        engine, plan, settings, reporter, [f for one in files for f in one], summary
-    )
-    draft = publish(engine, inputs, files, summary, recounted)
-    counts = draft.counts
+    records = records_of(inputs)
+    summary = summarise_dataset(engine, config, [records])
+    files = [one for of_unit in records.files for one in of_unit]
+    recounted = _recounted(engine, plan, settings, reporter, files, summary)
+    draft = publish(engine, inputs, [records], summary, recounted)
+    timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
+    return complete(draft, facts_of(plan), timing)
+
+
+def complete(draft: Draft, plan: dict[str, Any], timing: dict[str, Any]) -> tuple[Manifest, bool]:
+    """Write the manifest, if the outcome is within the budget; whether it is this call's.
+
+    Raises:
+        FailureBudgetError: too many samples failed.
+    """
+    inputs, counts = draft.inputs, draft.counts
+    config = inputs.config
     if config.failures.exceeded(counts["failed"], counts["entered"]):
         _refuse(config, counts["failed"], counts["entered"], counts)
-    timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
     manifest.notes.extend(_tell(manifest, config, inputs.run_uri))

@@ -34,6 +34,12 @@ class Pictures:
         self._shards = self._listed()
 
     def _listed(self) -> dict[str, Shard]:
+        if self._has_no_model:
+            self.notes.append(
+                "There are no pictures: each fold has a model of its own. The folds' own runs show "
+                "them"
+            )
+            return {}
         try:
             return shards_now(self._tables)
         except RayAuditError as error:
@@ -50,7 +56,7 @@ class Pictures:
             with_losses: put the findings' loss trajectories in, for a page that lacks them.
         """
         rows = [row for findings in wanted.values() for row in findings]
-        if not rows:
+        if not rows or self._has_no_model:
             return
         here = pa.Table.from_pylist(rows, self._shown.rows.schema)
         drawn = timelines(self._tables, self._of_shards(here)) if self._has_timelines else {}
@@ -68,6 +74,11 @@ class Pictures:
                     one["finding_id"]: losses[one["finding_id"]] for one in wanted[name]
                 }
             yield name, bundle
+
+    @property
+    def _has_no_model(self) -> bool:
+        """Whether no single model predicts the masks of all findings."""
+        return self._tables.form == "dense" and bool(self._tables.num_folds)
 
     @property
     def _has_timelines(self) -> bool:

@@ -55,6 +55,11 @@ class RunTables:
         is_class = self.config.dataset.kind == "images" or self.config.dataset.labels.videos
         return "class" if is_class else "frames"
 
+    @property
+    def num_folds(self) -> int:
+        """Folds whose models this run unites; 0 where all samples have the same checkpoints."""
+        return int(self.manifest.plan.get("num_folds", 0))
+
     def parts(self, *names: str) -> Iterator[tuple[TableFile, ...]]:
         """The files of tables that are cut alike, side by side."""
         yield from zip(*(self.manifest.tables.get(name, []) for name in names), strict=True)

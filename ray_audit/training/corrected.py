@@ -16,7 +16,7 @@ change as the samples come by in the next one, and the new labels are used from 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,14 @@ class EpochReport:
         changes: elements changed during it.
         num_refused: samples whose correction the guards refused.
         due: classes (ADELE) or samples (refurbishing) that the next epoch corrects.
+        without_onset: ADELE: foreground classes that have not been due so far, and why.
     """
 
     epoch: int
     changes: ChangeCounts
     num_refused: int
     due: tuple[int | str, ...]
+    without_onset: dict[int, str] = field(default_factory=dict)
 
 
 class _Corrector:
@@ -178,7 +180,12 @@ class EarlyLearningCorrection(_Corrector):
         background = self._rule.background
         self._due = self._schedule.due(np.stack(self._iou), self._last_corrected, background)
         self._last_corrected |= dict.fromkeys(self._due, self._epoch)
-        return self._report(self._due)
+        without = {
+            index: onset.reason
+            for index, onset in enumerate(self._schedule.onsets(np.stack(self._iou)))
+            if index not in {background, *self._last_corrected}
+        }
+        return replace(self._report(self._due), without_onset=without)
 
 
 class RefurbishFlagged(_Corrector):

@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ray_audit import storage
-from ray_audit.config import AuditConfig, CorrectionConfig
+from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import AdeleRule
 from ray_audit.corrections.changes import MOST_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE, Task
+from ray_audit.scores.early_learning import MIN_EPOCHS
 from ray_audit.training.corrected import (
     EarlyLearningCorrection,
     EpochReport,
@@ -94,7 +95,7 @@ class Correction:
         self._folder = tempfile.TemporaryDirectory(prefix="ray-audit-labels-")
         root = Path(self._folder.name)
         self._store = _ChangedStore(root / "labels")
-        self._corrector = _corrector(self._settings, len(config.dataset.classes), self._store)
+        self._corrector = _corrector(config, self._store)
         self._harm = Harm()
         self._losses: dict[str, tuple[float, int]] = {}
         self._spread: GradientSpread | None = None
@@ -223,6 +224,16 @@ def check_correction(config: AuditConfig, task: Task) -> None:
         SpecificationError: says what does not go with what.
     """
     settings, training = config.training.correction, config.training
+    if settings.method == "none":
+        return
+    background_of(config)
+    first = MIN_EPOCHS if settings.method == "adele" else settings.first_epoch
+    if training.epochs <= first:
+        why = "an onset needs" if settings.method == "adele" else "flags come after"
+        raise SpecificationError(
+            f"training.epochs is {training.epochs}, and {why} {first}: {settings.method} would "
+            f"correct nothing; train {first + 1} or more"
+        )
     if settings.method == "adele" and task != "dense":
         raise SpecificationError("training.correction: adele corrects masks; these labels are none")
     if settings.method == "adele" and training.loss is not None and settings.consistency:
@@ -241,10 +252,28 @@ def check_correction(config: AuditConfig, task: Task) -> None:
         )
 
 
+def background_of(config: AuditConfig) -> int | None:
+    """Index of `training.correction.background`, a name or an index of a class.
+
+    Raises:
+        SpecificationError: there is no such class.
+    """
+    given, classes = config.training.correction.background, config.dataset.classes
+    if given is None:
+        return None
+    index = classes.index(given) if given in classes else given
+    if isinstance(index, str) or index >= len(classes):
+        raise SpecificationError(
+            f"training.correction.background: {given!r} is none of {', '.join(classes)}"
+        )
+    return index
+
+
 def _corrector(
-    settings: CorrectionConfig, num_classes: int, store: SampleStore
+    config: AuditConfig, store: SampleStore
 ) -> EarlyLearningCorrection | RefurbishFlagged:
-    background, most_changed = settings.background, settings.most_changed_fraction
+    settings, num_classes = config.training.correction, len(config.dataset.classes)
+    background, most_changed = background_of(config), settings.most_changed_fraction
     if settings.method == "adele":
         confidence = _or(settings.confidence, 0.7)
         return EarlyLearningCorrection(
@@ -268,12 +297,20 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def describe(report: EpochReport) -> str:
-    """What an epoch did to the labels, in one line."""
+def describe(report: EpochReport, classes: Sequence[str] = ()) -> str:
+    """What an epoch did to the labels, in one line.
+
+    Args:
+        report: of the epoch.
+        classes: names in index order, to say of which no label was ever corrected, and why.
+    """
     changes = report.changes
     parts = [f"{changes.num_changed} labels changed (about {changes.harmed:.1f} of them right)"]
     if report.num_refused:
         parts.append(f"{report.num_refused} corrections refused")
     if report.due:
         parts.append(f"{len(report.due)} due next")
+    if classes and report.without_onset:
+        why = (f"{classes[index]} ({reason})" for index, reason in report.without_onset.items())
+        parts.append(f"never past its onset: {', '.join(why)}")
     return ", ".join(parts)

@@ -98,3 +98,43 @@ def write_fold_specification(config: AuditConfig, place: Place) -> str:
     uri = place.at("audit.yaml")
     storage.write_bytes(uri, text.encode())
     return uri
+
+
+def held_out_parts(config: AuditConfig) -> list[AuditConfig]:
+    """A specification a fold, as its training left it, otherwise as the whole's says.
+
+    The folds are read, not derived: with another seed or group a model would audit what it has
+    been trained on.
+
+    Raises:
+        SpecificationError: there are no folds, or not all of them.
+    """
+    place = Place.of(config.checkpoints)
+    first = _trained_fold(place.fold(0))
+    parts = []
+    for index in range(first.num):
+        of_fold = place.fold(index)
+        fold = _trained_fold(of_fold)
+        if fold != first.model_copy(update={"index": index}):
+            raise SpecificationError(
+                f"{of_fold.at('audit.yaml')} is of other folds than those beside it: train anew"
+            )
+        update = {
+            "name": f"{config.name}-fold-{index}",
+            "dataset": config.dataset.model_copy(update={"fold": fold}),
+            "checkpoints": of_fold.pattern,
+            "protocol": "held_out",
+            "output": storage.join(config.output, f"fold_{index}"),
+        }
+        parts.append(config.model_copy(update=update))
+    return parts
+
+
+def _trained_fold(place: Place) -> FoldConfig:
+    uri = place.at("audit.yaml")
+    if not storage.exists(uri):
+        raise SpecificationError(f"--folds: there is no {uri}; train with `--folds K` first")
+    fold = AuditConfig.load(uri).dataset.fold
+    if fold is None:
+        raise SpecificationError(f"--folds: {uri} names no fold; train with `--folds K` first")
+    return fold

@@ -124,7 +124,7 @@ def trained_epochs(config: AuditConfig, place: Place, digest: str) -> int:
     if state.get("settings") != digest:
         raise SpecificationError(
             f"checkpoints: {place.at('last.pt')} is of a training with other settings or other "
-            "data: name another folder, or remove it with the checkpoints beside it"
+            "data: name another folder (--to), or remove it with the checkpoints beside it"
         )
     return int(state["epoch"])
 
@@ -262,7 +262,11 @@ class Loop:
                 f"training: the mean loss of epoch {epoch} is {loss_sum / num_batches}; lower "
                 "the learning rate, and look for inputs that are no finite numbers"
             )
-        report = self._correction.end_epoch() if self._correction is not None else None
+        correction = ""
+        if self._correction is not None:
+            is_last = epoch == self._training.epochs
+            names = self._config.dataset.classes if is_last else []
+            correction = describe(self._correction.end_epoch(), names)
         return EpochDone(
             epoch=epoch,
             num_epochs=self._training.epochs,
@@ -270,7 +274,7 @@ class Loop:
             num_samples=int(num_read),
             num_failed=int(num_failed),
             duration_s=duration_s,
-            correction=describe(report) if report is not None else "",
+            correction=correction,
         )
 
     def _keep(self, epoch: int) -> None:

@@ -39,8 +39,9 @@ def print_training(trained: Trained, spec: str) -> None:
                 f"  {model.harm.num_changed} labels were corrected; by the model's own "
                 f"probabilities about {model.harm.num_harmed:.1f} of them were right before"
             )
-        lines.append(f"  ray-audit run {shlex.quote(model.spec or spec)}")
+        lines.append(f"  ray-audit run {shlex.quote(model.spec or trained.spec or spec)}")
     if trained.fold_map is not None:
-        lines.append(f"Folds: {trained.fold_map}")
+        lines.append(f"Folds: {trained.fold_map}; all of them as one run:")
+        lines.append(f"  ray-audit run {shlex.quote(trained.spec or spec)} --folds")
     for line in lines:
         console.print(line, markup=False, **_LINE)

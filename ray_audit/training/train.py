@@ -11,6 +11,9 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
+from ray_audit.corrections.writers import Written
+from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.unit import task_of
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
@@ -79,11 +82,13 @@ class Trained:
         models: one, or one a fold.
         fold_map: Parquet file that says which sample is in which fold, or None.
         notes: what the user should know of the data.
+        spec: the specification with the place of the weights, where that was given apart.
     """
 
     models: tuple[TrainedModel, ...]
     fold_map: str | None
     notes: tuple[str, ...]
+    spec: str | None = None
 
 
 class Trainer(Protocol):
@@ -133,6 +138,7 @@ def train(
     *,
     address: str | None = None,
     local: bool = False,
+    to: str | None = None,
     progress: Progress = lambda fold, done: None,
 ) -> Trained:
     """Train the model of a specification on its dataset and labels; go on where it was stopped.
@@ -141,6 +147,8 @@ def train(
         config: the specification; `checkpoints` says where the weights go.
         address: Ray cluster; None starts a Ray on this machine.
         local: in this process, without Ray.
+        to: folder for the weights, in place of `checkpoints`, and for a specification (`spec.yaml`)
+            that audits them.
         progress: told of each epoch, with its fold.
 
     Returns:
@@ -151,6 +159,8 @@ def train(
             place of the checkpoints is wrong.
         RunError: training failed; what was kept is resumed from.
     """
+    if to is not None:
+        config = _kept_at(config, absolute(to))
     place = Place.of(config.checkpoints)
     check_correction(config, task_of(config.dataset))
     if local and config.training.workers > 1:
@@ -169,7 +179,19 @@ def train(
             listing = whole if fold is None else _listed(part, folder / str(fold))
             index_dir = folder / ("whole" if fold is None else str(fold))
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
-    return Trained(tuple(models), fold_map, whole.notes)
+        spec = None
+        if to is not None:
+            write_specification(config, Written(config.dataset), absolute(to))
+            spec = storage.join(absolute(to), "spec.yaml")
+    return Trained(tuple(models), fold_map, whole.notes, spec)
+
+
+def _kept_at(config: AuditConfig, folder: str) -> AuditConfig:
+    """The specification with its weights and its audits in a folder of their own."""
+    pattern = storage.join(storage.escape_glob(folder), "epoch_*.safetensors")
+    return config.model_copy(
+        update={"checkpoints": pattern, "output": storage.join(folder, "audit")}
+    )
 
 
 class _Later:

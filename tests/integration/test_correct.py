@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ray_audit import storage
 from ray_audit.cli import app
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
@@ -396,6 +397,8 @@ def test_what_is_refused_before_any_work(tmp_path):
         corrected(small, rule="adele")
     with pytest.raises(SpecificationError, match="--classes zebra"):
         corrected(small, rule="adele", classes=("zebra",))
+    with pytest.raises(SpecificationError, match="--kinds zebra: expected some of mislabel"):
+        corrected(small, kinds=("zebra",))
     with pytest.raises(SpecificationError, match="--confidence 2"):
         corrected(small, confidence=2.0)
     (tmp_path / "checkpoints/epoch_2.safetensors").rename(tmp_path / "elsewhere")
@@ -487,3 +490,78 @@ def test_masks_on_ray_are_those_of_one_process(tmp_path, cluster):
     )
     assert files_of(tmp_path / "ray/labels") == files_of(tmp_path / "to/labels")
     assert rows_at(there) == rows_at(here)
+
+
+def test_the_background_is_named(tmp_path):
+    small = with_onsets(adele_set(tmp_path), {"a": 3, "b": 3, "c": None})
+    with pytest.raises(SpecificationError, match="--background zebra: expected one of a, b, c"):
+        corrected(small, rule="adele", background="zebra")
+    # c has no onset; as the background it needs none.
+    done = corrected(small, rule="adele", background="c")
+    assert done.checkpoints == ("epoch_2.safetensors",)
+
+
+def test_a_class_that_was_never_learnt_keeps_its_labels(tmp_path):
+    # The model sees everything green (b) as red (a), and is sure of it.
+    blind = SURE * np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1]])
+    small, _, given = knowing.images(tmp_path, num=24, wrong=(), sureness=(blind,) * 3)
+    done = corrected(small)
+    assert sorted(labels_at(done).values()) == sorted(given)
+    assert done.notes[0].startswith("Never learnt")
+    assert done.outcomes["kept"] > 0
+
+
+class _Noting(LocalEngine):
+    """Notes for which calls a GPU was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def map(self, function, items, *, on_gpu=False):
+        self.asked.append(on_gpu)
+        return super().map(function, items, on_gpu=on_gpu)
+
+
+def test_a_gpu_is_asked_for_where_checkpoints_look_again(tmp_path):
+    small = knowing.masks(tmp_path)
+    audit(small)
+    tables = RunTables.open(str(small.out))
+    for rule, asked in (("findings", [True]), ("decisions", [False])):
+        engine = _Noting()
+        correct(tables, lambda engine=engine: engine, str(tmp_path / rule), Asked(rule))
+        assert engine.asked == asked
+
+
+def in_the_store(small, bucket):
+    """The same set in a bucket, its audit too."""
+    for name in ("data", "checkpoints", "labels.csv"):
+        if (small.folder / name).exists():
+            bucket.put(small.folder / name, name)
+    text = json.dumps(small.values).replace(str(small.folder), bucket.uri)
+    return AuditConfig.parse(json.loads(text))
+
+
+def etags_in(bucket):
+    return {item.uri: item.etag for item in storage.list_prefix(bucket.uri)}
+
+
+@pytest.mark.parametrize("make", [knowing.masks, knowing.images])
+def test_labels_in_a_store_are_corrected_into_it(tmp_path, bucket, make):
+    made = make(tmp_path)
+    small = made[0] if isinstance(made, tuple) else made
+    here = corrected(small)
+    outcome = run_audit(in_the_store(small, bucket), local=True, logical_date="2026-01-31")
+    before = etags_in(bucket)
+    tables = RunTables(outcome.run_uri, outcome.manifest)
+    done = correct(tables, LocalEngine, f"{bucket.uri}/to", Asked())
+    assert (done.num_changed, done.pairs) == (here.num_changed, here.pairs)
+    assert done.num_changed > 0
+    ours, theirs = labels_at(done), labels_at(here)
+    assert ours.keys() == theirs.keys()
+    for key, labels in ours.items():
+        np.testing.assert_array_equal(labels, theirs[key])
+    dataset = AuditConfig.load(done.spec).dataset
+    assert str(dataset.labels.masks or dataset.labels.images).startswith(f"{bucket.uri}/to/labels/")
+    assert {uri: etag for uri, etag in etags_in(bucket).items() if uri in before} == before
+    with pytest.raises(SpecificationError, match="is not empty"):
+        correct(tables, LocalEngine, f"{bucket.uri}/to", Asked())

@@ -44,7 +44,10 @@ def test_inject_says_what_it_did_and_what_to_type_next(masks):
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "Planted errors in 3 of 10 masks" in result.stderr
-    assert f"ray-audit run {masks.folder}/to/spec.yaml" in result.stderr
+    assert (
+        f"ray-audit train {masks.folder}/to/spec.yaml --to {masks.folder}/to/model" in result.stderr
+    )
+    assert f"ray-audit run {masks.folder}/to/model/spec.yaml" in result.stderr
     assert "--truth" in result.stderr
     kinds = pq.read_table(masks.folder / "to/truth.parquet")["kind"].to_pylist()
     assert sorted(filter(None, kinds)) == ["shift", "swap", "swap"]

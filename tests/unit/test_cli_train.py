@@ -55,13 +55,24 @@ def test_folds_are_a_specification_each(images):
     ]
     assert sum(numbers) == 12
     assert min(numbers) > 0
+    united = one_object(call("run", spec, "--local", "--folds", *DATE, "--json"))
+    assert united["counts"]["scored"] == 12
+    assert call("run", spec, "--local", "--folds", "--limit", "1").exit_code == 2
 
 
 def test_correction_tells_what_it_did(tmp_path):
     masks = emptied(masked_images(tmp_path))
-    trained = call("train", masks.spec_file(), *QUICK, "--epochs", "1", "--correct", "adele")
+    command = ["train", masks.spec_file(), *QUICK, "--correct", "adele"]
+    too_few = call(*command, "--epochs", "4")
+    assert too_few.exit_code == 2
+    assert "adele would correct nothing; train 5 or more" in too_few.stderr
+    named = ["--epochs", "5", "--set", "training.correction.background=c"]
+    trained = call(*command, *named)
     assert trained.exit_code == 0, trained.stderr
     assert "0 labels changed" in trained.stderr
+    # Random masks cannot be learnt in five epochs; c is the background and needs no onset.
+    assert trained.stderr.count("never past its onset: a (") == 1
+    assert ", c (" not in trained.stderr
     assert "0 labels were corrected" in trained.stderr
 
 
@@ -86,3 +97,23 @@ def test_every_default_is_documented(pytestconfig):
     text = (pytestconfig.rootpath / "docs/training.md").read_text()
     for name in TrainingConfig.model_fields:
         assert f"`{name}`" in text, name
+
+
+def test_a_copy_of_the_specification_trains_where_it_is_told(images):
+    # As after `correct`: `checkpoints` names those of another model, which stay as they are.
+    other = one_object(call("train", images.spec_file(), *QUICK, "--epochs", "1", "--json"))
+    spec = images.spec_file(training={"seed": 9})
+    refused = call("train", spec, *QUICK, "--epochs", "1")
+    assert refused.exit_code == 2
+    assert "--to" in refused.stderr
+    folder = images.folder / "new [a]"
+    trained = one_object(
+        call("train", spec, *QUICK, "--epochs", "1", "--to", str(folder), "--json")
+    )
+    (model,) = trained["models"]
+    assert trained["spec"] == str(folder / "spec.yaml")
+    assert load_file(model["checkpoints"][0]).keys()
+    assert model["checkpoints"] != other["models"][0]["checkpoints"]
+    done = one_object(call("run", trained["spec"], "--local", *DATE, "--json"))
+    assert done["counts"]["scored"] == 12
+    assert (folder / "audit/runs").is_dir()

@@ -87,3 +87,21 @@ def test_decisions_name_known_classes():
     check_decisions(merge([said("relabel", "c"), said("reject", finding_id="g")]), CLASSES)
     with pytest.raises(LabelError, match="finding f is to become 'z'"):
         check_decisions(merge([said("relabel", "z")]), CLASSES)
+
+
+def test_a_class_that_was_never_learnt_is_left_to_reviewers():
+    sure = Gate(0.0, unlearnt=frozenset("a"))
+    (kept,) = intents(finding(given="a"), gate=sure)
+    assert kept.outcome == "kept"
+    assert "never learnt" in kept.evidence
+    (accepted,) = intents(finding(given="a"), gate=sure, decisions=[said("accept")])
+    assert accepted.outcome is None
+
+
+def test_kinds_that_were_not_asked_for_are_left_to_reviewers():
+    only = Gate(0.0, kinds=frozenset({"mislabel"}))
+    asked, other = intents(finding(), finding(kind="boundary"), gate=only)
+    assert asked.outcome is None
+    assert other.outcome == "kept"
+    (accepted,) = intents(finding(kind="boundary"), gate=only, decisions=[said("accept")])
+    assert accepted.outcome is None

@@ -133,3 +133,11 @@ def test_extents_of_tiles_add_up_to_that_of_the_image():
     assert both == Extent.of(GIVEN, after, 0)
     assert both.refusal(0.01) == refusal(GIVEN, after, 0, 0.01)
     assert both.refusal(0.01) is not None
+
+
+def test_labels_of_a_class_that_was_never_learnt_stay():
+    rule_ = MaskRule("images", Gate(0.6), ((),), (0, 1, 2), unlearnt=(1,))
+    new = drawn(propose([(whole(),)], {}, rule_)["i"])
+    expected = np.where(GIVEN == 1, GIVEN, confident())
+    assert (expected != confident()).any()
+    np.testing.assert_array_equal(new, expected)

@@ -1,7 +1,7 @@
 import pytest
 
 from ray_audit.config import EngineConfig
-from ray_audit.engine.layout import ClusterResources, NodeResources, plan_layout
+from ray_audit.engine.layout import ClusterResources, NodeResources, gpus_each, plan_layout
 from ray_audit.errors import PlanError
 
 GIB = 2**30
@@ -96,3 +96,10 @@ def test_memory_that_is_short_is_an_error():
 def test_batches_larger_than_half_the_object_store_are_an_error():
     with pytest.raises(PlanError, match="object store"):
         layout(payload=GIB)
+
+
+def test_tasks_that_look_again_get_gpus_like_the_actors():
+    assert gpus_each(LAPTOP, EngineConfig()) == 0
+    assert gpus_each(GPU_NODES, EngineConfig()) == 1
+    assert gpus_each(GPU_NODES, EngineConfig(num_gpus=0.25)) == 0.25
+    assert gpus_each(GPU_NODES, EngineConfig(num_gpus=0)) == 0

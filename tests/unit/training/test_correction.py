@@ -146,6 +146,9 @@ def test_a_resumed_correction_equals_an_uninterrupted_one(
         (labelled_videos, REFURBISH | {"flag_by": "vog"}, {}, "vog needs images"),
         (class_folders, REFURBISH | {"flag_by": "vog"}, {"class_weights": [1, 1, 1]}, "plain"),
         (class_folders, REFURBISH, {"workers": 2}, "correction needs workers: 1"),
+        (class_folders, REFURBISH | {"background": "z"}, {}, "'z' is none of a, b, c"),
+        (class_folders, REFURBISH | {"background": 3}, {}, "3 is none of a, b, c"),
+        (class_folders, REFURBISH | {"first_epoch": 6}, {"epochs": 6}, "train 7 or more"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path, make, correction, training, message):

@@ -1,11 +1,22 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from scipy.stats import rankdata
 
 from ray_audit.config import AuditConfig
+from ray_audit.corrections.correct import correct
+from ray_audit.corrections.rules import Asked
+from ray_audit.engine.folds import run_folds
+from ray_audit.engine.local import LocalEngine
 from ray_audit.engine.run import run_audit
+from ray_audit.engine.suspicion import ranked_scores
 from ray_audit.errors import SpecificationError
+from ray_audit.tables.run import RunTables
+from ray_audit.training.folds import held_out_parts
 from ray_audit.training.train import train
 from tests.integration.small_sets import (
     CLASSES,
@@ -19,6 +30,7 @@ from tests.tables import rows_of
 from tests.unit.cuts.media import noise, png, write_parquet
 
 NUM_FOLDS = 3
+DATE = "2026-01-31"
 
 
 def images_in_parquet(folder):
@@ -137,3 +149,61 @@ def test_folds_of_a_fold_are_refused(tmp_path):
     small_set.values["dataset"]["fold"] = {"num": 2, "index": 0}
     with pytest.raises(SpecificationError, match="is a fold already"):
         trained_folds(small_set)
+
+
+@pytest.mark.parametrize("make", [class_folders, images_with_masks, sequences])
+def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
+    small_set = make(tmp_path)
+    trained_folds(small_set)
+    config = small_set.config()
+    parts = held_out_parts(config)
+    outcome = run_folds(config, parts, local=True, logical_date=DATE)
+    apart = [run_audit(part, local=True, logical_date=DATE) for part in parts]
+    assert all(one.reused for one in apart)
+    mine = rows_of(outcome, "scores").to_pandas().set_index("sample_id").sort_index()
+    theirs = pd.concat([rows_of(one, "scores").to_pandas() for one in apart])
+    theirs = theirs.set_index("sample_id").sort_index()
+    assert mine.index.is_unique
+    pd.testing.assert_frame_equal(
+        mine[["csl", "final_loss", "early_loss"]], theirs[["csl", "final_loss", "early_loss"]]
+    )
+    num = len(mine)
+    ranks = {
+        name: (rankdata(sign * mine[name]) - 0.5) / num
+        for name, sign in ranked_scores(config).items()
+        if name in mine
+    }
+    if make is class_folders:
+        np.testing.assert_allclose(mine["suspicion"], np.mean([*ranks.values()], axis=0), atol=1e-6)
+        assert not np.allclose(mine["suspicion"], theirs["suspicion"])
+    manifest = outcome.manifest
+    assert manifest.counts["scored"] == sum(one.counts["scored"] for one in apart) == num
+    assert manifest.protocol == "held_out"
+    json.dumps(manifest.memorisation, allow_nan=False)
+    assert len(manifest.checkpoints) == 2
+    findings = rows_of(outcome, "findings").to_pandas()
+    assert (findings["rank"] == findings["suspicion"].rank(method="min", ascending=False)).all()
+    assert run_folds(config, parts, local=True, logical_date=DATE).reused
+    tables = RunTables(outcome.run_uri, manifest)
+    assert tables.num_folds == NUM_FOLDS
+    to = str(tmp_path / "corrected")
+    if tables.form == "dense":
+        with pytest.raises(SpecificationError, match="each of the 3 folds"):
+            correct(tables, LocalEngine, to, Asked())
+    else:
+        assert correct(tables, LocalEngine, to, Asked()).spec
+
+
+def test_folds_that_do_not_go_together_are_refused(tmp_path):
+    small_set = class_folders(tmp_path)
+    with pytest.raises(SpecificationError, match="train with `--folds K` first"):
+        held_out_parts(small_set.config())
+    trained_folds(small_set)
+    config = small_set.config()
+    (tmp_path / "checkpoints/fold_1/epoch_002.safetensors").unlink()
+    with pytest.raises(SpecificationError, match="1, 2 checkpoints"):
+        run_folds(config, held_out_parts(config), local=True, logical_date=DATE)
+    other = tmp_path / "checkpoints/fold_2/audit.yaml"
+    other.write_text(other.read_text().replace("num: 3", "num: 4"))
+    with pytest.raises(SpecificationError, match="of other folds"):
+        held_out_parts(config)
