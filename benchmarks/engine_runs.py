@@ -1,18 +1,21 @@
 """Runs of the engine on the Ray of this process, and what they are measured by."""
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from benchmarks.processes import MemoryWatch
+from benchmarks.processes import MemoryWatch, cpu_s
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run import RunOutcome, run_audit
+from tests.faults.processes import below
 
 _FEWEST_POINTS = 4
 
@@ -60,6 +63,49 @@ class Timeline:
         return min(self.points)[0] - self._started_s
 
 
+class CpuTimeline(Timeline):
+    """Also samples the CPU time of this process and of all below it, now and then.
+
+    Attributes:
+        samples: batches committed, CPU seconds of this process, and of all together.
+    """
+
+    _EVERY_S = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samples: list[tuple[int, float, float]] = []
+        self._used: dict[int, float] = {}
+        self._next_s = 0.0
+
+    def progress(self, progress: Any) -> None:
+        """Note the batch, and the CPU time from the first commit on."""
+        super().progress(progress)
+        if not self.points or time.time() < self._next_s:
+            return
+        # What a process that has ended used still counts.
+        self._used |= {pid: cpu_s(pid) for pid in below(os.getpid())}
+        driver_s = time.process_time()
+        all_s = driver_s + sum(self._used.values())
+        self.samples.append((progress.num_batches, driver_s, all_s))
+        self._next_s = time.time() + self._EVERY_S
+
+    def cpu_per_batch(self, num_stretches: int) -> list[tuple[float, float]]:
+        """CPU seconds a batch, of this process and of all, in equal stretches of the run."""
+        edges = np.linspace(0, len(self.samples) - 1, num_stretches + 1).round().astype(int)
+        ends = [self.samples[i] for i in edges]
+        pairs = [(b, a) for a, b in pairwise(ends) if b[0] > a[0]]
+        if len(pairs) < num_stretches:
+            raise SystemExit(f"only {len(self.samples)} samples of CPU time: take more batches")
+        return [((b[1] - a[1]) / (b[0] - a[0]), (b[2] - a[2]) / (b[0] - a[0])) for b, a in pairs]
+
+    def rates(self, num_stretches: int) -> list[float]:
+        """Samples per second in equal stretches of the steady part."""
+        points = self.steady()
+        edges = np.linspace(0, len(points) - 1, num_stretches + 1).round().astype(int)
+        return [rate_of(points[a : b + 1]) for a, b in pairwise(edges)]
+
+
 def rate_of(points: list[tuple[float, int]]) -> float:
     """Samples per second from the first batch to the last; the first itself does not count."""
     return sum(num for _, num in points[1:]) / (points[-1][0] - points[0][0])
@@ -91,13 +137,13 @@ class Measured:
         return self.timeline.steady_rate()
 
 
-def run_engine(config: AuditConfig, scores: list[str] | None = None, **engine: Any) -> Measured:
+def run_engine(config: AuditConfig, timeline: Timeline | None = None, **engine: Any) -> Measured:
     """A run from nothing, in a folder of its own, on the Ray that this process has."""
     values = config.model_dump()
-    values |= {"engine": values["engine"] | engine, "scores": scores or values["scores"]}
+    values["engine"] |= engine
     with tempfile.TemporaryDirectory(prefix="bench-") as output:
         values["output"] = output
-        timeline, memory = Timeline(), MemoryWatch()
+        timeline, memory = timeline or Timeline(), MemoryWatch()
         memory.start()
         started = time.perf_counter()
         outcome = run_audit(AuditConfig.parse(values), reporter=timeline)

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from pathlib import Path
 
 from tests.faults.processes import below
@@ -78,8 +77,3 @@ def peak_bytes() -> int:
     """Peak of this program alone: that of `getrusage` begins with what its parent held."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
-def wall_and_cpu() -> tuple[float, float]:
-    """Clock and CPU time of this process, in seconds."""
-    return time.perf_counter(), time.process_time()

@@ -3,10 +3,9 @@
 Every run's tables are compared with those of an undisturbed run before its time counts. Run
 `make soak` for the many kills; its last result is repeated here.
 
-    python -m benchmarks.reliability [--repeats 3] [--only faults|nights|requests]
+    python -m benchmarks.reliability [--repeats 5] [--only faults|nights|requests]
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -16,9 +15,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import RESULTS, Figure, Report, ratios
+from benchmarks.harness import RESULTS, Figure, Report, parser, ratios
 from benchmarks.plain_training import save_epoch
-from benchmarks.relay import NUM_CHECKPOINTS, WORKLOADS, make_data
+from benchmarks.sets import WORKLOADS, make_data
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run import run_audit
@@ -32,6 +31,7 @@ from tests.tables import assert_identical
 
 NUM_IMAGES = 2048
 NUM_VIDEOS = 16
+NUM_CHECKPOINTS = WORKLOADS["images"].num_checkpoints
 
 
 class FaultyRuns:
@@ -108,7 +108,7 @@ def nights(repeats: int) -> list[Figure]:
 
 
 def _nights(folder: Path, scores: list[str], vog: dict[str, Any]) -> dict[str, float] | None:
-    config = make_data(replace(WORKLOADS["images"], num_images=NUM_IMAGES), folder)
+    config = make_data(replace(WORKLOADS["images"], num_samples=NUM_IMAGES), folder)
     values = config.model_dump() | {"scores": scores, "vog": vog}
     try:
         config = AuditConfig.parse(values)
@@ -168,10 +168,9 @@ def soaked() -> list[str]:
 
 def main() -> None:
     """Run and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=("faults", "nights", "requests"))
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=("faults", "nights", "requests"))
+    asked = options.parse_args()
     figures: list[Figure] = []
     if asked.only in (None, "requests"):
         figures += requests()
@@ -180,7 +179,9 @@ def main() -> None:
     if asked.only in (None, "faults"):
         figures += faults(asked.repeats)
     name = f"reliability-{asked.only}" if asked.only else "reliability"
-    Report(name, figures, [*soaked(), "all tables equal to undisturbed runs"]).publish()
+    Report(name, figures, [*soaked(), "all tables equal to undisturbed runs"]).publish(
+        is_kept=not asked.quick
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Datasets of noise with checkpoints, for timing: speed does not depend on what is in the pixels."""
+"""Datasets of noise with checkpoints, for timing: what is in the pixels costs the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -35,11 +35,12 @@ WORKLOADS = {
     "frames": Workload("frames", "frames", 1536, (360, 640), 10, _VIT, 6, (112, 112)),
 }
 _QUICK = {
-    "masks": {"num_samples": 160, "num_checkpoints": 2},
-    "frames": {"num_samples": 384, "num_checkpoints": 2},
+    "masks": {"num_samples": 320, "num_checkpoints": 2, "size": (40, 60)},
+    "frames": {"num_samples": 384, "num_checkpoints": 2, "size": (120, 160)},
 }
 _SMALLER = 4  # the set at which memory is measured again
 _MEMORY_REPEATS = 3
+_FEWEST_BATCHES = 16  # of a set that tells a pace
 _CONFIG, _LOSSES, _SOFTMIN = "config.json", "losses.npy", "softmin.npy"
 
 
@@ -125,7 +126,7 @@ def engine(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
     points = measured.timeline.points
     num_decoded = measured.outcome.manifest.timing["num_decoded"]
     return {
-        "rate": measured.samples_per_s if len(points) > 16 else None,
+        "rate": measured.samples_per_s if len(points) >= _FEWEST_BATCHES else None,
         "start_up_s": measured.start_up_s,
         "whole_s": measured.whole_s,
         "bytes_decoded": 3 * num_decoded * work.size[0] * work.size[1],
@@ -140,7 +141,7 @@ def in_own_process(form: str, folder: Path, work: Workload) -> dict[str, Any]:
     """One form on a folder, in a fresh process; what it gives, and its peak of memory."""
     command = [sys.executable, "-m", "benchmarks.today", "--only", form, "--data", str(folder)]
     command += ["--workload", work.name, "--samples", str(work.num_samples)]
-    command += ["--checkpoints", str(work.num_checkpoints)]
+    command += ["--checkpoints", str(work.num_checkpoints), "--size", *map(str, work.size)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -226,10 +227,11 @@ def main() -> None:
     options.add_argument("--data", type=Path)
     options.add_argument("--samples", type=int)
     options.add_argument("--checkpoints", type=int)
+    options.add_argument("--size", type=int, nargs=2)
     chosen = options.parse_args()
     if chosen.only:
         sizes = {"num_samples": chosen.samples, "num_checkpoints": chosen.checkpoints}
-        work = replace(WORKLOADS[chosen.workload], **sizes)
+        work = replace(WORKLOADS[chosen.workload], size=tuple(chosen.size), **sizes)
         print(json.dumps(_one(chosen.only, chosen.data, work)))
         return
     for name in WORKLOADS if chosen.workload == "all" else [chosen.workload]:

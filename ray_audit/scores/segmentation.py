@@ -95,8 +95,11 @@ def label_probability(p: npt.NDArray[np.floating], labels: npt.NDArray[np.intege
         (M,) float64 over the M labelled pixels in row order.
     """
     _check_shapes(p, labels)
-    y, x = np.nonzero(labels >= 0)
-    return np.asarray(p[labels[y, x], y, x], np.float64)
+    flat = labels.ravel()
+    place = np.flatnonzero(flat >= 0)
+    # One flat index: three indices of axes take several times as long.
+    index = flat.take(place).astype(np.intp) * labels.size + place
+    return np.asarray(p.reshape(-1).take(index, mode="clip"), np.float64)
 
 
 def softmin_state(p_label: npt.NDArray[np.floating], temperature: float = 0.1) -> Floats:
