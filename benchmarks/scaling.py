@@ -52,24 +52,26 @@ def one_run(num_actors: int, num_batches: int, sleep_s: float, repeats: int) -> 
     }
 
 
-def in_own_process(num_actors: int, num: int, sleep_s: float, repeats: int, *more: str) -> Any:
-    """The same in a driver of its own."""
+def in_own_process(
+    num_actors: int, num: int, sleep_s: float, repeats: int, nodes: Nodes | None = None
+) -> Any:
+    """The same in a driver of its own; on a Ray of its own where there are no nodes."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--actors", str(num_actors)]
-    command += ["--batches", str(num), "--sleep", str(sleep_s), "--repeats", str(repeats), *more]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    command += ["--batches", str(num), "--sleep", str(sleep_s), "--repeats", str(repeats)]
+    command += ["--address", nodes.address] if nodes else []
+    env = os.environ | (nodes.env if nodes else {})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def on_nodes(num_nodes: int, num_batches: int, repeats: int) -> Any:
+def on_nodes(num_nodes: int, per_actor: int, repeats: int) -> Any:
     """A cluster of so many raylets on this machine, all of one size."""
     with Nodes() as nodes:
         nodes.head(ACTORS_PER_NODE + 1)
         for _ in range(num_nodes - 1):
             nodes.worker(ACTORS_PER_NODE + 1)
-        os.environ |= nodes.env
         actors = num_nodes * ACTORS_PER_NODE
-        address = ("--address", nodes.address)
-        return in_own_process(actors, num_batches * actors, SLEEP_S, repeats, *address)
+        return in_own_process(actors, per_actor * actors, SLEEP_S, repeats, nodes)
 
 
 def efficiency(rates: dict[int, list[float]], num: int) -> tuple[float, ...]:
