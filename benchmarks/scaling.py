@@ -24,7 +24,7 @@ from tests.faults.nodes import Nodes
 
 SLEEP_S = 0.4
 BATCHES_PER_ACTOR = 50
-CLIPS_PER_BATCH = 16
+CLIPS_PER_BATCH = 4
 ACTORS = (1, 2, 4)
 NODES = (1, 2, 3)
 ACTORS_PER_NODE = 2
