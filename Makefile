@@ -35,13 +35,21 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## every benchmark; results go to benchmarks/results/
+bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ and docs/performance.md
+	$(BIN)/python -m benchmarks.today
 	$(BIN)/python -m benchmarks.relay
-	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.vog
+	$(BIN)/python -m benchmarks.columns
 	$(BIN)/python -m benchmarks.confident
+	$(BIN)/python -m benchmarks.hops
+	$(BIN)/python -m benchmarks.payload
+	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.slices
 	$(BIN)/python -m benchmarks.reliability
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.tables
 
 soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; every table must be right
 	$(BIN)/python -m tests.faults.soak --minutes 15 --seed 0

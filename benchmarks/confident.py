@@ -3,10 +3,9 @@
 Each measurement is a process of its own with one thread; the forms take turns. Memory is what the
 process grows by beyond the arrays that are given to all of them.
 
-    python -m benchmarks.confident [--repeats 7]
+    python -m benchmarks.confident [--repeats 5] [--quick]
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Figure, Report, ratios
+from benchmarks.harness import Figure, Report, parser, ratios
+from benchmarks.processes import peak_bytes, reset_peak
 from ray_audit.scores import confident
 
 FORMS = ("cleanlab", "exact", "histogram")
@@ -59,11 +59,10 @@ def measure(form: str, folder: Path) -> dict[str, float]:
     """CPU seconds of the fastest run, and bytes by which the peak of the first grew."""
     labels, p = np.load(folder / "labels.npy"), np.load(folder / "p.npy")
     run_form(form, labels[:1, :16, :16], p[:1, :, :16, :16])  # imports
-    # "5" resets the peak to what is resident now (see proc(5)).
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = _peak_bytes()
+    reset_peak()
+    before = peak_bytes()
     run_form(form, labels, p)
-    grown = _peak_bytes() - before
+    grown = peak_bytes() - before
     seconds = []
     for _ in range(RUNS_IN_PROCESS):
         # One thread: CPU time is what the clock would say if nobody else used the core.
@@ -72,12 +71,6 @@ def measure(form: str, folder: Path) -> dict[str, float]:
         seconds.append(time.process_time() - started)
     per_image = flags if form == "histogram" else flags.sum(axis=(1, 2))
     return {"seconds": min(seconds), "bytes": grown, "flagged": float(per_image.sum())}
-
-
-def _peak_bytes() -> int:
-    """Peak of this program alone: that of `getrusage` begins with what its parent held."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def in_own_process(form: str, folder: Path) -> dict[str, float]:
@@ -127,17 +120,18 @@ def figures_of(num_classes: int, repeats: int) -> list[Figure]:
 
 def main() -> None:
     """Run and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--only", choices=FORMS, help="measure one form and print its figures")
-    parser.add_argument("--data", type=Path, help="folder of the arrays for --only")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=FORMS, help="measure one form and print its figures")
+    options.add_argument("--data", type=Path, help="folder of the arrays for --only")
+    arguments = options.parse_args()
     if arguments.only:
         print(json.dumps(measure(arguments.only, arguments.data)))
         return
-    figures = [one for k in NUM_CLASSES for one in figures_of(k, arguments.repeats)]
+    chosen = NUM_CLASSES[:1] if arguments.quick else NUM_CLASSES
+    figures = [one for k in chosen for one in figures_of(k, arguments.repeats)]
     pixels = f"{NUM_IMAGES} images of {SIZE[0]}x{SIZE[1]} px, float32, {WRONG_FRACTION:.0%} wrong"
-    Report("confident", figures, [pixels, "one thread, n_jobs=1, downsample=1"]).publish()
+    notes = [pixels, "one thread, CPU time, n_jobs=1, downsample=1; answers compared first"]
+    Report("confident", figures, notes).publish(is_kept=not arguments.quick)
 
 
 if __name__ == "__main__":

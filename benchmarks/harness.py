@@ -1,16 +1,36 @@
-"""What every benchmark shares: hardware, spread, results as JSON and Markdown."""
+"""What every benchmark shares: options, hardware, spread, results as JSON and Markdown."""
 
+import argparse
 import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-_LIBRARIES = ("ray", "torch", "numpy", "pyarrow")
+_LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "av", "pillow", "cleanlab")
+REPEATS = 5
+
+
+def parser(doc: str | None, repeats: int = REPEATS) -> argparse.ArgumentParser:
+    """Options that every benchmark has.
+
+    Args:
+        doc: the module's docstring.
+        repeats: how often each measurement is taken.
+    """
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--repeats", type=int, default=repeats)
+    made.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that it works; nothing is written"
+    )
+    return made
 
 
 @dataclass(frozen=True)
@@ -30,9 +50,17 @@ class Figure:
         """A line of a Markdown table."""
         low, high = min(self.values), max(self.values)
         number = len(self.values)
-        return (
-            f"| {self.name} | {self.median:.3g} {self.unit} | {low:.3g} - {high:.3g} | {number} |"
-        )
+        median = f"{digits(self.median)} {self.unit}".strip()
+        return f"| {self.name} | {median} | {digits(low)} - {digits(high)} | {number} |"
+
+
+def digits(value: float) -> str:
+    """Three digits, and no exponent where a number reads well without.
+
+    >>> digits(1382.4), digits(0.00152), digits(17.36)
+    ('1,380', '0.00152', '17.4')
+    """
+    return f"{float(f'{value:.3g}'):,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -43,22 +71,35 @@ class Report:
     figures: list[Figure]
     notes: list[str] = field(default_factory=list)
 
-    def publish(self) -> None:
+    def publish(self, is_kept: bool = True) -> None:
         """Print the table, and write it with its raw numbers."""
         markdown = self.markdown()
         print(markdown, flush=True)
+        if not is_kept:
+            return
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{self.subject}.md").write_text(markdown, encoding="utf-8")
-        content = json.dumps(asdict(self) | {"machine": machine()}, indent=2)
-        (RESULTS / f"{self.subject}.json").write_text(content, encoding="utf-8")
+        content = asdict(self) | {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        text = json.dumps(content, indent=1)
+        (RESULTS / f"{self.subject}.json").write_text(text + "\n", encoding="utf-8")
 
     def markdown(self) -> str:
         """Table and notes."""
-        lines = [f"### {self.subject}", "", f"{machine()}", ""]
-        lines += ["| what | median | spread | runs |", "|---|---|---|---|"]
+        return "\n".join([f"### {self.subject}", "", machine(), "", *self.table()]) + "\n"
+
+    def table(self) -> list[str]:
+        """Lines of the table and of the notes below it."""
+        lines = ["| what | median | spread | runs |", "|---|---|---|---|"]
         lines += [figure.row() for figure in self.figures]
-        lines += ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join(lines) + "\n"
+        return [*lines, "", *(f"- {note}" for note in self.notes)]
+
+
+def read_report(subject: str) -> tuple[Report, dict[str, str]]:
+    """A report that was published, and on what machine and when it was measured."""
+    content = json.loads((RESULTS / f"{subject}.json").read_text(encoding="utf-8"))
+    figures = [Figure(f["name"], f["unit"], tuple(f["values"])) for f in content["figures"]]
+    report = Report(content["subject"], figures, content["notes"])
+    return report, {name: content[name] for name in ("machine", "date")}
 
 
 def machine() -> str:

@@ -4,10 +4,9 @@ The tables of nights and of runs with faults are compared with those of undistur
 their time counts. Run `make soak` for the many kills; its last result is repeated here. Three
 repeats of the faults take about ten minutes, of the nights half an hour and more.
 
-    python -m benchmarks.reliability [--repeats 3] [--only faults|nights|requests]
+    python -m benchmarks.reliability [--repeats 5] [--only faults|nights|requests]
 """
 
-import argparse
 import json
 import math
 import tempfile
@@ -18,9 +17,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import RESULTS, Figure, Report, ratios
+from benchmarks.harness import RESULTS, Figure, Report, parser, ratios
 from benchmarks.plain_training import save_epoch
-from benchmarks.relay import NUM_CHECKPOINTS, WORKLOADS, make_data
+from benchmarks.sets import WORKLOADS, make_data
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.dry_run import dry_run
@@ -35,6 +34,7 @@ from tests.tables import assert_identical
 NUM_IMAGES = 2048
 NUM_VIDEOS = 16
 SLEEP_S = 0.2
+NUM_CHECKPOINTS = WORKLOADS["images"].num_checkpoints
 
 
 class FaultyRuns:
@@ -148,7 +148,7 @@ def _night_figures(name: str, measured: list[dict[str, float]]) -> list[Figure]:
 
 
 def _nights(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
-    work = replace(WORKLOADS["images"], num_images=NUM_IMAGES)
+    work = replace(WORKLOADS["images"], num_samples=NUM_IMAGES)
     config = make_data(work, folder)
     values = config.model_dump() | changes
     values["model"] |= {"input": {"size": work.size}}
@@ -217,10 +217,9 @@ def soaked() -> list[str]:
 
 def main() -> None:
     """Run and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=("faults", "nights", "requests"))
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=("faults", "nights", "requests"))
+    asked = options.parse_args()
     figures: list[Figure] = []
     if asked.only in (None, "requests"):
         figures += requests()
@@ -230,7 +229,7 @@ def main() -> None:
         figures += faults(asked.repeats)
     name = f"reliability-{asked.only}" if asked.only else "reliability"
     notes = [] if asked.only == "requests" else ["all tables equal to undisturbed runs"]
-    Report(name, figures, [*soaked(), *notes]).publish()
+    Report(name, figures, [*soaked(), *notes]).publish(is_kept=not asked.quick)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Decoding of one long video: in one piece, and in slices by one and by two processes.
 
-python -m benchmarks.slices [--repeats 3] [--frames 3000]
+python -m benchmarks.slices [--repeats 5] [--frames 3000] [--quick]
 """
 
-import argparse
 import hashlib
 import multiprocessing
 import tempfile
@@ -11,10 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
-import numpy as np
-
-from benchmarks.harness import Figure, Report, ratios
+from benchmarks.harness import Figure, Report, parser, ratios
+from benchmarks.sets import write_video
 from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts.slices import slice_videos
 from ray_audit.cuts.unit import cut_unit
@@ -28,26 +25,10 @@ MAX_BATCH = 4
 _INDEX_DIR = Path("index")
 
 
-def write_video(path: Path, num_frames: int) -> None:
-    """A moving pattern with some noise; a key frame every 250 frames, B-frames between."""
-    rng = np.random.default_rng(0)
-    height, width = SIZE
-    blocks = rng.integers(0, 120, (height // 16, width // 16, 3), np.uint8)
-    picture = blocks.repeat(16, 0).repeat(16, 1)
-    noise = [rng.integers(0, 12, (*SIZE, 3), np.uint8) for _ in range(8)]
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=25, options={"preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(num_frames):
-            pixels = np.roll(picture, 2 * number, 1) + noise[number % 8]
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        file.mux(stream.encode())
-
-
 def dataset_of(folder: Path, num_frames: int) -> DatasetConfig:
     """One video with a label a frame."""
     path = folder / "video.mp4"
-    write_video(path, num_frames)
+    write_video(path, SIZE, num_frames)
     rows = [f"video,{frame},{'ab'[frame // 100 % 2]}" for frame in range(num_frames)]
     (folder / "frames.csv").write_text("\n".join(["video,frame,label", *rows]) + "\n")
     values = {
@@ -83,13 +64,13 @@ def in_processes(
 
 def main() -> None:
     """Run and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=3000)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--frames", type=int, default=3000)
+    arguments = options.parse_args()
+    num_frames = 700 if arguments.quick else arguments.frames
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = dataset_of(folder, arguments.frames)
+        config = dataset_of(folder, num_frames)
         index_dir = folder / _INDEX_DIR
         shards = list_dataset(config, index_dir).shards
         started = time.perf_counter()
@@ -117,11 +98,11 @@ def main() -> None:
             Figure("one piece / slices in two processes", "times", ratios(one, parallel)),
         ],
         [
-            f"{arguments.frames} frames of {SIZE[1]}x{SIZE[0]} px, batches compared first",
-            f"{num_lead_in} frames decoded once more ({num_lead_in / arguments.frames:.1%})",
+            f"{num_frames} frames of {SIZE[1]}x{SIZE[0]} px, batches compared first",
+            f"{num_lead_in} frames decoded once more ({num_lead_in / num_frames:.1%})",
             f"packet index, comparison with the decoder and plan: {index_s:.2f} s",
         ],
-    ).publish()
+    ).publish(is_kept=not arguments.quick)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Batches of equally shaped cuts, the same whatever runs them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,7 +149,7 @@ def network_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
     (150528, 200)
     """
     pixels = (*shape[:-2], *size) if size is not None and len(shape) > 2 else shape
-    return max(1, int(np.prod(pixels, dtype=np.int64)) * 4)
+    return max(1, math.prod(pixels) * 4)
 
 
 def _samples(cuts: list[Cut]) -> pa.Table:

@@ -11,7 +11,8 @@ from ray_audit.cuts.geometry import tiles
 from ray_audit.cuts.resize import pays_off, resize
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
-from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.components import connected_components
+from ray_audit.scores.segmentation import interior_mask
 from ray_audit.scores.void import void_components
 from ray_audit.sources.classes import ClassNames
 

@@ -2,9 +2,11 @@
 
 import tarfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import IO, Any
 
 import pyarrow.parquet as pq
@@ -65,25 +67,30 @@ class BrokenOffError(Exception):
 
 def file_items(shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
     """Images that are files; remote ones are fetched a few ahead, in order."""
-    dense = job.dataset.labels.masks is not None
-    wanted = [s for s in shards if not dense or s.label_uri is not None]
-    ahead = _NUM_AHEAD if any("://" in shard.uri for shard in wanted) else 1
-    with ThreadPoolExecutor(max_workers=ahead) as pool:
-        futures: dict[str, Future[Item]] = {}
-        upcoming = iter(wanted)
+    if not any("://" in shard.uri for shard in shards):
+        # A thread that hands over one local file after another costs more than the file does.
         for shard in shards:
-            if dense and shard.label_uri is None:
-                yield Item(shard.key, shard.key)
-                continue
-            while shard.key not in futures or len(futures) < ahead:
-                following = next(upcoming, None)
-                if following is None:
-                    break
-                futures[following.key] = pool.submit(_read_file, following)
             with job.tally.timed():
-                item = futures.pop(shard.key).result()
-            job.tally.bytes_read += _num_bytes(item.image, shard) + _num_bytes(item.mask, shard)
-            yield item
+                item = _read_file(shard)
+            yield _counted(item, shard, job)
+        return
+    with ThreadPoolExecutor(max_workers=_NUM_AHEAD) as pool:
+        upcoming = iter(shards)
+        waiting: deque[tuple[Shard, Future[Item]]] = deque()
+        while True:
+            for shard in islice(upcoming, _NUM_AHEAD - len(waiting)):
+                waiting.append((shard, pool.submit(_read_file, shard)))
+            if not waiting:
+                return
+            shard, future = waiting.popleft()
+            with job.tally.timed():
+                item = future.result()
+            yield _counted(item, shard, job)
+
+
+def _counted(item: Item, shard: Shard, job: Job) -> Item:
+    job.tally.bytes_read += _num_bytes(item.image, shard) + _num_bytes(item.mask, shard)
+    return item
 
 
 def _read_file(shard: Shard) -> Item:

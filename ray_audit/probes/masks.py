@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ray_audit.samples import IGNORE, Batch
-from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.components import connected_components
+from ray_audit.scores.segmentation import interior_mask
 from ray_audit.scores.void import void_components
 
 TILE_ARRAYS = ("owned_rect", "placement", "interior", "components", "void_components")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-_CHUNK = 1 << 16  # elements at a time: temporaries stay in the cache
+_CHUNK = 1 << 15  # elements at a time: temporaries stay in the cache
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def elements(labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]) ->
         p_label = flat[start:].take(index, mode="clip")
         wrong = np.flatnonzero(top > p_label)
         top = top[wrong]
-        predicted = _first_equal(p.take(column[wrong], axis=1, mode="clip"), top)
+        # Not `take`, which would first copy all of a chunk that is a part of wider rows.
+        predicted = _first_equal(p[:, column[wrong]], top)
         yield Elements(place, given, p_label, wrong, top, predicted)
 
 

@@ -9,7 +9,8 @@ from ray_audit.cuts.dense import (
 )
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
-from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.components import connected_components
+from ray_audit.scores.segmentation import interior_mask
 from ray_audit.sources.classes import ClassNames
 from tests.unit.cuts.media import cut, dataset, noise, png
 

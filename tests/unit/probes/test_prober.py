@@ -11,8 +11,8 @@ from ray_audit.probes.gradients import finish_moments
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import IGNORE
+from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import (
-    connected_components,
     finish_ccp,
     finish_coco,
     finish_iou,

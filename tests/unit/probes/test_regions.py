@@ -13,7 +13,8 @@ from ray_audit.probes.regions import region_states
 from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
-from ray_audit.scores.segmentation import connected_components, interior_mask
+from ray_audit.scores.components import connected_components
+from ray_audit.scores.segmentation import interior_mask
 from tests.unit.batches import dense_batch
 
 SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
