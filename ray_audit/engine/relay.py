@@ -43,6 +43,8 @@ _MAX_RESTARTS = 30
 _MAX_TASK_RETRIES = 100
 _BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
 _CONNECT_TIMEOUT_S = 10.0
+_NUM_STARTS = 3
+_TOO_SLOW = "timed out during startup"
 _HEAD_EVERY_S, _HEAD_SILENCE_S = 5.0, 30.0
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
@@ -372,19 +374,29 @@ def connect(address: str | None) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        with _silent_stderr():
-            ray.init(
-                # None would join a cluster that was started on this machine, even a dead one.
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"Ray at {address}" if address else "Ray on this machine"
-        raise RunError(f"{where} could not be used: {_cause(error)}") from error
+    for left in reversed(range(_NUM_STARTS)):
+        try:
+            _init(address)
+            break
+        except Exception as error:  # Ray raises bare ones too
+            ray.shutdown()
+            # It gives its own start half a minute, which a busy machine may not keep.
+            if left and _TOO_SLOW in str(error):
+                continue
+            where = f"Ray at {address}" if address else "Ray on this machine"
+            raise RunError(f"{where} could not be used: {_cause(error)}") from error
     return address is None
+
+
+def _init(address: str | None) -> None:
+    with _silent_stderr():
+        ray.init(
+            # None would join a cluster that was started on this machine, even a dead one.
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
 
 
 def _check_reachable(address: str | None) -> None:

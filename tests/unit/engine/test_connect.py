@@ -1,0 +1,41 @@
+"""Ray that does not start is told as an error of ours; where it was only slow, it is asked again."""
+
+import pytest
+
+from ray_audit.engine import relay
+from ray_audit.errors import RunError
+
+SLOW = "The current node timed out during startup. This could happen because ..."
+
+
+def starts(monkeypatch, *errors):
+    """Ray as it would answer one call after another."""
+    calls, answers = [], iter(errors)
+
+    def init(**options):
+        calls.append(options["address"])
+        error = next(answers)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("ray.init", init)
+    return calls
+
+
+def test_a_slow_start_is_tried_again(monkeypatch):
+    calls = starts(monkeypatch, Exception(SLOW), Exception(SLOW), None)
+    assert relay.connect(None)
+    assert calls == ["local"] * 3
+
+
+def test_a_start_that_stays_slow_is_an_error_of_ours(monkeypatch):
+    starts(monkeypatch, *[Exception(SLOW)] * 3)
+    with pytest.raises(RunError, match="Ray on this machine could not be used: .*timed out"):
+        relay.connect(None)
+
+
+def test_what_ray_refuses_is_not_tried_again(monkeypatch):
+    calls = starts(monkeypatch, ValueError("another version"))
+    with pytest.raises(RunError, match="could not be used: ValueError: another version"):
+        relay.connect(None)
+    assert len(calls) == 1
