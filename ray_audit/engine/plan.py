@@ -144,7 +144,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         uri = dataset["labels"][form]
         if uri is not None and "{" not in uri:
             dataset["labels"][form] = "a table"
-    return {
+    settings = {
         "record_version": RECORD_VERSION,
         "dataset": dataset,
         "model": config.model.model_dump(mode="json"),
@@ -153,6 +153,10 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "threads_per_actor": config.engine.threads_per_actor,
         "precision": precision(config),
     }
+    # What is off is left out, so that records made before it was there keep their names.
+    if config.engine.compile:
+        settings["compile"] = True
+    return settings
 
 
 def precision(config: AuditConfig) -> str:

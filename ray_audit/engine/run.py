@@ -253,6 +253,7 @@ def _execute(
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     breached = breached_gates(config, counts, draft.findings)
     manifest = draft.manifest(plan, timing, breached)
+    manifest.notes.extend(sorted(tally.notes))
     manifest.notes.extend(_tell(manifest, config, inputs.run_uri))
     published = manifest.publish(inputs.run_uri)
     if published is not manifest:

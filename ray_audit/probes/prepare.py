@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812  (the name that everybody uses)
 from torch import Tensor
 
 from ray_audit.config import InputConfig
+from ray_audit.probes.transfer import upload
 
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
@@ -28,11 +29,10 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
         ValueError: the number of channels is not that of mean or std.
     """
     if inputs.ndim == 3:
-        return torch.from_numpy(inputs.astype(np.float32)).to(device)
+        return upload(inputs.astype(np.float32, copy=False), device)
     full_scale = _FULL_SCALE.get(inputs.dtype)
     # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is.
-    host = inputs.astype(np.int32) if inputs.dtype == np.uint16 else np.array(inputs)
-    pixels = torch.from_numpy(host).to(device, non_blocking=True)
+    pixels = upload(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
     if full_scale is not None:
         pixels = _resized(pixels.to(torch.float32) / full_scale, config.size)
     return _normalised(pixels, config)
