@@ -13,6 +13,7 @@ from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine import ledger
+from ray_audit.engine.adaptive import LeavingRule
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.moments import BYTES_PER_PX, KeptMoments
@@ -156,6 +157,8 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     # What is off is left out, so that records made before it was there keep their names.
     if config.engine.compile:
         settings["compile"] = True
+    if config.adaptive is not None:
+        settings["adaptive"] = config.adaptive.model_dump(mode="json")
     return settings
 
 
@@ -187,6 +190,8 @@ def read_inputs(
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
     wanted = Wanted.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
+    if config.adaptive is not None:
+        wanted = replace(wanted, rule=LeavingRule.of(config.adaptive, len(checkpoints)))
     inputs_digest = storage.digest(
         [unit.unit_id for unit in units],
         [checkpoint.digest for checkpoint in checkpoints],
@@ -254,7 +259,8 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     payload = payload_bytes(inputs.config)
     layout = None
     if work:
-        union = tuple(sorted({p for one in work for p in one.positions}))
+        needed = {p for one in work for p in one.positions}
+        union = tuple(p for p in inputs.wanted.order if p in needed)
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
     expected_s = _expected_s(output, num_new)

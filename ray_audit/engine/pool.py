@@ -12,6 +12,7 @@ from functools import partial
 import torch
 
 from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.engine import adaptive
 from ray_audit.engine.attempts import batch_failures
 from ray_audit.engine.moments import carried_on
 from ray_audit.engine.plan import precision
@@ -118,7 +119,10 @@ class PoolWorker:
         if not turns:
             return batch
         limited = partial(_limited, self._limit_s)
-        return batch.with_arrays(self._prober.observe(batch, turns, limited))
+        if wanted.rule is None or self._settings.recount is not None:
+            return batch.with_arrays(self._prober.observe(batch, turns, limited))
+        observe = partial(self._prober.observe, limited=limited)
+        return adaptive.observed(batch, turns, wanted.rule, observe)
 
 
 def _repeat_every_bit() -> None:

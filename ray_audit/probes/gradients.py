@@ -86,7 +86,8 @@ def finish_moments(
     """Sum over pixels of the population standard deviation over checkpoints, per row.
 
     Args:
-        arrays: `vog/count`, `vog/mean`, `vog/m2` as left by `Moments`.
+        arrays: `vog/count`, `vog/mean`, `vog/m2` as left by `Moments`; the count may also be one a
+            row (R,).
         rects: (R, 4) y0, x0, y1, x1 of the pixels that count, or None for all.
         masks: (R, H, W) given classes, negative where unlabelled; of any size. None where labels
             are not dense.
@@ -96,9 +97,10 @@ def finish_moments(
         `vog/sum` (R,) float64 and `vog/num_px` (R,) int64; with masks also `vog/class_sum` and
         `vog/class_px`, the same within each given class, (R, K).
     """
-    count = arrays["vog/count"][0]
+    m2, count = arrays["vog/m2"], arrays["vog/count"]
+    each = count.reshape(-1, *[1] * (m2.ndim - 1))
     # One checkpoint has no spread; null is not 0.
-    std = np.sqrt(arrays["vog/m2"] / count) if count > 1 else np.full_like(arrays["vog/m2"], np.nan)
+    std = np.where(each > 1, np.sqrt(m2 / each), np.nan)
     maps = _owned(std, rects)
     finished = {
         "vog/sum": np.array([m.sum(dtype=np.float64) for m in maps], np.float64),
