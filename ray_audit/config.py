@@ -254,6 +254,7 @@ class EngineConfig(_Section):
     threads_per_actor: Count = 1
     precision: Literal["float32", "bf16", "fp16", "auto"] = "auto"
     compile: bool = False
+    calibrate: bool = False
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     stall_timeout_s: Annotated[float, Field(gt=0)] = 1800
     cluster_max: dict[str, float] | None = None

@@ -17,6 +17,7 @@ from ray_audit.engine.adaptive import LeavingRule
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.moments import BYTES_PER_PX, KeptMoments
+from ray_audit.engine.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
@@ -237,6 +238,8 @@ def _check_date(logical_date: str) -> None:
 def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     """Compare what is wanted with what is committed, and lay out the rest.
 
+    What the user left open is chosen from sizes alone; `paced` chooses by time.
+
     Raises:
         PlanError: it cannot fit the cluster.
     """
@@ -267,6 +270,24 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     return Plan(
         inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
     )
+
+
+def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+    """The plan with the layout that is fastest by a calibration.
+
+    Raises:
+        PlanError: none fits the cluster.
+    """
+    if plan.layout is None:
+        return plan
+    num_batches = None
+    if plan.num_expected is not None:
+        num_batches = math.ceil(plan.num_expected / seen.num_rows)
+    positions = tuple(position for hop in plan.layout.hops for position in hop)
+    engine = plan.inputs.config.engine
+    layout, expected_s = fastest_layout(positions, seen, num_batches, cluster, engine)
+    known_s = None if num_batches is None else expected_s
+    return replace(plan, layout=layout, payload_bytes=seen.payload_bytes, expected_s=known_s)
 
 
 def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments | None:

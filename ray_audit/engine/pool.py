@@ -28,7 +28,7 @@ class PoolWorker:
 
     It never raises: a model that cannot be made marks each batch as fatal, because an actor that
     fails while it starts would only be started again. `note` says what its checkpoints share, if
-    anything.
+    anything; `model_bytes` is what one of them holds.
 
     Args:
         settings: shared settings.
@@ -50,6 +50,7 @@ class PoolWorker:
         self._is_last = is_last
         self._positions = positions
         self._fatal = self.note = ""
+        self.model_bytes = 0
         torch.set_num_threads(settings.config.engine.threads_per_actor)
         if settings.device == "cuda":
             _repeat_every_bit()
@@ -67,6 +68,8 @@ class PoolWorker:
             model = build_model(config.model)
             load_weights(model, self._settings.checkpoints[position].uri)
             models.append(model.to(device))
+            tensors = model.state_dict().values()
+            self.model_bytes = sum(one.numel() * one.element_size() for one in tensors)
         wanted = self._settings.wanted.vog
         probe = ProbeSettings(
             num_classes=len(config.dataset.classes),
