@@ -44,17 +44,21 @@ def count(values: Tensor, kept: Tensor, num_values: int) -> Tensor:
     What is not kept falls into one bin more; picking by a mask would take several times as long.
     """
     bins = torch.where(kept, values, num_values).flatten()
-    if bins.device.type == "cpu":
+    if _is_cpu(bins):
         return torch.bincount(bins, minlength=num_values + 1)[:num_values]
     # bincount would make the host wait for the largest value. Integers add up in any order.
     counts = torch.zeros(num_values + 1, dtype=torch.int64, device=bins.device)
     return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_values]
 
 
+def _is_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
 def class_sums(values: Tensor, classes: Tensor, counted: Tensor, num_classes: int) -> Tensor:
     """Sum of `values` where `counted`, by class: (K,) float64."""
     kept = torch.where(counted, values, 0.0).double().flatten()
-    if kept.device.type == "cpu":
+    if _is_cpu(kept):
         bins = torch.where(counted, classes, num_classes).flatten()
         return torch.bincount(bins, kept, num_classes + 1)[:num_classes]
     # On a GPU bincount adds in any order, which floats do not bear: class by class.

@@ -54,10 +54,14 @@ def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
                 f"the input has {channels} channel(s), model.input.{name} has {len(values)}"
             )
     if config.mean:
-        pixels = pixels - pixels.new_tensor(config.mean).view(-1, 1, 1)
+        pixels = pixels - _by_channel(config.mean, pixels)
     if config.std:
-        pixels = pixels / pixels.new_tensor(config.std).view(-1, 1, 1)
+        pixels = pixels / _by_channel(config.std, pixels)
     return pixels
+
+
+def _by_channel(values: list[float], pixels: Tensor) -> Tensor:
+    return upload(np.asarray(values, np.float32), pixels.device).view(-1, 1, 1)
 
 
 def logits_of(answer: Any, output: str | int | None) -> Tensor:
