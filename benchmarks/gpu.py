@@ -167,7 +167,6 @@ def measure(name: str, setting: Setting) -> tuple[list[Figure], list[str]]:
         notes.append(f"{name}: {peak:.2f} GiB at most, {NUM_CHECKPOINTS} checkpoints in 1 process")
     if any(value is not None for value in used):
         notes.append(f"{name}: utilisation after each run {sorted(set(used))} %")
-    del prober, bare, tensors
     shared = [shared_s(name, setting) for _ in range(setting.repeats)]
     rates = {way: tuple(num_images / s for s in taken) for way, taken in seconds.items()}
     per_s = "image-checkpoints/s"

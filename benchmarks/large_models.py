@@ -64,5 +64,5 @@ class _ViT(nn.Module):
 
 
 def vit_b(num_classes: int, side_px: int = 224, width: int = 768, depth: int = 12) -> nn.Module:
-    """Vision transformer, base size, patches of 16 px (Dosovitskiy et al. 2021): 86 million weights."""
+    """Vision transformer, base size, patches of 16 px (Dosovitskiy et al. 2021): 86 M weights."""
     return _ViT(num_classes, side_px, width, depth)
