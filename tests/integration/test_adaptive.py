@@ -82,7 +82,7 @@ def test_hops_change_nothing(maker, tmp_path):
 @pytest.mark.slow
 def test_the_relay_on_ray_gives_the_same(tmp_path, cluster):
     small = prepared("masked_images", tmp_path)
-    engine = {"checkpoints_per_actor": 2, "actors_per_pool": 1}
+    engine = {"checkpoints_per_actor": 2, "actors_per_pool": 1, "start_timeout_s": 1200}
     assert_identical(adaptive(small, "ray", local=False, **engine), adaptive(small, "local"))
 
 
