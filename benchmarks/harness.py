@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,11 +104,19 @@ def read_report(subject: str) -> tuple[Report, dict[str, str]]:
 
 def machine() -> str:
     """Cores, processor and versions, in one line."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
         f"{libraries}"
     )
+
+
+def _version(name: str) -> str:
+    """Of a library; some benchmarks run where not all of them are."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def ratios(tops: Sequence[float], bottoms: Sequence[float]) -> tuple[float, ...]:

@@ -144,7 +144,7 @@ def plan(
     date: Date = None,
     local: Local = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Time a few batches on this machine.")
+        bool, typer.Option("--calibrate", help="Time a batch on this machine; choose pools by it.")
     ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,

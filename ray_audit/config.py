@@ -228,6 +228,17 @@ class VogConfig(_Section):
     keep_moments: bool = False
 
 
+class AdaptiveConfig(_Section):
+    """Adaptive audits: see `ray_audit.engine.adaptive`.
+
+    `budget` is the largest share of all forward passes, `first` the share of the checkpoints that
+    every sample passes before the certain ones leave.
+    """
+
+    budget: Annotated[float, Field(gt=0, lt=1)]
+    first: Annotated[float, Field(gt=0, lt=1)] = 0.25
+
+
 class SoftminConfig(_Section):
     """Soft minimum over pixels: see `ray_audit.scores.segmentation`."""
 
@@ -243,6 +254,8 @@ class EngineConfig(_Section):
     batch_size: Count | Auto = "auto"
     threads_per_actor: Count = 1
     precision: Literal["float32", "bf16", "fp16", "auto"] = "auto"
+    compile: bool = False
+    calibrate: bool = False
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     stall_timeout_s: Annotated[float, Field(gt=0)] = 1800
     cluster_max: dict[str, float] | None = None
@@ -350,12 +363,23 @@ class AuditConfig(_Section):
     vog: VogConfig = VogConfig()
     softmin: SoftminConfig = SoftminConfig()
     confident: Literal["histogram", "exact"] = "histogram"
+    adaptive: AdaptiveConfig | None = None
     engine: EngineConfig = EngineConfig()
     training: TrainingConfig = TrainingConfig()
     failures: FailuresConfig = FailuresConfig()
     gates: GatesConfig = GatesConfig()
     metrics: MetricsConfig = MetricsConfig()
     output: Uri
+
+    @model_validator(mode="after")
+    def _adaptive_fits(self) -> Self:
+        vog = self.vog
+        if self.adaptive is not None and (vog.keep_moments or vog.window != "all"):
+            raise ValueError(
+                "adaptive goes with vog.window: all and without vog.keep_moments: a sample that "
+                "left early has gradients of some checkpoints only"
+            )
+        return self
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit import storage
+from ray_audit.engine.adaptive import NOT_REACHED, REACHED
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.records import Part, decode_part, decode_tail
 from ray_audit.engine.regions import VoidSeen, joined_voids, merged_regions, merged_voids
@@ -52,6 +53,9 @@ class UnitFiles:
     ) -> Self:
         """Take the fewest committed sets that give what is wanted, in a fixed order."""
         last = wanted.checkpoints[-1].digest
+        if wanted.only is not None:
+            only = wanted.only.set_id
+            files = {set_id: held for set_id, held in files.items() if set_id == only}
 
         def preference(set_id: str) -> tuple[bool, bool, bool, int, str]:
             one = sets[set_id]
@@ -102,8 +106,10 @@ class Samples:
         tails: the unit's ends, one a set.
         vog_by_class: (N, K) float64, NaN where a class has no pixel; None where labels are not
             dense or there is no VoG.
-        voids: what is seen in the unlabelled components of each mask; None where labels are not
-            dense.
+        voids: what is seen in the unlabelled components of each mask, at the checkpoints that it
+            passed; None where labels are not dense.
+        reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
+            did not reach is NaN, or -1. None where all passed all.
     """
 
     identity: pa.Table
@@ -118,6 +124,7 @@ class Samples:
     tails: tuple[Tail, ...] = field(default=())
     vog_by_class: np.ndarray | None = None
     voids: list[VoidSeen] | None = None
+    reached: np.ndarray | None = None
 
     @property
     def num_samples(self) -> int:
@@ -215,6 +222,10 @@ def _merge_cuts(part: Part) -> _Merged:
         )
     if "void/index" in rows.column_names:
         columns["voids"] = merged_voids(rows, group, num, columns["loss"].shape[1])
+    if REACHED in rows.column_names:
+        columns[REACHED] = np.full(num, np.iinfo(np.int32).max)
+        # A sample has passed what all of its clips have.
+        np.minimum.at(columns[REACHED], group, rows[REACHED].to_numpy())
     columns |= _merged_final(rows, group, first, num)
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
@@ -308,6 +319,11 @@ def _joined(
     if identity.num_rows and "predicted" in merged[0].columns:
         for name in _CLASSES:
             seen[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)
+    reached = None
+    if identity.num_rows and REACHED in merged[0].columns:
+        reached = merged[0].columns[REACHED][:, None] > np.array([e for _, e in source])
+        for name, values in seen.items():
+            seen[name] = None if values is None else np.where(reached, values, NOT_REACHED)
     state = {}
     if all("confusion" in merged[s].state for s, _ in source):
         state["confusion"] = np.stack([merged[s].state["confusion"][..., e] for s, e in source])
@@ -318,6 +334,8 @@ def _joined(
     voids = None
     if identity.num_rows and "voids" in merged[0].columns:
         voids = joined_voids([one.columns["voids"] for one in merged], source, identity.num_rows)
+        if reached is not None:
+            voids = [one.at(passed) for one, passed in zip(voids, reached, strict=True)]
     final = {name: final_from.columns[name] for name in _FINAL if name in final_from.columns}
     return Samples(
         identity,
@@ -330,6 +348,7 @@ def _joined(
         failures=failures,
         tails=tails,
         voids=voids,
+        reached=reached,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
+from ray_audit.engine.adaptive import carried_back
 from ray_audit.engine.assemble import Samples
 from ray_audit.engine.region_table import regions_table
 from ray_audit.engine.summary import Summary
@@ -101,7 +102,8 @@ def _fit(
     samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, summary: Summary
 ) -> FitState:
     rank = summary.ranks["csl"].cdf(scores["csl"][finite])
-    return FitState.of(samples.means["correct"][finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
+    correct = carried_back(samples.means["correct"], samples.reached)
+    return FitState.of(correct[finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
 
 
 def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:
@@ -140,7 +142,9 @@ def _trajectories(samples: Samples, metadata: dict[str, str]) -> pa.Table:
         return schema.empty_table()
     arrays = [samples.identity["sample_id"].combine_chunks()]
     for column in columns[1:]:
-        flat = pa.array(means[column.name].astype(np.float32).reshape(-1))
+        values = means[column.name].astype(np.float32)
+        gaps = None if samples.reached is None else ~samples.reached.reshape(-1)
+        flat = pa.array(values.reshape(-1), mask=gaps)
         arrays.append(pa.FixedSizeListArray.from_arrays(flat, num_checkpoints))
     return pa.table(arrays, schema=schema)
 

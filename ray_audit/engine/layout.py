@@ -16,11 +16,12 @@ _IN_FLIGHT_PER_ACTOR = 2
 
 @dataclass(frozen=True)
 class NodeResources:
-    """What one machine of the cluster offers."""
+    """What one machine of the cluster offers; `gpu_bytes` of each of its GPUs, where known."""
 
     num_cpus: float
     num_gpus: float
     memory_bytes: int
+    gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class ClusterResources:
     def num_gpus(self) -> float:
         """GPUs of all nodes."""
         return sum(node.num_gpus for node in self.nodes)
+
+    @property
+    def gpu_bytes(self) -> int | None:
+        """Memory of the smallest GPU; None where one is unknown, or there is none."""
+        sizes = [node.gpu_bytes for node in self.nodes if node.num_gpus]
+        known = [size for size in sizes if size is not None]
+        return min(known) if known and len(known) == len(sizes) else None
 
     @property
     def memory_bytes(self) -> int:
@@ -144,7 +152,10 @@ def _checkpoints_per_actor(
         reasons.append(f"{packed} checkpoint(s) per actor: fixed by the specification")
         return packed
     if gpus:
-        room_bytes, device = _ASSUMED_GPU_BYTES * min(gpus, 1.0) / 2, "GPU"
+        gpu_bytes = cluster.gpu_bytes or _ASSUMED_GPU_BYTES
+        room_bytes = gpu_bytes * min(gpus, 1.0) / 2
+        known = "" if cluster.gpu_bytes else ", which is assumed"
+        device = f"GPU's share ({gpu_bytes * min(gpus, 1.0) / 2**30:.3g} GiB{known})"
     else:
         actors = max(1, int(cluster.num_cpus // engine.threads_per_actor))
         room_bytes = cluster.memory_bytes / 2 / actors - _PROCESS_BYTES

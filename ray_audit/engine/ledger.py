@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.engine.adaptive import LeavingRule
 from ray_audit.engine.moments import MOMENTS
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import StoredObject
@@ -106,11 +107,23 @@ class Wanted:
         checkpoints: in order.
         vog: target followed by the digests of the window, or None where VoG is not asked for.
         keep_moments: whether the moments of VoG are kept, for later checkpoints.
+        rule: when samples leave early, or None where all pass all checkpoints.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     vog: tuple[str, ...] | None
     keep_moments: bool = False
+    rule: LeavingRule | None = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Positions of the checkpoints as they are visited."""
+        return tuple(c.index for c in self.checkpoints) if self.rule is None else self.rule.order
+
+    @property
+    def only(self) -> RecordSet | None:
+        """The one set that serves, where samples leave early; None where any may."""
+        return None if self.rule is None else self.set_for(self.order)
 
     @classmethod
     def of(
@@ -137,6 +150,9 @@ class Wanted:
             base: the one of them whose moments VoG continues, as `base_of` gives it.
         """
         have = list(have)
+        if self.only is not None:
+            # Who left depends on all checkpoints: parts of two audits do not go together.
+            return () if self.only in have else self.order
         needed = self._missing_apart_from_vog(have)
         if self.vog and not any(one.vog == self.vog for one in have):
             spanned = base.vog if base is not None and base.vog is not None else ()
@@ -146,7 +162,7 @@ class Wanted:
     def base_of(self, have: Iterable[RecordSet], kept: Iterable[RecordSet]) -> RecordSet | None:
         """The set, of those whose moments are there, that VoG can be continued from, if any."""
         have = list(have)
-        if any(one.vog == self.vog for one in have):
+        if self.only is not None or any(one.vog == self.vog for one in have):
             return None
         # A checkpoint that must run again anyway would be counted twice.
         again = self._missing_apart_from_vog(have)

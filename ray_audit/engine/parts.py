@@ -27,7 +27,11 @@ _TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl",
 
 @dataclass(frozen=True)
 class PartOutcome:
-    """What one finishing task tells the driver."""
+    """What one finishing task tells the driver.
+
+    `num_reached` are the checkpoints that its samples passed, together; `num_whole` the samples
+    that passed all.
+    """
 
     files: dict[str, TableFile]
     num_scored: int
@@ -35,6 +39,8 @@ class PartOutcome:
     filtered: dict[str, int]
     fit: FitState | None
     top: list[dict[str, Any]]
+    num_reached: int
+    num_whole: int
 
 
 @dataclass
@@ -47,6 +53,8 @@ class PartTotals:
     failed: Counter[str] = field(default_factory=Counter)
     fit: FitState | None = None
     top: list[dict[str, Any]] = field(default_factory=list)
+    num_reached: int = 0
+    num_whole: int = 0
 
     @classmethod
     def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
@@ -57,6 +65,8 @@ class PartTotals:
                 totals.tables.setdefault(name, []).append(file)
             totals.filtered.update(outcome.filtered)
             totals.num_scored += outcome.num_scored
+            totals.num_reached += outcome.num_reached
+            totals.num_whole += outcome.num_whole
             totals.failed.update(outcome.failed)
             totals.top = _largest([*totals.top, *outcome.top])
             totals.fit = merged(totals.fit, outcome.fit)
@@ -114,6 +124,7 @@ def finish_part(
         made.append(unit_tables(samples, config, summary, flagged, metadata))
     names = (*_TABLES, "regions") if is_dense(config) else _TABLES
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
+    reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None
     for one in made:
         fit = merged(fit, one.fit)
@@ -124,6 +135,8 @@ def finish_part(
         filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
         fit=fit,
         top=_top_rows(tables["scores"]),
+        num_reached=int(reached.sum()),
+        num_whole=int((reached == len(wanted.checkpoints)).sum()),
     )
 
 

@@ -13,9 +13,11 @@ from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine import ledger
+from ray_audit.engine.adaptive import LeavingRule
 from ray_audit.engine.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
 from ray_audit.engine.moments import BYTES_PER_PX, KeptMoments
+from ray_audit.engine.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
@@ -144,7 +146,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         uri = dataset["labels"][form]
         if uri is not None and "{" not in uri:
             dataset["labels"][form] = "a table"
-    return {
+    settings = {
         "record_version": RECORD_VERSION,
         "dataset": dataset,
         "model": config.model.model_dump(mode="json"),
@@ -153,6 +155,12 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "threads_per_actor": config.engine.threads_per_actor,
         "precision": precision(config),
     }
+    # What is off is left out, so that records made before it was there keep their names.
+    if config.engine.compile:
+        settings["compile"] = True
+    if config.adaptive is not None:
+        settings["adaptive"] = config.adaptive.model_dump(mode="json")
+    return settings
 
 
 def precision(config: AuditConfig) -> str:
@@ -183,6 +191,8 @@ def read_inputs(
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
     wanted = Wanted.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
+    if config.adaptive is not None:
+        wanted = replace(wanted, rule=LeavingRule.of(config.adaptive, len(checkpoints)))
     inputs_digest = storage.digest(
         [unit.unit_id for unit in units],
         [checkpoint.digest for checkpoint in checkpoints],
@@ -228,6 +238,8 @@ def _check_date(logical_date: str) -> None:
 def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     """Compare what is wanted with what is committed, and lay out the rest.
 
+    What the user left open is chosen from sizes alone; `paced` chooses by time.
+
     Raises:
         PlanError: it cannot fit the cluster.
     """
@@ -250,13 +262,32 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     payload = payload_bytes(inputs.config)
     layout = None
     if work:
-        union = tuple(sorted({p for one in work for p in one.positions}))
+        needed = {p for one in work for p in one.positions}
+        union = tuple(p for p in inputs.wanted.order if p in needed)
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
     expected_s = _expected_s(output, num_new)
     return Plan(
         inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
     )
+
+
+def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+    """The plan with the layout that is fastest by a calibration.
+
+    Raises:
+        PlanError: none fits the cluster.
+    """
+    if plan.layout is None:
+        return plan
+    num_batches = None
+    if plan.num_expected is not None:
+        num_batches = math.ceil(plan.num_expected / seen.num_rows)
+    positions = tuple(position for hop in plan.layout.hops for position in hop)
+    engine = plan.inputs.config.engine
+    layout, expected_s = fastest_layout(positions, seen, num_batches, cluster, engine)
+    known_s = None if num_batches is None else expected_s
+    return replace(plan, layout=layout, payload_bytes=seen.payload_bytes, expected_s=known_s)
 
 
 def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments | None:

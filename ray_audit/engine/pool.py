@@ -7,16 +7,19 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.engine import adaptive
 from ray_audit.engine.attempts import batch_failures
 from ray_audit.engine.moments import carried_on
 from ray_audit.engine.plan import precision
 from ray_audit.engine.predict import float32_is_exact
 from ray_audit.engine.stages import StageSettings
 from ray_audit.engine.wire import Envelope
+from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import Batch, Tail
 
@@ -25,7 +28,8 @@ class PoolWorker:
     """One actor of a pool: holds its share of the checkpoints and probes batches with them.
 
     It never raises: a model that cannot be made marks each batch as fatal, because an actor that
-    fails while it starts would only be started again.
+    fails while it starts would only be started again. `note` says what its checkpoints share, if
+    anything; `model_bytes` is what one of them holds.
 
     Args:
         settings: shared settings.
@@ -45,20 +49,28 @@ class PoolWorker:
         self._limit_s = limit_s
         self._settings = settings
         self._is_last = is_last
-        self._probers: dict[int, Prober] = {}
-        self._fatal = ""
+        self._positions = positions
+        self._fatal = self.note = ""
+        self.model_bytes = 0
         torch.set_num_threads(settings.config.engine.threads_per_actor)
-        float32_is_exact()
+        if settings.device == "cuda":
+            _repeat_every_bit()
         try:
-            for position in positions:
-                self._probers[position] = self._prober(position)
+            self._prober = self._made()
+            names = [settings.checkpoints[position].name for position in positions]
+            self.note = shared_note(names, self._prober.chain)
         except Exception as error:  # a user's model may raise anything
             self._fatal = f"{type(error).__name__}: {error}"
 
-    def _prober(self, position: int) -> Prober:
+    def _made(self) -> Prober:
         config, device = self._settings.config, torch.device(self._settings.device)
-        model = build_model(config.model)
-        load_weights(model, self._settings.checkpoints[position].uri)
+        models = []
+        for position in self._positions:
+            model = build_model(config.model)
+            load_weights(model, self._settings.checkpoints[position].uri)
+            models.append(model.to(device))
+            tensors = model.state_dict().values()
+            self.model_bytes = sum(one.numel() * one.element_size() for one in tensors)
         wanted = self._settings.wanted.vog
         probe = ProbeSettings(
             num_classes=len(config.dataset.classes),
@@ -67,8 +79,9 @@ class PoolWorker:
             gradient=wanted[0] if wanted else None,
             temperature=config.softmin.temperature,
             precision=precision(config),
+            compiles=config.engine.compile,
         )
-        return Prober(model.to(device), probe, device)
+        return Prober(models, probe, device)
 
     def process(self, envelope: Envelope) -> Envelope:
         """Probe a batch with each checkpoint that is held here and that its unit needs."""
@@ -91,7 +104,8 @@ class PoolWorker:
             bare = without_payload(item)
             keeps = self._settings.wanted.keep_moments and self._is_last
             item = carried_on(item, bare) if keeps else bare
-        return replace(envelope, item=item, probed_at_s=time.time())
+        notes = (*envelope.notes, self.note) if self.note else envelope.notes
+        return replace(envelope, item=item, probed_at_s=time.time(), notes=notes)
 
     def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
@@ -100,13 +114,29 @@ class PoolWorker:
             "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
         )
         window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
-        for position, prober in self._probers.items():
-            if position in envelope.positions:
-                digest = self._settings.checkpoints[position].digest
-                turn = ProbeTurn(position == last, digest in window, self._settings.recount)
-                with _limited(self._limit_s):
-                    batch = batch.with_arrays(prober.observe(batch, turn))
-        return batch
+        turns = {
+            index: ProbeTurn(position == last, digest in window, self._settings.recount)
+            for index, position in enumerate(self._positions)
+            if position in envelope.positions
+            for digest in (self._settings.checkpoints[position].digest,)
+        }
+        if not turns:
+            return batch
+        limited = partial(_limited, self._limit_s)
+        if wanted.rule is None or self._settings.recount is not None:
+            return batch.with_arrays(self._prober.observe(batch, turns, limited))
+        observe = partial(self._prober.observe, limited=limited)
+        return adaptive.observed(batch, turns, wanted.rule, observe)
+
+
+def _repeat_every_bit() -> None:
+    """Sums have one order, and float32 means float32, on every GPU and in every run."""
+    float32_is_exact()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    # A model with an operation that has no such form runs all the same, with a warning in its log.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # For debugging only, and at a price.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -81,12 +81,15 @@ class Predictor:
         self._index_uri = index_uri
         torch.set_num_threads(config.engine.threads_per_actor)
         float32_is_exact()
-        self._probers = [self._prober(uri, torch.device(device)) for uri in checkpoint_uris]
+        self._prober = self._made(checkpoint_uris, torch.device(device))
 
-    def _prober(self, uri: str, device: torch.device) -> Prober:
+    def _made(self, uris: tuple[str, ...], device: torch.device) -> Prober:
         config = self._config
-        model = build_model(config.model)
-        load_weights(model, uri)
+        models = []
+        for uri in uris:
+            model = build_model(config.model)
+            load_weights(model, uri)
+            models.append(model.to(device))
         settings = ProbeSettings(
             num_classes=len(config.dataset.classes),
             input=config.model.input,
@@ -94,8 +97,9 @@ class Predictor:
             gradient=None,
             temperature=config.softmin.temperature,
             precision=precision(config),
+            compiles=config.engine.compile,
         )
-        return Prober(model.to(device), settings, device)
+        return Prober(models, settings, device)
 
     def predict(self, unit: WorkUnit, wanted: Collection[str]) -> Iterator[Predicted]:
         """Decode a unit and look at the wanted samples; batches without any are not run.
@@ -123,10 +127,7 @@ class Predictor:
                 yield from self._looked_at(item, np.flatnonzero(chosen))
 
     def _looked_at(self, batch: Batch, rows: np.ndarray) -> Iterator[Predicted]:
-        p = self._probers[0].probabilities(batch)
-        for prober in self._probers[1:]:
-            p += prober.probabilities(batch)
-        p /= len(self._probers)
+        p = self._prober.probabilities(batch)
         for row in rows.tolist():
             identity = batch.samples.slice(row, 1).to_pylist()[0]
             cut = identity["cut"]

@@ -56,6 +56,7 @@ class Tally:
         self._last_s = 0.0
         self._started_s = time.time()
         self.num_failed = 0
+        self.notes: set[str] = set()
         self._failed: set[str] = set()
         self.num_expected = plan.num_expected
 
@@ -70,6 +71,7 @@ class Tally:
         self._decode_s += receipt.decode_s
         self._probe_s += sum(receipt.probe_s)
         self._num_units += receipt.is_tail
+        self.notes.update(receipt.notes)
         if not receipt.is_tail:
             # The pools' own clock: commits may lag behind and come in bursts.
             if self._first_s is None or receipt.probed_at_s < self._first_s:

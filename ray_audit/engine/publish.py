@@ -101,7 +101,7 @@ def publish(
         summary.order.described(),
         parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs)],
+        [*inputs.listing.notes, *_missing_columns(inputs), *_passes(inputs, parts)],
     )
 
 
@@ -146,6 +146,17 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
     if len(inputs.config.dataset.classes) < 2:
         yield "there is one class: no label can be suggested, and margins say nothing"
+
+
+def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
+    """What an adaptive audit saved."""
+    num_all = parts.num_scored * len(inputs.checkpoints)
+    if inputs.wanted.rule is not None and num_all:
+        yield (
+            f"adaptive: {parts.num_whole} of {parts.num_scored} samples passed all "
+            f"{len(inputs.checkpoints)} checkpoints, the others left early; "
+            f"{parts.num_reached / num_all:.1%} of all passes of samples were made"
+        )
 
 
 def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:

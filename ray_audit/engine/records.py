@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ray_audit.engine.adaptive import REACHED
 from ray_audit.probes.trajectories import RAGGED, TRAJECTORIES
 from ray_audit.samples import Batch, ShardFailure, Tail
 
@@ -60,6 +61,8 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
         return Part(identity.slice(0, 0), {}, failures)
     columns = {name: identity[name] for name in _IDENTITY}
     num_rows = identity.num_rows
+    if REACHED in arrays:
+        columns[REACHED] = pa.array(arrays[REACHED])
     for name in ROW_TRAJECTORIES:
         values = arrays.get(f"trajectory/{name}")
         if values is not None:

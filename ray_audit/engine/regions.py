@@ -86,6 +86,10 @@ class VoidSeen:
     top_class: np.ndarray
     top_p: np.ndarray
 
+    def at(self, checkpoints: np.ndarray) -> "VoidSeen":
+        """The same at some of the checkpoints, (E,) bool."""
+        return VoidSeen(self.component, self.top_class[:, checkpoints], self.top_p[:, checkpoints])
+
 
 def merged_regions(rows: pa.Table, group: np.ndarray, num: int) -> list[tuple[Region, ...]]:
     """Regions of each sample, the largest first; of more than the limit, those with most evidence.

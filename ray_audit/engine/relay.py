@@ -46,6 +46,14 @@ _CONNECT_TIMEOUT_S = 10.0
 _NUM_STARTS = 3
 _TOO_SLOW = "timed out during startup"
 _HEAD_EVERY_S, _HEAD_SILENCE_S = 5.0, 30.0
+# Of the kinds that Ray names as a resource of a node; of a kind with two sizes the smaller.
+_GPU_GIB = {
+    f"accelerator_type:{kind}": gib
+    for kind, gib in {
+        "T4": 15, "P100": 16, "V100": 16, "A10": 23, "A10G": 23, "L4": 23, "L40S": 45, "A100": 40,
+        "A100-40G": 40, "A100-80G": 80, "H100": 80, "H200": 140, "B200": 180,
+    }.items()
+}  # fmt: skip
 # Ray bundles blocks to fill a larger batch, and would mix work units.
 _ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
@@ -59,6 +67,8 @@ class RayEngine:
     def resources(self) -> ClusterResources:
         """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
         nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
+        if len(nodes) == 1 and nodes[0].num_gpus:
+            nodes = (replace(nodes[0], gpu_bytes=_measured_gpu_bytes() or nodes[0].gpu_bytes),)
         store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
         most = self._engine.cluster_max
         if most:
@@ -120,7 +130,17 @@ def _apply(function: Callable[[Item], Result], item: Item) -> Result:
 
 def _node(resources: dict[str, float]) -> NodeResources:
     memory = int(resources.get("memory", 0)) or 64 * 2**30
-    return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory)
+    found = [_GPU_GIB[name] for name in resources if name in _GPU_GIB]
+    gpu_bytes = min(found) * 2**30 if found else None
+    return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory, gpu_bytes)
+
+
+def _measured_gpu_bytes() -> int | None:
+    """Free memory of the fullest GPU of this machine, which is the whole cluster."""
+    import torch  # only where there is a GPU: what decodes and commits does without
+
+    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    return min(free, default=None)
 
 
 def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:

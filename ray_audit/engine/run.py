@@ -15,6 +15,7 @@ from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine import ledger
 from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.attempts import Attempts
+from ray_audit.engine.calibrate import calibrated
 from ray_audit.engine.draft import Draft, facts_of
 from ray_audit.engine.layout import ClusterResources
 from ray_audit.engine.mapper import Mapper
@@ -172,6 +173,9 @@ def run_on(
         check_model(config, inputs.checkpoints)
         engine = open_engine()
         plan = make_plan(inputs, engine.resources())
+        if config.engine.calibrate:
+            reporter.phase("timing one batch at each checkpoint")
+            plan = calibrated(plan, str(index_dir), engine.resources())
         reporter.plan(plan)
         attempts = Attempts.below(config.output)
         index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
@@ -248,6 +252,7 @@ def _execute(
     files = [one for of_unit in records.files for one in of_unit]
     recounted = _recounted(engine, plan, settings, reporter, files, summary)
     draft = publish(engine, inputs, [records], summary, recounted)
+    draft.notes.extend(sorted(tally.notes))
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     return complete(draft, facts_of(plan), timing)
 

@@ -156,6 +156,7 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
         failed=failed,
         probe_s=[] if probe_s is None else probe_s[0].tolist(),
         probed_at_s=envelope.probed_at_s,
+        notes=list(envelope.notes),
     )
 
 

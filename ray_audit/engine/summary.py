@@ -156,8 +156,10 @@ def _sum(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
 
 def _p_label_sum(samples: Samples, finite: np.ndarray, num_classes: int) -> np.ndarray:
     labels = samples.identity["label"].to_numpy()[finite]
-    columns = samples.means["p_label"][finite].T
-    return np.stack([np.bincount(labels, column, num_classes) for column in columns])
+    p_label = samples.means["p_label"]
+    if samples.reached is not None:
+        p_label = np.where(samples.reached, p_label, 0.0)
+    return np.stack([np.bincount(labels, column, num_classes) for column in p_label[finite].T])
 
 
 def _confusion(samples: Samples, finite: np.ndarray, config: AuditConfig) -> np.ndarray:
@@ -167,7 +169,7 @@ def _confusion(samples: Samples, finite: np.ndarray, config: AuditConfig) -> np.
     num_classes = len(config.dataset.classes)
     labels = samples.identity["label"].to_numpy()[finite]
     counts = [
-        np.bincount(labels * num_classes + column, minlength=num_classes**2)
+        np.bincount((labels * num_classes + column)[column >= 0], minlength=num_classes**2)
         for column in samples.predicted[finite].T
     ]
     return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)

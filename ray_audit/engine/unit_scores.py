@@ -13,6 +13,8 @@ from ray_audit.scores.suggested import suggested_class
 from ray_audit.scores.void import void_evidence
 
 NON_FINITE = "non_finite"
+_COUNTS = ("learning_time", "forgetting")
+"""Scores that do not compare between samples that passed different numbers of checkpoints."""
 
 
 def is_dense(config: AuditConfig) -> bool:
@@ -29,10 +31,13 @@ def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, 
     """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
     if not samples.num_samples:
         return np.zeros(0, bool), ()
-    finite = np.isfinite(samples.means["loss"]).all(axis=1)
+    unknown = ~np.isfinite(samples.means["loss"])
+    if samples.reached is not None:
+        unknown &= samples.reached
+    finite = ~unknown.any(axis=1)
     failures = []
     for row in np.flatnonzero(~finite):
-        where = np.flatnonzero(~np.isfinite(samples.means["loss"][row]))
+        where = np.flatnonzero(unknown[row])
         failures.append(
             ShardFailure(
                 shard=samples.identity["shard"][int(row)].as_py(),
@@ -51,33 +56,12 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
     """Score columns that need no other unit, (N,) each."""
     if not samples.num_samples:
         return {}
-    loss, num_checkpoints = samples.means["loss"], samples.means["loss"].shape[1]
-    scores: dict[str, np.ndarray] = {
-        "csl": csl.csl(loss),
-        "final_loss": csl.final_loss(loss),
-        "early_loss": csl.early_loss(loss),
-        "late_loss": csl.late_loss(loss),
-        "loss_std": csl.loss_std(loss),
-        "loss_max": csl.loss_max(loss),
-        "num_checkpoints": np.full(len(loss), num_checkpoints, np.int32),
-        "el2n": dynamics.el2n(samples.means["el2n"]),
-        "correctness": dynamics.correctness(samples.means["correct"]),
-        "csg": samples.csg,
-        "learning_time": dynamics.learning_time(samples.means["correct"]),
-        "confidence": dynamics.confidence(samples.means["p_label"]),
-        "variability": dynamics.variability(samples.means["p_label"]),
-        "aum": dynamics.aum(samples.means["margin"]),
-        "prob_margin": dynamics.prob_margin(samples.means["prob_margin"]),
-        "vog": samples.vog,
-    }
+    scores = _of_trajectories(samples, config) | {"csg": samples.csg, "vog": samples.vog}
     if is_dense(config):
-        scores["forgetting"] = np.full(len(loss), np.nan)
+        scores["forgetting"] = np.full(samples.num_samples, np.nan)
         scores |= _dense_scores(samples, config)
         if samples.vog_by_class is not None:
             scores["vog_by_class"] = _lists(samples.vog_by_class)
-    else:
-        scores["forgetting"] = dynamics.forgetting(samples.means["correct"] > 0.5)
-        scores |= _suggestions(samples, config)
     if is_sequence(config):
         labels = samples.identity["label"].to_numpy()
         shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
@@ -86,6 +70,48 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
         scores["csl_segment"] = csl.segment_mean(known, labels, shards)
         scores |= _boundaries(samples)
     return scores
+
+
+def _of_trajectories(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
+    """Scores of the checkpoints that each sample passed; counts over all of them else null."""
+    if samples.reached is None:
+        return _trajectory_scores(samples.means, samples.other, config)
+    found: dict[str, np.ndarray] = {}
+    ways, way_of = np.unique(samples.reached, axis=0, return_inverse=True)
+    for way, reached in enumerate(ways):
+        rows = np.flatnonzero(way_of.reshape(-1) == way)
+        means = {name: values[rows][:, reached] for name, values in samples.means.items()}
+        other = None if samples.other is None else samples.other[rows][:, reached]
+        for name, values in _trajectory_scores(means, other, config).items():
+            whole = found.setdefault(name, np.zeros(samples.num_samples, values.dtype))
+            whole[rows] = np.nan if name in _COUNTS and not reached.all() else values
+    return found
+
+
+def _trajectory_scores(
+    means: dict[str, np.ndarray], other: np.ndarray | None, config: AuditConfig
+) -> dict[str, np.ndarray]:
+    loss, num_checkpoints = means["loss"], means["loss"].shape[1]
+    scores: dict[str, np.ndarray] = {
+        "csl": csl.csl(loss),
+        "final_loss": csl.final_loss(loss),
+        "early_loss": csl.early_loss(loss),
+        "late_loss": csl.late_loss(loss),
+        "loss_std": csl.loss_std(loss),
+        "loss_max": csl.loss_max(loss),
+        "num_checkpoints": np.full(len(loss), num_checkpoints, np.int32),
+        "el2n": dynamics.el2n(means["el2n"]),
+        "correctness": dynamics.correctness(means["correct"]),
+        "learning_time": dynamics.learning_time(means["correct"]),
+        "confidence": dynamics.confidence(means["p_label"]),
+        "variability": dynamics.variability(means["p_label"]),
+        "aum": dynamics.aum(means["margin"]),
+        "prob_margin": dynamics.prob_margin(means["prob_margin"]),
+    }
+    if is_dense(config):
+        return scores
+    scores["forgetting"] = dynamics.forgetting(means["correct"] > 0.5)
+    return scores | _suggestions(means, other, config)
 
 
 def _boundaries(samples: Samples) -> dict[str, np.ndarray]:
@@ -98,7 +124,14 @@ def _boundaries(samples: Samples) -> dict[str, np.ndarray]:
     p_label = np.nan_to_num(means["p_label"])
     frames = samples.identity["frame_index"].to_numpy()
     for rows, labels in sequences_of(samples):
-        shifts = boundary_shift(labels, p_label[rows], p_other[rows], samples.other[rows])
+        # Of frames that left early, the checkpoints that all frames have passed.
+        shared = slice(None) if samples.reached is None else samples.reached[rows].all(axis=0)
+        shifts = boundary_shift(
+            labels,
+            p_label[rows][:, shared],
+            p_other[rows][:, shared],
+            samples.other[rows][:, shared],
+        )
         found["boundary_shift"][rows] = shifts.score
         place = np.where(shifts.suggested >= 0, frames[rows][shifts.suggested], np.nan)
         found["boundary_frame"][rows] = place
@@ -114,13 +147,15 @@ def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield rows, labels[rows]
 
 
-def _suggestions(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    if samples.other is None or len(config.dataset.classes) < 2:
+def _suggestions(
+    means: dict[str, np.ndarray], other: np.ndarray | None, config: AuditConfig
+) -> dict[str, np.ndarray]:
+    if other is None or len(config.dataset.classes) < 2:
         return {}
     # A margin is the given class's probability minus that of the best other.
-    p_other = samples.means["p_label"] - samples.means["prob_margin"]
+    p_other = means["p_label"] - means["prob_margin"]
     # NaN at a checkpoint: the sample fails, and must not be an error here.
-    label, p = suggested_class(samples.other, np.nan_to_num(p_other))
+    label, p = suggested_class(other, np.nan_to_num(p_other))
     return {"suggested": label, "p_suggested": p}
 
 

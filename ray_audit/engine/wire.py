@@ -31,6 +31,7 @@ class Envelope:
         failures: samples of the batch that failed on the way.
         fatal: why the whole run must stop, or empty.
         probed_at_s: Unix time when the last pool had done with it; 0 before.
+        notes: what the pools say of how they ran it, a sentence each.
     """
 
     item: Batch | Tail
@@ -40,6 +41,7 @@ class Envelope:
     failures: tuple[ShardFailure, ...] = ()
     fatal: str = ""
     probed_at_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Receipt:
         probed_at_s: Unix time when the pools had done with it (batches).
         fatal: why the whole run must stop, or empty.
         lost_shards: keys of shards that were lost, wholly or from some place on (tails).
+        notes: those of the envelope (batches).
     """
 
     unit_id: str
@@ -78,6 +81,7 @@ class Receipt:
     probed_at_s: float = 0.0
     fatal: str = ""
     lost_shards: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal receipt."""
@@ -100,6 +104,7 @@ def encode(envelope: Envelope) -> pa.Table:
         "failures": [asdict(failure) for failure in envelope.failures],
         "fatal": envelope.fatal,
         "probed_at_s": envelope.probed_at_s,
+        "notes": envelope.notes,
     }
     if isinstance(item, Tail):
         return _row(header, np.frombuffer(encode_tail(item), np.uint8), [])
@@ -130,6 +135,7 @@ def decode(table: pa.Table) -> Envelope:
         failures=tuple(ShardFailure(**failure) for failure in header["failures"]),
         fatal=header["fatal"],
         probed_at_s=header["probed_at_s"],
+        notes=tuple(header["notes"]),
     )
 
 

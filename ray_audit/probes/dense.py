@@ -1,5 +1,7 @@
 """Probe of batches with a label for each pixel."""
 
+from functools import reduce
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -7,9 +9,10 @@ from torch import Tensor
 
 from ray_audit.probes.dense_final import count, final_states
 from ray_audit.probes.likelihood import Likelihood, likelihood
-from ray_audit.probes.masks import Maps, Masks, owned_rects, void_maps
+from ray_audit.probes.masks import Maps, Masks, owned_rects
 from ray_audit.probes.regions import region_states
 from ray_audit.probes.trajectories import RAGGED
+from ray_audit.probes.transfer import Observed
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE, Batch
 
@@ -52,7 +55,7 @@ def gradient_target(logits: Tensor, masks: Masks, kind: str) -> Tensor:
 
 def observe_pixels(
     logits: Tensor, masks: Masks, batch: Batch, temperature: float | None
-) -> dict[str, np.ndarray]:
+) -> Observed:
     """Sums over the counted pixels of each mask.
 
     A few masks at a time, so that on a CPU what is computed of them stays in its cache.
@@ -69,23 +72,23 @@ def observe_pixels(
         `region_states`.
     """
     num = _masks_at_once(logits)
-    merged: dict[str, np.ndarray] = {}
+    rects = owned_rects(batch)
+    parts: list[Observed] = []
     for start in range(0, len(logits), num):
         part = slice(start, start + num)
         few, few_masks = logits[part], masks.part(part)
-        voids = void_maps(batch, part)
-        void_seen = void_states(few, voids, owned_rects(batch)[part])
+        void_seen = void_states(few, few_masks.voids, rects[part])
         p_NKHW = torch.softmax(few, dim=1) if temperature is not None else None
         observed, seen = _observe(few, few_masks)
         observed |= void_seen
         if p_NKHW is not None and temperature is not None:
-            maps = Maps.of(batch, part, voids, masks.labels.device)
+            maps = Maps.of(batch, part, few_masks.voids, masks.labels.device)
             observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
             observed |= region_states(seen, few_masks, maps)
         for name in RAGGED & observed.keys():
-            observed[name][:, 0] += start
-        _merge(merged, observed)
-    return merged
+            np.asarray(observed[name])[:, 0] += start  # the array itself
+        parts.append(observed)
+    return {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
 
 
 def _masks_at_once(logits: Tensor) -> int:
@@ -93,38 +96,39 @@ def _masks_at_once(logits: Tensor) -> int:
     return max(1, limit // (logits[0].numel() * logits.element_size()))
 
 
-def _merge(merged: dict[str, np.ndarray], part: dict[str, np.ndarray]) -> None:
-    for name, values in part.items():
-        if name not in merged:
-            merged[name] = values
-        elif name == "confusion" or name.startswith("confident/"):
-            merged[name] = merged[name] + values
-        else:
-            merged[name] = np.concatenate([merged[name], values])
+def _joined(name: str, parts: list[Tensor | np.ndarray]) -> Tensor | np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    if not torch.is_tensor(parts[0]):
+        return np.concatenate([np.asarray(part) for part in parts])
+    tensors = [torch.as_tensor(part) for part in parts]
+    if name == "confusion" or name.startswith("confident/"):
+        return reduce(torch.add, tensors)
+    return torch.cat(tensors)
 
 
-def _observe(logits: Tensor, masks: Masks) -> tuple[dict[str, np.ndarray], Likelihood]:
+def _observe(logits: Tensor, masks: Masks) -> tuple[Observed, Likelihood]:
     num_classes = logits.shape[1]
     safe = masks.labels.clamp_min(0)
     seen = likelihood(logits, safe)
     counted = masks.counted
 
-    def total(values: Tensor) -> np.ndarray:
+    def total(values: Tensor) -> Tensor:
         # where, not a product: an ignored pixel may hold NaN, which a zero would not silence.
         kept = torch.where(counted, values, 0).flatten(1)
-        return kept.sum(dim=1, dtype=torch.float64).cpu().numpy()
+        return kept.sum(dim=1, dtype=torch.float64)
 
     pairs = safe * num_classes + seen.predicted
     # A mask whose loss is no number fails: it must not spoil what is summed over the others.
     finite = torch.isfinite(seen.loss)
     confusion = count(pairs, counted & finite, num_classes**2)
-    observed = {
+    observed: Observed = {
         "loss": total(seen.loss),
         "p_label": total(seen.p_label),
         "margin": total(seen.margin),
         "prob_margin": total(seen.prob_margin),
         "el2n": total(seen.el2n),
         "correct": total((seen.predicted == safe).float()),
-        "confusion": confusion.view(num_classes, num_classes).cpu().numpy(),
+        "confusion": confusion.view(num_classes, num_classes),
     }
     return observed, seen

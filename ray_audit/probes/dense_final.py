@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ray_audit.probes.likelihood import Likelihood
 from ray_audit.probes.masks import Maps, Masks
+from ray_audit.probes.transfer import Observed
 from ray_audit.samples import IGNORE
 from ray_audit.scores.confident import NUM_BINS
 from ray_audit.scores.segmentation import TCCP_THRESHOLDS, component_sums
@@ -13,7 +14,7 @@ from ray_audit.scores.segmentation import TCCP_THRESHOLDS, component_sums
 
 def final_states(
     p_NKHW: Tensor, masks: Masks, seen: Likelihood, maps: Maps, temperature: float
-) -> dict[str, np.ndarray]:
+) -> Observed:
     """Mergeable states of the scores that need the last checkpoint only.
 
     Returns:
@@ -43,10 +44,29 @@ def count(values: Tensor, kept: Tensor, num_values: int) -> Tensor:
     What is not kept falls into one bin more; picking by a mask would take several times as long.
     """
     bins = torch.where(kept, values, num_values).flatten()
-    return torch.bincount(bins, minlength=num_values + 1)[:num_values]
+    if _is_cpu(bins):
+        return torch.bincount(bins, minlength=num_values + 1)[:num_values]
+    # bincount would make the host wait for the largest value. Integers add up in any order.
+    counts = torch.zeros(num_values + 1, dtype=torch.int64, device=bins.device)
+    return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_values]
 
 
-def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> np.ndarray:
+def _is_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
+def class_sums(values: Tensor, classes: Tensor, counted: Tensor, num_classes: int) -> Tensor:
+    """Sum of `values` where `counted`, by class: (K,) float64."""
+    kept = torch.where(counted, values, 0.0).double().flatten()
+    if _is_cpu(kept):
+        bins = torch.where(counted, classes, num_classes).flatten()
+        return torch.bincount(bins, kept, num_classes + 1)[:num_classes]
+    # On a GPU bincount adds in any order, which floats do not bear: class by class.
+    given = classes.flatten()
+    return torch.stack([torch.where(given == k, kept, 0.0).sum() for k in range(num_classes)])
+
+
+def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> Tensor:
     s = p_label.double().flatten(1)
     kept = counted.flatten(1)
     least = torch.where(kept, s, torch.inf).amin(dim=1)
@@ -54,10 +74,10 @@ def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> np.n
     # Without pixels the least is infinite, and the weights are no numbers.
     sums = torch.stack([(w * s).sum(dim=1), w.sum(dim=1)], dim=1)
     sums = torch.where(kept.any(dim=1, keepdim=True), sums, 0.0)
-    return torch.cat([sums, least.unsqueeze(1)], dim=1).cpu().numpy()
+    return torch.cat([sums, least.unsqueeze(1)], dim=1)
 
 
-def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> np.ndarray:
+def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> Tensor:
     counts = []
     for label, guess, counted in zip(masks.labels, predicted, masks.counted, strict=True):
         columns = (
@@ -66,10 +86,10 @@ def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> np.ndarr
             count(label, counted, num_classes),
         )
         counts.append(torch.stack(columns, dim=1))
-    return torch.stack(counts).cpu().numpy()
+    return torch.stack(counts)
 
 
-def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> np.ndarray:
+def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> Tensor:
     """Pixels on which 1[p_k > t] equals 1[label = k]: those of k above t, and the others below.
 
     The thresholds are tenths, so that the bin of a probability is its tenth, rounded up.
@@ -85,7 +105,7 @@ def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> np.ndarray:
         own_above = _above(own, num_bins)
         num_others = counted.sum() - own.view(-1, num_bins).sum(dim=1, keepdim=True)
         agreements.append(own_above + num_others - (above - own_above))
-    return torch.stack(agreements).cpu().numpy()
+    return torch.stack(agreements)
 
 
 def _above(hist: Tensor, num_bins: int) -> Tensor:
@@ -106,7 +126,7 @@ def _component_sums(p_label: Tensor, masks: Masks, maps: Maps) -> np.ndarray:
     return np.concatenate(sums)
 
 
-def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str, np.ndarray]:
+def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> Observed:
     """Histograms from which confident learning is finished over the whole dataset."""
     num_classes, given = p_NKHW.shape[1], masks.labels
     counted = masks.counted & torch.isfinite(seen.loss)
@@ -116,15 +136,12 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> dict[str
     sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
     below = count(sample * NUM_BINS + low, wrong, num_samples * NUM_BINS)
     off_diagonal = count(predicted * NUM_BINS + top, wrong, num_classes * NUM_BINS)
-    kept = torch.where(counted, given, num_classes).flatten()
-    p_label = torch.where(counted, seen.p_label, 0.0).double()
-    class_sum = torch.bincount(kept, p_label.flatten(), num_classes + 1)
     return {
-        "final/below": below.view(num_samples, NUM_BINS).int().cpu().numpy(),
-        "confident/off_diagonal": off_diagonal.view(num_classes, NUM_BINS).cpu().numpy(),
-        "confident/p_label": count(low, counted, NUM_BINS).cpu().numpy(),
-        "confident/class_sum": class_sum[:num_classes].cpu().numpy(),
-        "confident/class_count": count(given, counted, num_classes).cpu().numpy(),
+        "final/below": below.view(num_samples, NUM_BINS).int(),
+        "confident/off_diagonal": off_diagonal.view(num_classes, NUM_BINS),
+        "confident/p_label": count(low, counted, NUM_BINS),
+        "confident/class_sum": class_sums(seen.p_label, given, counted, num_classes),
+        "confident/class_count": count(given, counted, num_classes),
     }
 
 

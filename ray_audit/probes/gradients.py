@@ -6,17 +6,31 @@ the number of checkpoints. They are float32 wherever they are, so that the resul
 on how many checkpoints share an actor.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ray_audit.probes.transfer import Observed, upload
 
-def input_gradient(target: Tensor, inputs: Tensor) -> Tensor:
-    """Gradient of the scalar `target` with respect to `inputs`, in float32."""
-    (gradient,) = torch.autograd.grad(target, inputs)
-    return gradient.float()
+
+def input_gradient(
+    target: Tensor, inputs: Tensor, scale: float = 1.0, keep: bool = False
+) -> Tensor:
+    """Gradient of the scalar `target` with respect to `inputs`, in float32.
+
+    Args:
+        target: what is differentiated.
+        inputs: by what.
+        scale: a power of two that the target is multiplied by on the way back, so that halves
+            of 16 bit do not underflow; the gradient is divided by it again.
+        keep: whether the graph is needed once more.
+    """
+    scaled = target if scale == 1.0 else target * scale
+    (gradient,) = torch.autograd.grad(scaled, inputs, retain_graph=keep)
+    return gradient.float() if scale == 1.0 else gradient.float() / scale
 
 
 def channel_mean(gradient: Tensor) -> Tensor:
@@ -27,30 +41,40 @@ def channel_mean(gradient: Tensor) -> Tensor:
     return gradient if gradient.ndim == 3 else gradient.mean(dim=-3)
 
 
-def update_moments(arrays: dict[str, np.ndarray], gradient: Tensor) -> dict[str, np.ndarray]:
-    """Fold one checkpoint's gradient map (R, ...) into the batch's moments.
+class Moments:
+    """Moments of one batch's gradient maps (R, ...) over checkpoints, on the device.
 
     Args:
-        arrays: may hold `vog/count` (1,), `vog/mean` and `vog/m2` (R, ...) float32.
-        gradient: channel-mean gradient of each row.
-
-    Returns:
-        The new values of the three arrays.
+        arrays: may hold `vog/count` (1,), `vog/mean` and `vog/m2` (R, ...) float32, from the
+            checkpoints before.
+        device: where the gradients will be.
     """
-    if "vog/count" not in arrays:
-        values = gradient.cpu().numpy()
-        return {
-            "vog/count": np.ones(1, np.int64),
-            "vog/mean": values,
-            "vog/m2": np.zeros_like(values),
-        }
-    count = arrays["vog/count"] + 1
-    mean = torch.from_numpy(np.array(arrays["vog/mean"])).to(gradient.device)
-    m2 = torch.from_numpy(np.array(arrays["vog/m2"])).to(gradient.device)
-    delta = gradient - mean
-    mean += delta / float(count[0])
-    m2 += delta * (gradient - mean)
-    return {"vog/count": count, "vog/mean": mean.cpu().numpy(), "vog/m2": m2.cpu().numpy()}
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], device: torch.device) -> None:
+        self._count = int(arrays["vog/count"][0]) if "vog/count" in arrays else 0
+        self._arrays, self._device = arrays, device
+        self._maps: tuple[Tensor, Tensor] | None = None
+
+    def add(self, gradient: Tensor) -> None:
+        """Fold in one checkpoint's channel-mean gradient (R, ...) float32."""
+        self._count += 1
+        if self._count == 1:
+            self._maps = gradient.clone(), torch.zeros_like(gradient)
+            return
+        if self._maps is None:
+            before = (self._arrays[f"vog/{name}"] for name in ("mean", "m2"))
+            self._maps = upload(next(before), self._device), upload(next(before), self._device)
+        mean, m2 = self._maps
+        delta = gradient - mean
+        mean += delta / float(self._count)
+        m2 += delta * (gradient - mean)
+
+    def observed(self) -> Observed:
+        """The three arrays; none without a gradient."""
+        if self._maps is None:
+            return {}
+        mean, m2 = self._maps
+        return {"vog/count": np.array([self._count], np.int64), "vog/mean": mean, "vog/m2": m2}
 
 
 def finish_moments(
@@ -62,7 +86,8 @@ def finish_moments(
     """Sum over pixels of the population standard deviation over checkpoints, per row.
 
     Args:
-        arrays: `vog/count`, `vog/mean`, `vog/m2` as left by `update_moments`.
+        arrays: `vog/count`, `vog/mean`, `vog/m2` as left by `Moments`; the count may also be one a
+            row (R,).
         rects: (R, 4) y0, x0, y1, x1 of the pixels that count, or None for all.
         masks: (R, H, W) given classes, negative where unlabelled; of any size. None where labels
             are not dense.
@@ -72,9 +97,10 @@ def finish_moments(
         `vog/sum` (R,) float64 and `vog/num_px` (R,) int64; with masks also `vog/class_sum` and
         `vog/class_px`, the same within each given class, (R, K).
     """
-    count = arrays["vog/count"][0]
+    m2, count = arrays["vog/m2"], arrays["vog/count"]
+    each = count.reshape(-1, *[1] * (m2.ndim - 1))
     # One checkpoint has no spread; null is not 0.
-    std = np.sqrt(arrays["vog/m2"] / count) if count > 1 else np.full_like(arrays["vog/m2"], np.nan)
+    std = np.where(each > 1, np.sqrt(m2 / each), np.nan)
     maps = _owned(std, rects)
     finished = {
         "vog/sum": np.array([m.sum(dtype=np.float64) for m in maps], np.float64),

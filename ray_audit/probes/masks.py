@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ray_audit.probes.transfer import upload
 from ray_audit.samples import IGNORE, Batch
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
@@ -23,26 +24,31 @@ class Masks:
         labels: (N, H, W) int64 with `IGNORE`.
         counted: (N, H, W) bool: labelled pixels that this batch owns.
         num_labelled: (N,) labelled pixels of the whole image, over all its tiles.
+        voids: (N, H, W) uint8: sizeable unlabelled component of the whole mask, from 1; 0
+            elsewhere.
     """
 
     labels: Tensor
     counted: Tensor
     num_labelled: Tensor
+    voids: np.ndarray
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Masks":
         """Read the targets of a batch."""
-        labels = torch.from_numpy(batch.arrays["targets"].astype(np.int64)).to(device)
+        labels = upload(batch.arrays["targets"].astype(np.int64), device)
         owned = torch.zeros_like(labels, dtype=torch.bool)
         for n, (y0, x0, y1, x1) in enumerate(owned_rects(batch)):
             owned[n, y0:y1, x0:x1] = True
-        totals = batch.samples["sample_num_labelled"].to_numpy()
-        num_labelled = torch.from_numpy(np.array(totals, np.float64)).to(device)
-        return cls(labels, owned & (labels != IGNORE), num_labelled)
+        totals = batch.samples["sample_num_labelled"].to_numpy().astype(np.float64)
+        num_labelled = upload(totals, device)
+        return cls(labels, owned & (labels != IGNORE), num_labelled, _void_maps(batch))
 
     def part(self, part: slice) -> "Masks":
         """Some of the masks."""
-        return Masks(self.labels[part], self.counted[part], self.num_labelled[part])
+        return Masks(
+            self.labels[part], self.counted[part], self.num_labelled[part], self.voids[part]
+        )
 
 
 def owned_rects(batch: Batch) -> np.ndarray:
@@ -76,12 +82,11 @@ def placements(batch: Batch) -> np.ndarray:
     return _whole(batch, np.dtype(np.int64))
 
 
-def void_maps(batch: Batch, part: slice) -> np.ndarray:
-    """Sizeable unlabelled components of the whole masks, (N, H, W) uint8, 0 elsewhere."""
+def _void_maps(batch: Batch) -> np.ndarray:
     given = batch.arrays.get("void_components")
     if given is not None:
-        return given[part]
-    return np.stack([void_components(label) for label in batch.arrays["targets"][part]])
+        return given
+    return np.stack([void_components(label) for label in batch.arrays["targets"]])
 
 
 @dataclass(frozen=True)

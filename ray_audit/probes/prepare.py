@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812  (the name that everybody uses)
 from torch import Tensor
 
 from ray_audit.config import InputConfig
+from ray_audit.probes.transfer import upload
 
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
@@ -28,11 +29,10 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
         ValueError: the number of channels is not that of mean or std.
     """
     if inputs.ndim == 3:
-        return torch.from_numpy(inputs.astype(np.float32)).to(device)
+        return upload(inputs.astype(np.float32, copy=False), device)
     full_scale = _FULL_SCALE.get(inputs.dtype)
     # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is.
-    host = inputs.astype(np.int32) if inputs.dtype == np.uint16 else np.array(inputs)
-    pixels = torch.from_numpy(host).to(device, non_blocking=True)
+    pixels = upload(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
     if full_scale is not None:
         pixels = _resized(pixels.to(torch.float32) / full_scale, config.size)
     return _normalised(pixels, config)
@@ -54,10 +54,14 @@ def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
                 f"the input has {channels} channel(s), model.input.{name} has {len(values)}"
             )
     if config.mean:
-        pixels = pixels - pixels.new_tensor(config.mean).view(-1, 1, 1)
+        pixels = pixels - _by_channel(config.mean, pixels)
     if config.std:
-        pixels = pixels / pixels.new_tensor(config.std).view(-1, 1, 1)
+        pixels = pixels / _by_channel(config.std, pixels)
     return pixels
+
+
+def _by_channel(values: list[float], pixels: Tensor) -> Tensor:
+    return upload(np.asarray(values, np.float32), pixels.device).view(-1, 1, 1)
 
 
 def logits_of(answer: Any, output: str | int | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Runs the checkpoints of one actor over a batch and lets the batch carry the results."""
 
-import time
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +12,20 @@ from torch import Tensor, nn
 
 from ray_audit.config import InputConfig
 from ray_audit.probes import dense, rows
-from ray_audit.probes.gradients import (
-    channel_mean,
-    finish_moments,
-    input_gradient,
-    update_moments,
-)
+from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
+from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import logits_of, model_input
 from ray_audit.probes.recount import recount_pixels
+from ray_audit.probes.rows import Rows
 from ray_audit.probes.trajectories import TRAJECTORIES
+from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_MOST_PROGRAMS = 100_000
+_FP16_SCALE = 256.0  # of gradients: far from what a half can hold, and well above what it loses
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class ProbeSettings:
         gradient: `loss` or `logit` for VoG, or None where no gradient is needed.
         temperature: of soft-min.
         precision: float32, bf16 or fp16 (autocast; losses are float32 always).
+        compiles: whether models go through `torch.compile`.
     """
 
     num_classes: int
@@ -46,6 +48,7 @@ class ProbeSettings:
     gradient: str | None
     temperature: float
     precision: str
+    compiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,67 +66,129 @@ class ProbeTurn:
     recount: Recount | None = None
 
 
-class Prober:
-    """A model with the weights of one checkpoint after another.
+@dataclass(frozen=True)
+class _Given:
+    """A batch on the device.
 
-    Args:
-        model: a frozen module in eval mode on `device`.
-        settings: what is computed.
-        device: where the model is.
+    Attributes:
+        batch: as it came.
+        inputs: of the model, without gradients.
+        leaf: the same, by which targets are differentiated.
+        owned: its rows, or its masks.
     """
 
-    def __init__(self, model: nn.Module, settings: ProbeSettings, device: torch.device) -> None:
+    batch: Batch
+    inputs: Tensor
+    leaf: Tensor
+    owned: Rows | Masks
+
+
+class Prober:
+    """The checkpoints of one actor, run over a batch one after another.
+
+    The batch goes to the device once, and what all of them say of it comes back once.
+
+    Args:
+        models: frozen modules in eval mode on `device`, in the order in which they run.
+        settings: what is computed.
+        device: where the models are.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], settings: ProbeSettings, device: torch.device
+    ) -> None:
         # Convolutions are faster on this layout, on CPUs too (1.4 times for a small U-Net).
-        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._models: list[Any] = [
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for model in models
+        ]
+        if settings.compiles:
+            self._models = [_compiled(model) for model in self._models]
+        self.chain = SharedChain(self._models, settings.output, shares=not settings.compiles)
         self._settings = settings
         self._device = device
 
-    def observe(self, batch: Batch, turn: ProbeTurn) -> dict[str, np.ndarray]:
-        """Run the model over the batch; return the arrays that the batch carries afterwards.
+    def observe(
+        self,
+        batch: Batch,
+        turns: Mapping[int, ProbeTurn],
+        limited: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> dict[str, np.ndarray]:
+        """Run models over the batch; return the arrays that the batch carries afterwards.
+
+        Args:
+            batch: what they look at.
+            turns: what each of them does, by its place in `models`.
+            limited: entered around each model's turn, and around the wait for the device.
 
         Raises:
-            ValueError: the model's answer has another shape than the task needs.
+            ValueError: a model's answer has another shape than the task needs.
         """
-        started = time.perf_counter()
-        wants_gradient = self._settings.gradient is not None and turn.in_window
-        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
-        context = nullcontext() if wants_gradient else torch.inference_mode()
-        with context:
-            if wants_gradient:
-                inputs = inputs.detach().requires_grad_()
-            logits = self._forward(inputs)
-            probe = self._dense if batch.task == "dense" else self._rows
-            observed = probe(batch, inputs, logits, turn, wants_gradient)
-        arrays = dict(batch.arrays)
-        for name, values in observed.items():
-            _append(arrays, name, values)
-        _append(arrays, "probe_s", np.array([time.perf_counter() - started]))
+        watch = Stopwatch(self._device)
+        given, moments = self._given(batch), Moments(batch.arrays, self._device)
+        observed: list[Observed] = []
+        for index in sorted(turns):
+            with limited():
+                observed.append(self._turn(index, given, turns[index], moments))
+                watch.mark()
+        self.chain.begin()
+        with limited():
+            *each, last = download([*observed, moments.observed()])
+        arrays = batch.arrays | last
+        for one, lap_s in zip(each, watch.laps_s(), strict=True):
+            for name, values in one.items():
+                _append(arrays, name, values)
+            _append(arrays, "probe_s", np.array([lap_s]))
         return arrays
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> np.ndarray:
-        """Softmax at this checkpoint.
+        """Softmax, the mean over the models.
 
         Returns:
             float32: (N, K, H, W) at the masks' size for dense labels, else (R, K), a row for
             each owned row of the batch.
 
         Raises:
-            ValueError: the model's answer has another shape than the task needs.
+            ValueError: a model's answer has another shape than the task needs.
         """
-        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
-        logits = self._forward(inputs)
-        shaped = dense.pixel_logits if batch.task == "dense" else rows.row_logits
-        at_labels = shaped(logits, batch, self._settings.num_classes)
-        p: np.ndarray = torch.softmax(at_labels.float(), dim=1).cpu().numpy()
-        return p
+        given = self._given(batch)
+        total: Tensor | None = None
+        for index in range(len(self._models)):
+            logits = self._at_labels(self._forward(index, given.inputs), given)
+            p = torch.softmax(logits.float(), dim=1)
+            total = p if total is None else total.add_(p)
+        self.chain.begin()
+        if total is None:
+            raise ValueError("there is no model to ask for probabilities")
+        (one,) = download([{"p": total / len(self._models)}])
+        return one["p"]
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _given(self, batch: Batch) -> _Given:
+        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
+        kind = Masks if batch.task == "dense" else Rows
+        return _Given(batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device))
+
+    def _turn(self, index: int, given: _Given, turn: ProbeTurn, moments: Moments) -> Observed:
+        wants_gradient = self._settings.gradient is not None and turn.in_window
+        probe = self._dense if isinstance(given.owned, Masks) else self._rows
+        with nullcontext() if wants_gradient else torch.inference_mode():
+            logits = self._forward(index, given.leaf if wants_gradient else given.inputs)
+            return probe(given, logits, turn, moments if wants_gradient else None)
+
+    def _at_labels(self, logits: Tensor, given: _Given) -> Tensor:
+        """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
+        batch, num_classes = given.batch, self._settings.num_classes
+        if isinstance(given.owned, Masks):
+            return dense.pixel_logits(logits, batch, num_classes)
+        return rows.row_logits(logits, batch, given.owned, num_classes)
+
+    def _forward(self, index: int, inputs: Tensor) -> Tensor:
         with self._autocast():
-            answer = self._answer(inputs)
+            answer = self._answer(index, inputs)
         return logits_of(answer, self._settings.output)
 
-    def _answer(self, inputs: Tensor) -> Any:
+    def _answer(self, index: int, inputs: Tensor) -> Any:
         """The model's answer; one whose views need the plain layout is run in that.
 
         Batch by batch, so that the answer does not depend on what came before.
@@ -131,59 +196,78 @@ class Prober:
         fast = inputs
         if inputs.ndim == 4:
             fast = inputs.contiguous(memory_format=torch.channels_last)
+        # A model may change its input in place, and others are to see it as well.
+        fast = inputs.clone() if fast.data_ptr() == inputs.data_ptr() else fast
         try:
-            return self._model(fast)
+            return self.chain.run(index, fast)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
-        self._model.to(memory_format=torch.contiguous_format)
+        model = self._models[index]
+        model.to(memory_format=torch.contiguous_format)
         try:
-            return self._model(inputs.contiguous())
+            return model(inputs.clone(memory_format=torch.contiguous_format))
         finally:
-            self._model.to(memory_format=torch.channels_last)
+            model.to(memory_format=torch.channels_last)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST.get(self._settings.precision)
         return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
 
+    def _gradient(self, target: Tensor, given: _Given, num_summed: int) -> Tensor:
+        scale = 1.0
+        if self._settings.precision == "fp16":
+            scale = _FP16_SCALE * 2.0 ** math.floor(math.log2(num_summed))
+        return input_gradient(target, given.leaf, scale, keep=self.chain.shares)
+
     def _rows(
-        self, batch: Batch, inputs: Tensor, logits: Tensor, turn: ProbeTurn, wants_gradient: bool
-    ) -> dict[str, np.ndarray]:
-        observed = rows.observe_rows(logits, batch, self._settings.num_classes, turn.is_final)
-        if wants_gradient:
-            target = rows.gradient_target(logits, batch, str(self._settings.gradient))
-            maps, squared = rows.row_gradients(input_gradient(target, inputs), batch)
-            observed |= self._gradient_arrays(batch, maps, squared)
+        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+    ) -> Observed:
+        settings, owned = self._settings, given.owned
+        assert isinstance(owned, Rows)
+        observed = rows.observe_rows(
+            logits, given.batch, owned, settings.num_classes, turn.is_final
+        )
+        if moments is not None:
+            target = rows.gradient_target(logits, owned, str(settings.gradient))
+            gradient = self._gradient(target, given, num_summed=1)
+            maps, squared = rows.row_gradients(gradient, owned)
+            observed |= self._gradient_observed(moments, maps, squared)
         return observed
 
     def _dense(
-        self, batch: Batch, inputs: Tensor, logits: Tensor, turn: ProbeTurn, wants_gradient: bool
-    ) -> dict[str, np.ndarray]:
-        masks = Masks.of(batch, self._device)
-        at_mask = dense.pixel_logits(logits, batch, self._settings.num_classes)
+        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+    ) -> Observed:
+        masks, at_mask = given.owned, self._at_labels(logits, given)
+        assert isinstance(masks, Masks)
         if turn.recount is not None:
-            return recount_pixels(at_mask, masks, turn.recount)
-        observed: dict[str, np.ndarray] = {}
-        if wants_gradient:
+            return dict(recount_pixels(at_mask, masks, turn.recount))
+        observed: Observed = {}
+        if moments is not None:
             target = dense.gradient_target(at_mask, masks, str(self._settings.gradient))
-            gradient = input_gradient(target, inputs)
-            rects = owned_input_rects(batch, (gradient.shape[2], gradient.shape[3]))
+            gradient = self._gradient(target, given, num_summed=masks.labels[0].numel())
+            rects = owned_input_rects(given.batch, (gradient.shape[2], gradient.shape[3]))
             squared = [
                 one[:, y0:y1, x0:x1].double().square().sum()
                 for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
             ]
-            observed |= self._gradient_arrays(batch, channel_mean(gradient), torch.stack(squared))
+            maps = channel_mean(gradient)
+            observed |= self._gradient_observed(moments, maps, torch.stack(squared))
         temperature = self._settings.temperature if turn.is_final else None
         scratch = at_mask.detach()
-        return observed | dense.observe_pixels(scratch, masks, batch, temperature)
+        return observed | dense.observe_pixels(scratch, masks, given.batch, temperature)
 
-    def _gradient_arrays(
-        self, batch: Batch, maps: Tensor, squared: Tensor
-    ) -> dict[str, np.ndarray]:
-        arrays: dict[str, np.ndarray] = dict(update_moments(batch.arrays, maps))
-        if self._settings.gradient == "loss":
-            arrays["grad_sqnorm"] = squared.cpu().numpy()
-        return arrays
+    def _gradient_observed(self, moments: Moments, maps: Tensor, squared: Tensor) -> Observed:
+        moments.add(maps)
+        return {"grad_sqnorm": squared} if self._settings.gradient == "loss" else {}
+
+
+def _compiled(model: nn.Module) -> Any:
+    """One program a shape: one for all, or none from the ninth on, would depend on what came."""
+    from torch._dynamo import config
+
+    config.cache_size_limit = config.accumulated_cache_size_limit = _MOST_PROGRAMS
+    return torch.compile(model, dynamic=False)
 
 
 def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:

@@ -1,5 +1,7 @@
 """Probe of batches whose labels belong to images, frames or whole videos."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -7,10 +9,37 @@ from torch import Tensor
 
 from ray_audit.probes.gradients import channel_mean
 from ray_audit.probes.likelihood import first_class_equal, likelihood
+from ray_audit.probes.transfer import Observed, upload
 from ray_audit.samples import IGNORE, Batch
 
 
-def row_logits(logits: Tensor, batch: Batch, num_classes: int) -> Tensor:
+@dataclass(frozen=True)
+class Rows:
+    """The rows that a batch owns, on the device.
+
+    Attributes:
+        index: of the rows in the first axis (and the time axis) of inputs and logits.
+        labels: (R,) int64.
+        targets: int64 with `IGNORE`, of all rows or frames of the inputs.
+    """
+
+    index: tuple[Tensor, ...]
+    labels: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> "Rows":
+        """Read the rows of a batch."""
+        names = ("cut", "position") if batch.task == "frames" else ("cut",)
+        *index, labels = (
+            upload(batch.samples[name].to_numpy().astype(np.int64), device)
+            for name in (*names, "label")
+        )
+        targets = upload(batch.arrays["targets"].astype(np.int64), device)
+        return cls(tuple(index), labels, targets)
+
+
+def row_logits(logits: Tensor, batch: Batch, rows: Rows, num_classes: int) -> Tensor:
     """Logits of the rows that the batch owns, (R, K).
 
     Raises:
@@ -26,58 +55,43 @@ def row_logits(logits: Tensor, batch: Batch, num_classes: int) -> Tensor:
             f"{inputs.shape}; expected {tuple(expected)} (a row per "
             f"{'frame' if batch.task == 'frames' else 'sample'}, {num_classes} classes)"
         )
-    return logits[row_index(batch, logits.device)]
+    return logits[rows.index]
 
 
-def row_index(batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
-    """Index of the owned rows in the first axis (and the time axis) of inputs and logits."""
-    cut = torch.from_numpy(batch.samples["cut"].to_numpy().astype(np.int64)).to(device)
-    if batch.task != "frames":
-        return (cut,)
-    position = batch.samples["position"].to_numpy().astype(np.int64)
-    return cut, torch.from_numpy(position).to(device)
-
-
-def gradient_target(logits: Tensor, batch: Batch, kind: str) -> Tensor:
+def gradient_target(logits: Tensor, rows: Rows, kind: str) -> Tensor:
     """Sum over all labelled rows or frames of the loss, or of the given class's logit."""
-    targets = torch.from_numpy(batch.arrays["targets"].astype(np.int64)).to(logits.device)
-    flat, labels = logits.float().reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    flat, labels = logits.float().reshape(-1, logits.shape[-1]), rows.targets.reshape(-1)
     if kind == "loss":
         return F.cross_entropy(flat, labels, ignore_index=IGNORE, reduction="sum")
     given = flat.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
-    return given[labels != IGNORE].sum()
+    # Only the gradient counts: zeros leave it as it is, and the host waits for no number of rows.
+    return torch.where(labels != IGNORE, given, 0.0).sum()
 
 
-def row_gradients(gradient: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def row_gradients(gradient: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     """Channel-mean gradient map of each owned row, and its squared norm over all inputs."""
-    index = row_index(batch, gradient.device)
-    rows = gradient[index]
-    return channel_mean(gradient)[index], rows.double().square().flatten(1).sum(dim=1)
+    own = gradient[rows.index]
+    return channel_mean(gradient)[rows.index], own.double().square().flatten(1).sum(dim=1)
 
 
 def observe_rows(
-    logits: Tensor, batch: Batch, num_classes: int, final: bool
-) -> dict[str, np.ndarray]:
-    """Observations of one checkpoint, one value a row."""
-    rows = row_logits(logits, batch, num_classes).detach().float().clone()
-    labels = torch.from_numpy(batch.samples["label"].to_numpy().astype(np.int64)).to(rows.device)
-    others = rows.scatter(1, labels.unsqueeze(1), -torch.inf)
+    logits: Tensor, batch: Batch, rows: Rows, num_classes: int, final: bool
+) -> Observed:
+    """Observations of one checkpoint, one value a row, on the device."""
+    own = row_logits(logits, batch, rows, num_classes).detach().float().clone()
+    others = own.scatter(1, rows.labels.unsqueeze(1), -torch.inf)
     other = first_class_equal(others, others.amax(dim=1))
-    seen = likelihood(rows, labels)
-    observed = {
-        "loss": _float64(seen.loss),
-        "p_label": _float64(seen.p_label),
-        "margin": _float64(seen.margin),
-        "prob_margin": _float64(seen.prob_margin),
-        "el2n": _float64(seen.el2n),
-        "correct": _float64(seen.predicted == labels),
-        "predicted": seen.predicted.cpu().numpy().astype(np.int32),
-        "other": other.cpu().numpy().astype(np.int32),
+    seen = likelihood(own, rows.labels)
+    observed: Observed = {
+        "loss": seen.loss.double(),
+        "p_label": seen.p_label.double(),
+        "margin": seen.margin.double(),
+        "prob_margin": seen.prob_margin.double(),
+        "el2n": seen.el2n.double(),
+        "correct": (seen.predicted == rows.labels).double(),
+        "predicted": seen.predicted.int(),
+        "other": other.int(),
     }
     if final:
-        observed["final/p_predicted"] = _float64(seen.p_predicted)
+        observed["final/p_predicted"] = seen.p_predicted.double()
     return observed
-
-
-def _float64(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()

@@ -4,11 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ray_audit.probes.transfer import Observed, upload
+
 MOST_CLASSES = 64
 _TOP_CLASSES = 8
 
 
-def void_states(logits: Tensor, voids: np.ndarray, rects: np.ndarray) -> dict[str, np.ndarray]:
+def void_states(logits: Tensor, voids: np.ndarray, rects: np.ndarray) -> Observed:
     """Sums of probabilities over the owned pixels of each sizeable unlabelled component.
 
     Args:
@@ -25,22 +27,24 @@ def void_states(logits: Tensor, voids: np.ndarray, rects: np.ndarray) -> dict[st
     found, sums = [], []
     for n in np.flatnonzero(voids.reshape(len(voids), -1).any(axis=1)):
         y0, x0, y1, x1 = rects[n]
-        names = torch.from_numpy(voids[n, y0:y1, x0:x1].astype(np.int64)).to(logits.device)
+        owned = voids[n, y0:y1, x0:x1]
         owned_KHW = logits[n, :, y0:y1, x0:x1]
-        for name in np.unique(voids[n, y0:y1, x0:x1]):
+        for name in np.unique(owned):
             if name:
-                p_KM = torch.softmax(owned_KHW[:, names == int(name)], dim=0)
+                # Places, not a mask, so that the host need not ask the device for their number.
+                y, x = (upload(at, logits.device) for at in np.nonzero(owned == name))
+                p_KM = torch.softmax(owned_KHW[:, y, x], dim=0)
                 found.append((int(n), int(name), p_KM.shape[1]))
-                sums.append(p_KM.sum(dim=1, dtype=torch.float64).cpu().numpy())
+                sums.append(p_KM.sum(dim=1, dtype=torch.float64))
     index = np.array(found, np.int64).reshape(-1, 3)
-    classes, kept = _largest(np.array(sums).reshape(-1, num_classes))
-    return {"void/index": index, "void_class": classes, "void_sum": kept.astype(np.float32)}
+    sums_VK = torch.stack(sums) if sums else logits.new_zeros((0, num_classes)).double()
+    classes, kept = _largest(sums_VK)
+    return {"void/index": index, "void_class": classes.int(), "void_sum": kept.float()}
 
 
-def _largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _largest(sums: Tensor) -> tuple[Tensor, Tensor]:
     num_classes = sums.shape[1]
-    every = np.arange(num_classes, dtype=np.int32)
     if num_classes <= MOST_CLASSES:
-        return np.tile(every, (len(sums), 1)), sums
-    top = np.argsort(-sums, axis=1, kind="stable")[:, :_TOP_CLASSES]
-    return every[top], np.take_along_axis(sums, top, axis=1)
+        return torch.arange(num_classes, device=sums.device).expand(len(sums), -1), sums
+    top = torch.argsort(sums, dim=1, descending=True, stable=True)[:, :_TOP_CLASSES]
+    return top, sums.gather(1, top)

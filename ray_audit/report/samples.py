@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ray_audit.engine.adaptive import carried_back
 from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000
@@ -16,10 +17,11 @@ _QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
 def _losses(trajectories: pa.Table) -> np.ndarray:
-    """(N, E) float32 of a part."""
+    """(N, E) float32 of a part; what a sample did not reach is drawn as what it reached next."""
     column = trajectories["loss"].combine_chunks()
-    flat: np.ndarray = column.flatten().to_numpy()
-    return flat.reshape(len(column), column.type.list_size)
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    losses = flat.reshape(len(column), -1)
+    return carried_back(losses, ~np.isnan(losses)) if column.flatten().null_count else losses
 
 
 def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:

@@ -16,7 +16,8 @@ from torch import Tensor
 from ray_audit import storage
 from ray_audit.probes.dense import observe_pixels
 from ray_audit.probes.masks import Masks
-from ray_audit.probes.rows import observe_rows
+from ray_audit.probes.rows import Rows, observe_rows
+from ray_audit.probes.transfer import download
 from ray_audit.samples import Batch
 
 _CHUNK_ROWS = 50_000
@@ -70,12 +71,14 @@ def record_table(batch: Batch, logits: Tensor, epoch: int, num_classes: int) -> 
     num_labelled = batch.samples["num_labelled"].to_numpy()
     if batch.task == "dense":
         masks = Masks.of(batch, logits.device)
-        totals = observe_pixels(logits.detach().float().clone(), masks, batch, None)
+        seen = observe_pixels(logits.detach().float().clone(), masks, batch, None)
         count = np.maximum(num_labelled, 1)
-        values = {name: totals[name] / count for name in _VALUES}
     else:
-        observed = observe_rows(logits, batch, num_classes, final=False)
-        values = {name: observed[name] for name in _VALUES}
+        rows = Rows.of(batch, logits.device)
+        seen = observe_rows(logits, batch, rows, num_classes, final=False)
+        count = np.ones_like(num_labelled)
+    (observed,) = download([{name: seen[name] for name in _VALUES}])
+    values = {name: observed[name] / count for name in _VALUES}
     columns = {
         "sample_id": batch.samples["sample_id"],
         "epoch": np.full(len(num_labelled), epoch, np.int32),

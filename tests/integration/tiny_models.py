@@ -121,3 +121,14 @@ class DiesOnce(ImageModel):
             with open(self.marker, "w"):
                 os._exit(1)
         return super().forward(images)
+
+
+def backbone_and_head(num_classes):
+    """(N, C, H, W) -> logits (N, K), as a sequence of layers."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(48, 8),
+        nn.ReLU(),
+        nn.Linear(8, num_classes),
+    )

@@ -59,7 +59,7 @@ def records(pictures, positions, tile):
         for position in positions:
             model = Shown(SURE[position]).eval().requires_grad_(False)
             turn = ProbeTurn(is_final=position == 3, in_window=True)
-            arrays = Prober(model, settings, torch.device("cpu")).observe(batch, turn)
+            arrays = Prober([model], settings, torch.device("cpu")).observe(batch, {0: turn})
             batch = batch.with_arrays(arrays)
         parts.append(encode_part(part_of(without_payload(batch))))
     return parts, encode_tail(Tail("unit", len(parts)))

@@ -1,4 +1,4 @@
-"""Ray that does not start is told as an error of ours; where it was only slow, it is asked again."""
+"""Ray that does not start is told as an error of ours; where it was only slow, asked again."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_a_slow_start_is_tried_again(monkeypatch):
 
 def test_a_start_that_stays_slow_is_an_error_of_ours(monkeypatch):
     starts(monkeypatch, *[Exception(SLOW)] * 3)
-    with pytest.raises(RunError, match="Ray on this machine could not be used: .*timed out"):
+    with pytest.raises(RunError, match=r"Ray on this machine could not be used: .*timed out"):
         relay.connect(None)
 
 

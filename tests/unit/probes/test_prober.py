@@ -43,12 +43,15 @@ def settings(gradient=None, **changed):
 
 def probe(models, batch, gradient=None, **changed):
     for i, model in enumerate(models):
-        prober = Prober(
-            model.eval().requires_grad_(False), settings(gradient, **changed), torch.device("cpu")
-        )
         turn = ProbeTurn(is_final=i == len(models) - 1, in_window=gradient is not None)
-        batch = batch.with_arrays(prober.observe(batch, turn))
+        arrays = prober([model], gradient, **changed).observe(batch, {0: turn})
+        batch = batch.with_arrays(arrays)
     return without_payload(batch).arrays
+
+
+def prober(models, gradient=None, **changed):
+    models = [model.eval().requires_grad_(False) for model in models]
+    return Prober(models, settings(gradient, **changed), torch.device("cpu"))
 
 
 def image_model(seed):
@@ -221,6 +224,51 @@ def test_dense_vog_is_that_of_the_mean_over_labelled_pixels(rng):
             maps.append(g[0].mean(0).numpy())
         vog = np.std(maps, axis=0).mean()
         assert arrays["vog/sum"][n] / arrays["vog/num_px"][n] == pytest.approx(vog, rel=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("bf16", 0.1)])
+def test_gradients_of_a_large_mask_do_not_vanish_in_16_bit(rng, precision, within):
+    """Each of 65,536 pixels has a 65,536th of the loss: halves lose such gradients unscaled."""
+    inputs = rng.integers(0, 256, (1, 3, 256, 256), np.uint8)
+    masks = rng.integers(0, NUM_CLASSES, (1, 256, 256))
+    models = [dense_model(seed) for seed in range(3)]
+    exact = probe(models, dense_batch(inputs, masks), "loss")
+    rough = probe(models, dense_batch(inputs, masks), "loss", precision=precision)
+    assert rough["vog/sum"] == pytest.approx(exact["vog/sum"], rel=within)
+    assert rough["trajectory/loss"] == pytest.approx(exact["trajectory/loss"], rel=within)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:The .grad attribute")  # of torch's own compiler
+def test_compiled_models_give_the_same_but_for_rounding(rng):
+    models = [image_model(seed) for seed in range(2)]
+    for num in (3, 5):  # another shape is another program
+        inputs = rng.integers(0, 256, (num, 3, 8, 9), np.uint8)
+        batch = class_batch(inputs, rng.integers(0, NUM_CLASSES, num))
+        exact, compiled = (probe(models, batch, "loss", compiles=c) for c in (False, True))
+        for name in ("trajectory/loss", "trajectory/margin", "vog/sum"):
+            assert compiled[name] == pytest.approx(exact[name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_model_that_changes_its_input_spoils_nothing_for_the_next(rng):
+    class InPlace(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x.mul_(0.5))
+
+    batch = class_batch(rng.integers(0, 256, (4, 3, 8, 9), np.uint8), [0, 1, 2, 3])
+    models = [InPlace(image_model(seed)) for seed in range(3)]
+    turns = {i: ProbeTurn(is_final=i == 2, in_window=True) for i in range(3)}
+    for gradient in (None, "loss"):
+        together = without_payload(
+            batch.with_arrays(prober(models, gradient).observe(batch, turns))
+        ).arrays
+        alone = probe(models, batch, gradient)
+        for name in alone.keys() - {"trajectory/probe_s"}:
+            assert np.array_equal(alone[name], together[name]), name
 
 
 def test_small_logits_are_resized_to_the_mask_before_the_softmax(rng):

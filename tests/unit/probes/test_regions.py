@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ray_audit import rle
 from ray_audit.probes.likelihood import likelihood
-from ray_audit.probes.masks import Maps, Masks, void_maps
+from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.regions import region_states
 from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.void import void_states
@@ -27,7 +27,7 @@ def emitted(masks, logits, **arrays):
     batch = dense_batch(np.zeros((len(masks), 1, *masks.shape[1:]), np.uint8), masks, **arrays)
     targets = Masks.of(batch, torch.device("cpu"))
     every = slice(0, len(masks))
-    maps = Maps.of(batch, every, void_maps(batch, every), torch.device("cpu"))
+    maps = Maps.of(batch, every, targets.voids, torch.device("cpu"))
     seen = likelihood(torch.tensor(np.asarray(logits)).float(), targets.labels.clamp_min(0))
     states = region_states(seen, targets, maps)
     height, width = maps.placements[0, 2:]
@@ -218,7 +218,7 @@ def test_void_sums_equal_sums_over_the_pixels(num_classes):
     logits = rng.normal(0, 2, (2, num_classes, 40, 50))
     batch = dense_batch(np.zeros((2, 1, 40, 50), np.uint8), masks)
     rects = np.array([[0, 0, 40, 50], [4, 0, 40, 50]])
-    voids = void_maps(batch, slice(0, 2))
+    voids = Masks.of(batch, torch.device("cpu")).voids
     states = void_states(torch.tensor(logits).float(), voids, rects)
     assert states["void/index"].tolist() == [[1, 1, 30], [1, 2, 25]]
     p = torch.softmax(torch.tensor(logits), 1).numpy()

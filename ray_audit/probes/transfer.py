@@ -1,0 +1,60 @@
+"""Arrays to the device and observations back: asynchronous on a GPU, and back once a batch."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Observed = dict[str, Tensor | np.ndarray]
+"""What one checkpoint says of a batch: still on the device, or known on the host already."""
+
+
+def upload(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy of `array` on the device; a GPU fetches it from pinned memory, and nobody waits."""
+    if device.type != "cuda":
+        return torch.from_numpy(np.array(array)).to(device)
+    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
+    pinned.numpy()[...] = array
+    return pinned.to(device, non_blocking=True)
+
+
+def download(observed: Sequence[Mapping[str, Tensor | np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """All that is on the device, at once: the host waits for it a single time."""
+    devices = {v.device for one in observed for v in one.values() if torch.is_tensor(v)}
+    on_host = [
+        {k: v.to("cpu", non_blocking=True) if torch.is_tensor(v) else v for k, v in one.items()}
+        for one in observed
+    ]
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
+    return [{k: v.numpy() if torch.is_tensor(v) else v for k, v in one.items()} for one in on_host]
+
+
+class Stopwatch:
+    """Seconds between marks, by the clock of the device: marking does not wait for a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._marks: list[torch.cuda.Event] = []
+        self._times: list[float] = []
+        self.mark()
+
+    def mark(self) -> None:
+        """Remember the moment at which the device has done what was asked of it so far."""
+        if not self._is_cuda:
+            self._times.append(time.perf_counter())
+            return
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        self._marks.append(event)
+
+    def laps_s(self) -> list[float]:
+        """Seconds from each mark to the next; only after `download`, which waits for the device."""
+        if self._is_cuda:
+            pairs = zip(self._marks, self._marks[1:], strict=False)
+            return [one.elapsed_time(next_one) / 1000 for one, next_one in pairs]
+        return np.diff(self._times).tolist()
