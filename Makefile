@@ -41,6 +41,9 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.vog
 	$(BIN)/python -m benchmarks.columns
 	$(BIN)/python -m benchmarks.confident
+	$(BIN)/python -m benchmarks.prefix
+	$(BIN)/python -m benchmarks.adaptive
+	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.hops
 	$(BIN)/python -m benchmarks.payload
 	$(BIN)/python -m benchmarks.decode

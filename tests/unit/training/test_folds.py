@@ -15,6 +15,7 @@ from ray_audit.engine.local import LocalEngine
 from ray_audit.engine.run import run_audit
 from ray_audit.engine.suspicion import ranked_scores
 from ray_audit.errors import SpecificationError
+from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run import RunTables
 from ray_audit.training.folds import held_out_parts
 from ray_audit.training.train import train
@@ -174,7 +175,9 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
         if name in mine
     }
     if make is class_folders:
-        np.testing.assert_allclose(mine["suspicion"], np.mean([*ranks.values()], axis=0), atol=1e-6)
+        np.testing.assert_allclose(
+            mine["suspicion"], combine_ranks(np.stack([*ranks.values()])), atol=1e-6
+        )
         assert not np.allclose(mine["suspicion"], theirs["suspicion"])
     manifest = outcome.manifest
     assert manifest.counts["scored"] == sum(one.counts["scored"] for one in apart) == num
