@@ -4,7 +4,7 @@ Pure: tables in, intents out. Where a label changes in the end is up to `segment
 writers.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ ones, or there is no class to write."""
 MOVED_KINDS = ("swapped_classes", "shifted_boundary")
 """Kinds whose region holds labels of both classes, each to become the other."""
 
+WHOLE_SEGMENTS = ("mislabel", "disorder")
+"""Kinds of segments that are wrong from their first frame to their last."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -33,12 +36,19 @@ class Gate:
         unlearnt: class names that no checkpoint has learnt: labels of these stay, since a model
             that never predicts a class cannot tell its right labels from its wrong ones.
         kinds: of findings that may change labels; all where None.
+        of_segments: to be exceeded by segments that are wrong as a whole; as all others where None.
     """
 
     confidence: float
     memorised: bool = False
     unlearnt: frozenset[str] = frozenset()
     kinds: frozenset[str] | None = None
+    of_segments: float | None = None
+
+    def needed(self, finding: Mapping[str, Any]) -> float:
+        """What a finding must exceed: a row with `kind` and `start_frame`."""
+        is_segment = finding["start_frame"] is not None and finding["kind"] in WHOLE_SEGMENTS
+        return self.of_segments if is_segment and self.of_segments is not None else self.confidence
 
     def of(self, p_given: float | None, p_suggested: float | None) -> float | None:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
@@ -192,12 +202,13 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
     confidence = gate.of(row["p_given"], row["p_suggested"])
     if confidence is None:
         return _intent(row, label, "findings", "kept", "no probabilities are known")
+    needed = gate.needed(row)
     why = (
         f"rank {row['rank']}, {row['kind']}; {sentence(row['p_given'], row['p_suggested'])}; "
-        f"confidence {confidence:.2f}, gate {gate.confidence:g}"
+        f"confidence {confidence:.2f}, gate {needed:g}"
         f"{' (labels are memorised)' if gate.memorised else ''}"
     )
-    outcome: Outcome | None = None if confidence > gate.confidence else "kept"
+    outcome: Outcome | None = None if confidence > needed else "kept"
     return _intent(row, label, "findings", outcome, why, confidence)
 
 

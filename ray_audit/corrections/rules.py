@@ -26,6 +26,9 @@ from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
 
 CONFIDENCE: dict[Rule, float] = {"findings": 0.8, "flagged": 0.8, "adele": 0.7, "decisions": 0.8}
+SEGMENT_CONFIDENCE = 0.6
+"""Of segments that are wrong as a whole: means over all checkpoints and frames, the first ones too,
+seldom reach more, and changed few right labels (see docs/corrections.md)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Asked:
 
     Attributes:
         rule: what may change.
-        confidence: of the gate, 0-1; None for that of the rule.
+        confidence: of the gate, 0-1; None for that of the rule, and of the kind of finding.
         flagged_fraction: share of the samples that `flagged` may change; None for the run's
             estimate of wrong labels.
         most_changed_fraction: what a rule may change of a video, of a mask, or of all images;
@@ -138,6 +141,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         memorised and asked.rule != "adele",
         frozenset(unlearnt),
         None if asked.kinds is None else frozenset(asked.kinds),
+        SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
     indices = writable_classes(ClassNames(dataset.classes, dataset.void))
     writable = tuple(dataset.classes[index] for index in indices)

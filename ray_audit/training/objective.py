@@ -65,7 +65,7 @@ class Objective:
         if self._scales is not None:
             at_scales = logits_at_scales(forward, inputs, self._scales.scales, labels.shape[1:])
             loss = multi_scale_loss(at_scales, labels, self._scales)
-            return loss, at_scales[self._scales.scales.index(1.0)]
+            return loss, self._scales.fitted(at_scales)
         logits = forward(inputs)
         if self._loss is None:
             return cross_entropy(logits, labels, IGNORE, self._weights), logits

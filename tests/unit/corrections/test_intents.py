@@ -105,3 +105,19 @@ def test_kinds_that_were_not_asked_for_are_left_to_reviewers():
     assert other.outcome == "kept"
     (accepted,) = intents(finding(kind="boundary"), gate=only, decisions=[said("accept")])
     assert accepted.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "start_frame", "outcome"),
+    [
+        ("mislabel", 3, None),
+        ("disorder", 3, None),
+        ("boundary", 3, "kept"),  # as unsure boundaries did more harm than good
+        ("mislabel", None, "kept"),  # an image
+    ],
+)
+def test_whole_segments_have_a_gate_of_their_own(kind, start_frame, outcome):
+    gate = Gate(0.8, of_segments=0.6)
+    row = finding(kind=kind, start_frame=start_frame, p_given=0.2, p_suggested=0.4)
+    (one,) = intents(row, gate=gate)
+    assert one.outcome == outcome

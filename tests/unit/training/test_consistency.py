@@ -64,7 +64,7 @@ def targets():
 
 def test_the_loss_adds_up():
     logits, wanted = random_logits(3), targets()
-    settings = MultiScale(weight=0.5, confidence=0)
+    settings = MultiScale(weight=0.5, confidence=0, scaled_logits=True)
     third = torch.full((3,), 1 / 3, dtype=torch.float64)
     expected = sum(cross_entropy(z / 3, wanted) for z in logits)
     expected = (expected + 0.5 * consistency(logits, third, settings)) / 3
@@ -79,6 +79,19 @@ def test_plain_weighing_leaves_the_temperature_alone():
     )
     expected = sum(cross_entropy(z, wanted) for z in logits) / 2
     assert float(multi_scale_loss(logits, wanted, settings)) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("settings", "divisor"),
+    [
+        (MultiScale(), 1),
+        (MultiScale(scaled_logits=True), 3),
+        (MultiScale(scaled_logits=True, weight=0), 1),
+    ],
+)
+def test_what_is_corrected_by_is_what_the_loss_fits(settings, divisor):
+    logits = random_logits(3)
+    assert torch.equal(settings.fitted(logits), logits[1] / divisor)
 
 
 def test_without_the_term_one_scale_remains():
