@@ -54,7 +54,7 @@ SIGNS = {
 """Columns that candidates are made of, with +1 where high is suspicious."""
 
 SHIPPED = {
-    DENSE: ("softmin_interior",) * 4 + ("late_loss",),
+    DENSE: ("softmin_interior",) * 2 + ("late_loss",),
     CLASSES: ("early_loss", "prob_margin"),
     SEQUENCES: ("csl_segment", *("order_nll",) * 6),
 }

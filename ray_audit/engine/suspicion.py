@@ -30,7 +30,7 @@ def ranked_scores(config: AuditConfig) -> dict[str, float]:
     """Scores whose ranks are averaged, with their weight, negative where low is suspicious."""
     if is_dense(config):
         # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
-        return {"softmin_interior": -4.0, "late_loss": 1.0}
+        return {"softmin_interior": -2.0, "late_loss": 1.0}
     if is_sequence(config):
         return {"csl_segment": 1.0}
     # Early losses know nothing of what is memorised later; margins are the sharpest otherwise.
