@@ -20,7 +20,7 @@ def _losses(trajectories: pa.Table) -> np.ndarray:
     """(N, E) float32 of a part; what a sample did not reach is drawn as what it reached next."""
     column = trajectories["loss"].combine_chunks()
     flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
-    losses = flat.reshape(len(column), -1)
+    losses = flat.reshape(-1, column.type.list_size)
     return carried_back(losses, ~np.isnan(losses)) if column.flatten().null_count else losses
 
 

@@ -18,6 +18,9 @@ def starts(monkeypatch, *errors):
         if error is not None:
             raise error
 
+    # The cluster that other tests share stays as it is, and is not what is asked for here.
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
     monkeypatch.setattr("ray.init", init)
     return calls
 
