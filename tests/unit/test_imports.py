@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
-LEAVES = {"config", "errors", "samples", "schemas", "storage", "metrics", "rle"}
+LEAVES = {"config", "plain_yaml", "errors", "samples", "schemas", "storage", "metrics", "rle"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
@@ -26,14 +26,14 @@ MAY_IMPORT = {
     | {"sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"},
     "demo": LEAVES
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
-    | {"evaluation", "console", "report"},
+    | {"evaluation", "screen", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine", "evaluation"},
     "export": LEAVES | {"sources", "cuts", "tables"},
     "nights": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,
-    "console": LEAVES | {"engine", "tables"},
+    "screen": LEAVES | {"engine", "tables", "evaluation", "training"},
     "cli": LEAVES
-    | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
+    | {"engine", "screen", "demo", "kubernetes", "report", "training", "evaluation"}
     | {"corrections", "tables", "findings", "nights", "export"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},

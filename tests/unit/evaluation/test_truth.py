@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from ray_audit.errors import LabelError
-from ray_audit.evaluation.screen import detection_table
 from ray_audit.evaluation.truth import (
     directed_columns,
     evaluate_table,
     join_truth,
     read_truth,
 )
+from ray_audit.screen.evaluation import detection_table
 from ray_audit.training.noise import TruthRow, truth_table
 
 TRUTH = truth_table(

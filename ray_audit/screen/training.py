@@ -1,15 +1,13 @@
 """What a person sees of a training."""
 
 import shlex
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from ray_audit.screen.lines import LINE
 from ray_audit.training.loop import EpochDone
 from ray_audit.training.train import Trained
-
-_LINE: dict[str, Any] = {"soft_wrap": True, "highlight": False}
 
 
 def print_epoch(fold: int | None, done: EpochDone) -> None:
@@ -21,7 +19,7 @@ def print_epoch(fold: int | None, done: EpochDone) -> None:
         f"{where}epoch {done.epoch} of {done.num_epochs}: loss {done.loss:.4f}, "
         f"{done.num_samples} samples{failed} in {done.duration_s:.0f} s{correction}",
         markup=False,
-        **_LINE,
+        **LINE,
     )
 
 
@@ -29,7 +27,7 @@ def print_training(trained: Trained, spec: str) -> None:
     """What was trained, what correction did, and what to type next."""
     console = Console(stderr=True)
     for note in trained.notes:
-        console.print(f"[yellow]note[/] {escape(note)}", **_LINE)
+        console.print(f"[yellow]note[/] {escape(note)}", **LINE)
     lines = []
     for model in trained.models:
         what = "Trained" if model.fold is None else f"Fold {model.fold}: trained"
@@ -44,4 +42,4 @@ def print_training(trained: Trained, spec: str) -> None:
         lines.append(f"Folds: {trained.fold_map}; all of them as one run:")
         lines.append(f"  ray-audit run {shlex.quote(trained.spec or spec)} --folds")
     for line in lines:
-        console.print(line, markup=False, **_LINE)
+        console.print(line, markup=False, **LINE)

@@ -1,0 +1,49 @@
+"""Commands that write files for other systems."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_audit.cli.options import AsJson, Set, Spec, Verbose, exit_codes
+from ray_audit.config import AuditConfig
+
+app = typer.Typer(help="Write files for other systems.", no_args_is_help=True)
+
+
+@app.command()
+def k8s(
+    spec: Spec,
+    to: Annotated[Path, typer.Option(help="Folder for the manifests.")],
+    image: Annotated[str, typer.Option(help="With ray-audit and your model: see k8s/Dockerfile.")],
+    gpu_image: Annotated[str | None, typer.Option(help="The same with CUDA.")] = None,
+    namespace: Annotated[str, typer.Option()] = "ray-audit",
+    schedule: Annotated[str, typer.Option(help="In cron's five fields.")] = "0 2 * * *",
+    time_zone: Annotated[str, typer.Option(help="Of schedule and logical date.")] = "Etc/UTC",
+    workers: Annotated[int, typer.Option(min=1, help="Most CPU workers.")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, help="Most GPU workers.")] = 0,
+    secret: Annotated[
+        str | None, typer.Option(help="A Secret with credentials as environment variables.")
+    ] = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the Kubernetes manifests for a specification."""
+    with exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.kubernetes.render import Deployment, render, write
+        from ray_audit.screen.lines import say, write_json
+
+        deployment = Deployment(
+            image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret
+        )
+        written = [str(path) for path in write(render(config, deployment), to)]
+        if as_json:
+            write_json(json.dumps({"files": written}))
+        else:
+            say(f"{len(written)} files below {to}. Then:")
+            say(f"  kubectl create namespace {namespace}")
+            for folder in ("base", "nightly-cronjob"):
+                say(f"  kubectl -n {namespace} apply -k {to}/{folder}")
