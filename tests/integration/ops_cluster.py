@@ -166,7 +166,9 @@ class Monitoring:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.started_s = time.time()
         listen = f"--web.listen-address={self.gateway.removeprefix('http://')}"
-        processes.start(["prometheus-pushgateway", listen], folder / "gateway.log")
+        # Debian's keeps what was pushed in a file of the machine: of tests before this one, too.
+        kept = f"--persistence.file={folder / 'pushed'}"
+        processes.start(["prometheus-pushgateway", listen, kept], folder / "gateway.log")
         nodes = [f"127.0.0.1:{port}" for port in metrics_ports]
         scrapes = {
             "global": {"scrape_interval": "1s"},
