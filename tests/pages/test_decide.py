@@ -104,6 +104,7 @@ def test_filters_and_search_leave_what_was_asked_for(visit, tmp_path):
     page.locator("#list-count", has_text="0 of 3").wait_for()
     assert "No finding passes the filters" in text_of(page, "#detail")
     page.fill("#filter-score", "0")
+    page.locator("#list-count", has_text="3 findings").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("a")
     page.select_option("#filter-state", "open")
