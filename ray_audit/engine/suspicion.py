@@ -27,7 +27,7 @@ _FULLY_STRICT_ORDER = 0.7
 
 
 def ranked_scores(config: AuditConfig) -> dict[str, float]:
-    """Scores whose ranks are averaged, with their weight, negative where low is suspicious."""
+    """Scores whose ranks are combined, with their weight, negative where low is suspicious."""
     if is_dense(config):
         # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
         return {"softmin_interior": -2.0, "late_loss": 1.0}
