@@ -97,7 +97,10 @@ def correct(
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="How sure the checkpoints must be, 0-1; default 0.8, adele 0.7."),
+        typer.Option(
+            help="How sure the checkpoints must be, 0-1; default 0.8, whole segments 0.6, "
+            "adele 0.7."
+        ),
     ] = None,
     flagged_fraction: Annotated[
         float | None,

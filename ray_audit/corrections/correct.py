@@ -51,6 +51,7 @@ class Correction:
         rule: that was used.
         labels: what they belong to: dense, frames or class.
         confidence: of the gate.
+        segment_confidence: of the gate of segments that are wrong as a whole; None: the same.
         memorised: whether the given labels count as memorised.
         checkpoints: whose probabilities were looked up again, by name.
         num_changed: pixels, frames or images with a new label.
@@ -69,6 +70,7 @@ class Correction:
     rule: str
     labels: str
     confidence: float
+    segment_confidence: float | None
     memorised: bool
     checkpoints: tuple[str, ...]
     num_changed: int
@@ -283,6 +285,7 @@ class _Work:
             rule=resolved.asked.rule,
             labels=self._tables.form,
             confidence=resolved.gate.confidence,
+            segment_confidence=resolved.gate.of_segments,
             memorised=resolved.gate.memorised,
             checkpoints=self._checkpoints,
             num_changed=totals.pairs.total(),

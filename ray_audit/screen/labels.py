@@ -55,7 +55,7 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     verb = "Would change" if done["spec"] is None else "Changed"
     lines = [
         f"{verb} {done['num_changed']} {unit} by run {done['run_id']}, rule {done['rule']}, "
-        f"confidence above {done['confidence']:g}:"
+        f"confidence above {done['confidence']:g}{_of_segments(done)}:"
     ]
     lines += [f"  {p['given']} -> {p['corrected']}  {p['num']}" for p in done["pairs"]]
     lines.append(
@@ -83,6 +83,12 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
         ]
     for line in lines:
         console.print(line, markup=False, **LINE)
+
+
+def _of_segments(done: dict[str, Any]) -> str:
+    gate = done["segment_confidence"]
+    is_other = done["labels"] == "frames" and done["rule"] == "findings" and gate is not None
+    return f" (of whole segments {gate:g})" if is_other else ""
 
 
 def print_export(done: dict[str, Any], console: Console | None = None) -> None:
