@@ -1,4 +1,4 @@
-"""Two nights of the job in one process: the short form of `make ops-test`."""
+"""The nightly job in one process: what it compares, when it waits, and how it ends."""
 
 import json
 from datetime import UTC, datetime, timedelta

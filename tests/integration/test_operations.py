@@ -1,7 +1,7 @@
 """Jobs on a real cluster with a token, watched by a real Prometheus: `make ops-test`.
 
 The tests go from the cluster to the second night and tell what they see; most of them need the two
-nights that the fixture `nights` submits.
+nights that the fixture `nights` submits. Two run with every `make test`: cluster, job, two nights.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.integration.ops_cluster import (
 )
 from tests.integration.small_sets import class_folders
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 NIGHTS = ("2026-01-01", "2026-01-02")
 NAME = "ops"
 PROGRAMS = ("prometheus", "prometheus-pushgateway")
@@ -128,6 +128,7 @@ THEIR_LABELS = {
 }
 
 
+@pytest.mark.slow
 def test_prometheus_has_every_metric_with_labels_from_the_closed_lists(nights, prometheus):
     seen = set()
     for metric in METRICS:
@@ -139,6 +140,7 @@ def test_prometheus_has_every_metric_with_labels_from_the_closed_lists(nights, p
     assert seen == {metric.name for metric in METRICS}
 
 
+@pytest.mark.slow
 def test_every_query_of_the_dashboard_returns_data(nights, prometheus):
     text = (ROOT / "ray_audit/kubernetes/manifests/monitoring/dashboard.json").read_text()
     for panel in json.loads(text)["panels"]:
@@ -148,12 +150,14 @@ def test_every_query_of_the_dashboard_returns_data(nights, prometheus):
             tell(f"dashboard: {panel['title']}: {len(values)} values")
 
 
+@pytest.mark.slow
 def test_a_night_submitted_again_is_found(nights, operated):
     _, spec, _ = nights
     code, log = operated.submit("nightly", spec, "--date", NIGHTS[1])
     assert (code, "SUCCEEDED" in log) == (0, True)
 
 
+@pytest.mark.slow
 def test_without_the_token_the_error_says_so(nights, operated):
     _, spec, _ = nights
     env = {k: v for k, v in operated.env.items() if k != "RAY_AUTH_TOKEN"} | {
@@ -164,6 +168,7 @@ def test_without_the_token_the_error_says_so(nights, operated):
     assert "RAY_AUTH_TOKEN" in log
 
 
+@pytest.mark.slow
 def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_path):
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
@@ -181,6 +186,7 @@ def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_p
         wait_for("its failures", lambda: monitoring.query(share) == {("failing",): 1.0}, 30)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, tmp_path):
     from ray.job_submission import JobSubmissionClient
 
