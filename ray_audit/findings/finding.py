@@ -1,7 +1,7 @@
 """One finding, its stable name, and its row of the `findings` table."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
@@ -74,10 +74,7 @@ class Finding:
 
 def findings_table(findings: Iterable[Finding], metadata: dict[str, str]) -> pa.Table:
     """Findings as rows of the `findings` table; ranks are given later, over all parts."""
-    names = {field.name for field in fields(Finding)} - {"anchor"}
-    rows = []
-    for finding in findings:
-        values = asdict(finding)
-        row = {name: values[name] for name in names}
-        rows.append(row | {"finding_id": finding.finding_id, "rank": None})
-    return pa.Table.from_pylist(rows, schema=arrow_schema(list(FINDINGS), metadata))
+    schema = arrow_schema(list(FINDINGS), metadata)
+    rows = list(findings)
+    columns = {name: [getattr(row, name, None) for row in rows] for name in schema.names}
+    return pa.Table.from_pydict(columns, schema=schema)

@@ -17,6 +17,10 @@ _EXTENSIONS: dict[Container, tuple[str, ...]] = {
     "npz": ("npz",),
     "npy": ("npy",),
 }
+_ENDINGS = {
+    container: tuple(f".{extension}" for extension in extensions)
+    for container, extensions in _EXTENSIONS.items()
+}
 _CONTAINERS: dict[str, tuple[Container, ...]] = {
     "video": ("video",),
     "images": ("image", "parquet", "tar"),
@@ -31,8 +35,8 @@ def container_of(key: str) -> Container | None:
     ('video', 'tar', None)
     """
     name = key.rsplit("/", 1)[-1].lower()
-    for container, extensions in _EXTENSIONS.items():
-        if name.endswith(tuple(f".{extension}" for extension in extensions)):
+    for container, endings in _ENDINGS.items():
+        if name.endswith(endings):
             return container
     return None
 
