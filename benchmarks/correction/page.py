@@ -62,7 +62,7 @@ are small: two models of one condition can differ by .05 for no reason.
 
 | | labels change | gate |
 |---|---|---|
-| `correct` | after training: what findings flag, by later checkpoints (default) | 0.8, whole segments 0.6 |
+| `correct` | after training: what findings flag, by later checkpoints | 0.8, whole segments 0.6 |
 | `correct --rule flagged` | after training: the most suspicious samples, as many as wrong | 0.8 |
 | `correct --rule adele` | after training: all masks, by each class's onset | 0.7 |
 | last epoch | after training: everything of which the last checkpoint is sure | 0.8 |
