@@ -1,6 +1,5 @@
 """Commands that audit: run, plan, status."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ def run(
                     reporter=reporter,
                 )
         if as_json:
-            write_json(json.dumps(_summary(outcome)))
+            write_json(_summary(outcome))
         else:
             print_outcome(outcome)
         if outcome.manifest.breached_gates:
@@ -115,7 +114,7 @@ def plan(
 
         planned = dry_run(config, address, local, limit, date, calibrate)
         if as_json:
-            write_json(json.dumps(describe(planned)))
+            write_json(describe(planned))
         else:
             ConsoleReporter().plan(planned)
 
@@ -129,6 +128,6 @@ def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) ->
 
         found = read_status(output)
         if as_json:
-            write_json(json.dumps({"output": output, **asdict(found)}))
+            write_json({"output": output, **asdict(found)})
         else:
             print_status(output, found)

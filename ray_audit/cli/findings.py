@@ -52,7 +52,7 @@ def report(
                 against=against,
             )
         if as_json:
-            write_json(json.dumps(asdict(written)))
+            write_json(asdict(written))
         else:
             print_report(written.uri, written.num_findings, written.num_bundles, written.notes)
 
@@ -112,7 +112,7 @@ def diff(
         if html is not None:
             _write_changes(output, run_a, run_b, html)
         if as_json:
-            write_json(json.dumps(found.summary()))
+            write_json(found.summary())
         else:
             print_diff(found, to)
 
@@ -180,7 +180,7 @@ def export(
         tables = RunTables.open(output, run)
         done = export_findings(tables, format_, to, selection, media_prefix)
         if as_json:
-            write_json(json.dumps(asdict(done)))
+            write_json(asdict(done))
         else:
             print_export(asdict(done))
 

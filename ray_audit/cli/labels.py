@@ -1,6 +1,5 @@
 """Commands that write labels: inject, correct."""
 
-import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated
@@ -72,7 +71,7 @@ def inject(
                 progress=progress,
             )
         if as_json:
-            write_json(json.dumps(asdict(done)))
+            write_json(asdict(done))
         else:
             print_injection(asdict(done), limit)
 
@@ -162,6 +161,6 @@ def correct(
                 progress=progress,
             )
         if as_json:
-            write_json(json.dumps(asdict(done)))
+            write_json(asdict(done))
         else:
             print_correction(asdict(done))

@@ -1,6 +1,5 @@
 """Commands that make models: train, demo."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +62,7 @@ def train(
 
         trained = train_models(config, address=address, local=local, to=to, progress=print_epoch)
         if as_json:
-            write_json(json.dumps(asdict(trained)))
+            write_json(asdict(trained))
         else:
             print_training(trained, str(spec))
 

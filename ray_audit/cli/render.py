@@ -1,6 +1,5 @@
 """Commands that write files for other systems."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +40,7 @@ def k8s(
         )
         written = [str(path) for path in write(render(config, deployment), to)]
         if as_json:
-            write_json(json.dumps({"files": written}))
+            write_json({"files": written})
         else:
             say(f"{len(written)} files below {to}. Then:")
             say(f"  kubectl create namespace {namespace}")

@@ -76,5 +76,6 @@ def findings_table(findings: Iterable[Finding], metadata: dict[str, str]) -> pa.
     """Findings as rows of the `findings` table; ranks are given later, over all parts."""
     schema = arrow_schema(list(FINDINGS), metadata)
     rows = list(findings)
-    columns = {name: [getattr(row, name, None) for row in rows] for name in schema.names}
-    return pa.Table.from_pydict(columns, schema=schema)
+    known = [name for name in schema.names if name != "rank"]
+    columns = {name: [getattr(row, name) for row in rows] for name in known}
+    return pa.Table.from_pydict(columns | {"rank": [None] * len(rows)}, schema=schema)

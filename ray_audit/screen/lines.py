@@ -1,5 +1,6 @@
 """Lines on standard error, numbers as people say them, and JSON for programs."""
 
+import json
 import sys
 from typing import Any
 
@@ -47,6 +48,6 @@ def fail(message: str) -> None:
     Console(stderr=True).print(f"[bold red]error[/] {escape(message)}", **LINE)
 
 
-def write_json(text: str) -> None:
+def write_json(value: dict[str, Any]) -> None:
     """One object on standard output, for programs."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(json.dumps(value) + "\n")
