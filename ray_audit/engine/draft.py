@@ -2,7 +2,7 @@
 
 import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ray_audit.engine.plan import Inputs, Plan, numeric_settings
@@ -54,7 +54,7 @@ class Draft:
             tables=self.tables,
             timing=timing,
             versions={"python": platform.python_version()}
-            | {name: version(name) for name in _LIBRARIES},
+            | {name: _version(name) for name in _LIBRARIES},
             findings=self.findings,
             estimate=self.estimate,
             memorisation=self.memorisation,
@@ -64,6 +64,14 @@ class Draft:
             notes=self.notes,
             breached_gates=breached,
         )
+
+
+def _version(library: str) -> str:
+    """Of an installed library; a source tree that is only on the path has none."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def facts_of(plan: Plan) -> dict[str, Any]:
