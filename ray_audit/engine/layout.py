@@ -132,6 +132,13 @@ def plan_layout(
     return layout
 
 
+def free_gpu_bytes() -> list[int]:
+    """Free memory of each GPU that this process sees."""
+    import torch  # only where models run: what decodes and commits does without
+
+    return [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+
+
 def gpus_each(cluster: ClusterResources, engine: EngineConfig) -> float:
     """GPUs of an actor or task that runs a model: `engine.num_gpus`; `auto`: 1 if there are any."""
     if engine.num_gpus != "auto":

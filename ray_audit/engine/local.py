@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from ray_audit.engine.layout import ClusterResources, NodeResources
+from ray_audit.engine.layout import ClusterResources, NodeResources, free_gpu_bytes
 from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.plan import Plan
 from ray_audit.engine.pool import PoolWorker
@@ -15,9 +15,10 @@ class LocalEngine:
     """Runs a plan in this process, pool by pool."""
 
     def resources(self) -> ClusterResources:
-        """What this machine offers; GPUs are not looked for."""
+        """What this machine offers, and of its GPUs the first: one process uses no more."""
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        node = NodeResources(float(os.cpu_count() or 1), 0.0, pages)
+        free = free_gpu_bytes()[:1]
+        node = NodeResources(float(os.cpu_count() or 1), float(len(free)), pages, *free)
         return ClusterResources((node,), object_store_bytes=pages // 3)
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:

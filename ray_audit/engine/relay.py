@@ -24,7 +24,13 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray_audit.config import EngineConfig
 from ray_audit.engine import wire
 from ray_audit.engine.attempts import MOST_CRASHES, given_up_batch, probe_name
-from ray_audit.engine.layout import ClusterResources, Layout, NodeResources, gpus_each
+from ray_audit.engine.layout import (
+    ClusterResources,
+    Layout,
+    NodeResources,
+    free_gpu_bytes,
+    gpus_each,
+)
 from ray_audit.engine.live_metrics import observed
 from ray_audit.engine.mapper import Item, Result
 from ray_audit.engine.moments import KeptMoments
@@ -68,7 +74,8 @@ class RayEngine:
         """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
         nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
         if len(nodes) == 1 and nodes[0].num_gpus:
-            nodes = (replace(nodes[0], gpu_bytes=_measured_gpu_bytes() or nodes[0].gpu_bytes),)
+            free = free_gpu_bytes()
+            nodes = (replace(nodes[0], gpu_bytes=min(free) if free else nodes[0].gpu_bytes),)
         store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
         most = self._engine.cluster_max
         if most:
@@ -85,7 +92,7 @@ class RayEngine:
         if plan.layout is None:
             return
         # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
-        warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
+        warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
         dataset = _pipeline(plan, plan.layout, settings)
         yield from observed(
             _watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
@@ -133,14 +140,6 @@ def _node(resources: dict[str, float]) -> NodeResources:
     found = [_GPU_GIB[name] for name in resources if name in _GPU_GIB]
     gpu_bytes = min(found) * 2**30 if found else None
     return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory, gpu_bytes)
-
-
-def _measured_gpu_bytes() -> int | None:
-    """Free memory of the fullest GPU of this machine, which is the whole cluster."""
-    import torch  # only where there is a GPU: what decodes and commits does without
-
-    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
-    return min(free, default=None)
 
 
 def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
