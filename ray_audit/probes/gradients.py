@@ -97,20 +97,27 @@ def finish_moments(
         `vog/sum` (R,) float64 and `vog/num_px` (R,) int64; with masks also `vog/class_sum` and
         `vog/class_px`, the same within each given class, (R, K).
     """
-    m2, count = arrays["vog/m2"], arrays["vog/count"]
-    each = count.reshape(-1, *[1] * (m2.ndim - 1))
-    # One checkpoint has no spread; null is not 0.
-    std = np.where(each > 1, np.sqrt(m2 / each), np.nan)
-    maps = _owned(std, rects)
+    m2 = arrays["vog/m2"]
+    counts = np.broadcast_to(arrays["vog/count"], len(m2))
+    # Row by row: a batch of maps is larger than any cache.
+    maps = [_deviation(*one) for one in zip(_owned(m2, rects), counts, strict=True)]
     finished = {
         "vog/sum": np.array([m.sum(dtype=np.float64) for m in maps], np.float64),
         "vog/num_px": np.array([m.size for m in maps], np.int64),
     }
     if masks is not None:
-        given = _owned(_nearest(masks, std.shape[1:]), rects)
+        given = _owned(_nearest(masks, m2.shape[1:]), rects)
         sums, num_px = zip(*map(partial(_by_class, num_classes), maps, given), strict=True)
         finished |= {"vog/class_sum": np.stack(sums), "vog/class_px": np.stack(num_px)}
     return finished
+
+
+def _deviation(m2: np.ndarray, count: int) -> np.ndarray:
+    """Of one row; one checkpoint has no spread, and null is not 0."""
+    if count == 1:
+        return np.full_like(m2, np.nan)
+    deviation: np.ndarray = np.sqrt(np.divide(m2, count, dtype=np.float64))
+    return deviation
 
 
 def _owned(maps: np.ndarray, rects: np.ndarray | None) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ray_audit.config import InputConfig
 from ray_audit.probes import dense, rows
+from ray_audit.probes.frozen import lighten
 from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prefix import SharedChain
@@ -104,6 +105,9 @@ class Prober:
         ]
         if settings.compiles:
             self._models = [_compiled(model) for model in self._models]
+        else:
+            for model in self._models:
+                lighten(model, _AUTOCAST.get(settings.precision), device)
         self.chain = SharedChain(self._models, settings.output, shares=not settings.compiles)
         self._settings = settings
         self._device = device
