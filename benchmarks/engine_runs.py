@@ -58,6 +58,12 @@ class Timeline:
         """Samples per second once every process is up."""
         return rate_of(self.steady())
 
+    def rates(self, num_stretches: int) -> list[float]:
+        """Samples per second in equal stretches of the steady part."""
+        points = self.steady()
+        edges = np.linspace(0, len(points) - 1, num_stretches + 1).round().astype(int)
+        return [rate_of(points[a : b + 1]) for a, b in pairwise(edges)]
+
     def start_up_s(self) -> float:
         """Seconds until the pools had done the first batch."""
         return min(self.points)[0] - self._started_s
@@ -100,12 +106,6 @@ class CpuTimeline(Timeline):
         if len(pairs) < num_stretches:
             raise SystemExit(f"only {len(self.samples)} samples of CPU time: take more batches")
         return [((b[1] - a[1]) / (b[0] - a[0]), (b[2] - a[2]) / (b[0] - a[0])) for b, a in pairs]
-
-    def rates(self, num_stretches: int) -> list[float]:
-        """Samples per second in equal stretches of the steady part."""
-        points = self.steady()
-        edges = np.linspace(0, len(points) - 1, num_stretches + 1).round().astype(int)
-        return [rate_of(points[a : b + 1]) for a, b in pairwise(edges)]
 
 
 def rate_of(points: list[tuple[float, int]]) -> float:

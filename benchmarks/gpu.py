@@ -1,11 +1,12 @@
 """Probes on a GPU against a bare bf16 forward loop over the same tensors.
 
-For models of the size of ResNet-50 and ViT-B: images per second of the bare loop, of the probes,
-and of the probes with VoG; several checkpoints packed into one process, and each in a process of
-its own that shares the GPU; memory and utilisation; and whether the answers are the CPU's. Needs
-no Ray. `--device cpu --tiny` tries every line of it where there is no GPU.
+For models of the size of ResNet-50 and ViT-B: images per second of bare loops (with weights in
+bf16, and under autocast, as the probes compute), of the probes, and of the probes with VoG;
+several checkpoints packed into one process, and each in a process of its own that shares the GPU;
+memory and utilisation; and whether the answers are the CPU's. Needs no Ray. `--device cpu --tiny`
+tries every line of it where there is no GPU.
 
-    python -m benchmarks.gpu [--repeats 5] [--batch-size 64] [--device cuda] [--tiny]
+    python -m benchmarks.gpu [--repeats 5] [--batch-size 128] [--device cuda] [--tiny]
 """
 
 import argparse
@@ -14,6 +15,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from torch import nn
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.large_models import resnet50, vit_b
 from ray_audit.config import InputConfig
+from ray_audit.engine.pool import repeat_every_bit
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
 
@@ -45,16 +48,19 @@ class Setting:
     side_px: int
     tiny: bool
 
+    def kwargs(self, name: str) -> dict[str, int]:
+        """Arguments of a model's factory."""
+        if name == "resnet50":
+            return {"num_classes": NUM_CLASSES, "width": 8 if self.tiny else 64}
+        sizes = {"width": 64, "depth": 2} if self.tiny else {}
+        return {"num_classes": NUM_CLASSES, "side_px": self.side_px, **sizes}
+
     def models(self, name: str, num: int) -> list[nn.Module]:
         """Checkpoints with random weights, frozen, on the device."""
         made = []
         for seed in range(num):
             torch.manual_seed(seed)
-            if name == "resnet50":
-                model = resnet50(NUM_CLASSES, width=8 if self.tiny else 64)
-            else:
-                sizes = {"width": 64, "depth": 2} if self.tiny else {}
-                model = vit_b(NUM_CLASSES, self.side_px, **sizes)
+            model = {"resnet50": resnet50, "vit_b": vit_b}[name](**self.kwargs(name))
             made.append(model.eval().requires_grad_(False).to(self.device))
         return made
 
@@ -81,10 +87,24 @@ class Setting:
         arrays = {"inputs": inputs, "targets": labels.astype(np.int8)}
         return Batch("unit", 0, "class", pa.table(columns, schema=SAMPLE_SCHEMA), arrays)
 
+    def tensors(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """What a bare loop reads: on the device, in the layout that is fastest."""
+        shape = (self.batch_size, 3, self.side_px, self.side_px)
+        made = [torch.rand(shape, device=self.device) for _ in range(self.num_batches)]
+        return [x.to(dtype).contiguous(memory_format=torch.channels_last) for x in made]
+
     def wait(self) -> None:
         """Until the device has done everything."""
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def timed_s(self, work: Callable[[], Any]) -> float:
+        """Seconds of some work, the device's part included."""
+        self.wait()
+        started = time.perf_counter()
+        work()
+        self.wait()
+        return time.perf_counter() - started
 
 
 def make_prober(models: list[nn.Module], setting: Setting, precision: str = "bf16") -> Prober:
@@ -99,21 +119,27 @@ def probe(prober: Prober, batches: list[Batch], num: int, with_vog: bool) -> lis
     return [prober.observe(batch, turns) for batch in batches]
 
 
-@torch.inference_mode()
-def bare_loop(models: list[nn.Module], tensors: list[torch.Tensor]) -> None:
+def bare_loops(name: str, setting: Setting) -> dict[str, Callable[[], None]]:
     """Forward passes in bf16 of tensors that are on the device already, and nothing else."""
+    loops = {}
+    for way, dtype in (("bf16 weights", torch.bfloat16), ("bf16 autocast", torch.float32)):
+        models = [
+            model.to(dtype).to(memory_format=torch.channels_last)
+            for model in setting.models(name, NUM_CHECKPOINTS)
+        ]
+        autocasts = dtype == torch.float32
+        loops[way] = partial(_forward, models, setting.tensors(dtype), setting.device, autocasts)
+    return loops
+
+
+@torch.inference_mode()
+def _forward(
+    models: list[nn.Module], tensors: list[torch.Tensor], device: str, autocasts: bool
+) -> None:
     for x in tensors:
         for model in models:
-            model(x)
-
-
-def timed_s(setting: Setting, work: Callable[[], Any]) -> float:
-    """Seconds of some work, the device's part included."""
-    setting.wait()
-    started = time.perf_counter()
-    work()
-    setting.wait()
-    return time.perf_counter() - started
+            with torch.autocast(device, torch.bfloat16, enabled=autocasts):
+                model(x)
 
 
 def check(name: str, setting: Setting) -> str:
@@ -137,18 +163,9 @@ def measure(name: str, setting: Setting) -> tuple[list[Figure], list[str]]:
     notes = [check(name, setting)]
     batches = setting.batches()
     num_images = setting.batch_size * len(batches) * NUM_CHECKPOINTS
-    bare = [
-        model.to(torch.bfloat16).to(memory_format=torch.channels_last)
-        for model in setting.models(name, NUM_CHECKPOINTS)
-    ]
-    tensors = [
-        (torch.from_numpy(b.arrays["inputs"]).to(setting.device).float() / 255).to(torch.bfloat16)
-        for b in batches
-    ]
-    tensors = [x.contiguous(memory_format=torch.channels_last) for x in tensors]
     prober = make_prober(setting.models(name, NUM_CHECKPOINTS), setting)
     ways: dict[str, Callable[[], Any]] = {
-        "bare": lambda: bare_loop(bare, tensors),
+        **{f"bare, {way}": loop for way, loop in bare_loops(name, setting).items()},
         "probes": lambda: probe(prober, batches, NUM_CHECKPOINTS, False),
         "vog": lambda: probe(prober, batches, NUM_CHECKPOINTS, True),
     }
@@ -160,22 +177,24 @@ def measure(name: str, setting: Setting) -> tuple[list[Figure], list[str]]:
     used = []
     for _ in range(setting.repeats):
         for way, work in ways.items():
-            seconds[way].append(timed_s(setting, work))
+            seconds[way].append(setting.timed_s(work))
             used.append(_utilisation(setting))
     if setting.device == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**30
         notes.append(f"{name}: {peak:.2f} GiB at most, {NUM_CHECKPOINTS} checkpoints in 1 process")
     if any(value is not None for value in used):
         notes.append(f"{name}: utilisation after each run {sorted(set(used))} %")
-    shared = [shared_s(name, setting) for _ in range(setting.repeats)]
+    shared = shared_s(name, setting)
     rates = {way: tuple(num_images / s for s in taken) for way, taken in seconds.items()}
-    per_s = "image-checkpoints/s"
+    rates |= {"a process a checkpoint": tuple(num_images / s for s in shared)}
+    figures = [Figure(f"{name}: {way}", "image-checkpoints/s", r) for way, r in rates.items()]
+    figures += [
+        Figure(f"{name}: probes / {way}", "", ratios(rates["probes"], rates[way]))
+        for way in ways
+        if way.startswith("bare")
+    ]
     return [
-        Figure(f"{name}: bare bf16 loop", per_s, rates["bare"]),
-        Figure(f"{name}: probes, bf16 autocast", per_s, rates["probes"]),
-        Figure(f"{name}: probes with VoG", per_s, rates["vog"]),
-        Figure(f"{name}: a process a checkpoint", per_s, tuple(num_images / s for s in shared)),
-        Figure(f"{name}: probes / bare loop", "", ratios(rates["probes"], rates["bare"])),
+        *figures,
         Figure(f"{name}: VoG's cost / forward's", "", ratios(seconds["vog"], seconds["probes"])),
         Figure(f"{name}: processes / packed", "", ratios(seconds["probes"], shared)),
     ], notes
@@ -191,14 +210,17 @@ def _utilisation(setting: Setting) -> int | None:
 
 def _one_process(name: str, setting: Setting, barrier: Any, seconds: Any) -> None:
     torch.set_num_threads(1)
+    repeat_every_bit()
     prober = make_prober(setting.models(name, 1), setting)
     batches = setting.batches()
     probe(prober, batches, 1, False)
-    barrier.wait()
-    seconds.put(timed_s(setting, lambda: probe(prober, batches, 1, False)))
+    for _ in range(setting.repeats):
+        barrier.wait()
+        seconds.put(setting.timed_s(lambda: probe(prober, batches, 1, False)))
+        barrier.wait()
 
 
-def shared_s(name: str, setting: Setting) -> float:
+def shared_s(name: str, setting: Setting) -> list[float]:
     """Seconds of the slowest of several processes that share the device, a checkpoint each."""
     context = multiprocessing.get_context("spawn")
     barrier, seconds = context.Barrier(NUM_CHECKPOINTS), context.Queue()
@@ -206,7 +228,9 @@ def shared_s(name: str, setting: Setting) -> float:
     workers = [context.Process(target=_one_process, args=arguments) for _ in range(NUM_CHECKPOINTS)]
     for worker in workers:
         worker.start()
-    slowest: float = max(seconds.get(timeout=600) for _ in workers)
+    slowest: list[float] = [
+        max(seconds.get(timeout=600) for _ in workers) for _ in range(setting.repeats)
+    ]
     for worker in workers:
         worker.join()
     return slowest
@@ -216,8 +240,8 @@ def main() -> None:
     """Run and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tiny", action="store_true", help="small models and pictures")
     given = parser.parse_args()
@@ -227,6 +251,8 @@ def main() -> None:
     setting = Setting(
         given.device, given.batch_size, given.batches, given.repeats, side_px, given.tiny
     )
+    if given.device == "cuda":
+        repeat_every_bit()  # as an actor does; the bare loops run under the same settings
     figures, notes = [], []
     for name in ("resnet50", "vit_b"):
         found, more = measure(name, setting)
@@ -237,7 +263,8 @@ def main() -> None:
         f"{device}; batches of {given.batch_size} images of {side_px} px, {NUM_CHECKPOINTS} "
         "checkpoints; targets: probes / bare loop at least 0.9, VoG / forward at most 2.6"
     )
-    Report("gpu" if given.device == "cuda" else "gpu-on-cpu", figures, notes).publish()
+    report = Report("gpu" if given.device == "cuda" else "gpu-on-cpu", figures, notes)
+    report.publish(is_kept=given.device == "cuda")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class PoolWorker:
         self.model_bytes = 0
         torch.set_num_threads(settings.config.engine.threads_per_actor)
         if settings.device == "cuda":
-            _repeat_every_bit()
+            repeat_every_bit()
         try:
             self._prober = self._made()
             names = [settings.checkpoints[position].name for position in positions]
@@ -129,7 +129,7 @@ class PoolWorker:
         return adaptive.observed(batch, turns, wanted.rule, observe)
 
 
-def _repeat_every_bit() -> None:
+def repeat_every_bit() -> None:
     """Sums have one order, and float32 means float32, on every GPU and in every run."""
     float32_is_exact()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts

@@ -4,6 +4,7 @@ Stated tolerances: float32 without TF32 within 1e-3 of the largest value, bf16 w
 """
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -86,9 +87,9 @@ def test_a_gpu_repeats_every_bit(cuda, exact, kind):
 @pytest.fixture
 def exact():
     """As an actor of the relay computes."""
-    from ray_audit.engine.pool import _repeat_every_bit
+    from ray_audit.engine.pool import repeat_every_bit
 
-    _repeat_every_bit()
+    repeat_every_bit()
     yield
     torch.use_deterministic_algorithms(False)
 
@@ -134,7 +135,8 @@ def test_no_checkpoint_waits_for_the_device(cuda):
     turns = {i: ProbeTurn(is_final=False, in_window=True) for i in range(3)}
     prober.observe(batch, turns)  # what is set up once may wait
     moments = Moments(batch.arrays, cuda)
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # torch calls this mode a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         given = prober._given(batch)
         for index, turn in turns.items():
