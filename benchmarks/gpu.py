@@ -6,7 +6,8 @@ several checkpoints packed into one process, and each in a process of its own th
 memory and utilisation; and whether the answers are the CPU's. Needs no Ray. `--device cpu --tiny`
 tries every line of it where there is no GPU.
 
-    python -m benchmarks.gpu [--repeats 5] [--batch-size 128] [--device cuda] [--tiny]
+    python -m benchmarks.gpu [--repeats 5] [--models resnet50,vit_b] \
+        [--batch-size 128] [--device cuda] [--tiny]
 """
 
 import argparse
@@ -179,6 +180,7 @@ def measure(name: str, setting: Setting) -> tuple[list[Figure], list[str]]:
         for way, work in ways.items():
             seconds[way].append(setting.timed_s(work))
             used.append(_utilisation(setting))
+            print(f"{name}: {way}: {seconds[way][-1]:.3g} s", flush=True)
     if setting.device == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**30
         notes.append(f"{name}: {peak:.2f} GiB at most, {NUM_CHECKPOINTS} checkpoints in 1 process")
@@ -240,6 +242,7 @@ def main() -> None:
     """Run and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--models", default="resnet50,vit_b")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
@@ -254,7 +257,7 @@ def main() -> None:
     if given.device == "cuda":
         repeat_every_bit()  # as an actor does; the bare loops run under the same settings
     figures, notes = [], []
-    for name in ("resnet50", "vit_b"):
+    for name in given.models.split(","):
         found, more = measure(name, setting)
         figures += found
         notes += more

@@ -112,6 +112,7 @@ def measure(name: str, num: int, only: str, setting: Setting) -> tuple[list[Figu
     with tempfile.TemporaryDirectory() as folder:
         config = make_data(Path(folder), name, num, setting)
         bare = bare_rates(name, setting)
+        print(name, {way: [round(r) for r in rates] for way, rates in bare.items()}, flush=True)
         figures = [Figure(f"{name}: bare loop, {way}", unit, tuple(r)) for way, r in bare.items()]
         for what, (scores, engine) in RUNS.items():
             if only not in what:

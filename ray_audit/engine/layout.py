@@ -114,8 +114,8 @@ def plan_layout(
     gpus = gpus_each(cluster, engine)
     packed = _checkpoints_per_actor(len(positions), model_bytes, gpus, cluster, engine, reasons)
     num_hops = math.ceil(len(positions) / packed)
-    num_decoders = max(1, int(cluster.num_cpus // 4))
     actors = _actors_per_pool(num_hops, gpus, cluster, engine, reasons)
+    num_decoders = _num_decoders(num_hops * actors, gpus, payload_bytes, cluster)
     cpus = _cpus_per_actor(num_hops * actors, num_decoders, cluster, engine)
     layout = Layout(
         hops=tuple(positions[i : i + packed] for i in range(0, len(positions), packed)),
@@ -175,6 +175,19 @@ def _checkpoints_per_actor(
         f"one {device}, and each hop copies every batch once more"
     )
     return packed
+
+
+def _num_decoders(
+    num_actors: int, gpus: float, payload_bytes: int, cluster: ClusterResources
+) -> int:
+    """A quarter of the CPUs; beside GPUs three quarters of those that do not feed one."""
+    fewest = max(1, int(cluster.num_cpus // 4))
+    if not gpus:
+        return fewest
+    # As many as the object store has room for, two batches each beside those of the actors.
+    batches = cluster.object_store_bytes / 2 / max(payload_bytes, 1)
+    room = int((batches - num_actors * _IN_FLIGHT_PER_ACTOR) / 2)
+    return max(fewest, min(int((cluster.num_cpus - num_actors) * 3 / 4), room))
 
 
 def _reserved_cpus(num_decoders: int, num_nodes: int) -> float:
