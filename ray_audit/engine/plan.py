@@ -186,7 +186,8 @@ def read_inputs(
     sliced = _sliced(config, listing, index_dir)
     listing = replace(listing, notes=(*listing.notes, *_slice_notes(sliced)))
     salt = storage.digest(numeric_settings(config))
-    units = tuple(group_units(listing.shards, salt, sliced.parts))
+    batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
+    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
     if not units:
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None

@@ -7,8 +7,8 @@ from ray_audit import storage
 from ray_audit.samples import Shard, Slice, WorkUnit
 from ray_audit.sources.formats import container_of
 
-_GROUP_MODULUS = 64
-_GROUP_FILES = 256
+_GROUP_FILES = 64  # in the middle; at most four times as many
+_BATCHES_PER_GROUP = 4
 _GROUP_BYTES = 64 * 2**20
 
 
@@ -17,7 +17,10 @@ Part = tuple[Slice, Shard]
 
 
 def group_units(
-    shards: Sequence[Shard], salt: str, parts: Mapping[str, Sequence[Part]] | None = None
+    shards: Sequence[Shard],
+    salt: str,
+    parts: Mapping[str, Sequence[Part]] | None = None,
+    batch_size: int = 1,
 ) -> list[WorkUnit]:
     """One unit a video, npz, npy, Parquet or tar file, or a slice of one; image files in groups.
 
@@ -28,9 +31,11 @@ def group_units(
         shards: sorted by key.
         salt: goes into every unit's id, e.g. a digest of the configuration.
         parts: slices of long videos, by shard key; others are one unit.
+        batch_size: images in a batch, if many: no batch is larger than its group.
     """
     units = []
-    for group in _groups(shards):
+    num_files = max(_GROUP_FILES, _BATCHES_PER_GROUP * batch_size)
+    for group in _groups(shards, num_files):
         slices = (parts or {}).get(group[0].key)
         if slices is None:
             units.append(WorkUnit(_unit_id(group, salt), tuple(group)))
@@ -40,7 +45,7 @@ def group_units(
     return units
 
 
-def _groups(shards: Sequence[Shard]) -> Iterator[list[Shard]]:
+def _groups(shards: Sequence[Shard], num_files: int) -> Iterator[list[Shard]]:
     group: list[Shard] = []
     for shard in shards:
         if container_of(shard.key) != "image":
@@ -50,18 +55,18 @@ def _groups(shards: Sequence[Shard]) -> Iterator[list[Shard]]:
             yield [shard]
             continue
         group.append(shard)
-        if _ends_group(group):
+        if _ends_group(group, num_files):
             yield group
             group = []
     if group:
         yield group
 
 
-def _ends_group(group: list[Shard]) -> bool:
-    last_byte = hashlib.sha256(group[-1].key.encode()).digest()[-1]
+def _ends_group(group: list[Shard], num_files: int) -> bool:
+    last_bytes = hashlib.sha256(group[-1].key.encode()).digest()[-8:]
     return (
-        last_byte % _GROUP_MODULUS == 0
-        or len(group) >= _GROUP_FILES
+        int.from_bytes(last_bytes) % num_files == 0
+        or len(group) >= 4 * num_files
         or sum(shard.size_bytes for shard in group) >= _GROUP_BYTES
     )
 

@@ -32,6 +32,13 @@ def test_image_groups_end_where_a_key_says_so():
         assert last % 64 == 0 or len(unit.shards) == 256
 
 
+def test_groups_grow_with_the_batch_that_is_asked_for():
+    sizes = [len(u.shards) for u in group_units(images(20_000), "salt", batch_size=128)]
+    assert 256 < sum(sizes) / len(sizes) < 1024
+    assert max(sizes) <= 4 * 4 * 128
+    assert group_units(images(2000), "salt", batch_size=16) == group_units(images(2000), "salt")
+
+
 @given(st.integers(0, 999))
 def test_one_file_less_changes_its_own_group_only(removed):
     everything = images(1000)
