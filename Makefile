@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: bench clean correction demo export-test format fuzz k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
+.PHONY: bench clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
 
 setup: $(STAMP)
 
@@ -94,6 +94,11 @@ k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yam
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+gpu: $(STAMP)  ## tests and benchmarks that need a GPU (about ten minutes); a missing one is a failure
+	RAY_AUDIT_REQUIRE_GPU=1 $(BIN)/pytest tests/gpu
+	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu_engine
 
 quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality
