@@ -5,9 +5,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.dense import targets_of
 from ray_audit.cuts.items import file_items, parquet_items, tar_items
@@ -163,7 +162,7 @@ class GivenLabels:
         columns = [c for c in (labels.column, labels.key_column) if c]
         row_in_file = 0
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(columns=columns):
+            for batch in parquet.open_file(stream).iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     key = row_in_file if labels.key_column is None else row[labels.key_column]
                     yield Owner(shard.key, str(key)), self._parsed(row[labels.column])

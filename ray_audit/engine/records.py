@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ray_audit import parquet
 from ray_audit.engine.adaptive import REACHED
 from ray_audit.probes.trajectories import RAGGED, TRAJECTORIES
 from ray_audit.samples import Batch, ShardFailure, Tail
@@ -154,7 +155,7 @@ def _as_row(failure: ShardFailure) -> dict[str, Any]:
 
 def decode_part(content: bytes) -> Part:
     """Read what `encode_part` wrote."""
-    table = pq.read_table(io.BytesIO(content))
+    table = parquet.parse(content)
     with np.load(io.BytesIO(table.schema.metadata[_STATE]), allow_pickle=False) as packed:
         state = {name: packed[name] for name in packed.files}
     return Part(table.replace_schema_metadata(None), state, _failures(table))
@@ -162,7 +163,7 @@ def decode_part(content: bytes) -> Part:
 
 def decode_tail(unit_id: str, content: bytes) -> Tail:
     """Read what `encode_tail` wrote."""
-    table = pq.read_table(io.BytesIO(content))
+    table = parquet.parse(content)
     counters = json.loads(table.schema.metadata[_COUNTERS])
     filtered = table.replace_schema_metadata(None)
     return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)

@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
 from ray_audit.evaluation.metrics import Detection, evaluate_scores
 
@@ -42,13 +41,13 @@ def read_truth(uri: str) -> pa.Table:
         StorageError: it cannot be read.
         LabelError: it lacks a column, or names a sample twice.
     """
-    content = io.BytesIO(storage.read_bytes(uri))
+    content = storage.read_bytes(uri)
     try:
         if uri.lower().endswith((".parquet", ".pq")):
-            table = pq.read_table(content)
+            table = parquet.parse(content)
         else:
             as_text = pyarrow.csv.ConvertOptions(column_types={"sample_id": pa.string()})
-            table = pyarrow.csv.read_csv(content, convert_options=as_text)
+            table = pyarrow.csv.read_csv(io.BytesIO(content), convert_options=as_text)
     except pa.ArrowInvalid as error:
         raise LabelError(f"truth {uri}: neither Parquet nor CSV ({error})") from error
     missing = [name for name in _REQUIRED if name not in table.column_names]

@@ -6,7 +6,7 @@ import zlib
 
 import pyarrow.parquet as pq
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import Shard
@@ -95,7 +95,7 @@ def _tar_keys(shard: Shard) -> list[str]:
 
 def _parquet_keys(shard: Shard, labels: LabelsConfig) -> list[str]:
     with storage.open_read(shard.uri, shard.size_bytes) as stream:
-        file = pq.ParquetFile(stream)
+        file = parquet.open_file(stream)
         if labels.key_column is None:
             return [str(row) for row in range(file.metadata.num_rows)]
         keys: list[str] = []

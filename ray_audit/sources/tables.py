@@ -10,9 +10,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
 
 _CHUNK_ROWS = 50_000
@@ -77,7 +76,7 @@ def _open(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
     """Names of the columns, and a function from wanted names to record batches."""
     name = uri.lower()
     if name.endswith((".parquet", ".pq")):
-        file = pq.ParquetFile(stream)
+        file = parquet.open_file(stream)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from torch.nn import functional
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import AdeleRule
 from ray_audit.corrections.changes import MOST_CHANGED_FRACTION, ChangeCounts
@@ -210,8 +210,7 @@ class Correction:
 
 def read_corrected(uri: str) -> dict[str, npt.NDArray[np.int32]]:
     """Corrected labels of one epoch's file, by key."""
-    with storage.open_read(uri) as stream:
-        rows = pq.read_table(stream).to_pylist()
+    rows = parquet.parse(storage.read_bytes(uri)).to_pylist()
     return {
         row["key"]: np.frombuffer(row["labels"], np.int32).reshape(row["shape"]) for row in rows
     }

@@ -103,7 +103,7 @@ def test_a_full_disk_is_an_error_and_a_larger_one_completes(tmp_path, small_disk
     output = folder / "out"
     spec = videos.spec_file(output=str(output))
     with Driver(spec, *options) as driver:
-        assert driver.ended() == 1
+        assert driver.ended() == 1, driver.text()
     assert "No space left on device" in driver.text()
     assert "cannot write" in driver.text()
     assert not list(output.glob("runs/*/manifest.json"))

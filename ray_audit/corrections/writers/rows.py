@@ -9,7 +9,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import storage
+from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
 
 Cells = dict[str, Any]
@@ -232,7 +232,7 @@ def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], ed
 
     Types, row groups, codecs, other columns and the schema's metadata stay.
     """
-    file = pq.ParquetFile(source)
+    file = parquet.open_file(source)
     with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
         for group in range(file.num_row_groups):
             table = _edited(file.read_row_group(group), columns, edit)
