@@ -46,6 +46,7 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.hops
 	$(BIN)/python -m benchmarks.payload
+	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.memory
