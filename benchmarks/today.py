@@ -88,14 +88,15 @@ def _rank(work: Workload, labels: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def _filter(work: Workload, labels: np.ndarray, p: np.ndarray) -> None:
+    # In one process: by default it starts one a core, and was seen to take many times as long.
     if work.kind == "masks":
         from cleanlab.segmentation.filter import find_label_issues
 
-        find_label_issues(labels, p, verbose=False)
+        find_label_issues(labels, p, n_jobs=1, verbose=False)
         return
     from cleanlab.filter import find_label_issues as filter_rows
 
-    filter_rows(labels, p)
+    filter_rows(labels, p, n_jobs=1)
 
 
 def _losses(labels: np.ndarray, p: np.ndarray) -> np.ndarray:
