@@ -76,7 +76,7 @@ class Pace:
     decode_s: float
     probe_s: float
     hop_s: float = 0.03
-    receipt_s: float = 0.0005
+    receipt_s: float = 0.017
     list_s: float = 0.2
     start_up_s: float = 30.0
 
