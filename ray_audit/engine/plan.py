@@ -27,6 +27,9 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
 
+SCORE_VERSION = 1
+"""Raised whenever equal records give other scores, findings or ranks: then a run is another."""
+
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
 
@@ -201,6 +204,7 @@ def read_inputs(
         sorted(config.scores),
         config.protocol,
         config.confident,
+        SCORE_VERSION,
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)

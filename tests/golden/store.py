@@ -1,0 +1,125 @@
+"""Kept tables: a digest of each column, and the values behind it.
+
+On the kind of machine that wrote them the digests hold bit for bit. Other processors round sums
+of floats in another way; there numbers are held to the kept values within a few ulps of float32.
+"""
+
+import hashlib
+import json
+import math
+import platform
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from ray_audit import parquet
+from ray_audit.engine.plan import RECORD_VERSION, SCORE_VERSION
+
+KEPT = Path(__file__).parent / "tables"
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_RELATIVE, _ABSOLUTE = 2e-4, 2e-6
+_TOLD = ("unit", "direction")
+
+
+def machine():
+    """What must be equal for sums of floats to be."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
+    capability = torch.backends.cpu.get_cpu_capability()
+    return [platform.machine(), names[0] if names else "", capability, torch.__version__]
+
+
+def versions():
+    """What must move for a kept number to change."""
+    return {"record": RECORD_VERSION, "score": SCORE_VERSION}
+
+
+def digests(table):
+    """Of each column: its name, type, unit and direction, and its values bit for bit."""
+    return {field.name: _digest(field, table[field.name]) for field in table.schema}
+
+
+def _digest(field, column):
+    told = {key: (field.metadata or {}).get(key.encode(), b"").decode() for key in _TOLD}
+    values = [_exact(value) for value in column.to_pylist()]
+    content = json.dumps([field.name, str(field.type), told, values])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _exact(value):
+    if isinstance(value, float):
+        return value.hex()
+    return [_exact(one) for one in value] if isinstance(value, list) else value
+
+
+def write(name, tables):
+    """Keep the tables of a run.
+
+    Raises:
+        ValueError: numbers changed, and no declared version moved.
+    """
+    folder = KEPT / name
+    kept = read_digests(name)
+    found = {table: digests(tables[table]) for table in tables}
+    if kept and kept["tables"] == found:
+        return False
+    if kept and kept["versions"] == versions():
+        changed = [
+            f"{table}.{column}"
+            for table, columns in found.items()
+            for column, digest in columns.items()
+            if kept["tables"].get(table, {}).get(column, digest) != digest
+        ]
+        if changed:
+            raise ValueError(f"{name}: {', '.join(changed)} changed, and no version moved")
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, rows in tables.items():
+        pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
+    content = {"versions": versions(), "machine": machine(), "tables": found}
+    (folder / "digests.json").write_text(json.dumps(content, indent=1) + "\n")
+    return True
+
+
+def read_digests(name):
+    path = KEPT / name / "digests.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def differences(name, tables):
+    """What is not as it was kept, a line for each column."""
+    kept = read_digests(name)
+    assert kept is not None, f"nothing is kept of {name}: python -m tests.golden"
+    lines = [f"versions are {versions()}, kept were {kept['versions']}"]
+    lines = lines if kept["versions"] != versions() else []
+    if sorted(kept["tables"]) != sorted(tables):
+        lines.append(f"tables are {sorted(tables)}, kept were {sorted(kept['tables'])}")
+    for table in sorted(kept["tables"].keys() & tables.keys()):
+        found, before = digests(tables[table]), kept["tables"][table]
+        lines += [f"{table}.{column} is gone" for column in before if column not in found]
+        lines += [f"{table}.{column} is new" for column in found if column not in before]
+        for column in (c for c in before if c in found and before[c] != found[c]):
+            if kept["machine"] == machine() or not _is_close(name, table, column, tables[table]):
+                lines.append(f"{table}.{column} is other than it was")
+    return lines
+
+
+def _is_close(name, table, column, rows):
+    path = KEPT / name / f"{table}.parquet"
+    before = parquet.parse(path.read_bytes())
+    fields = before.schema.field(column), rows.schema.field(column)
+    if not fields[0].equals(fields[1]) or before.num_rows != rows.num_rows:
+        return False
+    pairs = zip(before[column].to_pylist(), rows[column].to_pylist(), strict=True)
+    return all(_alike(one, other) for one, other in pairs)
+
+
+def _alike(one, other):
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, str) and isinstance(other, str):  # a sentence with rounded numbers
+        return _NUMBER.sub("0", one) == _NUMBER.sub("0", other)
+    return one == other
