@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import RunOutcome, run_audit
+from ray_audit.console.lines import fail, say
+from ray_audit.console.outcome import print_outcome
+from ray_audit.console.progress import ConsoleReporter
+from ray_audit.engine.run.audit import RunOutcome, run_audit
 from ray_audit.errors import RayAuditError, SpecificationError
-from ray_audit.nights.night import resolve_date, run_night, scheduled_date, time_zone
-from ray_audit.screen.lines import fail, say
-from ray_audit.screen.outcome import print_outcome
-from ray_audit.screen.progress import ConsoleReporter
+from ray_audit.nightly.night import resolve_date, run_night, scheduled_date, time_zone
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:
