@@ -172,8 +172,8 @@ def export(
     with exit_codes(verbose):
         from ray_audit.console.labels import print_export
         from ray_audit.console.lines import write_json
-        from ray_audit.export.export import export as export_findings
-        from ray_audit.export.selection import Selection
+        from ray_audit.exports.export import export as export_findings
+        from ray_audit.exports.selection import Selection
         from ray_audit.tables.run import RunTables
 
         selection = Selection(listed(kind), listed(classes), min_suspicion, top)

@@ -29,13 +29,14 @@ MAY_IMPORT = {
     | {"sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console", "report"},
     "report": LEAVES | {"scores", "sources", "cuts", "tables", "findings", "engine", "evaluation"},
-    "export": LEAVES | {"sources", "cuts", "tables"},
+    "exports": LEAVES | {"sources", "cuts", "tables"},
     "nightly": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,
+    "jobs": LEAVES,
     "console": LEAVES | {"engine", "tables", "evaluation", "training"},
     "cli": LEAVES
     | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
-    | {"corrections", "tables", "findings", "nightly", "export"},
+    | {"corrections", "tables", "findings", "nightly", "exports", "jobs"},
     "__main__": {"cli"},
     "__init__": {"config", "errors"},
 }
@@ -75,7 +76,7 @@ def test_few_modules_import_ray():
         if any(name.startswith("ray.") for name in imported(path))
     }
     on_ray = {path for path in users if path.startswith("engine/backends/ray/")}
-    assert users - on_ray <= {"training/distributed.py"}
+    assert users - on_ray <= {"training/distributed.py", "jobs/submit.py"}
 
 
 def test_inside_the_engine_imports_go_one_way_too():
