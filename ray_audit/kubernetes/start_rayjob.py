@@ -1,6 +1,6 @@
 """Create the RayJob of a date and wait for its end: what the CronJob's pod runs.
 
-    python start_rayjob.py rayjob.yaml [--time-zone Europe/Berlin] [--date YYYY-MM-DD]
+    python -m ray_audit.kubernetes.start_rayjob rayjob.yaml [--time-zone ZONE] [--date YYYY-MM-DD]
 
 The name of the RayJob is a function of the date: a second start finds the first one. Needs nothing
 but the pod's own service account, with `create` and `get` on rayjobs.
