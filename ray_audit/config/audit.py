@@ -12,7 +12,7 @@ from ray_audit.config.scoring import AdaptiveConfig, ScoreFamily, SoftminConfig,
 from ray_audit.config.section import Section, Uri
 from ray_audit.config.training import TrainingConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.plain_yaml import apply_overrides, explain, read_mapping
+from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
 
 
 class AuditConfig(Section):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ray_audit.errors import SpecificationError, redacted
-from ray_audit.plain_yaml import explain
+from ray_audit.spec_yaml import explain
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(gt=0)]
