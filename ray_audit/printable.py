@@ -1,4 +1,4 @@
-"""Text that other people chose (names of files, classes and audits, answers of servers), for people.
+"""Text that others chose (names of files, classes and audits, answers of servers), for people.
 
 A terminal acts on some characters: an escape sequence sets its title or clears a line, and a line
 break in a file name makes two lines of a log out of one.

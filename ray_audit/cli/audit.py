@@ -9,6 +9,7 @@ from ray_audit.cli.options import (
     Address,
     AsJson,
     Date,
+    GateFails,
     Limit,
     Local,
     Output,
@@ -34,6 +35,7 @@ def run(
         ),
     ] = False,
     local: Local = False,
+    gate_fails: GateFails = True,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -74,7 +76,7 @@ def run(
             write_json(_summary(outcome))
         else:
             print_outcome(outcome)
-        if outcome.manifest.breached_gates:
+        if outcome.manifest.breached_gates and gate_fails:
             raise typer.Exit(3)
 
 

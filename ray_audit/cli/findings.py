@@ -170,8 +170,8 @@ def export(
 ) -> None:
     """Write findings for another tool; images and videos are pointed at, never copied."""
     with exit_codes(verbose):
-        from ray_audit.export.export import export as export_findings
-        from ray_audit.export.selection import Selection
+        from ray_audit.exports.export import export as export_findings
+        from ray_audit.exports.selection import Selection
         from ray_audit.screen.labels import print_export
         from ray_audit.screen.lines import write_json
         from ray_audit.tables.run import RunTables

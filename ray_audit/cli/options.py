@@ -32,6 +32,12 @@ Date = Annotated[
     ),
 ]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")]
+GateFails = Annotated[
+    bool,
+    typer.Option(
+        "--gate-fails/--gate-passes", help="Whether a breached gate ends with exit code 3."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")]
 
 

@@ -1,10 +1,10 @@
 """One request to the Kubernetes API server, as a pod's service account.
 
     ApiError
-    ├── ServerAway       no usable answer; another try may do better
-    └── Refused          the server said no
-        ├── Conflict     an object of that name is there
-        └── NotThere     no object of that name is there
+    ├── ServerAwayError       no usable answer; another try may do better
+    └── RefusedError          the server said no
+        ├── ConflictError     an object of that name is there
+        └── NotThereError     no object of that name is there
 
 `http.client` and no more: `urllib` would send the token to a proxy that the environment names, and
 follow a redirect with it.
@@ -36,7 +36,7 @@ class ApiError(RayAuditError):
     """The API server gave no object."""
 
 
-class ServerAway(ApiError):
+class ServerAwayError(ApiError):
     """No usable answer.
 
     Attributes:
@@ -48,7 +48,7 @@ class ServerAway(ApiError):
         self.retry_after_s = retry_after_s
 
 
-class Refused(ApiError):
+class RefusedError(ApiError):
     """The server said no; its own message is part of ours.
 
     Attributes:
@@ -60,11 +60,11 @@ class Refused(ApiError):
         self.status = status
 
 
-class Conflict(Refused):
+class ConflictError(RefusedError):
     """An object of that name is there already."""
 
 
-class NotThere(Refused):
+class NotThereError(RefusedError):
     """There is no object of that name."""
 
 
@@ -87,18 +87,20 @@ class ApiServer:
         """The object that the server answers with.
 
         Raises:
-            ServerAway: there was no usable answer.
-            Refused: the server said no.
+            ServerAwayError: there was no usable answer.
+            RefusedError: the server said no.
         """
         try:
             status, headers, content = self._exchange(method, path, body)
         except (OSError, HTTPException, ValueError) as error:
             said = printable(str(error)) or "no answer"
-            raise ServerAway(f"{method} {self.url}: {type(error).__name__}: {said}") from error
+            raise ServerAwayError(f"{method} {self.url}: {type(error).__name__}: {said}") from error
         value = _object_in(content)
         if 200 <= status < 300:
             if value is None:
-                raise ServerAway(f"{method} {self.url}: the answer is no object: {_begin(content)}")
+                raise ServerAwayError(
+                    f"{method} {self.url}: the answer is no object: {_begin(content)}"
+                )
             return value
         raise _error_of(status, value or {}, content, headers, path)
 
@@ -158,17 +160,17 @@ def _error_of(
     said = printable(message) if isinstance(message, str) and message else _begin(content)
     text = f"the API server answers {status}: {said}"
     if status in _MAY_PASS or status >= 500 or status < 400:
-        return ServerAway(text, _retry_after_s(headers.get("retry-after", "")))
+        return ServerAwayError(text, _retry_after_s(headers.get("retry-after", "")))
     if status == 409:
-        return Conflict(text, status)
+        return ConflictError(text, status)
     if status == 404:
         # A server that starts does not know custom resources yet, and says 404 for all of them.
         details = value.get("details")
         named = details.get("name") if isinstance(details, dict) else None
         if value.get("reason") == "NotFound" and named == path.rpartition("/")[2]:
-            return NotThere(text, status)
-        return ServerAway(text)
-    return Refused(text, status)
+            return NotThereError(text, status)
+        return ServerAwayError(text)
+    return RefusedError(text, status)
 
 
 def _begin(content: bytes) -> str:

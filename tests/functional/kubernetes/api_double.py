@@ -1,4 +1,4 @@
-"""An API server of RayJobs that speaks HTTP, keeps what it is given, and misbehaves when told to."""
+"""An API server of RayJobs that speaks HTTP, keeps what it gets, and misbehaves when told to."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ class ApiDouble:
         faults: of the next requests, one each; None answers as it should.
         created: names, in the order in which they were.
         seen: method and path of every request.
-        answers: called with the double before each request, e.g. as the operator that writes status.
+        before: called before each request, e.g. as the operator that writes status.
     """
 
     def __init__(self):
@@ -97,7 +97,10 @@ def _handler(double):
                 with contextlib.suppress(OSError):
                     fault(self)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one
+        def __getattr__(self, name):
+            if name.startswith("do_"):
+                return self.handle_one
+            raise AttributeError(name)
 
         def send(self, code, content, length=None, **headers):
             self.send_response(code)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
-from ray_audit.export.content import (
+from ray_audit.exports.content import (
     Content,
     Documents,
     Media,
@@ -15,8 +15,8 @@ from ray_audit.export.content import (
     label_of,
     labels_of,
 )
-from ray_audit.export.markup import as_xml
-from ray_audit.export.row_major import cropped, label_studio_bytes
+from ray_audit.exports.markup import as_xml
+from ray_audit.exports.row_major import cropped, label_studio_bytes
 
 LABEL, MEDIA = "label", "media"
 _CONTROLS: dict[Subject, tuple[str, str, str]] = {

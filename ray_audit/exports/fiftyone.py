@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ray_audit.export.content import (
+from ray_audit.exports.content import (
     Content,
     Documents,
     Media,
@@ -23,7 +23,7 @@ from ray_audit.export.content import (
     label_of,
     labels_of,
 )
-from ray_audit.export.row_major import cropped
+from ray_audit.exports.row_major import cropped
 
 _HOLDERS: dict[Subject, tuple[str, str, str]] = {
     "masks": ("Detections", "detections", "Detection"),

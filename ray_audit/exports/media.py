@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ray_audit import storage
 from ray_audit.cuts.show import frame_size
-from ray_audit.export.content import Media, VideoFacts
+from ray_audit.exports.content import Media, VideoFacts
 from ray_audit.tables.run import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.npz)#", re.IGNORECASE | re.DOTALL)

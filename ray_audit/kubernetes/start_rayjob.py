@@ -1,6 +1,6 @@
 """Create the RayJob of a date and wait for its end: what the CronJob's pod runs.
 
-    python -m ray_audit.kubernetes.starter rayjob.yaml [--time-zone Europe/Berlin] [--date D]
+    python -m ray_audit.kubernetes.start_rayjob rayjob.yaml [--time-zone Europe/Berlin] [--date D]
 
 The name of a RayJob is a function of the date and the number of the attempt, so that a second start
 finds the first one. It needs the pod's own service account, with `create` and `get` on rayjobs.
@@ -26,7 +26,13 @@ import yaml
 
 from ray_audit.errors import RayAuditError, RunError, SpecificationError
 from ray_audit.kubernetes import api_server
-from ray_audit.kubernetes.api_server import ApiServer, Conflict, NotThere, Refused, ServerAway
+from ray_audit.kubernetes.api_server import (
+    ApiServer,
+    ConflictError,
+    NotThereError,
+    RefusedError,
+    ServerAwayError,
+)
 from ray_audit.kubernetes.rayjob import (
     GATE_BREACHED,
     SUSPENDED,
@@ -138,7 +144,7 @@ class Starter:
         name = self.name_of(attempt)
         try:
             state = self._tried(lambda: self._read(name))
-        except NotThere:
+        except NotThereError:
             return None
         mine = owner_of(self.manifest["metadata"])
         if mine and state.owner != mine:
@@ -174,7 +180,7 @@ class Starter:
         try:
             self._tried(lambda: self._ask("POST", self.jobs, name, job))
             say(f"{name}: created")
-        except Conflict:
+        except ConflictError:
             # Of an earlier try whose answer was lost, or of another pod for the same date.
             say(f"{name}: was created already")
             self._asked(attempt)
@@ -188,7 +194,7 @@ class Starter:
         try:
             return JobState.of(answer, name)
         except ValueError as error:
-            raise ServerAway(f"the API server answers with something else: {error}") from error
+            raise ServerAwayError(f"the API server answers with something else: {error}") from error
 
     def _tried(self, ask: Callable[[], Value]) -> Value:
         """Ask, and ask again while the server is away. A lost answer is safe: names are fixed."""
@@ -196,7 +202,7 @@ class Starter:
         while True:
             try:
                 return ask()
-            except ServerAway as error:
+            except ServerAwayError as error:
                 if self.clock_s() - start_s >= START_S:
                     raise
                 if not is_told:
@@ -220,9 +226,9 @@ class Starter:
                     say(f"{name}: {shown}")
                 if state.outcome is not None:
                     return state, state.outcome
-            except NotThere:
+            except NotThereError:
                 return None, Outcome.DELETED
-            except (ServerAway, Refused) as error:
+            except (ServerAwayError, RefusedError) as error:
                 if not is_away:
                     say(f"{error}; waiting")
                 is_away = True
@@ -337,7 +343,7 @@ def main(given: Sequence[str]) -> int:
     except RayAuditError as error:
         say(f"error {error}")
         is_wrong = isinstance(error, SpecificationError)
-        is_wrong |= isinstance(error, Refused) and error.status in (400, 422)
+        is_wrong |= isinstance(error, RefusedError) and error.status in (400, 422)
         return WRONG_USAGE if is_wrong else 1
 
 

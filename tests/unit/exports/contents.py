@@ -3,7 +3,7 @@
 import numpy as np
 
 from ray_audit import rle
-from ray_audit.export.content import Content, Media, VideoFacts
+from ray_audit.exports.content import Content, Media, VideoFacts
 from ray_audit.schemas import FINDINGS
 
 HOSTILE = '<script>"=1+1"</script>\x00\x1b ../../شريان'

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ray_audit import rle
-from ray_audit.export.content import Row
+from ray_audit.exports.content import Row
 
 _SIZES_BITS = (3, 4, 8, 16)
 _WORD_BITS = 8

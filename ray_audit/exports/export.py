@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from ray_audit import storage
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.export.coco import coco_documents
-from ray_audit.export.content import Content, Format, Row, Subject
-from ray_audit.export.cvat import cvat_documents
-from ray_audit.export.fiftyone import fiftyone_documents
-from ray_audit.export.label_studio import label_studio_documents
-from ray_audit.export.media import listed, media_at, media_below, video_facts, with_sizes
-from ray_audit.export.selection import Selection
-from ray_audit.export.tabular import csv_documents, parquet_documents
+from ray_audit.exports.coco import coco_documents
+from ray_audit.exports.content import Content, Format, Row, Subject
+from ray_audit.exports.cvat import cvat_documents
+from ray_audit.exports.fiftyone import fiftyone_documents
+from ray_audit.exports.label_studio import label_studio_documents
+from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
+from ray_audit.exports.selection import Selection
+from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.sources.formats import container_of
 from ray_audit.tables.run import RunTables
 

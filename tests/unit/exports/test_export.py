@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.export.export import FORMATS, export
-from ray_audit.export.selection import Selection
+from ray_audit.exports.export import FORMATS, export
+from ray_audit.exports.selection import Selection
 from ray_audit.tables.run import RunTables
 from tests.integration import knowing
 from tests.integration.audits import audit

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit.export.content import Content, Documents, Row
+from ray_audit.exports.content import Content, Documents, Row
 from ray_audit.schemas import FINDINGS, Column, arrow_schema
 
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠'")  # noqa: RUF001  # spreadsheets take full-width ones too

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ray_audit.export.content import Content, Documents, Row, evidence, label_of, labels_of
+from ray_audit.exports.content import Content, Documents, Row, evidence, label_of, labels_of
 
 
 def coco_documents(content: Content) -> Documents:

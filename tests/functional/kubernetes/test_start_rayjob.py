@@ -2,14 +2,13 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
 from ray_audit.kubernetes.api_server import ApiServer
-from ray_audit.kubernetes.starter import (
+from ray_audit.kubernetes.start_rayjob import (
     MAX_ATTEMPTS,
     START_S,
     Starter,
@@ -29,7 +28,6 @@ from tests.functional.kubernetes.api_double import (
     status_of,
 )
 
-ROOT = Path(__file__).parents[3]
 DATE = "2026-01-01"
 FIRST, SECOND, THIRD = (f"phases-{DATE}{end}" for end in ("", "-2", "-3"))
 MANIFEST = {
@@ -122,7 +120,9 @@ def test_each_end_has_its_sentence_and_only_success_is_0(api, capsys, end, code,
     assert api.created == [FIRST]
 
 
-@pytest.mark.parametrize("state", ["Waiting", "Retrying", "Suspending", "Suspended", "NewInKubeRay2"])
+@pytest.mark.parametrize(
+    "state", ["Waiting", "Retrying", "Suspending", "Suspended", "NewInKubeRay2"]
+)
 def test_what_is_no_end_is_waited_through(api, state):
     assert start(api, [(state, ""), (state, ""), RUNNING, DONE]) == 0
 
@@ -318,7 +318,7 @@ def test_a_pod_that_is_told_to_end_says_that_the_job_runs_on(api, tmp_path):
     api.faults = [None] * 9 + [hangs, closes] * 50
     manifest = tmp_path / "rayjob.yaml"
     manifest.write_text(json.dumps(MANIFEST))
-    command = [sys.executable, str(ROOT / "jobs/start_rayjob.py"), str(manifest)]
+    command = [sys.executable, "-m", "ray_audit.kubernetes.start_rayjob", str(manifest)]
     command += ["--server", api.url, "--account", str(tmp_path), "--date", DATE]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert "trying again" in process.stdout.readline()

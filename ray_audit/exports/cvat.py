@@ -4,7 +4,7 @@ import json
 from xml.etree.ElementTree import Element, SubElement
 
 from ray_audit import storage
-from ray_audit.export.content import (
+from ray_audit.exports.content import (
     EVIDENCE,
     Content,
     Documents,
@@ -15,8 +15,8 @@ from ray_audit.export.content import (
     label_of,
     labels_of,
 )
-from ray_audit.export.markup import as_xml
-from ray_audit.export.row_major import cropped, cvat_counts
+from ray_audit.exports.markup import as_xml
+from ray_audit.exports.row_major import cropped, cvat_counts
 
 _VERSION = "1.1"
 _MOST_CHARACTERS = 4096  # of an attribute's value, in CVAT's database

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 
-from ray_audit.export.coco import coco_documents
-from ray_audit.export.content import EVIDENCE
-from ray_audit.export.cvat import cvat_documents
-from ray_audit.export.fiftyone import fiftyone_documents
-from ray_audit.export.label_studio import label_studio_documents
-from ray_audit.export.row_major import label_studio_bytes
-from ray_audit.export.tabular import csv_documents, parquet_documents
+from ray_audit.exports.coco import coco_documents
+from ray_audit.exports.content import EVIDENCE
+from ray_audit.exports.cvat import cvat_documents
+from ray_audit.exports.fiftyone import fiftyone_documents
+from ray_audit.exports.label_studio import label_studio_documents
+from ray_audit.exports.row_major import label_studio_bytes
+from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.schemas import FINDINGS
-from tests.unit.export.contents import CLASSES, HOSTILE, SIZE, content, masks, row, segments
+from tests.unit.exports.contents import CLASSES, HOSTILE, SIZE, content, masks, row, segments
 
 SHOWN = HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
 """The hostile name where XML cannot hold all of it."""
