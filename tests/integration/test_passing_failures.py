@@ -7,7 +7,7 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.cuts import sequences
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import StorageError
 from tests.integration.small_sets import SmallSet, class_folders, masked_images, picture
 from tests.tables import assert_identical, rows_of
