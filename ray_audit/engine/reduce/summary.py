@@ -7,7 +7,7 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.suspicion import SegmentOrder, oriented, ranked_scores
+from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
     is_sequence,
@@ -38,7 +38,7 @@ class Summary:
 
     vog_moments: dict[int, tuple[int, float, float]]
     ranks: dict[str, RankHistogram]
-    order: SegmentOrder
+    order: OrderState
     confusion: np.ndarray | None
     confident: ConfidentState | None
     p_label_sum: np.ndarray | None
@@ -47,7 +47,7 @@ class Summary:
     @classmethod
     def empty(cls) -> Self:
         """Nothing observed."""
-        return cls({}, {}, SegmentOrder(), None, None, None, None)
+        return cls({}, {}, OrderState(), None, None, None, None)
 
     def merge(self, other: Self) -> Self:
         """Both together; fold in a fixed order for sums that are equal to the last bit."""
@@ -118,7 +118,9 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
-    segment_order = SegmentOrder.of(samples, num_classes) if is_sequence(config) else SegmentOrder()
+    order = OrderState()
+    if is_sequence(config):
+        order = OrderState.of(samples, finite, num_classes)
     states = {
         name.removeprefix("confident/"): values
         for name, values in samples.state.items()
@@ -127,7 +129,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     return Summary(
         moments,
         ranks,
-        segment_order,
+        order,
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
         None if samples.predicted is None else _p_label_sum(samples, finite, num_classes),

@@ -11,7 +11,7 @@ from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import suspicion
+from ray_audit.engine.reduce.suspicion import SegmentOrder, suspicion
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
     is_dense,
@@ -52,6 +52,7 @@ def unit_tables(
     samples: Samples,
     config: AuditConfig,
     summary: Summary,
+    segment_order: SegmentOrder,
     flagged_px: np.ndarray | None,
     metadata: dict[str, str],
 ) -> UnitTables:
@@ -61,6 +62,7 @@ def unit_tables(
         samples: of the unit.
         config: the specification.
         summary: of the dataset.
+        segment_order: of the dataset.
         flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
         metadata: of the files.
     """
@@ -70,8 +72,8 @@ def unit_tables(
         labels = group_labels(samples)
         scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
         if is_sequence(config):
-            scores["order_nll"] = summary.order.nll(samples)
-        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
+            scores["order_nll"] = segment_order.nll(samples)
+        scores["suspicion"] = suspicion(scores, summary.ranks, segment_order, config)
         if is_dense(config):
             num_px = scores["num_labelled_px"]
             scores["clc"] = (
