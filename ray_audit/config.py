@@ -15,6 +15,7 @@ from pydantic import (
 
 from ray_audit.errors import SpecificationError, redacted
 from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+from ray_audit.task import Task
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -166,6 +167,15 @@ class DatasetConfig(_Section):
     tile: TileConfig | None = None
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     fold: FoldConfig | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a label of this dataset belongs to."""
+        if self.labels.masks is not None:
+            return Task.DENSE
+        if self.kind == "images":
+            return Task.CLASS
+        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
