@@ -242,6 +242,7 @@ class Tail:
         decode_s: seconds spent reading and decoding.
         num_decoded: frames or images decoded.
         num_lead_in: further frames decoded because a slice needs them and does not own them.
+        contents: digests of what each batch holds, in batch order.
     """
 
     unit_id: str
@@ -252,6 +253,7 @@ class Tail:
     decode_s: float = 0.0
     num_decoded: int = 0
     num_lead_in: int = 0
+    contents: tuple[str, ...] = ()
 
 
 def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class _Work:
             self._check_share(rows)
         else:
             given = GivenLabels(self._tables.config.dataset, self._listing.shards, self._folder)
-            most = self._resolved.asked.most_changed_fraction
+            most = self._resolved.asked.max_changed_fraction
             changes, rows = correct_sequences(intents, classes, given, most, self._progress)
         written = None
         if not self._dry_run:
@@ -214,7 +214,7 @@ class _Work:
 
     def _check_share(self, rows: list[CorrectionRow]) -> None:
         """One label an image: the share that a rule may change is that of the dataset."""
-        most = self._resolved.asked.most_changed_fraction
+        most = self._resolved.asked.max_changed_fraction
         scored = int(self._tables.manifest.counts["scored"])
         num = sum(row.num_changed for row in rows if row.rule != "decisions")
         if most is not None and num > most * scored:
@@ -231,7 +231,7 @@ class _Work:
             storage.join(self._tables.config.output, "labels", digest),
             resolved.mask_rule,
             resolved.steps,
-            resolved.asked.most_changed_fraction,
+            resolved.asked.max_changed_fraction,
             None if self._dry_run else self._to_uri,
         )
         shards = self._listing.shards

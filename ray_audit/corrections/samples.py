@@ -48,7 +48,7 @@ def correct_sequences(
     intents: Sequence[Intent],
     classes: Sequence[str],
     given: GivenLabels,
-    most_changed_fraction: float | None,
+    max_changed_fraction: float | None,
     progress: Progress,
 ) -> Corrected:
     """New labels of frames, one video or sequence after another."""
@@ -61,7 +61,7 @@ def correct_sequences(
     for num_done, (name, mine) in enumerate(by_owner.items()):
         progress("correcting videos", num_done, len(by_owner))
         frames, labels = given.sequence(owners[name])
-        made = correct_frames(frames, labels, mine, classes, most_changed_fraction)
+        made = correct_frames(frames, labels, mine, classes, max_changed_fraction)
         rows += made.rows
         differs = np.flatnonzero(made.labels != labels)
         if len(differs):

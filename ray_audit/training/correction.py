@@ -20,7 +20,7 @@ from torch.nn import functional
 from ray_audit import parquet, storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import AdeleRule
-from ray_audit.corrections.changes import MOST_CHANGED_FRACTION, ChangeCounts
+from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import MIN_EPOCHS
@@ -273,13 +273,13 @@ def _corrector(
     config: AuditConfig, store: SampleStore
 ) -> EarlyLearningCorrection | RefurbishFlagged:
     settings, num_classes = config.training.correction, len(config.dataset.classes)
-    background, most_changed = background_of(config), settings.most_changed_fraction
+    background, most_changed = background_of(config), settings.max_changed_fraction
     if settings.method == "adele":
         confidence = _or(settings.confidence, 0.7)
         return EarlyLearningCorrection(
             num_classes,
             AdeleRule(confidence, confidence, background=background or 0),
-            most_changed_fraction=_or(most_changed, MOST_CHANGED_FRACTION),
+            max_changed_fraction=_or(most_changed, MAX_CHANGED_FRACTION),
             store=store,
         )
     return RefurbishFlagged(
@@ -288,7 +288,7 @@ def _corrector(
         confidence=_or(settings.confidence, 0.8),
         first_epoch=settings.first_epoch,
         background=background,
-        most_changed_fraction=_or(most_changed, 1.0),
+        max_changed_fraction=_or(most_changed, 1.0),
         store=store,
     )
 
