@@ -28,9 +28,7 @@ MIN_SPREAD = 1.0
 MAX_SEGMENTS = 2**15
 """Segments of videos that are kept; of larger datasets this many are judged."""
 
-_COST_OF_VIDEO = (
-    4  # in segments: a dataset of one-segment videos stays small too
-)
+_COST_OF_VIDEO = 4  # in segments: a dataset of one-segment videos stays small too
 _PASSES, _PASSES_LEFT_OUT = 100, 20
 _CHUNK = 1024
 
@@ -258,12 +256,8 @@ def _chance_nll(videos: tuple[VideoSegments, ...], statistics: OrderStatistics) 
         others = np.full(len(chunk), max(num_videos - 1, 0))
         weights = _weights(seen_elsewhere, followed, others, start, _PASSES_LEFT_OUT)
         ends = (others + 1.0) / (seen_elsewhere.sum(axis=1) + 2.0)
-        yield np.array(
-            [
-                _video_nll(video, *pair, end)
-                for video, *pair in zip(chunk, weights, ends, strict=True)
-            ]
-        )
+        triples = zip(chunk, weights, ends.tolist(), strict=True)
+        yield np.array([_video_nll(video, of, at_end, end) for video, of, at_end in triples])
 
 
 def _video_nll(video: VideoSegments, weights: Floats, end: float, num_classes: int) -> float:

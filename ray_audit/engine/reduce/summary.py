@@ -10,7 +10,6 @@ from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
-    is_sequence,
     split_non_finite,
     unit_scores,
 )
@@ -119,7 +118,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     }
     num_classes = len(config.dataset.classes)
     order = OrderState()
-    if is_sequence(config):
+    if config.dataset.task.is_sequence:
         order = OrderState.of(samples, finite, num_classes)
     states = {
         name.removeprefix("confident/"): values
