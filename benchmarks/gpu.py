@@ -27,7 +27,7 @@ from torch import nn
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.large_models import resnet50, vit_b
 from ray_audit.config import InputConfig
-from ray_audit.engine.pool import repeat_every_bit
+from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
 

@@ -1,8 +1,8 @@
-"""Corrected labels as a Ray job: `python correct.py OUTPUT --to URI [more options]`."""
+"""`python correct.py OUTPUT --to URI ...` is `ray-audit correct OUTPUT --to URI ...`."""
 
 import sys
 
-from ray_audit.cli import app
+from ray_audit.cli import main
 
 if __name__ == "__main__":
-    app(["correct", *sys.argv[1:]])
+    sys.exit(main(["correct", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""Reference model as a Ray job: `python train.py SPEC [options of ray-audit train]`."""
+"""`python train.py SPEC ...` is `ray-audit train SPEC ...`."""
 
 import sys
 
-from ray_audit.cli import app
+from ray_audit.cli import main
 
 if __name__ == "__main__":
-    app(["train", *sys.argv[1:]])
+    sys.exit(main(["train", *sys.argv[1:]]))

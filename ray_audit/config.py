@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from ray_audit.errors import SpecificationError, redacted
-from ray_audit.plain_yaml import apply_overrides, explain, read_mapping
+from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -220,7 +220,7 @@ class VogConfig(_Section):
 
 
 class AdaptiveConfig(_Section):
-    """Adaptive audits: see `ray_audit.engine.adaptive`.
+    """Adaptive audits: see `ray_audit.engine.ledger.adaptive`.
 
     `budget` is the largest share of all forward passes, `first` the share of the checkpoints that
     every sample passes before the certain ones leave.

@@ -1,8 +1,10 @@
 """The command line: `ray-audit`."""
 
+from collections.abc import Sequence
+
 import typer
 
-from ray_audit.cli import audit, findings, labels, model, render
+from ray_audit.cli import audit, findings, jobs, labels, model, render
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -22,12 +24,18 @@ for command in (
     findings.diff,
     findings.evaluate,
     model.train,
+    jobs.night,
+    jobs.submit,
     model.demo,
 ):
     app.command()(command)
 app.add_typer(render.app, name="render")
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; the exit code."""
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

@@ -9,6 +9,7 @@ from ray_audit.cli.options import (
     Address,
     AsJson,
     Date,
+    GateFails,
     Limit,
     Local,
     Output,
@@ -34,6 +35,7 @@ def run(
         ),
     ] = False,
     local: Local = False,
+    gate_fails: GateFails = True,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -42,13 +44,13 @@ def run(
         config = AuditConfig.load(spec, set_)
         if folds and limit is not None:
             raise SpecificationError("--limit does not go with --folds")
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.outcome import print_outcome
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.progress import ConsoleReporter
 
         with ConsoleReporter() as reporter:
             if folds:
-                from ray_audit.engine.folds import run_folds
+                from ray_audit.engine.run.folds import run_folds
                 from ray_audit.training.folds import held_out_parts
 
                 outcome = run_folds(
@@ -60,7 +62,7 @@ def run(
                     reporter=reporter,
                 )
             else:
-                from ray_audit.engine.run import run_audit
+                from ray_audit.engine.run.audit import run_audit
 
                 outcome = run_audit(
                     config,
@@ -74,7 +76,7 @@ def run(
             write_json(_summary(outcome))
         else:
             print_outcome(outcome)
-        if outcome.manifest.breached_gates:
+        if outcome.manifest.breached_gates and gate_fails:
             raise typer.Exit(3)
 
 
@@ -108,9 +110,9 @@ def plan(
     """Show what a run would do: new and reused work, pools, resources. Writes nothing."""
     with exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
-        from ray_audit.engine.dry_run import describe, dry_run
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.progress import ConsoleReporter
+        from ray_audit.engine.run.dry_run import describe, dry_run
 
         planned = dry_run(config, address, local, limit, date, calibrate)
         if as_json:
@@ -122,9 +124,9 @@ def plan(
 def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Show the runs below an output: state, progress and counts."""
     with exit_codes(verbose):
-        from ray_audit.engine.status import read_status
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_status
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.runs import print_status
+        from ray_audit.engine.run.status import read_status
 
         found = read_status(output)
         if as_json:

@@ -33,7 +33,7 @@ from ray_audit.corrections.writers.changes import Progress
 from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
 from ray_audit.sources import Listing

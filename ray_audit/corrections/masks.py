@@ -20,12 +20,12 @@ from ray_audit.corrections.proposals import (
 from ray_audit.corrections.rows import CorrectionRow, row_of
 from ray_audit.corrections.writers import write_masks
 from ray_audit.corrections.writers.changes import MaskOf
+from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.dense import targets_of
 from ray_audit.cuts.items import Stored, parquet_items, tar_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_mask
-from ray_audit.cuts.tally import Tally
-from ray_audit.engine.predict import Predictor, device_of
+from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames

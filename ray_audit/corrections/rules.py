@@ -15,7 +15,7 @@ from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.corrections.writers.values import writable_classes
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU

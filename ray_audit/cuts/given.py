@@ -8,13 +8,13 @@ import numpy as np
 
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
+from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.dense import targets_of
 from ray_audit.cuts.items import file_items, parquet_items, tar_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline
-from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.timeline import (
     FrameTimeline,
     SegmentTimeline,

@@ -1,5 +1,6 @@
 """Single images, from files, Parquet tables or WebDataset tars, read as a stream."""
 
+import math
 import tarfile
 import zlib
 from collections import deque
@@ -145,6 +146,8 @@ def _parquet_item(
         error = SampleError("key", f"row {row_in_file} has no {labels.key_column}")
         return replace(item, sample_id=f"{shard.key}#row {row_in_file}", error=error)
     label = row[labels.column] if labels.column else None
+    if isinstance(label, float) and math.isnan(label):
+        label = None  # what pandas writes for a missing number
     mask = row[labels.masks] if labels.masks else None
     if label is None and mask is None and item.class_index is None:
         return item  # it will be filtered, whatever its image is

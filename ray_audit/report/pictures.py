@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import RayAuditError
 from ray_audit.report.bundles import make_bundles, orders
 from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.adaptive import carried_back
+from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000

@@ -259,12 +259,12 @@ def opened_trainer(address: str | None, local: bool) -> Iterator[Trainer]:
     if local:
         yield LocalTrainer()
         return
-    from ray_audit.engine import relay  # ray is imported only where it is used
+    from ray_audit.engine.backends.ray import connection  # ray is imported only where it is used
     from ray_audit.training.distributed import RayTrainer
 
-    started = relay.connect(address)
+    started = connection.connect(address)
     try:
         yield RayTrainer()
     finally:
         if started:
-            relay.disconnect()
+            connection.disconnect()

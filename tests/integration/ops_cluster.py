@@ -141,9 +141,10 @@ class OpsCluster:
         return None
 
     def submit(self, *arguments, env=None, wait=True):
-        """`jobs/submit.py`, as a person types it."""
-        kind, spec, *rest = (str(one) for one in arguments)
-        command = [sys.executable, ROOT / "jobs/submit.py", kind, spec, "--address", self.api]
+        """`ray-audit submit`, as a person types it."""
+        job, spec, *rest = (str(one) for one in arguments)
+        command = [sys.executable, "-m", "ray_audit", "submit", spec, "--job", job]
+        command += ["--address", self.api]
         command += [] if wait else ["--no-wait"]
         done = subprocess.run(
             [str(part) for part in [*command, "--", *rest]],

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import CheckpointError, SpecificationError
 from tests.integration import knowing
 from tests.integration.audits import audit

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs import nightly
-from ray_audit.nights import lease
+from ray_audit.cli import main
+from ray_audit.nightly import lease
 from ray_audit.tables.manifest import Manifest
 from tests.integration.small_sets import class_folders, picture
 
@@ -19,7 +19,7 @@ def _no_settling(monkeypatch):
 
 
 def night(small, date, *options, **changes):
-    code = nightly.main([str(small.spec_file(**changes)), "--local", "--date", date, *options])
+    code = main(["night", str(small.spec_file(**changes)), "--local", "--date", date, *options])
     path = small.out / f"nights/{date}/night.json"
     return code, json.loads(path.read_text()) if path.exists() else None
 
@@ -111,7 +111,7 @@ def test_missed_nights_released_at_once_give_one_result_each(tmp_path, monkeypat
     for tick in [*ticks, *ticks[:3]]:
         minutes = int(tick.timestamp()) // 60
         monkeypatch.setenv("RAY_CLUSTER_NAME", f"small-{minutes}-x7k2p")
-        assert nightly.main([spec, "--local"]) == 0
+        assert main(["night", spec, "--local"]) == 0
     dates = {tick.date().isoformat() for tick in ticks}
     assert {path.parent.name for path in small.out.glob("nights/*/night.json")} == dates
     runs = {path.parent.name for path in small.out.glob("runs/*/manifest.json")}

@@ -66,7 +66,7 @@ def nights(operated, monitoring, tmp_path_factory):
     spec = small.spec_file(name=NAME, metrics=told)
     results = []
     for date in NIGHTS:
-        code, log = operated.submit("nightly", spec, "--date", date)
+        code, log = operated.submit("night", spec, "--date", date)
         assert code == 0, log
         results.append(json.loads((small.out / f"nights/{date}/night.json").read_text()))
         tell_night(small, results[-1])
@@ -153,7 +153,7 @@ def test_every_query_of_the_dashboard_returns_data(nights, prometheus):
 @pytest.mark.slow
 def test_a_night_submitted_again_is_found(nights, operated):
     _, spec, _ = nights
-    code, log = operated.submit("nightly", spec, "--date", NIGHTS[1])
+    code, log = operated.submit("night", spec, "--date", NIGHTS[1])
     assert (code, "SUCCEEDED" in log) == (0, True)
 
 
@@ -163,7 +163,7 @@ def test_without_the_token_the_error_says_so(nights, operated):
     env = {k: v for k, v in operated.env.items() if k != "RAY_AUTH_TOKEN"} | {
         "RAY_AUTH_MODE": "disabled"
     }
-    code, log = operated.submit("nightly", spec, env=env)
+    code, log = operated.submit("night", spec, env=env)
     assert code == 1
     assert "RAY_AUTH_TOKEN" in log
 
@@ -175,7 +175,7 @@ def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_p
         path.write_bytes(b"no image")
     told = {"pushgateway": monitoring.gateway} if monitoring else {}
     spec = small.spec_file(name="failing", metrics=told)
-    code, log = operated.submit("audit", spec, "--date", "2026-01-01")
+    code, log = operated.submit("run", spec, "--date", "2026-01-01")
     assert code == 1
     assert "FAILED" in log
     assert "3 of 3 samples failed" in log
@@ -192,7 +192,7 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
 
     videos = slow_videos(tmp_path)
     spec = videos.spec_file()
-    code, log = operated.submit("audit", spec, "--date", DATE, wait=False)
+    code, log = operated.submit("run", spec, "--date", DATE, wait=False)
     assert code == 0, log
     (job_id,) = re.findall(r"^(\S+): submitted$", log, re.M)
     headers = {"Authorization": f"Bearer {operated.token}"}
@@ -213,7 +213,7 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
     assert "Plan of" in client.get_job_logs(job_id)
     assert not list(videos.out.glob("runs/*/manifest.json"))
     num_left = committed(videos.out)
-    code, log = operated.submit("audit", spec, "--date", DATE)
+    code, log = operated.submit("run", spec, "--date", DATE)
     assert code == 0, log
     assert f"{job_id[:-1]}2" in log
     assert_survived(str(videos.out), undisturbed(videos))

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ray_audit.export.export import FORMATS, export, subject_of
+from ray_audit.exports.export import FORMATS, export, subject_of
 from ray_audit.tables.run import RunTables
 from tests.integration import knowing
 from tests.integration.audits import audit

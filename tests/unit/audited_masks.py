@@ -9,9 +9,9 @@ from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import InputConfig
 from ray_audit.cuts.batching import Batcher
 from ray_audit.cuts.dense import LabelledImage, tile_cuts, whole_cut
-from ray_audit.engine.assemble import UnitFiles, load_samples
-from ray_audit.engine.ledger import SetFiles, Wanted
-from ray_audit.engine.records import encode_part, encode_tail, part_of
+from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
+from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
+from ray_audit.engine.reduce.load import UnitFiles, load_samples
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import Tail
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.plain_yaml import apply_overrides
+from ray_audit.spec_yaml import apply_overrides
 
 SPEC = {
     "dataset": {

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_audit.engine.assemble import Samples
-from ray_audit.engine.suspicion import (
+from ray_audit.engine.reduce.load import Samples
+from ray_audit.engine.reduce.suspicion import (
     STRICT_ORDER,
     SegmentOrder,
     oriented,

@@ -4,10 +4,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs import start_rayjob
+from ray_audit.kubernetes import start_rayjob
 
 JOBS = "/apis/ray.io/v1/namespaces/n/rayjobs"
-MANIFEST = {"metadata": {"name": "phases"}, "spec": {"entrypoint": "python nightly.py s.yaml"}}
+MANIFEST = {"metadata": {"name": "phases"}, "spec": {"entrypoint": "ray-audit night s.yaml"}}
 
 
 class Api:
@@ -39,7 +39,7 @@ def test_the_job_of_a_date_is_created_once():
     api = Api()
     assert start(api) == start(api) == "phases-2026-01-01"
     (created,) = api.created
-    assert created["spec"]["entrypoint"] == "python nightly.py s.yaml --date 2026-01-01"
+    assert created["spec"]["entrypoint"] == "ray-audit night s.yaml --date 2026-01-01"
 
 
 def test_a_date_whose_job_failed_gets_another_and_at_last_none():

@@ -3,7 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs import audit, submit
+from ray_audit.errors import RunError, SpecificationError
+from ray_audit.jobs import submit
+from ray_audit.jobs.submit import Job, dated
 
 
 class Server:
@@ -24,47 +26,77 @@ def spec(tmp_path):
     return str(path)
 
 
+def identity(command, subject, *options, code=()):
+    return Job(command, subject, options, tuple(code)).submission_id(1)
+
+
 def test_the_id_is_a_function_of_what_is_submitted(spec, tmp_path):
-    first = submit.submission_id("nightly", spec, ["--date", "2026-01-01"], 1)
-    assert first == submit.submission_id("nightly", spec, ["--date", "2026-01-01"], 1)
-    assert first.startswith("nightly-phases-nightly-")
-    assert first != submit.submission_id("nightly", spec, ["--date", "2026-01-02"], 1)
+    first = identity("night", spec, "--date", "2026-01-01")
+    assert first == identity("night", spec, "--date", "2026-01-01")
+    assert first.startswith("night-phases-nightly-")
+    assert first != identity("night", spec, "--date", "2026-01-02")
     (tmp_path / "Phases Nightly.yaml").write_text("name: other")
-    assert first != submit.submission_id("nightly", spec, ["--date", "2026-01-01"], 1)
+    assert first != identity("night", spec, "--date", "2026-01-01")
 
 
 def test_code_that_changed_is_another_job(spec, tmp_path):
     package = tmp_path / "models"
     (package / "__pycache__").mkdir(parents=True)
     (package / "net.py").write_text("depth = 1")
-    one = submit.submission_id("audit", spec, [], 1, [package])
+    before = identity("run", spec, code=[package])
     (package / "__pycache__/net.pyc").write_bytes(b"compiled")
-    assert submit.submission_id("audit", spec, [], 1, [package]) == one
+    assert identity("run", spec, code=[package]) == before
     (package / "net.py").write_text("depth = 2")
-    assert submit.submission_id("audit", spec, [], 1, [package]) != one
+    assert identity("run", spec, code=[package]) != before
     target = tmp_path / "sent"
     target.mkdir()
-    submit.working_dir(target, submit.Path(spec), [package])
+    submit.fill_working_dir(target, Job("run", spec, (), (package,)))
     assert (target / "models/net.py").read_text() == "depth = 2"
     assert not (target / "models/__pycache__").exists()
 
 
 def test_a_night_without_a_date_is_one_of_today():
     today = datetime.now(UTC).date().isoformat()
-    assert submit.dated("nightly", ["--gate-fails"]) == ["--gate-fails", "--date", today]
-    kiritimati = submit.dated("audit", ["--time-zone", "Pacific/Kiritimati"])[-1]
+    assert dated("night", ["--gate-fails"]) == ("--gate-fails", "--date", today)
+    kiritimati = dated("run", ["--time-zone", "Pacific/Kiritimati"])[-1]
     assert kiritimati >= today
-    for kind, options in (("nightly", ["--date=2026-01-01"]), ("audit", ["--date", "2026-01-01"])):
-        assert submit.dated(kind, options) == options
-    assert submit.dated("train", []) == []
-    with pytest.raises(submit.SubmitError, match="Mars/Base"):
-        submit.dated("nightly", ["--time-zone", "Mars/Base"])
+    for command, options in (
+        ("night", ("--date=2026-01-01",)),
+        ("run", ("--date", "2026-01-01")),
+    ):
+        assert dated(command, options) == options
+    assert dated("train", []) == ()
+    with pytest.raises(SpecificationError, match="Mars/Base"):
+        dated("night", ["--time-zone", "Mars/Base"])
+
+
+def test_a_breached_gate_ends_a_submitted_audit_well_unless_asked(spec):
+    date = ("--date", "2026-01-01")
+    assert Job("run", spec, date).entrypoint.endswith("--date 2026-01-01 --gate-passes")
+    assert "--gate-passes" not in Job("run", spec, (*date, "--gate-fails")).entrypoint
+
+
+def test_the_cluster_starts_the_installed_package(spec):
+    job = Job("night", spec, ("--date", "2026-01-01"))
+    assert job.entrypoint == "python -m ray_audit night spec.yaml --date 2026-01-01"
+    correct = Job("correct", "s3://b/out", ("--to", "s3://b/new labels"))
+    assert correct.entrypoint == "python -m ray_audit correct s3://b/out --to 's3://b/new labels'"
+
+
+def test_an_unknown_job_names_the_known_ones(spec):
+    with pytest.raises(SpecificationError, match="--job audit: unknown; expected one of run"):
+        Job("audit", spec)
+
+
+def test_what_is_not_there_is_said_before_the_server_is_asked(tmp_path, spec):
+    with pytest.raises(SpecificationError, match="there is no specification"):
+        Job("run", str(tmp_path / "none.yaml"))
+    with pytest.raises(SpecificationError, match=r"--code .*none"):
+        Job("run", spec, (), (tmp_path / "none",))
 
 
 def test_what_runs_or_succeeded_is_found_and_what_failed_is_tried_again(spec):
-    def ids(attempt):
-        return submit.submission_id("audit", spec, [], attempt)
-
+    ids = Job("train", spec).submission_id
     for state in ("PENDING", "RUNNING", "SUCCEEDED"):
         assert submit.choose(Server(**{ids(1): state}), ids) == (ids(1), state)
     for state in ("FAILED", "STOPPED"):
@@ -73,21 +105,20 @@ def test_what_runs_or_succeeded_is_found_and_what_failed_is_tried_again(spec):
     assert submit.choose(Server(**{ids(1): "RUNNING"}), ids, again=True) == (ids(1), "RUNNING")
 
 
-def test_the_working_dir_has_the_jobs_and_the_specification(spec, tmp_path):
+def test_the_working_dir_has_the_specification_alone(spec, tmp_path):
     target = tmp_path / "sent"
     target.mkdir()
-    submit.working_dir(target, submit.Path(spec), [])
-    names = {path.name for path in target.iterdir()}
-    assert names == {"audit.py", "nightly.py", "train.py", "correct.py", "spec.yaml"}
+    submit.fill_working_dir(target, Job("run", spec))
+    assert [path.name for path in target.iterdir()] == ["spec.yaml"]
 
 
 def test_a_large_working_dir_is_refused(spec, tmp_path):
     big = tmp_path / "weights.pt"
-    big.write_bytes(bytes(submit.MOST_BYTES + 1))
+    big.write_bytes(bytes(submit.MAX_BYTES + 1))
     target = tmp_path / "sent"
     target.mkdir()
-    with pytest.raises(submit.SubmitError, match="10 MiB is the limit"):
-        submit.working_dir(target, submit.Path(spec), [big])
+    with pytest.raises(SpecificationError, match="10 MiB is the limit"):
+        submit.fill_working_dir(target, Job("run", spec, (), (big,)))
 
 
 @pytest.mark.parametrize(
@@ -103,22 +134,6 @@ def test_errors_say_what_to_do(error, told):
     assert "http://h:8265" in message
 
 
-def test_a_missing_specification_is_said_before_anything_is_asked(capsys):
-    assert submit.main(["audit", "nowhere.yaml", "--address", "http://h:1"]) == 1
-    assert "nowhere.yaml" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "expected"),
-    [([], 3, 0), (["--gate-fails"], 3, 3), ([], 1, 1), ([], 2, 2), (["--gate-fails"], 0, 0)],
-)
-def test_a_breached_gate_ends_well_unless_asked(arguments, code, expected, monkeypatch):
-    seen = []
-
-    def app(given):
-        seen.extend(given)
-        raise SystemExit(code)
-
-    monkeypatch.setattr(audit, "app", app)
-    assert audit.main(["spec.yaml", *arguments]) == expected
-    assert seen == ["run", "spec.yaml"]
+def test_a_job_server_that_does_not_answer_is_an_error_of_ours(spec):
+    with pytest.raises(RunError, match=r"no job server answers at http://127\.0\.0\.1:9"):
+        submit.submit(Job("run", spec), "http://127.0.0.1:9", lambda line: None)

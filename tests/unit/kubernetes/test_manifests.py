@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 import json
 import re
 import shutil
@@ -173,11 +174,15 @@ def test_both_schedules_are_the_same():
         assert "--time-zone Europe/Berlin" in job["entrypoint"]
 
 
-def test_every_job_file_that_is_started_is_there():
+def test_what_is_started_is_in_the_package():
     (cron,) = of_kind("CronJob")
     (starter,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    for command in (starter["command"][1], *(job["entrypoint"].split()[1] for job in every_job())):
-        assert (ROOT / "jobs" / command.removeprefix("/opt/ray-audit/jobs/")).is_file()
+    assert starter["command"][:2] == ["python", "-m"]
+    assert importlib.util.find_spec(starter["command"][2]) is not None
+    for job in every_job():
+        program, command, *options = job["entrypoint"].split()
+        assert program == "ray-audit"
+        assert CliRunner().invoke(app, [command, *options, "--help"]).exit_code == 0
 
 
 @pytest.mark.parametrize(

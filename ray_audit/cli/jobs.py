@@ -1,0 +1,120 @@
+"""Commands for schedulers: night, submit."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_audit.cli.options import (
+    Address,
+    AsJson,
+    GateFails,
+    Limit,
+    Local,
+    Set,
+    Spec,
+    Verbose,
+    exit_codes,
+)
+from ray_audit.config import AuditConfig
+
+
+def night(
+    spec: Spec,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            "--date",
+            metavar="YYYY-MM-DD",
+            help="Logical date; default: that of a RayCronJob's tick, else today in the time zone.",
+        ),
+    ] = None,
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", help="Of the schedule, e.g. Europe/Berlin.")
+    ] = "UTC",
+    set_: Set = None,
+    address: Address = None,
+    local: Local = False,
+    limit: Limit = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0, help="How long to wait for another night.")
+    ] = 6 * 3600.0,
+    gate_fails: GateFails = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Audit a date once, compare it with the night before, apply the gates, tell Prometheus.
+
+    A second start for a date does nothing.
+    """
+    with exit_codes(verbose):
+        config = AuditConfig.load(spec, set_)
+        from ray_audit.console.lines import say, write_json
+        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.progress import ConsoleReporter
+        from ray_audit.engine.run.audit import RunOutcome, run_audit
+        from ray_audit.nightly import night as nights
+
+        zone = nights.time_zone(time_zone)
+        ticked = nights.scheduled_date(os.environ.get("RAY_CLUSTER_NAME", ""), zone)
+        logical_date = nights.resolve_date(date or ticked, zone)
+
+        def audit(config: AuditConfig) -> RunOutcome:
+            with ConsoleReporter() as reporter:
+                outcome = run_audit(
+                    config,
+                    address=address,
+                    local=local,
+                    limit=limit,
+                    logical_date=logical_date,
+                    reporter=reporter,
+                )
+            print_outcome(outcome)
+            return outcome
+
+        done = nights.run_night(config, logical_date, audit, say, wait_s)
+        for line in (*done.notes, *(f"gate breached: {gate}" for gate in done.breached_gates)):
+            say(line)
+        if as_json:
+            write_json(asdict(done))
+        if done.breached_gates and gate_fails:
+            raise typer.Exit(3)
+
+
+def submit(
+    subject: Annotated[
+        str, typer.Argument(metavar="SPEC", help="The specification; for correct, an output.")
+    ],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Of the job's command.")
+    ] = None,
+    job: Annotated[
+        str, typer.Option("--job", metavar="run|night|train|correct", help="What the job does.")
+    ] = "run",
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The job server.")
+    ] = "http://127.0.0.1:8265",
+    code: Annotated[
+        list[Path] | None, typer.Option(help="Sent with the job, such as your model; repeatable.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also where the job has succeeded already.")
+    ] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit and leave.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Submit a command to a Ray cluster, once, and follow its logs."""
+    with exit_codes(verbose):
+        from ray_audit.console.lines import say, write_json
+        from ray_audit.jobs.submit import Job
+        from ray_audit.jobs.submit import submit as submit_job
+
+        wanted = Job(job, subject, tuple(options or ()), tuple(code or ()))
+        done = submit_job(wanted, address, say, again=again, wait=not no_wait)
+        if as_json:
+            write_json(asdict(done))
+        if done.failed:
+            raise typer.Exit(1)

@@ -1,0 +1,203 @@
+"""Writes the findings of a run as documents for another tool."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ray_audit import storage
+from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.exports.coco import coco_documents
+from ray_audit.exports.content import Content, Format, Row, Subject
+from ray_audit.exports.cvat import cvat_documents
+from ray_audit.exports.fiftyone import fiftyone_documents
+from ray_audit.exports.label_studio import label_studio_documents
+from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
+from ray_audit.exports.selection import Selection
+from ray_audit.exports.tabular import csv_documents, parquet_documents
+from ray_audit.sources.formats import container_of
+from ray_audit.tables.run import RunTables
+
+_EVERYTHING: frozenset[Subject] = frozenset(
+    ("masks", "images", "videos", "segments", "sequences", "members")
+)
+_FILES: frozenset[Subject] = frozenset(("masks", "images", "videos", "segments"))
+FORMATS = {
+    "fiftyone": Format(fiftyone_documents, _FILES),
+    "labelstudio": Format(label_studio_documents, _FILES, needs_times=True),
+    "cvat": Format(cvat_documents, _FILES - {"videos"}, needs_sizes=True),
+    "coco": Format(coco_documents, frozenset({"masks"})),
+    "csv": Format(csv_documents, _EVERYTHING, needs_media=False),
+    "parquet": Format(parquet_documents, _EVERYTHING, needs_media=False),
+}
+_SUBJECTS: dict[Subject, str] = {
+    "masks": "masks of images",
+    "images": "images with one label each",
+    "videos": "videos with one label each",
+    "segments": "segments of videos",
+    "sequences": "feature sequences",
+    "members": "images within tar or Parquet files",
+}
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        run_id: whose findings.
+        format: of the documents.
+        to: the folder that holds them.
+        files: their names.
+        num_findings: in them.
+        num_left_out: chosen findings that the format could not hold.
+        notes: which, and why.
+    """
+
+    run_id: str
+    format: str
+    to: str
+    files: list[str]
+    num_findings: int
+    num_left_out: int
+    notes: list[str]
+
+
+def export(
+    tables: RunTables,
+    format_name: str,
+    to: str | None = None,
+    selection: Selection | None = None,
+    media_prefix: str | None = None,
+) -> Exported:
+    """Write the findings of a run; images and videos are pointed at, never copied.
+
+    Args:
+        tables: of the run.
+        format_name: one of `FORMATS`.
+        to: folder, local or of any store; by default `exports/<format>` in the run's folder.
+        selection: which findings; all by default.
+        media_prefix: where the tool finds the dataset's files, in place of where they lie.
+
+    Raises:
+        SpecificationError: an unknown format, one that does not fit the dataset, or a filter that
+            names what is not there.
+        StorageError: something cannot be read or written, or a document is there already.
+    """
+    if format_name not in FORMATS:
+        raise SpecificationError(
+            f"--format: {format_name!r} is unknown; there are {', '.join(FORMATS)}"
+        )
+    chosen = selection or Selection()
+    rows = chosen.of(tables.findings(), tables.config.dataset.classes).to_pylist()
+    subject = subject_of(tables, rows)
+    form = FORMATS[format_name]
+    _check_fit(format_name, form, subject)
+    notes: list[str] = []
+    content = _located(tables, form, subject, rows, media_prefix, notes)
+    target = to or storage.join(tables.run_uri, "exports", format_name)
+    documents = form.make(content)
+    _write(target, documents)
+    return Exported(
+        run_id=content.run_id,
+        format=format_name,
+        to=target,
+        files=list(documents),
+        num_findings=len(content.rows),
+        num_left_out=len(rows) - len(content.rows),
+        notes=notes,
+    )
+
+
+def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
+    """What the findings of a run lie in."""
+    dataset = tables.config.dataset
+    if dataset.kind == "sequences":
+        return "sequences"
+    if dataset.kind == "video":
+        return "videos" if dataset.labels.videos else "segments"
+    uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
+    if container_of(rows[0]["shard"] if rows else uri) in ("tar", "parquet"):
+        return "members"
+    return "masks" if tables.form == "dense" else "images"
+
+
+def _check_fit(name: str, form: Format, subject: Subject) -> None:
+    if subject not in form.fits:
+        fitting = ", ".join(other for other, one in FORMATS.items() if subject in one.fits)
+        raise SpecificationError(
+            f"--format: {name} does not hold {_SUBJECTS[subject]}, which this run's findings are "
+            f"of; these formats do: {fitting}"
+        )
+
+
+def _located(
+    tables: RunTables,
+    form: Format,
+    subject: Subject,
+    rows: list[Row],
+    prefix: str | None,
+    notes: list[str],
+) -> Content:
+    shards = list(dict.fromkeys(row["shard"] for row in rows))
+    needs_sizes = form.needs_sizes and subject == "segments"
+    files: dict[str, storage.StoredObject] = {}
+    if prefix is None or needs_sizes:
+        files = _files(tables, is_needed=form.needs_media, notes=notes)
+    media = media_at(shards, files) if prefix is None else media_below(shards, prefix)
+    content = Content(
+        run_id=tables.manifest.run_id,
+        name=tables.config.name,
+        subject=subject,
+        classes=list(tables.config.dataset.classes),
+        rows=rows,
+        media=media,
+    )
+    if not form.needs_media:
+        return content
+    content = _kept(content, media, "are not in the dataset any more", notes)
+    if subject == "segments" and (form.needs_times or form.needs_sizes):
+        videos = video_facts(tables, media)
+        if needs_sizes:
+            videos = with_sizes(videos, files)
+            content = _kept(content, videos, "cannot be read", notes)
+        content = replace(content, videos=videos)
+    return content
+
+
+def _files(tables: RunTables, is_needed: bool, notes: list[str]) -> dict[str, storage.StoredObject]:
+    try:
+        return listed(tables.config.dataset.uri)
+    except StorageError as error:
+        if is_needed:
+            raise StorageError(
+                f"{error}. Documents point at the dataset's files: say where the tool finds them "
+                "with --media-prefix"
+            ) from error
+        notes.append(f"`media` is empty, since the dataset cannot be listed: {error}")
+        return {}
+
+
+def _kept(content: Content, there: Iterable[str], why: str, notes: list[str]) -> Content:
+    """The findings whose file is there; a note on the rest."""
+    known = set(there)
+    gone = list(dict.fromkeys(r["shard"] for r in content.rows if r["shard"] not in known))
+    if not gone:
+        return content
+    rows = [row for row in content.rows if row["shard"] in known]
+    few = ", ".join(gone[:_FEW]) + (", ..." if len(gone) > _FEW else "")
+    notes.append(
+        f"{len(content.rows) - len(rows)} findings are left out: {len(gone)} files {why}: {few}"
+    )
+    return replace(content, rows=rows)
+
+
+def _write(folder: str, documents: dict[str, bytes]) -> None:
+    for name in documents:
+        uri = storage.join(folder, name)
+        if storage.exists(uri):
+            raise StorageError(
+                f"{uri} is there already, and nothing is replaced: remove it, or give --to "
+                "another folder"
+            )
+    for name, content in documents.items():
+        storage.create_bytes(storage.join(folder, name), content)

@@ -1,0 +1,1 @@
+"""What runs elsewhere: jobs of a Ray cluster."""
