@@ -1,7 +1,7 @@
 """The specification of an audit: frozen data, read from YAML, with no side effects."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -15,6 +15,9 @@ from pydantic import (
 
 from ray_audit.errors import SpecificationError, redacted
 from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+
+if TYPE_CHECKING:
+    from ray_audit.samples import Task
 
 ScoreFamily = Literal["csl", "vog", "softmin"]
 Auto = Literal["auto"]
@@ -166,6 +169,15 @@ class DatasetConfig(_Section):
     tile: TileConfig | None = None
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     fold: FoldConfig | None = None
+
+    @property
+    def task(self) -> "Task":
+        """What a label belongs to; samples of `frames` are in time order."""
+        if self.labels.masks is not None:
+            return "dense"
+        if self.kind == "images":
+            return "class"
+        return "clips" if self.labels.form == "videos" else "frames"
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:

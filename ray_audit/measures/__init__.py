@@ -8,6 +8,7 @@ from ray_audit.measures.base import (
     Family,
     Quantity,
     Score,
+    When,
     score,
 )
 from ray_audit.measures.registry import Kind, Measures, measures
@@ -24,6 +25,7 @@ __all__ = [
     "Measures",
     "Quantity",
     "Score",
+    "When",
     "measures",
     "score",
 ]

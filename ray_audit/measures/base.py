@@ -25,10 +25,10 @@ Axis = Literal["rows", "pieces", "batch"]
 """Of what a quantity is: each row of a batch (a sample, or a tile or clip of one), any number of
 pieces of a row, or the batch as a whole."""
 
-When = Literal["each", "window", "fixed", "last", "carried", "recount"]
-"""At which checkpoints it is taken: at each; at those of VoG's window, of the loss's gradient; at
-each, where it is the same; at the last; over VoG's window together; in the second pass of
-confident learning."""
+When = Literal["each", "turn", "window", "fixed", "last", "carried", "recount"]
+"""At which checkpoints it is taken: at each; at each, and in the second pass too; at those of VoG's
+window, where its target is the loss; at each, where it is the same; at the last; over several
+together, as the batch carries it along; in the second pass of confident learning."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Quantity:
     @property
     def is_trajectory(self) -> bool:
         """Whether a batch carries one value a checkpoint, in its array's last axis."""
-        return self.when in ("each", "window")
+        return self.when in ("each", "turn", "window")
 
     @property
     def key(self) -> str:
@@ -257,8 +257,8 @@ def score(
     return Score((column,), tuple(needs.split()), formula, **rest)
 
 
-SAMPLE = ("label", "shard", "frame_index", "num_labelled", "sequences", "group", "reached")
-SAMPLE += ("flagged_px",)
+SAMPLE: tuple[str, ...] = ("label", "shard", "frame_index", "num_labelled", "sequences", "group")
+SAMPLE += ("reached", "flagged_px", "all")
 SETTINGS = ("classes", "temperature")
 DATASET = ("vog_moments", "order", "confident", "rank")
 

@@ -1,4 +1,4 @@
-"""Confident learning over the pixels of a dataset: histograms of one pass, or counts of a second."""
+"""Confident learning over the pixels of a dataset: histograms of a pass, or counts of a second."""
 
 from functools import partial
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, Score, score, total
-from ray_audit.schemas import Column, Direction
+from ray_audit.schemas import Direction
 from ray_audit.scores.vog import finish_z
 
 _SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
@@ -19,7 +19,9 @@ def _per_pixel(cuts: Cuts, name: str) -> np.ndarray:
     """Sums divided by the pixels that they are over, NaN where there are none."""
     sums = cuts.summed(cuts.array(name))
     num_px = cuts.summed(cuts.array(_PIXELS[name]))
-    return np.divide(sums, num_px, out=np.full(sums.shape, np.nan), where=num_px > 0)
+    unknown = np.full(sums.shape, np.nan)
+    means: np.ndarray = np.divide(sums, num_px, out=unknown, where=num_px > 0)
+    return means
 
 
 _PIXELS = {"vog/sum": "vog/num_px", "vog/class_sum": "vog/class_px"}
@@ -32,9 +34,7 @@ QUANTITIES = (
     ),
     *(Quantity(name, "of VoG", when="carried", merge=None, is_stored=False) for name in MOMENTS),
     Quantity("vog/count", "checkpoints in it", when="carried", merge=None, is_stored=False),
-    Quantity(
-        "vog/sum", "spread, summed over pixels", when="carried", merge=_per_pixel, into="vog"
-    ),
+    Quantity("vog/sum", "spread, summed over pixels", when="carried", merge=_per_pixel, into="vog"),
     Quantity("vog/num_px", "those pixels", when="carried", merge=None),
     Quantity(
         "vog/class_sum",

@@ -1,6 +1,5 @@
 """What the order of the given labels tells: segments of equal label, and how they follow."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ def _csl_segment(known: np.ndarray, labels: np.ndarray, shards: np.ndarray) -> n
     return csl.segment_mean(np.where(np.isfinite(known), known, np.nan), labels, shards)
 
 
-def _order_nll(
-    sequences: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, order: Any
-) -> np.ndarray:
-    values: np.ndarray = order.nll(sequences, len(labels))
-    return values
+def _order_nll(samples: Any, order: Any) -> np.ndarray:
+    nll: np.ndarray = order.nll(samples)
+    return nll
 
 
 SCORES = (
@@ -34,7 +31,7 @@ SCORES = (
     score(
         "order_nll",
         _order_nll,
-        "sample.sequences sample.label dataset.order",
+        "sample.all dataset.order",
         "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
         "only",
         "nat",

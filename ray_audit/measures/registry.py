@@ -24,7 +24,17 @@ from ray_audit.measures import (
     trajectory,
     void,
 )
-from ray_audit.measures.base import DATASET, EVERY, SAMPLE, SETTINGS, Family, Quantity, Score, When
+from ray_audit.measures.base import (
+    DATASET,
+    EVERY,
+    SAMPLE,
+    SETTINGS,
+    Family,
+    Quantity,
+    Score,
+    When,
+    side_by_side,
+)
 from ray_audit.samples import Task
 from ray_audit.schemas import IDENTITY, Column
 
@@ -88,8 +98,7 @@ class Measures:
         shown = (
             column
             for score in self.scores(kind)
-            if kind.task in (score.shown or score.tasks)
-            and score.family in ("", *kind.families)
+            if kind.task in (score.shown or score.tasks) and score.family in ("", *kind.families)
             for column in score.columns
         )
         return [*IDENTITY, *shown]
@@ -103,6 +112,19 @@ class Measures:
         every = self.quantities.values()
         return frozenset(q.name for q in every if task in q.tasks and q.when in when)
 
+    @cached_property
+    def _values(self) -> dict[str, Quantity]:
+        return {one.value: one for one in self.quantities.values() if one.merge is not None}
+
+    def is_per_checkpoint(self, value: str) -> bool:
+        """Whether a value of samples is (N, E), of checkpoints that each may not have reached."""
+        one = self._values.get(value)
+        return one is not None and one.when == "each" and one.join is side_by_side
+
+    def may_be_absent(self, value: str) -> bool:
+        """Whether records may be whole without a value: it depends on the specification."""
+        return self._values[value].when not in ("each", "last")
+
     def check_observed(self, names: Iterable[str], task: Task, *when: When) -> None:
         """Hold what a checkpoint's turn gave to what is declared for it.
 
@@ -112,12 +134,11 @@ class Measures:
         got, expected = frozenset(names), self.of(task, *when)
         if got == expected:
             return
-        lists = (sorted(expected - got), sorted(got - expected))
-        said = [
-            f"{', '.join(names)} {what}"
-            for names, what in zip(lists, ("declared and not computed", "computed and not declared"))
-            if names
-        ]
+        lists = {
+            "declared and not computed": sorted(expected - got),
+            "computed and not declared": sorted(got - expected),
+        }
+        said = [f"{', '.join(names)} {what}" for what, names in lists.items() if names]
         raise MeasureError(
             f"measures of {task} labels: {'; '.join(said)}. Declare in ray_audit/measures what "
             "the probes compute, and the other way round"
@@ -144,18 +165,22 @@ def _check(families: tuple[tuple[str, Family], ...]) -> None:
     _once("quantity", ((q.name, origin) for origin, q in quantities))
     _once("value", ((q.value, origin) for origin, q in quantities if q.merge is not None))
     table = [(f"{column.name} ", "the table of scores") for column in IDENTITY]
-    columns = ((f"{c.name} {score.target}", origin) for origin, score in scores for c in score.columns)
+    columns = (
+        (f"{c.name} {score.target}", origin) for origin, score in scores for c in score.columns
+    )
     _once("column", [*table, *columns])
     names = {q.name for _, q in quantities}
     tasks = {q.value: q.tasks for _, q in quantities if q.merge is not None} | _GIVEN
     for origin, quantity in quantities:
         if quantity.along and quantity.along not in names:
-            raise MeasureError(f"{origin}: {quantity.name} lies along an undeclared {quantity.along}")
+            raise MeasureError(
+                f"{origin}: {quantity.name} lies along an undeclared {quantity.along}"
+            )
     for origin, score in scores:
         for need in score.needs:
             if not score.tasks <= tasks.get(need, frozenset()):
                 raise MeasureError(
-                    f"{origin}: score {score.name} of {', '.join(sorted(score.tasks))} labels needs "
+                    f"{origin}: score {score.name} of {'/'.join(sorted(score.tasks))} labels needs "
                     f"{need!r}, which is no quantity of all of these, no score before it and "
                     "nothing else that scores may need"
                 )

@@ -83,9 +83,7 @@ SCORES = (
         source="Lad and Mueller 2023; band: our definition",
     ),
     _fraction("cil", _cil, "p_label", "mean over pixels of p(given class)"),
-    _fraction(
-        "ccp", _ccp, "class_counts setting.classes", "share of pixels predicted as labelled"
-    ),
+    _fraction("ccp", _ccp, "class_counts setting.classes", "share of pixels predicted as labelled"),
     _fraction(
         "tccp",
         _tccp,
@@ -93,9 +91,7 @@ SCORES = (
         "best agreement of thresholded class maps",
         source="our reading",
     ),
-    _fraction(
-        "iou", _iou, "class_counts setting.classes", "mean IoU of prediction and given mask"
-    ),
+    _fraction("iou", _iou, "class_counts setting.classes", "mean IoU of prediction and given mask"),
     _fraction(
         "coco",
         _coco,

@@ -24,9 +24,6 @@ from ray_audit.scores import csl, dynamics
 from ray_audit.scores.suggested import suggested_class
 from ray_audit.scores.vog import csg
 
-NOT_REACHED = -1
-"""Class at a checkpoint that a sample did not reach."""
-
 REACHED = "adaptive/reached"
 """Of each row: how many checkpoints it passed, in the order in which they are visited."""
 
@@ -46,7 +43,7 @@ QUANTITIES = (
     Quantity("other", "best class but the given one", tasks=ROWS, merge=majority, gap=-1),
     Quantity("final/p_predicted", "its probability", when="last", tasks=ROWS, merge=first),
     Quantity("confusion", "(K, K) given, predicted", axis="batch", tasks=DENSE, merge=None, gap=0),
-    Quantity("probe_s", "seconds that the probe took", axis="batch", merge=None, gap=0),
+    Quantity("probe_s", "seconds of the probe", axis="batch", when="turn", merge=None, gap=0),
     Quantity(REACHED, "checkpoints passed, of those that leave", when="carried", merge=least),
 )
 
@@ -90,9 +87,7 @@ _ALWIS = "Alwis et al. 2026, arXiv 2602.15154"
 _SWAYAMDIPTA = "Swayamdipta et al. 2020"
 
 SCORES = (
-    score(
-        "csl", csl.csl, "loss", "mean loss over all checkpoints", "nat", "higher", source=_ALWIS
-    ),
+    score("csl", csl.csl, "loss", "mean loss over all checkpoints", "nat", "higher", source=_ALWIS),
     score("final_loss", csl.final_loss, "loss", "loss at the last checkpoint", "nat", "higher"),
     score(
         "early_loss",
