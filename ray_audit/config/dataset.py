@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.task import Task
 
 
 class LabelColumns(Section):
@@ -170,6 +171,15 @@ class DatasetConfig(Section):
     more than 256 MiB of pixels and 100 times its stored bytes."""
     fold: FoldConfig | None = None
     """A part of the dataset; everything where absent."""
+
+    @property
+    def task(self) -> Task:
+        """What a label of this dataset belongs to."""
+        if self.labels.masks is not None:
+            return Task.DENSE
+        if self.kind == "images":
+            return Task.CLASS
+        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:

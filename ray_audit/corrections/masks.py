@@ -27,10 +27,10 @@ from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_mask
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Masks:
             self._leave(self._wanted[sample_id], "its mask is not there any more")
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
-        sample_id = "#".join(filter(None, owner))
+        sample_id = owner.key
         if sample_id not in self._wanted:
             return None
         stored = next(stored for name, stored in self._stored if name == sample_id)

@@ -19,6 +19,7 @@ from ray_audit.cuts.timeline import (
     table_timeline,
 )
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
@@ -59,7 +60,7 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
                 raise SampleError("decode", "not an npz file")
             _check_inflated(file)
             for name in feature_names(file.files, job.dataset.labels):
-                if not is_in(f"{shard.key}#{name}", job.dataset.fold):
+                if not is_in(Owner(shard.key, name).key, job.dataset.fold):
                     continue
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
@@ -95,7 +96,7 @@ def _check_inflated(file: Any) -> None:
 
 
 def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
-    key = f"{shard.key}#{name}"
+    key = Owner(shard.key, name).key
     try:
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:
