@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.samples import Task
 from ray_audit.schemas import Column, Direction
+from ray_audit.task import Task
 
-ROWS: frozenset[Task] = frozenset(("class", "frames", "clips"))
-DENSE: frozenset[Task] = frozenset(("dense",))
-SEQUENCES: frozenset[Task] = frozenset(("frames",))
+ROWS = frozenset((Task.CLASS, Task.FRAMES, Task.CLIPS))
+DENSE = frozenset((Task.DENSE,))
+SEQUENCES = frozenset((Task.FRAMES,))
 EVERY = ROWS | DENSE
 
 Axis = Literal["rows", "pieces", "batch"]
@@ -186,7 +186,7 @@ class Quantity:
             self.name,
             self.axis,
             self.when,
-            sorted(self.tasks),
+            sorted(task.value for task in self.tasks),
             merged,
             str(self.gap),
             self.along,
@@ -237,7 +237,13 @@ class Score:
     def identity(self) -> list[Any]:
         """What makes its numbers what they are, apart from the quantities that it needs."""
         columns = [(one.name, str(one.type), one.unit, one.direction) for one in self.columns]
-        return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
+        return [
+            columns,
+            self.needs,
+            sorted(task.value for task in self.tasks),
+            self.is_count,
+            self.version,
+        ]
 
 
 def score(

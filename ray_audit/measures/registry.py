@@ -35,8 +35,8 @@ from ray_audit.measures.base import (
     When,
     side_by_side,
 )
-from ray_audit.samples import Task
 from ray_audit.schemas import IDENTITY, Column
+from ray_audit.task import Task
 
 GROUP = "ray_audit.measures"
 OURS = (trajectory, gradients, order, boundaries, segmentation, confident, void, regions)

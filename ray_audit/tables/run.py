@@ -14,6 +14,7 @@ from ray_audit.measures import Kind, measures
 from ray_audit.schemas import FINDINGS, arrow_schema
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
+from ray_audit.task import Task
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,9 @@ class RunTables:
         return AuditConfig.parse(self.manifest.specification, source=self.run_uri)
 
     @property
-    def form(self) -> str:
-        """What labels belong to: `dense`, `frames` or `class`."""
-        if self.config.dataset.labels.form == "masks":
-            return "dense"
-        is_class = self.config.dataset.kind == "images" or self.config.dataset.labels.videos
-        return "class" if is_class else "frames"
+    def task(self) -> Task:
+        """What labels belong to."""
+        return self.config.dataset.task
 
     @property
     def num_folds(self) -> int:

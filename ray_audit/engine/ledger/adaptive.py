@@ -17,6 +17,7 @@ from ray_audit.measures import measures
 from ray_audit.measures.gradients import MOMENTS
 from ray_audit.measures.trajectory import REACHED
 from ray_audit.samples import Batch
+from ray_audit.task import Task
 
 _CUTS = "adaptive/cuts"
 
@@ -172,7 +173,7 @@ def _left(batch: Batch, rule: LeavingRule) -> Batch:
         return batch
     num_cuts = len(arrays["inputs"])
     # Tiles of an image, and clips of a video with one label, may lie in several batches.
-    is_divisible = batch.task != "clips" and "owned_rect" not in arrays
+    is_divisible = batch.task is not Task.CLIPS and "owned_rect" not in arrays
     num_staying = rule.num_staying(num_cuts) if is_divisible else 0
     if num_visited == rule.num_first and num_staying:
         order = np.argsort(-_mean_loss(batch, num_cuts), kind="stable")

@@ -15,16 +15,6 @@ from ray_audit.samples import ShardFailure
 NON_FINITE = "non_finite"
 
 
-def is_dense(config: AuditConfig) -> bool:
-    """Whether labels belong to pixels."""
-    return config.dataset.task == "dense"
-
-
-def is_sequence(config: AuditConfig) -> bool:
-    """Whether samples are frames in time order."""
-    return config.dataset.task == "frames"
-
-
 def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, ...]]:
     """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
     if not samples.num_samples:

@@ -14,7 +14,6 @@ from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.suspicion import suspicion
 from ray_audit.engine.reduce.unit_scores import (
-    is_dense,
     split_non_finite,
     unit_scores,
 )
@@ -80,7 +79,7 @@ def unit_tables(
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
-        regions=regions_table(samples, metadata) if is_dense(config) else None,
+        regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
         fit=_fit(samples, scores, finite, summary) if finite.any() else None,
     )
 
