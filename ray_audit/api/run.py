@@ -98,7 +98,7 @@ class Run:
         return self._read("scores", columns)
 
     def trajectories(self, columns: Sequence[str] | None = None) -> "pa.Table":
-        """A row for each scored sample: loss, probability of its label and margin, by checkpoint."""
+        """A row for each scored sample: loss, probability of its label, margin, by checkpoint."""
         return self._read("trajectories", columns)
 
     def findings(self) -> "pa.Table":
