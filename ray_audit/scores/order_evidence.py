@@ -104,15 +104,18 @@ class OrderEvidence:
         gains: (V,) float64 nats that the order saves of each video; negative where chance is
             better.
         chance: (V,) float64 negative log-likelihood of each video by chance, in nats.
+        fitted: negative log-likelihood of a video, in the mean over all, by the transitions of all
+            videos, its own among them.
     """
 
     gains: Floats
     chance: Floats
+    fitted: float
 
     @classmethod
     def of_none(cls) -> Self:
         """Of no videos."""
-        return cls(np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0), np.zeros(0), float("nan"))
 
     @property
     def num_videos(self) -> int:
@@ -134,11 +137,16 @@ class OrderEvidence:
 
     @property
     def strictness(self) -> float:
-        """Share of what chance leaves open that the order explains, 0 to 1; NaN where unknown."""
-        open_nats = float(self.chance.sum())
+        """Share of what chance leaves open that the order explains, 0 to 1; NaN where unknown.
+
+        The mean of two: of videos left out, which is too small while few others are known, and of
+        all by themselves, which is too large.
+        """
+        open_nats = float(self.chance.mean()) if self.num_videos else 0.0
         if not open_nats > 0:
             return float("nan")
-        return float(np.clip(self.gains.sum() / open_nats, 0.0, 1.0))
+        unseen, seen = self.gain / open_nats, 1.0 - self.fitted / open_nats
+        return float(np.clip((unseen + seen) / 2, 0.0, 1.0))
 
     @property
     def is_predictive(self) -> bool:
@@ -194,7 +202,7 @@ def judge(sample: VideoSample, statistics: OrderStatistics) -> JudgedVideos:
         num_frames=np.concatenate(
             [np.zeros(0, np.int64), *(video.num_frames for video in sample.videos)]
         ),
-        evidence=OrderEvidence(chance - by_order, chance),
+        evidence=OrderEvidence(chance - by_order, chance, _fitted_nll(statistics.transitions)),
     )
 
 
@@ -233,6 +241,14 @@ class _Others:
         last = after == self._steps.shape[1] - 1
         into = self._steps[self._into, own] @ video.num_segments
         return float(into + self._steps[self._out_of, after][last] @ video.num_segments[last])
+
+
+def _fitted_nll(transitions: Integers) -> float:
+    """Of a video, in the mean, by the frequencies of (K + 1, K + 1) transitions themselves."""
+    totals = np.broadcast_to(transitions.sum(axis=1, keepdims=True), transitions.shape)
+    is_seen = transitions > 0
+    nll = transitions[is_seen] @ np.log(totals[is_seen] / transitions[is_seen])
+    return float(nll) / max(int(totals[-1, 0]), 1)
 
 
 def _chance_nll(videos: tuple[VideoSegments, ...], statistics: OrderStatistics) -> Iterator[Floats]:

@@ -27,7 +27,7 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Raised whenever equal records give other scores, findings or ranks: then a run is another."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20

@@ -21,7 +21,7 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.recount import Recounted
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import SegmentOrder
+from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
@@ -35,6 +35,7 @@ from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
+_TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MOST_LOOKED_AT = 1000
 
 
@@ -93,6 +94,7 @@ def publish(
     context = _findings_context(inputs, metadata, summary, order, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
+    ties = [_TIES] if ranks_nothing(summary.ranks, order, config) else []
     return Draft(
         inputs,
         tables,
@@ -101,9 +103,9 @@ def publish(
         {} if estimate is None else _estimate(estimate, config),
         parts.memorisation(config.dataset.task.is_dense),
         order.described(),
-        parts.top,
+        [] if ties else parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs), *_passes(inputs, parts)],
+        [*inputs.listing.notes, *_missing_columns(inputs), *ties, *_passes(inputs, parts)],
     )
 
 

@@ -47,7 +47,7 @@ def ordered_videos(num):
 
 
 def evidence_of(share, num=50):
-    return OrderEvidence(np.full(num, 10.0 * share), np.full(num, 10.0))
+    return OrderEvidence(np.full(num, 10.0 * share), np.full(num, 10.0), 10.0 * (1 - share))
 
 
 def test_frames_of_exchanged_segments_stand_out():
@@ -138,7 +138,7 @@ def test_an_order_weighs_by_the_odds_of_what_it_explains(share, weight):
 def test_an_order_that_may_be_chance_weighs_nothing():
     ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
     gains = np.array([9.0, 1.0, -5.0, 1.0])
-    assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0))).weight == 0.0
+    assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight == 0.0
 
 
 SEQUENCES = SimpleNamespace(
