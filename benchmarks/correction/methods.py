@@ -26,11 +26,11 @@ from ray_audit.corrections.correct import correct
 from ray_audit.corrections.refurbish import refurbish
 from ray_audit.corrections.rules import Asked
 from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 from ray_audit.training.correction import read_corrected
 from ray_audit.training.train import train
@@ -139,7 +139,7 @@ class Bench:
         """Correct by the run; the dataset with the new labels, and what changed."""
         target = self.folder / "corrected" / name
         shutil.rmtree(target, ignore_errors=True)
-        done = correct(self.run, LocalEngine, str(target), asked)
+        done = correct(self.run, LocalBackend, str(target), asked)
         config = AuditConfig.load(target / "spec.yaml")
         change = self.change(labels_of(config, self.index_dir(name)))
         harmed = done.num_harmed / sum(labels.size for labels in self.true.values())

@@ -1,5 +1,6 @@
 """Commands that audit: run, plan, status."""
 
+import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -44,13 +45,13 @@ def run(
         config = AuditConfig.load(spec, set_)
         if folds and limit is not None:
             raise SpecificationError("--limit does not go with --folds")
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.outcome import print_outcome
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.progress import ConsoleReporter
 
         with ConsoleReporter() as reporter:
             if folds:
-                from ray_audit.engine.folds import run_folds
+                from ray_audit.engine.run.folds import run_folds
                 from ray_audit.training.folds import held_out_parts
 
                 outcome = run_folds(
@@ -62,7 +63,7 @@ def run(
                     reporter=reporter,
                 )
             else:
-                from ray_audit.engine.run import run_audit
+                from ray_audit.engine.run.audit import run_audit
 
                 outcome = run_audit(
                     config,
@@ -110,9 +111,9 @@ def plan(
     """Show what a run would do: new and reused work, pools, resources. Writes nothing."""
     with exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
-        from ray_audit.engine.dry_run import describe, dry_run
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.progress import ConsoleReporter
+        from ray_audit.engine.run.dry_run import describe, dry_run
 
         planned = dry_run(config, address, local, limit, date, calibrate)
         if as_json:
@@ -121,12 +122,19 @@ def plan(
             ConsoleReporter().plan(planned)
 
 
+def schema() -> None:
+    """Print the JSON schema of a specification, with a description on every key."""
+    from ray_audit.config.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
 def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Show the runs below an output: state, progress and counts."""
     with exit_codes(verbose):
-        from ray_audit.engine.status import read_status
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_status
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.runs import print_status
+        from ray_audit.engine.run.status import read_status
 
         found = read_status(output)
         if as_json:

@@ -34,14 +34,14 @@ def report(
 ) -> None:
     """Write the HTML report of a run: findings, their evidence, and the run as a whole."""
     with exit_codes(verbose):
-        from ray_audit.engine.run import opened_engine
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.runs import print_report
+        from ray_audit.engine.run.audit import opened_backend
         from ray_audit.report.write import write_report
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_report
         from ray_audit.tables.run import RunTables
 
         tables = RunTables.open(output, run)
-        with opened_engine(tables.config.engine, address, local) as engine:
+        with opened_backend(tables.config.engine, address, local) as engine:
             written = write_report(
                 tables,
                 engine,
@@ -74,13 +74,13 @@ def review(
     with exit_codes(verbose):
         import getpass
 
-        from ray_audit.engine.run import opened_engine
+        from ray_audit.console.lines import say
+        from ray_audit.engine.run.audit import opened_backend
         from ray_audit.report.serve import Review, ReviewServer
-        from ray_audit.screen.lines import say
         from ray_audit.tables.run import RunTables
 
         tables = RunTables.open(output, run)
-        with opened_engine(tables.config.engine, address, local=not ray) as engine:
+        with opened_backend(tables.config.engine, address, local=not ray) as engine:
             name = reviewer or getpass.getuser()
             server = ReviewServer(Review(tables, engine, name), port)
             say(f"Reviewing {tables.manifest.run_id} as {name}: open {server.address}")
@@ -102,8 +102,8 @@ def diff(
 ) -> None:
     """Compare the findings of two runs: new, fixed and recurring ones."""
     with exit_codes(verbose):
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_diff
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.runs import print_diff
         from ray_audit.tables.diff import diff_runs
 
         found = diff_runs(output, run_a, run_b)
@@ -119,13 +119,13 @@ def diff(
 
 def _write_changes(output: str, run_a: str, run_b: str, html: str) -> None:
     """The report of the later run, compared with the earlier one; made in this process."""
-    from ray_audit.engine.run import opened_engine
+    from ray_audit.console.lines import say
+    from ray_audit.engine.run.audit import opened_backend
     from ray_audit.report.write import write_report
-    from ray_audit.screen.lines import say
     from ray_audit.tables.run import RunTables
 
     tables = RunTables.open(output, run_b)
-    with opened_engine(tables.config.engine, None, local=True) as engine:
+    with opened_backend(tables.config.engine, None, local=True) as engine:
         written = write_report(tables, engine, html, against=run_a)
     say(f"Changes: {written.uri}#changes")
 
@@ -170,10 +170,10 @@ def export(
 ) -> None:
     """Write findings for another tool; images and videos are pointed at, never copied."""
     with exit_codes(verbose):
+        from ray_audit.console.labels import print_export
+        from ray_audit.console.lines import write_json
         from ray_audit.exports.export import export as export_findings
         from ray_audit.exports.selection import Selection
-        from ray_audit.screen.labels import print_export
-        from ray_audit.screen.lines import write_json
         from ray_audit.tables.run import RunTables
 
         selection = Selection(listed(kind), listed(classes), min_suspicion, top)
@@ -198,8 +198,8 @@ def evaluate(
 ) -> None:
     """Measure how well a run's scores find errors that are known."""
     with exit_codes(verbose):
+        from ray_audit.console.evaluation import print_evaluation
         from ray_audit.evaluation.report import evaluate_run, summary
-        from ray_audit.screen.evaluation import print_evaluation
 
         found = evaluate_run(output, truth, run, listed(scores))
         if as_json:

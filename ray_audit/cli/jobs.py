@@ -51,11 +51,11 @@ def night(
     """
     with exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
-        from ray_audit.engine.run import RunOutcome, run_audit
-        from ray_audit.nights import night as nights
-        from ray_audit.screen.lines import say, write_json
-        from ray_audit.screen.outcome import print_outcome
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import say, write_json
+        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.progress import ConsoleReporter
+        from ray_audit.engine.run.audit import RunOutcome, run_audit
+        from ray_audit.nightly import night as nights
 
         zone = nights.time_zone(time_zone)
         ticked = nights.scheduled_date(os.environ.get("RAY_CLUSTER_NAME", ""), zone)
@@ -108,9 +108,9 @@ def submit(
 ) -> None:
     """Submit a command to a Ray cluster, once, and follow its logs."""
     with exit_codes(verbose):
+        from ray_audit.console.lines import say, write_json
         from ray_audit.jobs.submit import Job
         from ray_audit.jobs.submit import submit as submit_job
-        from ray_audit.screen.lines import say, write_json
 
         wanted = Job(job, subject, tuple(options or ()), tuple(code or ()))
         done = submit_job(wanted, address, say, again=again, wait=not no_wait)

@@ -53,9 +53,9 @@ def inject(
     """Write a copy of the labels with planted errors, the truth, and a specification for them."""
     with exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
-        from ray_audit.screen.labels import print_injection
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import StepReporter
+        from ray_audit.console.labels import print_injection
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.progress import StepReporter
         from ray_audit.training.inject import inject as inject_errors
 
         with StepReporter() as progress:
@@ -134,13 +134,13 @@ def correct(
 ) -> None:
     """Write corrected labels, in the format in which they came, to a new place."""
     with exit_codes(verbose), ExitStack() as stack:
+        from ray_audit.console.labels import print_correction
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.progress import StepReporter
         from ray_audit.corrections.correct import correct as correct_labels
         from ray_audit.corrections.rules import Asked
-        from ray_audit.engine.run import opened_engine
+        from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
-        from ray_audit.screen.labels import print_correction
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import StepReporter
         from ray_audit.tables.run import RunTables
 
         most = None if allow_large_changes else max_changed_fraction
@@ -153,7 +153,7 @@ def correct(
         with StepReporter() as progress:
             done = correct_labels(
                 tables,
-                lambda: stack.enter_context(opened_engine(engine, address, local)),
+                lambda: stack.enter_context(opened_backend(engine, address, local)),
                 to,
                 asked,
                 given,

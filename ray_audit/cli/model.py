@@ -56,8 +56,8 @@ def train(
         }
         options = [f"training.{key}={value}" for key, value in given.items() if value is not None]
         config = AuditConfig.load(spec, [*(set_ or []), *options])
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.training import print_epoch, print_training
+        from ray_audit.console.lines import write_json
+        from ray_audit.console.training import print_epoch, print_training
         from ray_audit.training.train import train as train_models
 
         trained = train_models(config, address=address, local=local, to=to, progress=print_epoch)

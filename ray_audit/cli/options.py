@@ -44,7 +44,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.
 @contextmanager
 def exit_codes(verbose: bool) -> Iterator[None]:
     """2 for a wrong specification, 1 for a failed run, with the message and no traceback."""
-    from ray_audit.screen.lines import fail
+    from ray_audit.console.lines import fail
 
     try:
         yield

@@ -32,8 +32,8 @@ def k8s(
     """Write the Kubernetes manifests for a specification."""
     with exit_codes(verbose):
         config = AuditConfig.load(spec, set_)
+        from ray_audit.console.lines import say, write_json
         from ray_audit.kubernetes.render import Deployment, render, write
-        from ray_audit.screen.lines import say, write_json
 
         deployment = Deployment(
             image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret

@@ -55,7 +55,9 @@ def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     highest = int(mask.max(initial=0))
     lowest = int(mask.min(initial=0))
     if lowest < 0 or highest >= _LUT_LIMIT:
-        raise SampleError("label_outside", _outside_message(mask, classes))
+        values, places = np.unique(mask, return_inverse=True)
+        few = _targets_of_few(values, mask, classes)
+        return few[places.reshape(mask.shape)]
     table = np.full(highest + 1, IGNORE - 1, np.int32)
     num_known = min(len(classes), len(table))
     table[:num_known] = np.arange(num_known)
@@ -65,6 +67,14 @@ def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     if targets.size and targets.min() < IGNORE:
         raise SampleError("label_outside", _outside_message(mask, classes))
     return targets
+
+
+def _targets_of_few(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """Targets of distinct values, of which some are negative or large."""
+    is_void = np.isin(values, list(classes.void_numbers))
+    if not (is_void | ((values >= 0) & (values < len(classes)))).all():
+        raise SampleError("label_outside", _outside_message(mask, classes))
+    return np.where(is_void, IGNORE, values.astype(np.int64)).astype(classes.target_dtype)
 
 
 def _outside_message(mask: np.ndarray, classes: ClassNames) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
+from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.dense import targets_of
 from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline, readable
-from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.tar_items import tar_items
 from ray_audit.cuts.timeline import (
     FrameTimeline,
@@ -26,12 +26,12 @@ from ray_audit.cuts.timeline import (
 )
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.arrays import feature_names, opened_npz
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.damage import is_damage
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 from ray_audit.sources.values import label_of, text_of
 
 _FEATURE_PX = 8
@@ -99,7 +99,7 @@ class GivenLabels:
         found: list[Owner] = []
         with self._leaving_out(shard.key), self._opened(shard) as file:
             for name in feature_names(file.files, self._dataset.labels):
-                with self._leaving_out(f"{shard.key}#{name}"):
+                with self._leaving_out(Owner(shard.key, name).key):
                     array_timeline(name, file, self._job)
                     found.append(Owner(shard.key, name))
         return found
@@ -145,15 +145,15 @@ class GivenLabels:
 
     def _timeline(self, owner: Owner) -> FrameTimeline | SegmentTimeline:
         shard = self._shards[owner.shard_key]
-        if not owner.part:
+        if not owner.member:
             return shard_timeline(shard, self._dataset, self._index_uri)
         if self._dataset.labels.arrays is None:
             rows = index_rows(shard, self._index_uri)
             assert rows is not None
-            return table_timeline(rows, owner.part)
+            return table_timeline(rows, owner.member)
         with self._opened(shard) as file:
             try:
-                return array_timeline(owner.part, file, self._job)
+                return array_timeline(owner.member, file, self._job)
             except SampleError as error:
                 raise LabelError(f"{owner.shard_key}: {error}") from error
 
@@ -185,7 +185,7 @@ class GivenLabels:
 
     def _tar_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
         for item in tar_items(shard, self._job):
-            yield Owner(shard.key, item.sample_id[len(shard.key) + 1 :]), self._parsed(item.label)
+            yield Owner.of_sample(shard.key, item.sample_id), self._parsed(item.label)
 
     def _parquet_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
         labels = self._dataset.labels
@@ -209,11 +209,10 @@ class GivenLabels:
     def image_features(self) -> Iterator[tuple[Owner, np.ndarray]]:
         """Each image as 8 x 8 pixels, (192,) float32 in [0, 1]; unreadable ones are left out."""
         for item in self._images():
-            part = item.sample_id[len(item.shard) + 1 :]
             try:
                 if item.image and item.error is None:
                     pixels = read_image(item.image, self._dataset.max_px)
-                    yield Owner(item.shard, part), _features(pixels)
+                    yield Owner.of_sample(item.shard, item.sample_id), _features(pixels)
             except SampleError:
                 continue
 

@@ -13,6 +13,7 @@ from ray_audit.cuts.job import Job
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.cuts.tar_items import tar_items
 from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
@@ -77,7 +78,7 @@ def _num_left(shard: Shard, seen: set[str], job: Job) -> int | None:
         labels = table_labels(shard, job)
     except (LabelError, StorageError):
         return shard.num_labelled
-    names = (f"{shard.key}#{key}" for key, label in labels.items() if label != IGNORE)
+    names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
     return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.tally import Tally
+from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline
 from ray_audit.errors import LabelError, StorageError
 from ray_audit.samples import Shard, Slice

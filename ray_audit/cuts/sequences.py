@@ -18,8 +18,9 @@ from ray_audit.cuts.timeline import (
     table_timeline,
 )
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.arrays import feature_names, opened_npz, text_values
+from ray_audit.sources.arrays import check_claimed, feature_names, opened_npz, text_values
 from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
 from ray_audit.sources.names import fill_template
@@ -37,6 +38,7 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
         return
     try:
         with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            check_claimed(stream, shard.size_bytes)
             features = _features(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:
         job.tally.fail(shard.key, readable(error), num_samples=_count(timeline, job))
@@ -52,7 +54,7 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
             opened_npz(stream) as file,
         ):
             for name in feature_names(file.files, job.dataset.labels):
-                if not is_in(f"{shard.key}#{name}", job.dataset.fold):
+                if not is_in(Owner(shard.key, name).key, job.dataset.fold):
                     continue
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
@@ -67,12 +69,12 @@ def _num_lost(rows: pa.Table | None, shard: Shard, job: Job) -> int | None:
     return sum(
         _count(table_timeline(rows, name), job)
         for name in rows["part"].unique().to_pylist()
-        if is_in(f"{shard.key}#{name}", job.dataset.fold)
+        if is_in(Owner(shard.key, name).key, job.dataset.fold)
     )
 
 
 def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
-    key = f"{shard.key}#{name}"
+    key = Owner(shard.key, name).key
     try:
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from ray_audit.cuts.items import BrokenOffError, Item, table_labels
 from ray_audit.cuts.job import Job
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.folds import is_in
 from ray_audit.sources.tars import (
@@ -136,7 +137,7 @@ class _TarReader:
         self._job.tally.fail(self._shard.key, error, stage="read", num_samples=len(apart))
 
     def _id(self, key: str) -> str:
-        return f"{self._shard.key}#{key}"
+        return Owner(self._shard.key, key).key
 
     def _item(self, group: _Group) -> Item:
         key = group.key

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.adaptive import carried_back
+from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000
@@ -29,7 +29,7 @@ def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
 
     A mask has no one class: of masks there is one band, under the empty name, of all images.
     """
-    is_dense = tables.form == "dense"
+    is_dense = tables.task.is_dense
     labels: list[np.ndarray] = []
     losses: list[np.ndarray] = []
     num = 0

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import LabelError, RayAuditError
 from ray_audit.findings.decisions import Decision, save_decisions, saved_decisions
 from ray_audit.report.document import Shown, make_document

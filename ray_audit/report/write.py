@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ray_audit import storage
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.report.document import Shown, make_document
 from ray_audit.report.layers import Bundle
 from ray_audit.report.pictures import Pictures

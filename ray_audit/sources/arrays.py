@@ -1,5 +1,6 @@
 """Arrays of npz files: their names, and opening one with bounds on what it may become."""
 
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,11 @@ from ray_audit import storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError
 from ray_audit.sources.names import fill_template
+
+_READ_NPY_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @contextmanager
@@ -27,6 +33,26 @@ def opened_npz(stream: IO[bytes]) -> Iterator[Any]:
     with file:
         check_inflated(file.zip)
         yield file
+
+
+def check_claimed(stream: IO[bytes], size_bytes: int) -> None:
+    """Refuse an npy whose header claims more than the file holds: no memory would do for it.
+
+    Raises:
+        SampleError: says what it claims.
+    """
+    version = np.lib.format.read_magic(stream)
+    read_header = _READ_NPY_HEADER.get(version)
+    if read_header is not None:
+        shape, _, dtype = read_header(stream)
+        claimed_bytes = math.prod(shape) * dtype.itemsize
+        if claimed_bytes > size_bytes and not dtype.hasobject:
+            raise SampleError(
+                "decode",
+                f"its header claims {claimed_bytes} bytes, the file has {size_bytes}: it was cut "
+                "off, or is no npy file",
+            )
+    stream.seek(0)
 
 
 def check_inflated(file: zipfile.ZipFile) -> None:

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 from ray_audit import parquet, storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.arrays import array_names
 from ray_audit.sources.damage import is_damage
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner, OwnerNames
+from ray_audit.sources.names import OwnerNames
 from ray_audit.sources.tars import sample_keys
 from ray_audit.sources.values import text_of
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from tests.gpu.test_probes import TOLERANCE
 from tests.integration import small_sets
 from tests.tables import assert_identical

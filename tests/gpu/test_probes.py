@@ -87,7 +87,7 @@ def test_a_gpu_repeats_every_bit(cuda, exact, kind):
 @pytest.fixture
 def exact():
     """As an actor of the relay computes."""
-    from ray_audit.engine.pool import repeat_every_bit
+    from ray_audit.probes.determinism import repeat_every_bit
 
     repeat_every_bit()
     yield

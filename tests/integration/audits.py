@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from tests.integration.small_sets import class_folders
 from tests.tables import rows_of
 

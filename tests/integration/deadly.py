@@ -2,16 +2,17 @@
 
 from itertools import islice
 
-from ray_audit.engine import relay, stages
+from ray_audit.engine.backends import stages
+from ray_audit.engine.backends.ray import pipeline
 from tests.integration.tiny_models import die
 
 _decode_unit = stages.decode_unit
 
 
 def decode(table, settings):
-    """In place of `relay._decode`: a shard named `poison...` is deadly after its first batch."""
+    """In place of `pipeline._decode`: a shard named `poison...` is deadly after its first batch."""
     stages.decode_unit = _deadly_unit
-    yield from relay._decode(table, settings)
+    yield from pipeline._decode(table, settings)
 
 
 def _deadly_unit(settings, work):

@@ -6,7 +6,7 @@ import s3fs
 import torch
 from PIL import Image
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import (
     CheckpointError,
     LabelError,

@@ -3,8 +3,8 @@
 import pytest
 from safetensors.torch import load_file, save_file
 
-from ray_audit.engine.dry_run import dry_run
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.dry_run import dry_run
 from tests.integration import small_sets
 from tests.tables import assert_identical
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.run import RunTables
 from tests.integration import knowing
 from tests.integration.audits import audit

@@ -60,7 +60,7 @@ def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path,
     messages = set(rows_of(outcome, "errors")["message"].to_pylist())
     assert messages == {"ValueError: GET https://***@host/weights: 403"}
     images.values["output"] = str(tmp_path / "again")
-    monkeypatch.setattr("ray_audit.engine.run.publish", tells)
+    monkeypatch.setattr("ray_audit.engine.run.audit.publish", tells)
     with pytest.raises(ValueError, match="GET"):
         audit(images)
     (path,) = tmp_path.glob("again/runs/*/failure.json")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ray_audit.engine import run
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run import audit as run
+from ray_audit.engine.run.audit import run_audit
 from tests.integration import small_sets
 from tests.tables import assert_identical
 

@@ -11,9 +11,9 @@ from ray_audit.corrections.writers.changes import LabelChanges
 from ray_audit.corrections.writers.masks import encode_mask
 from ray_audit.corrections.writers.rows import Cells, copy_parquet
 from ray_audit.corrections.writers.values import is_label, relabelled
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import Owner
 from ray_audit.sources.tars import MemberNames, is_plain, members_of, opened_tar, refusal
 from ray_audit.sources.values import text_of
 

@@ -13,8 +13,8 @@ from ray_audit.config import DatasetConfig
 from ray_audit.corrections.writers.changes import LabelChanges, Progress
 from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.names import Owner
 
 LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
 """Formats in which a mask can be written so that it reads as it was."""

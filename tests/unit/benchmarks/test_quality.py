@@ -19,7 +19,7 @@ from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
 from ray_audit.config import AuditConfig
-from ray_audit.engine.suspicion import ranked_scores
+from ray_audit.engine.reduce.suspicion import ranked_scores
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile files are left out of a copy of the labels, and named; the rest is written."""
+"""Damaged and hostile files are left out of a copy, and named; the rest is written."""
 
 import gzip
 import io
@@ -14,8 +14,8 @@ import pytest
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
-from ray_audit.sources.names import Owner
 from ray_audit.training.inject import inject
 from tests.unit.corrections.label_sets import all_labels
 from tests.unit.cuts.media import cut, dataset, noise, png, write_parquet, write_tar

@@ -1,5 +1,5 @@
-from ray_audit.engine import ledger
-from ray_audit.engine.attempts import Attempts, given_up_unit
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.ledger.attempts import Attempts, given_up_unit
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -50,4 +50,4 @@ def test_a_unit_without_labels_that_is_given_up_is_named():
 
 def test_what_was_given_up_is_tried_again_by_a_later_run():
     unit = WorkUnit("id", (shard("a", 5),))
-    assert ledger.may_pass(given_up_unit(unit).failures)
+    assert record_sets.may_pass(given_up_unit(unit).failures)

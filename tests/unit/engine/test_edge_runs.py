@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.manifest import Manifest
 from tests.integration import small_sets
 

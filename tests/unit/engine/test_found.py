@@ -1,8 +1,8 @@
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.engine.found import FindingsContext, write_findings
-from ray_audit.engine.local import LocalEngine
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
 from ray_audit.findings.images import ImageContext
 from ray_audit.tables.store import read_table, write_table
 
@@ -30,7 +30,7 @@ def scores(margins, suspicions, first=0):
 def written(tmp_path, *parts):
     files = [write_table(str(tmp_path), "scores", i, part) for i, part in enumerate(parts)]
     context = FindingsContext(str(tmp_path), {"run": "r"}, ImageContext())
-    found = write_findings(LocalEngine(), context, files)
+    found = write_findings(LocalBackend(), context, files)
     return found, read_table(str(tmp_path), found.files)
 
 

@@ -4,7 +4,7 @@ from urllib.error import URLError
 import pytest
 
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine import outcome
+from ray_audit.engine.run import outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ray_audit.engine.plan import read_inputs
-from ray_audit.engine.predict import Predictor
+from ray_audit.engine.planning.plan import read_inputs
+from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import CheckpointError, StorageError
 from tests.integration import small_sets
 

@@ -1,9 +1,9 @@
 from types import SimpleNamespace
 
-from ray_audit.engine.assemble import _failures
-from ray_audit.engine.progress import Tally
-from ray_audit.engine.records import Part
-from ray_audit.engine.wire import Receipt
+from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.ledger.records import Part
+from ray_audit.engine.reduce.load import _failures
+from ray_audit.engine.run.progress import Tally
 from ray_audit.samples import ShardFailure, Tail
 
 

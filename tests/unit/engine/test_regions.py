@@ -7,9 +7,9 @@ from sklearn.metrics import roc_auc_score
 
 from ray_audit import rle
 from ray_audit.config import AuditConfig, TileConfig
-from ray_audit.engine.ledger import RecordSet
-from ray_audit.engine.region_table import regions_table
-from ray_audit.engine.unit_scores import unit_scores
+from ray_audit.engine.ledger.record_sets import RecordSet
+from ray_audit.engine.reduce.region_table import regions_table
+from ray_audit.engine.reduce.unit_scores import unit_scores
 from ray_audit.samples import IGNORE
 from tests.unit.audited_masks import CLASSES, SCALE, SURE, WANTED, audited, picture
 

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.report import evaluate_run, overall, summary
 from ray_audit.evaluation.segments import eda
 from ray_audit.schemas import arrow_schema, score_columns
-from ray_audit.screen.evaluation import print_evaluation
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ray_audit import rle
-from ray_audit.engine.region_table import regions_table
+from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.findings.finding import findings_table
 from ray_audit.findings.regions import MaskContext, region_findings
 from ray_audit.samples import IGNORE

@@ -1,6 +1,6 @@
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.run import RunTables
 from tests.integration import small_sets
 

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from ray_audit.engine.local import LocalEngine
+from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.bundles import strip_frames
 from ray_audit.report.render import as_script_data
 from ray_audit.report.write import write_report
@@ -19,7 +19,7 @@ def document_of(path):
 def written(tables, tmp_path, **options):
     path = tmp_path / "out" / "report.html"
     path.parent.mkdir(exist_ok=True)
-    return write_report(tables, LocalEngine(), str(path), **options), path
+    return write_report(tables, LocalBackend(), str(path), **options), path
 
 
 def test_one_file_needs_no_other(images, tmp_path):
@@ -50,7 +50,7 @@ def test_histograms_count_every_sample(images, tmp_path):
 
 
 def test_a_folder_holds_pictures_beside_the_page(images, tmp_path):
-    done = write_report(images[1], LocalEngine(), str(tmp_path / "folder"), folder=True)
+    done = write_report(images[1], LocalBackend(), str(tmp_path / "folder"), folder=True)
     files = sorted((tmp_path / "folder/bundles").glob("*.js"))
     assert len(files) == done.num_bundles > 0
     assert files[0].read_text().startswith(f'bundleArrived("{files[0].stem}", {{')

@@ -10,10 +10,10 @@ from scipy.stats import rankdata
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.rules import Asked
-from ray_audit.engine.folds import run_folds
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
-from ray_audit.engine.suspicion import ranked_scores
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.reduce.suspicion import ranked_scores
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.folds import run_folds
 from ray_audit.errors import SpecificationError
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run import RunTables
@@ -190,11 +190,11 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     tables = RunTables(outcome.run_uri, manifest)
     assert tables.num_folds == NUM_FOLDS
     to = str(tmp_path / "corrected")
-    if tables.form == "dense":
+    if tables.task.is_dense:
         with pytest.raises(SpecificationError, match="each of the 3 folds"):
-            correct(tables, LocalEngine, to, Asked())
+            correct(tables, LocalBackend, to, Asked())
     else:
-        assert correct(tables, LocalEngine, to, Asked()).spec
+        assert correct(tables, LocalBackend, to, Asked()).spec
 
 
 def test_folds_that_do_not_go_together_are_refused(tmp_path):

@@ -1,0 +1,222 @@
+"""Samples of one unit to the rows of the tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit.config import AuditConfig
+from ray_audit.engine.ledger.adaptive import carried_back
+from ray_audit.engine.reduce.load import Samples
+from ray_audit.engine.reduce.region_table import regions_table
+from ray_audit.engine.reduce.summary import Summary
+from ray_audit.engine.reduce.suspicion import suspicion
+from ray_audit.engine.reduce.unit_scores import (
+    group_labels,
+    split_non_finite,
+    unit_scores,
+)
+from ray_audit.samples import FILTERED_SCHEMA, ShardFailure
+from ray_audit.schemas import (
+    CLASS_PAIRS,
+    CLASS_STATS,
+    ERRORS,
+    FILTERED,
+    Column,
+    arrow_schema,
+    score_columns,
+    trajectory_columns,
+)
+from ray_audit.scores.confident import clc
+from ray_audit.scores.early_learning import fit_onset, iou_from_counts
+from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
+from ray_audit.scores.vog import finish_z
+
+
+@dataclass(frozen=True)
+class UnitTables:
+    """Rows of one unit for each table, and how far its labels were fitted."""
+
+    scores: pa.Table
+    trajectories: pa.Table
+    filtered: pa.Table
+    errors: pa.Table
+    regions: pa.Table | None
+    fit: FitState | None
+
+
+def unit_tables(
+    samples: Samples,
+    config: AuditConfig,
+    summary: Summary,
+    flagged_px: np.ndarray | None,
+    metadata: dict[str, str],
+) -> UnitTables:
+    """Finish a unit's scores with what is known of the whole dataset.
+
+    Args:
+        samples: of the unit.
+        config: the specification.
+        summary: of the dataset.
+        flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
+        metadata: of the files.
+    """
+    finite, failures = split_non_finite(samples)
+    scores = unit_scores(samples, config)
+    if scores:
+        labels = group_labels(samples)
+        scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
+        if config.dataset.task.is_sequence:
+            scores["order_nll"] = summary.order.nll(samples)
+        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
+        if config.dataset.task.is_dense:
+            num_px = scores["num_labelled_px"]
+            scores["clc"] = (
+                summary.clc(samples.final["below"], num_px)
+                if flagged_px is None
+                else clc(flagged_px, num_px)
+            )
+    columns = score_columns(
+        config.dataset.task.is_dense,
+        config.dataset.task.is_sequence,
+        list(config.scores),
+        config.vog.target,
+    )
+    identity = _identity(samples, config)
+    if "suggested" in scores:
+        names = np.asarray(config.dataset.classes, dtype=object)
+        identity["suggested_name"] = pa.array(names[scores["suggested"]], pa.string())
+    arrays = [_array(column, scores, identity, samples.num_samples) for column in columns]
+    table = pa.table(arrays, schema=arrow_schema(columns, metadata))
+    return UnitTables(
+        scores=table.filter(pa.array(finite)),
+        trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
+        filtered=_filtered(samples, metadata),
+        errors=errors_table((*samples.failures, *failures), metadata),
+        regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
+        fit=_fit(samples, scores, finite, summary) if finite.any() else None,
+    )
+
+
+def _fit(
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, summary: Summary
+) -> FitState:
+    rank = summary.ranks["csl"].cdf(scores["csl"][finite])
+    correct = carried_back(samples.means["correct"], samples.reached)
+    return FitState.of(correct[finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
+
+
+def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:
+    classes = np.asarray(config.dataset.classes, dtype=object)
+    identity = samples.identity
+    columns: dict[str, Any] = {
+        name: identity[name].combine_chunks()
+        for name in ("sample_id", "shard", "frame_index", "pts_s", "label")
+        if name in identity.column_names
+    }
+    if samples.predicted is not None:
+        predicted = samples.predicted[:, -1]
+        columns["predicted"] = pa.array(predicted, pa.int32())
+        columns["predicted_name"] = pa.array(classes[predicted], pa.string())
+        columns["label_name"] = pa.array(classes[identity["label"].to_numpy()], pa.string())
+    return columns
+
+
+def _array(
+    column: Column, scores: dict[str, np.ndarray], identity: dict[str, Any], num_rows: int
+) -> Any:
+    if column.name in identity:
+        return identity[column.name]
+    if column.name not in scores:
+        return pa.nulls(num_rows, column.type)
+    # NaN means "has none" in the numerics; a table says null.
+    return pa.array(scores[column.name], column.type, from_pandas=True)
+
+
+def _trajectories(samples: Samples, metadata: dict[str, str]) -> pa.Table:
+    means = samples.means
+    num_checkpoints = means["loss"].shape[1]
+    columns = trajectory_columns(num_checkpoints)
+    schema = arrow_schema(columns, metadata)
+    if not samples.num_samples:
+        return schema.empty_table()
+    arrays = [samples.identity["sample_id"].combine_chunks()]
+    for column in columns[1:]:
+        values = means[column.name].astype(np.float32)
+        gaps = None if samples.reached is None else ~samples.reached.reshape(-1)
+        flat = pa.array(values.reshape(-1), mask=gaps)
+        arrays.append(pa.FixedSizeListArray.from_arrays(flat, num_checkpoints))
+    return pa.table(arrays, schema=schema)
+
+
+def _filtered(samples: Samples, metadata: dict[str, str]) -> pa.Table:
+    # Every set's tail lists the same filtered samples: the first speaks for all.
+    rows = samples.tails[0].filtered if samples.tails else FILTERED_SCHEMA.empty_table()
+    return rows.cast(arrow_schema(list(FILTERED), metadata))
+
+
+def errors_table(failures: tuple[ShardFailure, ...], metadata: dict[str, str]) -> pa.Table:
+    """Failures as rows of the `errors` table."""
+    rows = [vars(failure) for failure in failures]
+    return pa.Table.from_pylist(rows, schema=arrow_schema(list(ERRORS), metadata))
+
+
+def class_stats_table(
+    confusion: np.ndarray | None,
+    thresholds: np.ndarray | None,
+    classes: list[str],
+    metadata: dict[str, str],
+) -> pa.Table:
+    """What is known of each class at each checkpoint as rows of `class_stats`.
+
+    Args:
+        confusion: (E, K, K) counts of given and predicted classes; None where nothing is known.
+        thresholds: (E, K) class thresholds of confident learning, NaN where unknown; or None.
+        classes: K names.
+        metadata: of the file.
+    """
+    schema = arrow_schema(list(CLASS_STATS), metadata)
+    if confusion is None:
+        return schema.empty_table()
+    given, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    correct = np.diagonal(confusion, axis1=1, axis2=2)
+    iou = iou_from_counts(correct, predicted, given)
+    onsets = [fit_onset(of_class) for of_class in iou.T]
+    if thresholds is None:
+        thresholds = np.full(given.shape, np.nan)
+    num_checkpoints, num_classes = given.shape
+    columns = {
+        "checkpoint": np.repeat(np.arange(num_checkpoints), num_classes),
+        "class": classes * num_checkpoints,
+        "num_given": given.reshape(-1),
+        "num_predicted": predicted.reshape(-1),
+        "num_correct": correct.reshape(-1),
+        "iou": iou.reshape(-1),
+        "predicted_as": confusion.reshape(-1, num_classes).tolist(),
+        "threshold": thresholds.reshape(-1),
+        "onset_epoch": [onset.epoch for onset in onsets] * num_checkpoints,
+        "onset_reason": [onset.reason for onset in onsets] * num_checkpoints,
+    }
+    # NaN means "has none" in the numerics; a table says null.
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.table(arrays, schema=schema)
+
+
+def class_pairs_table(
+    confusion: np.ndarray | None, classes: list[str], metadata: dict[str, str]
+) -> pa.Table:
+    """(E, K, K) counts as rows of `class_pairs`: pairs of different classes that occur."""
+    schema = arrow_schema(list(CLASS_PAIRS), metadata)
+    if confusion is None:
+        return schema.empty_table()
+    off_diagonal = confusion * (1 - np.eye(len(classes), dtype=np.int64))
+    checkpoint, given, predicted = np.nonzero(off_diagonal)
+    names = np.asarray(classes, dtype=object)
+    arrays = [
+        pa.array(checkpoint, pa.int32()),
+        pa.array(names[given], pa.string()),
+        pa.array(names[predicted], pa.string()),
+        pa.array(off_diagonal[checkpoint, given, predicted], pa.int64()),
+    ]
+    return pa.table(arrays, schema=schema)
