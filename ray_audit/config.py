@@ -74,6 +74,9 @@ class LabelsConfig(_Section):
     arrays: str | None = None
     frame_arrays: str | None = None
     columns: LabelColumns = LabelColumns()
+    values: dict[int | str, int | str] | Uri | None = None
+    first_value: int | None = None
+    channel: Annotated[int, Field(ge=0, le=3)] | None = None
 
     @property
     def form(self) -> str:
@@ -93,6 +96,10 @@ class LabelsConfig(_Section):
                 "give exactly one of frames, segments, videos, masks, images, folder, column, "
                 f"arrays; got {got}"
             )
+        if self.values is not None and self.first_value is not None:
+            raise ValueError("give values or first_value, not both")
+        if self.channel is not None and self.masks is None:
+            raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
 
 
