@@ -5,16 +5,15 @@ Everything here is plain data that crosses processes as JSON and Arrow, never as
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.task import Task
+
 IGNORE = -1
 """Target value of an element (frame, pixel) that has no label or a void one."""
-
-Task = Literal["dense", "class", "frames", "clips"]
-"""What a label belongs to: a pixel, an image, a frame, or (one label a video) a whole video."""
 
 SAMPLE_SCHEMA = pa.schema(
     [
@@ -243,6 +242,7 @@ class Tail:
         decode_s: seconds spent reading and decoding.
         num_decoded: frames or images decoded.
         num_lead_in: further frames decoded because a slice needs them and does not own them.
+        contents: digests of what each batch holds, in batch order.
     """
 
     unit_id: str
@@ -253,6 +253,7 @@ class Tail:
     decode_s: float = 0.0
     num_decoded: int = 0
     num_lead_in: int = 0
+    contents: tuple[str, ...] = ()
 
 
 def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

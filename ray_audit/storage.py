@@ -1,7 +1,6 @@
 """Objects in local folders and object stores: list, read, write whole, never in place."""
 
 import contextlib
-import errno
 import glob as local_glob
 import hashlib
 import os
@@ -19,7 +18,9 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
-from ray_audit.errors import AlreadyThereError, RayAuditError, StorageError, redacted
+from ray_audit.errors import AlreadyThereError, StorageError, redacted
+from ray_audit.store_errors import explained as explained
+from ray_audit.store_errors import explained_stream
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -29,7 +30,6 @@ _INFLATED_TIMES = 100
 _PUT_LIMIT_S = 60.0
 _PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 _PAUSES_S = (0.5, 2.0)
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,36 +89,6 @@ def filesystem(uri: str) -> tuple[Any, str]:
     except (ValueError, ImportError) as error:
         raise StorageError(f"{uri}: no support for {scheme}:// ({error})") from error
     return fs, fs._strip_protocol(uri)
-
-
-@contextlib.contextmanager
-def explained(action: str, uri: str) -> Iterator[None]:
-    """Turn what a storage library raises into a `StorageError` that says what to do."""
-    try:
-        yield
-    except RayAuditError:
-        raise
-    except FileNotFoundError as error:
-        raise StorageError(f"cannot {action} {uri}: it does not exist") from error
-    except PermissionError as error:
-        raise StorageError(f"cannot {action} {uri}: permission denied ({error})") from error
-    except Exception as error:
-        name = type(error).__name__
-        if name in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
-            raise StorageError(
-                f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
-            ) from error
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise StorageError(
-                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
-                "room there, or choose another `output`, and run again: what was committed is "
-                "whole, and is reused"
-            ) from error
-        if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
-            message = f"cannot {action} {uri}: {name}: {error}"
-            raise StorageError(message, may_pass="://" in uri) from error
-        raise
 
 
 def _tried(action: str, uri: str, call: Callable[[], Value]) -> Value:
@@ -217,14 +187,18 @@ def _path_of(uri: str) -> str:
 def open_read(
     uri: str, size_bytes: int | None = None, block_bytes: int = _READ_BLOCK_BYTES
 ) -> IO[bytes]:
-    """Open for reading; remote objects are read ahead in blocks."""
+    """Open for reading; remote objects are read ahead in blocks.
+
+    What fails in the middle of the stream is a `StorageError` too, and no damage of the file.
+    """
     fs, path = filesystem(uri)
     with explained("read", uri):
         if "file" in fs.protocol:
-            return open(path, "rb")
-        block = min(block_bytes, size_bytes) if size_bytes else block_bytes
-        opened: IO[bytes] = fs.open(path, "rb", block_size=block, cache_type="readahead")
-        return opened
+            opened: IO[bytes] = open(path, "rb")  # noqa: SIM115  # the caller closes it
+        else:
+            block = min(block_bytes, size_bytes) if size_bytes else block_bytes
+            opened = fs.open(path, "rb", block_size=block, cache_type="readahead")
+    return explained_stream(opened, "read", uri)
 
 
 def read_bytes(uri: str, in_parts: bool = False) -> bytes:
@@ -321,7 +295,8 @@ def _moved_into(path: Path, move: Callable[[Path, Path], object]) -> Iterator[IO
     with explained("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-        stream = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
+        opened = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
+    stream = explained_stream(opened, "write", str(path))
     try:
         with stream:
             yield stream
@@ -345,9 +320,12 @@ def open_write(uri: str) -> Iterator[IO[bytes]]:
         with _moved_into(Path(path), os.replace) as stream:
             yield stream
         return
-    with tempfile.NamedTemporaryFile() as spool:
-        yield spool
-        spool.flush()
+    with explained("spool", uri):
+        spool = tempfile.NamedTemporaryFile()  # noqa: SIM115  # closed below
+    where = f"{uri} (to a temporary file in {tempfile.gettempdir()})"
+    with spool, explained_stream(spool, "write", where) as stream:
+        yield stream
+        stream.flush()
         with explained("write", uri):
             fs.put_file(spool.name, path)
 

@@ -36,8 +36,8 @@ from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 
 
@@ -156,16 +156,16 @@ class _Work:
     def do(self, mapper: Mapper) -> Written | None:
         """Change labels and write the table; None in a dry run."""
         findings = self._findings()
-        if self._tables.form == "dense":
+        if self._tables.task.is_dense:
             return self._masks(mapper, findings)
         intents = [*findings, *self._flagged_samples(mapper)]
         classes = self._tables.config.dataset.classes
-        if self._tables.form == "class":
+        if self._tables.task.has_one_label:
             changes, rows = correct_classes(intents, classes, self._owners_of(intents))
             self._check_share(rows)
         else:
             given = GivenLabels(self._tables.config.dataset, self._listing.shards, self._folder)
-            most = self._resolved.asked.most_changed_fraction
+            most = self._resolved.asked.max_changed_fraction
             changes, rows = correct_sequences(intents, classes, given, most, self._progress)
         written = None
         if not self._dry_run:
@@ -178,7 +178,7 @@ class _Work:
         """What the label of each image or video belongs to: its file, or its key in a container."""
         keys = {shard.key for shard in self._listing.shards}
         return {
-            one.sample_id: Owner(one.shard, one.sample_id[len(one.shard) + 1 :])
+            one.sample_id: Owner.of_sample(one.shard, one.sample_id)
             for one in intents
             if one.shard in keys
         }
@@ -214,7 +214,7 @@ class _Work:
 
     def _check_share(self, rows: list[CorrectionRow]) -> None:
         """One label an image: the share that a rule may change is that of the dataset."""
-        most = self._resolved.asked.most_changed_fraction
+        most = self._resolved.asked.max_changed_fraction
         scored = int(self._tables.manifest.counts["scored"])
         num = sum(row.num_changed for row in rows if row.rule != "decisions")
         if most is not None and num > most * scored:
@@ -231,7 +231,7 @@ class _Work:
             storage.join(self._tables.config.output, "labels", digest),
             resolved.mask_rule,
             resolved.steps,
-            resolved.asked.most_changed_fraction,
+            resolved.asked.max_changed_fraction,
             None if self._dry_run else self._to_uri,
         )
         shards = self._listing.shards
@@ -283,7 +283,7 @@ class _Work:
             run_id=self._tables.manifest.run_id,
             to_uri=self._to_uri,
             rule=resolved.asked.rule,
-            labels=self._tables.form,
+            labels=self._tables.task.value,
             confidence=resolved.gate.confidence,
             segment_confidence=resolved.gate.of_segments,
             memorised=resolved.gate.memorised,

@@ -26,10 +26,10 @@ from ray_audit.cuts.items import Stored, parquet_items, tar_items
 from ray_audit.cuts.job import Job
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MaskWork:
         index_uri: label index of the run.
         rule: how pixels change; None where only decisions are applied.
         steps: URIs of the checkpoints that each predictor of the rule averages.
-        most_changed_fraction: what the rule may change of an image, 0-1; None for everything.
+        max_changed_fraction: what the rule may change of an image, 0-1; None for everything.
         to_uri: where the masks go; None to write nothing.
     """
 
@@ -49,7 +49,7 @@ class MaskWork:
     index_uri: str
     rule: MaskRule | None
     steps: tuple[tuple[str, ...], ...]
-    most_changed_fraction: float | None
+    max_changed_fraction: float | None
     to_uri: str | None
 
 
@@ -127,7 +127,7 @@ class _Masks:
             self._leave(self._wanted[sample_id], "its mask is not there any more")
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
-        sample_id = "#".join(filter(None, owner))
+        sample_id = owner.key
         if sample_id not in self._wanted:
             return None
         stored = next(stored for name, stored in self._stored if name == sample_id)
@@ -199,7 +199,7 @@ class _Masks:
         if proposal is None:
             self._leave(list(undecided.values()), "its image cannot be read any more")
             return
-        most = self._work.most_changed_fraction
+        most = self._work.max_changed_fraction
         why = None if most is None else proposal.extent.refusal(most)
         if why is None:
             _draw(proposal, after)

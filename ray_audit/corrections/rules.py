@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import list_checkpoints
-from ray_audit.corrections.changes import MOST_CHANGED_FRACTION
+from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
@@ -40,7 +40,7 @@ class Asked:
         confidence: of the gate, 0-1; None for that of the rule, and of the kind of finding.
         flagged_fraction: share of the samples that `flagged` may change; None for the run's
             estimate of wrong labels.
-        most_changed_fraction: what a rule may change of a video, of a mask, or of all images;
+        max_changed_fraction: what a rule may change of a video, of a mask, or of all images;
             None for everything, even if it empties a mask.
         classes: that `adele` corrects; None for all but the background.
         background: class whose spreading empties a mask, and which `adele` may always write; None
@@ -51,7 +51,7 @@ class Asked:
     rule: Rule = "findings"
     confidence: float | None = None
     flagged_fraction: float | None = None
-    most_changed_fraction: float | None = MOST_CHANGED_FRACTION
+    max_changed_fraction: float | None = MAX_CHANGED_FRACTION
     classes: Sequence[str] | None = None
     background: str | None = None
     kinds: Sequence[str] | None = None
@@ -62,7 +62,7 @@ class Asked:
         rule: str,
         confidence: float | None,
         flagged_fraction: float | None,
-        most_changed_fraction: float | None,
+        max_changed_fraction: float | None,
         classes: Sequence[str] | None,
         background: str | None = None,
         kinds: Sequence[str] | None = None,
@@ -76,14 +76,14 @@ class Asked:
             raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
         known: Rule = rule  # type: ignore[assignment]
         return cls(
-            known, confidence, flagged_fraction, most_changed_fraction, classes, background, kinds
+            known, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
 
     def __post_init__(self) -> None:
         fractions = {
             "--confidence": self.confidence,
             "--flagged-fraction": self.flagged_fraction,
-            "--max-changed-fraction": self.most_changed_fraction,
+            "--max-changed-fraction": self.max_changed_fraction,
         }
         for name, value in fractions.items():
             if value is not None and not 0 <= value <= 1:
@@ -161,7 +161,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if asked.rule == "adele":
         steps, classes_of_step = _adele_steps(asked, tables, background)
-    elif tables.form == "dense" and asked.rule != "decisions":
+    elif tables.task.is_dense and asked.rule != "decisions":
         steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
     if steps and tables.num_folds:
         raise SpecificationError(
@@ -214,7 +214,7 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
         return 0.0
     if asked.flagged_fraction is not None:
         return asked.flagged_fraction
-    if tables.form == "dense":
+    if tables.task.is_dense:
         raise SpecificationError(
             "--rule flagged of masks needs --flagged-fraction: the share of images to correct (the "
             "run's estimate counts pixels)"
@@ -228,7 +228,7 @@ def _adele_steps(
     asked: Asked, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
-    if tables.form != "dense":
+    if not tables.task.is_dense:
         raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
     names = tables.config.dataset.classes
     foreground = [name for index, name in enumerate(names) if index != background]

@@ -79,7 +79,7 @@ class Tally:
         """
         if size_bytes is not None and size_bytes <= _WHOLE_BYTES:
             return io.BytesIO(self.read_bytes(uri))
-        return cast("IO[bytes]", _CountedStream(storage.open_read(uri, size_bytes), self))
+        return cast("IO[bytes]", _CountedStream(storage.open_read(uri, size_bytes), self, uri))
 
     def tail(self, num_batches: int) -> Tail:
         """The end of the unit, after `num_batches` batches."""
@@ -99,8 +99,8 @@ def _class_of(error: Exception, stage: str) -> tuple[str, str]:
     """Stage and error class: the errors of ray_audit name theirs, a decoder's are `decode`."""
     if isinstance(error, SampleError):
         return stage, error.error_class
-    if isinstance(error, MemoryError):  # a header that lies about a size, as a rule
-        return stage, "too_large"
+    if isinstance(error, MemoryError):  # what is too large by its own header is refused before
+        return (stage if stage == "labels" else "read"), "memory"
     if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):
         return (stage if stage == "labels" else "read"), "read"
     if isinstance(error, LabelError):
@@ -116,9 +116,10 @@ def _of_a_store(error: Exception) -> bool:
 class _CountedStream(io.BufferedIOBase):
     """A stream whose reads are counted; seeks as the stream below does."""
 
-    def __init__(self, stream: IO[bytes], tally: Tally) -> None:
+    def __init__(self, stream: IO[bytes], tally: Tally, uri: str) -> None:
         self._stream = stream
         self._tally = tally
+        self._uri = uri
         self.name = ""  # some readers look for one
 
     def readable(self) -> bool:
@@ -128,7 +129,8 @@ class _CountedStream(io.BufferedIOBase):
         return self._stream.seekable()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        content = self._stream.read(-1 if size is None else size)
+        with storage.explained("read", self._uri):
+            content = self._stream.read(-1 if size is None else size)
         self._tally.bytes_read += len(content)
         return content
 

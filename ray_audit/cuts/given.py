@@ -24,11 +24,11 @@ from ray_audit.cuts.timeline import (
 )
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
 from ray_audit.sources.members import feature_names
-from ray_audit.sources.names import Owner
 
 _FEATURE_PX = 8
 
@@ -116,16 +116,16 @@ class GivenLabels:
 
     def _timeline(self, owner: Owner) -> FrameTimeline | SegmentTimeline:
         shard = self._shards[owner.shard_key]
-        if not owner.part:
+        if not owner.member:
             return shard_timeline(shard, self._dataset, self._index_uri)
         if self._dataset.labels.arrays is None:
             rows = index_rows(shard, self._index_uri)
             assert rows is not None
-            return table_timeline(rows, owner.part)
+            return table_timeline(rows, owner.member)
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
             try:
                 file = np.load(stream, allow_pickle=False)
-                return array_timeline(owner.part, file, self._job)
+                return array_timeline(owner.member, file, self._job)
             except SampleError as error:
                 raise LabelError(f"{owner.shard_key}: {error}") from error
 
@@ -153,7 +153,7 @@ class GivenLabels:
         else:
             for item in tar_items(shard, self._job):
                 yield (
-                    Owner(shard.key, item.sample_id[len(shard.key) + 1 :]),
+                    Owner.of_sample(shard.key, item.sample_id),
                     self._parsed(item.label),
                 )
 
@@ -184,7 +184,7 @@ class GivenLabels:
             read = parquet_items if container_of(shards[0].key) == "parquet" else tar_items
             items = (item for shard in shards for item in read(shard, self._job))
         for item in items:
-            part = item.sample_id[len(item.shard) + 1 :]
+            part = Owner.of_sample(item.shard, item.sample_id).member
             try:
                 if item.image and item.error is None:
                     pixels = read_image(item.image, self._dataset.max_px)

@@ -16,6 +16,7 @@ from ray_audit import storage
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import index_rows
 from ray_audit.errors import SampleError, StorageError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.members import BoundedTarInfo, member_key
 
@@ -143,7 +144,7 @@ def _parquet_item(
 ) -> Item:
     labels = job.dataset.labels
     key = row_in_file if labels.key_column is None else row[labels.key_column]
-    item = Item(f"{shard.key}#{key}", shard.key, class_index=table.get(str(key)))
+    item = Item(Owner(shard.key, str(key)).key, shard.key, class_index=table.get(str(key)))
     if key in _NOT_LABELLED:
         error = SampleError("key", f"row {row_in_file} has no {labels.key_column}")
         return replace(item, sample_id=f"{shard.key}#row {row_in_file}", error=error)
@@ -276,7 +277,7 @@ def _tar_item(
     ]
     text = members.get(labels.column) if labels.column else None
     item = Item(
-        f"{shard.key}#{key}",
+        Owner(shard.key, str(key)).key,
         shard.key,
         image=members[images[0]] if images else b"",
         label=text.decode("utf-8", "replace").strip() if text is not None else None,

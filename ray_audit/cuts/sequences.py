@@ -1,7 +1,8 @@
 """Feature sequences from .npy and .npz files."""
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ray_audit.cuts.timeline import (
     table_timeline,
 )
 from ray_audit.errors import SampleError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.folds import is_in
 from ray_audit.sources.formats import container_of
@@ -25,6 +27,10 @@ from ray_audit.sources.members import feature_names
 from ray_audit.sources.names import fill_template
 
 Labels = FrameTimeline | SegmentTimeline
+_READ_NPY_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
@@ -37,6 +43,7 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
         return
     try:
         with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            _check_claimed(stream, shard.size_bytes)
             features = _features(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:
         job.tally.fail(shard.key, _readable(error), num_samples=_count(timeline, job))
@@ -53,12 +60,28 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
                 raise SampleError("decode", "not an npz file")
             _check_inflated(file)
             for name in feature_names(file.files, job.dataset.labels):
-                if not is_in(f"{shard.key}#{name}", job.dataset.fold):
+                if not is_in(Owner(shard.key, name).key, job.dataset.fold):
                     continue
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
     except Exception as error:
         job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled)
+
+
+def _check_claimed(stream: IO[bytes], size_bytes: int) -> None:
+    """Refuse an npy whose header claims more than the file holds: no memory would do for it."""
+    version = np.lib.format.read_magic(stream)
+    read_header = _READ_NPY_HEADER.get(version)
+    if read_header is not None:
+        shape, _, dtype = read_header(stream)
+        claimed_bytes = math.prod(shape) * dtype.itemsize
+        if claimed_bytes > size_bytes and not dtype.hasobject:
+            raise SampleError(
+                "decode",
+                f"its header claims {claimed_bytes} bytes, the file has {size_bytes}: it was cut "
+                "off, or is no npy file",
+            )
+    stream.seek(0)
 
 
 def _check_inflated(file: Any) -> None:
@@ -73,7 +96,7 @@ def _check_inflated(file: Any) -> None:
 
 
 def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
-    key = f"{shard.key}#{name}"
+    key = Owner(shard.key, name).key
     try:
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:

@@ -170,7 +170,7 @@ class Prober:
 
     def _given(self, batch: Batch) -> _Given:
         inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
-        kind = Masks if batch.task == "dense" else Rows
+        kind = Masks if batch.task.is_dense else Rows
         return _Given(batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device))
 
     def _turn(self, index: int, given: _Given, turn: ProbeTurn, moments: Moments) -> Observed:
@@ -288,7 +288,7 @@ def without_payload(batch: Batch) -> Batch:
     """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
-        if batch.task == "dense":
+        if batch.task.is_dense:
             size, num_classes = arrays["vog/mean"].shape[1:], len(arrays["trajectory/confusion"])
             rects = owned_input_rects(batch, (size[0], size[1]))
             arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)

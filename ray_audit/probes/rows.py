@@ -30,7 +30,7 @@ class Rows:
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Rows":
         """Read the rows of a batch."""
-        names = ("cut", "position") if batch.task == "frames" else ("cut",)
+        names = ("cut", "position") if batch.task.is_sequence else ("cut",)
         *index, labels = (
             upload(batch.samples[name].to_numpy().astype(np.int64), device)
             for name in (*names, "label")
@@ -47,13 +47,13 @@ def row_logits(logits: Tensor, batch: Batch, rows: Rows, num_classes: int) -> Te
     """
     inputs = batch.arrays["inputs"]
     expected = [len(inputs), num_classes]
-    if batch.task == "frames":
+    if batch.task.is_sequence:
         expected.insert(1, inputs.shape[1])
     if list(logits.shape) != expected:
         raise ValueError(
             f"the model answered logits of shape {tuple(logits.shape)} to inputs "
             f"{inputs.shape}; expected {tuple(expected)} (a row per "
-            f"{'frame' if batch.task == 'frames' else 'sample'}, {num_classes} classes)"
+            f"{'frame' if batch.task.is_sequence else 'sample'}, {num_classes} classes)"
         )
     return logits[rows.index]
 

@@ -71,4 +71,4 @@ def sample_keys(shards: Sequence[Shard], labels: LabelsConfig) -> Iterator[str]:
     """What goes by a fold of its own, in the order of the shards; container files are opened."""
     for shard in shards:
         for owner in owners_of(shard, labels):
-            yield "#".join(filter(None, owner))
+            yield owner.key

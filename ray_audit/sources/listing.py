@@ -10,13 +10,14 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.folds import shards_in
 from ray_audit.sources.formats import check_formats, container_of
 from ray_audit.sources.index import IndexWriter, ShardLabels
 from ray_audit.sources.members import check_parquet, owners_of
-from ray_audit.sources.names import Owner, OwnerNames, fill_template
+from ray_audit.sources.names import OwnerNames, fill_template
 from ray_audit.sources.rows import LabelRows, TableLayout, layout_of, read_rows
 
 _NUM_NAMED = 3

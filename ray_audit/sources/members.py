@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 from ray_audit import parquet, storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner, fill_template
+from ray_audit.sources.names import fill_template
 
 _IMAGES_PER_CHUNK = 4096
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error)

@@ -1,16 +1,9 @@
 """Which shard (and which array or member in it) a value of a label table names."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ray_audit.errors import LabelError
-
-
-class Owner(NamedTuple):
-    """What labels belong to: a shard, and for containers the array or member in it."""
-
-    shard_key: str
-    part: str = ""
+from ray_audit.sample_ids import Owner
 
 
 def stem_of(key: str) -> str:
@@ -64,7 +57,7 @@ class OwnerNames:
         for level in self._levels:
             owners = level.get(value, [])
             if len(owners) > 1:
-                few = ", ".join("#".join(filter(None, owner)) for owner in owners[:3])
+                few = ", ".join(owner.key for owner in owners[:3])
                 raise LabelError(
                     f"{self._column} {value!r} matches {len(owners)} of the dataset: {few}. "
                     "Use the full key in the label table"
@@ -75,8 +68,8 @@ class OwnerNames:
 
 
 def _names_of(owner: Owner) -> tuple[list[str], list[str], list[str]]:
-    key, part = owner
-    if part:
-        return [f"{key}#{part}"], [part], [stem_of(part)]
+    key, member = owner
+    if member:
+        return [owner.key], [member], [stem_of(member)]
     name = key.rsplit("/", 1)[-1]
     return [key], [name], [fill_template("{path}", key), stem_of(key)]

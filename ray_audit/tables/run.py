@@ -13,6 +13,7 @@ from ray_audit.errors import StorageError
 from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
+from ray_audit.task import Task
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,9 @@ class RunTables:
         return AuditConfig.parse(self.manifest.specification, source=self.run_uri)
 
     @property
-    def form(self) -> str:
-        """What labels belong to: `dense`, `frames` or `class`."""
-        if self.config.dataset.labels.form == "masks":
-            return "dense"
-        is_class = self.config.dataset.kind == "images" or self.config.dataset.labels.videos
-        return "class" if is_class else "frames"
+    def task(self) -> Task:
+        """What labels belong to."""
+        return self.config.dataset.task
 
     @property
     def num_folds(self) -> int:
@@ -81,8 +79,9 @@ class RunTables:
     def score_units(self) -> dict[str, str]:
         """Columns of this run's `scores` table, and the unit of each that has one."""
         config = self.config
-        dense, sequence = self.form == "dense", self.form == "frames"
-        columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
+        columns = score_columns(
+            self.task.is_dense, self.task.is_sequence, list(config.scores), config.vog.target
+        )
         return {column.name: column.unit for column in columns}
 
     def score(self, name: str) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.sources import list_dataset
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
-from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, labels_of, plant
+from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, plant
 
 _TRUTH_ROWS = 50_000
 
@@ -84,9 +84,8 @@ def inject(
         StorageError: something cannot be read or written.
     """
     dataset = config.dataset
-    form = labels_of(dataset)
-    wanted = list(kinds or DEFAULT_KINDS[form])
-    check_kinds(wanted, KINDS_OF[form])
+    wanted = list(kinds or DEFAULT_KINDS[dataset.task])
+    check_kinds(wanted, KINDS_OF[dataset.task])
     num_wrong(0, rate)
     asked = Asked(rate, wanted, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
@@ -107,7 +106,7 @@ def inject(
             write_specification(config, written, to_uri)
     return Injection(
         to_uri=to_uri,
-        labels=form,
+        labels=dataset.task.value,
         kinds={kind: Counter(planted.kinds)[kind] for kind in wanted},
         num_items=planted.num_items,
         num_samples=num_samples,

@@ -13,9 +13,10 @@ from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.cuts.encoding import stored_values, targets_of
 from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import Owner
+from ray_audit.task import Task
 from ray_audit.training.noise import (
     CLASS_KINDS,
     FRAME_KINDS,
@@ -30,13 +31,14 @@ from ray_audit.training.noise import (
 )
 from ray_audit.training.noise.masks import PlantedMasks
 
-KINDS_OF: dict[str, tuple[str, ...]] = {
-    "frames": tuple(FRAME_KINDS),
-    "masks": tuple(MASK_KINDS),
-    "classes": CLASS_KINDS,
+KINDS_OF: dict[Task, tuple[str, ...]] = {
+    Task.FRAMES: tuple(FRAME_KINDS),
+    Task.DENSE: tuple(MASK_KINDS),
+    Task.CLASS: CLASS_KINDS,
+    Task.CLIPS: CLASS_KINDS,
 }
 """What labels belong to -> kinds of error."""
-DEFAULT_KINDS = KINDS_OF | {"classes": ("symmetric", "asymmetric")}
+DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric", "asymmetric"))
 """Without `instance`, which reads every image."""
 
 
@@ -74,30 +76,17 @@ class Planted(Protocol):
         """Rows of the truth, a sequence or a few samples at a time."""
 
 
-def labels_of(dataset: DatasetConfig) -> str:
-    """What the labels of a dataset belong to: `frames`, `masks` or `classes`."""
-    if dataset.labels.masks:
-        return "masks"
-    return "frames" if dataset.labels.form in ("frames", "segments", "arrays") else "classes"
-
-
 def plant(dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress) -> Planted:
     """Choose where the errors go; writes nothing.
 
     Raises:
         SpecificationError: the kinds cannot be planted in these labels.
     """
-    form = labels_of(dataset)
-    if form == "frames":
+    if dataset.task.is_sequence:
         return _PlantedFrames(dataset, given, asked, progress)
-    if form == "masks":
+    if dataset.task.is_dense:
         return _PlantedMasks(dataset, given, asked, progress)
     return _PlantedClasses(dataset, given, asked, progress)
-
-
-def sample_prefix(owner: Owner) -> str:
-    """What a sample id begins with: the shard key, and the array or member in it."""
-    return "#".join(filter(None, owner))
 
 
 class _Classes:
@@ -127,7 +116,7 @@ class _PlantedFrames:
         self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
     ) -> None:
         self._given = given
-        self._owners = {sample_prefix(owner): owner for owner in given.sequence_owners()}
+        self._owners = {owner.key: owner for owner in given.sequence_owners()}
         classes = _Classes(dataset)
         labels = Lazy(list(self._owners), lambda key: classes.inner(self._labels(key)[1]))
         progress("planting errors", 0, len(self._owners))
@@ -160,7 +149,7 @@ class _PlantedMasks:
     def __init__(
         self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
     ) -> None:
-        self._owners = {sample_prefix(owner): owner for owner in given.mask_owners()}
+        self._owners = {owner.key: owner for owner in given.mask_owners()}
         if not self._owners:
             raise SpecificationError(
                 "labels.masks: errors are planted in masks that are files, not in those inside "
@@ -191,7 +180,7 @@ class _PlantedMasks:
         self.changes = LabelChanges(mask=self._mask)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
-        key = sample_prefix(owner)
+        key = owner.key
         changed = self._planted.mask(key)
         if changed is not None:
             self._wrong_px[key] = int((changed != self._masks[key]).sum())
@@ -250,7 +239,7 @@ class _PlantedClasses:
         for owner, label in self._true.items():
             key = written.renamed.get(owner.shard_key, owner.shard_key)
             kind = self._kind_of.get(owner)
-            yield [TruthRow(sample_prefix(Owner(key, owner.part)), kind is not None, kind, label)]
+            yield [TruthRow(Owner(key, owner.member).key, kind is not None, kind, label)]
 
 
 def _with_features(

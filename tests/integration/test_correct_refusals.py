@@ -61,12 +61,12 @@ def test_labels_that_changed_since_the_run_are_refused(tmp_path, form):
 
 def test_a_correction_that_changes_too_much_of_a_mask_is_refused_for_that_mask(tmp_path):
     small = knowing.masks(tmp_path)
-    done = corrected(small, most_changed_fraction=0.1)
+    done = corrected(small, max_changed_fraction=0.1)
     assert done.num_changed == 0
     assert done.outcomes["refused"] == 2
     assert "more than 10%" in done.named["refused"][0]
     assert masks_at(done, "files")[1].tolist() == knowing.given_mask(1, (1,)).tolist()
-    assert corrected(small, "all", most_changed_fraction=None).num_changed == 180
+    assert corrected(small, "all", max_changed_fraction=None).num_changed == 180
 
 
 def test_many_changed_images_are_refused_at_once(tmp_path):
@@ -74,7 +74,7 @@ def test_many_changed_images_are_refused_at_once(tmp_path):
     with pytest.raises(SpecificationError, match="8 of 12 labels would change"):
         corrected(small)
     assert not (tmp_path / "to").exists()
-    assert corrected(small, most_changed_fraction=None).num_changed == 8
+    assert corrected(small, max_changed_fraction=None).num_changed == 8
 
 
 def test_a_limited_run_corrects_what_it_saw(tmp_path):

@@ -11,10 +11,11 @@ from ray_audit.corrections.writers.changes import LabelChanges
 from ray_audit.corrections.writers.masks import encode_mask
 from ray_audit.corrections.writers.rows import Cells, copy_parquet
 from ray_audit.corrections.writers.values import is_label, relabelled
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.members import member_key
-from ray_audit.sources.names import Owner, fill_template
+from ray_audit.sources.names import fill_template
 
 
 def write_parquet(

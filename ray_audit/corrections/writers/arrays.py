@@ -10,10 +10,11 @@ from ray_audit.config import LabelsConfig
 from ray_audit.corrections.writers.changes import FrameChange, LabelChanges
 from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.members import feature_names
-from ray_audit.sources.names import Owner, fill_template
+from ray_audit.sources.names import fill_template
 
 _COPY_BYTES = 2**20
 _SUFFIX = ".npy"

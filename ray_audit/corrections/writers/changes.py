@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.sources.names import Owner
+from ray_audit.sample_ids import Owner
 
 MaskOf = Callable[[Owner], np.ndarray | None]
 TimesOf = Callable[[Owner], np.ndarray]

@@ -17,8 +17,8 @@ from ray_audit.cuts.deep import is_deep_colour, read_deep
 from ray_audit.cuts.opened import oriented
 from ray_audit.cuts.pictures import read_mask
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.names import Owner
 
 LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
 """Formats in which a mask can be written so that it reads as it was."""

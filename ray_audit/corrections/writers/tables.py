@@ -13,10 +13,11 @@ from ray_audit.corrections.writers.rows import Cells, Edit, copy_table
 from ray_audit.corrections.writers.segments import Segment, resegmented
 from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.members import owners_of
-from ray_audit.sources.names import Owner, OwnerNames
+from ray_audit.sources.names import OwnerNames
 from ray_audit.sources.rows import TableLayout, layout_of, read_rows
 
 

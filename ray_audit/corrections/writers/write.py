@@ -15,11 +15,11 @@ from ray_audit.corrections.writers.masks import (
 from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri
 from ray_audit.corrections.writers.tables import write_tables
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 
 _LABELS, _DATA = "labels", "data"
 

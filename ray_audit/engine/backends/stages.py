@@ -77,7 +77,8 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
     contents: list[str] = []
     for item in items:
         if isinstance(item, Tail):
-            yield Envelope(item, work.positions, set_id, record_sets.tail_name(contents))
+            tail = replace(item, contents=tuple(contents))
+            yield Envelope(tail, work.positions, set_id, record_sets.tail_name(contents))
             continue
         contents.append(record_sets.content_digest(item.samples))
         name = record_sets.part_name(item.index, contents[-1])

@@ -15,6 +15,7 @@ import numpy as np
 from ray_audit.config import AdaptiveConfig
 from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.samples import Batch
+from ray_audit.task import Task
 
 REACHED = "adaptive/reached"
 """Of each row: how many checkpoints it passed, in the order in which they are visited."""
@@ -187,7 +188,7 @@ def _left(batch: Batch, rule: LeavingRule) -> Batch:
         return batch
     num_cuts = len(arrays["inputs"])
     # Tiles of an image, and clips of a video with one label, may lie in several batches.
-    is_divisible = batch.task != "clips" and "owned_rect" not in arrays
+    is_divisible = batch.task is not Task.CLIPS and "owned_rect" not in arrays
     num_staying = rule.num_staying(num_cuts) if is_divisible else 0
     if num_visited == rule.num_first and num_staying:
         order = np.argsort(-_mean_loss(batch, num_cuts), kind="stable")

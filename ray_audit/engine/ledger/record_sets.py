@@ -7,17 +7,19 @@
 A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG.
 The content of a batch is a digest of its sample ids, that of a tail a digest of its batches'
 contents: so parts of two decodings, one of which lost a sample on the way, are never taken for
-one. A unit is done for a set when its tail and the batches that the tail counts are there. A file
-with failures that may pass (a store that did not answer, a probe out of memory) ends in
-`.retry.parquet`: it counts in the run that wrote it, and is tried again by later ones.
+one. The tail lists these contents too. A unit is done for a set when its tail and the batches that
+the tail counts are there. A file with failures that may pass (a store that did not answer, a
+process out of memory) ends in `.retry.parquet`: it counts in the run that wrote it, and is tried
+again by later ones.
 """
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice, product
+from itertools import product
 from typing import Self
 
 import pyarrow as pa
@@ -26,6 +28,7 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine.ledger.adaptive import LeavingRule
 from ray_audit.engine.ledger.moments import MOMENTS
+from ray_audit.engine.ledger.records import decode_tail
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import StoredObject
 
@@ -34,11 +37,13 @@ _PART = re.compile(
     r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
 )
 _MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
+_RETRY = ".retry.parquet"
 _FEW_UNITS = 16
 _MOST_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
 """Error class of what killed its process; it may do better with more memory."""
+_RETRIED_CLASSES = (CRASH, "read", "memory")
 
 Failures = Sequence[ShardFailure]
 
@@ -213,10 +218,15 @@ class SetFiles:
     tail: str
     moments: tuple[str, ...] | None = None
 
+    @property
+    def may_do_better(self) -> bool:
+        """Whether it holds failures that another try may spare."""
+        return any(_RETRY in uri for uri in (*self.parts, self.tail))
+
 
 def may_pass(failures: Iterable[ShardFailure]) -> bool:
     """Whether another try could do better."""
-    return any(f.stage in _RETRIED_STAGES or f.error_class in (CRASH, "read") for f in failures)
+    return any(f.stage in _RETRIED_STAGES or f.error_class in _RETRIED_CLASSES for f in failures)
 
 
 def content_digest(samples: pa.Table) -> str:
@@ -237,7 +247,7 @@ def tail_name(contents: Sequence[str]) -> str:
 
 def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failures) -> str:
     """Where a part or a tail of a unit lies."""
-    suffix = ".retry.parquet" if may_pass(failures) else ".parquet"
+    suffix = _RETRY if may_pass(failures) else ".parquet"
     return storage.join(output, "units", unit_id, set_id, name + suffix)
 
 
@@ -283,7 +293,7 @@ class _Found:
 
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, str]] = defaultdict(dict)
-        self._tails: list[tuple[bool, int, str, str]] = []
+        self._tails: list[tuple[int, str, str]] = []
         self._moments: dict[str, str] = {}
 
     def add_moments(self, part: str, uri: str) -> None:
@@ -292,30 +302,45 @@ class _Found:
 
     def add(self, match: re.Match[str], uri: str) -> None:
         """Take a file. Of one content, the try that succeeded wins: it is listed first."""
-        number, content, is_retry = int(match["number"]), match["content"], bool(match["retry"])
+        number, content = int(match["number"]), match["content"]
         if match["tail"]:
-            self._tails.append((is_retry, number, content, uri))
+            self._tails.append((number, content, uri))
         else:
             self._parts[number].setdefault(content, uri)
 
     def complete(self) -> SetFiles | None:
-        """A tail with all of its parts, one without passing failures first."""
-        for _, number, content, uri in sorted(self._tails, key=_preference):
-            candidates = [sorted(self._parts[index]) for index in range(number)]
-            for contents in islice(product(*candidates), _MOST_COMBINATIONS):
-                if storage.digest(*contents)[:12] == content:
-                    parts = (self._parts[i][one] for i, one in enumerate(contents))
-                    names = [part_name(i, one) for i, one in enumerate(contents)]
-                    moments = tuple(self._moments[n] for n in names if n in self._moments)
-                    whole = moments if len(moments) == len(names) else None
-                    return SetFiles(tuple(parts), uri, whole)
-        return None
+        """A tail with all of its parts; of several the one with the fewest passing failures."""
+        found = (self._ending_in(*tail) for tail in self._tails)
+        return min((one for one in found if one is not None), key=_preference, default=None)
+
+    def _ending_in(self, number: int, content: str, uri: str) -> SetFiles | None:
+        contents = self._contents(number, content, uri)
+        if contents is None or len(contents) != number:
+            return None
+        if not all(one in self._parts[index] for index, one in enumerate(contents)):
+            return None
+        parts = tuple(self._parts[i][one] for i, one in enumerate(contents))
+        names = [part_name(i, one) for i, one in enumerate(contents)]
+        moments = tuple(self._moments[n] for n in names if n in self._moments)
+        return SetFiles(parts, uri, moments if len(moments) == len(names) else None)
+
+    def _contents(self, number: int, content: str, uri: str) -> tuple[str, ...] | None:
+        """Contents of a tail's batches: told by names where few are possible, else by itself.
+
+        A sample that is lost shifts all batches behind it: two decodings of n batches have up to
+        2^n combinations.
+        """
+        candidates = [sorted(self._parts[index]) for index in range(number)]
+        if math.prod(map(len, candidates)) > _MOST_COMBINATIONS:
+            return decode_tail("", storage.read_bytes(uri)).contents
+        digests = ((one, storage.digest(*one)[:12]) for one in product(*candidates))
+        return next((one for one, digest in digests if digest == content), None)
 
 
-def _preference(tail: tuple[bool, int, str, str]) -> tuple[bool, int, str]:
-    """The try that succeeded first, then the one that got furthest."""
-    is_retry, number, content, _ = tail
-    return (is_retry, -number, content)
+def _preference(files: SetFiles) -> tuple[int, bool, int, str]:
+    """Nothing that may pass; then a good tail; then the try that got furthest."""
+    num_retries = sum(_RETRY in uri for uri in (*files.parts, files.tail))
+    return (num_retries, _RETRY in files.tail, -len(files.parts), files.tail)
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:

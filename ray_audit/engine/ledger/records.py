@@ -126,6 +126,7 @@ def encode_tail(tail: Tail) -> bytes:
         "decode_s": tail.decode_s,
         "num_decoded": tail.num_decoded,
         "num_lead_in": tail.num_lead_in,
+        "contents": tail.contents,
     }
     return _parquet(tail.filtered, {}, tail.failures, counters)
 
@@ -134,7 +135,7 @@ def _parquet(
     table: pa.Table,
     state: dict[str, np.ndarray],
     failures: tuple[ShardFailure, ...],
-    counters: dict[str, float],
+    counters: dict[str, Any],
 ) -> bytes:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **state)
@@ -166,6 +167,8 @@ def decode_tail(unit_id: str, content: bytes) -> Tail:
     table = parquet.parse(content)
     counters = json.loads(table.schema.metadata[_COUNTERS])
     filtered = table.replace_schema_metadata(None)
+    # Tails that were written before they listed their batches' contents name none.
+    counters["contents"] = tuple(counters.get("contents", ()))
     return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)
 
 

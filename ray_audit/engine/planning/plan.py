@@ -105,6 +105,13 @@ class Plan:
     expected_s: float | None = None
     num_again: int = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.inputs.run_id!r}, {len(self.inputs.units)} work units, "
+            f"{len(self.inputs.checkpoints)} checkpoints, {self.num_new} pairs to run, "
+            f"{self.num_reused} reused)"
+        )
+
     def set_of(self, work: UnitWork) -> RecordSet:
         """What the relay computes for a unit."""
         return self.inputs.wanted.set_for(work.positions, work.kept is not None)

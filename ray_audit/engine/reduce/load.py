@@ -56,17 +56,23 @@ class UnitFiles:
         files: dict[str, SetFiles],
         wanted: Wanted,
     ) -> Self:
-        """Take the fewest committed sets that give what is wanted, in a fixed order."""
+        """Take the fewest committed sets that give what is wanted, in a fixed order.
+
+        Sets with failures that may pass are taken only where the others do not give all of it.
+        """
+        good = {set_id: held for set_id, held in files.items() if not held.may_do_better}
+        if not wanted.missing_from([sets[set_id] for set_id in good if set_id in sets]):
+            files = good
         last = wanted.checkpoints[-1].digest
         if wanted.only is not None:
             only = wanted.only.set_id
             files = {set_id: held for set_id, held in files.items() if set_id == only}
 
-        def preference(set_id: str) -> tuple[bool, bool, bool, int, str]:
-            one = sets[set_id]
+        def preference(set_id: str) -> tuple[bool, bool, bool, bool, int, str]:
+            one, failed = sets[set_id], files[set_id].may_do_better
             has_vog = wanted.vog is not None and one.vog == wanted.vog
             is_base = one.is_continued_by(wanted.vog)
-            return (not has_vog, not is_base, one.final != last, -len(one.digests), set_id)
+            return (not has_vog, not is_base, failed, one.final != last, -len(one.digests), set_id)
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []

@@ -10,7 +10,6 @@ from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.suspicion import SegmentOrder, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
-    is_sequence,
     split_non_finite,
     unit_scores,
 )
@@ -118,7 +117,9 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
-    segment_order = SegmentOrder.of(samples, num_classes) if is_sequence(config) else SegmentOrder()
+    segment_order = (
+        SegmentOrder.of(samples, num_classes) if config.dataset.task.is_sequence else SegmentOrder()
+    )
     states = {
         name.removeprefix("confident/"): values
         for name, values in samples.state.items()

@@ -17,16 +17,6 @@ _COUNTS = ("learning_time", "forgetting")
 """Scores that do not compare between samples that passed different numbers of checkpoints."""
 
 
-def is_dense(config: AuditConfig) -> bool:
-    """Whether labels belong to pixels."""
-    return config.dataset.labels.form == "masks"
-
-
-def is_sequence(config: AuditConfig) -> bool:
-    """Whether samples are frames in time order."""
-    return config.dataset.kind != "images" and config.dataset.labels.form != "videos"
-
-
 def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, ...]]:
     """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
     if not samples.num_samples:
@@ -57,12 +47,12 @@ def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
     if not samples.num_samples:
         return {}
     scores = _of_trajectories(samples, config) | {"csg": samples.csg, "vog": samples.vog}
-    if is_dense(config):
+    if config.dataset.task.is_dense:
         scores["forgetting"] = np.full(samples.num_samples, np.nan)
         scores |= _dense_scores(samples, config)
         if samples.vog_by_class is not None:
             scores["vog_by_class"] = _lists(samples.vog_by_class)
-    if is_sequence(config):
+    if config.dataset.task.is_sequence:
         labels = samples.identity["label"].to_numpy()
         shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
         # A frame that failed must not spoil its neighbours.
@@ -108,7 +98,7 @@ def _trajectory_scores(
         "aum": dynamics.aum(means["margin"]),
         "prob_margin": dynamics.prob_margin(means["prob_margin"]),
     }
-    if is_dense(config):
+    if config.dataset.task.is_dense:
         return scores
     scores["forgetting"] = dynamics.forgetting(means["correct"] > 0.5)
     return scores | _suggestions(means, other, config)

@@ -14,8 +14,6 @@ from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.suspicion import suspicion
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
-    is_dense,
-    is_sequence,
     split_non_finite,
     unit_scores,
 )
@@ -69,10 +67,10 @@ def unit_tables(
     if scores:
         labels = group_labels(samples)
         scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
-        if is_sequence(config):
+        if config.dataset.task.is_sequence:
             scores["order_nll"] = summary.order.nll(samples)
         scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
-        if is_dense(config):
+        if config.dataset.task.is_dense:
             num_px = scores["num_labelled_px"]
             scores["clc"] = (
                 summary.clc(samples.final["below"], num_px)
@@ -80,7 +78,10 @@ def unit_tables(
                 else clc(flagged_px, num_px)
             )
     columns = score_columns(
-        is_dense(config), is_sequence(config), list(config.scores), config.vog.target
+        config.dataset.task.is_dense,
+        config.dataset.task.is_sequence,
+        list(config.scores),
+        config.vog.target,
     )
     identity = _identity(samples, config)
     if "suggested" in scores:
@@ -93,7 +94,7 @@ def unit_tables(
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
-        regions=regions_table(samples, metadata) if is_dense(config) else None,
+        regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
         fit=_fit(samples, scores, finite, summary) if finite.any() else None,
     )
 

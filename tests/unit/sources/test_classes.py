@@ -56,7 +56,10 @@ def test_a_void_number_is_a_class_where_names_are_words():
     assert [named.parse(value) for value in ("bg", 0, "0", "road", 1)] == [-1, -1, -1, 1, 1]
 
 
-@pytest.mark.parametrize("value", ["0_1", "1e0", "\uff11", "\u0663", "0x1", "1_2", "1.5", " ", "inf", "nan"])
+@pytest.mark.parametrize(
+    "value",
+    ["0_1", "1e0", "\uff11", "\u0663", "0x1", "1_2", "1.5", " ", "inf", "nan"],
+)
 def test_digits_that_no_table_writes_are_no_index(value):
     with pytest.raises(ValueError, match="none of the 20 classes"):
         ClassNames([f"phase_{i}" for i in range(20)]).parse(value)

@@ -65,7 +65,7 @@ def test_a_doubtful_prediction_corrects_nothing():
 
 
 def test_too_large_a_change_is_refused_and_counted():
-    corrector = EarlyLearningCorrection(3, most_changed_fraction=0.01)
+    corrector = EarlyLearningCorrection(3, max_changed_fraction=0.01)
     labels, reports = train(corrector, 12)
     assert np.array_equal(labels[1], too_small())
     assert sum(report.num_refused for report in reports) > 0
