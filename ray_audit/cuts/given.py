@@ -10,10 +10,10 @@ import numpy as np
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.dense import targets_of
+from ray_audit.cuts.encoding import read_labels, targets_of
 from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items
 from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image, read_mask
+from ray_audit.cuts.pictures import read_image
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline, readable
 from ray_audit.cuts.tar_items import tar_items
@@ -29,10 +29,10 @@ from ray_audit.errors import LabelError, SampleError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.arrays import feature_names, opened_npz
+from ray_audit.sources.cells import label_of, text_of
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.damage import is_damage
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.values import label_of, text_of
 
 _FEATURE_PX = 8
 
@@ -77,7 +77,7 @@ class GivenLabels:
         self._dataset = dataset
         self._shards = {shard.key: shard for shard in shards}
         self._index_uri = index_uri
-        self._classes = ClassNames(dataset.classes, dataset.void)
+        self._classes = ClassNames.of(dataset)
         self._job = Job(dataset, None, index_uri, Tally("labels"))
         self.left_out: dict[str, str] = {}
         self.times = lru_cache(maxsize=2)(self._times)
@@ -238,7 +238,8 @@ class GivenLabels:
             SampleError: it cannot be read, or holds values that are no class.
         """
         shard = self._shards[owner.shard_key]
-        mask = read_mask(storage.read_bytes(str(shard.label_uri)), self._dataset.max_px)
+        stored = storage.read_bytes(str(shard.label_uri))
+        mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
 

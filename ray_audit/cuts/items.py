@@ -15,7 +15,7 @@ from ray_audit.cuts.timeline import index_rows
 from ray_audit.errors import SampleError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.values import label_of, text_of
+from ray_audit.sources.cells import label_of, text_of
 
 _WHOLE_BYTES = 16 * 2**20
 _NUM_AHEAD = 8
@@ -37,6 +37,7 @@ class Item:
         label: its label value as stored; None where unlabelled.
         class_index: its label where that is parsed already, `IGNORE` where void.
         mask: its mask as stored; None where unlabelled.
+        mask_uri: where a mask that is a file lies.
         error: why it cannot be decoded, found while reading.
     """
 
@@ -46,6 +47,7 @@ class Item:
     label: object = None
     class_index: int | None = None
     mask: Stored | None = None
+    mask_uri: str | None = None
     error: Exception | None = None
 
 
@@ -92,7 +94,7 @@ def _counted(item: Item, shard: Shard, job: Job) -> Item:
 
 
 def _read_file(shard: Shard) -> Item:
-    item = Item(shard.key, shard.key, class_index=shard.class_index)
+    item = Item(shard.key, shard.key, class_index=shard.class_index, mask_uri=shard.label_uri)
     try:
         mask = storage.read_bytes(shard.label_uri) if shard.label_uri is not None else None
         if item.class_index in (None, IGNORE) and mask is None:

@@ -13,9 +13,9 @@ from ray_audit.corrections.writers.rows import Cells, copy_parquet
 from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
+from ray_audit.sources.cells import text_of
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.tars import MemberNames, is_plain, members_of, opened_tar, refusal
-from ray_audit.sources.values import text_of
 
 
 def write_parquet(
@@ -59,8 +59,8 @@ def _new_cell(
         if mask is None:
             return None
         if isinstance(old, dict):
-            return {**old, "bytes": encode_mask(old["bytes"], mask)}
-        return encode_mask(old, mask)
+            return {**old, "bytes": encode_mask(old["bytes"], mask, labels.channel)}
+        return encode_mask(old, mask, labels.channel)
     new = changes.classes.get(owner)
     return relabelled(old, new, classes) if new is not None and is_label(old, classes) else None
 
@@ -141,7 +141,7 @@ def _new_member(
 ) -> bytes | None:
     if labels.masks:
         mask = changes.mask(owner)
-        return None if mask is None else encode_mask(stored, mask)
+        return None if mask is None else encode_mask(stored, mask, labels.channel)
     new = changes.classes.get(owner)
     text = stored.decode("utf-8", "surrogateescape")
     old = text.strip()

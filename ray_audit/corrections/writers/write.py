@@ -108,7 +108,7 @@ def write_masks(
     if container_of(shard.key) not in ("parquet", "tar"):
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
-            write_mask_file(str(dataset.labels.masks), shard, new, below(to_uri, _LABELS))
+            write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
         return {}
     left_out: dict[str, str] = {}
     changes = LabelChanges() if mask is None else LabelChanges(mask=mask)
@@ -180,7 +180,7 @@ def _write_shard(
     """Copy one shard; 0, and a reason in `left_out`, where it cannot be read to its end."""
     target, container = below(to_uri, shard.key), str(container_of(shard.key))
     write = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}[container]
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     try:
         if not is_touched and not (container == "tar" and holds_refused(shard)):
             storage.copy(shard.uri, target)
