@@ -14,13 +14,16 @@ LEAVES |= {"task", "sample_ids"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
+    "measures": LEAVES | {"scores"},
     "sources": LEAVES,
     "cuts": LEAVES | {"sources", "scores"},
     "checkpoints": LEAVES,
-    "probes": LEAVES | {"scores"},
-    "tables": LEAVES,
+    "probes": LEAVES | {"scores", "measures"},
+    "tables": LEAVES | {"measures"},
     "findings": LEAVES | {"scores", "tables"},
-    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
+    "engine": LEAVES
+    | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"}
+    | {"measures"},
     "corrections": LEAVES
     | {"scores", "sources", "cuts", "checkpoints", "tables", "findings", "engine", "rle"},
     "evaluation": LEAVES | {"tables"},

@@ -232,7 +232,7 @@ def _execute(
         reporter.phase("starting the pools")
         for receipt in engine.relay(plan, settings):
             if receipt.fatal:
-                raise RunError(f"the model could not be started: {receipt.fatal}")
+                raise RunError(receipt.fatal)
             progress = tally.add(receipt)
             reporter.progress(progress)
             heartbeat.beat(progress.num_units)
@@ -305,7 +305,7 @@ def _recounted(
         tally = Tally(second)
         for receipt in engine.relay(second, settings):
             if receipt.fatal:
-                raise RunError(f"the model could not be started: {receipt.fatal}")
+                raise RunError(receipt.fatal)
             reporter.progress(tally.add(receipt))
     return finish_recount(engine, inputs, files, recount)
 

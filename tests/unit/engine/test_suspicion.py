@@ -29,8 +29,7 @@ def samples_of(videos):
             "label": pa.array(labels, pa.int32()),
         }
     )
-    nothing = np.full(len(rows), np.nan)
-    return Samples(identity, {}, None, None, nothing, nothing, {}, {}, ())
+    return Samples(identity, {}, {})
 
 
 def order_of(videos):
