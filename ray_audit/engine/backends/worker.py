@@ -77,6 +77,7 @@ class PoolWorker:
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
+            answers=config.model.answers,
             gradient=wanted[0] if wanted else None,
             temperature=config.softmin.temperature,
             precision=precision(config),
