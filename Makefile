@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: bench clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
+.PHONY: bench check clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit
 
 setup: $(STAMP)
 
@@ -20,10 +20,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## make small datasets with planted errors, audit them, print how well they were found
 	$(BIN)/ray-audit demo
 
-test: $(STAMP) lint  ## what CI runs
+check: $(STAMP) lint  ## seconds: lint, types, doctests, pages in step with the code
+	$(BIN)/python -m pytest -q --doctest-modules ray_audit
+	$(BIN)/python -m pytest -q tests/docs tests/unit/test_imports.py
+
+unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
+	$(BIN)/python -m pytest -q tests/unit
+
+test: $(STAMP) check  ## what CI runs
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: $(STAMP) lint  ## the slow tests too
+test-all: $(STAMP) check  ## the slow tests too
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)

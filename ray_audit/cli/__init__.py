@@ -16,6 +16,7 @@ for command in (
     audit.run,
     audit.plan,
     audit.status,
+    audit.schema,
     findings.report,
     findings.review,
     labels.inject,

@@ -1,5 +1,6 @@
 """Commands that audit: run, plan, status."""
 
+import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -121,6 +122,13 @@ def plan(
             write_json(describe(planned))
         else:
             ConsoleReporter().plan(planned)
+
+
+def schema() -> None:
+    """Print the JSON schema of a specification, with a description on every key."""
+    from ray_audit.config.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) -> None:

@@ -118,7 +118,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
     if container_of(rows[0]["shard"] if rows else uri) in ("tar", "parquet"):
         return "members"
-    return "masks" if tables.form == "dense" else "images"
+    return "masks" if tables.task.is_dense else "images"
 
 
 def _check_fit(name: str, form: Format, subject: Subject) -> None:

@@ -1,7 +1,7 @@
 """Runs the checkpoints of one actor over a batch and lets the batch carry the results."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ray_audit.config import InputConfig
+from ray_audit.measures import When, measures
+from ray_audit.measures.gradients import MOMENTS
 from ray_audit.probes import dense, rows
 from ray_audit.probes.frozen import lighten
 from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
@@ -19,7 +21,6 @@ from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import logits_of, model_input
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
-from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount
@@ -139,11 +140,25 @@ class Prober:
         with limited():
             *each, last = download([*observed, moments.observed()])
         arrays = batch.arrays | last
-        for one, lap_s in zip(each, watch.laps_s(), strict=True):
+        in_order = [turns[index] for index in sorted(turns)]
+        for one, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
+            one["probe_s"] = np.array([lap_s])
+            measures().check_observed(one, batch.task, *self._taken(turn))
             for name, values in one.items():
                 _append(arrays, name, values)
-            _append(arrays, "probe_s", np.array([lap_s]))
         return arrays
+
+    def _taken(self, turn: ProbeTurn) -> Iterator[When]:
+        """What a checkpoint is to observe in its turn."""
+        yield "turn"
+        if turn.recount is not None:
+            yield "recount"
+            return
+        yield from ("each", "fixed")
+        if turn.is_final:
+            yield "last"
+        if turn.in_window and self._settings.gradient == "loss":
+            yield "window"
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> np.ndarray:
@@ -170,7 +185,7 @@ class Prober:
 
     def _given(self, batch: Batch) -> _Given:
         inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
-        kind = Masks if batch.task == "dense" else Rows
+        kind = Masks if batch.task.is_dense else Rows
         return _Given(batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device))
 
     def _turn(self, index: int, given: _Given, turn: ProbeTurn, moments: Moments) -> Observed:
@@ -276,11 +291,11 @@ def _compiled(model: nn.Module) -> Any:
 
 def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
     """Put `values` into `arrays`: as a new last column of a trajectory, or as a whole state."""
-    if name not in TRAJECTORIES:
-        arrays[name] = values
+    key = measures().quantities[name].key
+    if not measures().quantities[name].is_trajectory:
+        arrays[key] = values
         return
     column = values[..., None]
-    key = f"trajectory/{name}"
     arrays[key] = np.concatenate([arrays[key], column], axis=-1) if key in arrays else column
 
 
@@ -288,11 +303,11 @@ def without_payload(batch: Batch) -> Batch:
     """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
-        if batch.task == "dense":
+        if batch.task.is_dense:
             size, num_classes = arrays["vog/mean"].shape[1:], len(arrays["trajectory/confusion"])
             rects = owned_input_rects(batch, (size[0], size[1]))
             arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)
         else:
             arrays |= finish_moments(arrays, None)
-    dropped = {"inputs", "targets", *TILE_ARRAYS, "vog/mean", "vog/m2"}
+    dropped = {"inputs", "targets", *TILE_ARRAYS, *MOMENTS}
     return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

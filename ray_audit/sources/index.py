@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources.names import Owner
 
 _NUM_BUCKETS = 64
 _SPILL_ROWS = 16_384
@@ -141,7 +141,9 @@ class IndexWriter:
         owners = list(self._owners)
         rank = np.empty(len(owners), np.int64)
         rank[sorted(range(len(owners)), key=owners.__getitem__)] = np.arange(len(owners))
-        names = pa.table({"shard": [o.shard_key for o in owners], "part": [o.part for o in owners]})
+        names = pa.table(
+            {"shard": [o.shard_key for o in owners], "part": [o.member for o in owners]}
+        )
         found: dict[str, ShardLabels] = {}
         for bucket in sorted({*self._held, *self._spills}):
             table = self._sorted(self._collect(bucket), rank)

@@ -78,7 +78,7 @@ class Objective:
     def _at_labels(self, answer: object, batch: Batch, labels: Tensor) -> Tensor:
         try:
             logits = logits_of(answer, self._output)
-            if batch.task == "dense":
+            if batch.task.is_dense:
                 return pixel_logits(logits, batch, self._num_classes)
         except ValueError as error:
             raise SpecificationError(f"training: {error}") from error

@@ -114,7 +114,7 @@ def document(num_classes=2, num_findings=3, num_checkpoints=4, **more):
         "state": "complete",
         "protocol": "training",
         "kind": "images",
-        "form": "class",
+        "task": "class",
         "counts": {"entered": 9, "scored": 9, "filtered": 0, "failed": 0},
         "duration": "0:09",
         "checkpoints": [f"e{i}" for i in range(num_checkpoints)],

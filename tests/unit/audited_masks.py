@@ -14,6 +14,7 @@ from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import Tail
+from ray_audit.task import Task
 
 CLASSES = ["a", "b", "c", "d"]
 CHECKPOINTS = tuple(Checkpoint(i, f"e{i}", "", 0, f"d{i}") for i in range(4))
@@ -46,7 +47,7 @@ def picture(name, given, shown):
 
 def records(pictures, positions, tile):
     """Parts of one relay over some of the checkpoints."""
-    batcher = Batcher("unit", "dense", 4, None, len(CLASSES))
+    batcher = Batcher("unit", Task.DENSE, 4, None, len(CLASSES))
     cuts = [
         cut
         for one in pictures

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.samples import IGNORE, SAMPLE_SCHEMA, Batch
+from ray_audit.task import Task
 
 
 def rows(num, **columns):
@@ -25,14 +26,14 @@ def rows(num, **columns):
 def class_batch(inputs, labels):
     samples = rows(len(inputs), label=list(map(int, labels)))
     targets = np.asarray(labels, np.int8)
-    return Batch("unit", 0, "class", samples, {"inputs": inputs, "targets": targets})
+    return Batch("unit", 0, Task.CLASS, samples, {"inputs": inputs, "targets": targets})
 
 
 def dense_batch(inputs, masks, **arrays):
     counts = [int((m != IGNORE).sum()) for m in masks]
     samples = rows(len(inputs), num_labelled=counts, sample_num_labelled=counts)
     held = {"inputs": inputs, "targets": np.asarray(masks, np.int8), **arrays}
-    return Batch("unit", 0, "dense", samples, held)
+    return Batch("unit", 0, Task.DENSE, samples, held)
 
 
 def frames_batch(inputs, targets, owned):
@@ -46,4 +47,4 @@ def frames_batch(inputs, targets, owned):
         position=position.astype(int).tolist(),
     )
     held = {"inputs": inputs, "targets": np.asarray(targets, np.int8)}
-    return Batch("unit", 0, "frames", samples, held)
+    return Batch("unit", 0, Task.FRAMES, samples, held)

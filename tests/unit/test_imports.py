@@ -10,16 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
 LEAVES |= {"storage", "store_errors", "interrupts", "parquet", "metrics", "rle", "printable"}
+LEAVES |= {"task", "sample_ids"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
+    "measures": LEAVES | {"scores"},
     "sources": LEAVES,
     "cuts": LEAVES | {"sources", "scores"},
     "checkpoints": LEAVES,
-    "probes": LEAVES | {"scores"},
-    "tables": LEAVES,
+    "probes": LEAVES | {"scores", "measures"},
+    "tables": LEAVES | {"measures"},
     "findings": LEAVES | {"scores", "tables"},
-    "engine": LEAVES | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"},
+    "engine": LEAVES
+    | {"sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"}
+    | {"measures"},
     "corrections": LEAVES
     | {"scores", "sources", "cuts", "checkpoints", "tables", "findings", "engine", "rle"},
     "evaluation": LEAVES | {"tables"},
@@ -38,7 +42,10 @@ MAY_IMPORT = {
     | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
     | {"corrections", "tables", "findings", "nightly", "exports", "jobs"},
     "__main__": {"cli"},
-    "__init__": {"config", "errors"},
+    "api": LEAVES
+    | {"engine", "training", "tables", "findings", "corrections", "exports", "report"}
+    | {"evaluation"},
+    "__init__": {"api", "config", "errors"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,9 +6,10 @@ from ray_audit.corrections.writers.changes import LabelChanges, Progress, Writte
 from ray_audit.corrections.writers.places import absolute, below
 from ray_audit.corrections.writers.values import relabelled
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import Owner, stem_of
+from ray_audit.sources.names import stem_of
 
 
 def check_folders(shards: tuple[Shard, ...]) -> None:
@@ -38,7 +39,7 @@ def write_folders(
     with a new class gets a new key, and where another image has that key already, `_from_<old
     folder>` after its stem.
     """
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     taken = {shard.key for shard in shards}
     renamed: dict[str, str] = {}
     for shard in shards:

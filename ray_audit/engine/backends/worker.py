@@ -18,7 +18,7 @@ from ray_audit.engine.ledger import adaptive
 from ray_audit.engine.ledger.attempts import batch_failures
 from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.plan import precision
-from ray_audit.errors import StorageError
+from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
@@ -97,6 +97,8 @@ class PoolWorker:
         if not envelope.failures:
             try:
                 item = self._probed(item, envelope)
+            except MeasureError as error:  # true of every batch
+                return replace(envelope, fatal=str(error))
             except Exception as error:  # a user's model may raise anything
                 if self._limit_s is not None and "CUDA error" in str(error):
                     # The device answers nothing any more; Ray starts the process again.

@@ -13,7 +13,6 @@ from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.recount import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, merged, summarise
-from ray_audit.engine.reduce.unit_scores import is_dense
 from ray_audit.engine.reduce.unit_tables import unit_tables
 from ray_audit.engine.reduce.video_slices import load_whole
 from ray_audit.scores.memorisation import FitState
@@ -122,7 +121,7 @@ def finish_part(
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, flagged, metadata))
-    names = (*_TABLES, "regions") if is_dense(config) else _TABLES
+    names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None

@@ -21,7 +21,7 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.recount import Recounted
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.unit_scores import is_dense, is_sequence, split_non_finite
+from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
 from ray_audit.errors import RunError
@@ -97,7 +97,7 @@ def publish(
         parts.counts(),
         found.summary.counts(),
         {} if estimate is None else _estimate(estimate, config),
-        parts.memorisation(is_dense(config)),
+        parts.memorisation(config.dataset.task.is_dense),
         summary.order.described(),
         parts.top,
         found.top,
@@ -109,11 +109,11 @@ def _findings_context(
     inputs: Inputs, metadata: dict[str, str], summary: Summary, wrong_fraction: float
 ) -> FindingsContext:
     config, classes = inputs.config, tuple(inputs.config.dataset.classes)
-    if is_dense(config):
+    if config.dataset.task.is_dense:
         thresholds = summary.thresholds
         last = None if thresholds is None else thresholds[-1]
         return FindingsContext(inputs.run_uri, metadata, MaskContext(classes, last))
-    if not is_sequence(config):
+    if not config.dataset.task.is_sequence:
         return FindingsContext(inputs.run_uri, metadata, ImageContext(wrong_fraction))
     cutoff = None
     if wrong_fraction > 0:
@@ -125,13 +125,12 @@ def _findings_context(
 
 def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
     """For the manifest."""
-    unit = "pixels" if is_dense(config) else "frames" if is_sequence(config) else "samples"
     return {
         "num_wrong": estimate.num_wrong,
         "low": estimate.low,
         "high": estimate.high,
         "fraction": estimate.wrong_fraction,
-        "unit": unit,
+        "unit": config.dataset.task.element,
         "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),
     }
 

@@ -14,7 +14,6 @@ from PIL import Image
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.sources import list_dataset
-from ray_audit.training.planting import labels_of, sample_prefix
 from tests.integration.small_sets import picture, video
 
 CLASSES = ["a", "b", "c"]
@@ -218,16 +217,16 @@ def listed(config, limit=None):
 def all_labels(config):
     """Sample id -> class index or mask: what the sources read."""
     given = listed(config)[1]
-    if labels_of(config) == "frames":
+    if config.task.is_sequence:
         found = {}
         for owner in given.sequence_owners():
             frames, labels = given.sequence(owner)
-            prefix = sample_prefix(owner)
+            prefix = owner.key
             found |= {f"{prefix}#{t}": k for t, k in zip(frames, labels.tolist(), strict=True)}
         return found
-    if labels_of(config) == "masks":
+    if config.task.is_dense:
         return {owner.shard_key: given.mask(owner) for owner in given.mask_owners()}
-    return {sample_prefix(owner): label for owner, label in given.class_labels()}
+    return {owner.key: label for owner, label in given.class_labels()}
 
 
 def files_of(folder):

@@ -12,7 +12,7 @@ from ray_audit.corrections.writers import FrameChange, LabelChanges, write_label
 from ray_audit.corrections.writers.masks import encode_mask
 from ray_audit.corrections.writers.places import below
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.sources.names import Owner
+from ray_audit.sample_ids import Owner
 from tests.unit.corrections import label_sets
 from tests.unit.corrections.label_sets import all_labels, files_of, listed
 
@@ -299,7 +299,7 @@ def test_a_mask_column_of_parquet_is_rewritten(tmp_path, in_struct):
     )
     pq.write_table(pa.table({"mask": cells, "image": [b"x"] * 5}), tmp_path / "p.parquet")
     config = label_sets.dataset("images", tmp_path / "*.parquet", {"masks": "mask"})
-    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.part in ("2", "4") else None)
+    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.member in ("2", "4") else None)
     written(config, tmp_path / "to", changes)
     new = pq.read_table(tmp_path / "to/data/p.parquet")["mask"].to_pylist()
     assert [i for i in range(5) if new[i] != cells[i]] == [2]  # the missing one stays missing
@@ -315,7 +315,7 @@ def test_mask_members_of_a_tar_are_rewritten(tmp_path):
                 info.size = len(content)
                 file.addfile(info, io.BytesIO(content))
     config = label_sets.dataset("images", tmp_path / "*.tar", {"masks": "{key}.mask.png"})
-    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.part == "1" else None)
+    changes = LabelChanges(mask=lambda owner: NEW_MASK if owner.member == "1" else None)
     written(config, tmp_path / "to", changes)
     with tarfile.open(tmp_path / "t.tar") as old, tarfile.open(tmp_path / "to/data/t.tar") as new:
         pairs = [(old.extractfile(n).read(), new.extractfile(n).read()) for n in old.getnames()]

@@ -12,6 +12,7 @@ from ray_audit.engine.reduce.suspicion import (
     suspicion,
 )
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
+from ray_audit.task import Task
 
 NUM_CLASSES = 3
 IN_ORDER = [0, 0, 1, 1, 2, 2]
@@ -28,8 +29,7 @@ def samples_of(videos):
             "label": pa.array(labels, pa.int32()),
         }
     )
-    nothing = np.full(len(rows), np.nan)
-    return Samples(identity, {}, None, None, nothing, nothing, {}, {}, ())
+    return Samples(identity, {}, {})
 
 
 def order_of(videos):
@@ -111,9 +111,7 @@ def test_a_strict_order_outweighs_losses_that_say_nothing():
     learnt = np.linspace(1, 0, len(nll))
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
-    config = SimpleNamespace(
-        dataset=SimpleNamespace(kind="sequences", labels=SimpleNamespace(form="arrays"))
-    )
+    config = SimpleNamespace(dataset=SimpleNamespace(task=Task.FRAMES))
     both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
     found = suspicion(scores, ranks, segment_order, config)
     np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))

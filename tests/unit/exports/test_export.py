@@ -1,10 +1,12 @@
 import csv
+import inspect
 import json
 from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
 
+from ray_audit.cli import findings as findings_commands
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.export import FORMATS, export
 from ray_audit.exports.selection import Selection
@@ -171,3 +173,9 @@ def test_arrays_of_a_file_point_at_it(sequences, tmp_path):
         (row,) = csv.DictReader(stream)
     assert row["shard"] == "s.npz#s1"
     assert row["media"].endswith("/s.npz")
+
+
+def test_the_help_names_every_format():
+    export_command = inspect.signature(findings_commands.export).parameters["format_"]
+    (option,) = export_command.annotation.__metadata__
+    assert all(name in option.help for name in FORMATS)

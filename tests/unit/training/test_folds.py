@@ -190,7 +190,7 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     tables = RunTables(outcome.run_uri, manifest)
     assert tables.num_folds == NUM_FOLDS
     to = str(tmp_path / "corrected")
-    if tables.form == "dense":
+    if tables.task.is_dense:
         with pytest.raises(SpecificationError, match="each of the 3 folds"):
             correct(tables, LocalBackend, to, Asked())
     else:

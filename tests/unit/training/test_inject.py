@@ -8,7 +8,7 @@ from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
 from ray_audit.training.inject import inject
-from ray_audit.training.planting import KINDS_OF, labels_of
+from ray_audit.training.planting import KINDS_OF
 from tests.unit.corrections import label_sets
 from tests.unit.corrections.label_sets import all_labels, files_of, listed
 
@@ -51,7 +51,7 @@ def test_the_truth_is_the_difference_of_the_labels_as_read_back(tmp_path, form):
         for row in truth:
             old, new = before[row["sample_id"]], after[row["sample_id"]]
             assert row["is_error"] == (not np.array_equal(old, new))
-            if labels_of(config) == "masks":
+            if config.task.is_dense:
                 assert row["wrong_px"] == (old != new).sum()
             else:
                 assert row["true_label"] == old

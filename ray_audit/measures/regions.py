@@ -1,20 +1,37 @@
-"""Candidate regions of one unit's records: pieces in tiles put together, image by image."""
+"""Candidate regions of a mask: pieces in its tiles put together, image by image."""
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from ray_audit import rle
-from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
+from ray_audit.measures.base import DENSE, Cuts, Family, Quantity
 from ray_audit.scores.segmentation import smallest_region_px
 
 VOID = -1
 """Given class of an unlabelled region."""
+
+MOST_REGIONS = 32
+"""Candidate regions of one mask."""
+
+REGION_COLUMNS = (
+    "given",
+    "suggested",
+    "component",
+    "num_px",
+    "loss",
+    "p_given",
+    "p_suggested",
+    "outline_px",
+    "contact_px",
+    "num_runs",
+)
+"""A row of `final/regions` after the number of its mask; loss and p are sums over its pixels."""
 
 
 @dataclass(frozen=True)
@@ -72,41 +89,14 @@ class Region:
         )
 
 
-@dataclass(frozen=True)
-class VoidSeen:
-    """What the checkpoints see in the unlabelled components of one image.
-
-    Attributes:
-        component: (V,) numbers as in the records.
-        top_class: (V, E) class with the largest mean probability.
-        top_p: (V, E) that mean.
-    """
-
-    component: np.ndarray
-    top_class: np.ndarray
-    top_p: np.ndarray
-
-    def at(self, checkpoints: np.ndarray) -> "VoidSeen":
-        """The same at some of the checkpoints, (E,) bool."""
-        return VoidSeen(self.component, self.top_class[:, checkpoints], self.top_p[:, checkpoints])
-
-
-def merged_regions(rows: pa.Table, group: np.ndarray, num: int) -> list[tuple[Region, ...]]:
-    """Regions of each sample, the largest first; of more than the limit, those with most evidence.
-
-    Args:
-        rows: records with `final/regions`, `final/region_runs` and `final/image_size`.
-        group: (R,) sample of each row.
-        num: number of samples.
-    """
-    tables, runs = rows["final/regions"].to_pylist(), rows["final/region_runs"].to_pylist()
-    sizes = rows["final/image_size"].to_pylist()
-    pieces: list[list[Region]] = [[] for _ in range(num)]
-    size_of = [(0, 0)] * num
-    for row, sample in enumerate(group.tolist()):
-        pieces[sample] += _pieces(tables[row], runs[row])
-        size_of[sample] = (sizes[row][0], sizes[row][1])
-    return [_put_together(of_one, size) for of_one, size in zip(pieces, size_of, strict=True)]
+def _merged(cuts: Cuts, name: str) -> list[tuple[Region, ...]]:
+    """The largest first; of more than the limit, those with most evidence."""
+    tables, runs = cuts.rows[name].to_pylist(), cuts.rows["final/region_runs"].to_pylist()
+    sizes = cuts.array("final/image_size")[cuts.first].tolist()
+    return [
+        _put_together([one for r in rows for one in _pieces(tables[r], runs[r])], (height, width))
+        for rows, (height, width) in zip(cuts.rows_of, sizes, strict=True)
+    ]
 
 
 def _pieces(table: list[float], runs: list[int]) -> list[Region]:
@@ -170,51 +160,12 @@ def _touching(pieces: list[Region], height: int) -> list[Region]:
     return [Region.union(alike) for alike in united.values()]
 
 
-def merged_voids(
-    rows: pa.Table, group: np.ndarray, num: int, num_checkpoints: int
-) -> list[VoidSeen]:
-    """What is seen in the unlabelled components of each sample.
+_final = partial(Quantity, axis="pieces", when="last", tasks=DENSE)
 
-    Args:
-        rows: records with `void/index`, `void_class` and `void_sum`.
-        group: (R,) sample of each row.
-        num: number of samples.
-        num_checkpoints: E of these records.
-    """
-    columns = [rows[name].to_pylist() for name in ("void/index", "void_class", "void_sum")]
-    of_sample: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(num)]
-    for sample, index, classes, sums in zip(group.tolist(), *columns, strict=True):
-        if index:
-            numbers = np.reshape(np.asarray(index, np.int64), (-1, 2))
-            shape = (len(numbers), -1, num_checkpoints)
-            table = np.reshape(np.asarray(classes, np.int64), shape)
-            of_sample[sample].append((numbers, table, np.reshape(np.asarray(sums), shape)))
-    return [_top_classes(tiles, num_checkpoints) for tiles in of_sample]
-
-
-def _top_classes(tiles: list[tuple[np.ndarray, ...]], num_checkpoints: int) -> VoidSeen:
-    """Add up the sums of tiles, and take the largest of each component and checkpoint."""
-    if not tiles:
-        empty = np.zeros((0, num_checkpoints))
-        return VoidSeen(np.zeros(0, np.int64), empty.astype(np.int64), empty)
-    index = np.concatenate([tile[0] for tile in tiles])
-    classes, sums = (np.concatenate([tile[i] for tile in tiles]) for i in (1, 2))
-    component, place = np.unique(index[:, 0], return_inverse=True)
-    num_px = np.bincount(place, weights=index[:, 1])
-    totals = np.zeros((len(component), int(classes.max()) + 1, num_checkpoints))
-    checkpoint = np.arange(num_checkpoints)
-    np.add.at(totals, (place[:, None, None], classes, checkpoint), sums)
-    return VoidSeen(component, totals.argmax(axis=1), totals.max(axis=1) / num_px[:, None])
-
-
-def joined_voids(
-    sets: list[list[VoidSeen]], source: list[tuple[int, int]], num: int
-) -> list[VoidSeen]:
-    """Put the checkpoints of several sets side by side: `source` names set and column of each."""
-    joined = []
-    for sample in range(num):
-        of_sets = [one[sample] for one in sets]
-        top_class = np.stack([of_sets[s].top_class[:, e] for s, e in source], axis=1)
-        top_p = np.stack([of_sets[s].top_p[:, e] for s, e in source], axis=1)
-        joined.append(VoidSeen(of_sets[0].component, top_class, top_p))
-    return joined
+FAMILY = Family(
+    "Candidate regions of a mask: the `regions` table",
+    (
+        _final("final/regions", "candidate regions: see `REGION_COLUMNS`", merge=_merged),
+        _final("final/region_runs", "their runs of pixels in the whole image", merge=None),
+    ),
+)
