@@ -2,14 +2,16 @@
 
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE
+from ray_audit.sources.cells import label_of, text_of
 from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.values import whole_number
 
 
-def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
+def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int | bytes:
     """Write a class where `old` stood: a name stays a name, an index an index.
 
     Returns:
-        Text where the old label was text, else a number.
+        Text or bytes where the old label was text or bytes, else a number.
 
     Raises:
         LabelError: no way of writing the class reads as the class (it is void, say).
@@ -18,13 +20,17 @@ def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
     >>> relabelled("cat", 1, classes), relabelled("0", 1, classes), relabelled(0, 1, classes)
     ('dog', '1', 1)
     """
+    if isinstance(old, bytes):
+        return str(relabelled(text_of(old), class_index, classes)).encode()
     name = classes.classes[class_index]
+    texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
+    spelt = [str(number) for number in numbers]
     if not isinstance(old, str):
-        ways: tuple[str | int, ...] = (class_index,)
-    elif old.strip() in classes.classes:
-        ways = (name, str(class_index))
+        ways: list[str | int] = [*numbers]
+    elif whole_number(old) is None or old.strip() in classes.classes:
+        ways = [*texts, *spelt]
     else:
-        ways = (str(class_index), name)
+        ways = [*spelt, *texts]
     for way in ways:
         if is_read_as(way, class_index, classes):
             return way
@@ -45,7 +51,7 @@ def is_read_as(value: object, class_index: int, classes: ClassNames) -> bool:
 def is_label(value: object, classes: ClassNames) -> bool:
     """Whether a stored value is a class: neither missing, nor void, nor something else."""
     try:
-        return value is not None and classes.parse(value) != IGNORE
+        return value is not None and classes.parse(label_of(value)) != IGNORE
     except ValueError:
         return False
 
@@ -55,5 +61,8 @@ def writable_classes(classes: ClassNames) -> list[int]:
     return [
         index
         for index, name in enumerate(classes.classes)
-        if is_read_as(name, index, classes) or is_read_as(index, index, classes)
+        if any(
+            is_read_as(way, index, classes)
+            for way in (*classes.texts_of(index), *classes.numbers_of(index))
+        )
     ]
