@@ -32,7 +32,7 @@ class AuditConfig(Section):
     model: ModelConfig
     """The model that the checkpoints belong to."""
     checkpoints: Uri | Annotated[list[Uri], Field(min_length=1)]
-    """A glob, taken in natural order, or a list, taken as given; `.safetensors`, `.pt` or `.ckpt`
+    """A glob, taken in natural order, or a list, taken as given, of files or folders with weights
     with weights only."""
     protocol: Literal["training", "held_out"] = "training"
     """Whether the checkpoints were trained on the audited labels; named in every output."""
