@@ -32,6 +32,7 @@ class Run:
     Attributes:
         output: the `output` of its specification.
         uri: its folder below that.
+        tables: its tables part by part, few columns at a time, for large runs.
         duration_s: seconds that the call to `audit` took; None for a run that was opened.
         reused: whether that call found the run complete already; True for one that was opened.
     """
@@ -47,7 +48,7 @@ class Run:
         self.uri = tables.run_uri
         self.duration_s = duration_s
         self.reused = reused
-        self._tables = tables
+        self.tables = tables
 
     def __repr__(self) -> str:
         counts, findings = self.counts, self.manifest.findings["total"]
@@ -64,12 +65,12 @@ class Run:
     @property
     def manifest(self) -> "Manifest":
         """What the run was and made."""
-        return self._tables.manifest
+        return self.tables.manifest
 
     @property
     def config(self) -> "AuditConfig":
         """The specification that the run had."""
-        return self._tables.config
+        return self.tables.config
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class Run:
 
     def findings(self) -> "pa.Table":
         """A row for each finding, the most suspicious first."""
-        return self._tables.findings().sort_by("rank")
+        return self.tables.findings().sort_by("rank")
 
     def class_stats(self, columns: Sequence[str] | None = None) -> "pa.Table":
         """A row for each checkpoint and class."""
@@ -151,7 +152,7 @@ class Run:
 
         with opened_backend(self.config.engine, address, local) as backend:
             return write_report(
-                self._tables,
+                self.tables,
                 backend,
                 _path(to),
                 folder=folder,
@@ -188,7 +189,7 @@ class Run:
         name = reviewer or getpass.getuser()
         with (
             opened_backend(self.config.engine, address, local) as backend,
-            ReviewServer(Review(self._tables, backend, name), port) as server,
+            ReviewServer(Review(self.tables, backend, name), port) as server,
         ):
             yield server
 
@@ -248,7 +249,7 @@ class Run:
                 given.append(source)
         with ExitStack() as stack:
             return correct(
-                self._tables,
+                self.tables,
                 lambda: stack.enter_context(opened_backend(self.config.engine, address, local)),
                 fspath(to),
                 asked,
@@ -288,7 +289,7 @@ class Run:
         from ray_audit.exports.selection import Selection
 
         selection = Selection(kinds, classes, min_suspicion, top)
-        return export(self._tables, format, _path(to), selection, media_prefix)
+        return export(self.tables, format, _path(to), selection, media_prefix)
 
     def evaluate(self, truth: Uri, scores: Sequence[str] | None = None) -> "Evaluation":
         """Measure how well the scores find errors that are known.

@@ -243,5 +243,7 @@ def evaluate(
     run: str | None = None,
     scores: Sequence[str] | None = None,
 ) -> "Evaluation":
-    """Open a run and measure how well its scores find known errors: see `Run.evaluate`."""
-    return open_run(output, run).evaluate(truth, scores)
+    """Measure how well the scores of a run find known errors: see `Run.evaluate`."""
+    from ray_audit.evaluation.report import evaluate_run
+
+    return evaluate_run(fspath(output), fspath(truth), run, scores)

@@ -12,24 +12,42 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine.run.audit import RunOutcome
 from ray_audit.engine.run.outcome import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 from ray_audit.nightly.lease import Lease, LeaseState
 from ray_audit.tables.diff import Diff, diff_runs
-from ray_audit.tables.manifest import MANIFEST
+from ray_audit.tables.manifest import MANIFEST, Manifest
 
 _NIGHT = "night.json"
 _CLOCK_SKEW = timedelta(minutes=5)
 # KubeRay 1.7 names the cluster of a RayCronJob <name>-<minutes from 1970 to the tick>-<5 letters>.
 _SCHEDULED = re.compile(r"-(\d{8})-[a-z0-9]{5}$")
 _OLDEST_MISSED = timedelta(days=100)
+
+
+class Audited(Protocol):
+    """What a night must know of the run that is its result."""
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def uri(self) -> str:
+        """Its folder."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """All the rest."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +159,7 @@ def night_dates(output: str) -> list[str]:
 def run_night(
     config: AuditConfig,
     logical_date: str,
-    audit: Callable[[AuditConfig], RunOutcome],
+    audit: Callable[[AuditConfig], Audited],
     say: Callable[[str], None],
     wait_s: float,
 ) -> Night:
@@ -171,8 +189,8 @@ def run_night(
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
             return done
         is_latest = not any(one > logical_date for one in night_dates(output))
-        outcome = audit(config if is_latest else _untold(config))
-        return _conclude(config, logical_date, outcome, is_latest, say)
+        run = audit(config if is_latest else _untold(config))
+        return _conclude(config, logical_date, run, is_latest, say)
 
 
 def _tell_waiting(say: Callable[[str], None], state: LeaseState) -> None:
@@ -187,23 +205,23 @@ def _untold(config: AuditConfig) -> AuditConfig:
 def _conclude(
     config: AuditConfig,
     logical_date: str,
-    outcome: RunOutcome,
+    run: Audited,
     is_latest: bool,
     say: Callable[[str], None],
 ) -> Night:
     output, dates = config.output, night_dates(config.output)
     before = _night_before(output, [one for one in dates if one < logical_date])
-    diff = diff_runs(output, before.run_id, outcome.run_id) if before else None
+    diff = diff_runs(output, before.run_id, run.run_id) if before else None
     if diff is not None:
         _keep_diff(diff, output, logical_date, say)
-    notes = _tell(config, outcome, diff) if is_latest else []
+    notes = _tell(config, run, diff) if is_latest else []
     night = Night(
         date=logical_date,
-        run_id=outcome.run_id,
+        run_id=run.run_id,
         compared_with=before.date if before else None,
         changes=diff.totals() if diff and diff.is_comparable else {},
         changed_settings=list(diff.changed_settings) if diff else [],
-        breached_gates=list(outcome.manifest.breached_gates),
+        breached_gates=list(run.manifest.breached_gates),
         notes=notes,
     )
     night.write(output)
@@ -230,9 +248,9 @@ def _keep_diff(diff: Diff, output: str, logical_date: str, say: Callable[[str], 
     say(f"findings since {diff.run_a}: {counts}")
 
 
-def _tell(config: AuditConfig, outcome: RunOutcome, diff: Diff | None) -> list[str]:
+def _tell(config: AuditConfig, run: Audited, diff: Diff | None) -> list[str]:
     """Outcome metrics once more, now with the changes; of the latest night only."""
-    manifest = outcome.manifest
+    manifest = run.manifest
     if diff is not None and diff.is_comparable:
         findings = diff.counts()
     else:
@@ -245,4 +263,4 @@ def _tell(config: AuditConfig, outcome: RunOutcome, diff: Diff | None) -> list[s
         findings=findings,
         breached=bool(manifest.breached_gates),
     )
-    return tell_outcome(config, outcome.run_uri, result)
+    return tell_outcome(config, run.uri, result)

@@ -55,7 +55,7 @@ def audit_of(output, date, *findings):
             "breached_gates": [],
         }
         storage.write_bytes(f"{run_uri}/manifest.json", json.dumps(values).encode())
-        return SimpleNamespace(run_id=run_id, run_uri=run_uri, manifest=Manifest.read(run_uri))
+        return SimpleNamespace(run_id=run_id, uri=run_uri, manifest=Manifest.read(run_uri))
 
     return audit
 
