@@ -34,6 +34,8 @@ class Run:
         uri: its folder below that.
         tables: its tables part by part, few columns at a time, for large runs.
         duration_s: seconds that the call to `audit` took; None for a run that was opened.
+        breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        notes: what a reader should know, a sentence each.
         reused: whether that call found the run complete already; True for one that was opened.
     """
 
@@ -43,11 +45,16 @@ class Run:
         tables: "RunTables",
         duration_s: float | None = None,
         reused: bool = True,
+        breached_gates: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.output = output
         self.uri = tables.run_uri
         self.duration_s = duration_s
         self.reused = reused
+        breached = tables.manifest.breached_gates if breached_gates is None else breached_gates
+        self.breached_gates = list(breached)
+        self.notes = [*tables.manifest.notes, *notes]
         self.tables = tables
 
     def __repr__(self) -> str:
@@ -76,16 +83,6 @@ class Run:
     def counts(self) -> dict[str, Any]:
         """Samples that entered, and were scored, filtered and failed."""
         return self.manifest.counts
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader should know, a sentence each."""
-        return self.manifest.notes
-
-    @property
-    def breached_gates(self) -> list[str]:
-        """Gates of the specification that the outcome breaks, a sentence each."""
-        return self.manifest.breached_gates
 
     def scores(self, columns: Sequence[str] | None = None) -> "pa.Table":
         """A row for each scored sample, with every score.

@@ -89,7 +89,14 @@ def audit(
             config, address=address, local=local, limit=limit, logical_date=date, reporter=reporter
         )
     tables = RunTables(outcome.run_uri, outcome.manifest)
-    return Run(config.output, tables, outcome.duration_s, outcome.reused)
+    return Run(
+        config.output,
+        tables,
+        outcome.duration_s,
+        outcome.reused,
+        outcome.breached_gates,
+        outcome.notes,
+    )
 
 
 def plan(

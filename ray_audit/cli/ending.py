@@ -4,32 +4,29 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from enum import IntEnum
 from typing import Any
 
 import typer
 
 from ray_audit.errors import RayAuditError, SpecificationError, redacted
+from ray_audit.interrupts import Interrupted, interruptible
 
 Answer = Callable[[dict[str, Any]], None]
 
 
 class ExitCode(IntEnum):
-    """What a scheduler learns of a command."""
+    """What a scheduler learns of a command; one that a signal ended has 128 and its number."""
 
     DONE = 0
     FAILED = 1
     WRONG_USAGE = 2
     GATE_BREACHED = 3
-    INTERRUPTED = 130
-    TERMINATED = 143
 
     @classmethod
-    def of(cls, error: BaseException) -> "ExitCode":
+    def of(cls, error: RayAuditError) -> "ExitCode":
         """The code with which an error ends a command."""
-        if isinstance(error, KeyboardInterrupt):
-            return cls.INTERRUPTED
         return cls.WRONG_USAGE if isinstance(error, SpecificationError) else cls.FAILED
 
 
@@ -50,13 +47,17 @@ def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
 
     answers: list[dict[str, Any]] = []
     try:
-        with _stdout_as_log() if as_json else nullcontext():
+        with interruptible(), _stdout_as_log() if as_json else nullcontext():
             yield answers.append
-    except (RayAuditError, KeyboardInterrupt) as error:
+    except Interrupted as error:
+        with suppress(OSError):  # the terminal may have gone
+            fail(f"{error}: what was committed is whole, and the same command goes on from there")
+        raise typer.Exit(error.exit_code) from error
+    except RayAuditError as error:
         if verbose:
             # Libraries below ours may have written a URI as it was.
             print(redacted(traceback.format_exc()), file=sys.stderr)
-        fail(str(error) or "interrupted; what was committed is reused by the next run")
+        fail(str(error))
         raise typer.Exit(ExitCode.of(error)) from error
     except typer.Exit:  # with an answer, but not well: a breached gate
         _write(as_json, answers)

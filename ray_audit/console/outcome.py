@@ -27,6 +27,7 @@ def summary(run: Run) -> dict[str, Any]:
         "memorisation": manifest.memorisation,
         "order": manifest.order,
         "breached_gates": run.breached_gates,
+        "notes": run.notes,
         "top": manifest.top_findings or manifest.top,
     }
 
@@ -43,9 +44,9 @@ def print_outcome(run: Run, console: Console | None = None) -> None:
         f"{counts['filtered']} filtered{_by_reason(counts)}, {counts['failed']} failed.",
         **LINE,
     )
-    for note in run.manifest.notes:
+    for note in run.notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
-    for gate in run.manifest.breached_gates:
+    for gate in run.breached_gates:
         console.print(f"[bold red]gate breached[/] {gate}", **LINE)
     for line in _judgements(run.manifest):
         console.print(line, **LINE)

@@ -14,14 +14,14 @@ from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
-from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import ClassNames
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
 
@@ -143,7 +143,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
-    indices = writable_classes(ClassNames(dataset.classes, dataset.void))
+    indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
     notes = []

@@ -82,16 +82,8 @@ def observe_rows(
     others = own.scatter(1, rows.labels.unsqueeze(1), -torch.inf)
     other = first_class_equal(others, others.amax(dim=1))
     seen = likelihood(own, rows.labels)
-    observed: Observed = {
-        "loss": seen.loss.double(),
-        "p_label": seen.p_label.double(),
-        "margin": seen.margin.double(),
-        "prob_margin": seen.prob_margin.double(),
-        "el2n": seen.el2n.double(),
-        "correct": (seen.predicted == rows.labels).double(),
-        "predicted": seen.predicted.int(),
-        "other": other.int(),
-    }
+    observed: Observed = {name: values.double() for name, values in seen.observed.items()}
+    observed |= {"predicted": seen.predicted.int(), "other": other.int()}
     if final:
         observed["final/p_predicted"] = seen.p_predicted.double()
     return observed

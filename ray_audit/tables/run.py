@@ -10,7 +10,8 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.errors import StorageError
-from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
+from ray_audit.measures import Kind, measures
+from ray_audit.schemas import FINDINGS, arrow_schema
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 from ray_audit.task import Task
@@ -78,10 +79,7 @@ class RunTables:
     @cached_property
     def score_units(self) -> dict[str, str]:
         """Columns of this run's `scores` table, and the unit of each that has one."""
-        config = self.config
-        columns = score_columns(
-            self.task.is_dense, self.task.is_sequence, list(config.scores), config.vog.target
-        )
+        columns = measures().columns(Kind.of(self.config))
         return {column.name: column.unit for column in columns}
 
     def score(self, name: str) -> Iterator[np.ndarray]:

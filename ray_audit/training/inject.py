@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import Written, check_writable, write_labels
-from ray_audit.corrections.writers.changes import Progress
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.changes import Progress
+from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
 from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, plant
@@ -99,11 +99,13 @@ def inject(
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, asked, progress)
         num_samples = num_errors = None
+        notes = list(listing.notes)
         if not dry_run:
             written = write_labels(dataset, listing, planted.changes, to_uri, progress)
             truth_uri = storage.join(to_uri, "truth.parquet")
             num_samples, num_errors = _write_truth(truth_uri, planted, written)
             write_specification(config, written, to_uri)
+            notes += written.notes
     return Injection(
         to_uri=to_uri,
         labels=dataset.task.value,
@@ -114,7 +116,7 @@ def inject(
         spec=storage.join(to_uri, "spec.yaml") if not dry_run else None,
         truth=storage.join(to_uri, "truth.parquet") if not dry_run else None,
         output=storage.join(to_uri, "audit"),
-        notes=listing.notes,
+        notes=tuple(notes),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from ray_audit.cli import app, main
 from ray_audit.cli.ending import ExitCode, ending
 from ray_audit.cli.options import listed
 from ray_audit.errors import CheckpointError, RunError, SpecificationError, StorageError
+from ray_audit.interrupts import Interrupted
 from tests.integration.small_sets import class_folders
 
 COMMANDS = typer.main.get_command(app).commands
@@ -77,7 +79,8 @@ def test_the_version_is_printed_and_nothing_else():
         (CheckpointError("wrong"), 2),
         (StorageError("away"), 1),
         (RunError("failed"), 1),
-        (KeyboardInterrupt(), 130),
+        (Interrupted(signal.SIGINT), 130),
+        (Interrupted(signal.SIGTERM), 143),
     ],
     ids=lambda one: type(one).__name__,
 )

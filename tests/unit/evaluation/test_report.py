@@ -13,9 +13,11 @@ from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.segments import eda
-from ray_audit.schemas import arrow_schema, score_columns
+from ray_audit.measures import Kind, measures
+from ray_audit.schemas import arrow_schema
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
+from ray_audit.task import Task
 
 NUM = 60
 KINDS = ("boundary", "mislabel", "reversed_with_a_long_name", *(f"kind_{i}" for i in range(9)))
@@ -42,9 +44,12 @@ def write_run(output, table, run_id=RUN_ID, parts=2):
     ).publish(run_uri)
 
 
+KIND = Kind(Task.FRAMES, frozenset(("csl", "vog")), "logit")
+
+
 def score_table(**columns):
     rng = np.random.default_rng(0)
-    schema = arrow_schema(score_columns(False, True, ["csl", "vog"], "logit"), {})
+    schema = arrow_schema(measures().columns(KIND), {})
     base = {field.name: [None] * NUM for field in schema}
     base |= {
         "sample_id": [f"v{i // 20}.mp4#{i % 20}" for i in range(NUM)],

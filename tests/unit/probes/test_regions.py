@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_audit import rle
+from ray_audit.measures.regions import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.regions import region_states
-from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
