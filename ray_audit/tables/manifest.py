@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -43,6 +43,8 @@ class Manifest:
         top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        measures: identity of the declared measures: `records`, `scores`, and the `ranking`, by
+            which rule samples are ranked; empty in manifests of older versions.
     """
 
     run_id: str
@@ -65,6 +67,7 @@ class Manifest:
     top_findings: list[dict[str, Any]]
     notes: list[str]
     breached_gates: list[str]
+    measures: dict[str, Any] = field(default_factory=dict)
 
     def publish(self, run_uri: str) -> "Manifest":
         """Make the run visible, unless another did so meanwhile; return the manifest that is there.
@@ -102,7 +105,7 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            known = {field.name for field in fields(cls)}
+            known = {one.name for one in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error

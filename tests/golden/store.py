@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ray_audit import parquet
-from ray_audit.engine.planning.plan import RECORD_VERSION, SCORE_VERSION
+from ray_audit.measures.versions import RECORD_VERSION, SCORE_VERSION
 
 KEPT = Path(__file__).parent / "tables"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
