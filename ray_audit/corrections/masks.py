@@ -21,10 +21,9 @@ from ray_audit.corrections.rows import CorrectionRow, row_of
 from ray_audit.corrections.writers import write_masks
 from ray_audit.corrections.writers.changes import MaskOf
 from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.dense import targets_of
+from ray_audit.cuts.encoding import read_labels, stored_values, targets_of
 from ray_audit.cuts.items import Stored, parquet_items, tar_items
 from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_mask
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.sample_ids import Owner
@@ -111,7 +110,7 @@ class _Masks:
         self._shard = shard
         self._wanted = wanted
         self._proposals = proposals
-        self._classes = ClassNames(work.config.dataset.classes, work.config.dataset.void)
+        self._classes = ClassNames.of(work.config.dataset)
         self._stored = self._stored_masks()
 
     def write(self) -> None:
@@ -151,7 +150,7 @@ class _Masks:
         intents = self._wanted[sample_id]
         self._seen.add(sample_id)
         try:
-            mask = read_mask(stored, self._work.config.dataset.max_px)
+            mask = read_labels(stored, self._work.config.dataset, self._classes)
             targets = targets_of(mask, self._classes)
         except SampleError as error:
             self._leave(intents, str(error))
@@ -164,9 +163,7 @@ class _Masks:
         changed = after != targets
         if not changed.any():
             return None
-        new = mask.astype(np.promote_types(mask.dtype, np.min_scalar_type(int(after.max()))))
-        new[changed] = after[changed]
-        return new
+        return stored_values(mask, after, self._classes)
 
     def _leave(self, intents: Sequence[Intent], why: str) -> None:
         self.rows += [

@@ -143,7 +143,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
-    indices = writable_classes(ClassNames(dataset.classes, dataset.void))
+    indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
     notes = []

@@ -9,10 +9,10 @@ import numpy as np
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.dense import targets_of
+from ray_audit.cuts.encoding import read_labels, targets_of
 from ray_audit.cuts.items import file_items, parquet_items, tar_items
 from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image, read_mask
+from ray_audit.cuts.pictures import read_image
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline
 from ray_audit.cuts.timeline import (
@@ -70,7 +70,7 @@ class GivenLabels:
         self._dataset = dataset
         self._shards = {shard.key: shard for shard in shards}
         self._index_uri = index_uri
-        self._classes = ClassNames(dataset.classes, dataset.void)
+        self._classes = ClassNames.of(dataset)
         self._job = Job(dataset, None, index_uri, Tally("labels"))
         self.times = lru_cache(maxsize=2)(self._times)
 
@@ -203,7 +203,8 @@ class GivenLabels:
             SampleError: it cannot be read, or holds values that are no class.
         """
         shard = self._shards[owner.shard_key]
-        mask = read_mask(storage.read_bytes(str(shard.label_uri)), self._dataset.max_px)
+        stored = storage.read_bytes(str(shard.label_uri))
+        mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
 

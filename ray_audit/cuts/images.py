@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.dense import LabelledImage, network_input, targets_of, tile_cuts, whole_cut
+from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
+from ray_audit.cuts.encoding import read_labels, targets_of
 from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items, tar_items
 from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image, read_mask
+from ray_audit.cuts.pictures import read_image
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 from ray_audit.sources.folds import is_in
@@ -119,14 +120,18 @@ def _dense_cuts(item: Item, job: Job) -> Iterator[Cut]:
     if item.mask is None:
         job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
         return iter(())
-    mask = read_mask(item.mask, job.dataset.max_px)
-    targets = targets_of(mask, job.classes)
+    try:
+        mask = read_labels(item.mask, job.dataset, job.classes)
+        targets = targets_of(mask, job.classes)
+    except SampleError as error:
+        where = f" (mask {item.mask_uri})" if item.mask_uri else " (the mask)"
+        raise SampleError(error.error_class, f"{error}{where}") from error
     if (targets == IGNORE).all():
         job.tally.filter(item.sample_id, item.shard, None, "void")
         return iter(())
     pixels = read_image(item.image, job.dataset.max_px)
     job.tally.num_decoded += 1
-    if pixels.shape[:2] != mask.shape:
+    if pixels.shape[:2] != mask.shape[:2]:
         raise SampleError(
             "mask_size",
             f"the mask is {mask.shape[0]} x {mask.shape[1]} px, its image {pixels.shape[0]} x "

@@ -41,6 +41,7 @@ class Item:
         label: its label value as stored; None where unlabelled.
         class_index: its label where that is parsed already, `IGNORE` where void.
         mask: its mask as stored; None where unlabelled.
+        mask_uri: where a mask that is a file lies.
         error: why it cannot be decoded, found while reading.
     """
 
@@ -50,6 +51,7 @@ class Item:
     label: object = None
     class_index: int | None = None
     mask: Stored | None = None
+    mask_uri: str | None = None
     error: Exception | None = None
 
 
@@ -96,7 +98,7 @@ def _counted(item: Item, shard: Shard, job: Job) -> Item:
 
 
 def _read_file(shard: Shard) -> Item:
-    item = Item(shard.key, shard.key, class_index=shard.class_index)
+    item = Item(shard.key, shard.key, class_index=shard.class_index, mask_uri=shard.label_uri)
     try:
         mask = storage.read_bytes(shard.label_uri) if shard.label_uri is not None else None
         if item.class_index in (None, IGNORE) and mask is None:

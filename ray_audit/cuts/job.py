@@ -32,7 +32,7 @@ class Job:
     @cached_property
     def classes(self) -> ClassNames:
         """The dataset's classes."""
-        return ClassNames(self.dataset.classes, self.dataset.void)
+        return ClassNames.of(self.dataset)
 
     def timeline_of(self, shard: Shard) -> FrameTimeline | SegmentTimeline | None:
         """Labels of a shard; None, with a failure in the tally, where they cannot be had."""

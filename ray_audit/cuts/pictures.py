@@ -62,7 +62,9 @@ def read_mask(
         SampleError: `mask_format` (channels that differ), `too_large` or `decode`.
     """
     with opened(source, max_px) as image:
-        if image.mode in ONE_CHANNEL and not is_deep_colour(image):
+        if colours and image.mode == "P":
+            values = np.asarray(image.convert("RGB"))
+        elif image.mode in ONE_CHANNEL and not is_deep_colour(image):
             values = as_stored(image)
             if channel:
                 raise SampleError(

@@ -106,7 +106,7 @@ def _slice_video(
     if first is None:
         return ()
     labelled = timeline.is_labelled(np.arange(len(index.pts)), index.times_s)
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
     )

@@ -147,7 +147,7 @@ def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTi
         LabelError: the table is wrong; the message names file, row and value.
     """
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=False)
-    chunks = list(read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)))
+    chunks = list(read_rows(uri, layout, ClassNames.of(dataset)))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])
         for name in layout.number_columns

@@ -186,8 +186,13 @@ class Measures:
 
     def record_identity(self, task: Task) -> str:
         """Digest of what makes the numbers in records of such labels what they are."""
-        own = [q.identity() for q in self.quantities.values() if task in q.tasks]
-        return storage.digest(RECORD_VERSION, own)
+        return self._of_records[task]
+
+    @cached_property
+    def _of_records(self) -> dict[Task, str]:
+        every = self.quantities.values()
+        own = {task: [q.identity() for q in every if task in q.tasks] for task in Task}
+        return {task: storage.digest(RECORD_VERSION, own[task]) for task in Task}
 
     def score_identity(self, kind: Kind) -> str:
         """Digest of what makes scores of equal records, and their ranking, what they are."""

@@ -1,4 +1,4 @@
-"""Versions of what no single measure declares; `tests/golden` fails where one ought to have moved."""
+"""Versions of what no single measure declares; `tests/golden` fails where one must move."""
 
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change for other reasons than a quantity's own, such as

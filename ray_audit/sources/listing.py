@@ -146,7 +146,7 @@ def _masks_inside(dataset: DatasetConfig, shards: list[Shard]) -> bool:
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
     folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
     try:
-        index = ClassNames(dataset.classes, dataset.void).parse(folder)
+        index = ClassNames.of(dataset).parse(folder)
     except ValueError as error:
         raise LabelError(f"{shard.key}: its folder: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
@@ -194,7 +194,7 @@ def _check_first_file(dataset: DatasetConfig, shards: list[Shard], template: str
     if dataset.labels.masks is None:
         layout = layout_of(first, dataset.labels.form, dataset.labels.columns, with_name=False)
         _check_unit(dataset, first, layout)
-        for _ in read_rows(first, layout, ClassNames(dataset.classes, dataset.void)):
+        for _ in read_rows(first, layout, ClassNames.of(dataset)):
             pass
 
 
@@ -205,7 +205,7 @@ def _from_short_table(
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
     matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}
-    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+    for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         owners = matcher.match(rows)
         for offset, (code, label) in enumerate(zip(rows.name_codes, rows.labels, strict=True)):
             owner, row = owners[code], rows.first_row + offset
@@ -246,7 +246,7 @@ def _from_table(
     owners = (owner for shard in shards for owner in owners_of(shard, dataset.labels))
     matcher = _Matcher(uri, OwnerNames(owners, layout.name_column or ""))
     writer = IndexWriter(index_dir, tuple(layout.number_columns), layout.in_seconds, uri)
-    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+    for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         codes = [-1 if o is None else writer.code_of(o) for o in matcher.match(rows)]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
     found = writer.finish()

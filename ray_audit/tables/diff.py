@@ -17,7 +17,6 @@ from ray_audit.tables.regions import box_iou, mask_iou, span_iou
 LEAST_IOU = 0.5
 _READ = tuple(one.name for one in DIFF if one in FINDINGS)
 # Of the specification, besides `numeric`: what decides which findings there are.
-_OF_RECORDS = ("record_version", "quantities")
 _SETTINGS = ("protocol", "scores", "vog", "confident")
 Row = dict[str, Any]
 
@@ -140,13 +139,13 @@ def _findings(output: str, manifest: Manifest) -> list[Row]:
 def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     """Settings that make findings what they are, and are not the same in both runs."""
     flat_a, flat_b = _flat(_settings(before)), _flat(_settings(after))
-    of_records = [[flat.pop(name, None) for name in _OF_RECORDS] for flat in (flat_a, flat_b)]
-    if of_records[0] != of_records[1]:
+    quantities = [flat.pop("quantities", None) for flat in (flat_a, flat_b)]
+    if quantities[0] != quantities[1]:
         yield (
             "the records were made by different versions of ray_audit, or with other packages of "
             "measures"
         )
-    rules = [manifest.measures.get("ranking", {}) for manifest in (before, after)]
+    rules = [(manifest.measures or {}).get("ranking", {}) for manifest in (before, after)]
     if rules[0] != rules[1]:
         yield f"the runs were ranked by different rules: {_rule(rules[0])}; then {_rule(rules[1])}"
     for name in sorted(flat_a.keys() | flat_b.keys()):

@@ -10,6 +10,7 @@ import numpy as np
 from ray_audit.config import DatasetConfig
 from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
 from ray_audit.corrections.writers.values import writable_classes
+from ray_audit.cuts.encoding import stored_values, targets_of
 from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
 from ray_audit.sample_ids import Owner
@@ -92,7 +93,7 @@ class _Classes:
     """Class indices as the noise sees them: without those that are void too."""
 
     def __init__(self, dataset: DatasetConfig) -> None:
-        self.writable = np.array(writable_classes(ClassNames(dataset.classes, dataset.void)))
+        self.writable = np.array(writable_classes(ClassNames.of(dataset)))
         self._place = np.full(len(dataset.classes) + 1, IGNORE)
         self._place[self.writable] = np.arange(len(self.writable))
 
@@ -158,11 +159,15 @@ class _PlantedMasks:
 
         def read(key: str) -> np.ndarray:
             progress("planting errors", min(next(num_read), num_wanted), num_wanted)
-            return given.mask(self._owners[key])
+            stored = given.mask(self._owners[key])
+            return stored if self._classes.are_indices else targets_of(stored, self._classes)
 
+        self._given = given
+        self._classes = ClassNames.of(dataset)
+        void = sorted(self._classes.void_numbers) if self._classes.are_indices else [IGNORE]
         self._masks = Lazy(list(self._owners), read)
         noise = MaskNoise(
-            ignored=tuple(sorted(ClassNames(dataset.classes, dataset.void).void_numbers)),
+            ignored=tuple(void),
             systematic_class=asked.systematic_class,
         )
         self._planted: PlantedMasks = plant_masks(
@@ -179,7 +184,9 @@ class _PlantedMasks:
         changed = self._planted.mask(key)
         if changed is not None:
             self._wrong_px[key] = int((changed != self._masks[key]).sum())
-        return changed
+        if changed is None or self._classes.are_indices:
+            return changed
+        return stored_values(self._given.mask(owner), changed, self._classes)
 
     def truth(self, written: Written) -> Iterator[list[TruthRow]]:
         for key in self._owners:

@@ -54,8 +54,8 @@ def _new_cell(
         if mask is None:
             return None
         if isinstance(old, dict):
-            return {**old, "bytes": encode_mask(old["bytes"], mask)}
-        return encode_mask(old, mask)
+            return {**old, "bytes": encode_mask(old["bytes"], mask, labels.channel)}
+        return encode_mask(old, mask, labels.channel)
     new = changes.classes.get(owner)
     return relabelled(old, new, classes) if new is not None and is_label(old, classes) else None
 
@@ -112,7 +112,7 @@ def _new_member(
     owner = Owner(shard.key, member_key(name)[0])
     if labels.masks:
         mask = changes.mask(owner)
-        return None if mask is None else encode_mask(stored, mask)
+        return None if mask is None else encode_mask(stored, mask, labels.channel)
     new = changes.classes.get(owner)
     text = stored.decode("utf-8", "surrogateescape")
     old = text.strip()

@@ -39,7 +39,7 @@ def write_folders(
     with a new class gets a new key, and where another image has that key already, `_from_<old
     folder>` after its stem.
     """
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     taken = {shard.key for shard in shards}
     renamed: dict[str, str] = {}
     for shard in shards:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ray_audit import storage
-from ray_audit.config import DatasetConfig
+from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.corrections.writers.changes import LabelChanges, Progress
 from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
+from ray_audit.corrections.writers.png import png_bytes
+from ray_audit.cuts.deep import is_deep_colour, read_deep
+from ray_audit.cuts.opened import oriented
+from ray_audit.cuts.pictures import read_mask
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -36,14 +40,13 @@ def write_mask_files(
     Raises:
         LabelError: a new mask does not fit the format of the old one.
     """
-    template = str(dataset.labels.masks)
     labelled = [shard for shard in shards if shard.label_uri is not None]
-    is_remote = "://" in to_uri or "://" in template
+    is_remote = "://" in to_uri or "://" in str(dataset.labels.masks)
     with _InOrder(_NUM_AHEAD if is_remote else 1) as queue:
         for num_done, shard in enumerate(labelled):
             progress("writing masks", num_done, len(labelled))
             mask = changes.mask(Owner(shard.key))
-            queue.put(write_mask_file, template, shard, mask, to_uri)
+            queue.put(write_mask_file, dataset.labels, shard, mask, to_uri)
     return copied_masks(dataset, to_uri)
 
 
@@ -56,15 +59,17 @@ def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
     return dataset.model_copy(update={"labels": labels})
 
 
-def write_mask_file(template: str, shard: Shard, mask: np.ndarray | None, to_uri: str) -> None:
+def write_mask_file(
+    labels: LabelsConfig, shard: Shard, mask: np.ndarray | None, to_uri: str
+) -> None:
     """Write the mask of one image below `to_uri`, or copy the old one where `mask` is None."""
     uri = str(shard.label_uri)
-    target = below(to_uri, file_below(template, uri))
+    target = below(to_uri, file_below(str(labels.masks), uri))
     if mask is None:
         storage.copy(uri, target)
         return
     try:
-        content = encode_mask(storage.read_bytes(uri), mask)
+        content = encode_mask(storage.read_bytes(uri), mask, labels.channel)
     except LabelError as error:
         raise LabelError(f"{uri}: {error}") from None
     storage.write_bytes(target, content)
@@ -93,35 +98,79 @@ class _InOrder:
                 future.result()
 
 
-def encode_mask(stored: bytes, mask: np.ndarray) -> bytes:
-    """Write a mask in the format of another: file format, mode, palette, bit depth.
+def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> bytes:
+    """Write a mask in the format of another: file format, mode, palette, channels, bit depth.
 
     Args:
         stored: the old mask's file.
-        mask: (H, W) integers.
+        mask: (H, W) integers, or (H, W, 3) colours.
+        channel: of a colour mask, the one that holds the classes; None where all are equal.
 
     Raises:
         LabelError: sizes differ, or the format cannot hold the new values.
     """
     with Image.open(io.BytesIO(stored)) as old:
-        picture = _picture_like(old, mask)
-        options = _options(old, stored, mask)
-        sink = io.BytesIO()
-        picture.save(sink, format=old.format, **options)
-    with Image.open(io.BytesIO(sink.getvalue())) as written:
-        if not np.array_equal(np.asarray(written), mask):
+        # Before anything else: what tells of the depth is gone once the picture is loaded.
+        deep = read_deep(old) if is_deep_colour(old) else None
+        _check_shape(old, mask)
+        is_colour = deep is not None or old.mode in ("RGB", "RGBA", "LA")
+        if is_colour:
+            content = _channels_like(old, deep, mask, channel)
+        else:
+            content = _values_like(old, stored, mask)
+        of_channel = channel if is_colour else None
+        written = read_mask(content, np.inf, of_channel, colours=mask.ndim == 3)
+        if not np.array_equal(written, mask):
             raise LabelError(
-                f"a new mask does not come back as it was from {old.format} of mode {old.mode} "
-                f"with {options or 'no options'}; keep the masks as PNG"
+                f"a new mask does not come back as it was from {old.format} of mode {old.mode}; "
+                "keep the masks as PNG"
             )
+    return content
+
+
+def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> bytes:
+    is_low_grey = old.format == "PNG" and old.mode == "L" and stored[_PNG_DEPTH_AT] < 8
+    if is_low_grey and int(mask.max(initial=0)) < 2 ** stored[_PNG_DEPTH_AT]:
+        return png_bytes(mask, stored[_PNG_DEPTH_AT])
+    options = _options(old, stored, mask)
+    sink = io.BytesIO()
+    _picture_like(old, mask).save(sink, format=old.format, **options)
     return sink.getvalue()
 
 
-def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+def _channels_like(
+    old: ImageFile.ImageFile, deep: np.ndarray | None, mask: np.ndarray, channel: int | None
+) -> bytes:
+    """The old channels with the new values in one, in all that were equal, or in all three."""
+    if deep is not None and (old.format != "PNG" or old.mode != "RGB"):
+        raise LabelError("16-bit colour masks are written as PNG without alpha only")
+    channels = oriented(np.array(old) if deep is None else deep, old)
+    if int(mask.max(initial=0)) > np.iinfo(channels.dtype).max or int(mask.min(initial=0)) < 0:
+        raise LabelError(f"value {int(mask.max())} does not fit {channels.dtype} channels")
+    num_colours = channels.shape[2] - (old.mode in ("RGBA", "LA"))
+    if mask.ndim == 3:
+        channels[:, :, :num_colours] = mask[:, :, :num_colours]
+    elif channel is None:
+        channels[:, :, :num_colours] = mask[:, :, None]
+    else:
+        channels[:, :, channel] = mask
+    if channels.dtype == np.uint16:
+        return png_bytes(channels, 16)
+    sink = io.BytesIO()
+    Image.fromarray(channels).save(sink, format=old.format, **_options(old, b"", mask))
+    return sink.getvalue()
+
+
+def _check_shape(old: Image.Image, mask: np.ndarray) -> None:
     turned = old.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8) and old.format != "TIFF"
     shape = old.size if turned else old.size[::-1]
-    if mask.shape != shape:
+    if mask.shape[:2] != shape:
         raise LabelError(f"the new mask is {mask.shape}, the old one {shape} (height, width)")
+
+
+def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+    if mask.ndim == 3:
+        mask = _palette_indices(old, mask)
     kind = {"1": np.bool_, "P": np.uint8, "L": np.uint8, "I": np.int32}.get(old.mode, np.uint16)
     values: np.ndarray = mask.astype(kind)
     if (values.astype(np.int64) != mask).any():
@@ -131,6 +180,19 @@ def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
         mode = old.palette.mode
         picture.putpalette(old.getpalette(mode) or [], mode)
     return picture
+
+
+def _palette_indices(old: Image.Image, colours: np.ndarray) -> np.ndarray:
+    """(H, W) indices of the colours of a palette mask: as they were, where nothing changed."""
+    palette = np.array(old.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    before = np.array(old)
+    changed = (palette[before] != colours).any(axis=2)
+    for colour in np.unique(colours[changed], axis=0):
+        (places,) = np.nonzero((palette == colour).all(axis=1))
+        if not len(places):
+            raise LabelError(f"colour {colour.tolist()} is not in the palette of the old mask")
+        before[changed & (colours == colour).all(axis=2)] = places[0]
+    return before
 
 
 def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, object]:

@@ -75,7 +75,7 @@ class _TableWriter:
     ) -> None:
         self._dataset = dataset
         self._changes = changes
-        self._classes = ClassNames(dataset.classes, dataset.void)
+        self._classes = ClassNames.of(dataset)
         self._names: OwnerNames | None = None
         self._shards = shards
         self._num_written = 0

@@ -3,6 +3,7 @@
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE
 from ray_audit.sources.classes import ClassNames
+from ray_audit.sources.values import whole_number
 
 
 def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
@@ -19,12 +20,14 @@ def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
     ('dog', '1', 1)
     """
     name = classes.classes[class_index]
+    texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
+    spelt = [str(number) for number in numbers]
     if not isinstance(old, str):
-        ways: tuple[str | int, ...] = (class_index,)
-    elif old.strip() in classes.classes:
-        ways = (name, str(class_index))
+        ways: list[str | int] = [*numbers]
+    elif whole_number(old) is None or old.strip() in classes.classes:
+        ways = [*texts, *spelt]
     else:
-        ways = (str(class_index), name)
+        ways = [*spelt, *texts]
     for way in ways:
         if is_read_as(way, class_index, classes):
             return way
@@ -55,5 +58,8 @@ def writable_classes(classes: ClassNames) -> list[int]:
     return [
         index
         for index, name in enumerate(classes.classes)
-        if is_read_as(name, index, classes) or is_read_as(index, index, classes)
+        if any(
+            is_read_as(way, index, classes)
+            for way in (*classes.texts_of(index), *classes.numbers_of(index))
+        )
     ]

@@ -101,13 +101,13 @@ def write_masks(dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_ur
     if container not in ("parquet", "tar"):
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
-            write_mask_file(str(dataset.labels.masks), shard, new, below(to_uri, _LABELS))
+            write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
         return
     target = below(below(to_uri, _DATA), shard.key)
     if mask is None:
         storage.copy(shard.uri, target)
         return
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     write = write_parquet if container == "parquet" else write_tar
     write(shard, dataset.labels, classes, LabelChanges(mask=mask), target)
 
@@ -138,7 +138,7 @@ def _write_shards(
     to_uri: str,
     progress: Progress,
 ) -> None:
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     writers = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}
     touched = {owner.shard_key for owner in (*changes.frames, *changes.classes)}
     num_written = 0

@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
 from ray_audit.config import AuditConfig
@@ -23,8 +25,12 @@ from ray_audit.measures import Kind, measures
 from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.classes import with_values
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
+
+_LATER_KEYS = {"values", "first_value", "channel"}
+"""Of labels, the model and its input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
@@ -152,11 +158,18 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         uri = dataset["labels"][form]
         if uri is not None and "{" not in uri:
             dataset["labels"][form] = "a table"
+    model = config.model.model_dump(mode="json")
+    for section, values in (
+        (config.dataset.labels, dataset["labels"]),
+        (config.model, model),
+        (config.model.input, model["input"]),
+    ):
+        _leave_out_later(section, values)
     settings = {
         "record_version": RECORD_VERSION,
         "quantities": measures().record_identity(config.dataset.task),
         "dataset": dataset,
-        "model": config.model.model_dump(mode="json"),
+        "model": model,
         "temperature": config.softmin.temperature,
         "batch_size": config.engine.batch_size,
         "threads_per_actor": config.engine.threads_per_actor,
@@ -168,6 +181,13 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     if config.adaptive is not None:
         settings["adaptive"] = config.adaptive.model_dump(mode="json")
     return settings
+
+
+def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
+    """Drop the keys that came later and are at their default: records made before keep names."""
+    for name, field in type(section).model_fields.items():
+        if name in _LATER_KEYS and getattr(section, name) == field.default:
+            del values[name]
 
 
 def precision(config: AuditConfig) -> str:
@@ -185,6 +205,7 @@ def read_inputs(
         SpecificationError: the specification does not fit what it points to.
     """
     _check_date(logical_date)
+    config = with_values(config)
     checkpoints = list_checkpoints(config.checkpoints)
     try:
         listing = list_dataset(config.dataset, index_dir, limit)

@@ -2,11 +2,8 @@ import numpy as np
 import pytest
 
 from ray_audit.config import TileConfig
-from ray_audit.cuts.dense import (
-    LabelledImage,
-    targets_of,
-    tile_cuts,
-)
+from ray_audit.cuts.dense import LabelledImage, tile_cuts
+from ray_audit.cuts.encoding import targets_of
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components

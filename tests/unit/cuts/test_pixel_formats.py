@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ray_audit.cuts.dense import targets_of
+from ray_audit.cuts.encoding import targets_of
 from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE

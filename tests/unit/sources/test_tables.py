@@ -133,6 +133,6 @@ def test_class_values(value, index):
 
 def test_names_come_before_indices_and_void_may_be_a_class():
     numbered = ClassNames(["1", "2", "3"], ["3", "gap"])
-    assert [numbered.parse(v) for v in ("1", 1, "3", 2, "gap")] == [0, 1, IGNORE, IGNORE, IGNORE]
+    assert [numbered.parse(v) for v in ("1", "2", "3", 3, "gap")] == [0, 1, IGNORE, IGNORE, IGNORE]
     with pytest.raises(ValueError, match="none of the 3 classes"):
         numbered.parse(1.5)
