@@ -29,7 +29,7 @@ from ray_audit.sources.classes import with_values
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
-_LATER_KEYS = {"values", "first_value", "channel"}
+_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
 """Of labels, the model and its input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20

@@ -1,6 +1,7 @@
 """Everything a manifest needs, before it is written."""
 
 import platform
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -65,6 +66,7 @@ class Draft:
             notes=self.notes,
             breached_gates=breached,
             measures=measures().identity(Kind.of(config)),
+            published_s=time.time(),
         )
 
 
