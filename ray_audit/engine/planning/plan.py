@@ -21,11 +21,11 @@ from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.labels.classes import with_values
 from ray_audit.measures import Kind, measures
 from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import with_values
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 

@@ -9,6 +9,7 @@ import pytest
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import MeasureError, RunError, StorageError
 from ray_audit.measures import Measures, measures, ranking, registry
+from ray_audit.measures.versions import SCORE_VERSION
 from ray_audit.tables.diff import diff_runs
 from tests.integration import small_sets
 
@@ -63,8 +64,8 @@ def test_a_diff_says_that_two_runs_were_ranked_by_different_rules(small, monkeyp
     after = audited(small, LATER)
     (change,) = diff_runs(small.values["output"], before.run_id, after.run_id).changed_settings
     assert change == (
-        "the runs were ranked by different rules: +1 early_loss, -1 prob_margin (version 1); then "
-        "-1 aum (version 1)"
+        "the runs were ranked by different rules: +1 early_loss, -1 prob_margin "
+        f"(version {SCORE_VERSION}); then -1 aum (version {SCORE_VERSION})"
     )
 
 
