@@ -14,7 +14,7 @@ from ray_audit.cuts.encoding import read_labels, stored_values, targets_of
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.samples import IGNORE
 from ray_audit.sources.classes import ClassNames
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.media import cut, dataset, noise, png
 
 CLASSES = ["bg", "road", "car"]
 TARGETS = np.array([[0, 1, 2, 0], [1, 1, -1, 2], [2, 0, 0, 1]], np.int8)

@@ -10,7 +10,7 @@ from ray_audit.samples import IGNORE
 from ray_audit.sources import index, list_dataset, read_index
 from ray_audit.sources.members import feature_names, member_key
 from ray_audit.sources.names import OwnerNames
-from tests.unit.cuts.media import dataset, listed, png, write_parquet
+from tests.support.media import dataset, listed, png, write_parquet
 
 GREY = png(np.zeros((2, 2), np.uint8))
 
