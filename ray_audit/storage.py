@@ -131,6 +131,11 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
     found = [_stored(fs, info) for info in infos if info["type"] == "file"]
     if not found:
         raise StorageError(f"{uri} matches no file: check the path and the wildcards")
+    for item in found:
+        if item.uri != item.uri.encode("utf-8", "ignore").decode():
+            raise StorageError(
+                f"{uri}: the name of {item.uri!a} is not UTF-8; rename it, or narrow the pattern"
+            )
     return sorted(found, key=lambda item: item.uri)
 
 

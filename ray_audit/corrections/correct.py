@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,8 @@ class _Work:
         if not self._dry_run:
             dataset, listing = self._tables.config.dataset, self._listing
             written = write_labels(dataset, listing, changes, self._to_uri, self._progress)
+            self._notes += written.notes
+            rows = [_as_written(row, written) for row in rows]
         self._table.take(rows)
         return written
 
@@ -302,3 +304,11 @@ class _Work:
 
 def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
     return -pair[1], pair[0]
+
+
+def _as_written(row: CorrectionRow, written: Written) -> CorrectionRow:
+    """The row, or where its file was left out of the copy, that nothing changed."""
+    why = written.left_out.get(row.shard)
+    if why is None or row.outcome != "changed":
+        return row
+    return replace(row, outcome="unmatched", evidence=why, num_changed=0, num_harmed=None)

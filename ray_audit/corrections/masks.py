@@ -22,8 +22,9 @@ from ray_audit.corrections.writers import write_masks
 from ray_audit.corrections.writers.changes import MaskOf
 from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.encoding import read_labels, stored_values, targets_of
-from ray_audit.cuts.items import Stored, parquet_items, tar_items
+from ray_audit.cuts.items import Stored, parquet_items
 from ray_audit.cuts.job import Job
+from ray_audit.cuts.tar_items import tar_items
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.sample_ids import Owner
@@ -117,14 +118,30 @@ class _Masks:
         """Write the shard's masks, or in a dry run only find out what would be written."""
         if self._work.to_uri is not None:
             mask: MaskOf | None = self._mask if self._wanted else None
-            write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+            self._name_left_out(
+                write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+            )
         elif self._wanted:
             for sample_id, stored in self._stored:
                 if sample_id in self._wanted:
                     self._new_mask(sample_id, stored)
-
         for sample_id in self._wanted.keys() - self._seen:
             self._leave(self._wanted[sample_id], "its mask is not there any more")
+
+    def _name_left_out(self, left_out: Mapping[str, str]) -> None:
+        """A row for each member that is not in the copy, or one for the whole shard."""
+        key = self._shard.key
+        if key in left_out:  # what was decided about its masks was not written
+            self.rows.clear()
+            self._seen |= self._wanted.keys()
+            for intents in self._wanted.values():
+                self._leave(intents, left_out[key])
+        names = [key] if key in left_out else left_out
+        for name in names:
+            intent = Intent(name, key, "", None, "findings", "unmatched", None, "")
+            self.rows.append(
+                row_of(intent, "unmatched", evidence=f"left out of the copy: {left_out[name]}")
+            )
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         sample_id = owner.key

@@ -60,10 +60,14 @@ def correct_sequences(
     rows: list[CorrectionRow] = []
     for num_done, (name, mine) in enumerate(by_owner.items()):
         progress("correcting videos", num_done, len(by_owner))
+        if name not in owners:  # its labels cannot be read any more
+            why = given.left_out.get(name) or given.left_out.get(name.rpartition("#")[0])
+            rows += [row_of(one, one.outcome or "unmatched", evidence=why) for one in mine]
+            continue
         frames, labels = given.sequence(owners[name])
         made = correct_frames(frames, labels, mine, classes, max_changed_fraction)
         rows += made.rows
         differs = np.flatnonzero(made.labels != labels)
         if len(differs):
             changes[owners[name]] = FrameChange(frames[differs], made.labels[differs])
-    return LabelChanges(frames=changes, times=given.times), rows
+    return LabelChanges(frames=changes, times=given.times, left_out=given.left_out), rows

@@ -1,8 +1,5 @@
 """Single images, from files, Parquet tables or WebDataset tars, read as a stream."""
 
-import math
-import tarfile
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,16 +12,15 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import index_rows
-from ray_audit.errors import SampleError, StorageError
+from ray_audit.errors import SampleError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.members import BoundedTarInfo, member_key
+from ray_audit.sources.cells import label_of, text_of
 
 _WHOLE_BYTES = 16 * 2**20
 _NUM_AHEAD = 8
 _PARQUET_ROWS = 64
 _PARQUET_BUFFER_BYTES = 2**20
-_IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "gif")
 _NOT_LABELLED = ("", None)
 
 Stored = bytes | IO[bytes]
@@ -120,7 +116,7 @@ def _num_bytes(stored: Stored | None, shard: Shard) -> int:
 def parquet_items(shard: Shard, job: Job) -> Iterator[Item]:
     """Images that are rows of a Parquet file, a few rows at a time."""
     labels = job.dataset.labels
-    table = _table_labels(shard, job)
+    table = table_labels(shard, job)
     columns = [labels.image_column, labels.column, labels.masks, labels.key_column]
     names = list(dict.fromkeys(column for column in columns if column))
     row_in_file = 0
@@ -143,14 +139,12 @@ def _parquet_item(
     shard: Shard, row: dict[str, Any], row_in_file: int, table: dict[str, int], job: Job
 ) -> Item:
     labels = job.dataset.labels
-    key = row_in_file if labels.key_column is None else row[labels.key_column]
+    key = row_in_file if labels.key_column is None else text_of(row[labels.key_column])
     item = Item(Owner(shard.key, str(key)).key, shard.key, class_index=table.get(str(key)))
     if key in _NOT_LABELLED:
         error = SampleError("key", f"row {row_in_file} has no {labels.key_column}")
         return replace(item, sample_id=f"{shard.key}#row {row_in_file}", error=error)
-    label = row[labels.column] if labels.column else None
-    if isinstance(label, float) and math.isnan(label):
-        label = None  # what pandas writes for a missing number
+    label = label_of(row[labels.column]) if labels.column else None
     mask = row[labels.masks] if labels.masks else None
     if label is None and mask is None and item.class_index is None:
         return item  # it will be filtered, whatever its image is
@@ -176,120 +170,7 @@ def _cell_bytes(cell: object) -> bytes:
     )
 
 
-def tar_items(shard: Shard, job: Job) -> Iterator[Item]:
-    """Samples of a WebDataset tar: consecutive members of one key."""
-    table = _table_labels(shard, job)
-    key, members = "", dict[str, bytes]()
-    broken: Exception | None = None
-    try:
-        for name, content in _members(shard, job):
-            member, extension = member_key(name)
-            if member != key and members:
-                yield _tar_item(shard, key, members, table, job)
-                members = {}
-            key = member
-            members[extension] = content
-    except (tarfile.TarError, OSError, EOFError, SampleError, StorageError, zlib.error) as error:
-        broken = error
-    last = _tar_item(shard, key, members, table, job) if members else None
-    # Where the archive breaks off, the last sample may lack its label: then it is lost too.
-    if last is not None and (broken is None or _is_complete(last)):
-        yield last
-    if broken is not None:
-        raise broken
-
-
-def _is_complete(item: Item) -> bool:
-    labels = (item.label, item.class_index, item.mask)
-    return item.error is None and any(label is not None for label in labels)
-
-
-def _members(shard: Shard, job: Job) -> Iterator[tuple[str, bytes]]:
-    """Regular files of the tar with safe names; others are recorded as failures."""
-    is_plain = shard.key.lower().endswith(".tar")
-    with (
-        job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(
-            fileobj=stream, mode="r|" if is_plain else "r|gz", tarinfo=BoundedTarInfo
-        ) as file,
-    ):
-        while (member := file.next()) is not None:
-            file.members = []  # type: ignore[attr-defined] # it would keep them all
-            if member.isdir():
-                continue
-            if not member.isfile() or _is_unsafe(member.name):
-                _refuse(shard, member, job)
-                continue
-            if storage.inflates_too_far(shard.size_bytes, member.size):
-                raise SampleError(
-                    "too_large",
-                    f"member {member.name!r} would inflate to {member.size} bytes, the archive "
-                    f"has {shard.size_bytes}",
-                )
-            if _is_wanted(member.name, job):
-                content = file.extractfile(member)
-                yield member.name, content.read() if content else b""
-    if is_plain and shard.size_bytes % tarfile.BLOCKSIZE:
-        # The reader takes half a header for the end.
-        raise SampleError("decode", "the archive breaks off within a member's header")
-
-
-def _is_unsafe(name: str) -> bool:
-    return name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")
-
-
-def _refuse(shard: Shard, member: tarfile.TarInfo, job: Job) -> None:
-    error = SampleError(
-        "tar_member",
-        f"member {member.name!r} is a link or device, or its name leads out of the archive; "
-        "expected regular files with relative names",
-    )
-    # Only the image stands for a sample; a refused label leaves its image unlabelled.
-    is_image = member_key(member.name)[1] in (*_IMAGE_EXTENSIONS, job.dataset.labels.image_column)
-    job.tally.fail(shard.key, error, stage="read", num_samples=int(is_image))
-
-
-def _is_wanted(name: str, job: Job) -> bool:
-    """Whether a member is an image, a label or a mask: others are skipped unread."""
-    labels = job.dataset.labels
-    key, extension = member_key(name)
-    mask = _mask_extension(key, job)
-    return extension in {*_IMAGE_EXTENSIONS, labels.image_column, labels.column, mask}
-
-
-def _mask_extension(key: str, job: Job) -> str | None:
-    template = job.dataset.labels.masks
-    if template is None:
-        return None
-    file = key.rsplit("/", 1)[-1]
-    return member_key(template.replace("{key}", file).replace("{stem}", file))[1]
-
-
-def _tar_item(
-    shard: Shard, key: str, members: dict[str, bytes], table: dict[str, int], job: Job
-) -> Item:
-    labels = job.dataset.labels
-    mask_extension = _mask_extension(key, job)
-    images = [
-        extension
-        for extension in (labels.image_column, *_IMAGE_EXTENSIONS)
-        if extension in members and extension not in (mask_extension, labels.column)
-    ]
-    text = members.get(labels.column) if labels.column else None
-    item = Item(
-        Owner(shard.key, str(key)).key,
-        shard.key,
-        image=members[images[0]] if images else b"",
-        label=text.decode("utf-8", "replace").strip() if text is not None else None,
-        class_index=table.get(key),
-        mask=members.get(mask_extension) if mask_extension else None,
-    )
-    if images:
-        return item
-    return replace(item, error=SampleError("no_image", f"{key} has no image member"))
-
-
-def _table_labels(shard: Shard, job: Job) -> dict[str, int]:
+def table_labels(shard: Shard, job: Job) -> dict[str, int]:
     """Labels of the images in a container, from the index of a label table."""
     if job.dataset.labels.form != "images":
         return {}

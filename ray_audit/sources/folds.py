@@ -13,7 +13,7 @@ from ray_audit.config import FoldConfig, LabelsConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import Shard
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.members import owners_of
+from ray_audit.sources.members import contents_of
 
 _OF_SEVERAL = ("npz", "parquet", "tar")
 
@@ -70,5 +70,5 @@ def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
 def sample_keys(shards: Sequence[Shard], labels: LabelsConfig) -> Iterator[str]:
     """What goes by a fold of its own, in the order of the shards; container files are opened."""
     for shard in shards:
-        for owner in owners_of(shard, labels):
+        for owner in contents_of(shard, labels).owners:
             yield owner.key

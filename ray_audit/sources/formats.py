@@ -6,12 +6,13 @@ from ray_audit.errors import SpecificationError
 
 Container = Literal["video", "image", "parquet", "tar", "npz", "npy"]
 
+IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "gif")
 _EXTENSIONS: dict[Container, tuple[str, ...]] = {
     "video": (
         *("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "ts", "m2ts"),
         *("mts", "3gp", "ogv", "mjpeg", "mjpg", "y4m", "vob", "m2v"),
     ),
-    "image": ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "gif"),
+    "image": IMAGE_EXTENSIONS,
     "parquet": ("parquet", "pq"),
     "tar": ("tar", "tar.gz", "tgz"),
     "npz": ("npz",),

@@ -1,108 +1,115 @@
 """Names inside container files, read without their content, to match label tables against."""
 
-import tarfile
-import zipfile
-import zlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
 from ray_audit.config import LabelsConfig
-from ray_audit.errors import SpecificationError
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
+from ray_audit.sources.arrays import array_names
+from ray_audit.sources.cells import text_of
+from ray_audit.sources.damage import is_damage
 from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import fill_template
+from ray_audit.sources.names import OwnerNames
+from ray_audit.sources.tars import sample_keys
 
 _IMAGES_PER_CHUNK = 4096
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error)
-_MOST_HEADER_BYTES = 2**20
-_LONG_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
+_PAUSES_S = (0.5, 2.0, None)
 
 
-class BoundedTarInfo(tarfile.TarInfo):
-    """Refuses a header of a header that would fill the memory: tarfile reads them whole."""
+class Contents(NamedTuple):
+    """What a label table can name in a shard.
 
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _LONG_HEADERS and self.size > _MOST_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {self.size} bytes")
-        done: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
-        return done
-
-
-def owners_of(shard: Shard, labels: LabelsConfig) -> list[Owner]:
-    """What a label table can name in a shard: itself, its arrays or its images.
-
-    A file that cannot be opened owns its labels as a whole; reading it will say why.
+    Attributes:
+        owners: the shard itself, or its arrays or images.
+        is_whole: False where the names behind a damage are not known.
     """
-    container = container_of(shard.key)
+
+    owners: list[Owner]
+    is_whole: bool = True
+
+
+def contents_of(shard: Shard, labels: LabelsConfig) -> Contents:
+    """Names in a shard, as far as they can be read; reading a damaged one will say why it is.
+
+    Raises:
+        StorageError: the store did not give it, and did not at further tries either.
+    """
+    read = _NAMES_IN.get(str(container_of(shard.key)))
+    if read is None:
+        return Contents([Owner(shard.key)])
+    for pause_s in _PAUSES_S:
+        try:
+            with storage.explained("list the names in", shard.uri):
+                return _contents(shard, read(shard, labels))
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+                return Contents([], is_whole=False)  # a failure of stage `read`, once it is read
+            if pause_s is None:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError("the last try returns or raises")
+
+
+def _contents(shard: Shard, names: Iterator[str]) -> Contents:
+    found, is_whole = dict[str, None](), True
     try:
-        if container == "npz":
-            return [Owner(shard.key, name) for name in feature_names(_arrays(shard), labels)]
-        if container == "tar":
-            return [Owner(shard.key, key) for key in _tar_keys(shard)]
-        if container == "parquet":
-            return [Owner(shard.key, key) for key in _parquet_keys(shard, labels)]
-    except (OSError, EOFError, ValueError, NotImplementedError, *_BROKEN):
-        return [Owner(shard.key)]
-    return [Owner(shard.key)]
+        for name in names:
+            found[name] = None
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        is_whole = False
+    return Contents([Owner(shard.key, name) for name in found], is_whole)
 
 
-def feature_names(names: list[str], labels: LabelsConfig) -> list[str]:
-    """Arrays of an npz that hold features: those that are not the labels or frames of another."""
-    templates = [t for t in (labels.arrays, labels.frame_arrays) if t]
-    beside = {fill_template(template, name) for template in templates for name in names}
-    return [name for name in names if name not in beside]
+def owner_names(shards: Sequence[Shard], labels: LabelsConfig, column: str) -> OwnerNames:
+    """Everything that the rows of a label table can name; container files are opened."""
+    partial: list[str] = []
+
+    def owners() -> Iterator[Owner]:
+        for shard in shards:
+            contents = contents_of(shard, labels)
+            if not contents.is_whole:
+                partial.append(shard.key)
+            yield from contents.owners
+
+    return OwnerNames(owners(), column, partial)
 
 
-def member_key(name: str) -> tuple[str, str]:
-    """WebDataset key and extension of a tar member: split at the first dot of the file name.
-
-    >>> member_key("train/0001.mask.PNG")
-    ('train/0001', 'mask.png')
-    """
-    name = name.removeprefix("./")
-    folder, slash, file = name.rpartition("/")
-    stem, _, extension = file.partition(".")
-    return folder + slash + stem, extension.lower()
+ReadNames = Callable[[Shard, LabelsConfig], Iterator[str]]
 
 
-def _arrays(shard: Shard) -> list[str]:
-    with storage.open_read(shard.uri, shard.size_bytes) as stream, zipfile.ZipFile(stream) as file:
-        return [name.removesuffix(".npy") for name in file.namelist()]
+def _array_names(shard: Shard, labels: LabelsConfig) -> Iterator[str]:
+    with storage.open_read(shard.uri, shard.size_bytes) as stream:
+        yield from array_names(stream, labels)
 
 
-def _tar_keys(shard: Shard) -> list[str]:
-    keys: dict[str, None] = {}
-    plain = shard.key.lower().endswith(".tar")
-    with (
-        storage.open_read(shard.uri, shard.size_bytes) as stream,
-        tarfile.open(
-            fileobj=stream, mode="r:" if plain else "r:gz", tarinfo=BoundedTarInfo
-        ) as file,
-    ):
-        while (member := file.next()) is not None:
-            if member.isfile():
-                keys[member_key(member.name)[0]] = None
-            file.members = []  # type: ignore[attr-defined] # it would keep them all
-    return list(keys)
+def _tar_keys(shard: Shard, labels: LabelsConfig) -> Iterator[str]:
+    with storage.open_read(shard.uri, shard.size_bytes) as stream:
+        yield from sample_keys(stream, shard, labels)
 
 
-def _parquet_keys(shard: Shard, labels: LabelsConfig) -> list[str]:
+def _parquet_keys(shard: Shard, labels: LabelsConfig) -> Iterator[str]:
     with storage.open_read(shard.uri, shard.size_bytes) as stream:
         file = parquet.open_file(stream)
         if labels.key_column is None:
-            return [str(row) for row in range(file.metadata.num_rows)]
-        keys: list[str] = []
+            yield from map(str, range(file.metadata.num_rows))
+            return
         for batch in file.iter_batches(_IMAGES_PER_CHUNK, columns=[labels.key_column]):
-            keys += map(str, batch.column(0).to_pylist())
-        return keys
+            yield from (str(text_of(key)) for key in batch.column(0).to_pylist())
+
+
+_NAMES_IN: dict[str, ReadNames] = {
+    "npz": _array_names,
+    "tar": _tar_keys,
+    "parquet": _parquet_keys,
+}
 
 
 def check_parquet(shard: Shard, columns: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -13,9 +12,9 @@ import pyarrow.csv
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
+from ray_audit.sources.json_rows import json_rows
 
 _CHUNK_ROWS = 50_000
-_READ_CHARS = 2**20
 _HEADER_BYTES = 2**16
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
@@ -106,7 +105,8 @@ def _open_csv(stream: IO[bytes], delimiter: str) -> tuple[list[str], Any]:
 
 
 def _open_json(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
-    rows = _json_objects(uri, io.TextIOWrapper(stream, encoding="utf-8-sig"))
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig")
+    rows = (row.values for row in json_rows(uri, text) if row.values is not None)
     first = next(rows, {})
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -130,30 +130,6 @@ def _json_batch(rows: list[dict[str, Any]], columns: list[str]) -> pa.RecordBatc
 
 def _text_of(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _json_objects(uri: str, stream: IO[str]) -> Iterator[dict[str, Any]]:
-    """Objects of a JSON array, or of JSON lines, parsed as they arrive."""
-    decoder = json.JSONDecoder()
-    text, at, ended = "", 0, False
-    while True:
-        while at < len(text) and text[at] in " \t\r\n,[]":
-            at += 1
-        try:
-            if at == len(text):
-                raise json.JSONDecodeError("more", text, at)
-            value, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            if ended:
-                if at == len(text):
-                    return
-                raise LabelError(f"{uri}: not valid JSON: {error}") from error
-            more = stream.read(_READ_CHARS)
-            text, at, ended = text[at:] + more, 0, not more
-            continue
-        if not isinstance(value, dict):
-            raise LabelError(f"{uri}: expected JSON objects, one a row; got {str(value)[:50]!r}")
-        yield value
 
 
 def _numbered(batches: Iterator[pa.RecordBatch], names: dict[str, str]) -> Iterator[TextChunk]:

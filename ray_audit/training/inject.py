@@ -99,11 +99,13 @@ def inject(
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, asked, progress)
         num_samples = num_errors = None
+        notes = list(listing.notes)
         if not dry_run:
             written = write_labels(dataset, listing, planted.changes, to_uri, progress)
             truth_uri = storage.join(to_uri, "truth.parquet")
             num_samples, num_errors = _write_truth(truth_uri, planted, written)
             write_specification(config, written, to_uri)
+            notes += written.notes
     return Injection(
         to_uri=to_uri,
         labels=dataset.task.value,
@@ -114,7 +116,7 @@ def inject(
         spec=storage.join(to_uri, "spec.yaml") if not dry_run else None,
         truth=storage.join(to_uri, "truth.parquet") if not dry_run else None,
         output=storage.join(to_uri, "audit"),
-        notes=listing.notes,
+        notes=tuple(notes),
     )
 
 

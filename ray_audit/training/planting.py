@@ -129,13 +129,15 @@ class _PlantedFrames:
             differs = changed != labels[key]
             frames = self._labels(key)[0][differs]
             changes[self._owners[key]] = FrameChange(frames, classes.outer(changed[differs]))
-        self.changes = LabelChanges(frames=changes, times=given.times)
+        self.changes = LabelChanges(frames=changes, times=given.times, left_out=given.left_out)
 
     def _labels(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         return self._given.sequence(self._owners[key])
 
     def truth(self, written: Written) -> Iterator[list[TruthRow]]:
         for key, owner in self._owners.items():
+            if owner.shard_key in written.left_out:
+                continue
             frames, true = self._labels(key)
             new = true.copy()
             change = self.changes.frames.get(owner)
@@ -232,11 +234,14 @@ class _PlantedClasses:
                 owner: int(label)
                 for owner, label in zip(found, new, strict=True)
                 if owner in self._kind_of
-            }
+            },
+            left_out=given.left_out,
         )
 
     def truth(self, written: Written) -> Iterator[list[TruthRow]]:
         for owner, label in self._true.items():
+            if owner.shard_key in written.left_out:
+                continue
             key = written.renamed.get(owner.shard_key, owner.shard_key)
             kind = self._kind_of.get(owner)
             yield [TruthRow(Owner(key, owner.member).key, kind is not None, kind, label)]

@@ -13,13 +13,18 @@ from ray_audit.corrections.writers.rows import Cells, copy_parquet
 from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
+from ray_audit.sources.cells import text_of
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.members import member_key
-from ray_audit.sources.names import fill_template
+from ray_audit.sources.tars import MemberNames, is_plain, members_of, opened_tar, refusal
 
 
 def write_parquet(
-    shard: Shard, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges, to_uri: str
+    shard: Shard,
+    labels: LabelsConfig,
+    classes: ClassNames,
+    changes: LabelChanges,
+    to_uri: str,
+    left_out: dict[str, str],
 ) -> int:
     """Rewrite the label (or mask) column of a Parquet shard, a row group at a time.
 
@@ -33,7 +38,7 @@ def write_parquet(
 
     def edit(cells: Cells) -> list[Cells] | None:
         nonlocal num_written
-        owner = Owner(shard.key, str(cells.get("key", next(rows))))
+        owner = Owner(shard.key, str(text_of(cells.get("key", next(rows)))))
         new = _new_cell(cells["label"], owner, labels, classes, changes)
         num_written += new is not None
         return None if new is None else [{"label": new}]
@@ -61,31 +66,55 @@ def _new_cell(
 
 
 def write_tar(
-    shard: Shard, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges, to_uri: str
+    shard: Shard,
+    labels: LabelsConfig,
+    classes: ClassNames,
+    changes: LabelChanges,
+    to_uri: str,
+    left_out: dict[str, str],
 ) -> int:
-    """Rewrite the label (or mask) members of a tar; all others are copied as they stand.
+    """Rewrite the label (or mask) members of a tar; others are copied as they stand.
+
+    Links, devices and members whose names lead out of the folder in which they are unpacked are
+    left out: whoever unpacks the copy must not meet them.
+
+    Args:
+        shard: the archive.
+        labels: which members are labels.
+        classes: of the dataset.
+        changes: new labels.
+        to_uri: of the copy.
+        left_out: takes the members that were left out, and why.
 
     Returns:
         How many new labels were written.
+
+    Raises:
+        SampleError: a member would fill the memory.
+        tarfile.TarError, EOFError, zlib.error: the archive is damaged.
     """
-    plain = shard.key.lower().endswith(".tar")
-    num_written = 0
+    names, num_written = MemberNames(labels), 0
     with (
         storage.open_read(shard.uri, shard.size_bytes) as source,
         storage.open_write(to_uri) as sink,
-        tarfile.open(fileobj=source, mode="r|" if plain else "r|gz") as old,
+        opened_tar(source, shard.key) as old,
         tarfile.open(
-            fileobj=sink, mode="w|" if plain else "w|gz", format=tarfile.PAX_FORMAT
+            fileobj=sink,
+            mode="w|" if is_plain(shard.key) else "w|gz",
+            format=tarfile.PAX_FORMAT,
         ) as new,
     ):
-        while (member := old.next()) is not None:
-            old.members = []  # type: ignore[attr-defined] # it would keep them all
-            new.members = []  # type: ignore[attr-defined]
+        for member in members_of(old, shard.size_bytes):
+            new.members = []  # type: ignore[attr-defined] # it would keep them all
+            refused = refusal(member)
+            if refused is not None:
+                left_out[f"{shard.key}#{member.name}"] = str(refused)
+                continue
             content = old.extractfile(member) if member.isfile() else None
-            changed = None
-            if content is not None and _holds_label(member.name, labels):
+            key = names.label_key(member.name)
+            if content is not None and key is not None:
                 stored = content.read()
-                changed = _new_member(stored, member.name, shard, labels, classes, changes)
+                changed = _new_member(stored, Owner(shard.key, key), labels, classes, changes)
                 num_written += changed is not None
                 content = io.BytesIO(stored if changed is None else changed)
                 member.size = len(content.getvalue())
@@ -93,23 +122,23 @@ def write_tar(
     return num_written
 
 
-def _holds_label(name: str, labels: LabelsConfig) -> bool:
-    key, extension = member_key(name)
-    if labels.masks:
-        file = key.rsplit("/", 1)[-1]
-        return extension == member_key(fill_template(labels.masks, file))[1]
-    return extension == labels.column
+def holds_refused(shard: Shard) -> bool:
+    """Whether a tar has a member that a copy must not have.
+
+    Raises:
+        SampleError, tarfile.TarError, EOFError, zlib.error: as `write_tar`.
+    """
+    with (
+        storage.open_read(shard.uri, shard.size_bytes) as source,
+        opened_tar(source, shard.key, "r:") as file,
+    ):
+        # All are looked at: an archive that breaks off is found out.
+        return sum(refusal(member) is not None for member in members_of(file, shard.size_bytes)) > 0
 
 
 def _new_member(
-    stored: bytes,
-    name: str,
-    shard: Shard,
-    labels: LabelsConfig,
-    classes: ClassNames,
-    changes: LabelChanges,
+    stored: bytes, owner: Owner, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges
 ) -> bytes | None:
-    owner = Owner(shard.key, member_key(name)[0])
     if labels.masks:
         mask = changes.mask(owner)
         return None if mask is None else encode_mask(stored, mask, labels.channel)

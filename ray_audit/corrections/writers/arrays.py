@@ -12,8 +12,8 @@ from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
+from ray_audit.sources.arrays import check_inflated, feature_names
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.members import feature_names
 from ray_audit.sources.names import fill_template
 
 _COPY_BYTES = 2**20
@@ -21,7 +21,12 @@ _SUFFIX = ".npy"
 
 
 def write_arrays(
-    shard: Shard, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges, to_uri: str
+    shard: Shard,
+    labels: LabelsConfig,
+    classes: ClassNames,
+    changes: LabelChanges,
+    to_uri: str,
+    left_out: dict[str, str],
 ) -> int:
     """Rewrite an npz file member by member.
 
@@ -32,6 +37,7 @@ def write_arrays(
 
     Raises:
         LabelError: an array cannot hold a new label.
+        SampleError, ValueError, OSError, zipfile.BadZipFile: the file is damaged, or a bomb.
     """
     num_written = 0
     with (
@@ -40,6 +46,7 @@ def write_arrays(
         zipfile.ZipFile(source) as old,
         zipfile.ZipFile(sink, "w") as new,
     ):
+        check_inflated(old)
         names = [name.removesuffix(_SUFFIX) for name in old.namelist()]
         change_of = {
             fill_template(str(labels.arrays), name): (name, changes.frames[owner])
@@ -87,7 +94,7 @@ def _relabelled(
         if is_label(new[position], classes):
             new[position] = relabelled(new[position], label, classes)
             num_written += 1
-    dtype = None if values.dtype.kind == "U" else values.dtype
+    dtype = None if values.dtype.kind in "US" else values.dtype
     try:
         array = np.array(new, dtype=dtype)
     except (OverflowError, ValueError) as error:

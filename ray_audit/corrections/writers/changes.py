@@ -53,12 +53,15 @@ class LabelChanges:
             it and one mask at a time is in memory.
         times: presentation time in seconds of each frame in decoding order, (T,) float64; needed
             where segments are in seconds.
+        left_out: shards, or `shard key#array`, whose labels cannot be read, and why; such shards
+            are not copied.
     """
 
     frames: Mapping[Owner, FrameChange] = field(default_factory=dict)
     classes: Mapping[Owner, int] = field(default_factory=dict)
     mask: MaskOf = lambda owner: None
     times: TimesOf | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,14 @@ class Written:
         dataset: the dataset section of a specification that reads the copy; `uri` differs where
             the labels lie in the data themselves.
         renamed: shard keys that changed: of the images that moved to another class folder.
+        left_out: shards, or `shard key#member`, that are not in the copy or not corrected, and why.
     """
 
     dataset: DatasetConfig
     renamed: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each of them."""
+        return [f"Left out: {name}: {why}" for name, why in self.left_out.items()]

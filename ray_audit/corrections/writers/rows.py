@@ -11,14 +11,12 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
+from ray_audit.sources.json_rows import json_rows
 
 Cells = dict[str, Any]
 Edit = Callable[[Cells], list[Cells] | None]
 """Takes the wanted cells of a row as stored (text, or a JSON or Parquet value). Gives None where
 the row stays, else the rows that replace it: the cells that differ, the others are copied."""
-
-_READ_CHARS = 2**20
-_JSON_BETWEEN = " \t\r\n,[]\ufeff"
 
 
 def copy_table(uri: str, to_uri: str, columns: dict[str, str], edit: Edit) -> None:
@@ -37,7 +35,7 @@ def copy_table(uri: str, to_uri: str, columns: dict[str, str], edit: Edit) -> No
         elif name.endswith((".csv", ".tsv", ".txt")):
             _copy_csv(source, sink, "\t" if name.endswith(".tsv") else ",", columns, edit)
         else:
-            _copy_json(source, sink, columns, edit)
+            _copy_json(uri, source, sink, columns, edit)
 
 
 def _copy_csv(
@@ -135,14 +133,17 @@ def _quoted(value: str, old_field: str, delimiter: str) -> str:
     return value
 
 
-def _copy_json(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit) -> None:
+def _copy_json(
+    uri: str, source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit
+) -> None:
     """A JSON array or JSON lines: only the values that change are written anew."""
-    between, joint, num_seen, num_written = "", "\n", 0, 0
-    for text, values in _json_pieces(source):
+    stream = io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
+    joint, num_written = "", 0
+    for between, text, values in json_rows(uri, stream):
         if values is None:
-            between = text
-            continue
-        if num_seen == 0:
+            _write_text(sink, between)
+            return
+        if not joint:
             _write_text(sink, between)
             joint = ", " if "[" in between else "\n"
         rows = edit({key: values.get(column) for key, column in columns.items()})
@@ -152,35 +153,6 @@ def _copy_json(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit
                 _write_text(sink, between if index == 0 else joint)
             _write_text(sink, row)
             num_written += 1
-        num_seen += 1
-        between = ""
-    _write_text(sink, between)
-
-
-def _json_pieces(source: IO[bytes]) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """In turn what stands between objects, with None, and an object's text with its value."""
-    stream = io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
-    decoder = json.JSONDecoder()
-    text, at, ended, between = "", 0, False, ""
-    while True:
-        start = at
-        while at < len(text) and text[at] in _JSON_BETWEEN:
-            at += 1
-        between += text[start:at]
-        try:
-            if at == len(text):
-                raise json.JSONDecodeError("more", text, at)
-            values, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError:
-            if ended:  # the listing has found it valid: this is the end
-                yield between + text[at:], None
-                return
-            more = stream.read(_READ_CHARS)
-            text, at, ended = text[at:] + more, 0, not more
-            continue
-        yield between, None
-        yield text[at:end], values
-        at, between = end, ""
 
 
 def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:

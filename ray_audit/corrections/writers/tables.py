@@ -16,7 +16,7 @@ from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.members import owners_of
+from ray_audit.sources.members import owner_names
 from ray_audit.sources.names import OwnerNames
 from ray_audit.sources.rows import TableLayout, layout_of, read_rows
 
@@ -119,8 +119,7 @@ class _TableWriter:
 
     def _find_owner(self, name: str) -> Owner | None:
         if self._names is None:
-            owners = (o for shard in self._shards for o in owners_of(shard, self._dataset.labels))
-            self._names = OwnerNames(owners, "name")
+            self._names = owner_names(self._shards, self._dataset.labels, "name")
         return self._names.find(name)
 
     def _frame_labels(self, owner: Owner) -> dict[int, int]:

@@ -2,15 +2,16 @@
 
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE
+from ray_audit.sources.cells import label_of, text_of
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.values import whole_number
 
 
-def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
+def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int | bytes:
     """Write a class where `old` stood: a name stays a name, an index an index.
 
     Returns:
-        Text where the old label was text, else a number.
+        Text or bytes where the old label was text or bytes, else a number.
 
     Raises:
         LabelError: no way of writing the class reads as the class (it is void, say).
@@ -19,6 +20,8 @@ def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int:
     >>> relabelled("cat", 1, classes), relabelled("0", 1, classes), relabelled(0, 1, classes)
     ('dog', '1', 1)
     """
+    if isinstance(old, bytes):
+        return str(relabelled(text_of(old), class_index, classes)).encode()
     name = classes.classes[class_index]
     texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
     spelt = [str(number) for number in numbers]
@@ -48,7 +51,7 @@ def is_read_as(value: object, class_index: int, classes: ClassNames) -> bool:
 def is_label(value: object, classes: ClassNames) -> bool:
     """Whether a stored value is a class: neither missing, nor void, nor something else."""
     try:
-        return value is not None and classes.parse(value) != IGNORE
+        return value is not None and classes.parse(label_of(value)) != IGNORE
     except ValueError:
         return False
 

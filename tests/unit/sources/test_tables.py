@@ -8,7 +8,7 @@ import pytest
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.samples import IGNORE
-from ray_audit.sources import tables
+from ray_audit.sources import json_rows, tables
 from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.rows import layout_of, read_rows
 
@@ -46,7 +46,7 @@ def parsed(uri, form="frames", with_name=True, **columns):
 @pytest.mark.parametrize("chunk", [2, 50_000])
 def test_each_format_gives_the_same_rows(tmp_path, form, chunk, monkeypatch):
     monkeypatch.setattr(tables, "_CHUNK_ROWS", chunk)
-    monkeypatch.setattr(tables, "_READ_CHARS", 16)
+    monkeypatch.setattr(json_rows, "_READ_CHARS", 16)
     expected = [("v", [0], 0), ("v", [1], 1), ("w", [7], 2), ("w", [8], IGNORE)]
     assert parsed(write(tmp_path, form)) == expected
 
