@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from ray_audit.engine.run.audit import audit as engine_run
+from ray_audit.engine.run import audit as engine_run
 from ray_audit.errors import StorageError
 from ray_audit.tables.manifest import Manifest
 from tests.support import small_sets
