@@ -33,7 +33,7 @@ RECORD_VERSION = 2
 SCORE_VERSION = 1
 """Raised whenever equal records give other scores, findings or ranks: then a run is another."""
 
-_LATER_KEYS = {"values", "first_value", "channel"}
+_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
 """Of labels, the model and its input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
