@@ -26,13 +26,13 @@ from ray_audit.engine.reduce.write_tables import (
     records_of,
     summarise_dataset,
 )
-from ray_audit.engine.run.audit.conclusion import (
+from ray_audit.engine.run.conclusion import (
     FailureRecord,
     check_count,
     complete,
     completed_before,
 )
-from ray_audit.engine.run.audit.conclusion import RunOutcome as RunOutcome
+from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
 from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, Tally

@@ -22,7 +22,7 @@ from ray_audit.engine.run.audit import (
     run_on,
     today,
 )
-from ray_audit.engine.run.audit.conclusion import (
+from ray_audit.engine.run.conclusion import (
     FailureRecord,
     RunOutcome,
     complete,
