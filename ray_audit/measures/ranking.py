@@ -6,7 +6,7 @@ import numpy as np
 
 from ray_audit.measures.base import Family, score
 
-RANKING_VERSION = 1
+RANKING_VERSION = 2
 """Raised whenever equal scores are ranked in another way, or give other findings."""
 
 Rank = Callable[[Mapping[str, np.ndarray]], np.ndarray]

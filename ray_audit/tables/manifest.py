@@ -40,7 +40,7 @@ class Manifest:
         findings: how many there are, by kind, and how many samples lie in one.
         estimate: how many labels are wrong, and how that was counted; empty where unknown.
         memorisation: how far suspicious labels were fitted, and which loss to trust.
-        order: how strict the order of segments is, and whether it was used.
+        order: what the order of segments gains over chance, and whether it was used.
         top: the most suspicious samples, for the last screen.
         top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
@@ -117,13 +117,10 @@ class Manifest:
             trust = _TRUSTED[self.memorisation["verdict"]]
             yield f"Memorisation: {self.memorisation['reason']}; trust {trust}."
         if self.order:
-            use = "used" if self.order["used"] else "not used"
-            known = self.order["strictness"]
-            strictness = "unknown" if known is None else f"{known:.2f}"
-            yield (
-                f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
-                f"(from {self.order['needed']:g})."
-            )
+            use = f"used {self.order['weight']:.1f} times" if self.order["used"] else "not used"
+            # Runs of earlier versions tell no reason.
+            why = f": {self.order['reason']}" if "reason" in self.order else ""
+            yield f"Order of segments: {use} in the ranking{why}."
 
     def table(self, run_uri: str, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read one table of the run.

@@ -146,7 +146,7 @@ def test_what_a_store_says_in_the_middle_of_a_stream_is_a_failure_that_passes(
         return Busy(stream) if uri.endswith("x.npy") else stream
 
     monkeypatch.setattr(storage, "open_read", open_read)
-    monkeypatch.setattr("ray_audit.cuts.accounting._WHOLE_BYTES", 0)
+    monkeypatch.setattr("ray_audit.formats.accounting._WHOLE_BYTES", 0)
     first = night(small, "2026-01-01")
     assert [(e["shard"], e["stage"], e["error_class"]) for e in errors_of(first)] == [
         ("x.npy", "read", "read")

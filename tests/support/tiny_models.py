@@ -132,3 +132,14 @@ def backbone_and_head(num_classes):
         nn.ReLU(),
         nn.Linear(8, num_classes),
     )
+
+
+class EchoModel(nn.Module):
+    """The input times one weight is the answer: (N, T, K), or pictures (N, K, H, W) to (N, K)."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs):
+        return (inputs.mean((2, 3)) if inputs.ndim == 4 else inputs) * self.scale

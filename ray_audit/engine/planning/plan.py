@@ -21,16 +21,16 @@ from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.labels.classes import with_values
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import with_values
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Raised whenever equal records give other scores, findings or ranks: then a run is another."""
 
 _LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}

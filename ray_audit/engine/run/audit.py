@@ -26,6 +26,7 @@ from ray_audit.engine.reduce.write_tables import (
     records_of,
     summarise_dataset,
 )
+from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.conclusion import (
     FailureRecord,
     check_count,
@@ -33,7 +34,6 @@ from ray_audit.engine.run.conclusion import (
     completed_before,
 )
 from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
-from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, Tally
 from ray_audit.errors import RayAuditError, RunError

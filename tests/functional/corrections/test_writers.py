@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
-from ray_audit.corrections.writers.masks import encode_mask
-from ray_audit.corrections.writers.places import below
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.places import below
 from ray_audit.sample_ids import Owner
 from tests.support import label_sets
 from tests.support.label_sets import all_labels, files_of, listed

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
-from ray_audit.sources.json_rows import json_rows
+from ray_audit.formats.labels.json_rows import json_rows
 
 Cells = dict[str, Any]
 Edit = Callable[[Cells], list[Cells] | None]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ray_audit.config import AuditConfig, DatasetConfig
+from ray_audit.formats.labels.values import ValueTable, read_values, value_table, whole_number
 from ray_audit.samples import IGNORE
-from ray_audit.sources.values import ValueTable, read_values, value_table, whole_number
 
 
 class ClassNames:

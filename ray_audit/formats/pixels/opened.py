@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ray_audit import storage
-from ray_audit.cuts.deep import is_deep_colour
 from ray_audit.errors import SampleError
+from ray_audit.formats.pixels.deep import is_deep_colour
 
 _ORIENTATION_TAG = 0x0112
 _PILLOW_LIMIT = threading.Lock()

@@ -7,18 +7,18 @@ from itertools import count
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.changes import LabelChanges, Progress
-from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
-from ray_audit.corrections.writers.rows import Cells, Edit, copy_table
-from ray_audit.corrections.writers.segments import Segment, resegmented
-from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
+from ray_audit.formats.changes import LabelChanges, Progress
+from ray_audit.formats.contents import owner_names
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.copying import Cells, Edit, copy_table
+from ray_audit.formats.labels.names import OwnerNames
+from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.labels.rows import TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.segments import Segment, resegmented
+from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.members import owner_names
-from ray_audit.sources.names import OwnerNames
-from ray_audit.sources.rows import TableLayout, layout_of, read_rows
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from ray_audit.cuts.items import BrokenOffError, Item, table_labels
-from ray_audit.cuts.job import Job
 from ray_audit.errors import SampleError
-from ray_audit.sample_ids import Owner
-from ray_audit.samples import Shard
-from ray_audit.sources.folds import is_in
-from ray_audit.sources.tars import (
+from ray_audit.folds import is_in
+from ray_audit.formats.items import BrokenOffError, Item, table_labels
+from ray_audit.formats.job import Job
+from ray_audit.formats.tar_members import (
     MemberNames,
     first_key,
     is_unsafe,
@@ -17,6 +15,8 @@ from ray_audit.sources.tars import (
     opened_tar,
     refusal,
 )
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
 
 
 def tar_items(shard: Shard, job: Job) -> Iterator[Item]:

@@ -10,13 +10,13 @@ from PIL import Image, ImageFile
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
-from ray_audit.corrections.writers.changes import LabelChanges, Progress
-from ray_audit.corrections.writers.places import absolute, below, file_below, template_tail
-from ray_audit.corrections.writers.png import png_bytes
-from ray_audit.cuts.deep import is_deep_colour, read_deep
-from ray_audit.cuts.opened import oriented
-from ray_audit.cuts.pictures import read_mask
 from ray_audit.errors import LabelError
+from ray_audit.formats.changes import LabelChanges, Progress
+from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
+from ray_audit.formats.pixels.opened import oriented
+from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.formats.pixels.png import png_bytes
+from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 

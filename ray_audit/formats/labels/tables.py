@@ -12,7 +12,7 @@ import pyarrow.csv
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
-from ray_audit.sources.json_rows import json_rows
+from ray_audit.formats.labels.json_rows import json_rows
 
 _CHUNK_ROWS = 50_000
 _HEADER_BYTES = 2**16

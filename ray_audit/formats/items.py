@@ -10,12 +10,12 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from ray_audit import storage
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.timeline import index_rows
 from ray_audit.errors import SampleError
+from ray_audit.formats.job import Job
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.index import index_rows
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.cells import label_of, text_of
 
 _WHOLE_BYTES = 16 * 2**20
 _NUM_AHEAD = 8

@@ -11,7 +11,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError
-from ray_audit.sources.names import fill_template
+from ray_audit.formats.labels.names import fill_template
 
 _READ_NPY_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
-from ray_audit.samples import IGNORE
+from ray_audit.samples import IGNORE, Shard
 
 _NUM_BUCKETS = 64
 _SPILL_ROWS = 16_384
@@ -67,6 +67,15 @@ def read_index(index_uri: str, shard_key: str) -> pa.Table:
         groups = [i for i in range(table.num_row_groups) if _may_hold(table, i, shard_key)]
         rows = table.read_row_groups(groups)
     return rows.filter(pc.equal(rows["shard"], shard_key))
+
+
+def index_rows(shard: Shard, index_uri: str | None) -> pa.Table | None:
+    """The index rows of a shard, or None where it has no labels."""
+    if not shard.label_digest or shard.label_uri is not None:
+        return None
+    if index_uri is None:
+        raise LabelError(f"{shard.key}: its labels are in the label index; give its URI")
+    return read_index(index_uri, shard.key)
 
 
 def is_in_seconds(rows: pa.Table) -> bool:

@@ -9,9 +9,9 @@ import re
 import numpy as np
 from PIL import ImageFile
 
-from ray_audit.cuts.deep import is_deep_colour, read_deep
-from ray_audit.cuts.opened import native, tiff_tag
 from ray_audit.errors import SampleError
+from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
+from ray_audit.formats.pixels.opened import native, tiff_tag
 
 ONE_CHANNEL = ("1", "P", "L", "I;16", "I;16L", "I;16B", "I")
 _COLOUR = ("RGB", "RGBA", "LA", "PA")

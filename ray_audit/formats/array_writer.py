@@ -7,14 +7,14 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
-from ray_audit.corrections.writers.changes import FrameChange, LabelChanges
-from ray_audit.corrections.writers.values import is_label, relabelled
 from ray_audit.errors import LabelError
+from ray_audit.formats.arrays import check_inflated, feature_names
+from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.names import fill_template
+from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.arrays import check_inflated, feature_names
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import fill_template
 
 _COPY_BYTES = 2**20
 _SUFFIX = ".npy"

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.tables import TextChunk, column_names, read_table
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A new label in the way in which the old one was written."""
 
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.values import whole_number
 from ray_audit.samples import IGNORE
-from ray_audit.sources.cells import label_of, text_of
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.values import whole_number
 
 
 def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int | bytes:

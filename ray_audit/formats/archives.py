@@ -7,15 +7,15 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
-from ray_audit.corrections.writers.changes import LabelChanges
-from ray_audit.corrections.writers.masks import encode_mask
-from ray_audit.corrections.writers.rows import Cells, copy_parquet
-from ray_audit.corrections.writers.values import is_label, relabelled
+from ray_audit.formats.changes import LabelChanges
+from ray_audit.formats.labels.cells import text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.copying import Cells, copy_parquet
+from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.tar_members import MemberNames, is_plain, members_of, opened_tar, refusal
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.cells import text_of
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.tars import MemberNames, is_plain, members_of, opened_tar, refusal
 
 
 def write_parquet(

@@ -2,14 +2,14 @@
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.changes import LabelChanges, Progress, Written
-from ray_audit.corrections.writers.places import absolute, below
-from ray_audit.corrections.writers.values import relabelled
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.changes import LabelChanges, Progress, Written
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.names import stem_of
+from ray_audit.formats.labels.relabel import relabelled
+from ray_audit.formats.places import absolute, below
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import stem_of
 
 
 def check_folders(shards: tuple[Shard, ...]) -> None:

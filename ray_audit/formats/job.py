@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline
-from ray_audit.errors import LabelError, StorageError
-from ray_audit.samples import Shard, Slice
-from ray_audit.sources.classes import ClassNames
+from ray_audit.formats.accounting import Tally
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.samples import Slice
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,3 @@ class Job:
     def classes(self) -> ClassNames:
         """The dataset's classes."""
         return ClassNames.of(self.dataset)
-
-    def timeline_of(self, shard: Shard) -> FrameTimeline | SegmentTimeline | None:
-        """Labels of a shard; None, with a failure in the tally, where they cannot be had."""
-        try:
-            return shard_timeline(shard, self.dataset, self.index_uri)
-        except (LabelError, StorageError) as error:
-            self.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
-            return None

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 from ray_audit import parquet, storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.arrays import array_names
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.labels.cells import text_of
+from ray_audit.formats.labels.names import OwnerNames
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar_members import sample_keys
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.arrays import array_names
-from ray_audit.sources.cells import text_of
-from ray_audit.sources.damage import is_damage
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import OwnerNames
-from ray_audit.sources.tars import sample_keys
 
 _IMAGES_PER_CHUNK = 4096
 _PAUSES_S = (0.5, 2.0, None)

@@ -9,11 +9,11 @@ from typing import IO
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.pictures import read_mask
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.values import packed_colour
+from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.values import packed_colour
 
 _NUM_NAMED = 5
 _LUT_LIMIT = 2**16

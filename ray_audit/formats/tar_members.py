@@ -8,9 +8,9 @@ from typing import IO
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.names import fill_template
+from ray_audit.formats.registry import IMAGE_EXTENSIONS
 from ray_audit.samples import Shard
-from ray_audit.sources.formats import IMAGE_EXTENSIONS
-from ray_audit.sources.names import fill_template
 
 _MAX_HEADER_BYTES = 2**20
 _LONG_HEADERS = (

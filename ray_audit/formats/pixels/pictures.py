@@ -5,10 +5,10 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from ray_audit.cuts.deep import is_deep_colour, read_deep
-from ray_audit.cuts.opened import native, opened, oriented, tiff_tag
-from ray_audit.cuts.stored_masks import ONE_CHANNEL, as_stored, of_channels
 from ray_audit.errors import SampleError
+from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
+from ray_audit.formats.pixels.opened import native, opened, oriented, tiff_tag
+from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored, of_channels
 
 _DEEP_GREY = ("I;16", "I;16L", "I;16B")
 _KEPT = ("L", "RGB", *_DEEP_GREY)
