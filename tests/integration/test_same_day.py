@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from ray_audit.engine.run.audit import conclusion, run_audit
+from ray_audit.engine.run import conclusion
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import FailureBudgetError
 from ray_audit.tables.manifest import MANIFEST, latest_complete
 from tests.support.small_sets import class_folders, picture
