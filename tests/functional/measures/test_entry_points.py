@@ -15,7 +15,7 @@ from ray_audit.measures.page import listed
 from ray_audit.probes.likelihood import outside_observers
 from ray_audit.tables.manifest import Manifest
 from tests.functional.measures.packages import NAMES, install
-from tests.integration import small_sets
+from tests.support import small_sets
 
 DATE = "2026-01-31"
 

@@ -11,7 +11,7 @@ from ray_audit.errors import MeasureError, RunError, StorageError
 from ray_audit.measures import Measures, measures, ranking, registry
 from ray_audit.measures.versions import SCORE_VERSION
 from ray_audit.tables.diff import diff_runs
-from tests.integration import small_sets
+from tests.support import small_sets
 
 DATE, LATER = "2026-01-31", "2026-02-01"
 COUNTERS = b"ray_audit.counters"
