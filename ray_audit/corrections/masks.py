@@ -19,18 +19,18 @@ from ray_audit.corrections.proposals import (
 )
 from ray_audit.corrections.rows import CorrectionRow, row_of
 from ray_audit.corrections.writers import write_masks
-from ray_audit.corrections.writers.changes import MaskOf
-from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.encoding import read_labels, stored_values, targets_of
-from ray_audit.cuts.items import Stored, parquet_items
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.tar_items import tar_items
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.accounting import Tally
+from ray_audit.formats.changes import MaskOf
+from ray_audit.formats.items import Stored, parquet_items
+from ray_audit.formats.job import Job
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.formats import container_of
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
-from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import ClassNames
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ray_audit.config import ClipConfig
-from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
+from ray_audit.formats.accounting import Tally
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 

@@ -9,30 +9,25 @@ import numpy as np
 
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.accounting import Tally
-from ray_audit.cuts.encoding import read_labels, targets_of
-from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline, readable
-from ray_audit.cuts.tar_items import tar_items
-from ray_audit.cuts.timeline import (
-    FrameTimeline,
-    SegmentTimeline,
-    index_rows,
-    shard_timeline,
-    table_timeline,
-)
+from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline, table_timeline
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.accounting import Tally
+from ray_audit.formats.arrays import feature_names, opened_npz
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items
+from ray_audit.formats.job import Job
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.pixels.encoding import read_labels, targets_of
+from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.arrays import feature_names, opened_npz
-from ray_audit.sources.cells import label_of, text_of
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.damage import is_damage
-from ray_audit.sources.formats import container_of
 
 _FEATURE_PX = 8
 

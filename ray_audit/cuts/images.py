@@ -8,16 +8,16 @@ import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
-from ray_audit.cuts.encoding import read_labels, targets_of
-from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items, table_labels
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image
-from ray_audit.cuts.tar_items import tar_items
 from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.folds import is_in
+from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items, table_labels
+from ray_audit.formats.job import Job
+from ray_audit.formats.pixels.encoding import read_labels, targets_of
+from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
-from ray_audit.sources.folds import is_in
-from ray_audit.sources.formats import container_of
 
 
 def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:

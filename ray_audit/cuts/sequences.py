@@ -9,21 +9,22 @@ import pyarrow as pa
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import (
     FrameTimeline,
     SegmentTimeline,
-    index_rows,
     no_labels,
     table_timeline,
+    timeline_of,
 )
 from ray_audit.errors import SampleError
+from ray_audit.folds import is_in
+from ray_audit.formats.arrays import check_claimed, feature_names, opened_npz, text_values
+from ray_audit.formats.job import Job
+from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.labels.names import fill_template
+from ray_audit.formats.registry import container_of
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.arrays import check_claimed, feature_names, opened_npz, text_values
-from ray_audit.sources.folds import is_in
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import fill_template
 
 Labels = FrameTimeline | SegmentTimeline
 
@@ -33,7 +34,7 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
     if container_of(shard.key) == "npz":
         yield from _cut_npz(shard, job)
         return
-    timeline = job.timeline_of(shard)
+    timeline = timeline_of(shard, job)
     if timeline is None:
         return
     try:

@@ -22,8 +22,8 @@ from ray_audit.cuts.resize import pays_off
 from ray_audit.cuts.timeline import shard_timeline
 from ray_audit.cuts.video import pixels_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.samples import KeyFrame, Shard, Slice
-from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.units import Part
 
 _AUTO_LEAST_BYTES = 64 * 2**20

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from ray_audit.config import DatasetConfig, InputConfig
-from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.images import cut_images
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
+from ray_audit.formats.accounting import Tally
+from ray_audit.formats.job import Job
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 

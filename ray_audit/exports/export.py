@@ -13,7 +13,7 @@ from ray_audit.exports.label_studio import label_studio_documents
 from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
-from ray_audit.sources.formats import container_of
+from ray_audit.formats.registry import container_of
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(

@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_curve
 from ray_audit import rle
 from ray_audit.errors import SpecificationError
 from ray_audit.evaluation.truth import directed_columns, join_truth, read_truth
+from ray_audit.formats.labels.names import stem_of
 from ray_audit.report.drawing import (
     Region,
     Span,
@@ -27,7 +28,6 @@ from ray_audit.report.drawing import (
 )
 from ray_audit.report.mask_layers import mask_layers
 from ray_audit.report.samples import class_bands
-from ray_audit.sources.names import stem_of
 from ray_audit.tables.run import RunTables
 from ray_audit.task import Task
 

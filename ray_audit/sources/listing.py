@@ -10,16 +10,16 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.contents import check_parquet, owner_names
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import IndexWriter, ShardLabels
+from ray_audit.formats.labels.names import OwnerNames, fill_template, num_composed_otherwise
+from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.registry import check_formats, container_of
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.folds import shards_in
-from ray_audit.sources.formats import check_formats, container_of
 from ray_audit.sources.identity import by_content, is_by_time
-from ray_audit.sources.index import IndexWriter, ShardLabels
-from ray_audit.sources.members import check_parquet, owner_names
-from ray_audit.sources.names import OwnerNames, fill_template, num_composed_otherwise
-from ray_audit.sources.rows import LabelRows, TableLayout, layout_of, read_rows
 
 _NUM_NAMED = 3
 _COMPOSED = (

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import Written, check_writable, write_labels
-from ray_audit.corrections.writers.changes import Progress
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.changes import Progress
+from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
 from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, plant

@@ -8,14 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
-from ray_audit.corrections.writers.values import writable_classes
-from ray_audit.cuts.encoding import stored_values, targets_of
 from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, Written
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
+from ray_audit.formats.pixels.encoding import stored_values, targets_of
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames
 from ray_audit.task import Task
 from ray_audit.training.noise import (
     CLASS_KINDS,

@@ -12,9 +12,9 @@ import torch
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import Written
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.training.correction import Correction, Harm, check_correction

@@ -4,25 +4,25 @@ from collections.abc import Mapping
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.archives import holds_refused, write_parquet, write_tar
-from ray_audit.corrections.writers.arrays import write_arrays
-from ray_audit.corrections.writers.changes import LabelChanges, MaskOf, Progress, Written
-from ray_audit.corrections.writers.folders import check_folders, write_folders
-from ray_audit.corrections.writers.masks import (
+from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.archives import holds_refused, write_parquet, write_tar
+from ray_audit.formats.array_writer import write_arrays
+from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, Written
+from ray_audit.formats.class_folders import check_folders, write_folders
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.writing import write_tables
+from ray_audit.formats.mask_files import (
     LOSSLESS,
     copied_masks,
     write_mask_file,
     write_mask_files,
 )
-from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri
-from ray_audit.corrections.writers.tables import write_tables
-from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.places import absolute, below, check_target, copied_uri
+from ray_audit.formats.registry import container_of
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.damage import is_damage
-from ray_audit.sources.formats import container_of
 
 _LABELS, _DATA = "labels", "data"
 

@@ -57,6 +57,7 @@ class PoolWorker:
         if settings.device == "cuda":
             repeat_every_bit()
         try:
+            self._fatal = settings.other_measures()
             self._prober = self._made()
             names = [settings.checkpoints[position].name for position in positions]
             self.note = shared_note(names, self._prober.chain)
@@ -80,6 +81,7 @@ class PoolWorker:
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
+            answers=config.model.answers,
             gradient=wanted[0] if wanted else None,
             temperature=config.softmin.temperature,
             precision=precision(config),

@@ -12,7 +12,7 @@ from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import suspicion
+from ray_audit.engine.reduce.suspicion import SegmentOrder, suspicion
 from ray_audit.engine.reduce.unit_scores import (
     split_non_finite,
     unit_scores,
@@ -48,6 +48,7 @@ def unit_tables(
     samples: Samples,
     config: AuditConfig,
     summary: Summary,
+    segment_order: SegmentOrder,
     flagged_px: np.ndarray | None,
     metadata: dict[str, str],
 ) -> UnitTables:
@@ -57,14 +58,15 @@ def unit_tables(
         samples: of the unit.
         config: the specification.
         summary: of the dataset.
+        segment_order: of the dataset.
         flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
         metadata: of the files.
     """
     finite, failures = split_non_finite(samples)
-    rank = partial(suspicion, ranks=summary.ranks, segment_order=summary.order, config=config)
+    rank = partial(suspicion, ranks=summary.ranks, segment_order=segment_order, config=config)
     dataset = {
         "vog_moments": summary.vog_moments,
-        "order": summary.order,
+        "order": segment_order,
         "confident": summary.confident,
         "rank": rank,
         "flagged_px": flagged_px,

@@ -88,6 +88,7 @@ class Predictor:
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
+            answers=config.model.answers,
             gradient=None,
             temperature=config.softmin.temperature,
             precision=precision(config),

@@ -8,13 +8,13 @@ import tifffile
 from PIL import Image
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.masks import encode_mask
-from ray_audit.corrections.writers.png import png_bytes
-from ray_audit.cuts.encoding import read_labels, stored_values, targets_of
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
+from ray_audit.formats.pixels.png import png_bytes
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.media import cut, dataset, noise, png
 
 CLASSES = ["bg", "road", "car"]
 TARGETS = np.array([[0, 1, 2, 0], [1, 1, -1, 2], [2, 0, 0, 1]], np.int8)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from ray_audit.corrections.writers.rows import copy_table
-from ray_audit.sources import json_rows
+from ray_audit.formats.labels import json_rows
+from ray_audit.formats.labels.copying import copy_table
 
 
 def copied(tmp_path, name, content, columns, edit):

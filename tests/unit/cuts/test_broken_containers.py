@@ -9,8 +9,8 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, StorageError
-from ray_audit.sources import members
-from tests.unit.cuts.media import cut, dataset, listed, noise, png, write_parquet, write_tar
+from ray_audit.formats import contents
+from tests.support.media import cut, dataset, listed, noise, png, write_parquet, write_tar
 
 PNGS = [png(noise(4, 5, seed)) for seed in range(6)]
 TABLES = {"bare names": "{i}", "full names": "b{ext}#{i}"}
@@ -114,7 +114,7 @@ def break_reads(monkeypatch, name, num):
         return opened(uri, *arguments, **options)
 
     monkeypatch.setattr(storage, "open_read", open_read)
-    monkeypatch.setattr(members, "_PAUSES_S", (0.0, 0.0, None))
+    monkeypatch.setattr(contents, "_PAUSES_S", (0.0, 0.0, None))
 
 
 def test_names_are_listed_again_where_the_store_failed_in_between(tmp_path, monkeypatch):

@@ -5,9 +5,9 @@ import pytest
 
 from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.labels.classes import ClassNames, with_values
+from ray_audit.formats.labels.values import value_table
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames, with_values
-from ray_audit.sources.values import value_table
 
 
 def specified(classes=("bg", "road"), void=(), **labels):

@@ -5,13 +5,14 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.arrays import feature_names
+from ray_audit.formats.labels import index
+from ray_audit.formats.labels.names import OwnerNames
+from ray_audit.formats.tar_members import MemberNames
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources import index, list_dataset, read_index
-from ray_audit.sources.arrays import feature_names
-from ray_audit.sources.names import OwnerNames
-from ray_audit.sources.tars import MemberNames
-from tests.unit.cuts.media import dataset, listed, png, write_parquet
+from ray_audit.sources import list_dataset, read_index
+from tests.support.media import dataset, listed, png, write_parquet
 
 GREY = png(np.zeros((2, 2), np.uint8))
 

@@ -7,10 +7,10 @@ import pytest
 
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels import json_rows, tables
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.samples import IGNORE
-from ray_audit.sources import json_rows, tables
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.rows import layout_of, read_rows
 
 ROWS = [("v", 0, "a"), ("v", 1, "1"), ("w", 7, "c"), ("w", 8, "255")]
 CLASSES = ClassNames(["a", "b", "c"], [255])
