@@ -16,7 +16,7 @@ from ray_audit.cli.ending import ExitCode, ending
 from ray_audit.cli.options import listed
 from ray_audit.errors import CheckpointError, RunError, SpecificationError, StorageError
 from ray_audit.interrupts import Interrupted
-from tests.integration.small_sets import class_folders
+from tests.support.small_sets import class_folders
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -124,7 +124,7 @@ def test_main_returns_the_exit_code(capsys):
 
 TALKATIVE = """
 import os, subprocess, sys
-from tests.integration.tiny_models import ImageModel
+from tests.support.tiny_models import ImageModel
 
 def build(num_classes):
     print("from Python")
