@@ -135,7 +135,7 @@ def test_any_clip_grid(tmp_path, frames, stride, every, num_frames):
 
 @pytest.mark.parametrize("most_waiting_bytes", [2**26, 50_000])
 @pytest.mark.parametrize(
-    ("size", "most_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
+    ("size", "max_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
 )
 def test_automatic_batches(videos, tmp_path, monkeypatch, size, max_bytes, max_waiting_bytes):
     """Full batches by bytes of network input, or by what may wait, are whole in a slice too."""
