@@ -45,7 +45,7 @@ def echoes(folder, given, seen, num_classes, scales=(1.0, 1.0), **changes):
     }
     values = {
         "dataset": dataset,
-        "model": {"factory": "tests.integration.tiny_models:EchoModel"},
+        "model": {"factory": "tests.support.tiny_models:EchoModel"},
         "checkpoints": str(folder / "checkpoints/*.safetensors"),
         "output": str(folder / "out"),
         "failures": {"max_fraction": 1.0},

@@ -20,7 +20,7 @@ from ray_audit.nightly.night import (
     scheduled_date,
 )
 from ray_audit.tables.manifest import Manifest
-from tests.unit.tables.test_diff import image, write_night
+from tests.functional.tables.test_diff import image, write_night
 
 NOW = datetime(2026, 3, 10, 23, 30, tzinfo=UTC)
 

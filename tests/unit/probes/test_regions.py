@@ -15,7 +15,7 @@ from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
-from tests.unit.batches import dense_batch
+from tests.support.batches import dense_batch
 
 SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
