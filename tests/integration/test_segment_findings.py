@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ray_audit.engine.run.audit import run_audit
-from tests.integration.echoes import echoes, repeated
-from tests.tables import rows_of
+from tests.support.echoes import echoes, repeated
+from tests.support.tables import rows_of
 
 
 def audited(folder, given, seen, num_classes=4, **changes):
