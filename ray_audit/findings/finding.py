@@ -20,7 +20,7 @@ drawn too small, too large or beside the structure."""
 Side = Literal["start", "end"]
 """Which boundary of a segment."""
 
-MOST_EVIDENCE = 5
+MAX_EVIDENCE = 5
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Finding:
         reason: a sentence with the numbers.
         anchor: what names the given-label segment or component within the sample: does not
             change as long as the label does not.
-        evidence: sample ids to look at, at most `MOST_EVIDENCE`.
+        evidence: sample ids to look at, at most `MAX_EVIDENCE`.
         start_frame: first frame (video and sequences).
         end_frame: frame after the last.
         side: which boundary of the given segment moves (`boundary`).
