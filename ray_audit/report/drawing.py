@@ -269,7 +269,7 @@ def draw_precision_recall(
     error_fraction: float,
     title: str = "",
 ) -> Figure:
-    """Precision over recall, one line per score; what looking at random gives is a dotted line.
+    """Precision over recall, one line per score; what chance would give as a dotted line.
 
     Args:
         curves: name -> precision and recall, each (n,), 0-1.

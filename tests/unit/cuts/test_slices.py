@@ -133,9 +133,9 @@ def test_any_clip_grid(tmp_path, frames, stride, every, num_frames):
     assert all(t.num_lead_in <= halo + 11 for t in parts.tails)
 
 
-@pytest.mark.parametrize("most_waiting_bytes", [2**26, 50_000])
+@pytest.mark.parametrize("max_waiting_bytes", [2**26, 50_000])
 @pytest.mark.parametrize(
-    ("size", "most_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
+    ("size", "max_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
 )
 def test_automatic_batches(videos, tmp_path, monkeypatch, size, max_bytes, max_waiting_bytes):
     """Full batches by bytes of network input, or by what may wait, are whole in a slice too."""
