@@ -12,7 +12,7 @@ from ray_audit.checkpoints.weights import Expected, fitting
 from ray_audit.config import AuditConfig
 from ray_audit.errors import CheckpointError
 
-_MOST_READ_BYTES = 2**30
+_MAX_READ_BYTES = 2**30
 
 
 def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
@@ -35,7 +35,7 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
         if parts:
             found = {"": {k: v for one in parts for k, v in _header_shapes(*one).items()}}
             fitting(checkpoint.uri, found, expected, weights, shapes)
-        elif read_bytes + checkpoint.size_bytes <= _MOST_READ_BYTES:
+        elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
             load_weights(model, checkpoint.uri, weights)
             read_bytes += checkpoint.size_bytes
 
