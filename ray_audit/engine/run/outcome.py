@@ -29,7 +29,7 @@ def tell_outcome(config: AuditConfig, run_uri: str, result: RunResult) -> list[s
             gateway,
             job=_JOB,
             registry=registry_of(result),
-            grouping_key={"audit": config.name},
+            grouping_key={"audit": config.audit_label},
             timeout=_PUSH_TIMEOUT_S,
         )
     except (OSError, ValueError) as error:
