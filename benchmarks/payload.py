@@ -28,6 +28,7 @@ from ray_audit.engine.backends.wire import Envelope
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.samples import Batch
+from ray_audit.task import Task
 
 NUM_POOLS = 3
 SETS = {
@@ -132,7 +133,7 @@ def _batch_of(num_bytes: int) -> pa.Table:
     pixels = np.zeros((num, 3, 1, num_bytes // num // 3), np.uint8)
     columns = {name: [None] * num for name in SAMPLE_SCHEMA.names}
     samples = pa.table(columns, schema=SAMPLE_SCHEMA)
-    batch = Batch("unit", 0, "class", samples, {"inputs": pixels})
+    batch = Batch("unit", 0, Task.CLASS, samples, {"inputs": pixels})
     return wire.encode(Envelope(batch, (0,), "set", "name"))
 
 

@@ -5,16 +5,15 @@ Everything here is plain data that crosses processes as JSON and Arrow, never as
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.task import Task
+
 IGNORE = -1
 """Target value of an element (frame, pixel) that has no label or a void one."""
-
-Task = Literal["dense", "class", "frames", "clips"]
-"""What a label belongs to: a pixel, an image, a frame, or (one label a video) a whole video."""
 
 SAMPLE_SCHEMA = pa.schema(
     [

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,11 +35,15 @@ _PAUSES_S = (0.5, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as a listing shows it; `etag` changes when its content does."""
+    """One object as a listing shows it; `etag` changes when its content does.
+
+    `modified_s` is the Unix time when it was stored, where the store says so.
+    """
 
     uri: str
     size_bytes: int
     etag: str
+    modified_s: float | None = None
 
 
 def digest(*parts: object) -> str:
@@ -131,6 +136,11 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
     found = [_stored(fs, info) for info in infos if info["type"] == "file"]
     if not found:
         raise StorageError(f"{uri} matches no file: check the path and the wildcards")
+    for item in found:
+        if item.uri != item.uri.encode("utf-8", "ignore").decode():
+            raise StorageError(
+                f"{uri}: the name of {item.uri!a} is not UTF-8; rename it, or narrow the pattern"
+            )
     return sorted(found, key=lambda item: item.uri)
 
 
@@ -140,7 +150,22 @@ def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
     tag = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("mtime")
     if tag is None:
         tag = info.get("LastModified") or info.get("updated") or ""
-    return StoredObject(uri=uri, size_bytes=int(info["size"] or 0), etag=str(tag).strip('"'))
+    size_bytes, etag = int(info["size"] or 0), str(tag).strip('"')
+    return StoredObject(uri, size_bytes, etag, _modified_s(info))
+
+
+def _modified_s(info: dict[str, Any]) -> float | None:
+    """Unix time of the last change, from what a library's listing has of it."""
+    for name in ("LastModified", "mtime", "updated", "last_modified", "created"):
+        value = info.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+    return None
 
 
 def list_prefix(uri: str) -> list[StoredObject]:

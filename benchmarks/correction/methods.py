@@ -29,8 +29,8 @@ from ray_audit.corrections.writers import FrameChange, LabelChanges, write_label
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 from ray_audit.training.correction import read_corrected
 from ray_audit.training.train import train

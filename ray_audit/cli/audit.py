@@ -77,7 +77,7 @@ def run(
             write_json(_summary(outcome))
         else:
             print_outcome(outcome)
-        if outcome.manifest.breached_gates and gate_fails:
+        if outcome.breached_gates and gate_fails:
             raise typer.Exit(3)
 
 
@@ -88,6 +88,8 @@ def _summary(outcome: Any) -> dict[str, Any]:
         "counts": outcome.counts,
         "duration_s": round(outcome.duration_s, 3),
         "manifest": f"{outcome.run_uri}/manifest.json",
+        "breached_gates": list(outcome.breached_gates),
+        "notes": [*outcome.manifest.notes, *outcome.notes],
         "findings": outcome.manifest.findings,
         "memorisation": outcome.manifest.memorisation,
         "order": outcome.manifest.order,

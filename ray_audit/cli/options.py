@@ -3,12 +3,13 @@
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
 
 from ray_audit.errors import RayAuditError, SpecificationError, redacted
+from ray_audit.interrupts import Interrupted, interruptible
 
 Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
@@ -43,11 +44,19 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.
 
 @contextmanager
 def exit_codes(verbose: bool) -> Iterator[None]:
-    """2 for a wrong specification, 1 for a failed run, with the message and no traceback."""
+    """2 for a wrong specification, 1 for a failed run, with the message and no traceback.
+
+    130, 143 and 129 where SIGINT, SIGTERM or SIGHUP ended it.
+    """
     from ray_audit.console.lines import fail
 
     try:
-        yield
+        with interruptible():
+            yield
+    except Interrupted as error:
+        with suppress(OSError):  # the terminal may have gone
+            fail(f"{error}: what was committed is whole, and the same command goes on from there")
+        raise typer.Exit(error.exit_code) from error
     except RayAuditError as error:
         if verbose:
             # Libraries below ours may have written a URI as it was.

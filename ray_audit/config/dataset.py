@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.task import Task
 
 
 class LabelColumns(Section):
@@ -59,6 +60,15 @@ class LabelsConfig(Section):
     """The array of frame indices in npz, beside `arrays`, such as `{key}_frame`."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
+    values: dict[int | str, int | str] | Uri | None = None
+    """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
+    (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
+    error."""
+    first_value: int | None = None
+    """The stored number of the first class, where numbers do not count from 0; void values stay
+    those that are stored."""
+    channel: Annotated[int, Field(ge=0, le=3)] | None = None
+    """Which channel of a colour mask holds the class, from 0. Goes with masks."""
 
     @property
     def form(self) -> str:
@@ -78,6 +88,10 @@ class LabelsConfig(Section):
                 "give exactly one of frames, segments, videos, masks, images, folder, column, "
                 f"arrays; got {got}"
             )
+        if self.values is not None and self.first_value is not None:
+            raise ValueError("give values or first_value, not both")
+        if self.channel is not None and self.masks is None:
+            raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
 
 
@@ -158,7 +172,7 @@ class DatasetConfig(Section):
     labels: LabelsConfig
     """Where the labels are."""
     classes: Annotated[list[str], Field(min_length=1)]
-    """Class names in index order; labels may be names or indices."""
+    """Class names in index order; labels may be names or indices (`values` where both)."""
     void: list[int | str] = []
     """Label values that mean "not labelled"."""
     clip: ClipConfig = ClipConfig()
@@ -170,6 +184,15 @@ class DatasetConfig(Section):
     more than 256 MiB of pixels and 100 times its stored bytes."""
     fold: FoldConfig | None = None
     """A part of the dataset; everything where absent."""
+
+    @property
+    def task(self) -> Task:
+        """What a label of this dataset belongs to."""
+        if self.labels.masks is not None:
+            return Task.DENSE
+        if self.kind == "images":
+            return Task.CLASS
+        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:

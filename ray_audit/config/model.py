@@ -1,6 +1,6 @@
 """The section `model`: what is loaded, and what goes into it."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,26 @@ class InputConfig(Section):
     """Of each channel, subtracted after the division by 255 (16 bits: 65535)."""
     std: list[Annotated[float, Field(gt=0)]] | None = None
     """Of each channel, by which is divided."""
+
+    channels: Literal["rgb", "bgr", "grey"] | None = None
+    """What the model takes: grey images are given three equal channels, colour ones become grey.
+    Where absent, images go in as they are; grey ones get three channels where the model takes no
+    other."""
+    scale: Literal[1, 255] = 1
+    """Greatest value of a pixel: 1, or 255 where the model was trained without the division; mean
+    and std are in its units."""
+    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT"] | None = None
+    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences."""
+
+    @model_validator(mode="after")
+    def _mean_in_units_of_scale(self) -> Self:
+        highest = max(self.mean or [0.0])
+        if highest > self.scale:
+            raise ValueError(
+                f"mean {highest:g} is above {self.scale}, the greatest value of a pixel: give "
+                "scale: 255, or mean and std divided by 255"
+            )
+        return self
 
     @model_validator(mode="after")
     def _same_channels(self) -> Self:
@@ -34,4 +54,8 @@ class ModelConfig(Section):
     input: InputConfig = InputConfig()
     """How pixels become the model's input; sequences go in as they are."""
     output: str | int | None = None
-    """Entry of a dict or tuple that holds the logits; the answer itself where absent."""
+    """Where in the answer the logits lie: a key, an attribute, a dotted path of both, or an index
+    (-1: the last stage); the answer itself where absent."""
+    answers: Literal["logits", "probabilities", "log_probabilities", "sigmoid"] = "logits"
+    """What the numbers are; sigmoid: logits of one class against the rest each. One number for two
+    classes is the second one's."""

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from ray_audit import storage
 from ray_audit.console.lines import LINE
+from ray_audit.task import Task
 
 _NUM_SHOWN = 10
 
@@ -17,7 +18,7 @@ def print_injection(
 ) -> None:
     """What was planted where, and what to type next."""
     console = console or Console(stderr=True)
-    items = {"frames": "sequences", "masks": "masks", "classes": "samples"}[done["labels"]]
+    items = {Task.FRAMES: "sequences", Task.DENSE: "masks"}.get(done["labels"], "samples")
     num_planted = sum(done["kinds"].values())
     verb = "Would plant" if done["spec"] is None else "Planted"
     console.print(f"{verb} errors in {num_planted} of {done['num_items']} {items}:", **LINE)
@@ -51,7 +52,7 @@ def _model_beside(spec: str) -> str:
 def print_correction(done: dict[str, Any], console: Console | None = None) -> None:
     """What was changed, what was not and why, and what to type next."""
     console = console or Console(stderr=True)
-    unit = {"dense": "pixels", "frames": "frames", "class": "labels"}[done["labels"]]
+    unit = Task(done["labels"]).element
     verb = "Would change" if done["spec"] is None else "Changed"
     lines = [
         f"{verb} {done['num_changed']} {unit} by run {done['run_id']}, rule {done['rule']}, "

@@ -25,9 +25,9 @@ def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
         f"{counts['filtered']} filtered{_by_reason(counts)}, {counts['failed']} failed.",
         **LINE,
     )
-    for note in outcome.manifest.notes:
+    for note in (*outcome.manifest.notes, *outcome.notes):
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
-    for gate in outcome.manifest.breached_gates:
+    for gate in outcome.breached_gates:
         console.print(f"[bold red]gate breached[/] {gate}", **LINE)
     for line in _judgements(outcome.manifest):
         console.print(line, **LINE)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,16 @@ from ray_audit.corrections.rules import (
     suspicion_histogram,
 )
 from ray_audit.corrections.samples import correct_classes, correct_sequences
-from ray_audit.corrections.writers import (
-    Written,
-    check_writable,
-    write_labels,
-    written_masks,
-)
-from ray_audit.corrections.writers.changes import Progress
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers import Written, check_writable, write_labels, written_masks
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
+from ray_audit.formats.changes import Progress
+from ray_audit.formats.places import absolute
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 
 
@@ -156,11 +151,11 @@ class _Work:
     def do(self, mapper: Mapper) -> Written | None:
         """Change labels and write the table; None in a dry run."""
         findings = self._findings()
-        if self._tables.form == "dense":
+        if self._tables.task.is_dense:
             return self._masks(mapper, findings)
         intents = [*findings, *self._flagged_samples(mapper)]
         classes = self._tables.config.dataset.classes
-        if self._tables.form == "class":
+        if self._tables.task.has_one_label:
             changes, rows = correct_classes(intents, classes, self._owners_of(intents))
             self._check_share(rows)
         else:
@@ -171,6 +166,8 @@ class _Work:
         if not self._dry_run:
             dataset, listing = self._tables.config.dataset, self._listing
             written = write_labels(dataset, listing, changes, self._to_uri, self._progress)
+            self._notes += written.notes
+            rows = [_as_written(row, written) for row in rows]
         self._table.take(rows)
         return written
 
@@ -178,7 +175,7 @@ class _Work:
         """What the label of each image or video belongs to: its file, or its key in a container."""
         keys = {shard.key for shard in self._listing.shards}
         return {
-            one.sample_id: Owner(one.shard, one.sample_id[len(one.shard) + 1 :])
+            one.sample_id: Owner.of_sample(one.shard, one.sample_id)
             for one in intents
             if one.shard in keys
         }
@@ -283,7 +280,7 @@ class _Work:
             run_id=self._tables.manifest.run_id,
             to_uri=self._to_uri,
             rule=resolved.asked.rule,
-            labels=self._tables.form,
+            labels=self._tables.task.value,
             confidence=resolved.gate.confidence,
             segment_confidence=resolved.gate.of_segments,
             memorised=resolved.gate.memorised,
@@ -302,3 +299,11 @@ class _Work:
 
 def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
     return -pair[1], pair[0]
+
+
+def _as_written(row: CorrectionRow, written: Written) -> CorrectionRow:
+    """The row, or where its file was left out of the copy, that nothing changed."""
+    why = written.left_out.get(row.shard)
+    if why is None or row.outcome != "changed":
+        return row
+    return replace(row, outcome="unmatched", evidence=why, num_changed=0, num_harmed=None)

@@ -55,7 +55,8 @@ class Gate:
 
         p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
 
-        >>> Gate(0.8).of(0.1, 0.3), Gate(0.8, memorised=True).of(0.1, 0.45)
+        >>> gates = Gate(0.8), Gate(0.8, memorised=True)
+        >>> round(gates[0].of(0.1, 0.3), 3), round(gates[1].of(0.1, 0.45), 3)
         (0.75, 0.5)
         """
         if p_given is None or p_suggested is None:

@@ -14,14 +14,14 @@ from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
-from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import ClassNames
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
 
@@ -143,7 +143,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
-    indices = writable_classes(ClassNames(dataset.classes, dataset.void))
+    indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
     notes = []
@@ -161,7 +161,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if asked.rule == "adele":
         steps, classes_of_step = _adele_steps(asked, tables, background)
-    elif tables.form == "dense" and asked.rule != "decisions":
+    elif tables.task.is_dense and asked.rule != "decisions":
         steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
     if steps and tables.num_folds:
         raise SpecificationError(
@@ -214,7 +214,7 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
         return 0.0
     if asked.flagged_fraction is not None:
         return asked.flagged_fraction
-    if tables.form == "dense":
+    if tables.task.is_dense:
         raise SpecificationError(
             "--rule flagged of masks needs --flagged-fraction: the share of images to correct (the "
             "run's estimate counts pixels)"
@@ -228,7 +228,7 @@ def _adele_steps(
     asked: Asked, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
-    if tables.form != "dense":
+    if not tables.task.is_dense:
         raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
     names = tables.config.dataset.classes
     foreground = [name for index, name in enumerate(names) if index != background]

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ray_audit.config import ClipConfig
-from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
+from ray_audit.formats.accounting import Tally
+from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 
 
@@ -56,7 +57,7 @@ def filter_frame(
         reason = "void"
     else:
         return
-    tally.filter(f"{shard}#{frame_index}", shard, frame_index, reason)
+    tally.filter(frame_id(shard, frame_index), shard, frame_index, reason)
 
 
 def _has(clip: Clip, position: int) -> bool:
@@ -67,7 +68,7 @@ def _has(clip: Clip, position: int) -> bool:
 def _row(shard: str, clip: Clip, position: int) -> SampleRow:
     frame = clip.frames[position]
     return SampleRow(
-        sample_id=f"{shard}#{frame.frame_index}",
+        sample_id=frame_id(shard, frame.frame_index),
         shard=shard,
         frame_index=frame.frame_index,
         pts_s=frame.pts_s,

@@ -22,8 +22,8 @@ from ray_audit.cuts.resize import pays_off
 from ray_audit.cuts.timeline import shard_timeline
 from ray_audit.cuts.video import pixels_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.samples import KeyFrame, Shard, Slice
-from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.units import Part
 
 _AUTO_LEAST_BYTES = 64 * 2**20
@@ -106,7 +106,7 @@ def _slice_video(
     if first is None:
         return ()
     labelled = timeline.is_labelled(np.arange(len(index.pts)), index.times_s)
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
     )

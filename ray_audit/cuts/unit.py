@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from ray_audit.config import DatasetConfig, InputConfig
-from ray_audit.cuts.accounting import Tally
 from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.images import cut_images
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
-from ray_audit.samples import Batch, Tail, Task, WorkUnit
+from ray_audit.formats.accounting import Tally
+from ray_audit.formats.job import Job
+from ray_audit.samples import Batch, Tail, WorkUnit
 
 
 def cut_unit(
@@ -39,20 +39,11 @@ def cut_unit(
     tally = Tally(unit.unit_id)
     job = Job(dataset, model_input.size, index_uri, tally, unit.part)
     num_classes = len(dataset.classes)
-    batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size, num_classes)
+    batcher = Batcher(unit.unit_id, dataset.task, max_batch, model_input.size, num_classes)
     for cut in _cuts(unit, job):
         yield from batcher.add(cut)
     yield from batcher.flush()
     yield tally.tail(batcher.num_batches)
-
-
-def task_of(dataset: DatasetConfig) -> Task:
-    """What the labels of a dataset belong to."""
-    if dataset.labels.masks is not None:
-        return "dense"
-    if dataset.kind == "images":
-        return "class"
-    return "clips" if dataset.labels.form == "videos" else "frames"
 
 
 def _cuts(unit: WorkUnit, job: Job) -> Iterator[Cut]:

@@ -13,11 +13,11 @@ from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
 from ray_audit.cuts.decode import Position, decode_slice, decode_video
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.packets import seconds_of, unpack_pts
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import FrameTimeline, Timeline
+from ray_audit.cuts.timeline import FrameTimeline, Timeline, timeline_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.job import Job
 from ray_audit.samples import IGNORE, Shard, Slice
 
 _NUM_NAMED = 5
@@ -28,7 +28,7 @@ def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
     if job.dataset.labels.form == "videos":
         yield from _cut_labelled_video(shard, job)
         return
-    timeline = job.timeline_of(shard)
+    timeline = timeline_of(shard, job)
     if timeline is None:
         return
     reader = _Reader(shard, job, timeline)

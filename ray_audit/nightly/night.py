@@ -10,20 +10,20 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine.run.audit import RunOutcome
+from ray_audit.engine.run.conclusion import RunOutcome, asked_again
 from ray_audit.engine.run.outcome import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 from ray_audit.nightly.lease import Lease, LeaseState
 from ray_audit.tables.diff import Diff, diff_runs
-from ray_audit.tables.manifest import MANIFEST
+from ray_audit.tables.manifest import MANIFEST, Manifest
 
 _NIGHT = "night.json"
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -135,7 +135,16 @@ def night_dates(output: str) -> list[str]:
     """Dates that have a result, oldest first."""
     found = storage.list_prefix(storage.join(output, "nights"))
     folders = (item.uri.rpartition("/") for item in found)
-    return sorted(folder.rpartition("/")[2] for folder, _, name in folders if name == _NIGHT)
+    names = (folder.rpartition("/")[2] for folder, _, name in folders if name == _NIGHT)
+    # A copy that somebody made beside them (`backup`) is no night, and none comes after it.
+    return sorted(name for name in names if _is_date(name))
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
 
 
 def run_night(
@@ -161,7 +170,7 @@ def run_night(
     done = Night.read(output, logical_date)
     if done is not None:
         say(f"{logical_date} has its result already: run {done.run_id}. Nothing to do.")
-        return done
+        return _asked_again(config, done)
     lease = Lease(storage.join(output, "nights", "lease.json"), logical_date)
     if not lease.acquire(wait_s, lambda state: _tell_waiting(say, state)):
         say(f"waited {wait_s:g} s for another night; running beside it, which does no harm")
@@ -169,10 +178,18 @@ def run_night(
         done = Night.read(output, logical_date)  # another may have given it meanwhile
         if done is not None:
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
-            return done
+            return _asked_again(config, done)
         is_latest = not any(one > logical_date for one in night_dates(output))
         outcome = audit(config if is_latest else _untold(config))
         return _conclude(config, logical_date, outcome, is_latest, say)
+
+
+def _asked_again(config: AuditConfig, done: Night) -> Night:
+    """The result of a date, held against the budget and gates of this call; nothing is told."""
+    run_uri = storage.join(config.output, "runs", done.run_id)
+    config = config.model_copy(update={"metrics": MetricsConfig()})
+    breached, _ = asked_again(config, Manifest.read(run_uri), run_uri)
+    return replace(done, breached_gates=breached)
 
 
 def _tell_waiting(say: Callable[[str], None], state: LeaseState) -> None:
@@ -203,7 +220,7 @@ def _conclude(
         compared_with=before.date if before else None,
         changes=diff.totals() if diff and diff.is_comparable else {},
         changed_settings=list(diff.changed_settings) if diff else [],
-        breached_gates=list(outcome.manifest.breached_gates),
+        breached_gates=list(outcome.breached_gates),
         notes=notes,
     )
     night.write(output)
@@ -243,6 +260,6 @@ def _tell(config: AuditConfig, outcome: RunOutcome, diff: Diff | None) -> list[s
         success_time_s=time.time(),
         counts=manifest.counts,
         findings=findings,
-        breached=bool(manifest.breached_gates),
+        breached=bool(outcome.breached_gates),
     )
     return tell_outcome(config, outcome.run_uri, result)

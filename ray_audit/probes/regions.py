@@ -14,9 +14,9 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from torch import Tensor
 
+from ray_audit.measures.regions import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.likelihood import Likelihood
 from ray_audit.probes.masks import Maps, Masks
-from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import smallest_region_px
 

@@ -78,11 +78,11 @@ class Pictures:
     @property
     def _has_no_model(self) -> bool:
         """Whether no single model predicts the masks of all findings."""
-        return self._tables.form == "dense" and bool(self._tables.num_folds)
+        return self._tables.task.is_dense and bool(self._tables.num_folds)
 
     @property
     def _has_timelines(self) -> bool:
-        return self._tables.form == "frames"
+        return self._tables.task.is_sequence
 
     def _of_shards(self, rows: pa.Table) -> pa.Table:
         """All findings of the shards of some, for the band of suggestions."""

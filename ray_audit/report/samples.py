@@ -29,7 +29,7 @@ def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
 
     A mask has no one class: of masks there is one band, under the empty name, of all images.
     """
-    is_dense = tables.form == "dense"
+    is_dense = tables.task.is_dense
     labels: list[np.ndarray] = []
     losses: list[np.ndarray] = []
     num = 0

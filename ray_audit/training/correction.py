@@ -22,8 +22,9 @@ from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import AdeleRule
 from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
-from ray_audit.samples import IGNORE, Task
+from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import MIN_EPOCHS
+from ray_audit.task import Task
 from ray_audit.training.corrected import (
     EarlyLearningCorrection,
     EpochReport,
@@ -233,14 +234,14 @@ def check_correction(config: AuditConfig, task: Task) -> None:
             f"training.epochs is {training.epochs}, and {why} {first}: {settings.method} would "
             f"correct nothing; train {first + 1} or more"
         )
-    if settings.method == "adele" and task != "dense":
+    if settings.method == "adele" and not task.is_dense:
         raise SpecificationError("training.correction: adele corrects masks; these labels are none")
     if settings.method == "adele" and training.loss is not None and settings.consistency:
         raise SpecificationError(
             "training.loss does not go with adele's own loss: set training.correction.consistency=0"
         )
     by_vog = settings.method == "refurbish" and settings.flag_by == "vog"
-    if by_vog and (task not in ("dense", "class") or training.precision == "fp16"):
+    if by_vog and (task not in (Task.DENSE, Task.CLASS) or training.precision == "fp16"):
         raise SpecificationError(
             "training.correction.flag_by: vog needs images, and float32 or bf16; use loss"
         )

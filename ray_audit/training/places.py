@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ray_audit import storage
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.errors import CheckpointError, SpecificationError
+from ray_audit.formats.places import absolute
 
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _SUFFIX = ".safetensors"

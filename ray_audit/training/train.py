@@ -12,10 +12,9 @@ import torch
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import Written
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.unit import task_of
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.training.correction import Correction, Harm, check_correction
@@ -50,7 +49,7 @@ class Assignment:
         config = self.config
         correction = None
         if config.training.correction.method != "none":
-            correction = Correction(config, task_of(config.dataset), self.place)
+            correction = Correction(config, config.dataset.task, self.place)
         reader = Reader(config, self.shares[worker.rank], self.index_uri)
         Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
 
@@ -162,7 +161,7 @@ def train(
     if to is not None:
         config = _kept_at(config, absolute(to))
     place = Place.of(config.checkpoints)
-    check_correction(config, task_of(config.dataset))
+    check_correction(config, config.dataset.task)
     if local and config.training.workers > 1:
         raise SpecificationError(
             f"training.workers is {config.training.workers}: --local trains in this process alone; "

@@ -63,7 +63,7 @@ def write(name, tables):
     folder = KEPT / name
     kept = read_digests(name)
     found = {table: digests(tables[table]) for table in tables}
-    if kept and kept["tables"] == found:
+    if kept and (kept["tables"], kept["versions"]) == (found, versions()):
         return False
     if kept and kept["versions"] == versions():
         changed = [

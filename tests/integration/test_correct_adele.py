@@ -12,9 +12,9 @@ from PIL import Image
 from ray_audit.errors import SpecificationError
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import write_table
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, masks_at
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, masks_at
 
 
 def adele_set(folder, sureness=(0.2, 1.5, 5, 6, 6, 6)):

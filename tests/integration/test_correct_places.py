@@ -17,10 +17,10 @@ from ray_audit.engine.backends.ray import pipeline
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, decided, findings_of, labels_at, rows_at
-from tests.unit.corrections.label_sets import files_of
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, decided, findings_of, labels_at, rows_at
+from tests.support.label_sets import files_of
 
 
 def test_the_command_line(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import CheckpointError, SpecificationError
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, masks_at
-from tests.unit.corrections.label_sets import files_of
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, masks_at
+from tests.support.label_sets import files_of
 
 
 def test_what_is_refused_before_any_work(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.dry_run import describe, dry_run
-from tests.integration import small_sets, tiny_models
 from tests.integration.test_nights import MAKERS, night, num_new, one_more_checkpoint
-from tests.tables import assert_identical, rows_of
+from tests.support import small_sets, tiny_models
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ from ray_audit import storage
 from ray_audit.cuts import sequences
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import StorageError
-from tests.integration.small_sets import SmallSet, class_folders, masked_images, picture
-from tests.tables import assert_identical, rows_of
+from tests.support.small_sets import SmallSet, class_folders, masked_images, picture
+from tests.support.tables import assert_identical, rows_of
 
 ALL_MAY_FAIL = {"failures": {"max_fraction": 1.0}}
 
@@ -146,7 +146,7 @@ def test_what_a_store_says_in_the_middle_of_a_stream_is_a_failure_that_passes(
         return Busy(stream) if uri.endswith("x.npy") else stream
 
     monkeypatch.setattr(storage, "open_read", open_read)
-    monkeypatch.setattr("ray_audit.cuts.tally._WHOLE_BYTES", 0)
+    monkeypatch.setattr("ray_audit.formats.accounting._WHOLE_BYTES", 0)
     first = night(small, "2026-01-01")
     assert [(e["shard"], e["stage"], e["error_class"]) for e in errors_of(first)] == [
         ("x.npy", "read", "read")

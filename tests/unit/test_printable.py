@@ -14,8 +14,6 @@ def test_what_a_terminal_acts_on_is_written_as_an_escape(text):
     assert shown.encode().decode("unicode_escape") == text
 
 
-@pytest.mark.parametrize(
-    "text", ["phases-nightly", "手術 🙂", "نمی\u200cشود", "👩\u200d⚕️", "a\u00a0b"]
-)
+@pytest.mark.parametrize("text", ["phases-nightly", "手術 🙂", "א\u200cב", "👩\u200d⚕️", "a\u00a0b"])
 def test_letters_of_any_script_stay_as_they_are(text):
     assert printable(text) == text

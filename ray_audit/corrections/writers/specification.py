@@ -6,8 +6,8 @@ import yaml
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers.changes import Written
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.formats.changes import Written
+from ray_audit.formats.places import absolute
 
 
 def write_specification(config: AuditConfig, written: Written, to_uri: str) -> None:

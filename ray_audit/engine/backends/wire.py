@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ray_audit.engine.ledger.records import decode_tail, encode_tail
 from ray_audit.samples import Batch, ShardFailure, Tail, decode_arrays, encode_arrays
+from ray_audit.task import Task
 
 WIRE_SCHEMA = pa.schema(
     [
@@ -109,7 +110,7 @@ def encode(envelope: Envelope) -> pa.Table:
     if isinstance(item, Tail):
         return _row(header, np.frombuffer(encode_tail(item), np.uint8), [])
     encoded = encode_arrays(item.arrays)
-    header |= {"index": item.index, "task": item.task, "arrays": encoded["header"]}
+    header |= {"index": item.index, "task": item.task.value, "arrays": encoded["header"]}
     buffers = [array.reshape(-1).view(np.uint8) for array in encoded["buffers"]]
     return _row(header, _ipc(item.samples), buffers)
 
@@ -126,7 +127,7 @@ def decode(table: pa.Table) -> Envelope:
             header["arrays"], [b.as_buffer() for b in table["buffers"][0].values]
         )
         samples = pa.ipc.open_stream(payload).read_all()
-        item = Batch(header["unit_id"], header["index"], header["task"], samples, arrays)
+        item = Batch(header["unit_id"], header["index"], Task(header["task"]), samples, arrays)
     return Envelope(
         item=item,
         positions=tuple(header["positions"]),

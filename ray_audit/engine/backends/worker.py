@@ -18,6 +18,7 @@ from ray_audit.engine.ledger import adaptive
 from ray_audit.engine.ledger.attempts import batch_failures
 from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.plan import precision
+from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
@@ -60,7 +61,10 @@ class PoolWorker:
             names = [settings.checkpoints[position].name for position in positions]
             self.note = shared_note(names, self._prober.chain)
         except Exception as error:  # a user's model may raise anything
-            self._fatal = f"{type(error).__name__}: {error}"
+            what = "the model could not be started"
+            if isinstance(error, StorageError):  # expired credentials, say
+                what = "the weights could not be read"
+            self._fatal = f"{what}: {type(error).__name__}: {error}"
 
     def _made(self) -> Prober:
         config, device = self._settings.config, torch.device(self._settings.device)
@@ -76,6 +80,7 @@ class PoolWorker:
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
+            answers=config.model.answers,
             gradient=wanted[0] if wanted else None,
             temperature=config.softmin.temperature,
             precision=precision(config),
@@ -93,6 +98,8 @@ class PoolWorker:
         if not envelope.failures:
             try:
                 item = self._probed(item, envelope)
+            except MeasureError as error:  # true of every batch
+                return replace(envelope, fatal=str(error))
             except Exception as error:  # a user's model may raise anything
                 if self._limit_s is not None and "CUDA error" in str(error):
                     # The device answers nothing any more; Ray starts the process again.

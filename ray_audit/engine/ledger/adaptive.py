@@ -13,19 +13,13 @@ from typing import Any, Self
 import numpy as np
 
 from ray_audit.config import AdaptiveConfig
-from ray_audit.probes.trajectories import TRAJECTORIES
+from ray_audit.measures import measures
+from ray_audit.measures.gradients import MOMENTS
+from ray_audit.measures.trajectory import REACHED
 from ray_audit.samples import Batch
-
-REACHED = "adaptive/reached"
-"""Of each row: how many checkpoints it passed, in the order in which they are visited."""
+from ray_audit.task import Task
 
 _CUTS = "adaptive/cuts"
-_BATCH_WIDE = ("confusion", "probe_s")
-_OF_VOIDS = ("void_class", "void_sum")
-_CLASSES = ("predicted", "other")
-_MOMENTS = ("vog/mean", "vog/m2")
-NOT_REACHED = -1
-"""Class at a checkpoint that a sample did not reach."""
 
 Turns = Mapping[int, Any]
 """What each model does, by its place: the probes' own business."""
@@ -135,7 +129,7 @@ def _remaining(batch: Batch, rows: np.ndarray) -> Batch:
     samples = samples.set_column(place, samples.schema.field(place), [renumbered])
     kept = {"inputs": arrays["inputs"], "targets": arrays["targets"][cuts]}
     if "vog/count" in arrays:
-        kept |= {name: arrays[name][rows] for name in _MOMENTS}
+        kept |= {name: arrays[name][rows] for name in MOMENTS}
         kept["vog/count"] = np.broadcast_to(arrays["vog/count"], batch.samples.num_rows)[rows][:1]
     return Batch(batch.unit_id, batch.index, batch.task, samples, kept)
 
@@ -149,22 +143,20 @@ def _merged(
     """What some rows learnt, put beside the gaps of those that have left."""
     merged = dict(arrays)
     num_rows = len(arrays[REACHED])
-    for name in TRAJECTORIES:
-        key = f"trajectory/{name}"
-        if key in arrays:
-            places = rows
-            if name in _OF_VOIDS:
-                places = np.flatnonzero(np.isin(arrays["void/index"][:, 0], rows))
-            columns = seen.get(key)
-            num_new = len(turns) if columns is None else columns.shape[-1]
-            gap = np.full((*arrays[key].shape[:-1], num_new), _gap(name), arrays[key].dtype)
-            if columns is not None and name in _BATCH_WIDE:
-                gap[:] = columns
-            elif columns is not None:
-                gap[places] = columns
-            merged[key] = np.concatenate([arrays[key], gap], axis=-1)
+    for one in measures().quantities.values():
+        if not one.is_trajectory or one.key not in arrays:
+            continue
+        before, columns = arrays[one.key], seen.get(one.key)
+        num_new = len(turns) if columns is None else columns.shape[-1]
+        gap = np.full((*before.shape[:-1], num_new), one.gap, before.dtype)
+        if columns is not None and one.axis == "batch":
+            gap[:] = columns
+        elif columns is not None:
+            of_row = arrays[one.along][:, 0] if one.along else np.arange(num_rows)
+            gap[np.isin(of_row, rows)] = columns
+        merged[one.key] = np.concatenate([before, gap], axis=-1)
     if "vog/count" in seen:
-        for name in _MOMENTS:
+        for name in MOMENTS:
             merged[name] = arrays[name].copy()
             merged[name][rows] = seen[name]
         merged["vog/count"] = np.broadcast_to(arrays["vog/count"], num_rows).copy()
@@ -174,12 +166,6 @@ def _merged(
     return merged
 
 
-def _gap(name: str) -> float:
-    if name in _CLASSES:
-        return NOT_REACHED
-    return 0 if name in (*_BATCH_WIDE, "void_class") else np.nan
-
-
 def _left(batch: Batch, rule: LeavingRule) -> Batch:
     """The batch without the pixels of what leaves at this point."""
     arrays, num_visited = batch.arrays, _num_visited(batch)
@@ -187,7 +173,7 @@ def _left(batch: Batch, rule: LeavingRule) -> Batch:
         return batch
     num_cuts = len(arrays["inputs"])
     # Tiles of an image, and clips of a video with one label, may lie in several batches.
-    is_divisible = batch.task != "clips" and "owned_rect" not in arrays
+    is_divisible = batch.task is not Task.CLIPS and "owned_rect" not in arrays
     num_staying = rule.num_staying(num_cuts) if is_divisible else 0
     if num_visited == rule.num_first and num_staying:
         order = np.argsort(-_mean_loss(batch, num_cuts), kind="stable")

@@ -50,6 +50,18 @@ class HeartbeatState:
         """Whether the run has been silent for too long to be alive."""
         return now_s - self.written_s > self.stale_after_s
 
+    def has_died_here(self) -> bool:
+        """Whether its process was one of this machine, and is no more."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # it belongs to somebody else: it is there
+            return False
+        return False
+
 
 class Heartbeat:
     """Writes the signs of life of one run; what cannot be written is left out.

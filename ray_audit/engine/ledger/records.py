@@ -17,17 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_audit import parquet
-from ray_audit.engine.ledger.adaptive import REACHED
-from ray_audit.probes.trajectories import RAGGED, TRAJECTORIES
+from ray_audit.measures import Quantity, measures
 from ray_audit.samples import Batch, ShardFailure, Tail
 
 _STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_BATCH_WIDE = ("confusion", "probe_s")
-_RAGGED_TRAJECTORIES = ("void_class", "void_sum")
-ROW_TRAJECTORIES = tuple(
-    name for name in TRAJECTORIES if name not in (*_BATCH_WIDE, *_RAGGED_TRAJECTORIES)
-)
 _IDENTITY = (
     "sample_id",
     "shard",
@@ -61,40 +55,25 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
     if failures:
         return Part(identity.slice(0, 0), {}, failures)
     columns = {name: identity[name] for name in _IDENTITY}
-    num_rows = identity.num_rows
-    if REACHED in arrays:
-        columns[REACHED] = pa.array(arrays[REACHED])
-    for name in ROW_TRAJECTORIES:
-        values = arrays.get(f"trajectory/{name}")
-        if values is not None:
-            columns[name] = _lists(values)
-    for name in ("vog/class_sum", "vog/class_px"):
-        if name in arrays:
-            columns[name] = _lists(arrays[name])
-    for name in ("vog/sum", "vog/num_px", "final/p_predicted"):
-        if name in arrays:
-            columns[name] = pa.array(arrays[name])
-    for name in ("softmin", "interior", "class_counts", "tccp", "below", "image_size"):
-        if f"final/{name}" in arrays:
-            columns[f"final/{name}"] = _lists(arrays[f"final/{name}"].reshape(num_rows, -1))
-    if "recount/counts" in arrays:
-        counts = arrays["recount/counts"]
-        columns["recount/counts"] = _lists(counts)
-        for name, lengths in (("recount/wrong", counts[:, 3]), ("recount/right", counts[:, 4])):
-            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-            columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(arrays[name]))
-    for name in sorted(RAGGED & arrays.keys()):
-        of_row = arrays[name][:, 0].astype(np.int64)
-        columns[name] = _ragged(arrays[name][:, 1:], of_row, num_rows)
-    for name in _RAGGED_TRAJECTORIES:
-        if f"trajectory/{name}" in arrays:
-            of_row = arrays["void/index"][:, 0]
-            columns[name] = _ragged(arrays[f"trajectory/{name}"], of_row, num_rows)
-    state = {k: v for k, v in arrays.items() if k.startswith("confident/")}
-    for name in _BATCH_WIDE:
-        if f"trajectory/{name}" in arrays:
-            state[name] = arrays[f"trajectory/{name}"]
+    state = {}
+    for one in measures().quantities.values():
+        if one.key not in arrays or not one.is_stored:
+            continue
+        if one.axis == "batch":
+            state[one.name] = arrays[one.key]
+        else:
+            columns[one.name] = _column(one, arrays, identity.num_rows)
     return Part(pa.table(columns), state)
+
+
+def _column(one: Quantity, arrays: dict[str, np.ndarray], num_rows: int) -> pa.Array:
+    """What a batch carries of a quantity as a column of its records: values, or flat lists."""
+    values = arrays[one.key]
+    if one.axis == "pieces":
+        # Pieces begin with the number of their row, or lie along others that do.
+        of_row = arrays[one.along or one.key][:, 0].astype(np.int64)
+        return _ragged(values if one.along else values[:, 1:], of_row, num_rows)
+    return pa.array(values) if values.ndim == 1 else _lists(values.reshape(num_rows, -1))
 
 
 def _lists(values: np.ndarray) -> pa.Array:

@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
 from ray_audit.config import AuditConfig
@@ -19,6 +21,7 @@ from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.labels.classes import with_values
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.units import group_units
@@ -27,8 +30,11 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Raised whenever equal records give other scores, findings or ranks: then a run is another."""
+
+_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
+"""Of labels, the model and its input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
@@ -99,6 +105,13 @@ class Plan:
     expected_s: float | None = None
     num_again: int = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.inputs.run_id!r}, {len(self.inputs.units)} work units, "
+            f"{len(self.inputs.checkpoints)} checkpoints, {self.num_new} pairs to run, "
+            f"{self.num_reused} reused)"
+        )
+
     def set_of(self, work: UnitWork) -> RecordSet:
         """What the relay computes for a unit."""
         return self.inputs.wanted.set_for(work.positions, work.kept is not None)
@@ -149,10 +162,17 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         uri = dataset["labels"][form]
         if uri is not None and "{" not in uri:
             dataset["labels"][form] = "a table"
+    model = config.model.model_dump(mode="json")
+    for section, values in (
+        (config.dataset.labels, dataset["labels"]),
+        (config.model, model),
+        (config.model.input, model["input"]),
+    ):
+        _leave_out_later(section, values)
     settings = {
         "record_version": RECORD_VERSION,
         "dataset": dataset,
-        "model": config.model.model_dump(mode="json"),
+        "model": model,
         "temperature": config.softmin.temperature,
         "batch_size": config.engine.batch_size,
         "threads_per_actor": config.engine.threads_per_actor,
@@ -164,6 +184,13 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     if config.adaptive is not None:
         settings["adaptive"] = config.adaptive.model_dump(mode="json")
     return settings
+
+
+def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
+    """Drop the keys that came later and are at their default: records made before keep names."""
+    for name, field in type(section).model_fields.items():
+        if name in _LATER_KEYS and getattr(section, name) == field.default:
+            del values[name]
 
 
 def precision(config: AuditConfig) -> str:
@@ -181,6 +208,7 @@ def read_inputs(
         SpecificationError: the specification does not fit what it points to.
     """
     _check_date(logical_date)
+    config = with_values(config)
     checkpoints = list_checkpoints(config.checkpoints)
     try:
         listing = list_dataset(config.dataset, index_dir, limit)

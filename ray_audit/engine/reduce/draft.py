@@ -1,6 +1,7 @@
 """Everything a manifest needs, before it is written."""
 
 import platform
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -63,6 +64,7 @@ class Draft:
             top_findings=self.top_findings,
             notes=self.notes,
             breached_gates=breached,
+            published_s=time.time(),
         )
 
 

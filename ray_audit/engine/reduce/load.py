@@ -1,37 +1,18 @@
 """Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.engine.ledger.adaptive import NOT_REACHED, REACHED
 from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.ledger.records import Part, decode_part, decode_tail
-from ray_audit.engine.reduce.merge_regions import (
-    VoidSeen,
-    joined_voids,
-    merged_regions,
-    merged_voids,
-)
+from ray_audit.measures import Quantity, measures
+from ray_audit.measures.base import Cuts
 from ray_audit.samples import ShardFailure, Tail
-
-_CLASSES = ("predicted", "other")
-_FINAL = (
-    "p_predicted",
-    "class_counts",
-    "tccp",
-    "below",
-    "softmin",
-    "interior",
-    "components",
-    "image_size",
-    "regions",
-)
-_MEANS = ("loss", "p_label", "margin", "prob_margin", "el2n", "correct")
 
 
 @dataclass(frozen=True)
@@ -105,36 +86,21 @@ class Samples:
 
     Attributes:
         identity: sample_id, shard, frame_index, pts_s, label and num_labelled, a row each.
-        means: (N, E) float64 per name: mean over the sample's labelled elements.
-        predicted: (N, E) int32, or None for dense labels.
-        other: (N, E) int32 best class other than the given one, or None for dense labels.
-        vog: (N,) float64, NaN where there is none.
-        csg: (N,) float64, summed over the checkpoints whose gradient was taken; NaN likewise.
-        final: mergeable states of the last checkpoint, first axis N; `components` and `regions`
-            are lists.
+        values: of the samples, by the name under which a quantity is declared to give them: (N, E)
+            of what is taken at each checkpoint, (N, ...) or a list of N of other things. Without
+            what the records do not hold.
         state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
-        vog_by_class: (N, K) float64, NaN where a class has no pixel; None where labels are not
-            dense or there is no VoG.
-        voids: what is seen in the unlabelled components of each mask, at the checkpoints that it
-            passed; None where labels are not dense.
         reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
-            did not reach is NaN, or -1. None where all passed all.
+            did not reach is the quantity's gap. None where all passed all.
     """
 
     identity: pa.Table
-    means: dict[str, np.ndarray]
-    predicted: np.ndarray | None
-    other: np.ndarray | None
-    vog: np.ndarray
-    csg: np.ndarray
-    final: dict[str, Any]
+    values: dict[str, Any]
     state: dict[str, np.ndarray]
-    failures: tuple[ShardFailure, ...]
-    tails: tuple[Tail, ...] = field(default=())
-    vog_by_class: np.ndarray | None = None
-    voids: list[VoidSeen] | None = None
+    failures: tuple[ShardFailure, ...] = ()
+    tails: tuple[Tail, ...] = ()
     reached: np.ndarray | None = None
 
     @property
@@ -177,7 +143,7 @@ class _Merged:
     """Samples of one set: like `Samples`, over the set's own checkpoints."""
 
     identity: pa.Table
-    columns: dict[str, Any]
+    values: dict[str, Any]
     state: dict[str, np.ndarray]
 
 
@@ -195,13 +161,6 @@ def _load_set(files: SetFiles) -> tuple[Part, Tail]:
     return Part(rows, state, failures), tail
 
 
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """List column of equal lengths to (R, length)."""
-    flat = column.combine_chunks()
-    values: np.ndarray = flat.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(flat), -1) if len(flat) else values.reshape(0, 0)
-
-
 def _merge_cuts(part: Part) -> _Merged:
     """Sum the rows of samples that were cut into tiles or clips."""
     rows = part.rows
@@ -209,79 +168,16 @@ def _merge_cuts(part: Part) -> _Merged:
         return _Merged(rows, {}, part.state)
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
-    num = len(first)
-    weights = rows["num_labelled"].to_numpy()
-    total = np.bincount(group, weights=weights, minlength=num)
-    columns: dict[str, Any] = {}
-    for name in _MEANS:
-        if name in rows.column_names:
-            columns[name] = _grouped(_matrix(rows[name]), group, num) / total[:, None]
-    for name in _CLASSES:
-        if name in rows.column_names:
-            columns[name] = _majority(_matrix(rows[name]), group, num)
-    if "vog/sum" in rows.column_names:
-        sums = np.bincount(group, weights=rows["vog/sum"].to_numpy(), minlength=num)
-        num_px = np.bincount(group, weights=rows["vog/num_px"].to_numpy(), minlength=num)
-        columns["vog"] = sums / num_px
-    if "grad_sqnorm" in rows.column_names:
-        columns["grad_sqnorm"] = _grouped(_matrix(rows["grad_sqnorm"]), group, num)
-    if "vog/class_sum" in rows.column_names:
-        sums = _grouped(_matrix(rows["vog/class_sum"]), group, num)
-        num_px = _grouped(_matrix(rows["vog/class_px"]), group, num)
-        columns["vog_by_class"] = np.divide(
-            sums, num_px, out=np.full(sums.shape, np.nan), where=num_px > 0
-        )
-    if "void/index" in rows.column_names:
-        columns["voids"] = merged_voids(rows, group, num, columns["loss"].shape[1])
-    if REACHED in rows.column_names:
-        columns[REACHED] = np.full(num, np.iinfo(np.int32).max)
-        # A sample has passed what all of its clips have.
-        np.minimum.at(columns[REACHED], group, rows[REACHED].to_numpy())
-    columns |= _merged_final(rows, group, first, num)
+    num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
+    cuts = Cuts(rows, group, first, num_labelled)
+    values = {
+        one.value: one.merge(cuts, one.name)
+        for one in measures().quantities.values()
+        if one.merge is not None and one.name in rows.column_names
+    }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
-    identity = identity.append_column("num_labelled", pa.array(total.astype(np.int64)))
-    return _Merged(identity, columns, part.state)
-
-
-def _majority(predicted: np.ndarray, group: np.ndarray, num: int) -> np.ndarray:
-    """Class that most clips of a sample predict at each checkpoint, the first of equals."""
-    votes = np.zeros((num, predicted.shape[1], predicted.max() + 1), np.int64)
-    np.add.at(votes, (group[:, None], np.arange(predicted.shape[1]), predicted), 1)
-    winners: np.ndarray = votes.argmax(axis=2).astype(np.int32)
-    return winners
-
-
-def _grouped(values: np.ndarray, group: np.ndarray, num: int) -> np.ndarray:
-    """Sum rows of `values` by group, in row order."""
-    sums = np.zeros((num, values.shape[1]), values.dtype)
-    np.add.at(sums, group, values)
-    return sums
-
-
-def _merged_final(rows: pa.Table, group: np.ndarray, first: np.ndarray, num: int) -> dict[str, Any]:
-    names = set(rows.column_names)
-    final: dict[str, Any] = {}
-    if "final/p_predicted" in names:
-        final["p_predicted"] = rows["final/p_predicted"].to_numpy()[first]
-    if "final/image_size" in names:
-        final["image_size"] = _matrix(rows["final/image_size"])[first]
-        final["regions"] = merged_regions(rows, group, num)
-    for name in ("class_counts", "tccp", "below"):
-        if f"final/{name}" in names:
-            values = _matrix(rows[f"final/{name}"]).astype(np.int64)
-            final[name] = _grouped(values, group, num)
-    for name in ("softmin", "interior"):
-        if f"final/{name}" in names:
-            # A tile's state is (sum w*s, sum w, least s): merged by the score's own rule later.
-            states = _matrix(rows[f"final/{name}"])
-            final[name] = [states[group == index] for index in range(num)]
-    if "final/components" in names:
-        flat = rows["final/components"].to_pylist()
-        final["components"] = [
-            np.concatenate([np.reshape(flat[r], (-1, 5)) for r in np.flatnonzero(group == index)])
-            for index in range(num)
-        ]
-    return final
+    identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
+    return _Merged(identity, values, part.state)
 
 
 def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
@@ -305,10 +201,11 @@ def _taken(merged: _Merged, order: list[str]) -> _Merged:
         return _Merged(merged.identity.slice(0, 0), {}, merged.state)
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
-    columns: dict[str, Any] = {}
-    for name, values in merged.columns.items():
-        columns[name] = [values[i] for i in index] if isinstance(values, list) else values[index]
-    return _Merged(merged.identity.take(index), columns, merged.state)
+    values = {
+        name: [held[i] for i in index] if isinstance(held, list) else held[index]
+        for name, held in merged.values.items()
+    }
+    return _Merged(merged.identity.take(index), values, merged.state)
 
 
 def _joined(
@@ -321,70 +218,69 @@ def _joined(
     """Put the sets' checkpoints side by side, in the catalogue's order."""
     identity = merged[0].identity
     source = [_where(sets, c.digest) for c in wanted.checkpoints]
-    # Of no sample too: a table's type tells the number of checkpoints.
-    means = {name: np.zeros((0, len(source))) for name in _MEANS}
-    if identity.num_rows:
-        for name in _MEANS:
-            means[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)
-    seen: dict[str, np.ndarray | None] = dict.fromkeys(_CLASSES)
-    if identity.num_rows and "predicted" in merged[0].columns:
-        for name in _CLASSES:
-            seen[name] = np.stack([merged[s].columns[name][:, e] for s, e in source], axis=1)
-    reached = None
-    if identity.num_rows and REACHED in merged[0].columns:
-        reached = merged[0].columns[REACHED][:, None] > np.array([e for _, e in source])
-        for name, values in seen.items():
-            seen[name] = None if values is None else np.where(reached, values, NOT_REACHED)
-    state = {}
-    if all("confusion" in merged[s].state for s, _ in source):
-        state["confusion"] = np.stack([merged[s].state["confusion"][..., e] for s, e in source])
     last = wanted.checkpoints[-1].digest
     final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
-    state |= {k: v for k, v in final_from.state.items() if k.startswith("confident/")}
-    gradients = _gradient_scores(merged, sets, wanted, identity.num_rows)
-    voids = None
-    if identity.num_rows and "voids" in merged[0].columns:
-        voids = joined_voids([one.columns["voids"] for one in merged], source, identity.num_rows)
-        if reached is not None:
-            voids = [one.at(passed) for one, passed in zip(voids, reached, strict=True)]
-    final = {name: final_from.columns[name] for name in _FINAL if name in final_from.columns}
-    return Samples(
-        identity,
-        means,
-        seen["predicted"],
-        seen["other"],
-        **gradients,
-        final=final,
-        state=state,
-        failures=failures,
-        tails=tails,
-        voids=voids,
-        reached=reached,
-    )
+    reached = None
+    if "reached" in merged[0].values:
+        # Who leaves depends on all checkpoints, so that there is one set.
+        reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
+    values: dict[str, Any] = {}
+    state: dict[str, np.ndarray] = {}
+    for one in measures().quantities.values():
+        name = one.value
+        if one.axis == "batch":
+            state |= _of_batches(one, merged, final_from, source)
+        elif one.when == "last" and name in final_from.values:
+            values[name] = final_from.values[name]
+        elif one.when == "each" and name in merged[0].values:
+            joined = one.join([of_set.values[name] for of_set in merged], source, reached)
+            if reached is not None and isinstance(joined, np.ndarray):
+                joined = np.where(reached, joined, one.gap)
+            values[name] = joined
+        elif one.column is not None:
+            # Of no sample too: a table's type tells the number of checkpoints.
+            values[name] = np.zeros((0, len(source)))
+    values |= _gradients(merged, sets, wanted)
+    return Samples(identity, values, state, failures, tails, reached)
 
 
-def _gradient_scores(
-    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted, num_rows: int
+def _of_batches(
+    one: Quantity, merged: list[_Merged], final_from: _Merged, source: list[tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
+    if one.when == "last":
+        return {name: values for name, values in final_from.state.items() if name == one.name}
+    if one.when != "each" or not all(one.name in merged[s].state for s, _ in source):
+        return {}
+    return {one.name: np.stack([merged[s].state[one.name][..., e] for s, e in source])}
+
+
+def _gradients(
+    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted
 ) -> dict[str, Any]:
-    """VoG, by class too, and the squared gradient norms summed over its window.
-
-    NaN (by class: None) where there are none.
-    """
-    found: dict[str, Any] = {name: np.full(num_rows, np.nan) for name in ("vog", "csg")}
-    found["vog_by_class"] = None
-    squared: dict[str, np.ndarray] = {}
-    for one, held in zip(merged, sets, strict=True):
-        if wanted.vog is None or not (held.vog == wanted.vog or held.is_continued_by(wanted.vog)):
-            continue
-        if held.vog == wanted.vog:
-            found |= {k: one.columns[k] for k in ("vog", "vog_by_class") if k in one.columns}
-        if "grad_sqnorm" in one.columns:
-            for index, digest in enumerate(held.gradients):
-                squared.setdefault(digest, one.columns["grad_sqnorm"][:, index])
+    """What is taken over VoG's window together, and at each checkpoint of it, (N, W)."""
+    values: dict[str, Any] = {}
+    found: dict[tuple[str, str], np.ndarray] = {}
     window = wanted.vog[1:] if wanted.vog else ()
-    if squared and all(digest in squared for digest in window):
-        found["csg"] = np.stack([squared[digest] for digest in window], axis=1).sum(axis=1)
-    return found
+    quantities = measures().quantities.values()
+    for one, of_set in zip(merged, sets, strict=True):
+        if wanted.vog is None or not (
+            of_set.vog == wanted.vog or of_set.is_continued_by(wanted.vog)
+        ):
+            continue
+        for quantity in quantities:
+            name = quantity.value
+            if name not in one.values:
+                continue
+            if quantity.when == "carried" and of_set.vog == wanted.vog:
+                values[name] = one.values[name]
+            elif quantity.when == "window":
+                for index, digest in enumerate(of_set.gradients):
+                    found.setdefault((name, digest), one.values[name][:, index])
+    for name in {name for name, _ in found}:
+        if all((name, digest) in found for digest in window):
+            values[name] = np.stack([found[name, digest] for digest in window], axis=1)
+    return values
 
 
 def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:

@@ -135,7 +135,7 @@ def _counted(sample_ids: Iterable[str], files: SetFiles) -> list[Counted]:
         for row, sample_id in enumerate(rows["sample_id"].to_pylist()):
             open_px[sample_id] = open_px.get(sample_id, all_px[row]) - own_px[row]
             wrong, right = (column[row].values.to_numpy() for column in values)
-            num_issues, num_below, num_wrong_below = counts[row][:3]
+            num_issues, num_below, num_wrong_below = counts[row]
             tiles[sample_id].append(Counted(num_issues, num_below, num_wrong_below, wrong, right))
     # A sample of which a tile is lost is lost: what is left would count too few.
     missing = [sample_id for sample_id in sample_ids if open_px.get(sample_id) != 0]

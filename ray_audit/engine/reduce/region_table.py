@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from ray_audit import rle
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.merge_regions import VOID, Region
 from ray_audit.engine.reduce.unit_scores import split_non_finite
+from ray_audit.measures.regions import VOID, Region
 from ray_audit.schemas import REGIONS, arrow_schema
 from ray_audit.scores.segmentation import merge_components
 from ray_audit.scores.void import void_evidence
@@ -21,7 +21,7 @@ LEAST_VOID_EVIDENCE = 0.5
 def regions_table(samples: Samples, metadata: dict[str, str]) -> pa.Table:
     """Regions of the scored samples, in sample order; empty where labels are not dense."""
     schema = arrow_schema(list(REGIONS), metadata)
-    if "regions" not in samples.final:
+    if "regions" not in samples.values:
         return schema.empty_table()
     finite, _ = split_non_finite(samples)
     rows = [row for index in np.flatnonzero(finite) for row in _rows(samples, int(index))]
@@ -30,9 +30,9 @@ def regions_table(samples: Samples, metadata: dict[str, str]) -> pa.Table:
 
 def _rows(samples: Samples, index: int) -> Iterator[dict[str, Any]]:
     """Rows of one sample; unlabelled regions that no class is seen in are left out."""
-    height, width = (int(side) for side in samples.final["image_size"][index])
+    height, width = (int(side) for side in samples.values["image_size"][index])
     described = _Described(samples, index)
-    kept = [r for r in samples.final["regions"][index] if described.is_candidate(r)]
+    kept = [r for r in samples.values["regions"][index] if described.is_candidate(r)]
     for number, region in enumerate(kept):
         yield {
             "sample_id": samples.identity["sample_id"][index].as_py(),
@@ -51,9 +51,9 @@ class _Described:
     """What the rows of one sample's regions need of the sample."""
 
     def __init__(self, samples: Samples, index: int) -> None:
-        components = merge_components([samples.final["components"][index]])
+        components = merge_components([samples.values["components"][index]])
         self._components = {int(row[0]): (int(row[3]), int(row[4])) for row in components}
-        seen = (samples.voids or [])[index]
+        seen = samples.values["voids"][index]
         suggested, evidence = void_evidence(seen.top_class, seen.top_p)
         columns = (suggested.tolist(), evidence.tolist(), seen.top_p[:, -1].tolist())
         self._void = dict(zip(seen.component.tolist(), zip(*columns, strict=True), strict=True))

@@ -7,14 +7,12 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.suspicion import SegmentOrder, oriented, ranked_scores
+from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
-    is_sequence,
     split_non_finite,
     unit_scores,
 )
-from ray_audit.scores import confident
 from ray_audit.scores.confident import ConfidentState, class_thresholds
 from ray_audit.scores.label_noise import NoiseEstimate, NoiseState, estimate_pixels
 from ray_audit.scores.ranking import RankHistogram
@@ -38,7 +36,7 @@ class Summary:
 
     vog_moments: dict[int, tuple[int, float, float]]
     ranks: dict[str, RankHistogram]
-    order: SegmentOrder
+    order: OrderState
     confusion: np.ndarray | None
     confident: ConfidentState | None
     p_label_sum: np.ndarray | None
@@ -47,7 +45,7 @@ class Summary:
     @classmethod
     def empty(cls) -> Self:
         """Nothing observed."""
-        return cls({}, {}, SegmentOrder(), None, None, None, None)
+        return cls({}, {}, OrderState(), None, None, None, None)
 
     def merge(self, other: Self) -> Self:
         """Both together; fold in a fixed order for sums that are equal to the last bit."""
@@ -84,13 +82,6 @@ class Summary:
             thresholds[-1] = class_thresholds(state.class_sum, state.class_count)
         return np.where(count > 0, thresholds, np.nan)
 
-    def clc(self, wrong_p_label: np.ndarray, num_labelled: np.ndarray) -> np.ndarray:
-        """CLC of each image from its histogram, by the thresholds of the whole dataset."""
-        if self.confident is None:
-            return np.full(len(num_labelled), np.nan)
-        flagged = self.confident.finish().num_flagged(wrong_p_label)
-        return confident.clc(flagged, num_labelled)
-
 
 class _State(Protocol):
     def merge(self, other: Self) -> Self: ...
@@ -112,13 +103,16 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     if not samples.num_samples:
         return Summary.empty()
     scores = unit_scores(samples, config)
-    moments = group_moments(scores["vog"][finite], group_labels(samples)[finite])
+    labels = group_labels(samples)[finite]
+    moments = group_moments(scores["vog"][finite], labels) if "vog" in scores else {}
     ranks = {
         name: RankHistogram.empty().observe(oriented(scores, name, sign)[finite])
         for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
-    segment_order = SegmentOrder.of(samples, num_classes) if is_sequence(config) else SegmentOrder()
+    order = OrderState()
+    if config.dataset.task.is_sequence:
+        order = OrderState.of(samples, finite, num_classes)
     states = {
         name.removeprefix("confident/"): values
         for name, values in samples.state.items()
@@ -127,10 +121,10 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     return Summary(
         moments,
         ranks,
-        segment_order,
+        order,
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
-        None if samples.predicted is None else _p_label_sum(samples, finite, num_classes),
+        _p_label_sum(samples, finite, num_classes) if "predicted" in samples.values else None,
         _noise(samples, scores, finite, num_classes) if "suggested" in scores else None,
     )
 
@@ -156,7 +150,7 @@ def _sum(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
 
 def _p_label_sum(samples: Samples, finite: np.ndarray, num_classes: int) -> np.ndarray:
     labels = samples.identity["label"].to_numpy()[finite]
-    p_label = samples.means["p_label"]
+    p_label = samples.values["p_label"]
     if samples.reached is not None:
         p_label = np.where(samples.reached, p_label, 0.0)
     return np.stack([np.bincount(labels, column, num_classes) for column in p_label[finite].T])
@@ -164,12 +158,12 @@ def _p_label_sum(samples: Samples, finite: np.ndarray, num_classes: int) -> np.n
 
 def _confusion(samples: Samples, finite: np.ndarray, config: AuditConfig) -> np.ndarray:
     """(E, K, K) counts: those of the pixels, or of the samples' own predictions."""
-    if samples.predicted is None:
+    if "predicted" not in samples.values:
         return samples.state["confusion"]
     num_classes = len(config.dataset.classes)
     labels = samples.identity["label"].to_numpy()[finite]
     counts = [
         np.bincount((labels * num_classes + column)[column >= 0], minlength=num_classes**2)
-        for column in samples.predicted[finite].T
+        for column in samples.values["predicted"][finite].T
     ]
     return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)

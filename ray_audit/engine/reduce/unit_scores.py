@@ -1,37 +1,25 @@
 """Samples of one unit to the score columns that need no other unit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
+from ray_audit.errors import MeasureError
+from ray_audit.measures import Kind, Score, measures
 from ray_audit.samples import ShardFailure
-from ray_audit.scores import csl, dynamics, segmentation
-from ray_audit.scores.boundaries import boundary_shift
-from ray_audit.scores.suggested import suggested_class
-from ray_audit.scores.void import void_evidence
 
 NON_FINITE = "non_finite"
-_COUNTS = ("learning_time", "forgetting")
-"""Scores that do not compare between samples that passed different numbers of checkpoints."""
-
-
-def is_dense(config: AuditConfig) -> bool:
-    """Whether labels belong to pixels."""
-    return config.dataset.labels.form == "masks"
-
-
-def is_sequence(config: AuditConfig) -> bool:
-    """Whether samples are frames in time order."""
-    return config.dataset.kind != "images" and config.dataset.labels.form != "videos"
 
 
 def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, ...]]:
     """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
     if not samples.num_samples:
         return np.zeros(0, bool), ()
-    unknown = ~np.isfinite(samples.means["loss"])
+    unknown = ~np.isfinite(samples.values["loss"])
     if samples.reached is not None:
         unknown &= samples.reached
     finite = ~unknown.any(axis=1)
@@ -52,148 +40,112 @@ def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, 
     return finite, tuple(failures)
 
 
-def unit_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    """Score columns that need no other unit, (N,) each."""
-    if not samples.num_samples:
-        return {}
-    scores = _of_trajectories(samples, config) | {"csg": samples.csg, "vog": samples.vog}
-    if is_dense(config):
-        scores["forgetting"] = np.full(samples.num_samples, np.nan)
-        scores |= _dense_scores(samples, config)
-        if samples.vog_by_class is not None:
-            scores["vog_by_class"] = _lists(samples.vog_by_class)
-    if is_sequence(config):
-        labels = samples.identity["label"].to_numpy()
-        shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
-        # A frame that failed must not spoil its neighbours.
-        known = np.where(np.isfinite(scores["csl"]), scores["csl"], np.nan)
-        scores["csl_segment"] = csl.segment_mean(known, labels, shards)
-        scores |= _boundaries(samples)
-    return scores
-
-
-def _of_trajectories(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    """Scores of the checkpoints that each sample passed; counts over all of them else null."""
-    if samples.reached is None:
-        return _trajectory_scores(samples.means, samples.other, config)
-    found: dict[str, np.ndarray] = {}
-    ways, way_of = np.unique(samples.reached, axis=0, return_inverse=True)
-    for way, reached in enumerate(ways):
-        rows = np.flatnonzero(way_of.reshape(-1) == way)
-        means = {name: values[rows][:, reached] for name, values in samples.means.items()}
-        other = None if samples.other is None else samples.other[rows][:, reached]
-        for name, values in _trajectory_scores(means, other, config).items():
-            whole = found.setdefault(name, np.zeros(samples.num_samples, values.dtype))
-            whole[rows] = np.nan if name in _COUNTS and not reached.all() else values
-    return found
-
-
-def _trajectory_scores(
-    means: dict[str, np.ndarray], other: np.ndarray | None, config: AuditConfig
+def unit_scores(
+    samples: Samples, config: AuditConfig, dataset: Mapping[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    loss, num_checkpoints = means["loss"], means["loss"].shape[1]
-    scores: dict[str, np.ndarray] = {
-        "csl": csl.csl(loss),
-        "final_loss": csl.final_loss(loss),
-        "early_loss": csl.early_loss(loss),
-        "late_loss": csl.late_loss(loss),
-        "loss_std": csl.loss_std(loss),
-        "loss_max": csl.loss_max(loss),
-        "num_checkpoints": np.full(len(loss), num_checkpoints, np.int32),
-        "el2n": dynamics.el2n(means["el2n"]),
-        "correctness": dynamics.correctness(means["correct"]),
-        "learning_time": dynamics.learning_time(means["correct"]),
-        "confidence": dynamics.confidence(means["p_label"]),
-        "variability": dynamics.variability(means["p_label"]),
-        "aum": dynamics.aum(means["margin"]),
-        "prob_margin": dynamics.prob_margin(means["prob_margin"]),
-    }
-    if is_dense(config):
-        return scores
-    scores["forgetting"] = dynamics.forgetting(means["correct"] > 0.5)
-    return scores | _suggestions(means, other, config)
+    """Score columns of one unit, (N,) each, by name; those that are null in this run are left out.
 
+    Args:
+        samples: of the unit.
+        config: the specification.
+        dataset: what `DATASET` names, and `flagged_px`; None while other units are not known, for
+            the scores that need none.
 
-def _boundaries(samples: Samples) -> dict[str, np.ndarray]:
-    """Shifted boundaries, video by video; NaN where there is nothing to say."""
-    means, num = samples.means, samples.num_samples
-    found = {name: np.full(num, np.nan) for name in ("boundary_shift", "boundary_frame")}
-    if samples.other is None:
+    Raises:
+        MeasureError: the records do not hold what is declared, or a formula gives another shape.
+    """
+    found: dict[str, np.ndarray] = {}
+    if not samples.num_samples:
         return found
-    p_other = np.nan_to_num(means["p_label"] - means["prob_margin"])
-    p_label = np.nan_to_num(means["p_label"])
-    frames = samples.identity["frame_index"].to_numpy()
-    for rows, labels in sequences_of(samples):
-        # Of frames that left early, the checkpoints that all frames have passed.
-        shared = slice(None) if samples.reached is None else samples.reached[rows].all(axis=0)
-        shifts = boundary_shift(
-            labels,
-            p_label[rows][:, shared],
-            p_other[rows][:, shared],
-            samples.other[rows][:, shared],
-        )
-        found["boundary_shift"][rows] = shifts.score
-        place = np.where(shifts.suggested >= 0, frames[rows][shifts.suggested], np.nan)
-        found["boundary_frame"][rows] = place
+    given = _Given(samples, config, dataset or {}, found)
+    for score in measures().scores(Kind.of(config)):
+        if config.dataset.task in score.tasks and not (dataset is None and score.needs_dataset):
+            found |= given.finished(score)
     return found
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the formulas of one unit's scores are given."""
+
+    samples: Samples
+    config: AuditConfig
+    dataset: Mapping[str, Any]
+    found: dict[str, np.ndarray]
+
+    def finished(self, score: Score) -> dict[str, np.ndarray]:
+        """Its columns; none where it is null in this run."""
+        needed = [self._needed(name, score) for name in score.needs]
+        if any(value is _ABSENT for value in needed):
+            return {}
+        reached = self.samples.reached
+        of_checkpoints = [measures().is_per_checkpoint(name) for name in score.needs]
+        if reached is None or not any(of_checkpoints) or "sample.reached" in score.needs:
+            answers = score.formula(*needed)
+        else:
+            answers = self._by_way(score, needed, of_checkpoints, reached)
+        if answers is None:
+            return {}
+        columns = answers if isinstance(answers, tuple) else (answers,)
+        names = [column.name for column in score.columns]
+        lengths = [len(values) for values in columns]
+        if lengths != [self.samples.num_samples] * len(names):
+            raise MeasureError(
+                f"score {score.name} gave arrays of {lengths} values; expected for each of "
+                f"{', '.join(names)} one of {self.samples.num_samples}"
+            )
+        return dict(zip(names, columns, strict=True))
+
+    def _needed(self, name: str, score: Score) -> Any:
+        what, _, rest = name.rpartition(".")
+        if what == "score":
+            return self.found if rest == "all" else self.found.get(rest, _ABSENT)
+        if what == "dataset":
+            return self.dataset[rest]
+        if what == "setting":
+            return _SETTINGS[rest](self.config)
+        if what == "sample":
+            return self.dataset.get(rest) if rest == "flagged_px" else _SAMPLE[rest](self.samples)
+        if name not in self.samples.values and not measures().may_be_absent(name):
+            raise MeasureError(
+                f"the records hold no {name}, which score {score.name} needs: they were made by "
+                "another version of ray_audit, or with other packages of measures installed"
+            )
+        return self.samples.values.get(name, _ABSENT)
+
+    def _by_way(
+        self, score: Score, needed: list[Any], of_checkpoints: list[bool], reached: np.ndarray
+    ) -> Any:
+        """Of the checkpoints that each sample passed; counts over all of them else null."""
+        found: list[np.ndarray] = []
+        ways, way_of = np.unique(reached, axis=0, return_inverse=True)
+        for way, passed in enumerate(ways):
+            rows = np.flatnonzero(way_of.reshape(-1) == way)
+            cut = [
+                value[rows][:, passed] if is_cut else value
+                for value, is_cut in zip(needed, of_checkpoints, strict=True)
+            ]
+            answers = score.formula(*cut)
+            if answers is None:
+                return None
+            columns = answers if isinstance(answers, tuple) else (answers,)
+            found = found or [np.zeros(len(reached), values.dtype) for values in columns]
+            for whole, values in zip(found, columns, strict=True):
+                whole[rows] = np.nan if score.is_count and not passed.all() else values
+        return tuple(found)
 
 
 def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and labels of each sequence of a unit, in frame order."""
     labels = samples.identity["label"].to_numpy()
-    shards = np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
+    shards = _shards(samples)
     for shard in np.unique(shards):
         rows = np.flatnonzero(shards == shard)
         yield rows, labels[rows]
 
 
-def _suggestions(
-    means: dict[str, np.ndarray], other: np.ndarray | None, config: AuditConfig
-) -> dict[str, np.ndarray]:
-    if other is None or len(config.dataset.classes) < 2:
-        return {}
-    # A margin is the given class's probability minus that of the best other.
-    p_other = means["p_label"] - means["prob_margin"]
-    # NaN at a checkpoint: the sample fails, and must not be an error here.
-    label, p = suggested_class(other, np.nan_to_num(p_other))
-    return {"suggested": label, "p_suggested": p}
-
-
-def _dense_scores(samples: Samples, config: AuditConfig) -> dict[str, np.ndarray]:
-    temperature, final = config.softmin.temperature, samples.final
-    num_classes = len(config.dataset.classes)
-    counts = final["class_counts"].reshape(-1, num_classes, 3)
-    agreement = final["tccp"].reshape(len(counts), num_classes, -1)
-
-    def soft(states: list[np.ndarray]) -> np.ndarray:
-        merged = [segmentation.merge_softmin(state, temperature) for state in states]
-        return segmentation.finish_softmin(np.stack(merged))
-
-    components = [segmentation.merge_components([one]) for one in final["components"]]
-    return {
-        "softmin": soft(final["softmin"]),
-        "softmin_interior": soft(final["interior"]),
-        "cil": samples.means["p_label"][:, -1],
-        "ccp": segmentation.finish_ccp(counts),
-        "tccp": segmentation.finish_tccp(agreement, counts),
-        "iou": segmentation.finish_iou(counts),
-        "coco": np.array([segmentation.finish_coco(one) for one in components]),
-        "void_evidence": _void_evidence(samples),
-        "num_labelled_px": samples.identity["num_labelled"].to_numpy(),
-    }
-
-
-def _void_evidence(samples: Samples) -> np.ndarray:
-    """Largest evidence of the unlabelled components of each sample, NaN where it has none."""
-    every = [void_evidence(v.top_class, v.top_p)[1] for v in samples.voids or ()]
-    return np.array([one.max() if one.size else np.nan for one in every])
-
-
-def _lists(values: np.ndarray) -> np.ndarray:
-    """(N, K) to (N,) of arrays, as a column of lists is made from."""
-    lists = np.empty(len(values), object)
-    lists[:] = list(values)
-    return lists
+def _shards(samples: Samples) -> np.ndarray:
+    return np.asarray(samples.identity["shard"].to_pylist(), dtype=str)
 
 
 def group_labels(samples: Samples) -> np.ndarray:
@@ -203,3 +155,20 @@ def group_labels(samples: Samples) -> np.ndarray:
         return np.zeros(len(labels), np.int64)
     groups: np.ndarray = labels.to_numpy().astype(np.int64)
     return groups
+
+
+_ABSENT = object()
+_SETTINGS: dict[str, Callable[[AuditConfig], Any]] = {
+    "classes": lambda config: np.asarray(config.dataset.classes, dtype=object),
+    "temperature": lambda config: config.softmin.temperature,
+}
+_SAMPLE: dict[str, Callable[[Samples], Any]] = {
+    "all": lambda samples: samples,
+    "label": lambda samples: samples.identity["label"].to_numpy(),
+    "shard": _shards,
+    "frame_index": lambda samples: samples.identity["frame_index"].to_numpy(),
+    "num_labelled": lambda samples: samples.identity["num_labelled"].to_numpy(),
+    "sequences": lambda samples: list(sequences_of(samples)),
+    "group": group_labels,
+    "reached": lambda samples: samples.reached,
+}

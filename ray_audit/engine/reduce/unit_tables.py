@@ -1,6 +1,7 @@
 """Samples of one unit to the rows of the tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,24 @@ from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import suspicion
+from ray_audit.engine.reduce.suspicion import SegmentOrder, suspicion
 from ray_audit.engine.reduce.unit_scores import (
-    group_labels,
-    is_dense,
-    is_sequence,
     split_non_finite,
     unit_scores,
 )
+from ray_audit.measures import Kind, measures
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure
 from ray_audit.schemas import (
     CLASS_PAIRS,
     CLASS_STATS,
     ERRORS,
     FILTERED,
+    IDENTITY,
     Column,
     arrow_schema,
-    score_columns,
-    trajectory_columns,
 )
-from ray_audit.scores.confident import clc
 from ray_audit.scores.early_learning import fit_onset, iou_from_counts
 from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
-from ray_audit.scores.vog import finish_z
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,7 @@ def unit_tables(
     samples: Samples,
     config: AuditConfig,
     summary: Summary,
+    segment_order: SegmentOrder,
     flagged_px: np.ndarray | None,
     metadata: dict[str, str],
 ) -> UnitTables:
@@ -61,31 +58,22 @@ def unit_tables(
         samples: of the unit.
         config: the specification.
         summary: of the dataset.
+        segment_order: of the dataset.
         flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
         metadata: of the files.
     """
     finite, failures = split_non_finite(samples)
-    scores = unit_scores(samples, config)
-    if scores:
-        labels = group_labels(samples)
-        scores["vog_z"] = finish_z(scores["vog"], labels, summary.vog_moments)
-        if is_sequence(config):
-            scores["order_nll"] = summary.order.nll(samples)
-        scores["suspicion"] = suspicion(scores, summary.ranks, summary.order, config)
-        if is_dense(config):
-            num_px = scores["num_labelled_px"]
-            scores["clc"] = (
-                summary.clc(samples.final["below"], num_px)
-                if flagged_px is None
-                else clc(flagged_px, num_px)
-            )
-    columns = score_columns(
-        is_dense(config), is_sequence(config), list(config.scores), config.vog.target
-    )
+    rank = partial(suspicion, ranks=summary.ranks, segment_order=segment_order, config=config)
+    dataset = {
+        "vog_moments": summary.vog_moments,
+        "order": segment_order,
+        "confident": summary.confident,
+        "rank": rank,
+        "flagged_px": flagged_px,
+    }
+    scores = unit_scores(samples, config, dataset)
+    columns = measures().columns(Kind.of(config))
     identity = _identity(samples, config)
-    if "suggested" in scores:
-        names = np.asarray(config.dataset.classes, dtype=object)
-        identity["suggested_name"] = pa.array(names[scores["suggested"]], pa.string())
     arrays = [_array(column, scores, identity, samples.num_samples) for column in columns]
     table = pa.table(arrays, schema=arrow_schema(columns, metadata))
     return UnitTables(
@@ -93,7 +81,7 @@ def unit_tables(
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
-        regions=regions_table(samples, metadata) if is_dense(config) else None,
+        regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
         fit=_fit(samples, scores, finite, summary) if finite.any() else None,
     )
 
@@ -102,7 +90,7 @@ def _fit(
     samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, summary: Summary
 ) -> FitState:
     rank = summary.ranks["csl"].cdf(scores["csl"][finite])
-    correct = carried_back(samples.means["correct"], samples.reached)
+    correct = carried_back(samples.values["correct"], samples.reached)
     return FitState.of(correct[finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
 
 
@@ -114,8 +102,8 @@ def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:
         for name in ("sample_id", "shard", "frame_index", "pts_s", "label")
         if name in identity.column_names
     }
-    if samples.predicted is not None:
-        predicted = samples.predicted[:, -1]
+    if "predicted" in samples.values:
+        predicted = samples.values["predicted"][:, -1]
         columns["predicted"] = pa.array(predicted, pa.int32())
         columns["predicted_name"] = pa.array(classes[predicted], pa.string())
         columns["label_name"] = pa.array(classes[identity["label"].to_numpy()], pa.string())
@@ -129,20 +117,23 @@ def _array(
         return identity[column.name]
     if column.name not in scores:
         return pa.nulls(num_rows, column.type)
+    values = scores[column.name]
     # NaN means "has none" in the numerics; a table says null.
-    return pa.array(scores[column.name], column.type, from_pandas=True)
+    return pa.array(list(values) if values.ndim > 1 else values, column.type, from_pandas=True)
 
 
 def _trajectories(samples: Samples, metadata: dict[str, str]) -> pa.Table:
-    means = samples.means
-    num_checkpoints = means["loss"].shape[1]
-    columns = trajectory_columns(num_checkpoints)
+    num_checkpoints = samples.values["loss"].shape[1]
+    # A list entry for each checkpoint, in order.
+    each = pa.list_(pa.float32(), num_checkpoints)
+    lists = [replace(column, type=each) for column in measures().trajectories()]
+    columns = [IDENTITY[0], *lists]
     schema = arrow_schema(columns, metadata)
     if not samples.num_samples:
         return schema.empty_table()
     arrays = [samples.identity["sample_id"].combine_chunks()]
     for column in columns[1:]:
-        values = means[column.name].astype(np.float32)
+        values = samples.values[column.name].astype(np.float32)
         gaps = None if samples.reached is None else ~samples.reached.reshape(-1)
         flat = pa.array(values.reshape(-1), mask=gaps)
         arrays.append(pa.FixedSizeListArray.from_arrays(flat, num_checkpoints))

@@ -26,15 +26,12 @@ def _concatenated(loaded: list[Samples]) -> Samples:
     return Samples(
         # Of no sample, a slice has a table without columns, and no predictions.
         identity=pa.concat_tables([o.identity for o in full] or [loaded[0].identity]),
-        means={n: np.concatenate([one.means[n] for one in loaded]) for n in loaded[0].means},
-        predicted=_stacked([one.predicted for one in full]),
-        other=_stacked([one.other for one in full]),
-        vog=np.concatenate([one.vog for one in loaded]),
-        csg=np.concatenate([one.csg for one in loaded]),
-        final={
-            name: np.concatenate([one.final[name] for one in full])
-            for name in (full[0].final if full else ())
-        },
+        values={
+            name: np.concatenate([one.values[name] for one in full])
+            for name in set.intersection(*(set(one.values) for one in full))
+        }
+        if full
+        else loaded[0].values,
         state={},
         failures=tuple(failure for one in loaded for failure in one.failures),
         reached=_stacked([one.reached for one in full]),

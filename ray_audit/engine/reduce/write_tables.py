@@ -21,7 +21,8 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.recount import Recounted
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.unit_scores import is_dense, is_sequence, split_non_finite
+from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
+from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
 from ray_audit.errors import RunError
@@ -34,6 +35,7 @@ from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
+_TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MOST_LOOKED_AT = 1000
 
 
@@ -71,7 +73,8 @@ def publish(
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
-    finish = partial(finish_part, config, summary, exact, metadata, inputs.run_uri)
+    order = summary.order.finish()
+    finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
     chunks = []
     for one in records:
         # Masks, which alone are recounted, are never cut into slices.
@@ -88,50 +91,54 @@ def publish(
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
-    context = _findings_context(inputs, metadata, summary, wrong_fraction)
+    context = _findings_context(inputs, metadata, summary, order, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
+    ties = [_TIES] if ranks_nothing(summary.ranks, order, config) else []
     return Draft(
         inputs,
         tables,
         parts.counts(),
         found.summary.counts(),
         {} if estimate is None else _estimate(estimate, config),
-        parts.memorisation(is_dense(config)),
-        summary.order.described(),
-        parts.top,
+        parts.memorisation(config.dataset.task.is_dense),
+        order.described(),
+        [] if ties else parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs), *_passes(inputs, parts)],
+        [*inputs.listing.notes, *_missing_columns(inputs), *ties, *_passes(inputs, parts)],
     )
 
 
 def _findings_context(
-    inputs: Inputs, metadata: dict[str, str], summary: Summary, wrong_fraction: float
+    inputs: Inputs,
+    metadata: dict[str, str],
+    summary: Summary,
+    order: SegmentOrder,
+    wrong_fraction: float,
 ) -> FindingsContext:
     config, classes = inputs.config, tuple(inputs.config.dataset.classes)
-    if is_dense(config):
+    if config.dataset.task.is_dense:
         thresholds = summary.thresholds
         last = None if thresholds is None else thresholds[-1]
         return FindingsContext(inputs.run_uri, metadata, MaskContext(classes, last))
-    if not is_sequence(config):
+    if not config.dataset.task.is_sequence:
         return FindingsContext(inputs.run_uri, metadata, ImageContext(wrong_fraction))
     cutoff = None
     if wrong_fraction > 0:
         cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
-    order = summary.order.statistics if summary.order.is_strict else None
-    segments = SegmentContext(classes, order, wrong_fraction, cutoff)
+    statistics = order.statistics if order.is_used else None
+    segments = SegmentContext(classes, statistics, wrong_fraction, cutoff)
     return FindingsContext(inputs.run_uri, metadata, segments)
 
 
 def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
     """For the manifest."""
-    unit = "pixels" if is_dense(config) else "frames" if is_sequence(config) else "samples"
     return {
         "num_wrong": estimate.num_wrong,
         "low": estimate.low,
         "high": estimate.high,
         "fraction": estimate.wrong_fraction,
-        "unit": unit,
+        "unit": config.dataset.task.element,
         "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),
     }
 

@@ -1,14 +1,13 @@
 """Runs an audit from specification to manifest."""
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, EngineConfig
@@ -17,25 +16,28 @@ from ray_audit.engine.backends.stages import StageSettings, recount_set
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
-from ray_audit.engine.planning.plan import Inputs, Plan, make_plan, read_inputs
-from ray_audit.engine.reduce.draft import Draft, facts_of
+from ray_audit.engine.planning.plan import Plan, make_plan, read_inputs
+from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.recount import Recounted, finish_recount, recount_plan
 from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.write_tables import (
-    first_failures,
     publish,
     records_of,
     summarise_dataset,
 )
 from ray_audit.engine.run.calibrate import calibrated
-from ray_audit.engine.run.outcome import tell_outcome
+from ray_audit.engine.run.conclusion import (
+    FailureRecord,
+    check_count,
+    complete,
+    completed_before,
+)
+from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
 from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, Tally
-from ray_audit.errors import FailureBudgetError, RayAuditError, RunError, redacted
-from ray_audit.metrics import RunResult
+from ray_audit.errors import RayAuditError, RunError
 from ray_audit.scores.recount import Recount
-from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
 
 
 class Reporter(Protocol):
@@ -65,27 +67,6 @@ class SilentReporter:
 
     def progress(self, progress: Progress) -> None:
         """Ignore."""
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """A complete run.
-
-    Attributes:
-        run_id: its name.
-        run_uri: its folder.
-        counts: entered, scored, filtered, failed.
-        duration_s: of this call.
-        reused: whether an earlier call had completed it already.
-        manifest: all the rest.
-    """
-
-    run_id: str
-    run_uri: str
-    counts: dict[str, Any]
-    duration_s: float
-    reused: bool
-    manifest: Manifest
 
 
 def today() -> str:
@@ -156,39 +137,42 @@ def run_on(
 ) -> RunOutcome:
     """Audit a dataset on an engine that is opened once the inputs are known to be sound."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
-        index_dir = Path(folder)
+    folder = tempfile.TemporaryDirectory(prefix="ray-audit-")
+    with folder:
+        index_dir = Path(folder.name)
         reporter.phase("listing shards, labels and checkpoints")
         inputs = read_inputs(config, index_dir, limit, logical_date)
-        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
-            manifest = Manifest.read(inputs.run_uri)
-            return outcome_of(inputs, manifest, time.monotonic() - started, reused=True)
-        check_model(config, inputs.checkpoints)
-        engine = open_engine()
-        plan = make_plan(inputs, engine.resources())
-        if config.engine.calibrate:
-            reporter.phase("timing one batch at each checkpoint")
-            plan = calibrated(plan, str(index_dir), engine.resources())
-        reporter.plan(plan)
-        attempts = Attempts.below(config.output)
-        index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
-        settings = _settings(plan, index_uri, attempts)
+        done = completed_before(inputs, started)
+        if done is not None:
+            return done
+        with FailureRecord(inputs, started) as record:
+            check_model(config, inputs.checkpoints)
+            engine = open_engine()
+            plan = make_plan(inputs, engine.resources())
+            if config.engine.calibrate:
+                reporter.phase("timing one batch at each checkpoint")
+                plan = calibrated(plan, str(index_dir), engine.resources())
+            reporter.plan(plan)
+            record.has_begun = True
+            index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
+            folder.cleanup()  # it may be large, and the run long
+            return _run(engine, plan, index_uri, reporter, started)
+
+
+def _run(
+    engine: Backend, plan: Plan, index_uri: str, reporter: Reporter, started: float
+) -> RunOutcome:
+    """Do the plan, with a sign of life and markers that are gone when it has ended."""
+    inputs, config = plan.inputs, plan.inputs.config
+    attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
-        manifest, is_ours = _execute(engine, plan, settings, reporter, started, heartbeat)
-    except Exception as error:
-        _write_failure(inputs, error, time.monotonic() - started)
-        raise
+        settings = _settings(plan, index_uri, attempts)
+        return _execute(engine, plan, settings, reporter, started, heartbeat)
     finally:
+        heartbeat.end()
         with contextlib.suppress(RayAuditError):
             attempts.remove()
-        heartbeat.end()
-    return outcome_of(inputs, manifest, time.monotonic() - started, reused=not is_ours)
-
-
-def outcome_of(inputs: Inputs, manifest: Manifest, duration_s: float, reused: bool) -> RunOutcome:
-    """What a caller gets of a complete run."""
-    return RunOutcome(inputs.run_id, inputs.run_uri, manifest.counts, duration_s, reused, manifest)
 
 
 def publish_index(output: str, labels_digest: str, index_dir: Path) -> str:
@@ -222,8 +206,8 @@ def _execute(
     reporter: Reporter,
     started: float,
     heartbeat: Heartbeat,
-) -> tuple[Manifest, bool]:
-    """Run and publish; the manifest that is there then, and whether it is this call's."""
+) -> RunOutcome:
+    """Run and publish."""
     inputs, config = plan.inputs, plan.inputs.config
     heartbeat.beat(0, force=True)
     record_sets.write_sets(config.output, {plan.set_of(work) for work in plan.work})
@@ -232,11 +216,11 @@ def _execute(
         reporter.phase("starting the pools")
         for receipt in engine.relay(plan, settings):
             if receipt.fatal:
-                raise RunError(f"the model could not be started: {receipt.fatal}")
+                raise RunError(receipt.fatal)
             progress = tally.add(receipt)
             reporter.progress(progress)
             heartbeat.beat(progress.num_units)
-            _check_count(config, tally.num_failed, tally.num_expected)
+            check_count(inputs, tally.num_failed, tally.num_expected)
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
@@ -247,40 +231,7 @@ def _execute(
     draft = publish(engine, inputs, [records], summary, recounted)
     draft.notes.extend(sorted(tally.notes))
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
-    return complete(draft, facts_of(plan), timing)
-
-
-def complete(draft: Draft, plan: dict[str, Any], timing: dict[str, Any]) -> tuple[Manifest, bool]:
-    """Write the manifest, if the outcome is within the budget; whether it is this call's.
-
-    Raises:
-        FailureBudgetError: too many samples failed.
-    """
-    inputs, counts = draft.inputs, draft.counts
-    config = inputs.config
-    if config.failures.exceeded(counts["failed"], counts["entered"]):
-        _refuse(config, counts["failed"], counts["entered"], counts)
-    breached = breached_gates(config, counts, draft.findings)
-    manifest = draft.manifest(plan, timing, breached)
-    manifest.notes.extend(_tell(manifest, config, inputs.run_uri))
-    published = manifest.publish(inputs.run_uri)
-    if published is not manifest:
-        _tell(published, config, inputs.run_uri)  # ours told of tables that nobody will see
-    storage.remove(storage.join(inputs.run_uri, FAILURE))
-    return published, published is manifest
-
-
-def _tell(manifest: Manifest, config: AuditConfig, run_uri: str) -> list[str]:
-    """Metrics of a complete run; what could not be told."""
-    by_kind: dict[str, int] = manifest.findings["by_kind"]
-    result = RunResult(
-        duration_s=manifest.timing["total_s"],
-        success_time_s=time.time(),
-        counts=manifest.counts,
-        findings={(kind, "uncompared"): number for kind, number in by_kind.items()},
-        breached=bool(manifest.breached_gates),
-    )
-    return tell_outcome(config, run_uri, result)
+    return complete(draft, facts_of(plan), timing, started)
 
 
 def _recounted(
@@ -305,70 +256,6 @@ def _recounted(
         tally = Tally(second)
         for receipt in engine.relay(second, settings):
             if receipt.fatal:
-                raise RunError(f"the model could not be started: {receipt.fatal}")
+                raise RunError(receipt.fatal)
             reporter.progress(tally.add(receipt))
     return finish_recount(engine, inputs, files, recount)
-
-
-def _check_count(config: AuditConfig, failed: int, expected: int | None) -> None:
-    """Stop early where the rest of the run cannot mend it; a fraction is known at the end only."""
-    if config.failures.max_count is not None and failed > config.failures.max_count:
-        _refuse(config, failed, expected)
-
-
-def _refuse(
-    config: AuditConfig, failed: int, entered: int | None, counts: dict[str, Any] | None = None
-) -> None:
-    budget = config.failures
-    limit = (
-        f"max_count {budget.max_count}"
-        if budget.max_count is not None
-        else f"max_fraction {0.01 if budget.max_fraction is None else budget.max_fraction:g}"
-    )
-    raise FailureBudgetError(
-        f"{failed} of {'?' if entered is None else entered} samples failed, more than "
-        f"failures.{limit} allows: `failure.json` in the run's folder names the first of them. "
-        "Mend the data, or raise the budget; what was committed is reused",
-        counts,
-    )
-
-
-def _write_failure(inputs: Inputs, error: Exception, duration_s: float) -> None:
-    values: dict[str, Any] = {
-        "run_id": inputs.run_id,
-        "error_class": type(error).__name__,
-        "message": redacted(str(error)),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first_failures": [],
-    }
-    with contextlib.suppress(Exception):  # the first error is the one to be told
-        values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
-    with contextlib.suppress(RayAuditError):
-        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
-            return  # another call completed the run meanwhile
-        content = json.dumps(values, indent=2).encode()
-        storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
-        counts = error.counts if isinstance(error, FailureBudgetError) else {}
-        tell_outcome(inputs.config, inputs.run_uri, RunResult(duration_s, counts=counts))
-
-
-def breached_gates(
-    config: AuditConfig, counts: dict[str, Any], findings: dict[str, Any]
-) -> list[str]:
-    """The gates of the specification that an outcome breaks, a sentence each."""
-    gates = config.gates
-    limits = (
-        ("max_failed_fraction", gates.max_failed_fraction, counts["failed"], counts["entered"]),
-        (
-            "max_findings_fraction",
-            gates.max_findings_fraction,
-            findings["num_samples"],
-            counts["scored"],
-        ),
-    )
-    what = {"max_failed_fraction": "failed", "max_findings_fraction": "lie in findings"}
-    return [
-        f"{num} of {total} samples {what[name]}, gates.{name} is {most:g}"
-        for name, most, num, total in limits
-        if most is not None and num > most * total
-    ]

@@ -95,7 +95,7 @@ def _timed(worker: PoolWorker, envelope: Envelope, num: int) -> tuple[list[float
         answer = worker.process(envelope)
         took_s = time.perf_counter() - started
         if answer.fatal:
-            raise RunError(f"the model could not be started: {answer.fatal}")
+            raise RunError(answer.fatal)
         if answer.failures:
             raise RunError(f"the model fails on the first batch: {answer.failures[0].message}")
     item: Any = answer.item

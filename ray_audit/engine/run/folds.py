@@ -16,18 +16,20 @@ from ray_audit.engine.reduce.draft import PLAN_COUNTS
 from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
 from ray_audit.engine.run.audit import (
     Reporter,
-    RunOutcome,
     SilentReporter,
-    complete,
     opened_backend,
-    outcome_of,
     publish_index,
     run_on,
     today,
 )
+from ray_audit.engine.run.conclusion import (
+    FailureRecord,
+    RunOutcome,
+    complete,
+    completed_before,
+)
 from ray_audit.errors import SpecificationError
 from ray_audit.sources import list_dataset
-from ray_audit.tables.manifest import MANIFEST, Manifest
 
 
 def run_folds(
@@ -76,9 +78,11 @@ def run_folds(
         ]
         index_dir = _folder(folder, "whole")
         inputs = _united(config, each, index_dir, date)
-        if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
-            manifest, is_ours = Manifest.read(inputs.run_uri), False
-        else:
+        done = completed_before(inputs, started)
+        if done is not None:
+            return done
+        with FailureRecord(inputs, started) as record:
+            record.has_begun = True
             reporter.phase(f"reducing the records of {len(parts)} folds to tables")
             publish_index(config.output, inputs.listing.labels_digest, index_dir)
             records = [records_of(one) for one in each]
@@ -88,8 +92,7 @@ def run_folds(
                 name: sum(one.manifest.plan[name] for one in outcomes) for name in PLAN_COUNTS
             }
             timing = {"total_s": time.monotonic() - started}
-            manifest, is_ours = complete(draft, counts | {"num_folds": len(parts)}, timing)
-    return outcome_of(inputs, manifest, time.monotonic() - started, reused=not is_ours)
+            return complete(draft, counts | {"num_folds": len(parts)}, timing, started)
 
 
 def _folder(parent: Path, name: str) -> Path:

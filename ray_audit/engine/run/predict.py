@@ -88,6 +88,7 @@ class Predictor:
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
+            answers=config.model.answers,
             gradient=None,
             temperature=config.softmin.temperature,
             precision=precision(config),
@@ -125,7 +126,7 @@ class Predictor:
         for row in rows.tolist():
             identity = batch.samples.slice(row, 1).to_pylist()[0]
             cut = identity["cut"]
-            if batch.task == "dense":
+            if batch.task.is_dense:
                 yield _dense(batch, identity, cut, p[cut])
             else:
                 yield _row(batch, identity, cut, p[row])
@@ -153,7 +154,7 @@ def _four(values: np.ndarray) -> tuple[int, int, int, int]:
 def _row(batch: Batch, identity: dict[str, object], cut: int, p: np.ndarray) -> Predicted:
     pixels, targets = batch.arrays["inputs"][cut], batch.arrays["targets"][cut]
     frame_index = identity["frame_index"]
-    if batch.task == "frames":
+    if batch.task.is_sequence:
         position = int(str(identity["position"]))
         pixels, targets = pixels[position], targets[position]
     return Predicted(

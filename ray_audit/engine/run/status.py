@@ -1,5 +1,6 @@
 """Runs below an output, from manifests, failures and the ledger."""
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ class RunStatus:
 
     Attributes:
         run_id: its name.
-        state: complete | failed | running | dead: silent for longer than its timeouts allow.
+        state: complete | failed | interrupted | running | dead: it has ended without a word, or was
+            silent for longer than its timeouts allow.
         counts: of a complete run.
         message: why it failed; where and how far it runs, or was when it was last heard of.
         duration_s: of a complete one.
@@ -58,11 +60,21 @@ def _status(output: str, run_id: str) -> RunStatus:
         manifest = Manifest.read(run_uri)
         total_s = manifest.timing.get("total_s")
         return RunStatus(run_id, manifest.state, manifest.counts, "", total_s)
-    sign = HeartbeatState.read(run_uri)
-    if sign is not None:
+    sign, failure = HeartbeatState.read(run_uri), _failure(run_uri)
+    # Where the store did not answer when it failed, its sign of life may have stayed.
+    if sign is not None and failure.get("time_s", 0.0) < sign.written_s:
         return _running(run_id, sign)
-    failure = json.loads(storage.read_bytes(storage.join(run_uri, FAILURE)))
-    return RunStatus(run_id, "failed", {}, failure.get("message", ""), None)
+    state = failure.get("state", "failed")
+    return RunStatus(run_id, state, {}, failure.get("message", ""), None)
+
+
+def _failure(run_uri: str) -> dict[str, Any]:
+    """What a failed run left; empty where it left nothing that can be read."""
+    uri = storage.join(run_uri, FAILURE)
+    with contextlib.suppress(ValueError):
+        found = json.loads(storage.read_bytes(uri)) if storage.exists(uri) else {}
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _running(run_id: str, sign: HeartbeatState) -> RunStatus:
@@ -70,7 +82,7 @@ def _running(run_id: str, sign: HeartbeatState) -> RunStatus:
     progress = {"committed_units": sign.num_units, "expected_units": sign.num_expected}
     where = f"{sign.num_units} of {sign.num_expected} work units, process {sign.pid} on {sign.host}"
     silent_s = f"last heard of {now_s - sign.written_s:.0f} s ago"
-    if sign.is_stale(now_s):
+    if sign.is_stale(now_s) or sign.has_died_here():
         advice = "it has died: run again, and what was committed is reused"
         return RunStatus(run_id, "dead", progress, f"{where}, {silent_s}: {advice}", None)
     return RunStatus(run_id, "running", progress, f"{where}, {silent_s}", now_s - sign.started_s)

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.cuts import job
 from ray_audit.errors import StorageError
-from tests.unit.cuts.media import cut, dataset, noise, png, write_video
+from ray_audit.formats import job
+from tests.support.media import cut, dataset, noise, png, write_video
 
 NUM_ROWS, GROUP_ROWS = 192, 64
 

@@ -11,7 +11,7 @@ from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import group_units
-from tests.unit.cuts.media import Outcome, dataset, listed, write_groups
+from tests.support.media import Outcome, dataset, listed, write_groups
 
 NUM_FRAMES = 60
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:log-level=none"}

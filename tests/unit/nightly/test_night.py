@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -7,6 +8,7 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
+from ray_audit.config.engine import FailuresConfig, GatesConfig
 from ray_audit.engine.run import outcome
 from ray_audit.errors import RunError, SpecificationError
 from ray_audit.nightly import lease
@@ -18,7 +20,7 @@ from ray_audit.nightly.night import (
     scheduled_date,
 )
 from ray_audit.tables.manifest import Manifest
-from tests.unit.tables.test_diff import image, write_night
+from tests.functional.tables.test_diff import image, write_night
 
 NOW = datetime(2026, 3, 10, 23, 30, tzinfo=UTC)
 
@@ -49,20 +51,26 @@ def audit_of(output, date, *findings):
         values = json.loads(storage.read_bytes(f"{run_uri}/manifest.json"))
         by_kind = {"mislabel": len(findings)}
         values |= {
-            "findings": {"by_kind": by_kind},
+            "findings": {"by_kind": by_kind, "num_samples": len(findings)},
             "timing": {"total_s": 3.0},
-            "counts": {"scored": 9},
+            "counts": {"entered": 9, "scored": 9, "failed": 0},
             "breached_gates": [],
         }
         storage.write_bytes(f"{run_uri}/manifest.json", json.dumps(values).encode())
-        return SimpleNamespace(run_id=run_id, run_uri=run_uri, manifest=Manifest.read(run_uri))
+        return SimpleNamespace(
+            run_id=run_id, run_uri=run_uri, manifest=Manifest.read(run_uri), breached_gates=()
+        )
 
     return audit
 
 
-def night(output, date, *findings, audit=None):
+def night(output, date, *findings, audit=None, gates=None):
     config = AuditConfig.model_construct(
-        output=str(output), name="n", metrics=MetricsConfig(pushgateway=GATEWAY)
+        output=str(output),
+        name="n",
+        metrics=MetricsConfig(pushgateway=GATEWAY),
+        gates=gates or GatesConfig(),
+        failures=FailuresConfig(),
     )
     return run_night(config, date, audit or audit_of(output, date, *findings), print, 0.0)
 
@@ -174,3 +182,22 @@ def test_nights_released_at_once_know_their_dates():
 )
 def test_other_names_of_clusters_hold_no_date(name):
     assert scheduled_date(name, now=NOW) is None
+
+
+def test_a_gate_that_is_set_after_a_night_is_held_against_it(tmp_path):
+    assert night(tmp_path, "2026-01-01", image("a")).breached_gates == []
+    again = night(tmp_path, "2026-01-01", gates=GatesConfig(max_findings_fraction=0.0))
+    assert again.breached_gates == [
+        "1 of 9 samples lie in findings, gates.max_findings_fraction is 0"
+    ]
+    assert night(tmp_path, "2026-01-01").breached_gates == []
+
+
+@pytest.mark.parametrize("name", ["backup", "2026-01-01.bak", "zzz", "20260131"])
+def test_a_folder_that_is_no_date_is_no_night(tmp_path, pushed, name):
+    night(tmp_path, "2026-01-01", image("a"))
+    shutil.copytree(tmp_path / "nights/2026-01-01", tmp_path / "nights" / name)
+    pushed.clear()
+    night(tmp_path, "2026-01-02", image("a"))
+    assert pushed
+    assert night_dates(str(tmp_path)) == ["2026-01-01", "2026-01-02"]

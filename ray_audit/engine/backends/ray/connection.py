@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import ray
 
 from ray_audit.errors import RunError
+from ray_audit.interrupts import handlers_kept
 
 _CONNECT_TIMEOUT_S = 10.0
 _NUM_STARTS = 3
@@ -44,7 +45,7 @@ def connect(address: str | None) -> bool:
 
 
 def _init(address: str | None) -> None:
-    with _silent_stderr():
+    with _silent_stderr(), handlers_kept():
         ray.init(
             # None would join a cluster that was started on this machine, even a dead one.
             address=address or "local",

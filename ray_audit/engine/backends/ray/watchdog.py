@@ -36,7 +36,7 @@ def watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
     puller.start()
     try:
         yield from _receipts(inbox, engine, _Head())
-    except StalledError:
+    except (StalledError, KeyboardInterrupt):
         _shut_down(puller)  # nothing would end it: its actors would hold what they reserved
         raise
     finally:
