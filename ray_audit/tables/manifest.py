@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -45,6 +45,8 @@ class Manifest:
         top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        measures: identity of the declared measures: `records`, `scores`, and the `ranking`, by
+            which rule samples are ranked; empty in manifests of older versions.
         published_s: Unix time when the run became visible; None in manifests of earlier versions.
     """
 
@@ -68,6 +70,7 @@ class Manifest:
     top_findings: list[dict[str, Any]]
     notes: list[str]
     breached_gates: list[str]
+    measures: dict[str, Any] = field(default_factory=dict)
     published_s: float | None = None
 
     def publish(self, run_uri: str) -> "Manifest":
@@ -106,7 +109,7 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            known = {field.name for field in fields(cls)}
+            known = {one.name for one in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error

@@ -4,7 +4,7 @@ Without torch, so that the processes which decode and commit start fast and stay
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
@@ -23,6 +23,7 @@ from ray_audit.engine.ledger.attempts import (
 from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
 from ray_audit.engine.planning.plan import UnitWork
 from ray_audit.errors import StorageError
+from ray_audit.measures import measures
 from ray_audit.samples import Batch, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
 
@@ -39,6 +40,7 @@ class StageSettings:
         device: `cpu` or `cuda`.
         recount: what a second pass of confident learning counts, or None in the first.
         attempts: markers of what is under way, where processes may die.
+        measures: digest of what is declared where the run was started.
     """
 
     config: AuditConfig
@@ -48,6 +50,16 @@ class StageSettings:
     device: str
     recount: Recount | None = None
     attempts: Attempts | None = None
+    measures: str = field(default_factory=lambda: measures().digest)
+
+    def other_measures(self) -> str:
+        """Why this process cannot take part; empty where its measures are the driver's."""
+        if self.measures == measures().digest:
+            return ""
+        return (
+            "the measures declared on a worker are not those of the machine that started the run: "
+            "install the same ray_audit and the same packages of measures on every node"
+        )
 
     def set_for(self, work: UnitWork) -> record_sets.RecordSet:
         """The set that the stages write for a unit."""
@@ -116,8 +128,9 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
 def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
     """Write a batch's records, or a tail, under their final name; then say so."""
     item, output = envelope.item, settings.config.output
-    if envelope.fatal:
-        return Receipt(item.unit_id, isinstance(item, Tail), fatal=envelope.fatal)
+    fatal = envelope.fatal or settings.other_measures()
+    if fatal:
+        return Receipt(item.unit_id, isinstance(item, Tail), fatal=fatal)
     if isinstance(item, Tail):
         failures = item.failures
         content = encode_tail(item)

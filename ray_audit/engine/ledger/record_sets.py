@@ -13,6 +13,7 @@ process out of memory) ends in `.retry.parquet`: it counts in the run that wrote
 again by later ones.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -344,10 +345,16 @@ def _preference(files: SetFiles) -> tuple[int, bool, int, str]:
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:
-    """What each set id under this output stands for."""
+    """What each set id under this output stands for; what another version wrote is left out."""
     uris = [item.uri for item in storage.list_prefix(storage.join(output, "sets"))]
-    sets = [RecordSet.from_json(storage.read_bytes(uri)) for uri in uris if uri.endswith(".json")]
-    return {one.set_id: one for one in sets}
+    found = {}
+    for uri in uris:
+        if uri.endswith(".json"):
+            # A set whose meaning is not known serves nobody: its units are computed again.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                one = RecordSet.from_json(storage.read_bytes(uri))
+                found[one.set_id] = one
+    return found
 
 
 def write_sets(output: str, sets: Iterable[RecordSet]) -> None:

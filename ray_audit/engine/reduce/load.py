@@ -148,8 +148,8 @@ class _Merged:
 
 
 def _load_set(files: SetFiles) -> tuple[Part, Tail]:
-    parts = [decode_part(storage.read_bytes(uri)) for uri in files.parts]
-    tail = decode_tail("", storage.read_bytes(files.tail))
+    parts = [decode_part(storage.read_bytes(uri), uri) for uri in files.parts]
+    tail = decode_tail("", storage.read_bytes(files.tail), files.tail)
     # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
     tables = [part.rows for part in parts if part.rows.num_rows]
     rows = pa.concat_tables(tables) if tables else (parts[0].rows if parts else pa.table({}))

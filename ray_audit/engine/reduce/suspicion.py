@@ -13,6 +13,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.unit_scores import sequences_of
+from ray_audit.measures.ranking import RANKED
 from ray_audit.scores import order
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.order import OrderStatistics
@@ -26,13 +27,7 @@ _FULLY_STRICT = 2.0 / 3.0
 
 def ranked_scores(config: AuditConfig) -> dict[str, float]:
     """Scores whose ranks are combined, with their weight, negative where low is suspicious."""
-    if config.dataset.task.is_dense:
-        # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
-        return {"softmin_interior": -2.0, "late_loss": 1.0}
-    if config.dataset.task.is_sequence:
-        return {"csl_segment": 1.0}
-    # Early losses know nothing of what is memorised later; margins are the sharpest otherwise.
-    return {"early_loss": 1.0, "prob_margin": -1.0}
+    return dict(RANKED[config.dataset.task])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ray_audit.engine.reduce.suspicion import (
 )
 from ray_audit.scores.order_evidence import OrderEvidence
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
+from ray_audit.task import Task
 
 NUM_CLASSES = 3
 IN_ORDER = [0, 0, 1, 1, 2, 2]
@@ -141,12 +142,8 @@ def test_an_order_that_may_be_chance_weighs_nothing():
     assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight == 0.0
 
 
-SEQUENCES = SimpleNamespace(
-    dataset=SimpleNamespace(task=SimpleNamespace(is_dense=False, is_sequence=True))
-)
-CLASSES = SimpleNamespace(
-    dataset=SimpleNamespace(task=SimpleNamespace(is_dense=False, is_sequence=False))
-)
+SEQUENCES = SimpleNamespace(dataset=SimpleNamespace(task=Task.FRAMES))
+CLASSES = SimpleNamespace(dataset=SimpleNamespace(task=Task.CLASS))
 
 
 def test_a_strict_order_outweighs_losses_that_say_nothing():
