@@ -73,13 +73,8 @@ def _pushed(config: AuditConfig, registry: CollectorRegistry) -> list[str]:
         pushadd_to_gateway(
             gateway,
             job=_JOB,
-<<<<<<< HEAD
-            registry=registry_of(result),
-            grouping_key={"audit": config.audit_label},
-=======
             registry=registry,
-            grouping_key={"audit": config.name},
->>>>>>> main
+            grouping_key={"audit": config.audit_label},
             timeout=_PUSH_TIMEOUT_S,
         )
 

@@ -12,14 +12,9 @@ from typer.testing import CliRunner
 from ray_audit.cli import app
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
-<<<<<<< HEAD
 from ray_audit.kubernetes.deployment import AddressBlock, Deployment
 from ray_audit.kubernetes.render import promql_string, render
-from tests.unit.kubernetes.manifests import KUBERAY_1_6, ROOT, problems
-=======
-from ray_audit.kubernetes.render import Deployment, kubernetes_name, render
-from tests.support.manifests import ROOT, problems
->>>>>>> main
+from tests.support.manifests import KUBERAY_1_6, ROOT, problems
 
 SPOT = {
     "node.kubernetes.io/spot",

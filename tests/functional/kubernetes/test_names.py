@@ -17,7 +17,7 @@ from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import Deployment
 from ray_audit.kubernetes.names import MAX_LENGTH, SUFFIXES, kubernetes_name
 from ray_audit.kubernetes.render import promql_string, render, yaml_string
-from tests.unit.kubernetes.manifests import ROOT, problems
+from tests.support.manifests import ROOT, problems
 
 CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
 RAY = {"RayJob", "RayCronJob"}
