@@ -9,12 +9,12 @@ if TYPE_CHECKING:  # each method loads what it needs: opening a run needs neithe
     import pyarrow as pa
 
     from ray_audit.config import AuditConfig
-    from ray_audit.corrections.correct import Correction
+    from ray_audit.corrections.correct import CorrectionOutcome
     from ray_audit.evaluation.report import Evaluation
     from ray_audit.exports.export import Exported
     from ray_audit.findings.decisions import Decision
     from ray_audit.report.serve import ReviewServer
-    from ray_audit.report.write import Written
+    from ray_audit.report.write import WrittenReport
     from ray_audit.tables.diff import Diff
     from ray_audit.tables.manifest import Manifest
     from ray_audit.tables.run import RunTables
@@ -131,7 +131,7 @@ class Run:
         against: "str | Run | None" = None,
         address: str | None = None,
         local: bool = False,
-    ) -> "Written":
+    ) -> "WrittenReport":
         """Write the HTML report.
 
         Args:
@@ -208,7 +208,7 @@ class Run:
         address: str | None = None,
         local: bool = False,
         progress: Progress | None = None,
-    ) -> "Correction":
+    ) -> "CorrectionOutcome":
         """Write corrected labels, in the format in which they came; the given ones stay.
 
         Args:
@@ -233,11 +233,11 @@ class Run:
             StorageError: something cannot be read or written.
         """
         from ray_audit.corrections.correct import correct
-        from ray_audit.corrections.rules import Asked
+        from ray_audit.corrections.rules import CorrectionOptions
         from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
 
-        asked = Asked.parse(
+        asked = CorrectionOptions.parse(
             rule, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
         given: list[Decision] = []

@@ -13,7 +13,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 
 if TYPE_CHECKING:  # each verb loads what it needs
-    from ray_audit.corrections.correct import Correction
+    from ray_audit.corrections.correct import CorrectionOutcome
     from ray_audit.engine.planning.plan import Plan
     from ray_audit.engine.run.audit import Reporter
     from ray_audit.engine.run.status import OutputStatus
@@ -219,7 +219,7 @@ def inject(
     )
 
 
-def correct(output: Uri, to: Uri, *, run: str | None = None, **options: Any) -> "Correction":
+def correct(output: Uri, to: Uri, *, run: str | None = None, **options: Any) -> "CorrectionOutcome":
     """Open a run and correct labels by it: see `Run.correct`."""
     return open_run(output, run).correct(to, **options)
 

@@ -138,13 +138,13 @@ def correct(
         from ray_audit.console.lines import write_json
         from ray_audit.console.progress import StepReporter
         from ray_audit.corrections.correct import correct as correct_labels
-        from ray_audit.corrections.rules import Asked
+        from ray_audit.corrections.rules import CorrectionOptions
         from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
         from ray_audit.tables.run import RunTables
 
         most = None if allow_large_changes else max_changed_fraction
-        asked = Asked.parse(
+        asked = CorrectionOptions.parse(
             rule, confidence, flagged_fraction, most, listed(classes), background, listed(kinds)
         )
         tables = RunTables.open(output, run)

@@ -18,6 +18,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for note in identity_notes(plan):
+        table.add_row("identity", note)
     for note in vog_notes(plan):
         table.add_row("VoG", note)
     if layout is None:
@@ -41,6 +43,17 @@ def plan_table(plan: Plan) -> Table:
     for index, reason in enumerate(layout.reasons):
         table.add_row("why" if index == 0 else "", reason)
     return table
+
+
+def identity_notes(plan: Plan) -> list[str]:
+    """By what shards are told apart, where a change could go unnoticed."""
+    num = plan.inputs.listing.num_by_time
+    if not num:
+        return []
+    return [
+        f"{num} local file(s) of more than 1 MiB, and label files as large, are told apart by size "
+        "and time of change alone: what is replaced under the same of both goes unnoticed"
+    ]
 
 
 def vog_notes(plan: Plan) -> list[str]:

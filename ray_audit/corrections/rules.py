@@ -32,7 +32,7 @@ seldom reach more, and changed few right labels (see docs/corrections.md)."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class CorrectionOptions:
     """How labels are to be corrected.
 
     Attributes:
@@ -102,7 +102,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class CorrectionPlan:
     """What was asked for, with what the run says.
 
     Attributes:
@@ -115,7 +115,7 @@ class Resolved:
         notes: what the user should know.
     """
 
-    asked: Asked
+    asked: CorrectionOptions
     gate: Gate
     writable: tuple[str, ...]
     flagged_fraction: float
@@ -124,7 +124,7 @@ class Resolved:
     notes: tuple[str, ...]
 
 
-def resolve(asked: Asked, tables: RunTables) -> Resolved:
+def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     """Hold what is asked for against the run.
 
     Raises:
@@ -182,10 +182,12 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
             background,
             stays,
         )
-    return Resolved(asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes))
+    return CorrectionPlan(
+        asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes)
+    )
 
 
-def _background(asked: Asked, classes: Sequence[str]) -> int:
+def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
     if asked.background is None:
         return BACKGROUND
     if asked.background not in classes:
@@ -209,7 +211,7 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
     return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
 
 
-def _fraction(asked: Asked, tables: RunTables) -> float:
+def _fraction(asked: CorrectionOptions, tables: RunTables) -> float:
     if asked.rule != "flagged":
         return 0.0
     if asked.flagged_fraction is not None:
@@ -225,7 +227,7 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
 
 
 def _adele_steps(
-    asked: Asked, tables: RunTables, background: int
+    asked: CorrectionOptions, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
     if not tables.task.is_dense:

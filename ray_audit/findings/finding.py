@@ -17,7 +17,7 @@ segment that begins or ends too early or too late. `missing_region`: a region of
 mask lacks. `swapped_classes`: two classes of one mask exchanged. `shifted_boundary`: an outline
 drawn too small, too large or beside the structure."""
 
-MOST_EVIDENCE = 5
+MAX_EVIDENCE = 5
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Finding:
         reason: a sentence with the numbers.
         anchor: what names the given-label segment or component within the sample: does not
             change as long as the label does not.
-        evidence: sample ids to look at, at most `MOST_EVIDENCE`.
+        evidence: sample ids to look at, at most `MAX_EVIDENCE`.
         start_frame: first frame (video and sequences).
         end_frame: frame after the last.
         box: x0, y0, x1, y1, exclusive (masks).

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.findings.finding import MOST_EVIDENCE, Finding, Kind
+from ray_audit.findings.finding import MAX_EVIDENCE, Finding, Kind
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
@@ -77,7 +77,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     shards = scores["shard"].unique().to_pylist()
     if len(shards) > 1:
         raise ValueError(f"rows of {len(shards)} shards, {shards[0]!r} first; expected one")
-    video = _Video(scores.sort_by("frame_index"), context)
+    video = _LabelledVideo(scores.sort_by("frame_index"), context)
     order = video.suggested_order()
     findings = []
     for segment in range(len(video.segments)):
@@ -86,7 +86,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     return findings
 
 
-class _Video:
+class _LabelledVideo:
     """Columns of one shard in frame order, and its segments."""
 
     def __init__(self, scores: pa.Table, context: SegmentContext) -> None:
@@ -144,7 +144,7 @@ class _Video:
     def evidence(self, rows: np.ndarray) -> tuple[str, ...]:
         """Samples spread over the rows, those with the highest loss first."""
         csl = np.nan_to_num(self.scores["csl"].to_numpy(), nan=-np.inf)
-        parts = np.array_split(rows, min(MOST_EVIDENCE, len(rows)))
+        parts = np.array_split(rows, min(MAX_EVIDENCE, len(rows)))
         chosen = sorted((part[csl[part].argmax()] for part in parts), key=lambda row: -csl[row])
         return tuple(self.scores["sample_id"][int(row)].as_py() for row in chosen)
 
@@ -178,7 +178,9 @@ class _Video:
         )
 
 
-def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> Iterator[Finding]:
+def _of_segment(
+    video: _LabelledVideo, segment: int, order: SuggestedOrder | None
+) -> Iterator[Finding]:
     rows, span, given = video.segments[segment], video.spans[segment], video.path[segment]
     fits = int(given if order is None else order.classes[segment])
     seen, why = _what_is_seen(video, segment)
@@ -196,7 +198,7 @@ def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> It
         yield video.finding("disorder", segment, rows, span, fits, why)
 
 
-def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
+def _what_is_seen(video: _LabelledVideo, segment: int) -> tuple[int | None, str]:
     """Class that the checkpoints speak for in most frames of a segment, and the reason."""
     rows = video.segments[segment]
     known = video.suggested[rows]
@@ -226,7 +228,7 @@ def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
     )
 
 
-def _why_disordered(video: _Video, segment: int, order: SuggestedOrder) -> str:
+def _why_disordered(video: _LabelledVideo, segment: int, order: SuggestedOrder) -> str:
     others = video.others
     assert others is not None  # an order is suggested by the others only
     end, path, steps = others.num_classes, video.path.tolist(), []
@@ -243,7 +245,7 @@ def _why_disordered(video: _Video, segment: int, order: SuggestedOrder) -> str:
     )
 
 
-def _of_boundaries(video: _Video, segment: int) -> Iterator[Finding]:
+def _of_boundaries(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
     rows, (start, end) = video.segments[segment], video.spans[segment]
     to = video.boundary[rows]
     for frame in sorted(set(to[to >= 0].tolist())):

@@ -21,7 +21,7 @@ from ray_audit.report.render import policy, render_page
 from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 100_000
-_MOST_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 64 * 1024
 _NUM_HELD = 64
 _HEADERS = {
     "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = int(self.headers.get("Content-Length") or 0)
         is_json = self.headers.get("Content-Type", "").startswith("application/json")
-        if path != "decisions" or not is_json or not 0 < length <= _MOST_BODY_BYTES:
+        if path != "decisions" or not is_json or not 0 < length <= _MAX_BODY_BYTES:
             self.close_connection = True
             self._answer(HTTPStatus.BAD_REQUEST, "expected a decision as JSON")
             return

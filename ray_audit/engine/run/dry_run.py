@@ -56,6 +56,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "num_again": plan.num_again,
         "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
         "notes": list(inputs.listing.notes),
+        "num_by_time": inputs.listing.num_by_time,
     }
     if layout is not None:
         described["layout"] = {

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_audit.findings.finding import MOST_EVIDENCE
+from ray_audit.findings.finding import MAX_EVIDENCE
 from ray_audit.findings.segments import FEWEST_SHIFTED, SegmentContext, segment_findings
 from ray_audit.scores.boundaries import boundary_shift
 from ray_audit.scores.csl import csl, segment_mean
@@ -166,7 +166,7 @@ def test_evidence_is_spread_and_begins_with_the_highest_loss():
     table = table.set_column(table.column_names.index("csl"), "csl", pa.array(loss))
     (one,) = segment_findings(table, context(given, ordered=False))
     assert one.evidence == ("v#11", "v#13", "v#15", "v#17", "v#18")
-    assert len(one.evidence) == MOST_EVIDENCE
+    assert len(one.evidence) == MAX_EVIDENCE
 
 
 def test_the_order_of_rows_does_not_matter():
