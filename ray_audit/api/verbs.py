@@ -89,7 +89,14 @@ def audit(
             config, address=address, local=local, limit=limit, logical_date=date, reporter=reporter
         )
     tables = RunTables(outcome.run_uri, outcome.manifest)
-    return Run(config.output, tables, outcome.duration_s, outcome.reused)
+    return Run(
+        config.output,
+        tables,
+        outcome.duration_s,
+        outcome.reused,
+        outcome.breached_gates,
+        outcome.notes,
+    )
 
 
 def plan(
@@ -243,5 +250,7 @@ def evaluate(
     run: str | None = None,
     scores: Sequence[str] | None = None,
 ) -> "Evaluation":
-    """Open a run and measure how well its scores find known errors: see `Run.evaluate`."""
-    return open_run(output, run).evaluate(truth, scores)
+    """Measure how well the scores of a run find known errors: see `Run.evaluate`."""
+    from ray_audit.evaluation.report import evaluate_run
+
+    return evaluate_run(fspath(output), fspath(truth), run, scores)

@@ -91,13 +91,13 @@ class CorrectionOptions:
         if self.flagged_fraction is not None and self.rule != "flagged":
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
         if self.classes is not None and self.rule != "adele":
-            raise SpecificationError("--classes goes with --rule adele")
+            raise SpecificationError("--class goes with --rule adele")
         if self.kinds is not None and self.rule != "findings":
-            raise SpecificationError("--kinds goes with --rule findings")
+            raise SpecificationError("--kind goes with --rule findings")
         unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
         if unknown:
             raise SpecificationError(
-                f"--kinds {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
+                f"--kind {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
             )
 
 
@@ -238,7 +238,7 @@ def _adele_steps(
     unknown = [name for name in wanted if name not in foreground]
     if unknown:
         raise SpecificationError(
-            f"--classes {', '.join(unknown)}: expected some of "
+            f"--class {', '.join(unknown)}: expected some of "
             f"{', '.join(foreground)} ({names[background]} is the background, which every "
             "correction may write)"
         )
@@ -248,7 +248,7 @@ def _adele_steps(
     refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
     if refused:
         trusted = [name for name in foreground if onsets.get(name, (None,))[0] is not None]
-        can = f"--classes {','.join(trusted)} could be corrected" if trusted else "no class can be"
+        can = f"--class {','.join(trusted)} could be corrected" if trusted else "no class can be"
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")
     by_epoch: dict[int, list[int]] = {}
