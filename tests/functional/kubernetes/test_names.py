@@ -149,7 +149,7 @@ def test_any_text_is_one_scalar_of_yaml_and_one_string_of_promql(text):
 
 
 def written(folder):
-    """Every folder of every audit, one folder an audit; its kustomizations."""
+    """Every folder of every audit, one folder per audit; its kustomizations."""
     found = []
     for index, name in enumerate(ODD):
         for path, text in texts_of(name).items():
