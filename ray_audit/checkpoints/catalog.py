@@ -23,7 +23,7 @@ _IN_FOLDERS = (
     f"pytorch_model.bin{INDEX}",
 )
 _ALIAS = re.compile(r"last|best|latest|final", re.IGNORECASE)
-_MOST_COMPARED_BYTES = 2**30
+_MAX_COMPARED_BYTES = 2**30
 _SIZES_DIFFER_BYTES = 2**20
 
 
@@ -209,7 +209,7 @@ def _twin(one: _Found, others: Sequence[_Found]) -> _Found | None:
             return other
     numbered = [other for other in others if not _is_alias(other.uri)]
     near = [o for o in numbered if abs(o.size_bytes - one.size_bytes) <= _SIZES_DIFFER_BYTES]
-    if not near or one.size_bytes * (1 + len(near)) > _MOST_COMPARED_BYTES:
+    if not near or one.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
         return None
     from ray_audit.checkpoints.loading import weights_digest  # torch, only where it is needed
 

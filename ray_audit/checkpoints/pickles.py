@@ -43,7 +43,7 @@ _TORCH_DTYPES = {
     if isinstance(value, torch.dtype)
 }
 _PLAIN_KEYS = (str, int, float, bool, bytes, type(None))
-_MOST_AXES = 64
+_MAX_AXES = 64
 
 
 class Placeholder:
@@ -265,7 +265,7 @@ def _is_count(value: Any) -> bool:
 def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Any:
     if not torch.is_tensor(storage):
         return Placeholder("torch.storage")  # one that lies within the pickle
-    if len(size) > _MOST_AXES or not _is_count(offset):
+    if len(size) > _MAX_AXES or not _is_count(offset):
         raise ValueError("expected an offset and a size")
     return storage.as_strided(tuple(size), tuple(stride), offset)
 

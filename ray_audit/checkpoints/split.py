@@ -9,7 +9,7 @@ from ray_audit.errors import CheckpointError
 INDEX = ".index.json"
 """Ends the name of a file that says in which of several files each tensor lies."""
 
-_MOST_INDEX_BYTES = 64 * 2**20
+_MAX_INDEX_BYTES = 64 * 2**20
 
 
 def shards_of(uri: str) -> list[str]:
@@ -20,7 +20,7 @@ def shards_of(uri: str) -> list[str]:
     """
     content = storage.read_bytes(uri)
     try:
-        if len(content) > _MOST_INDEX_BYTES:
+        if len(content) > _MAX_INDEX_BYTES:
             raise ValueError(f"{len(content)} bytes")
         names = list(dict.fromkeys(json.loads(content)["weight_map"].values()))
         if not names or any(posixpath.basename(str(name)) != name for name in names):

@@ -13,7 +13,7 @@ from ray_audit.config import WeightsConfig
 from ray_audit.errors import CheckpointError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
-_MOST_DEPTH = 3
+_MAX_DEPTH = 3
 _NUM_TRIED = 8
 _NUM_SHOWN = 3
 _COUNTER = "num_batches_tracked"
@@ -60,7 +60,7 @@ def mappings_in(loaded: object, key: str | None) -> dict[str, dict[str, Tensor]]
             inner = inner.get(part) if isinstance(inner, Mapping) else None
         _collect(inner, key, 0, found)
         return {key: found[key]} if key in found else {}
-    _collect(loaded, "", _MOST_DEPTH, found)
+    _collect(loaded, "", _MAX_DEPTH, found)
     return found
 
 
