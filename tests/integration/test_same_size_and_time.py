@@ -9,8 +9,8 @@ from PIL import Image
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.dry_run import dry_run
 from ray_audit.sources import identity
-from tests.integration.small_sets import class_folders, feature_sequences, masked_images
-from tests.tables import assert_identical
+from tests.support.small_sets import class_folders, feature_sequences, masked_images
+from tests.support.tables import assert_identical
 
 
 def run(small, date, **changes):
