@@ -154,7 +154,7 @@ def _smaller(
     packings, actors = [first.packed], [first.actors]
     if engine.checkpoints_per_actor == "auto" and not gpus:  # a GPU holds no more than was chosen
         num_hops = math.ceil(num_checkpoints / first.packed)
-        packings = [math.ceil(num_checkpoints / hops) for hops in range(num_hops, 0, -1)]
+        packings = [math.ceil(num_checkpoints / hops) for hops in range(1, num_hops + 1)]
     if engine.actors_per_pool == "auto":
         actors = list(range(first.actors, 0, -1))
     decoders = dict.fromkeys((first.decoders, max(1, first.decoders // 4), 1))
@@ -221,7 +221,8 @@ def _checkpoints_per_actor(
         known = "" if cluster.gpu_bytes else ", which is assumed"
         device = f"GPU's share ({gpu_bytes * min(gpus, 1.0) / 2**30:.3g} GiB{known})"
     else:
-        actors = max(1, int(cluster.num_cpus // engine.threads_per_actor))
+        by_memory = cluster.memory_bytes / 2 // (_PROCESS_BYTES + model_bytes)
+        actors = max(1, int(min(cluster.num_cpus // engine.threads_per_actor, by_memory)))
         room_bytes = cluster.memory_bytes / 2 / actors - _PROCESS_BYTES
         device = "actor"
     fitting = max(1, int(room_bytes // max(model_bytes, 1)))

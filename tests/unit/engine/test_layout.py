@@ -115,7 +115,7 @@ def test_the_planner_never_refuses_its_own_choice(cpus, gib, mib_model, num_chec
     cluster = ClusterResources((NodeResources(cpus, 0, gib * GIB),), gib * GIB // 3)
     held_bytes = 600 * 2**20 + num_checkpoints * mib_model * 2**20
     if held_bytes > gib * GIB:  # no one process can hold all
-        with pytest.raises(PlanError, match="GiB of memory"):
+        with pytest.raises(PlanError):
             layout(cluster, num_checkpoints, model_bytes=mib_model * 2**20)
         return
     planned = layout(cluster, num_checkpoints, model_bytes=mib_model * 2**20)
@@ -131,7 +131,8 @@ def test_a_choice_that_became_smaller_says_why():
     cluster = ClusterResources((NodeResources(16, 0, 8 * GIB),), 3 * GIB)
     planned = layout(cluster, 4, model_bytes=2**20)
     assert "after all" in planned.reasons[-1]
-    assert 4 <= planned.num_actors <= 13  # what 8 GiB hold of processes of 600 MiB
+    assert planned.hops == ((0, 1, 2, 3),)
+    assert planned.num_actors == 13  # what 8 GiB hold of processes of 600 MiB
 
 
 def test_what_the_user_fixed_is_never_made_smaller():
