@@ -98,7 +98,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
         )
     if "npz" in containers and "{" in (labels.frames or labels.segments or ""):
         raise SpecificationError(
-            f"labels.{labels.form}: a file a shard does not go with {containers['npz'].key}, "
+            f"labels.{labels.form}: one file per shard does not go with {containers['npz'].key}, "
             "which holds several sequences; use one table, or labels.arrays"
         )
     allowed = {
@@ -217,7 +217,7 @@ def _check_first_file(
 def _from_short_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str
 ) -> tuple[list[Shard], list[str]]:
-    """A table with one row a shard: its label travels with the shard, and needs no index."""
+    """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
     matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}

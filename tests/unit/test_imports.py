@@ -9,7 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
-LEAVES |= {"storage", "store_errors", "interrupts", "parquet", "metrics", "rle", "printable"}
+LEAVES |= {
+    "storage",
+    "store_errors",
+    "stored_objects",
+    "store_writes",
+    "interrupts",
+    "parquet",
+    "metrics",
+    "rle",
+    "printable",
+}
 LEAVES |= {"task", "sample_ids", "folds"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -49,10 +59,9 @@ MAY_IMPORT = {
     "nightly": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,
     "jobs": LEAVES,
-    "console": LEAVES | {"engine", "tables", "evaluation", "training"},
-    "cli": LEAVES
-    | {"engine", "console", "demo", "kubernetes", "report", "training", "evaluation"}
-    | {"corrections", "tables", "findings", "nightly", "exports", "jobs"},
+    "console": LEAVES | {"api", "engine", "tables", "evaluation", "training"},
+    # The command line calls the verbs of `import ray_audit`, and shows their answers.
+    "cli": LEAVES | {"console", "demo", "kubernetes", "nightly", "jobs"},
     "__main__": {"cli"},
     "api": LEAVES
     | {"engine", "training", "tables", "findings", "corrections", "exports", "report"}

@@ -17,7 +17,7 @@ from ray_audit.engine.ledger.record_sets import CRASH
 from ray_audit.errors import redacted
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
-MOST_CRASHES = 3
+MAX_CRASHES = 3
 _OLD_S = 86_400.0
 _CAUSES = "a crash in native code, no memory left, an exit, or no answer in time"
 
@@ -94,21 +94,21 @@ def given_up_unit(unit: WorkUnit) -> Tail:
 def _given_up_shard(shard: Shard) -> ShardFailure:
     known = shard.num_labelled is not None
     message = (
-        f"the process that decoded it died {MOST_CRASHES} times ({_CAUSES})"
+        f"the process that decoded it died {MAX_CRASHES} times ({_CAUSES})"
         f"{'' if known else '; how many labels are lost is not known: at least 1'}. Look at the "
         "file, and at the workers' logs"
     )
     lost = 1 if shard.num_labelled is None else shard.num_labelled
-    return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MOST_CRASHES)
+    return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
 
 
 def given_up_batch(batch: Batch) -> tuple[ShardFailure, ...]:
     """A failure for each sample of a batch on which actors died too often."""
     message = (
-        f"the process that ran the model died {MOST_CRASHES} times with this batch ({_CAUSES}). "
+        f"the process that ran the model died {MAX_CRASHES} times with this batch ({_CAUSES}). "
         "Look at the actors' logs; engine.batch_size lowers the memory that a batch takes"
     )
-    return batch_failures(batch, CRASH, message, MOST_CRASHES)
+    return batch_failures(batch, CRASH, message, MAX_CRASHES)
 
 
 def batch_failures(
