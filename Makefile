@@ -85,7 +85,7 @@ ops-test: $(STAMP) prometheus  ## the whole chain: a Ray cluster, jobs, two nigh
 	$(BIN)/python -m pytest -v -s tests/integration/test_operations.py
 
 monitor-test: $(STAMP) prometheus  ## its short form: the two nights, Prometheus' numbers, alerts, every query of the dashboard
-	$(BIN)/python -m pytest -v -s tests/unit/monitoring tests/integration/test_operations.py \
+	$(BIN)/python -m pytest -v -s tests/functional/monitoring tests/integration/test_operations.py \
 	  -k 'monitoring or second_night or prometheus or dashboard'
 
 export-test: $(STAMP)  ## every export read by the tools' own packages, in an environment of their own (2 GB)

@@ -29,7 +29,7 @@ from tests.faults.conftest import faulty_store
 from tests.faults.drivers import Driver, committed
 from tests.faults.nodes import Nodes, kill_node
 from tests.faults.processes import kill, pool_actors
-from tests.tables import assert_identical
+from tests.support.tables import assert_identical
 
 NUM_IMAGES = 2048
 NUM_VIDEOS = 16

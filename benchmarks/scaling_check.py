@@ -76,7 +76,7 @@ class Measured:
 
 @contextmanager
 def _spec(case: Case) -> Iterator[AuditConfig]:
-    from tests.integration.small_sets import MODELS, labelled_videos
+    from tests.support.small_sets import MODELS, labelled_videos
 
     with tempfile.TemporaryDirectory() as folder:
         videos = labelled_videos(Path(folder), num=case.num_videos, num_frames=_NUM_FRAMES)

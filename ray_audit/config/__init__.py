@@ -1,6 +1,6 @@
 """The specification of an audit: frozen data, read from YAML, with no side effects.
 
-A file a section; each key's docstring is its description in the schema and in
+One file per section; each key's docstring is its description in the schema and in
 `docs/specification.md`.
 """
 

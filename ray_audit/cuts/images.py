@@ -9,20 +9,20 @@ from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import Item
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.reading import unit_items
 from ray_audit.samples import IGNORE, WorkUnit
 
 
-def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+def cut_images(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
     for item in unit_items(unit, job):
         yield from _cut_item(item, job)
 
 
-def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
+def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
     dense = job.dataset.labels.masks is not None
     try:
         if item.error is not None:
@@ -45,7 +45,7 @@ def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
 _LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
 
 
-def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
+def _class_cut(item: Item, job: UnitContext) -> Iterator[Cut]:
     label = item.class_index
     if label is None and item.label is not None:
         try:
@@ -63,7 +63,7 @@ def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
     return iter((Cut(network_input(pixels, job.size), targets, (row,)),))
 
 
-def _dense_cuts(item: Item, job: Job) -> Iterator[Cut]:
+def _dense_cuts(item: Item, job: UnitContext) -> Iterator[Cut]:
     if item.mask is None:
         job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
         return iter(())

@@ -6,7 +6,7 @@ from typing import IO, ClassVar
 
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.formats.changes import LabelChanges
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -93,7 +93,7 @@ class Format:
         """
         return iter(())
 
-    def read(self, shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Images of some files, in order, not decoded; labels and masks beside or within them.
 
         Args:
@@ -105,7 +105,7 @@ class Format:
         """
         raise TypeError(f"{self.name} holds no images")
 
-    def labels_in(self, shard: Shard, job: Job) -> Iterator[tuple[Owner, object]]:
+    def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
         """Labels that lie in a file, as stored."""
         for item in self.read((shard,), job):
             yield Owner.of_sample(shard.key, item.sample_id), item.label
@@ -146,7 +146,7 @@ class Format:
         return tuple(f".{extension}" for extension in self.extensions)
 
 
-def table_labels(shard: Shard, job: Job) -> dict[str, int]:
+def table_labels(shard: Shard, job: UnitContext) -> dict[str, int]:
     """Labels of the images in a container, from the index of a label table."""
     if job.dataset.labels.form != "images":
         return {}

@@ -8,7 +8,7 @@ from itertools import islice
 
 from ray_audit import storage
 from ray_audit.formats.base import Format, Item, Stored
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.samples import IGNORE, Shard
 
 EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "gif")
@@ -26,7 +26,7 @@ class ImageFiles(Format):
     forms = frozenset({"folder"})
     is_small = True
 
-    def read(self, shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Images in order; remote ones are fetched a few ahead."""
         if not any("://" in shard.uri for shard in shards):
             # A thread that hands over one local file after another costs more than the file does.
@@ -49,7 +49,7 @@ class ImageFiles(Format):
                 yield _counted(item, shard, job)
 
 
-def _counted(item: Item, shard: Shard, job: Job) -> Item:
+def _counted(item: Item, shard: Shard, job: UnitContext) -> Item:
     job.tally.bytes_read += _num_bytes(item.image, shard) + _num_bytes(item.mask, shard)
     return item
 

@@ -12,7 +12,7 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import SampleError, SpecificationError
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.changes import LabelChanges
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.copying import Cells, copy_parquet
@@ -28,7 +28,7 @@ _NO_KEY = ("", None)
 
 
 class ParquetImages(Format):
-    """A row an image; its key is a column, or its place in the file."""
+    """One row per image; its key is a column, or its place in the file."""
 
     name = "Parquet"
     kind = "images"
@@ -62,7 +62,7 @@ class ParquetImages(Format):
             for batch in file.iter_batches(_NAMES, columns=[labels.key_column]):
                 yield from (str(text_of(key)) for key in batch.column(0).to_pylist())
 
-    def read(self, shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Rows, a few at a time."""
         (shard,), labels = shards, job.dataset.labels
         table = table_labels(shard, job)
@@ -83,7 +83,7 @@ class ParquetImages(Format):
                     yield _item(shard, row, row_in_file, table, labels)
                     row_in_file += 1
 
-    def labels_in(self, shard: Shard, job: Job) -> Iterator[tuple[Owner, object]]:
+    def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
         """The label column alone."""
         labels = job.dataset.labels
         columns = [column for column in (labels.column, labels.key_column) if column]

@@ -6,13 +6,13 @@ from dataclasses import replace
 from ray_audit.errors import LabelError, SampleError, StorageError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 
 
-def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
+def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
     """The images of a unit as they are stored, one by one."""
     form = known_format(unit.shards[0].key)
     if not form.holds_several:
@@ -22,7 +22,7 @@ def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
         yield from _container_items(form, shard, job)
 
 
-def _container_items(form: Format, shard: Shard, job: Job) -> Iterator[Item]:
+def _container_items(form: Format, shard: Shard, job: UnitContext) -> Iterator[Item]:
     """Images of a file that holds several, as far as it can be read."""
     items = form.read((shard,), job)
     by_table = job.dataset.labels.form == "images"
@@ -52,7 +52,7 @@ def _container_items(form: Format, shard: Shard, job: Job) -> Iterator[Item]:
         yield item
 
 
-def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: Job) -> None:
+def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
     """Record what is lost where a container breaks off, as far as it can be known."""
     num_left = _num_left(shard, seen, job)
     if isinstance(error, BrokenOffError):
@@ -61,7 +61,7 @@ def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: Job) -> None
     job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
 
 
-def _num_left(shard: Shard, seen: set[str], job: Job) -> int | None:
+def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
     """Labelled samples that were not read; None where their labels lie beside them."""
     if job.dataset.labels.form != "images":
         return None

@@ -11,7 +11,7 @@ from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.changes import LabelChanges
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
@@ -43,7 +43,7 @@ class TarImages(Format):
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
             yield from sample_keys(stream, shard, labels)
 
-    def read(self, shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Samples in the archive's order; those that lack an image or a label come last.
 
         For their other members may lie further on, in an archive that is sorted by kind. Samples
@@ -52,7 +52,7 @@ class TarImages(Format):
         """
         (shard,) = shards
         reader = _TarReader(shard, job)
-        group, beside = _Group(""), _Group("")
+        group, beside = _MemberGroup(""), _MemberGroup("")
         broken: Exception | None = None
         try:
             for key, extension, content in reader.members():
@@ -60,13 +60,13 @@ class TarImages(Format):
                     # A further picture of the sample (0.depth.png), or one of its own.
                     if key != beside.key:
                         yield from reader.take(beside)
-                        beside = _Group(key)
+                        beside = _MemberGroup(key)
                     beside.members[extension] = content
                     continue
                 if key != group.key:
                     yield from reader.take(group)
                     yield from reader.take(beside)
-                    group, beside = _Group(key), _Group("")
+                    group, beside = _MemberGroup(key), _MemberGroup("")
                 group.members[extension] = content
         except Exception as error:
             broken = error
@@ -128,7 +128,7 @@ class TarImages(Format):
 
 
 @dataclass
-class _Group:
+class _MemberGroup:
     """Members of one key that follow each other: extension -> content, or why it is not read."""
 
     key: str
@@ -136,7 +136,7 @@ class _Group:
 
 
 class _TarReader:
-    def __init__(self, shard: Shard, job: Job) -> None:
+    def __init__(self, shard: Shard, job: UnitContext) -> None:
         self._shard = shard
         self._job = job
         self._names = MemberNames(job.dataset.labels)
@@ -165,7 +165,7 @@ class _TarReader:
                     content = None if refused else file.extractfile(member)
                     yield *found, refused or (content.read() if content else b"")
 
-    def take(self, group: _Group, is_cut: bool = False) -> Iterator[Item]:
+    def take(self, group: _MemberGroup, is_cut: bool = False) -> Iterator[Item]:
         """The sample of some members, if they are all of it that there is."""
         if not group.members:
             return
@@ -216,7 +216,7 @@ class _TarReader:
     def _id(self, key: str) -> str:
         return Owner(self._shard.key, key).key
 
-    def _item(self, group: _Group) -> Item:
+    def _item(self, group: _MemberGroup) -> Item:
         key = group.key
         item = Item(self._id(key), self._shard.key, class_index=self._table.get(key))
         content: dict[str | None, bytes] = {}

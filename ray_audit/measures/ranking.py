@@ -1,13 +1,27 @@
-"""The default ranking: which samples are to be looked at first."""
+"""The default ranking: which samples are to be looked at first.
+
+A fixed, unsupervised combination per kind of labels, chosen on the tables of `docs/quality.md`: of
+the ranks of the scores named here, as `scores.ranking.combine_ranks` does it.
+"""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ray_audit.measures.base import Family, score
+from ray_audit.task import Task
 
-RANKING_VERSION = 1
-"""Raised whenever equal scores are ranked in another way, or give other findings."""
+_ONE_LABEL = {"early_loss": 1.0, "prob_margin": -1.0}
+RANKED: Mapping[Task, Mapping[str, float]] = {
+    # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
+    Task.DENSE: {"softmin_interior": -2.0, "late_loss": 1.0},
+    # A wrong segment is wrong throughout. A strict order weighs too: see the engine's suspicion.
+    Task.FRAMES: {"csl_segment": 1.0},
+    # Early losses know nothing of what is memorised later; margins are the sharpest otherwise.
+    Task.CLASS: _ONE_LABEL,
+    Task.CLIPS: _ONE_LABEL,
+}
+"""Scores whose ranks are combined, with their weight, negative where low is suspicious."""
 
 Rank = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 

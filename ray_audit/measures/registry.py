@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Self
+from typing import Any, Self
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
@@ -35,6 +35,7 @@ from ray_audit.measures.base import (
     When,
     side_by_side,
 )
+from ray_audit.measures.versions import RECORD_VERSION, SCORE_VERSION
 from ray_audit.schemas import IDENTITY, Column
 from ray_audit.task import Task
 
@@ -113,6 +114,12 @@ class Measures:
         return frozenset(q.name for q in every if task in q.tasks and q.when in when)
 
     @cached_property
+    def digest(self) -> str:
+        """Of all declarations."""
+        own = [one.identity() for one in self.quantities.values()]
+        return storage.digest(own, [score.identity() for score in self._scores])
+
+    @cached_property
     def _values(self) -> dict[str, Quantity]:
         return {one.value: one for one in self.quantities.values() if one.merge is not None}
 
@@ -144,14 +151,59 @@ class Measures:
             "the probes compute, and the other way round"
         )
 
+    def behind(self, task: Task, *columns: str) -> dict[str, int]:
+        """Versions of the scores that give some columns, and of all that these stand on."""
+        of_column = {c.name: s for s in self._scores if task in s.tasks for c in s.columns}
+        found: dict[str, int] = {}
+        left = [f"score.{column}" for column in columns]
+        while left:
+            need = left.pop()
+            what, _, name = need.rpartition(".")
+            if need == "score.all":
+                left += [f"score.{ranked}" for ranked in ranking.RANKED[task]]
+            elif need == "dataset.order":
+                found[need] = SCORE_VERSION
+            elif what == "score" and name in of_column and need not in found:
+                found[need] = of_column[name].version
+                left += of_column[name].needs
+            elif not what and name in self._values:
+                found[name] = self._values[name].version
+        return found
+
+    def versions(self) -> dict[str, int]:
+        """Versions that were raised, by name; all others are 1."""
+        every = {one.name: one.version for one in self.quantities.values()}
+        every |= {f"score.{score.name}": score.version for score in self._scores}
+        return {name: version for name, version in sorted(every.items()) if version != 1}
+
+    def identity(self, kind: Kind) -> dict[str, Any]:
+        """What a manifest keeps of the declarations."""
+        return {
+            "records": self.record_identity(kind.task),
+            "scores": self.score_identity(kind),
+            "ranking": self.ranking(kind.task),
+        }
+
     def record_identity(self, task: Task) -> str:
         """Digest of what makes the numbers in records of such labels what they are."""
-        return storage.digest([q.identity() for q in self.quantities.values() if task in q.tasks])
+        return self._of_records[task]
+
+    @cached_property
+    def _of_records(self) -> dict[Task, str]:
+        every = self.quantities.values()
+        own = {task: [q.identity() for q in every if task in q.tasks] for task in Task}
+        return {task: storage.digest(RECORD_VERSION, own[task]) for task in Task}
 
     def score_identity(self, kind: Kind) -> str:
         """Digest of what makes scores of equal records, and their ranking, what they are."""
         scores = [score.identity() for score in self.scores(kind)]
-        return storage.digest(scores, ranking.RANKING_VERSION)
+        return storage.digest(scores, self.ranking(kind.task))
+
+    def ranking(self, task: Task) -> dict[str, Any]:
+        """By which rule samples are ranked, for a manifest and for comparing two runs."""
+        weights = dict(ranking.RANKED[task])
+        versions = {k: v for k, v in sorted(self.behind(task, *weights).items()) if v != 1}
+        return {"weights": weights, "version": SCORE_VERSION, "raised": versions}
 
 
 def _check(families: tuple[tuple[str, Family], ...]) -> None:

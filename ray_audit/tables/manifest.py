@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -40,11 +40,13 @@ class Manifest:
         findings: how many there are, by kind, and how many samples lie in one.
         estimate: how many labels are wrong, and how that was counted; empty where unknown.
         memorisation: how far suspicious labels were fitted, and which loss to trust.
-        order: how strict the order of segments is, and whether it was used.
+        order: what the order of segments gains over chance, and whether it was used.
         top: the most suspicious samples, for the last screen.
         top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        measures: identity of the declared measures: `records`, `scores`, and the `ranking`, by
+            which rule samples are ranked; empty in manifests of older versions.
         published_s: Unix time when the run became visible; None in manifests of earlier versions.
     """
 
@@ -68,6 +70,7 @@ class Manifest:
     top_findings: list[dict[str, Any]]
     notes: list[str]
     breached_gates: list[str]
+    measures: dict[str, Any] = field(default_factory=dict)
     published_s: float | None = None
 
     def publish(self, run_uri: str) -> "Manifest":
@@ -106,7 +109,7 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            known = {field.name for field in fields(cls)}
+            known = {one.name for one in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error
@@ -117,13 +120,10 @@ class Manifest:
             trust = _TRUSTED[self.memorisation["verdict"]]
             yield f"Memorisation: {self.memorisation['reason']}; trust {trust}."
         if self.order:
-            use = "used" if self.order["used"] else "not used"
-            known = self.order["strictness"]
-            strictness = "unknown" if known is None else f"{known:.2f}"
-            yield (
-                f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
-                f"(from {self.order['needed']:g})."
-            )
+            use = f"used {self.order['weight']:.1f} times" if self.order["used"] else "not used"
+            # Runs of earlier versions tell no reason.
+            why = f": {self.order['reason']}" if "reason" in self.order else ""
+            yield f"Order of segments: {use} in the ranking{why}."
 
     def table(self, run_uri: str, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read one table of the run.

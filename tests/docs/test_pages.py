@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import tables
 from benchmarks.harness import RESULTS, read_report
+from ray_audit.measures import page as measures_page
+from ray_audit.measures.registry import collected
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("C*.md")])
@@ -64,3 +66,22 @@ def test_every_committed_result_of_a_benchmark_of_speed_is_on_a_page():
         if path.stem in tables.subjects(prose) or not isinstance(values, dict):
             continue
         assert path.stem.split("-")[0].split("_")[0] in pages, path.name
+
+
+def test_the_list_of_columns_is_what_is_declared():
+    page = (ROOT / "docs/scores.md").read_text(encoding="utf-8")
+    assert measures_page.filled(page) == page, "python -m ray_audit.measures.page docs/scores.md"
+
+
+def test_directions_told_beside_a_score_are_the_declared_ones():
+    page = (ROOT / "docs/scores.md").read_text(encoding="utf-8")
+    declared = {
+        column.name: column.direction
+        for _, family in collected().families
+        for score in family.scores
+        for column in score.columns
+        if score.target != "logit"
+    }
+    told = re.findall(r"^\| `(\w+)` \| .*? \| (higher|lower|none) \|", page, re.MULTILINE)
+    assert len(told) > len(declared) / 2
+    assert [pair for pair in told if declared.get(pair[0], pair[1]) != pair[1]] == []

@@ -19,7 +19,7 @@ from ray_audit.probes.transfer import Stopwatch, download, upload
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
 from ray_audit.training.models import unet
-from tests.unit.batches import class_batch, dense_batch
+from tests.support.batches import class_batch, dense_batch
 
 NUM_CLASSES = 5
 CPU = torch.device("cpu")

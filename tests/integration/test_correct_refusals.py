@@ -5,10 +5,10 @@ import pytest
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import CheckpointError, SpecificationError
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, masks_at
-from tests.unit.corrections.label_sets import files_of
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, masks_at
+from tests.support.label_sets import files_of
 
 
 def test_what_is_refused_before_any_work(tmp_path):
@@ -23,9 +23,9 @@ def test_what_is_refused_before_any_work(tmp_path):
         corrected(small, rule="flagged")
     with pytest.raises(SpecificationError, match=r"onset is not to be trusted .*3 epochs known"):
         corrected(small, rule="adele")
-    with pytest.raises(SpecificationError, match="--classes zebra"):
+    with pytest.raises(SpecificationError, match="--class zebra"):
         corrected(small, rule="adele", classes=("zebra",))
-    with pytest.raises(SpecificationError, match="--kinds zebra: expected some of mislabel"):
+    with pytest.raises(SpecificationError, match="--kind zebra: expected some of mislabel"):
         corrected(small, kinds=("zebra",))
     with pytest.raises(SpecificationError, match="--confidence 2"):
         corrected(small, confidence=2.0)

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from ray_audit.engine.backends.ray import pipeline
-from tests.integration import deadly, small_sets
-from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, only_error
-from tests.tables import rows_of
+from tests.support import deadly, small_sets
+from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, only_error
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkey
 HANGS = """
 import torch
 from ray_audit.engine.backends.worker import _limited
-from tests.integration.tiny_models import DeadlyModel
+from tests.support.tiny_models import DeadlyModel
 print("begins", flush=True)
 with _limited(1.0):
     DeadlyModel(3, "hang")(torch.zeros(1, 3, 4, 4))

@@ -9,8 +9,8 @@ from ray_audit import storage
 from ray_audit.cuts import sequences
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import StorageError
-from tests.integration.small_sets import SmallSet, class_folders, masked_images, picture
-from tests.tables import assert_identical, rows_of
+from tests.support.small_sets import SmallSet, class_folders, masked_images, picture
+from tests.support.tables import assert_identical, rows_of
 
 ALL_MAY_FAIL = {"failures": {"max_fraction": 1.0}}
 

@@ -7,8 +7,8 @@ from aiobotocore.client import AioBaseClient
 
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
-from tests.integration import small_sets
-from tests.tables import assert_identical
+from tests.support import small_sets
+from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 

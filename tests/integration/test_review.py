@@ -11,7 +11,7 @@ from ray_audit.findings.decisions import saved_decisions
 from ray_audit.report.serve import Review, ReviewServer
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
-from tests.integration import small_sets
+from tests.support import small_sets
 
 
 @pytest.fixture

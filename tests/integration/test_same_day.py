@@ -9,7 +9,7 @@ from ray_audit.engine.run import conclusion
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import FailureBudgetError
 from ray_audit.tables.manifest import MANIFEST, latest_complete
-from tests.integration.small_sets import class_folders, picture
+from tests.support.small_sets import class_folders, picture
 
 DATE = "2026-01-31"
 LOSSY = {"failures": {"max_fraction": 1.0}}

@@ -13,8 +13,8 @@ import pytest
 
 from ray_audit.engine.backends.ray import pipeline
 from ray_audit.errors import StalledError
-from tests.integration import small_sets
-from tests.integration.audits import audit, failure_file
+from tests.support import small_sets
+from tests.support.audits import audit, failure_file
 
 pytestmark = pytest.mark.integration
 

@@ -6,10 +6,10 @@ import pytest
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.run.audit import run_audit
-from tests.integration import small_sets
-from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
-from tests.integration.real_sets import SETS, config_of, train
-from tests.tables import assert_identical, rows_of
+from tests.support import small_sets
+from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
+from tests.support.real_sets import SETS, config_of, train
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 

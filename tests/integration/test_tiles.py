@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from ray_audit.engine.run.audit import run_audit
-from tests.integration.small_sets import SmallSet
-from tests.tables import rows_of
+from tests.support.small_sets import SmallSet
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.serve import Review, ReviewServer
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
+from tests.support import knowing
+from tests.support.audits import audit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from ray_audit import storage
 from ray_audit.cli import app
 from ray_audit.report.render import render_page
-from tests.integration import knowing, small_sets
 from tests.pages.conftest import audited, text_of, written
+from tests.support import knowing, small_sets
 
 SCRIPT = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 QUOTES = 'it\'s "quoted" & `ticked` ${window.hacked=1}'

@@ -4,7 +4,7 @@ Without torch, so that the processes which decode and commit start fast and stay
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
@@ -14,7 +14,7 @@ from ray_audit.engine.backends.wire import Envelope, Receipt
 from ray_audit.engine.ledger import moments as kept_moments
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import (
-    MOST_CRASHES,
+    MAX_CRASHES,
     Attempts,
     batch_failures,
     decode_name,
@@ -23,6 +23,7 @@ from ray_audit.engine.ledger.attempts import (
 from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
 from ray_audit.engine.planning.plan import UnitWork
 from ray_audit.errors import StorageError
+from ray_audit.measures import measures
 from ray_audit.samples import Batch, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
 
@@ -39,6 +40,7 @@ class StageSettings:
         device: `cpu` or `cuda`.
         recount: what a second pass of confident learning counts, or None in the first.
         attempts: markers of what is under way, where processes may die.
+        measures: digest of what is declared where the run was started.
     """
 
     config: AuditConfig
@@ -48,6 +50,16 @@ class StageSettings:
     device: str
     recount: Recount | None = None
     attempts: Attempts | None = None
+    measures: str = field(default_factory=lambda: measures().digest)
+
+    def other_measures(self) -> str:
+        """Why this process cannot take part; empty where its measures are the driver's."""
+        if self.measures == measures().digest:
+            return ""
+        return (
+            "the measures declared on a worker are not those of the machine that started the run: "
+            "install the same ray_audit and the same packages of measures on every node"
+        )
 
     def set_for(self, work: UnitWork) -> record_sets.RecordSet:
         """The set that the stages write for a unit."""
@@ -102,7 +114,7 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
     set_id = settings.set_for(work).set_id
     name = decode_name(work.unit.unit_id, set_id)
     num_before = settings.attempts.begin(name)
-    if num_before < MOST_CRASHES:
+    if num_before < MAX_CRASHES:
         yield from decode_unit(settings, work)
         settings.attempts.survived(name, num_before)
         return
@@ -116,8 +128,9 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
 def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
     """Write a batch's records, or a tail, under their final name; then say so."""
     item, output = envelope.item, settings.config.output
-    if envelope.fatal:
-        return Receipt(item.unit_id, isinstance(item, Tail), fatal=envelope.fatal)
+    fatal = envelope.fatal or settings.other_measures()
+    if fatal:
+        return Receipt(item.unit_id, isinstance(item, Tail), fatal=fatal)
     if isinstance(item, Tail):
         failures = item.failures
         content = encode_tail(item)

@@ -57,6 +57,7 @@ class PoolWorker:
         if settings.device == "cuda":
             repeat_every_bit()
         try:
+            self._fatal = settings.other_measures()
             self._prober = self._made()
             names = [settings.checkpoints[position].name for position in positions]
             self.note = shared_note(names, self._prober.chain)

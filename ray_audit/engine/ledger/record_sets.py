@@ -13,6 +13,7 @@ process out of memory) ends in `.retry.parquet`: it counts in the run that wrote
 again by later ones.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -39,7 +40,7 @@ _PART = re.compile(
 _MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
 _RETRY = ".retry.parquet"
 _FEW_UNITS = 16
-_MOST_COMBINATIONS = 1000
+_MAX_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
 """Error class of what killed its process; it may do better with more memory."""
@@ -331,7 +332,7 @@ class _Found:
         2^n combinations.
         """
         candidates = [sorted(self._parts[index]) for index in range(number)]
-        if math.prod(map(len, candidates)) > _MOST_COMBINATIONS:
+        if math.prod(map(len, candidates)) > _MAX_COMBINATIONS:
             return decode_tail("", storage.read_bytes(uri)).contents
         digests = ((one, storage.digest(*one)[:12]) for one in product(*candidates))
         return next((one for one, digest in digests if digest == content), None)
@@ -344,10 +345,16 @@ def _preference(files: SetFiles) -> tuple[int, bool, int, str]:
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:
-    """What each set id under this output stands for."""
+    """What each set id under this output stands for; what another version wrote is left out."""
     uris = [item.uri for item in storage.list_prefix(storage.join(output, "sets"))]
-    sets = [RecordSet.from_json(storage.read_bytes(uri)) for uri in uris if uri.endswith(".json")]
-    return {one.set_id: one for one in sets}
+    found = {}
+    for uri in uris:
+        if uri.endswith(".json"):
+            # A set whose meaning is not known serves nobody: its units are computed again.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                one = RecordSet.from_json(storage.read_bytes(uri))
+                found[one.set_id] = one
+    return found
 
 
 def write_sets(output: str, sets: Iterable[RecordSet]) -> None:

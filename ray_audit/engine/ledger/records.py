@@ -5,10 +5,12 @@ checkpoints of one relay, sums over labelled elements in float64. What belongs t
 (confusion counts, histograms) and the failures travel in the file's own metadata.
 """
 
+import contextlib
 import io
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_audit import parquet
+from ray_audit.errors import StorageError
 from ray_audit.measures import Quantity, measures
 from ray_audit.samples import Batch, ShardFailure, Tail
+from ray_audit.task import Task
 
 _STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"
+_MADE_BY = b"ray_audit.made_by"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _IDENTITY = (
     "sample_id",
@@ -41,19 +46,22 @@ class Part:
         rows: a row per sample or part of one.
         state: arrays that describe the batch as a whole.
         failures: samples that failed at a checkpoint.
+        made_by: identity of the declared quantities that it holds.
     """
 
     rows: pa.Table
     state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...] = ()
+    made_by: str = ""
 
 
 def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
     """Take the records out of a batch that passed its last checkpoint."""
     arrays = batch.arrays
     identity = batch.samples.select(_IDENTITY)
+    made_by = measures().record_identity(batch.task)
     if failures:
-        return Part(identity.slice(0, 0), {}, failures)
+        return Part(identity.slice(0, 0), {}, failures, made_by)
     columns = {name: identity[name] for name in _IDENTITY}
     state = {}
     for one in measures().quantities.values():
@@ -63,7 +71,7 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
             state[one.name] = arrays[one.key]
         else:
             columns[one.name] = _column(one, arrays, identity.num_rows)
-    return Part(pa.table(columns), state)
+    return Part(pa.table(columns), state, made_by=made_by)
 
 
 def _column(one: Quantity, arrays: dict[str, np.ndarray], num_rows: int) -> pa.Array:
@@ -94,7 +102,7 @@ def _ragged(values: np.ndarray, of_row: np.ndarray, num_rows: int) -> pa.Array:
 
 def encode_part(part: Part) -> bytes:
     """Parquet bytes of a part; equal parts give equal bytes."""
-    return _parquet(part.rows, part.state, part.failures, {})
+    return _parquet(part.rows, part.state, part.failures, {}, part.made_by)
 
 
 def encode_tail(tail: Tail) -> bytes:
@@ -115,6 +123,7 @@ def _parquet(
     state: dict[str, np.ndarray],
     failures: tuple[ShardFailure, ...],
     counters: dict[str, Any],
+    made_by: str = "",
 ) -> bytes:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **state)
@@ -122,6 +131,7 @@ def _parquet(
         _STATE: packed.getvalue(),
         _FAILURES: json.dumps([_as_row(failure) for failure in failures]).encode(),
         _COUNTERS: json.dumps(counters).encode(),
+        _MADE_BY: made_by.encode(),
     }
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
@@ -133,22 +143,48 @@ def _as_row(failure: ShardFailure) -> dict[str, Any]:
     return asdict(failure) | {"message": _ADDRESS.sub("", failure.message)}
 
 
-def decode_part(content: bytes) -> Part:
-    """Read what `encode_part` wrote."""
+def decode_part(content: bytes, uri: str = "a part") -> Part:
+    """Read what `encode_part` wrote.
+
+    Raises:
+        StorageError: another version of ray_audit wrote it, or another set of measures.
+    """
     table = parquet.parse(content)
-    with np.load(io.BytesIO(table.schema.metadata[_STATE]), allow_pickle=False) as packed:
-        state = {name: packed[name] for name in packed.files}
-    return Part(table.replace_schema_metadata(None), state, _failures(table))
+    with _of_this_version(uri):
+        metadata = table.schema.metadata
+        made_by = metadata[_MADE_BY].decode()
+        if made_by not in [measures().record_identity(task) for task in Task]:
+            raise ValueError(f"of the quantities {made_by[:8]}")
+        with np.load(io.BytesIO(metadata[_STATE]), allow_pickle=False) as packed:
+            state = {name: packed[name] for name in packed.files}
+        return Part(table.replace_schema_metadata(None), state, _failures(table), made_by)
 
 
-def decode_tail(unit_id: str, content: bytes) -> Tail:
-    """Read what `encode_tail` wrote."""
+def decode_tail(unit_id: str, content: bytes, uri: str = "a tail") -> Tail:
+    """Read what `encode_tail` wrote.
+
+    Raises:
+        StorageError: another version of ray_audit wrote it.
+    """
     table = parquet.parse(content)
-    counters = json.loads(table.schema.metadata[_COUNTERS])
-    filtered = table.replace_schema_metadata(None)
-    # Tails that were written before they listed their batches' contents name none.
-    counters["contents"] = tuple(counters.get("contents", ()))
-    return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)
+    with _of_this_version(uri):
+        counters = json.loads(table.schema.metadata[_COUNTERS])
+        filtered = table.replace_schema_metadata(None)
+        # Tails that were written before they listed their batches' contents name none.
+        counters["contents"] = tuple(counters.get("contents", ()))
+        return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)
+
+
+@contextlib.contextmanager
+def _of_this_version(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{uri} was made by another version of ray_audit, or with other packages of measures "
+            f"({type(error).__name__}: {error}). Remove it and run again, or give this audit "
+            "another `output`"
+        ) from error
 
 
 def _failures(table: pa.Table) -> tuple[ShardFailure, ...]:

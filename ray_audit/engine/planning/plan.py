@@ -22,16 +22,12 @@ from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layo
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
+from ray_audit.measures import Kind, measures
+from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
-
-RECORD_VERSION = 2
-"""Raised whenever the numbers in a record change, so that older records are not reused."""
-
-SCORE_VERSION = 1
-"""Raised whenever equal records give other scores, findings or ranks: then a run is another."""
 
 _LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
 """Of labels, the model and its input: left out of what names records where they are not given."""
@@ -171,6 +167,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         _leave_out_later(section, values)
     settings = {
         "record_version": RECORD_VERSION,
+        "quantities": measures().record_identity(config.dataset.task),
         "dataset": dataset,
         "model": model,
         "temperature": config.softmin.temperature,
@@ -232,7 +229,7 @@ def read_inputs(
         sorted(config.scores),
         config.protocol,
         config.confident,
-        SCORE_VERSION,
+        measures().score_identity(Kind.of(config)),
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, wanted, run_id)

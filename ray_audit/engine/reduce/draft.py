@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ray_audit.engine.planning.plan import Inputs, Plan, numeric_settings
+from ray_audit.measures import Kind, measures
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import TableFile
 
@@ -64,6 +65,7 @@ class Draft:
             top_findings=self.top_findings,
             notes=self.notes,
             breached_gates=breached,
+            measures=measures().identity(Kind.of(config)),
             published_s=time.time(),
         )
 

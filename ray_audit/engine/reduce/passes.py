@@ -13,6 +13,7 @@ from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.recount import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, merged, summarise
+from ray_audit.engine.reduce.suspicion import SegmentOrder
 from ray_audit.engine.reduce.unit_tables import unit_tables
 from ray_audit.engine.reduce.video_slices import load_whole
 from ray_audit.scores.memorisation import FitState
@@ -108,6 +109,7 @@ def summarise_part(
 def finish_part(
     config: AuditConfig,
     summary: Summary,
+    segment_order: SegmentOrder,
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
@@ -120,7 +122,7 @@ def finish_part(
         samples, flagged = load_whole(files, wanted), None
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
-        made.append(unit_tables(samples, config, summary, flagged, metadata))
+        made.append(unit_tables(samples, config, summary, segment_order, flagged, metadata))
     names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
     tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()

@@ -126,7 +126,7 @@ def _counted(sample_ids: Iterable[str], files: SetFiles) -> list[Counted]:
     tiles: dict[str, list[Counted]] = defaultdict(list)
     open_px: dict[str, int] = {}
     for uri in files.parts:
-        rows = decode_part(storage.read_bytes(uri)).rows
+        rows = decode_part(storage.read_bytes(uri), uri).rows
         if "recount/counts" not in rows.column_names:
             continue  # a batch that failed
         counts = rows["recount/counts"].to_pylist()

@@ -7,7 +7,7 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.suspicion import SegmentOrder, oriented, ranked_scores
+from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
     split_non_finite,
@@ -36,7 +36,7 @@ class Summary:
 
     vog_moments: dict[int, tuple[int, float, float]]
     ranks: dict[str, RankHistogram]
-    order: SegmentOrder
+    order: OrderState
     confusion: np.ndarray | None
     confident: ConfidentState | None
     p_label_sum: np.ndarray | None
@@ -45,7 +45,7 @@ class Summary:
     @classmethod
     def empty(cls) -> Self:
         """Nothing observed."""
-        return cls({}, {}, SegmentOrder(), None, None, None, None)
+        return cls({}, {}, OrderState(), None, None, None, None)
 
     def merge(self, other: Self) -> Self:
         """Both together; fold in a fixed order for sums that are equal to the last bit."""
@@ -110,9 +110,9 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
-    segment_order = (
-        SegmentOrder.of(samples, num_classes) if config.dataset.task.is_sequence else SegmentOrder()
-    )
+    order = OrderState()
+    if config.dataset.task.is_sequence:
+        order = OrderState.of(samples, finite, num_classes)
     states = {
         name.removeprefix("confident/"): values
         for name, values in samples.state.items()
@@ -121,7 +121,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     return Summary(
         moments,
         ranks,
-        segment_order,
+        order,
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
         _p_label_sum(samples, finite, num_classes) if "predicted" in samples.values else None,

@@ -12,7 +12,7 @@ from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import suspicion
+from ray_audit.engine.reduce.suspicion import SegmentOrder, suspicion
 from ray_audit.engine.reduce.unit_scores import (
     split_non_finite,
     unit_scores,
@@ -29,7 +29,7 @@ from ray_audit.schemas import (
     arrow_schema,
 )
 from ray_audit.scores.early_learning import fit_onset, iou_from_counts
-from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
+from ray_audit.scores.memorisation import MAX_SUSPICIOUS_FRACTION, FitState
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def unit_tables(
     samples: Samples,
     config: AuditConfig,
     summary: Summary,
+    segment_order: SegmentOrder,
     flagged_px: np.ndarray | None,
     metadata: dict[str, str],
 ) -> UnitTables:
@@ -57,14 +58,15 @@ def unit_tables(
         samples: of the unit.
         config: the specification.
         summary: of the dataset.
+        segment_order: of the dataset.
         flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
         metadata: of the files.
     """
     finite, failures = split_non_finite(samples)
-    rank = partial(suspicion, ranks=summary.ranks, segment_order=summary.order, config=config)
+    rank = partial(suspicion, ranks=summary.ranks, segment_order=segment_order, config=config)
     dataset = {
         "vog_moments": summary.vog_moments,
-        "order": summary.order,
+        "order": segment_order,
         "confident": summary.confident,
         "rank": rank,
         "flagged_px": flagged_px,
@@ -89,7 +91,7 @@ def _fit(
 ) -> FitState:
     rank = summary.ranks["csl"].cdf(scores["csl"][finite])
     correct = carried_back(samples.values["correct"], samples.reached)
-    return FitState.of(correct[finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
+    return FitState.of(correct[finite], rank > 1.0 - MAX_SUSPICIOUS_FRACTION)
 
 
 def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.recount import Recounted
 from ray_audit.engine.reduce.summary import Summary
+from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
@@ -34,7 +35,8 @@ from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
-_MOST_LOOKED_AT = 1000
+_TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
+_MAX_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def publish(
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
-    finish = partial(finish_part, config, summary, exact, metadata, inputs.run_uri)
+    order = summary.order.finish()
+    finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
     chunks = []
     for one in records:
         # Masks, which alone are recounted, are never cut into slices.
@@ -88,9 +91,10 @@ def publish(
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
-    context = _findings_context(inputs, metadata, summary, wrong_fraction)
+    context = _findings_context(inputs, metadata, summary, order, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
+    ties = [_TIES] if ranks_nothing(summary.ranks, order, config) else []
     return Draft(
         inputs,
         tables,
@@ -98,15 +102,19 @@ def publish(
         found.summary.counts(),
         {} if estimate is None else _estimate(estimate, config),
         parts.memorisation(config.dataset.task.is_dense),
-        summary.order.described(),
-        parts.top,
+        order.described(),
+        [] if ties else parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs), *_passes(inputs, parts)],
+        [*inputs.listing.notes, *_missing_columns(inputs), *ties, *_passes(inputs, parts)],
     )
 
 
 def _findings_context(
-    inputs: Inputs, metadata: dict[str, str], summary: Summary, wrong_fraction: float
+    inputs: Inputs,
+    metadata: dict[str, str],
+    summary: Summary,
+    order: SegmentOrder,
+    wrong_fraction: float,
 ) -> FindingsContext:
     config, classes = inputs.config, tuple(inputs.config.dataset.classes)
     if config.dataset.task.is_dense:
@@ -118,8 +126,8 @@ def _findings_context(
     cutoff = None
     if wrong_fraction > 0:
         cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
-    order = summary.order.statistics if summary.order.is_strict else None
-    segments = SegmentContext(classes, order, wrong_fraction, cutoff)
+    statistics = order.statistics if order.is_used else None
+    segments = SegmentContext(classes, statistics, wrong_fraction, cutoff)
     return FindingsContext(inputs.run_uri, metadata, segments)
 
 
@@ -200,7 +208,7 @@ def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
         for unit_id in unit_ids
     ]
     failures: list[ShardFailure] = []
-    for files in chosen[:_MOST_LOOKED_AT]:
+    for files in chosen[:_MAX_LOOKED_AT]:
         failures += named_failures(files)
         if len(failures) >= num:
             return failures[:num]

@@ -10,7 +10,7 @@ from ray_audit.checkpoints.loading import build_model, check_keys, load_weights
 from ray_audit.config import AuditConfig
 from ray_audit.errors import CheckpointError
 
-_MOST_READ_BYTES = 2**30
+_MAX_READ_BYTES = 2**30
 
 
 def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
@@ -29,7 +29,7 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
     for checkpoint in checkpoints:
         if checkpoint.uri.endswith(".safetensors"):
             check_keys(checkpoint.uri, _header_shapes(checkpoint), expected)
-        elif read_bytes + checkpoint.size_bytes <= _MOST_READ_BYTES:
+        elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
             load_weights(model, checkpoint.uri)
             read_bytes += checkpoint.size_bytes
 

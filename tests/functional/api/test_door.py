@@ -9,7 +9,7 @@ import pytest
 
 import ray_audit
 from ray_audit import AuditConfig, SpecificationError, StorageError
-from tests.integration.small_sets import class_folders, masked_images
+from tests.support.small_sets import class_folders, masked_images
 
 PUBLIC = {
     # verbs

@@ -17,8 +17,8 @@ from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
 from ray_audit.training.inject import inject
-from tests.unit.corrections.label_sets import all_labels
-from tests.unit.cuts.media import cut, dataset, noise, png, write_parquet, write_tar
+from tests.support.label_sets import all_labels
+from tests.support.media import cut, dataset, noise, png, write_parquet, write_tar
 
 ARRAYS = {"arrays": "{key}_label"}
 PNGS = [png(noise(4, 5, seed)) for seed in range(4)]

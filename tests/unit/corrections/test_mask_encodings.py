@@ -14,7 +14,7 @@ from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
 from ray_audit.formats.pixels.png import png_bytes
 from ray_audit.samples import IGNORE
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.media import cut, dataset, noise, png
 
 CLASSES = ["bg", "road", "car"]
 TARGETS = np.array([[0, 1, 2, 0], [1, 1, -1, 2], [2, 0, 0, 1]], np.int8)

@@ -10,7 +10,7 @@ import pytest
 from ray_audit import storage
 from ray_audit.errors import LabelError, StorageError
 from ray_audit.formats import contents
-from tests.unit.cuts.media import cut, dataset, listed, noise, png, write_parquet, write_tar
+from tests.support.media import cut, dataset, listed, noise, png, write_parquet, write_tar
 
 PNGS = [png(noise(4, 5, seed)) for seed in range(6)]
 TABLES = {"bare names": "{i}", "full names": "b{ext}#{i}"}

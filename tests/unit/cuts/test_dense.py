@@ -9,7 +9,7 @@ from ray_audit.formats.pixels.encoding import targets_of
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.media import cut, dataset, noise, png
 
 MASK = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [2, 2, 0, 0]], np.uint8)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.unit.cuts.media import cut, dataset, noise, png, write_parquet, write_tar
+from tests.support.media import cut, dataset, noise, png, write_parquet, write_tar
 
 PNGS = [png(noise(4, 5, seed)) for seed in range(6)]
 

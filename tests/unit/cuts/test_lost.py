@@ -7,7 +7,7 @@ import pytest
 
 from ray_audit.errors import StorageError
 from ray_audit.formats import job
-from tests.unit.cuts.media import cut, dataset, noise, png, write_video
+from tests.support.media import cut, dataset, noise, png, write_video
 
 NUM_ROWS, GROUP_ROWS = 192, 64
 

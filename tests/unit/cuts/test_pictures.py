@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from ray_audit.errors import SampleError
 from ray_audit.formats.pixels.pictures import read_image, read_mask
-from tests.unit.cuts.media import deep_image, noise, png
+from tests.support.media import deep_image, noise, png
 
 NO_LIMIT = 1e12
 

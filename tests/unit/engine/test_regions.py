@@ -10,7 +10,7 @@ from ray_audit.engine.ledger.record_sets import RecordSet
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.unit_scores import unit_scores
 from ray_audit.samples import IGNORE
-from tests.unit.audited_masks import CLASSES, SCALE, SURE, WANTED, audited, picture
+from tests.support.audited_masks import CLASSES, SCALE, SURE, WANTED, audited, picture
 
 CONFIG = AuditConfig.parse(
     {

@@ -9,7 +9,7 @@ from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.findings.finding import findings_table
 from ray_audit.findings.regions import MaskContext, region_findings
 from ray_audit.samples import IGNORE
-from tests.unit.audited_masks import CLASSES, audited, picture
+from tests.support.audited_masks import CLASSES, audited, picture
 
 SIZE = (60, 80)
 CONTEXT = MaskContext(CLASSES, np.array([0.9, 0.6, np.nan, 0.3]))

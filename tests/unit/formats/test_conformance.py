@@ -16,9 +16,9 @@ from ray_audit.formats.changes import FrameChange, LabelChanges
 from ray_audit.formats.contents import contents_of
 from ray_audit.formats.registry import format_of, formats
 from ray_audit.training.inject import inject
-from tests.unit.corrections import label_sets
-from tests.unit.corrections.label_sets import all_labels, listed
-from tests.unit.cuts.media import cut, dataset, noise, png, write_parquet, write_video
+from tests.support import label_sets
+from tests.support.label_sets import all_labels, listed
+from tests.support.media import cut, dataset, noise, png, write_parquet, write_video
 from tests.unit.test_hostile_files import little_memory, png_header
 
 __all__ = ["little_memory"]

@@ -8,8 +8,8 @@ from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, format_of, formats
 from ray_audit.training.inject import inject
-from tests.unit.corrections.label_sets import all_labels
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.label_sets import all_labels
+from tests.support.media import cut, dataset, noise, png
 
 CODE = '''
 from ray_audit.formats import Format, Item
@@ -20,7 +20,7 @@ from ray_audit.sample_ids import Owner
 
 
 class HexLines(Format):
-    """A line an image: key, label, and the image file in hex."""
+    """One line per image: key, label, and the image file in hex."""
 
     name = "hex lines"
     kind = "images"

@@ -20,7 +20,7 @@ from ray_audit.nightly.night import (
     scheduled_date,
 )
 from ray_audit.tables.manifest import Manifest
-from tests.unit.tables.test_diff import image, write_night
+from tests.functional.tables.test_diff import image, write_night
 
 NOW = datetime(2026, 3, 10, 23, 30, tzinfo=UTC)
 
@@ -58,7 +58,7 @@ def audit_of(output, date, *findings):
         }
         storage.write_bytes(f"{run_uri}/manifest.json", json.dumps(values).encode())
         return SimpleNamespace(
-            run_id=run_id, run_uri=run_uri, manifest=Manifest.read(run_uri), breached_gates=()
+            run_id=run_id, uri=run_uri, manifest=Manifest.read(run_uri), breached_gates=()
         )
 
     return audit

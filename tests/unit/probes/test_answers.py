@@ -15,7 +15,7 @@ from ray_audit.probes.answers import AnswerForm, logits_of
 from ray_audit.probes.prepare import ModelInput, as_laid_out, model_input
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.task import Task
-from tests.unit.batches import frames_batch
+from tests.support.batches import frames_batch
 
 CPU = torch.device("cpu")
 Z = torch.tensor([[1.0, 2.0]])

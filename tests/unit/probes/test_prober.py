@@ -24,7 +24,7 @@ from ray_audit.scores.segmentation import (
     score_image,
 )
 from ray_audit.scores.void import void_components
-from tests.unit.batches import class_batch, dense_batch, frames_batch
+from tests.support.batches import class_batch, dense_batch, frames_batch
 
 NUM_CLASSES = 4
 

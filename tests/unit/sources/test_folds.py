@@ -65,5 +65,5 @@ def test_a_part_without_files_is_refused():
 
 @pytest.mark.parametrize("index", [3, 4])
 def test_an_index_beyond_the_folds_is_refused(index):
-    with pytest.raises(ValueError, match="folds count from 0"):
+    with pytest.raises(SpecificationError, match="folds count from 0"):
         fold(index)

@@ -12,7 +12,7 @@ from ray_audit.formats.tar_members import MemberNames
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources import list_dataset, read_index
-from tests.unit.cuts.media import dataset, listed, png, write_parquet
+from tests.support.media import dataset, listed, png, write_parquet
 
 GREY = png(np.zeros((2, 2), np.uint8))
 
