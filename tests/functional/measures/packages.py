@@ -7,7 +7,7 @@ NAMES = {
         def spread(loss):
             return loss.max(axis=1) - loss.min(axis=1)
 
-        SPREAD = score("loss_range", spread, "loss", "largest less least loss", "nat", "higher")
+        SPREAD = score("loss_range", spread, "largest less least loss", "loss", "nat", "higher")
     """,
     "quantity": """
         import numpy as np
@@ -22,7 +22,7 @@ NAMES = {
         FAMILY = Family(
             "Entropy",
             (Quantity("entropy", "of p, in nats", observe="PACKAGE:entropy"),),
-            (score("mean_entropy", mean, "entropy", "mean entropy of p", "nat", "higher"),),
+            (score("mean_entropy", mean, "mean entropy of p", "entropy", "nat", "higher"),),
         )
     """,
 }
