@@ -13,16 +13,16 @@ NAMES = {
         import numpy as np
         from ray_audit.measures import Family, Quantity, score
 
-        def entropy(p, labels):
-            return -(p * p.clamp_min(1e-30).log()).sum(dim=1)
+        def sharpness(p, labels):
+            return p.square().sum(dim=1)
 
-        def mean(entropy):
-            return entropy.mean(axis=1)
+        def mean(sharpness):
+            return sharpness.mean(axis=1)
 
         FAMILY = Family(
-            "Entropy",
-            (Quantity("entropy", "of p, in nats", observe="PACKAGE:entropy"),),
-            (score("mean_entropy", mean, "mean entropy of p", "entropy", "nat", "higher"),),
+            "Sharpness",
+            (Quantity("sharpness", "sum of p squared", observe="PACKAGE:sharpness"),),
+            (score("mean_sharpness", mean, "mean sharpness of p", "sharpness", "1", "lower"),),
         )
     """,
 }
