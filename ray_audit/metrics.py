@@ -23,7 +23,7 @@ FINDING_KINDS = (
     "swapped_classes",
     "shifted_boundary",
 )
-MOST_POOLS = 100
+MAX_POOLS = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Metric:
 
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-_POOLS = tuple(f"{index:02d}" for index in range(MOST_POOLS))
+_POOLS = tuple(f"{index:02d}" for index in range(MAX_POOLS))
 
 SAMPLES = Metric(
     "ray_audit_samples_total",
@@ -232,9 +232,10 @@ of head and workers. Samples and shards are counted when the driver hears that t
 so that a retry is not counted twice. Gauges are set again every few seconds, and are gone soon
 after the run. Outcome metrics are in `metrics.prom` of the run and, where the specification names
 one (`metrics.pushgateway`), in a Pushgateway, under `job="ray_audit"` and
-`audit="<name of the specification>"`. A failed run tells its duration and, where more samples
-failed than `failures.max_fraction` allows, its samples; it leaves the rest of the group in the
-Pushgateway as it was. No label ever holds a file name or a sample id.
+`audit="<name of the specification>"`, or `audit-<digest of its output>` where it has none. A failed
+run tells its duration and, where more samples failed than `failures.max_fraction` allows, its
+samples; it leaves the rest of the group in the Pushgateway as it was. No label ever holds a file
+name or a sample id.
 """
 
 

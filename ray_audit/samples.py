@@ -49,9 +49,9 @@ class Shard:
         uri: where it lies.
         size_bytes: its size.
         etag: changes when its content does.
-        label_uri: its own label file (mask, table), where labels come one file a shard.
+        label_uri: its own label file (mask, table), where labels come one file per shard.
         label_digest: changes when its labels do.
-        class_index: its class, where labels are folders or one row an image.
+        class_index: its class, where labels are folders or one row per image.
         num_labelled: labelled samples in it, where known without reading it.
     """
 

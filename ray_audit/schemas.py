@@ -65,6 +65,13 @@ FINDINGS = (
     Column("sample_id", pa.string(), "the image, or the first frame of the segment"),
     Column("start_frame", pa.int64(), "first frame of the segment", "frame"),
     Column("end_frame", pa.int64(), "frame after the last", "frame"),
+    Column("side", pa.string(), "boundary: which end of the given segment moves: start | end"),
+    Column(
+        "shift_frames",
+        pa.int64(),
+        "boundary: frames by which it moves, below 0 where to an earlier frame",
+        "frame",
+    ),
     Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),

@@ -56,6 +56,11 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def content_digest(content: bytes) -> str:
+    """Hex digest (32 characters) of an object's content."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which `epoch_2` comes before `epoch_10`."""
     pieces = re.split(r"(\d+)", text)

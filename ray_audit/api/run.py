@@ -9,12 +9,12 @@ if TYPE_CHECKING:  # each method loads what it needs: opening a run needs neithe
     import pyarrow as pa
 
     from ray_audit.config import AuditConfig
-    from ray_audit.corrections.correct import Correction
+    from ray_audit.corrections.correct import CorrectionOutcome
     from ray_audit.evaluation.report import Evaluation
     from ray_audit.exports.export import Exported
     from ray_audit.findings.decisions import Decision
     from ray_audit.report.serve import ReviewServer
-    from ray_audit.report.write import Written
+    from ray_audit.report.write import WrittenReport
     from ray_audit.tables.diff import Diff
     from ray_audit.tables.manifest import Manifest
     from ray_audit.tables.run import RunTables
@@ -32,7 +32,10 @@ class Run:
     Attributes:
         output: the `output` of its specification.
         uri: its folder below that.
+        tables: its tables part by part, few columns at a time, for large runs.
         duration_s: seconds that the call to `audit` took; None for a run that was opened.
+        breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        notes: what a reader should know, a sentence each.
         reused: whether that call found the run complete already; True for one that was opened.
     """
 
@@ -42,12 +45,17 @@ class Run:
         tables: "RunTables",
         duration_s: float | None = None,
         reused: bool = True,
+        breached_gates: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.output = output
         self.uri = tables.run_uri
         self.duration_s = duration_s
         self.reused = reused
-        self._tables = tables
+        breached = tables.manifest.breached_gates if breached_gates is None else breached_gates
+        self.breached_gates = list(breached)
+        self.notes = [*tables.manifest.notes, *notes]
+        self.tables = tables
 
     def __repr__(self) -> str:
         counts, findings = self.counts, self.manifest.findings["total"]
@@ -64,27 +72,17 @@ class Run:
     @property
     def manifest(self) -> "Manifest":
         """What the run was and made."""
-        return self._tables.manifest
+        return self.tables.manifest
 
     @property
     def config(self) -> "AuditConfig":
         """The specification that the run had."""
-        return self._tables.config
+        return self.tables.config
 
     @property
     def counts(self) -> dict[str, Any]:
         """Samples that entered, and were scored, filtered and failed."""
         return self.manifest.counts
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader should know, a sentence each."""
-        return self.manifest.notes
-
-    @property
-    def breached_gates(self) -> list[str]:
-        """Gates of the specification that the outcome breaks, a sentence each."""
-        return self.manifest.breached_gates
 
     def scores(self, columns: Sequence[str] | None = None) -> "pa.Table":
         """A row for each scored sample, with every score.
@@ -103,7 +101,7 @@ class Run:
 
     def findings(self) -> "pa.Table":
         """A row for each finding, the most suspicious first."""
-        return self._tables.findings().sort_by("rank")
+        return self.tables.findings().sort_by("rank")
 
     def class_stats(self, columns: Sequence[str] | None = None) -> "pa.Table":
         """A row for each checkpoint and class."""
@@ -131,7 +129,7 @@ class Run:
         against: "str | Run | None" = None,
         address: str | None = None,
         local: bool = False,
-    ) -> "Written":
+    ) -> "WrittenReport":
         """Write the HTML report.
 
         Args:
@@ -151,7 +149,7 @@ class Run:
 
         with opened_backend(self.config.engine, address, local) as backend:
             return write_report(
-                self._tables,
+                self.tables,
                 backend,
                 _path(to),
                 folder=folder,
@@ -188,7 +186,7 @@ class Run:
         name = reviewer or getpass.getuser()
         with (
             opened_backend(self.config.engine, address, local) as backend,
-            ReviewServer(Review(self._tables, backend, name), port) as server,
+            ReviewServer(Review(self.tables, backend, name), port) as server,
         ):
             yield server
 
@@ -208,7 +206,7 @@ class Run:
         address: str | None = None,
         local: bool = False,
         progress: Progress | None = None,
-    ) -> "Correction":
+    ) -> "CorrectionOutcome":
         """Write corrected labels, in the format in which they came; the given ones stay.
 
         Args:
@@ -233,11 +231,11 @@ class Run:
             StorageError: something cannot be read or written.
         """
         from ray_audit.corrections.correct import correct
-        from ray_audit.corrections.rules import Asked
+        from ray_audit.corrections.rules import CorrectionOptions
         from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
 
-        asked = Asked.parse(
+        asked = CorrectionOptions.parse(
             rule, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
         given: list[Decision] = []
@@ -248,7 +246,7 @@ class Run:
                 given.append(source)
         with ExitStack() as stack:
             return correct(
-                self._tables,
+                self.tables,
                 lambda: stack.enter_context(opened_backend(self.config.engine, address, local)),
                 fspath(to),
                 asked,
@@ -288,7 +286,7 @@ class Run:
         from ray_audit.exports.selection import Selection
 
         selection = Selection(kinds, classes, min_suspicion, top)
-        return export(self._tables, format, _path(to), selection, media_prefix)
+        return export(self.tables, format, _path(to), selection, media_prefix)
 
     def evaluate(self, truth: Uri, scores: Sequence[str] | None = None) -> "Evaluation":
         """Measure how well the scores find errors that are known.

@@ -13,7 +13,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 
 if TYPE_CHECKING:  # each verb loads what it needs
-    from ray_audit.corrections.correct import Correction
+    from ray_audit.corrections.correct import CorrectionOutcome
     from ray_audit.engine.planning.plan import Plan
     from ray_audit.engine.run.audit import Reporter
     from ray_audit.engine.run.status import OutputStatus
@@ -89,7 +89,14 @@ def audit(
             config, address=address, local=local, limit=limit, logical_date=date, reporter=reporter
         )
     tables = RunTables(outcome.run_uri, outcome.manifest)
-    return Run(config.output, tables, outcome.duration_s, outcome.reused)
+    return Run(
+        config.output,
+        tables,
+        outcome.duration_s,
+        outcome.reused,
+        outcome.breached_gates,
+        outcome.notes,
+    )
 
 
 def plan(
@@ -219,7 +226,7 @@ def inject(
     )
 
 
-def correct(output: Uri, to: Uri, *, run: str | None = None, **options: Any) -> "Correction":
+def correct(output: Uri, to: Uri, *, run: str | None = None, **options: Any) -> "CorrectionOutcome":
     """Open a run and correct labels by it: see `Run.correct`."""
     return open_run(output, run).correct(to, **options)
 
@@ -243,5 +250,7 @@ def evaluate(
     run: str | None = None,
     scores: Sequence[str] | None = None,
 ) -> "Evaluation":
-    """Open a run and measure how well its scores find known errors: see `Run.evaluate`."""
-    return open_run(output, run).evaluate(truth, scores)
+    """Measure how well the scores of a run find known errors: see `Run.evaluate`."""
+    from ray_audit.evaluation.report import evaluate_run
+
+    return evaluate_run(fspath(output), fspath(truth), run, scores)

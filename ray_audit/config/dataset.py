@@ -34,13 +34,14 @@ class LabelsConfig(Section):
 
     frames: Uri | None = None
     """A table with a row per frame (`video, frame, label`), CSV, JSON or Parquet; or a template
-    such as `{stem}.csv`, one file a video without the video column. Goes with video and sequences.
+    such as `{stem}.csv`, one file per video without the video column. Goes with video and
+    sequences.
     """
     segments: Uri | None = None
     """A table with a row per segment: `video, start_frame, end_frame` (exclusive) or
     `start_s, end_s`, and `label`; or a template. Goes with video and sequences."""
     videos: Uri | None = None
-    """A table with one label a video (`video, label`). Goes with video."""
+    """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
     """Index masks by template, such as `masks/{stem}.png`. Goes with images."""
     images: Uri | None = None

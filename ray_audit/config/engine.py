@@ -12,7 +12,7 @@ class EngineConfig(Section):
     """How the audit is spread over the cluster; `auto` leaves the choice to the planner."""
 
     checkpoints_per_actor: Count | Auto = "auto"
-    """How many checkpoints an actor holds; 1 is the strict relay, one checkpoint a pool."""
+    """How many checkpoints an actor holds; 1 is the strict relay, one checkpoint per pool."""
     actors_per_pool: Count | Auto = "auto"
     """Actors that hold the same checkpoints."""
     num_gpus: Annotated[float, Field(ge=0)] | Auto = "auto"

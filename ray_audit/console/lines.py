@@ -1,6 +1,7 @@
 """Lines on standard error, numbers as people say them, and JSON for programs."""
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -49,5 +50,13 @@ def fail(message: str) -> None:
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """One object on standard output, for programs."""
-    sys.stdout.write(json.dumps(value) + "\n")
+    """One object on standard output, for programs; numbers that are none are null."""
+    sys.stdout.write(json.dumps(_finite(value), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,36 +9,55 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ray_audit.api import Run
 from ray_audit.console.lines import LINE, human_s
-from ray_audit.engine.run.audit import RunOutcome
 from ray_audit.tables.manifest import Manifest
 
 
-def print_outcome(outcome: RunOutcome, console: Console | None = None) -> None:
+def summary(run: Run) -> dict[str, Any]:
+    """A run for programs; `top` is what the last screen shows first."""
+    manifest = run.manifest
+    return {
+        "run_id": run.run_id,
+        "state": manifest.state,
+        "counts": run.counts,
+        "duration_s": None if run.duration_s is None else round(run.duration_s, 3),
+        "manifest": f"{run.uri}/manifest.json",
+        "findings": manifest.findings,
+        "memorisation": manifest.memorisation,
+        "order": manifest.order,
+        "breached_gates": run.breached_gates,
+        "notes": run.notes,
+        "top": manifest.top_findings or manifest.top,
+    }
+
+
+def print_outcome(run: Run, console: Console | None = None) -> None:
     """The last screen: how many, how long, the most suspicious, and where the tables lie."""
     console = console or Console(stderr=True)
-    counts = outcome.counts
-    done = "was complete already" if outcome.reused else f"took {human_s(outcome.duration_s)}"
-    console.print(f"\n[bold]Run {outcome.run_id}[/] {done}.", **LINE)
+    counts = run.counts
+    took = "" if run.duration_s is None else f"took {human_s(run.duration_s)}"
+    done = "was complete already" if run.reused else took
+    console.print(f"\n[bold]Run {run.run_id}[/] {done}.", **LINE)
     console.print(
         f"{counts['entered']} samples entered: {counts['scored']} scored, "
         f"{counts['filtered']} filtered{_by_reason(counts)}, {counts['failed']} failed.",
         **LINE,
     )
-    for note in (*outcome.manifest.notes, *outcome.notes):
+    for note in run.notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
-    for gate in outcome.breached_gates:
+    for gate in run.breached_gates:
         console.print(f"[bold red]gate breached[/] {gate}", **LINE)
-    for line in _judgements(outcome.manifest):
+    for line in _judgements(run.manifest):
         console.print(line, **LINE)
-    if outcome.manifest.top_findings:
-        print_findings(outcome.manifest.top_findings, console)
-    elif outcome.manifest.top:
-        console.print(top_table(outcome.manifest.top))
+    if run.manifest.top_findings:
+        print_findings(run.manifest.top_findings, console)
+    elif run.manifest.top:
+        console.print(top_table(run.manifest.top))
     console.print("Tables:", **LINE)
-    for name, files in outcome.manifest.tables.items():
+    for name, files in run.manifest.tables.items():
         rows = sum(file.num_rows for file in files)
-        console.print(f"  {outcome.run_uri}/{name}/  {rows} rows", markup=False, **LINE)
+        console.print(f"  {run.uri}/{name}/  {rows} rows", markup=False, **LINE)
 
 
 def _by_reason(counts: dict[str, Any]) -> str:

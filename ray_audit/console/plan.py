@@ -1,5 +1,7 @@
 """What a run would do, as a table."""
 
+from typing import Any
+
 from rich.table import Table
 
 from ray_audit.console.lines import human_bytes, human_s
@@ -18,6 +20,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for note in identity_notes(plan):
+        table.add_row("identity", note)
     for note in vog_notes(plan):
         table.add_row("VoG", note)
     if layout is None:
@@ -43,6 +47,17 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
+def identity_notes(plan: Plan) -> list[str]:
+    """By what shards are told apart, where a change could go unnoticed."""
+    num = plan.inputs.listing.num_by_time
+    if not num:
+        return []
+    return [
+        f"{num} local file(s) of more than 1 MiB, and label files as large, are told apart by size "
+        "and time of change alone: what is replaced under the same of both goes unnoticed"
+    ]
+
+
 def vog_notes(plan: Plan) -> list[str]:
     """What VoG costs over the nights: pairs that run again for it, and moments that are kept."""
     notes = []
@@ -61,3 +76,37 @@ def vog_notes(plan: Plan) -> list[str]:
         about = "of unknown size" if size is None else f"of about {human_bytes(size)}"
         notes.append(f"moments {about} are kept, 8 bytes a pixel a sample")
     return notes
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """The plan for programs."""
+    inputs, layout = plan.inputs, plan.layout
+    values: dict[str, Any] = {
+        "run_id": inputs.run_id,
+        "num_shards": len(inputs.listing.shards),
+        "num_units": len(inputs.units),
+        "checkpoints": [checkpoint.name for checkpoint in inputs.checkpoints],
+        "num_new": plan.num_new,
+        "num_reused": plan.num_reused,
+        "bytes_to_read": plan.bytes_to_read,
+        "num_slices": plan.num_slices,
+        "num_lead_in": plan.num_lead_in,
+        "expected_s": plan.expected_s,
+        "num_again": plan.num_again,
+        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
+        "notes": list(inputs.listing.notes),
+        "num_by_time": inputs.listing.num_by_time,
+    }
+    if layout is not None:
+        values["layout"] = {
+            "hops": [list(hop) for hop in layout.hops],
+            "actors_per_pool": layout.actors_per_pool,
+            "in_flight_per_actor": layout.in_flight_per_actor,
+            "cpus_per_actor": layout.cpus_per_actor,
+            "gpus_per_actor": layout.gpus_per_actor,
+            "num_decoders": layout.num_decoders,
+            "cpus_per_decoder": layout.cpus_per_decoder,
+            "in_flight_bytes": layout.in_flight_bytes(plan.payload_bytes),
+            "reasons": list(layout.reasons),
+        }
+    return values

@@ -16,19 +16,19 @@ from ray_audit.corrections.mask_orders import mask_orders
 from ray_audit.corrections.masks import MaskWork, correct_masks
 from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.rules import (
-    Asked,
-    Resolved,
+    CorrectionOptions,
+    CorrectionPlan,
     audited_labels,
     resolve,
     suspicion_histogram,
 )
 from ray_audit.corrections.samples import correct_classes, correct_sequences
-from ray_audit.corrections.writers import Written, check_writable, write_labels, written_masks
+from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_decisions
 from ray_audit.formats.changes import Progress
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
@@ -37,7 +37,7 @@ from ray_audit.tables.run import RunTables
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectionOutcome:
     """What was corrected, or would be.
 
     Attributes:
@@ -83,12 +83,12 @@ def correct(
     tables: RunTables,
     open_mapper: Callable[[], Mapper],
     to_uri: str,
-    asked: Asked,
+    asked: CorrectionOptions,
     decisions: Sequence[Decision] = (),
     *,
     dry_run: bool = False,
     progress: Progress = lambda what, done, total: None,
-) -> Correction:
+) -> CorrectionOutcome:
     """Correct labels by a run's findings; the originals are never touched.
 
     Args:
@@ -125,8 +125,8 @@ class _Work:
     def __init__(
         self,
         tables: RunTables,
-        resolved: Resolved,
-        decisions: Merged,
+        resolved: CorrectionPlan,
+        decisions: MergedDecisions,
         listing: Listing,
         folder: str,
         to_uri: str,
@@ -148,7 +148,7 @@ class _Work:
         self._ignored: tuple[str, ...] = ()
         self._notes = [*resolved.notes, *listing.notes]
 
-    def do(self, mapper: Mapper) -> Written | None:
+    def do(self, mapper: Mapper) -> WrittenLabels | None:
         """Change labels and write the table; None in a dry run."""
         findings = self._findings()
         if self._tables.task.is_dense:
@@ -210,7 +210,7 @@ class _Work:
             yield from flagged_intents(part, self._resolved.gate, self._resolved.writable, every)
 
     def _check_share(self, rows: list[CorrectionRow]) -> None:
-        """One label an image: the share that a rule may change is that of the dataset."""
+        """One label per image: the share that a rule may change is that of the dataset."""
         most = self._resolved.asked.max_changed_fraction
         scored = int(self._tables.manifest.counts["scored"])
         num = sum(row.num_changed for row in rows if row.rule != "decisions")
@@ -220,7 +220,7 @@ class _Work:
                 "findings first, or give --allow-large-changes"
             )
 
-    def _masks(self, mapper: Mapper, findings: list[Intent]) -> Written | None:
+    def _masks(self, mapper: Mapper, findings: list[Intent]) -> WrittenLabels | None:
         resolved, dataset = self._resolved, self._tables.config.dataset
         digest = self._tables.manifest.labels_digest or "none"
         work = MaskWork(
@@ -269,14 +269,14 @@ class _Work:
             "ray_audit.to": self._to_uri,
         }
 
-    def outcome(self) -> Correction:
+    def outcome(self) -> CorrectionOutcome:
         """What became of everything."""
         totals, resolved = self._table.totals, self._resolved
         pairs = [
             {"given": given, "corrected": corrected, "num": num}
             for (given, corrected), num in sorted(totals.pairs.items(), key=_most_first)
         ]
-        return Correction(
+        return CorrectionOutcome(
             run_id=self._tables.manifest.run_id,
             to_uri=self._to_uri,
             rule=resolved.asked.rule,
@@ -301,7 +301,7 @@ def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]
     return -pair[1], pair[0]
 
 
-def _as_written(row: CorrectionRow, written: Written) -> CorrectionRow:
+def _as_written(row: CorrectionRow, written: WrittenLabels) -> CorrectionRow:
     """The row, or where its file was left out of the copy, that nothing changed."""
     why = written.left_out.get(row.shard)
     if why is None or row.outcome != "changed":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ray_audit.errors import LabelError
-from ray_audit.findings.decisions import Decision, Merged
+from ray_audit.findings.decisions import Decision, MergedDecisions
 
 Rule = Literal["findings", "flagged", "adele", "decisions"]
 Outcome = Literal["changed", "kept", "rejected", "disputed", "refused", "conflict", "unmatched"]
@@ -132,7 +132,7 @@ FINDING_COLUMNS = (
 """Columns of the `findings` table that are read."""
 
 
-def check_decisions(decisions: Merged, classes: Sequence[str]) -> None:
+def check_decisions(decisions: MergedDecisions, classes: Sequence[str]) -> None:
     """Refuse labels that are no class.
 
     Raises:
@@ -148,7 +148,7 @@ def check_decisions(decisions: Merged, classes: Sequence[str]) -> None:
 
 def intents_of(
     findings: Sequence[dict[str, Any]],
-    decisions: Merged,
+    decisions: MergedDecisions,
     rule: Rule,
     gate: Gate,
     writable: Collection[str],

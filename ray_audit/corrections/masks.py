@@ -21,10 +21,10 @@ from ray_audit.corrections.rows import CorrectionRow, row_of
 from ray_audit.corrections.writers import write_masks
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
-from ray_audit.formats.accounting import Tally
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.changes import MaskOf
 from ray_audit.formats.items import Stored, parquet_items
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
 from ray_audit.formats.registry import container_of
@@ -65,7 +65,7 @@ def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
     proposals = _proposals(work, order)
     rows: list[CorrectionRow] = []
     for shard in order.unit.shards:
-        masks = _Masks(work, shard, order.wanted.get(shard.key, {}), proposals)
+        masks = _MaskLoader(work, shard, order.wanted.get(shard.key, {}), proposals)
         masks.write()
         rows += masks.rows
     return rows
@@ -88,7 +88,7 @@ def _is_asked(intent: Intent) -> bool:
     return intent.outcome is None and not intent.is_decided
 
 
-class _Masks:
+class _MaskLoader:
     """The masks of one shard.
 
     Args:
@@ -157,7 +157,9 @@ class _Masks:
             if self._shard.label_uri is not None:
                 yield self._shard.key, storage.read_bytes(self._shard.label_uri)
             return
-        job = Job(self._work.config.dataset, None, self._work.index_uri, Tally("corrections"))
+        job = UnitContext(
+            self._work.config.dataset, None, self._work.index_uri, UnitAccounting("corrections")
+        )
         read = parquet_items if container == "parquet" else tar_items
         for item in read(self._shard, job):
             if item.mask is not None:

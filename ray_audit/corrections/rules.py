@@ -32,7 +32,7 @@ seldom reach more, and changed few right labels (see docs/corrections.md)."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class CorrectionOptions:
     """How labels are to be corrected.
 
     Attributes:
@@ -91,18 +91,18 @@ class Asked:
         if self.flagged_fraction is not None and self.rule != "flagged":
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
         if self.classes is not None and self.rule != "adele":
-            raise SpecificationError("--classes goes with --rule adele")
+            raise SpecificationError("--class goes with --rule adele")
         if self.kinds is not None and self.rule != "findings":
-            raise SpecificationError("--kinds goes with --rule findings")
+            raise SpecificationError("--kind goes with --rule findings")
         unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
         if unknown:
             raise SpecificationError(
-                f"--kinds {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
+                f"--kind {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
             )
 
 
 @dataclass(frozen=True)
-class Resolved:
+class CorrectionPlan:
     """What was asked for, with what the run says.
 
     Attributes:
@@ -115,7 +115,7 @@ class Resolved:
         notes: what the user should know.
     """
 
-    asked: Asked
+    asked: CorrectionOptions
     gate: Gate
     writable: tuple[str, ...]
     flagged_fraction: float
@@ -124,7 +124,7 @@ class Resolved:
     notes: tuple[str, ...]
 
 
-def resolve(asked: Asked, tables: RunTables) -> Resolved:
+def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     """Hold what is asked for against the run.
 
     Raises:
@@ -182,10 +182,12 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
             background,
             stays,
         )
-    return Resolved(asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes))
+    return CorrectionPlan(
+        asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes)
+    )
 
 
-def _background(asked: Asked, classes: Sequence[str]) -> int:
+def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
     if asked.background is None:
         return BACKGROUND
     if asked.background not in classes:
@@ -209,7 +211,7 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
     return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
 
 
-def _fraction(asked: Asked, tables: RunTables) -> float:
+def _fraction(asked: CorrectionOptions, tables: RunTables) -> float:
     if asked.rule != "flagged":
         return 0.0
     if asked.flagged_fraction is not None:
@@ -225,7 +227,7 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
 
 
 def _adele_steps(
-    asked: Asked, tables: RunTables, background: int
+    asked: CorrectionOptions, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
     if not tables.task.is_dense:
@@ -236,7 +238,7 @@ def _adele_steps(
     unknown = [name for name in wanted if name not in foreground]
     if unknown:
         raise SpecificationError(
-            f"--classes {', '.join(unknown)}: expected some of "
+            f"--class {', '.join(unknown)}: expected some of "
             f"{', '.join(foreground)} ({names[background]} is the background, which every "
             "correction may write)"
         )
@@ -246,7 +248,7 @@ def _adele_steps(
     refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
     if refused:
         trusted = [name for name in foreground if onsets.get(name, (None,))[0] is not None]
-        can = f"--classes {','.join(trusted)} could be corrected" if trusted else "no class can be"
+        can = f"--class {','.join(trusted)} could be corrected" if trusted else "no class can be"
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")
     by_epoch: dict[int, list[int]] = {}

@@ -45,7 +45,7 @@ def correct_frames(
         max_changed_fraction: what a rule may change of the video, 0-1, None for all of it;
             decisions may change all.
     """
-    video = _Video(frames, given, list(classes))
+    video = _CorrectedVideo(frames, given, list(classes))
     rows = [video.apply(one) for one in intents if one.is_decided]
     decided = video.labels.copy()
     undecided = sorted(
@@ -81,7 +81,7 @@ def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     return {span for span, labels in wanted.items() if len(labels) > 1}
 
 
-class _Video:
+class _CorrectedVideo:
     def __init__(
         self, frames: npt.NDArray[np.int64], given: npt.NDArray[np.int32], classes: list[str]
     ) -> None:

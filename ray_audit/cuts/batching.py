@@ -93,7 +93,7 @@ class Batcher:
         bucket = self._pending.setdefault(key, [])
         bucket.append(cut)
         self._pending_bytes += cut.num_bytes
-        limit = self._max_batch or most_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
+        limit = self._max_batch or max_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
         if len(bucket) >= limit:
             yield self._flush_one(key)
         while self._pending_bytes > _PENDING_BYTES:
@@ -126,7 +126,7 @@ class Batcher:
         return batch
 
 
-def most_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
+def max_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
     """Cuts in a batch where the specification fixes no number.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
-from ray_audit.formats.accounting import Tally
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 
@@ -46,7 +46,7 @@ def video_cuts(
 
 
 def filter_frame(
-    tally: Tally, shard: str, frame_index: int, label: int | None, sampled: bool
+    tally: UnitAccounting, shard: str, frame_index: int, label: int | None, sampled: bool
 ) -> None:
     """Record why a frame is no sample, if it is none."""
     if not sampled:

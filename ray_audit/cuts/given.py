@@ -14,11 +14,11 @@ from ray_audit.cuts.sequences import array_timeline, readable
 from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline, table_timeline
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
-from ray_audit.formats.accounting import Tally
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.arrays import feature_names, opened_npz
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
@@ -73,7 +73,7 @@ class GivenLabels:
         self._shards = {shard.key: shard for shard in shards}
         self._index_uri = index_uri
         self._classes = ClassNames.of(dataset)
-        self._job = Job(dataset, None, index_uri, Tally("labels"))
+        self._job = UnitContext(dataset, None, index_uri, UnitAccounting("labels"))
         self.left_out: dict[str, str] = {}
         self.times = lru_cache(maxsize=2)(self._times)
 

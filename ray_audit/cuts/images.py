@@ -11,7 +11,7 @@ from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_
 from ray_audit.errors import LabelError, SampleError, StorageError
 from ray_audit.folds import is_in
 from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items, table_labels
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.registry import container_of
@@ -20,13 +20,13 @@ from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 
 
-def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+def cut_images(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
     for item in unit_items(unit, job):
         yield from _cut_item(item, job)
 
 
-def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
+def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
     """The images of a unit as they are stored, one by one."""
     if container_of(unit.shards[0].key) == "image":
         yield from file_items(unit.shards, job)
@@ -35,7 +35,7 @@ def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
         yield from _container_items(shard, job)
 
 
-def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
+def _container_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
     """Images of a Parquet or tar file, as far as it can be read."""
     in_parquet = container_of(shard.key) == "parquet"
     items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
@@ -62,7 +62,7 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
         yield item
 
 
-def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: Job) -> None:
+def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
     """Record what is lost where a container breaks off, as far as it can be known."""
     num_left = _num_left(shard, seen, job)
     if isinstance(error, BrokenOffError):
@@ -71,7 +71,7 @@ def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: Job) -> None
     job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
 
 
-def _num_left(shard: Shard, seen: set[str], job: Job) -> int | None:
+def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
     """Labelled samples that were not read; None where their labels lie beside them."""
     if job.dataset.labels.form != "images":
         return None
@@ -83,7 +83,7 @@ def _num_left(shard: Shard, seen: set[str], job: Job) -> int | None:
     return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)
 
 
-def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
+def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
     dense = job.dataset.labels.masks is not None
     try:
         if item.error is not None:
@@ -106,7 +106,7 @@ def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
 _LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
 
 
-def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
+def _class_cut(item: Item, job: UnitContext) -> Iterator[Cut]:
     label = item.class_index
     if label is None and item.label is not None:
         try:
@@ -124,7 +124,7 @@ def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
     return iter((Cut(network_input(pixels, job.size), targets, (row,)),))
 
 
-def _dense_cuts(item: Item, job: Job) -> Iterator[Cut]:
+def _dense_cuts(item: Item, job: UnitContext) -> Iterator[Cut]:
     if item.mask is None:
         job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
         return iter(())

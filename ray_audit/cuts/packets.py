@@ -85,8 +85,8 @@ def opened_video(
         video.codec_context.thread_count = 1
         check_size(video.codec_context, max_px)
         # A stream may grow further on. The decoder counts its padding too: give it some room.
-        most_px = int(min(4 * max_px + 2**20, 2**31 - 1))
-        options = {"max_pixels": str(most_px)}
+        max_px = int(min(4 * max_px + 2**20, 2**31 - 1))
+        options = {"max_pixels": str(max_px)}
         if not conceals:
             options["err_detect"] = "explode"
         video.codec_context.options = options

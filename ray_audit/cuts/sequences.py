@@ -19,7 +19,7 @@ from ray_audit.cuts.timeline import (
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.arrays import check_claimed, feature_names, opened_npz, text_values
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.names import fill_template
 from ray_audit.formats.registry import container_of
@@ -29,7 +29,7 @@ from ray_audit.samples import Shard
 Labels = FrameTimeline | SegmentTimeline
 
 
-def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
+def cut_sequences(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of every sequence in the file; what cannot be read is recorded in the job's tally."""
     if container_of(shard.key) == "npz":
         yield from _cut_npz(shard, job)
@@ -47,7 +47,7 @@ def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
     yield from _cut_sequence(shard.key, features, np.arange(len(features)), timeline, job)
 
 
-def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
+def _cut_npz(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     rows = index_rows(shard, job.index_uri) if job.dataset.labels.arrays is None else None
     try:
         with (
@@ -63,7 +63,7 @@ def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
         job.tally.fail(shard.key, readable(error), num_samples=_num_lost(rows, shard, job))
 
 
-def _num_lost(rows: pa.Table | None, shard: Shard, job: Job) -> int | None:
+def _num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
     """Labels of a file that cannot be opened; None where they lie in it or are in seconds."""
     if rows is None or shard.num_labelled is None:
         return shard.num_labelled
@@ -74,7 +74,9 @@ def _num_lost(rows: pa.Table | None, shard: Shard, job: Job) -> int | None:
     )
 
 
-def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
+def _cut_member(
+    shard: Shard, name: str, file: Any, timeline: Labels, job: UnitContext
+) -> Iterator[Cut]:
     key = Owner(shard.key, name).key
     try:
         with job.tally.timed():
@@ -93,7 +95,7 @@ def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) 
 
 
 def _cut_sequence(
-    key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job
+    key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
 ) -> Iterator[Cut]:
     job.tally.num_decoded += len(features)
     every = job.dataset.clip.every
@@ -116,7 +118,9 @@ def _cut_sequence(
         job.tally.fail(key, error, stage="labels", num_samples=num_missing)
 
 
-def _check_lengths(features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job) -> None:
+def _check_lengths(
+    features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
+) -> None:
     if len(frames) != len(features):
         raise SampleError(
             "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
@@ -139,7 +143,7 @@ def _features(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).astype(np.float32, copy=False)
 
 
-def array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
+def array_timeline(name: str, file: Any, job: UnitContext) -> FrameTimeline:
     """Labels from the array beside the features; their frames are those of the features."""
     template = job.dataset.labels.arrays
     beside = fill_template(template or "", name)
@@ -162,7 +166,7 @@ def array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
     return FrameTimeline(frames, labels)
 
 
-def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
+def _frame_numbers(name: str, file: Any, job: UnitContext) -> np.ndarray | None:
     template = job.dataset.labels.frame_arrays
     beside = fill_template(template, name) if template else ""
     if beside not in file.files:
@@ -173,7 +177,7 @@ def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
     return frames.astype(np.int64)
 
 
-def _num_labels(name: str, file: Any, job: Job) -> int:
+def _num_labels(name: str, file: Any, job: UnitContext) -> int:
     """Labels beside an array, where they could not be read: by the headers, or at least one."""
     template = job.dataset.labels.arrays
     beside = fill_template(template, name) if template else ""
@@ -194,7 +198,7 @@ def _length_in_header(name: str, file: Any) -> int:
         return 0
 
 
-def _count(timeline: Labels, job: Job) -> int:
+def _count(timeline: Labels, job: UnitContext) -> int:
     return timeline.count(0, job.dataset.clip.every, None, 1.0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
-from ray_audit.cuts.batching import batch_of_equals, most_cuts
+from ray_audit.cuts.batching import batch_of_equals, max_cuts
 from ray_audit.cuts.decode import Position, begins_at_key, decode_video
 from ray_audit.cuts.geometry import Span, spans
 from ray_audit.cuts.packets import PacketIndex, pack_pts, read_packets
@@ -80,7 +80,7 @@ def slice_videos(
 
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     wanted = dataset.clip.slice_frames
-    # One label a video, or one clip a video: the sample is the whole.
+    # One label per video, or one clip a video: the sample is the whole.
     if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
         return False
     if wanted == "auto":
@@ -182,7 +182,7 @@ def clips_per_batch(
     num_frames = clip.frames or 1
     shape = (num_frames, channels, height, width)
     cut_bytes = prod(shape) * itemsize + num_frames * target_dtype.itemsize
-    return batch_of_equals(max_batch or most_cuts(shape, size), cut_bytes)
+    return batch_of_equals(max_batch or max_cuts(shape, size), cut_bytes)
 
 
 def cut_slices(

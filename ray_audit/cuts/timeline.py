@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, StorageError
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows, is_in_seconds
 from ray_audit.formats.labels.rows import layout_of, read_rows
@@ -178,7 +178,7 @@ def shard_timeline(
     return table_timeline(rows) if rows is not None else no_labels()
 
 
-def timeline_of(shard: Shard, job: Job) -> FrameTimeline | SegmentTimeline | None:
+def timeline_of(shard: Shard, job: UnitContext) -> FrameTimeline | SegmentTimeline | None:
     """Labels of a shard; None, with a failure in the tally, where they cannot be had."""
     try:
         return shard_timeline(shard, job.dataset, job.index_uri)

@@ -7,8 +7,8 @@ from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.images import cut_images
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
-from ray_audit.formats.accounting import Tally
-from ray_audit.formats.job import Job
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.job import UnitContext
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 
@@ -36,8 +36,8 @@ def cut_unit(
         StorageError: the label index of an npz file cannot be read. A shard, or a label file,
             that cannot be read is no error here: it becomes a failure in the tail.
     """
-    tally = Tally(unit.unit_id)
-    job = Job(dataset, model_input.size, index_uri, tally, unit.part)
+    tally = UnitAccounting(unit.unit_id)
+    job = UnitContext(dataset, model_input.size, index_uri, tally, unit.part)
     num_classes = len(dataset.classes)
     batcher = Batcher(unit.unit_id, dataset.task, max_batch, model_input.size, num_classes)
     for cut in _cuts(unit, job):
@@ -46,7 +46,7 @@ def cut_unit(
     yield tally.tail(batcher.num_batches)
 
 
-def _cuts(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return

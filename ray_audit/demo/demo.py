@@ -40,7 +40,7 @@ def train_models(out: Path, console: Console | None = None) -> dict[str, list[Pa
 
     Args:
         out: folder that `make_datasets` filled.
-        console: gets a line an epoch.
+        console: gets one line per epoch.
 
     Returns:
         `videos` and `masks` -> checkpoints in order.

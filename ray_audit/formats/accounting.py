@@ -15,7 +15,7 @@ from ray_audit.samples import FILTERED_SCHEMA, ShardFailure, Tail
 _WHOLE_BYTES = 16 * 2**20
 
 
-class Tally:
+class UnitAccounting:
     """Counts of one work unit, and its filtered and failed samples."""
 
     def __init__(self, unit_id: str) -> None:
@@ -116,7 +116,7 @@ def _of_a_store(error: Exception) -> bool:
 class _CountedStream(io.BufferedIOBase):
     """A stream whose reads are counted; seeks as the stream below does."""
 
-    def __init__(self, stream: IO[bytes], tally: Tally, uri: str) -> None:
+    def __init__(self, stream: IO[bytes], tally: UnitAccounting, uri: str) -> None:
         self._stream = stream
         self._tally = tally
         self._uri = uri

@@ -65,7 +65,7 @@ class LabelChanges:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenLabels:
     """A copy of a dataset's labels.
 
     Attributes:

@@ -3,7 +3,7 @@
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.changes import LabelChanges, Progress, Written
+from ray_audit.formats.changes import LabelChanges, Progress, WrittenLabels
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.names import stem_of
 from ray_audit.formats.labels.relabel import relabelled
@@ -32,7 +32,7 @@ def write_folders(
     changes: LabelChanges,
     to_uri: str,
     progress: Progress,
-) -> Written:
+) -> WrittenLabels:
     """Copy every image into the folder of its class.
 
     This costs a copy of the whole dataset; within one object store the bytes stay there. An image
@@ -53,7 +53,7 @@ def write_folders(
     depths = {shard.key.count("/") for shard in shards}
     pattern = "/".join(["*"] * (1 + depths.pop())) if len(depths) == 1 else "**/*"
     uri = storage.join(absolute(to_uri), pattern)
-    return Written(dataset.model_copy(update={"uri": uri}), renamed)
+    return WrittenLabels(dataset.model_copy(update={"uri": uri}), renamed)
 
 
 def _moved(key: str, class_index: int, classes: ClassNames, taken: set[str]) -> str:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ray_audit import storage
 from ray_audit.errors import SampleError
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.sample_ids import Owner
@@ -65,7 +65,7 @@ class BrokenOffError(Exception):
         self.cause = cause
 
 
-def file_items(shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
+def file_items(shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
     """Images that are files; remote ones are fetched a few ahead, in order."""
     if not any("://" in shard.uri for shard in shards):
         # A thread that hands over one local file after another costs more than the file does.
@@ -88,7 +88,7 @@ def file_items(shards: tuple[Shard, ...], job: Job) -> Iterator[Item]:
             yield _counted(item, shard, job)
 
 
-def _counted(item: Item, shard: Shard, job: Job) -> Item:
+def _counted(item: Item, shard: Shard, job: UnitContext) -> Item:
     job.tally.bytes_read += _num_bytes(item.image, shard) + _num_bytes(item.mask, shard)
     return item
 
@@ -113,7 +113,7 @@ def _num_bytes(stored: Stored | None, shard: Shard) -> int:
     return len(stored) if isinstance(stored, bytes) else shard.size_bytes
 
 
-def parquet_items(shard: Shard, job: Job) -> Iterator[Item]:
+def parquet_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
     """Images that are rows of a Parquet file, a few rows at a time."""
     labels = job.dataset.labels
     table = table_labels(shard, job)
@@ -136,7 +136,7 @@ def parquet_items(shard: Shard, job: Job) -> Iterator[Item]:
 
 
 def _parquet_item(
-    shard: Shard, row: dict[str, Any], row_in_file: int, table: dict[str, int], job: Job
+    shard: Shard, row: dict[str, Any], row_in_file: int, table: dict[str, int], job: UnitContext
 ) -> Item:
     labels = job.dataset.labels
     key = row_in_file if labels.key_column is None else text_of(row[labels.key_column])
@@ -170,7 +170,7 @@ def _cell_bytes(cell: object) -> bytes:
     )
 
 
-def table_labels(shard: Shard, job: Job) -> dict[str, int]:
+def table_labels(shard: Shard, job: UnitContext) -> dict[str, int]:
     """Labels of the images in a container, from the index of a label table."""
     if job.dataset.labels.form != "images":
         return {}

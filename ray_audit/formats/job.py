@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ray_audit.config import DatasetConfig
-from ray_audit.formats.accounting import Tally
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.samples import Slice
 
 
 @dataclass(frozen=True)
-class Job:
+class UnitContext:
     """One work unit being cut.
 
     Attributes:
@@ -24,7 +24,7 @@ class Job:
     dataset: DatasetConfig
     size: tuple[int, int] | None
     index_uri: str | None
-    tally: Tally
+    tally: UnitAccounting
     part: Slice | None = None
 
     @cached_property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.items import BrokenOffError, Item, table_labels
-from ray_audit.formats.job import Job
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.tar_members import (
     MemberNames,
     first_key,
@@ -19,7 +19,7 @@ from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
 
-def tar_items(shard: Shard, job: Job) -> Iterator[Item]:
+def tar_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
     """Samples of a tar, in its order; those that lack an image or a label come last.
 
     For their other members may lie further on, in an archive that is sorted by kind. Samples
@@ -27,7 +27,7 @@ def tar_items(shard: Shard, job: Job) -> Iterator[Item]:
     the whole archive.
     """
     reader = _TarReader(shard, job)
-    group, beside = _Group(""), _Group("")
+    group, beside = _MemberGroup(""), _MemberGroup("")
     broken: Exception | None = None
     try:
         for key, extension, content in reader.members():
@@ -35,13 +35,13 @@ def tar_items(shard: Shard, job: Job) -> Iterator[Item]:
                 # A further picture (0.depth.png) among the members of one sample, or another one.
                 if key != beside.key:
                     yield from reader.take(beside)
-                    beside = _Group(key)
+                    beside = _MemberGroup(key)
                 beside.members[extension] = content
                 continue
             if key != group.key:
                 yield from reader.take(group)
                 yield from reader.take(beside)
-                group, beside = _Group(key), _Group("")
+                group, beside = _MemberGroup(key), _MemberGroup("")
             group.members[extension] = content
     except Exception as error:
         broken = error
@@ -51,7 +51,7 @@ def tar_items(shard: Shard, job: Job) -> Iterator[Item]:
 
 
 @dataclass
-class _Group:
+class _MemberGroup:
     """Members of one key that follow each other: extension -> content, or why it is not read."""
 
     key: str
@@ -59,7 +59,7 @@ class _Group:
 
 
 class _TarReader:
-    def __init__(self, shard: Shard, job: Job) -> None:
+    def __init__(self, shard: Shard, job: UnitContext) -> None:
         self._shard = shard
         self._job = job
         self._names = MemberNames(job.dataset.labels)
@@ -88,7 +88,7 @@ class _TarReader:
                     content = None if refused else file.extractfile(member)
                     yield *found, refused or (content.read() if content else b"")
 
-    def take(self, group: _Group, is_cut: bool = False) -> Iterator[Item]:
+    def take(self, group: _MemberGroup, is_cut: bool = False) -> Iterator[Item]:
         """The sample of some members, if they are all of it that there is."""
         if not group.members:
             return
@@ -139,7 +139,7 @@ class _TarReader:
     def _id(self, key: str) -> str:
         return Owner(self._shard.key, key).key
 
-    def _item(self, group: _Group) -> Item:
+    def _item(self, group: _MemberGroup) -> Item:
         key = group.key
         item = Item(self._id(key), self._shard.key, class_index=self._table.get(key))
         content: dict[str | None, bytes] = {}

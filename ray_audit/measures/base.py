@@ -143,7 +143,7 @@ class Quantity:
         gap: what stands at a checkpoint that a sample did not reach.
         along: of pieces that do not begin with the number of their row: the quantity that does.
         is_stored: whether records hold it.
-        column: its column in the `trajectories` table, one list entry a checkpoint.
+        column: its column in the `trajectories` table, one list entry per checkpoint.
         observe: `module:function` from outside of this package that gives it on the device, as
             `Observe` has it; empty where the probes do.
         version: raised whenever its numbers change.

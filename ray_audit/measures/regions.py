@@ -16,7 +16,7 @@ from ray_audit.scores.segmentation import smallest_region_px
 VOID = -1
 """Given class of an unlabelled region."""
 
-MOST_REGIONS = 32
+MAX_REGIONS = 32
 """Candidate regions of one mask."""
 
 REGION_COLUMNS = (
@@ -134,7 +134,7 @@ def _put_together(pieces: list[Region], size: tuple[int, int]) -> tuple[Region, 
     smallest = smallest_region_px(size[0] * size[1])
     void = [region for region in regions if region.given == VOID]
     seen = [r for r in regions if r.given != VOID and r.num_px >= smallest]
-    seen = sorted(seen, key=lambda r: (-r.evidence, r.runs[0, 0]))[:MOST_REGIONS]
+    seen = sorted(seen, key=lambda r: (-r.evidence, r.runs[0, 0]))[:MAX_REGIONS]
     return tuple(sorted([*seen, *void], key=lambda r: (-r.num_px, r.runs[0, 0])))
 
 

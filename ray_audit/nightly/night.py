@@ -9,15 +9,15 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine.run.conclusion import RunOutcome, asked_again
+from ray_audit.engine.run.conclusion import asked_again
 from ray_audit.engine.run.outcome import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
@@ -30,6 +30,30 @@ _CLOCK_SKEW = timedelta(minutes=5)
 # KubeRay 1.7 names the cluster of a RayCronJob <name>-<minutes from 1970 to the tick>-<5 letters>.
 _SCHEDULED = re.compile(r"-(\d{8})-[a-z0-9]{5}$")
 _OLDEST_MISSED = timedelta(days=100)
+
+
+class Audited(Protocol):
+    """What a night must know of the run that is its result."""
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def uri(self) -> str:
+        """Its folder."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """All the rest."""
+        ...
+
+    @property
+    def breached_gates(self) -> Sequence[str]:
+        """Gates of the specification that this call had, a sentence each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -150,7 +174,7 @@ def _is_date(name: str) -> bool:
 def run_night(
     config: AuditConfig,
     logical_date: str,
-    audit: Callable[[AuditConfig], RunOutcome],
+    audit: Callable[[AuditConfig], Audited],
     say: Callable[[str], None],
     wait_s: float,
 ) -> Night:
@@ -180,8 +204,8 @@ def run_night(
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
             return _asked_again(config, done)
         is_latest = not any(one > logical_date for one in night_dates(output))
-        outcome = audit(config if is_latest else _untold(config))
-        return _conclude(config, logical_date, outcome, is_latest, say)
+        run = audit(config if is_latest else _untold(config))
+        return _conclude(config, logical_date, run, is_latest, say)
 
 
 def _asked_again(config: AuditConfig, done: Night) -> Night:
@@ -204,23 +228,23 @@ def _untold(config: AuditConfig) -> AuditConfig:
 def _conclude(
     config: AuditConfig,
     logical_date: str,
-    outcome: RunOutcome,
+    run: Audited,
     is_latest: bool,
     say: Callable[[str], None],
 ) -> Night:
     output, dates = config.output, night_dates(config.output)
     before = _night_before(output, [one for one in dates if one < logical_date])
-    diff = diff_runs(output, before.run_id, outcome.run_id) if before else None
+    diff = diff_runs(output, before.run_id, run.run_id) if before else None
     if diff is not None:
         _keep_diff(diff, output, logical_date, say)
-    notes = _tell(config, outcome, diff) if is_latest else []
+    notes = _tell(config, run, diff) if is_latest else []
     night = Night(
         date=logical_date,
-        run_id=outcome.run_id,
+        run_id=run.run_id,
         compared_with=before.date if before else None,
         changes=diff.totals() if diff and diff.is_comparable else {},
         changed_settings=list(diff.changed_settings) if diff else [],
-        breached_gates=list(outcome.breached_gates),
+        breached_gates=list(run.breached_gates),
         notes=notes,
     )
     night.write(output)
@@ -247,9 +271,9 @@ def _keep_diff(diff: Diff, output: str, logical_date: str, say: Callable[[str], 
     say(f"findings since {diff.run_a}: {counts}")
 
 
-def _tell(config: AuditConfig, outcome: RunOutcome, diff: Diff | None) -> list[str]:
+def _tell(config: AuditConfig, run: Audited, diff: Diff | None) -> list[str]:
     """Outcome metrics once more, now with the changes; of the latest night only."""
-    manifest = outcome.manifest
+    manifest = run.manifest
     if diff is not None and diff.is_comparable:
         findings = diff.counts()
     else:
@@ -260,6 +284,6 @@ def _tell(config: AuditConfig, outcome: RunOutcome, diff: Diff | None) -> list[s
         success_time_s=time.time(),
         counts=manifest.counts,
         findings=findings,
-        breached=bool(outcome.breached_gates),
+        breached=bool(run.breached_gates),
     )
-    return tell_outcome(config, outcome.run_uri, result)
+    return tell_outcome(config, run.uri, result)

@@ -27,7 +27,7 @@ from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_MOST_PROGRAMS = 100_000
+_MAX_PROGRAMS = 100_000
 _FP16_SCALE = 256.0  # of gradients: far from what a half can hold, and well above what it loses
 
 
@@ -72,7 +72,7 @@ class ProbeTurn:
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenTargets:
     """A batch on the device.
 
     Attributes:
@@ -188,12 +188,16 @@ class Prober:
         (one,) = download([{"p": total / len(self._models)}])
         return one["p"]
 
-    def _given(self, batch: Batch) -> _Given:
+    def _given(self, batch: Batch) -> _GivenTargets:
         inputs = self._input(batch.arrays["inputs"], self._try)
         kind = Masks if batch.task.is_dense else Rows
-        return _Given(batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device))
+        return _GivenTargets(
+            batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device)
+        )
 
-    def _turn(self, index: int, given: _Given, turn: ProbeTurn, moments: Moments) -> Observed:
+    def _turn(
+        self, index: int, given: _GivenTargets, turn: ProbeTurn, moments: Moments
+    ) -> Observed:
         wants_gradient = self._settings.gradient is not None and turn.in_window
         probe = self._dense if isinstance(given.owned, Masks) else self._rows
         with nullcontext() if wants_gradient else torch.inference_mode():
@@ -201,14 +205,14 @@ class Prober:
             logits = self._forward(index, inputs, given)
             return probe(given, logits, turn, moments if wants_gradient else None)
 
-    def _at_labels(self, logits: Tensor, given: _Given) -> Tensor:
+    def _at_labels(self, logits: Tensor, given: _GivenTargets) -> Tensor:
         """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
         batch, num_classes = given.batch, self._settings.num_classes
         if isinstance(given.owned, Masks):
             return dense.pixel_logits(logits, batch, num_classes)
         return rows.row_logits(logits, batch, given.owned, num_classes)
 
-    def _forward(self, index: int, inputs: Tensor, given: _Given) -> Tensor:
+    def _forward(self, index: int, inputs: Tensor, given: _GivenTargets) -> Tensor:
         task = given.batch.task
         with self._autocast():
             answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
@@ -245,14 +249,14 @@ class Prober:
         dtype = _AUTOCAST.get(self._settings.precision)
         return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
 
-    def _gradient(self, target: Tensor, given: _Given, num_summed: int) -> Tensor:
+    def _gradient(self, target: Tensor, given: _GivenTargets, num_summed: int) -> Tensor:
         scale = 1.0
         if self._settings.precision == "fp16":
             scale = _FP16_SCALE * 2.0 ** math.floor(math.log2(num_summed))
         return input_gradient(target, given.leaf, scale, keep=self.chain.shares)
 
     def _rows(
-        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
     ) -> Observed:
         settings, owned = self._settings, given.owned
         assert isinstance(owned, Rows)
@@ -267,7 +271,7 @@ class Prober:
         return observed
 
     def _dense(
-        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
     ) -> Observed:
         masks, at_mask = given.owned, self._at_labels(logits, given)
         assert isinstance(masks, Masks)
@@ -304,7 +308,7 @@ def _compiled(model: nn.Module) -> Any:
     """One program a shape: one for all, or none from the ninth on, would depend on what came."""
     from torch._dynamo import config
 
-    config.cache_size_limit = config.accumulated_cache_size_limit = _MOST_PROGRAMS
+    config.cache_size_limit = config.accumulated_cache_size_limit = _MAX_PROGRAMS
     return torch.compile(model, dynamic=False)
 
 

@@ -19,8 +19,8 @@ from ray_audit.errors import SpecificationError
 from ray_audit.evaluation.truth import directed_columns, join_truth, read_truth
 from ray_audit.formats.labels.names import stem_of
 from ray_audit.report.drawing import (
-    Region,
-    Span,
+    DrawnRegion,
+    DrawnSpan,
     draw_mask,
     draw_precision_recall,
     draw_timeline,
@@ -39,13 +39,13 @@ def timeline(tables: RunTables, shard: str) -> Figure:
     """A video or sequence: given, predicted and suggested labels, findings, CSL and order score.
 
     Args:
-        tables: of a run with a label a frame.
+        tables: of a run with one label per frame.
         shard: shard key, as in the tables.
 
     Raises:
         SpecificationError: the labels are not of frames, or the run has no such video.
     """
-    _check_task(tables, Task.FRAMES, "a timeline", "a label a frame")
+    _check_task(tables, Task.FRAMES, "a timeline", "one label per frame")
     columns = ["frame_index", "label", "predicted", "csl", "order_nll"]
     rows = _rows(tables, "shard", shard, columns).sort_by("frame_index")
     frames = rows["frame_index"].to_numpy()
@@ -62,7 +62,7 @@ def timeline(tables: RunTables, shard: str) -> Figure:
         for text, name in named.items()
         if rows[name].null_count < rows.num_rows
     }
-    spans = [Span(one["start_frame"], one["end_frame"], f"#{one['rank']}") for one in findings]
+    spans = [DrawnSpan(one["start_frame"], one["end_frame"], f"#{one['rank']}") for one in findings]
     return draw_timeline(frames, bands, lines, classes, spans, title=shard)
 
 
@@ -113,7 +113,7 @@ def mask_overlay(tables: RunTables, sample_id: str) -> Figure:
     (shard,) = _rows(tables, "sample_id", sample_id, ["shard"])["shard"].to_pylist()
     layers = mask_layers(tables, shard, sample_id)
     regions = [
-        Region(rle.decode(one["mask_rle"], tuple(one["mask_size_px"])), f"#{one['rank']}")
+        DrawnRegion(rle.decode(one["mask_rle"], tuple(one["mask_size_px"])), f"#{one['rank']}")
         for one in _findings(tables, "sample_id", sample_id)
     ]
     classes = list(tables.config.dataset.classes)

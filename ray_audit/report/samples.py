@@ -12,7 +12,7 @@ from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000
-_MOST_TIMELINE_FRAMES = 4000
+_MAX_TIMELINE_FRAMES = 4000
 _QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
@@ -140,7 +140,7 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
     frames = rows["frame_index"].to_numpy()
     step = int(np.diff(frames).min()) if len(frames) > 1 else 1
     num = int(frames[-1] - frames[0]) // step + 1
-    thin = -(-num // _MOST_TIMELINE_FRAMES)
+    thin = -(-num // _MAX_TIMELINE_FRAMES)
     step, num = step * thin, -(-num // thin)
     at = (frames - frames[0]) // step
     _, first = np.unique(at, return_index=True)

@@ -19,6 +19,7 @@ from ray_audit.formats.registry import check_formats, container_of
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.folds import shards_in
+from ray_audit.sources.identity import by_content, is_by_time
 
 _NUM_NAMED = 3
 _COMPOSED = (
@@ -34,11 +35,14 @@ class Listing:
         shards: sorted by key.
         notes: what the user should know: labels without a shard, shards without labels.
         labels_digest: changes when any label does.
+        num_by_time: shards that are told apart by size and time of change alone: local files that
+            are not small.
     """
 
     shards: tuple[Shard, ...]
     notes: tuple[str, ...]
     labels_digest: str
+    num_by_time: int = 0
 
 
 def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = None) -> Listing:
@@ -63,11 +67,12 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     if without:
         notes = [*notes, f"{_plural(len(without), 'shard')} without labels: {_few(without)}"]
     digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
-    return Listing(tuple(kept), tuple(notes), digests)
+    by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
+    return Listing(tuple(kept), tuple(notes), digests, by_time)
 
 
 def _list_shards(dataset: DatasetConfig) -> list[Shard]:
-    stored = storage.list_objects(dataset.uri)
+    stored = by_content(storage.list_objects(dataset.uri))
     keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
@@ -93,7 +98,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
         )
     if "npz" in containers and "{" in (labels.frames or labels.segments or ""):
         raise SpecificationError(
-            f"labels.{labels.form}: a file a shard does not go with {containers['npz'].key}, "
+            f"labels.{labels.form}: one file per shard does not go with {containers['npz'].key}, "
             "which holds several sequences; use one table, or labels.arrays"
         )
     allowed = {
@@ -173,8 +178,9 @@ def _from_files(
             f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     found = []
+    read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
     for shard, uri in zip(shards, wanted, strict=True):
-        item = stored.get(uri)
+        item = read.get(uri)
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
@@ -211,7 +217,7 @@ def _check_first_file(
 def _from_short_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str
 ) -> tuple[list[Shard], list[str]]:
-    """A table with one row a shard: its label travels with the shard, and needs no index."""
+    """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
     matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}

@@ -77,7 +77,7 @@ class _ChangedStore(SampleStore):
         self.changed.add(sample_id)
 
 
-class Correction:
+class TrainingCorrection:
     """What the loop tells of each batch, and asks for labels.
 
     Args:
@@ -273,13 +273,13 @@ def _corrector(
     config: AuditConfig, store: SampleStore
 ) -> EarlyLearningCorrection | RefurbishFlagged:
     settings, num_classes = config.training.correction, len(config.dataset.classes)
-    background, most_changed = background_of(config), settings.max_changed_fraction
+    background, max_changed = background_of(config), settings.max_changed_fraction
     if settings.method == "adele":
         confidence = _or(settings.confidence, 0.7)
         return EarlyLearningCorrection(
             num_classes,
             AdeleRule(confidence, confidence, background=background or 0),
-            max_changed_fraction=_or(most_changed, MAX_CHANGED_FRACTION),
+            max_changed_fraction=_or(max_changed, MAX_CHANGED_FRACTION),
             store=store,
         )
     return RefurbishFlagged(
@@ -288,7 +288,7 @@ def _corrector(
         confidence=_or(settings.confidence, 0.8),
         first_epoch=settings.first_epoch,
         background=background,
-        max_changed_fraction=_or(most_changed, 1.0),
+        max_changed_fraction=_or(max_changed, 1.0),
         store=store,
     )
 

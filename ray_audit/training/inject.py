@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import Written, check_writable, write_labels
+from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
@@ -18,7 +18,7 @@ from ray_audit.formats.changes import Progress
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
-from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, plant
+from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, InjectionOptions, Planted, plant
 
 _TRUTH_ROWS = 50_000
 
@@ -87,7 +87,7 @@ def inject(
     wanted = list(kinds or DEFAULT_KINDS[dataset.task])
     check_kinds(wanted, KINDS_OF[dataset.task])
     num_wrong(0, rate)
-    asked = Asked(rate, wanted, seed, _class_index(config, systematic_class))
+    asked = InjectionOptions(rate, wanted, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
@@ -130,7 +130,7 @@ def _class_index(config: AuditConfig, name: str | None) -> int | None:
     return config.dataset.classes.index(name)
 
 
-def _write_truth(uri: str, planted: Planted, written: Written) -> tuple[int, int]:
+def _write_truth(uri: str, planted: Planted, written: WrittenLabels) -> tuple[int, int]:
     num_samples = num_errors = 0
     with storage.open_write(uri) as sink, pq.ParquetWriter(sink, TRUTH_SCHEMA) as writer:
         for rows in _in_chunks(planted.truth(written)):

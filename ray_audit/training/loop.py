@@ -17,8 +17,8 @@ from ray_audit.checkpoints.loading import load_weights, new_model
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.prepare import ModelInput, as_laid_out
-from ray_audit.training.correction import Correction, describe
-from ray_audit.training.examples import Reader, TrainingBatch
+from ray_audit.training.correction import TrainingCorrection, describe
+from ray_audit.training.examples import ExampleReader, TrainingBatch
 from ray_audit.training.objective import Objective
 from ray_audit.training.places import Place
 from ray_audit.training.records import Add, epoch_records
@@ -147,11 +147,11 @@ class Loop:
     def __init__(
         self,
         config: AuditConfig,
-        reader: Reader,
+        reader: ExampleReader,
         place: Place,
         digest: str,
         worker: Worker,
-        correction: Correction | None = None,
+        correction: TrainingCorrection | None = None,
     ) -> None:
         self._config, self._training = config, config.training
         self._reader, self._place, self._digest, self._worker = reader, place, digest, worker

@@ -10,7 +10,7 @@ import numpy as np
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, Written
+from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, WrittenLabels
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.formats.pixels.encoding import stored_values, targets_of
@@ -43,7 +43,7 @@ DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric",
 
 
 @dataclass(frozen=True)
-class Asked:
+class InjectionOptions:
     """What errors are asked for.
 
     Attributes:
@@ -72,21 +72,23 @@ class Planted(Protocol):
     kinds: list[str]
     num_items: int
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         """Rows of the truth, a sequence or a few samples at a time."""
 
 
-def plant(dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress) -> Planted:
+def plant(
+    dataset: DatasetConfig, given: GivenLabels, asked: InjectionOptions, progress: Progress
+) -> Planted:
     """Choose where the errors go; writes nothing.
 
     Raises:
         SpecificationError: the kinds cannot be planted in these labels.
     """
     if dataset.task.is_sequence:
-        return _PlantedFrames(dataset, given, asked, progress)
+        return _FrameErrors(dataset, given, asked, progress)
     if dataset.task.is_dense:
-        return _PlantedMasks(dataset, given, asked, progress)
-    return _PlantedClasses(dataset, given, asked, progress)
+        return _MaskErrors(dataset, given, asked, progress)
+    return _ClassErrors(dataset, given, asked, progress)
 
 
 class _Classes:
@@ -111,9 +113,13 @@ class _Classes:
         return indices.astype(np.int32)
 
 
-class _PlantedFrames:
+class _FrameErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
         self._given = given
         self._owners = {owner.key: owner for owner in given.sequence_owners()}
@@ -134,7 +140,7 @@ class _PlantedFrames:
     def _labels(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         return self._given.sequence(self._owners[key])
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for key, owner in self._owners.items():
             if owner.shard_key in written.left_out:
                 continue
@@ -147,9 +153,13 @@ class _PlantedFrames:
             yield frame_truth(key, frames, true, new, self._kind_of.get(key))
 
 
-class _PlantedMasks:
+class _MaskErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
         self._owners = {owner.key: owner for owner in given.mask_owners()}
         if not self._owners:
@@ -190,15 +200,19 @@ class _PlantedMasks:
             return changed
         return stored_values(self._given.mask(owner), changed, self._classes)
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for key in self._owners:
             kind = self._kind_of.get(key)
             yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
 
 
-class _PlantedClasses:
+class _ClassErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
         if "instance" in asked.kinds and dataset.kind != "images":
             raise SpecificationError(
@@ -238,7 +252,7 @@ class _PlantedClasses:
             left_out=given.left_out,
         )
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for owner, label in self._true.items():
             if owner.shard_key in written.left_out:
                 continue

@@ -11,14 +11,14 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import Written
+from ray_audit.corrections.writers import WrittenLabels
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
-from ray_audit.training.correction import Correction, Harm, check_correction
-from ray_audit.training.examples import Reader
+from ray_audit.training.correction import Harm, TrainingCorrection, check_correction
+from ray_audit.training.examples import ExampleReader
 from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
 from ray_audit.training.loop import EpochDone, Loop, Worker, settings_digest, trained_epochs
 from ray_audit.training.places import Place
@@ -49,8 +49,8 @@ class Assignment:
         config = self.config
         correction = None
         if config.training.correction.method != "none":
-            correction = Correction(config, config.dataset.task, self.place)
-        reader = Reader(config, self.shares[worker.rank], self.index_uri)
+            correction = TrainingCorrection(config, config.dataset.task, self.place)
+        reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
         Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
 
 
@@ -180,7 +180,7 @@ def train(
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
         spec = None
         if to is not None:
-            write_specification(config, Written(config.dataset), absolute(to))
+            write_specification(config, WrittenLabels(config.dataset), absolute(to))
             spec = storage.join(absolute(to), "spec.yaml")
     return Trained(tuple(models), fold_map, whole.notes, spec)
 

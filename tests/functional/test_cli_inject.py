@@ -40,7 +40,7 @@ def test_inject_run_and_evaluate_go_one_after_the_other(tmp_path, make):
 
 
 def test_inject_says_what_it_did_and_what_to_type_next(masks):
-    result = inject(masks, "--rate", "0.3", "--kinds", "swap,shift", "--seed", "5")
+    result = inject(masks, "--rate", "0.3", "--kind", "swap", "--kind", "shift", "--seed", "5")
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "Planted errors in 3 of 10 masks" in result.stderr

@@ -61,7 +61,7 @@ def test_adele_corrects_what_the_image_has(tmp_path):
     new.putpalette(image.getpalette())
     new.save(path)
     small = with_onsets(small, {"a": None, "b": 3, "c": None})
-    with pytest.raises(SpecificationError, match=r"c: as planted.*--classes b could be corrected"):
+    with pytest.raises(SpecificationError, match=r"c: as planted.*--class b could be corrected"):
         corrected(small, rule="adele")
     done = corrected(small, rule="adele", classes=("b",))
     np.testing.assert_array_equal(masks_at(done, "files")[0], knowing.given_mask(0, ()))

@@ -23,9 +23,9 @@ def test_what_is_refused_before_any_work(tmp_path):
         corrected(small, rule="flagged")
     with pytest.raises(SpecificationError, match=r"onset is not to be trusted .*3 epochs known"):
         corrected(small, rule="adele")
-    with pytest.raises(SpecificationError, match="--classes zebra"):
+    with pytest.raises(SpecificationError, match="--class zebra"):
         corrected(small, rule="adele", classes=("zebra",))
-    with pytest.raises(SpecificationError, match="--kinds zebra: expected some of mislabel"):
+    with pytest.raises(SpecificationError, match="--kind zebra: expected some of mislabel"):
         corrected(small, kinds=("zebra",))
     with pytest.raises(SpecificationError, match="--confidence 2"):
         corrected(small, confidence=2.0)

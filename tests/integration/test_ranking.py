@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.scores.ranking import RankHistogram
-from tests.integration.echoes import echoes, is_wrong, logits, repeated
+from tests.support.echoes import echoes, is_wrong, logits, repeated
 from tests.support.tables import rows_of
 
 

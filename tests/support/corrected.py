@@ -10,7 +10,7 @@ from PIL import Image
 
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import Asked
+from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.findings.decisions import Decision
 from ray_audit.tables.run import RunTables
@@ -27,7 +27,9 @@ def corrected(small, to="to", decisions=(), dry_run=False, **asked):
         audit(small)
     tables = RunTables.open(str(small.out))
     target = str(small.folder / to)
-    return correct(tables, LocalBackend, target, Asked(**asked), decisions, dry_run=dry_run)
+    return correct(
+        tables, LocalBackend, target, CorrectionOptions(**asked), decisions, dry_run=dry_run
+    )
 
 
 def labels_at(done):

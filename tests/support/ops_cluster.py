@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 _STARTED_WITHIN_S = 300.0
 _JOB_LIMIT_S = 600.0
-_MOST_STARTS = 3
+_MAX_STARTS = 3
 WORKERS = ("worker-1", "worker-2")
 
 
@@ -123,7 +123,7 @@ class OpsCluster:
     def _start(self, name, options, answers):
         """Ray gives up on a node that needs more than 30 s, as on a busy machine: try again."""
         log = self._folder / f"{name}.log"
-        for attempt in range(_MOST_STARTS):
+        for attempt in range(_MAX_STARTS):
             process = self._processes.start([RAY, "start", *options], log, self.env)
 
             def check(process=process):
@@ -136,7 +136,7 @@ class OpsCluster:
                 return wait_for(name, check)
             except RuntimeError:
                 _end(process)
-                if attempt == _MOST_STARTS - 1:
+                if attempt == _MAX_STARTS - 1:
                     raise
         return None
 

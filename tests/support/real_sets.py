@@ -8,7 +8,7 @@ import torch
 
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.sources import group_units, list_dataset
-from ray_audit.training.examples import Reader
+from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import Loop, Worker
 from ray_audit.training.places import Place
 
@@ -159,7 +159,7 @@ def config_of(real: RealSet, base, checkpoints, output, **more) -> AuditConfig:
     )
 
 
-class FirstBatches(Reader):
+class FirstBatches(ExampleReader):
     """The first batches of each pass: enough for models that have seen something."""
 
     def batches(self, epoch):

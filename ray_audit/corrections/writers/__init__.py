@@ -6,12 +6,12 @@ from ray_audit.corrections.writers.write import (
     write_masks,
     written_masks,
 )
-from ray_audit.formats.changes import FrameChange, LabelChanges, Written
+from ray_audit.formats.changes import FrameChange, LabelChanges, WrittenLabels
 
 __all__ = [
     "FrameChange",
     "LabelChanges",
-    "Written",
+    "WrittenLabels",
     "check_writable",
     "write_labels",
     "write_masks",

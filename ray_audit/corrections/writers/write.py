@@ -7,7 +7,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.archives import holds_refused, write_parquet, write_tar
 from ray_audit.formats.array_writer import write_arrays
-from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, Written
+from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.labels.classes import ClassNames
@@ -53,7 +53,7 @@ def write_labels(
     changes: LabelChanges,
     to_uri: str,
     progress: Progress = lambda what, done, total: None,
-) -> Written:
+) -> WrittenLabels:
     """Copy the labels of a dataset to a new place, with some of them changed.
 
     Nothing is written in place. Other columns, their order, the order of rows, and whether a label
@@ -63,7 +63,7 @@ def write_labels(
     Args:
         dataset: whose labels.
         listing: its shards; those left out by a limit are not changed (label tables) or not
-            copied (everything that is a file a shard).
+            copied (everything that is one file per shard).
         changes: the new labels.
         to_uri: an empty folder, local or of any store; gets `labels/` or `data/`.
         progress: told how far the work is.
@@ -80,11 +80,13 @@ def write_labels(
         return write_folders(dataset, shards, changes, to_data, progress)
     inside = container_of(shards[0].key) in ("parquet", "tar")
     if dataset.labels.masks and not inside:
-        return Written(_with_data(write_mask_files(dataset, shards, changes, to_labels, progress)))
+        return WrittenLabels(
+            _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
+        )
     if dataset.labels.form in ("masks", "column", "arrays"):
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
-    return Written(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
+    return WrittenLabels(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
 
 
 def write_masks(
@@ -116,14 +118,14 @@ def write_masks(
     return left_out
 
 
-def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> Written:
+def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:
     """What `write_masks` of all shards has made."""
     if container_of(shards[0].key) in ("parquet", "tar"):
         to_data = below(to_uri, _DATA)
         written = {item.uri for item in storage.list_prefix(to_data)}
         gone = {s.key: "" for s in shards if storage.join(to_data, s.key) not in written}
         return _copied_data(dataset, shards, to_data, gone)
-    return Written(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
+    return WrittenLabels(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
 
 
 def _copied_data(
@@ -131,10 +133,10 @@ def _copied_data(
     shards: tuple[Shard, ...],
     to_data: str,
     left_out: Mapping[str, str],
-) -> Written:
+) -> WrittenLabels:
     kept = tuple(shard for shard in shards if shard.key not in left_out)
     uri = copied_uri(dataset.uri, kept, absolute(to_data))
-    return Written(dataset.model_copy(update={"uri": uri}), left_out=left_out)
+    return WrittenLabels(dataset.model_copy(update={"uri": uri}), left_out=left_out)
 
 
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:

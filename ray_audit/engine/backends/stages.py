@@ -14,7 +14,7 @@ from ray_audit.engine.backends.wire import Envelope, Receipt
 from ray_audit.engine.ledger import moments as kept_moments
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import (
-    MOST_CRASHES,
+    MAX_CRASHES,
     Attempts,
     batch_failures,
     decode_name,
@@ -114,7 +114,7 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
     set_id = settings.set_for(work).set_id
     name = decode_name(work.unit.unit_id, set_id)
     num_before = settings.attempts.begin(name)
-    if num_before < MOST_CRASHES:
+    if num_before < MAX_CRASHES:
         yield from decode_unit(settings, work)
         settings.attempts.survived(name, num_before)
         return

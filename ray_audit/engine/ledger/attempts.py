@@ -9,6 +9,7 @@ that is killed from outside must not cast suspicion on what it was doing.
 """
 
 import os
+import time
 from dataclasses import dataclass
 
 from ray_audit import storage
@@ -16,7 +17,8 @@ from ray_audit.engine.ledger.record_sets import CRASH
 from ray_audit.errors import redacted
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
-MOST_CRASHES = 3
+MAX_CRASHES = 3
+_OLD_S = 86_400.0
 _CAUSES = "a crash in native code, no memory left, an exit, or no answer in time"
 
 
@@ -54,6 +56,20 @@ class Attempts:
         for number in range(num_before + 1):
             storage.remove(storage.join(self.uri, name, str(number)))
 
+    @staticmethod
+    def remove_old(output: str) -> None:
+        """Remove markers of calls that were killed: of those where nothing changed for a day."""
+        latest_s: dict[str, float] = {}
+        folder = storage.join(output, "attempts")
+        for item in storage.list_prefix(folder):
+            call = item.uri.rpartition("/attempts/")[2].partition("/")[0]
+            # A store that does not say when may hold those of a call that goes on.
+            written_s = time.time() if item.modified_s is None else item.modified_s
+            latest_s[call] = max(latest_s.get(call, 0.0), written_s)
+        for call, written_s in latest_s.items():
+            if time.time() - written_s > _OLD_S:
+                storage.remove_prefix(storage.join(folder, call))
+
     def remove(self) -> None:
         """Remove what is left."""
         storage.remove_prefix(self.uri)
@@ -78,21 +94,21 @@ def given_up_unit(unit: WorkUnit) -> Tail:
 def _given_up_shard(shard: Shard) -> ShardFailure:
     known = shard.num_labelled is not None
     message = (
-        f"the process that decoded it died {MOST_CRASHES} times ({_CAUSES})"
+        f"the process that decoded it died {MAX_CRASHES} times ({_CAUSES})"
         f"{'' if known else '; how many labels are lost is not known: at least 1'}. Look at the "
         "file, and at the workers' logs"
     )
     lost = 1 if shard.num_labelled is None else shard.num_labelled
-    return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MOST_CRASHES)
+    return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
 
 
 def given_up_batch(batch: Batch) -> tuple[ShardFailure, ...]:
     """A failure for each sample of a batch on which actors died too often."""
     message = (
-        f"the process that ran the model died {MOST_CRASHES} times with this batch ({_CAUSES}). "
+        f"the process that ran the model died {MAX_CRASHES} times with this batch ({_CAUSES}). "
         "Look at the actors' logs; engine.batch_size lowers the memory that a batch takes"
     )
-    return batch_failures(batch, CRASH, message, MOST_CRASHES)
+    return batch_failures(batch, CRASH, message, MAX_CRASHES)
 
 
 def batch_failures(

@@ -40,7 +40,7 @@ _PART = re.compile(
 _MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
 _RETRY = ".retry.parquet"
 _FEW_UNITS = 16
-_MOST_COMBINATIONS = 1000
+_MAX_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
 """Error class of what killed its process; it may do better with more memory."""
@@ -332,7 +332,7 @@ class _Found:
         2^n combinations.
         """
         candidates = [sorted(self._parts[index]) for index in range(number)]
-        if math.prod(map(len, candidates)) > _MOST_COMBINATIONS:
+        if math.prod(map(len, candidates)) > _MAX_COMBINATIONS:
             return decode_tail("", storage.read_bytes(uri)).contents
         digests = ((one, storage.digest(*one)[:12]) for one in product(*candidates))
         return next((one for one, digest in digests if digest == content), None)

@@ -17,7 +17,7 @@ _RAY_HOP_S = 0.01  # CPU of Ray's own for a batch from one pool to the next
 _START_S = 5.0  # CPU of a process until torch is imported
 _UNKNOWN_BATCHES = 1000
 _GPU_SHARES = (1.0, 0.5, 0.25)
-_MOST_IN_FLIGHT = 8
+_MAX_IN_FLIGHT = 8
 _WORTH_IT = 0.95  # of two layouts that are as good as equal, the one with fewer processes
 
 
@@ -175,7 +175,7 @@ def _deep_enough(layout: Layout, seen: Calibration, cluster: ClusterResources) -
     shortest = min(sum(seen.probe_s[p] for p in hop) for hop in layout.hops) + seen.overhead_s
     depth = layout.in_flight_per_actor + math.ceil(seen.hop_s / max(shortest, 1e-6)) - 1
     deeper = replace(
-        layout, in_flight_per_actor=min(max(depth, layout.in_flight_per_actor), _MOST_IN_FLIGHT)
+        layout, in_flight_per_actor=min(max(depth, layout.in_flight_per_actor), _MAX_IN_FLIGHT)
     )
     fits = deeper.in_flight_bytes(seen.payload_bytes) <= cluster.object_store_bytes / 2
     return deeper if fits else layout

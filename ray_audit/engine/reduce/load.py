@@ -139,7 +139,7 @@ def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
 
 
 @dataclass(frozen=True)
-class _Merged:
+class _MergedSet:
     """Samples of one set: like `Samples`, over the set's own checkpoints."""
 
     identity: pa.Table
@@ -161,11 +161,11 @@ def _load_set(files: SetFiles) -> tuple[Part, Tail]:
     return Part(rows, state, failures), tail
 
 
-def _merge_cuts(part: Part) -> _Merged:
+def _merge_cuts(part: Part) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
     rows = part.rows
     if not rows.num_rows:
-        return _Merged(rows, {}, part.state)
+        return _MergedSet(rows, {}, part.state)
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
@@ -177,7 +177,7 @@ def _merge_cuts(part: Part) -> _Merged:
     }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
-    return _Merged(identity, values, part.state)
+    return _MergedSet(identity, values, part.state)
 
 
 def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
@@ -196,20 +196,20 @@ def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
     return sorted((common or set()) - failed, key=lambda sample_id: rows[sample_id])
 
 
-def _taken(merged: _Merged, order: list[str]) -> _Merged:
+def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
     if not order:
-        return _Merged(merged.identity.slice(0, 0), {}, merged.state)
+        return _MergedSet(merged.identity.slice(0, 0), {}, merged.state)
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
     values = {
         name: [held[i] for i in index] if isinstance(held, list) else held[index]
         for name, held in merged.values.items()
     }
-    return _Merged(merged.identity.take(index), values, merged.state)
+    return _MergedSet(merged.identity.take(index), values, merged.state)
 
 
 def _joined(
-    merged: list[_Merged],
+    merged: list[_MergedSet],
     sets: tuple[RecordSet, ...],
     wanted: Wanted,
     failures: tuple[ShardFailure, ...],
@@ -245,7 +245,7 @@ def _joined(
 
 
 def _of_batches(
-    one: Quantity, merged: list[_Merged], final_from: _Merged, source: list[tuple[int, int]]
+    one: Quantity, merged: list[_MergedSet], final_from: _MergedSet, source: list[tuple[int, int]]
 ) -> dict[str, np.ndarray]:
     """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
     if one.when == "last":
@@ -256,7 +256,7 @@ def _of_batches(
 
 
 def _gradients(
-    merged: list[_Merged], sets: tuple[RecordSet, ...], wanted: Wanted
+    merged: list[_MergedSet], sets: tuple[RecordSet, ...], wanted: Wanted
 ) -> dict[str, Any]:
     """What is taken over VoG's window together, and at each checkpoint of it, (N, W)."""
     values: dict[str, Any] = {}

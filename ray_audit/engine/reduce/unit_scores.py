@@ -57,7 +57,7 @@ def unit_scores(
     found: dict[str, np.ndarray] = {}
     if not samples.num_samples:
         return found
-    given = _Given(samples, config, dataset or {}, found)
+    given = _GivenScores(samples, config, dataset or {}, found)
     for score in measures().scores(Kind.of(config)):
         if config.dataset.task in score.tasks and not (dataset is None and score.needs_dataset):
             found |= given.finished(score)
@@ -65,7 +65,7 @@ def unit_scores(
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenScores:
     """What the formulas of one unit's scores are given."""
 
     samples: Samples

@@ -29,7 +29,7 @@ from ray_audit.schemas import (
     arrow_schema,
 )
 from ray_audit.scores.early_learning import fit_onset, iou_from_counts
-from ray_audit.scores.memorisation import MOST_SUSPICIOUS_FRACTION, FitState
+from ray_audit.scores.memorisation import MAX_SUSPICIOUS_FRACTION, FitState
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _fit(
 ) -> FitState:
     rank = summary.ranks["csl"].cdf(scores["csl"][finite])
     correct = carried_back(samples.values["correct"], samples.reached)
-    return FitState.of(correct[finite], rank > 1.0 - MOST_SUSPICIOUS_FRACTION)
+    return FitState.of(correct[finite], rank > 1.0 - MAX_SUSPICIOUS_FRACTION)
 
 
 def _identity(samples: Samples, config: AuditConfig) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The findings of a run, made from its score tables: one pass to rank them, one to write them."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -24,6 +23,7 @@ Part = tuple[TableFile, TableFile | None]
 """A part of the score table, and that of the candidate regions of masks beside it."""
 
 NUM_TOP = 10
+_SPAN = ("shard", "start_frame", "end_frame")
 _TOP_COLUMNS = (
     "rank",
     "finding_id",
@@ -118,28 +118,29 @@ def write_findings(
     return WrittenFindings(files, summary, top)
 
 
-def _find(context: FindingsContext, part: Part) -> Iterator[Finding]:
-    scores, regions = part
-    dataset = context.dataset
+def _find(context: FindingsContext, part: Part) -> tuple[pa.Table, list[Finding]]:
+    """Rows of the score table that are looked at, and what is found in them."""
+    (scores, regions), dataset = part, context.dataset
     if isinstance(dataset, ImageContext):
         table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
-        yield from image_findings(table, dataset)
-    elif isinstance(dataset, MaskContext) and regions is not None:
+        return table, list(image_findings(table, dataset))
+    if isinstance(dataset, MaskContext):
         table = read_table(context.run_uri, [scores], ["sample_id", "suspicion"])
-        yield from region_findings(read_table(context.run_uri, [regions]), table, dataset)
-    elif isinstance(dataset, SegmentContext):
-        table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
-        for shard in table["shard"].unique():
-            rows = table.filter(pc.equal(table["shard"], shard))
-            yield from segment_findings(rows, dataset)
+        if regions is None:
+            return table, []
+        return table, list(region_findings(read_table(context.run_uri, [regions]), table, dataset))
+    table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
+    shards = (table.filter(pc.equal(table["shard"], key)) for key in table["shard"].unique())
+    return table, [one for rows in shards for one in segment_findings(rows, dataset)]
 
 
 def _summarise(context: FindingsContext, part: tuple[int, Part]) -> FindingsSummary:
-    found = findings_table(_find(context, part[1]), {})
+    table, findings = _find(context, part[1])
+    found = findings_table(findings, {})
     return FindingsSummary(
         RankHistogram.empty().observe(_below_one(found)),
         Counter(found["kind"].to_pylist()),
-        _num_samples(found),
+        _num_samples(found, table),
     )
 
 
@@ -149,22 +150,28 @@ def _below_one(found: pa.Table) -> np.ndarray:
     return below
 
 
-def _num_samples(found: pa.Table) -> int:
-    """Samples that lie in a finding: frames of segments, or images, each once."""
+def _num_samples(found: pa.Table, scores: pa.Table) -> int:
+    """Rows of the score table that lie in a finding, each once: frames of segments, or images."""
     is_segment = pc.is_valid(found["start_frame"])
     images = found.filter(pc.invert(is_segment))["sample_id"]
-    frames: set[tuple[str, int]] = set()
-    segments = found.filter(is_segment).select(["shard", "start_frame", "end_frame"]).to_pylist()
-    for one in segments:
-        frames.update((one["shard"], t) for t in range(one["start_frame"], one["end_frame"]))
-    return len(frames) + int(pc.count_distinct(images).as_py())
+    num = int(pc.count_distinct(images).as_py())
+    spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    columns = (found.filter(is_segment)[name].to_pylist() for name in _SPAN)
+    for shard, start, end in zip(*columns, strict=True):
+        spans[shard].append((start, end))
+    for shard, of_shard in spans.items():
+        # Not every frame of a span is a sample: some are not labelled, or not taken.
+        frames = scores.filter(pc.equal(scores["shard"], shard))["frame_index"].to_numpy()
+        inside = [(start <= frames) & (frames < end) for start, end in of_shard]
+        num += int(np.logical_or.reduce(inside).sum())
+    return num
 
 
 def _write(
     context: FindingsContext, histogram: RankHistogram, part: tuple[int, Part]
 ) -> tuple[TableFile, list[dict[str, Any]]]:
     number, files = part
-    found = findings_table(_find(context, files), context.metadata)
+    found = findings_table(_find(context, files)[1], context.metadata)
     ranks = 1 + histogram.num_above(_below_one(found))
     place = found.schema.get_field_index("rank")
     found = found.set_column(place, found.schema.field(place), pa.array(ranks, pa.int64()))

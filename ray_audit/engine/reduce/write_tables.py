@@ -36,7 +36,7 @@ from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
 _TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
-_MOST_LOOKED_AT = 1000
+_MAX_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
         for unit_id in unit_ids
     ]
     failures: list[ShardFailure] = []
-    for files in chosen[:_MOST_LOOKED_AT]:
+    for files in chosen[:_MAX_LOOKED_AT]:
         failures += named_failures(files)
         if len(failures) >= num:
             return failures[:num]

@@ -35,7 +35,7 @@ from ray_audit.engine.run.conclusion import (
 )
 from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
 from ray_audit.engine.run.preflight import check_model
-from ray_audit.engine.run.progress import Progress, Tally
+from ray_audit.engine.run.progress import Progress, ProgressCounter
 from ray_audit.errors import RayAuditError, RunError
 from ray_audit.scores.recount import Recount
 
@@ -164,6 +164,8 @@ def _run(
 ) -> RunOutcome:
     """Do the plan, with a sign of life and markers that are gone when it has ended."""
     inputs, config = plan.inputs, plan.inputs.config
+    with contextlib.suppress(RayAuditError):  # it is in nobody's way
+        Attempts.remove_old(config.output)
     attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
@@ -211,7 +213,7 @@ def _execute(
     inputs, config = plan.inputs, plan.inputs.config
     heartbeat.beat(0, force=True)
     record_sets.write_sets(config.output, {plan.set_of(work) for work in plan.work})
-    tally = Tally(plan)
+    tally = ProgressCounter(plan)
     if plan.work:
         reporter.phase("starting the pools")
         for receipt in engine.relay(plan, settings):
@@ -253,7 +255,7 @@ def _recounted(
     record_sets.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")
-        tally = Tally(second)
+        tally = ProgressCounter(second)
         for receipt in engine.relay(second, settings):
             if receipt.fatal:
                 raise RunError(receipt.fatal)

@@ -17,7 +17,7 @@ from ray_audit.engine.planning.plan import Plan, paced
 from ray_audit.errors import RunError
 from ray_audit.samples import Batch
 
-_MOST_DECODED = 3  # of the first unit: the first alone would bear the opening of the file
+_MAX_DECODED = 3  # of the first unit: the first alone would bear the opening of the file
 
 
 def calibrated(plan: Plan, index_uri: str, cluster: ClusterResources) -> Plan:
@@ -53,7 +53,7 @@ def calibrate(plan: Plan, index_uri: str) -> tuple[Calibration | None, list[str]
     wanted = replace(inputs.wanted, rule=None)  # so that nothing leaves before it is timed
     settings = StageSettings(inputs.config, inputs.checkpoints, wanted, index_uri, device)
     started = time.perf_counter()
-    items = list(islice(decode_unit(settings, work), _MOST_DECODED))
+    items = list(islice(decode_unit(settings, work), _MAX_DECODED))
     decode_s = (time.perf_counter() - started) / max(1, len(items))
     batches = [one for one in items if isinstance(one.item, Batch) and not one.failures]
     if not batches:

@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.local import LocalBackend
@@ -37,36 +36,3 @@ def dry_run(
                 resources = engine.resources()
         plan = make_plan(inputs, resources)
         return calibrated(plan, folder, resources) if calibrate else plan
-
-
-def describe(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values, for `--json`."""
-    inputs, layout = plan.inputs, plan.layout
-    described: dict[str, Any] = {
-        "run_id": inputs.run_id,
-        "num_shards": len(inputs.listing.shards),
-        "num_units": len(inputs.units),
-        "checkpoints": [checkpoint.name for checkpoint in inputs.checkpoints],
-        "num_new": plan.num_new,
-        "num_reused": plan.num_reused,
-        "bytes_to_read": plan.bytes_to_read,
-        "num_slices": plan.num_slices,
-        "num_lead_in": plan.num_lead_in,
-        "expected_s": plan.expected_s,
-        "num_again": plan.num_again,
-        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
-        "notes": list(inputs.listing.notes),
-    }
-    if layout is not None:
-        described["layout"] = {
-            "hops": [list(hop) for hop in layout.hops],
-            "actors_per_pool": layout.actors_per_pool,
-            "in_flight_per_actor": layout.in_flight_per_actor,
-            "cpus_per_actor": layout.cpus_per_actor,
-            "gpus_per_actor": layout.gpus_per_actor,
-            "num_decoders": layout.num_decoders,
-            "cpus_per_decoder": layout.cpus_per_decoder,
-            "in_flight_bytes": layout.in_flight_bytes(plan.payload_bytes),
-            "reasons": list(layout.reasons),
-        }
-    return described

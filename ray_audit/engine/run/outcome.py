@@ -19,8 +19,8 @@ from ray_audit.tables.manifest import METRICS
 
 _JOB = "ray_audit"
 _PUSH_TIMEOUT_S = 10.0
-_MOST_S = 30.0  # a peer that answers a byte now and then outlives any timeout of a socket
-_MOST_ANSWER = 2000
+_MAX_S = 30.0  # a peer that answers a byte now and then outlives any timeout of a socket
+_MAX_ANSWER = 2000
 
 
 def tell_outcome(
@@ -74,7 +74,7 @@ def _pushed(config: AuditConfig, registry: CollectorRegistry) -> list[str]:
             gateway,
             job=_JOB,
             registry=registry,
-            grouping_key={"audit": config.name},
+            grouping_key={"audit": config.audit_label},
             timeout=_PUSH_TIMEOUT_S,
         )
 
@@ -101,14 +101,14 @@ def _what_went_wrong(push: Callable[[], None]) -> str | None:
 
     thread = threading.Thread(target=run, name="push", daemon=True)
     thread.start()
-    thread.join(_MOST_S)
-    return answers[0] if answers else f"no answer within {_MOST_S:g} s"
+    thread.join(_MAX_S)
+    return answers[0] if answers else f"no answer within {_MAX_S:g} s"
 
 
 def _body(error: HTTPError) -> str:
     """What the answer says, which names the metric that is inconsistent."""
     try:
-        said = error.read(_MOST_ANSWER).decode("utf-8", "replace").strip()
+        said = error.read(_MAX_ANSWER).decode("utf-8", "replace").strip()
     except (OSError, HTTPException, ValueError):
         return ""
     return f": {' '.join(said.split())[:300]}" if said else ""

@@ -34,7 +34,7 @@ class Progress:
         return self.num_units / max(1, self.num_units_total)
 
 
-class Tally:
+class ProgressCounter:
     """Adds up receipts.
 
     Args:

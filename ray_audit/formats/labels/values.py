@@ -21,8 +21,8 @@ NUMBER = re.compile(r"-?[0-9]+(\.0*)?")
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
 _RANGE = re.compile(r"(-?[0-9]+)\.\.(-?[0-9]+)")
 _CHANNELS = re.compile(r"[(\[]?\s*([0-9]{1,5})[\s,]+([0-9]{1,5})[\s,]+([0-9]{1,5})\s*[)\]]?")
-_MOST_BYTES = 16 * 2**20
-_MOST_DIGITS = 18
+_MAX_BYTES = 16 * 2**20
+_MAX_DIGITS = 18
 
 
 def whole_number(text: str) -> int | None:
@@ -32,7 +32,7 @@ def whole_number(text: str) -> int | None:
     [7, 7, -1, None, None, None]
     """
     text = text.strip()
-    if len(text) > _MOST_DIGITS or not NUMBER.fullmatch(text):
+    if len(text) > _MAX_DIGITS or not NUMBER.fullmatch(text):
         return None
     return int(text.partition(".")[0])
 
@@ -147,7 +147,7 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
         SpecificationError: the file cannot be read as either.
     """
     content = storage.read_bytes(uri)
-    if len(content) > _MOST_BYTES:
+    if len(content) > _MAX_BYTES:
         raise SpecificationError(f"labels.values: {uri} has {len(content)} bytes, expected a table")
     try:
         text = content.decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""Label tables: a row per frame, image, video or segment; one table, or one file a video."""
+"""Label tables: a row per frame, image, video or segment; one table, or one file per video."""
 
 from collections import defaultdict
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ _PLANAR, _PREDICTOR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 317, 338, 339
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _RGB = 2
 _SHORT, _LONG = 3, 4
-_MOST_OFFSET = 2**32 - 2**20  # of a TIFF whose offsets have 32 bits
+_MAX_OFFSET = 2**32 - 2**20  # of a TIFF whose offsets have 32 bits
 
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
@@ -97,7 +97,7 @@ def _check_tiff(content: bytes, tags: Any) -> None:
             f"{sorted(formats)} and photometric {photometric}; expected RGB (2) of 16 unsigned "
             "bits, with or without alpha",
         )
-    if len(content) > _MOST_OFFSET:
+    if len(content) > _MAX_OFFSET:
         raise SampleError("image_format", "a TIFF of 16-bit colour above 4 GiB is not supported")
 
 

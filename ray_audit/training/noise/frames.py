@@ -24,7 +24,7 @@ class CorruptedFrames:
     Attributes:
         labels: every sequence; those without an error are the arrays that came in.
         kinds: key of each changed sequence -> kind of its error.
-        truth: one row a labelled frame, `sample_id` being `<key>#<frame>`.
+        truth: one row per labelled frame, `sample_id` being `<key>#<frame>`.
     """
 
     labels: dict[str, np.ndarray]

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
-from ray_audit.evaluation.report import evaluate_run, overall, summary
+from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.segments import eda
 from ray_audit.measures import Kind, measures
 from ray_audit.schemas import arrow_schema
@@ -151,7 +151,7 @@ def test_the_text_fits_in_100_columns_and_names_every_kind(tmp_path, truth, by_k
 
 def test_the_summary_is_strict_json(tmp_path, truth):
     write_run(tmp_path, score_table(csl=[np.inf, *[0.0] * (NUM - 1)]))
-    values = json.loads(json.dumps(summary(evaluate_run(str(tmp_path), truth)), allow_nan=False))
+    values = json.loads(json.dumps(evaluate_run(str(tmp_path), truth).summary(), allow_nan=False))
     assert values["run_id"] == RUN_ID
     assert values["segments"]["suspicion"]["num_segments"] == 12
     assert {row["score"] for row in values["detections"]} >= {"csl", "aum"}

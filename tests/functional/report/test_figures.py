@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.report import figures
 from ray_audit.report.drawing import (
-    Region,
-    Span,
+    DrawnRegion,
+    DrawnSpan,
     draw_mask,
     draw_precision_recall,
     draw_timeline,
@@ -150,10 +150,10 @@ def test_precision_and_recall_are_of_the_score_in_its_direction(videos, tmp_path
 
 def test_names_made_to_do_harm_are_drawn_as_they_are(tmp_path):
     labels = np.array([0, 1, 2, -1])
-    spans = [Span(0, 2, HOSTILE[0])]
+    spans = [DrawnSpan(0, 2, HOSTILE[0])]
     image = np.zeros((4, 4), np.uint8)
     square = np.tile(labels, (4, 1))
-    region = Region(square == 1, HOSTILE[0])
+    region = DrawnRegion(square == 1, HOSTILE[0])
     for figure in (
         draw_timeline(np.arange(4), {HOSTILE[0]: labels}, {HOSTILE[1]: labels}, HOSTILE, spans),
         draw_trajectory(np.ones(2), np.ones((3, 2)), HOSTILE[0], HOSTILE[:2], HOSTILE[2]),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ray_audit.sources import group_units, list_dataset
-from ray_audit.training.examples import Example, Reader, batched, shuffled
+from ray_audit.training.examples import Example, ExampleReader, batched, shuffled
 from tests.support.batches import class_batch
 from tests.support.small_sets import class_folders, feature_sequences, masked_images
 
@@ -13,7 +13,7 @@ def reader(small_set, **training):
     config = small_set.config(training={"batch_size": 5, **training})
     index = small_set.folder / "index"
     listing = list_dataset(config.dataset, index)
-    return Reader(config, group_units(listing.shards, "salt"), str(index))
+    return ExampleReader(config, group_units(listing.shards, "salt"), str(index))
 
 
 def keys(reader_, epoch):

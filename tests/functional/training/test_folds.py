@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import Asked
+from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.reduce.suspicion import ranked_scores
 from ray_audit.engine.run.audit import run_audit
@@ -192,9 +192,9 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     to = str(tmp_path / "corrected")
     if tables.task.is_dense:
         with pytest.raises(SpecificationError, match="each of the 3 folds"):
-            correct(tables, LocalBackend, to, Asked())
+            correct(tables, LocalBackend, to, CorrectionOptions())
     else:
-        assert correct(tables, LocalBackend, to, Asked()).spec
+        assert correct(tables, LocalBackend, to, CorrectionOptions()).spec
 
 
 def test_folds_that_do_not_go_together_are_refused(tmp_path):

@@ -95,7 +95,7 @@ def test_whatever_a_gateway_answers_is_a_note(tmp_path, answering, said):
 
 
 def test_a_gateway_that_never_ends_its_answer_is_a_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(outcome, "_MOST_S", 0.1)
+    monkeypatch.setattr(outcome, "_MAX_S", 0.1)
     monkeypatch.setattr(outcome, "pushadd_to_gateway", lambda *_, **__: time.sleep(3))
     (note,) = outcome.tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0))
     assert "no answer within 0.1 s" in note

@@ -58,7 +58,7 @@ def audit_of(output, date, *findings):
         }
         storage.write_bytes(f"{run_uri}/manifest.json", json.dumps(values).encode())
         return SimpleNamespace(
-            run_id=run_id, run_uri=run_uri, manifest=Manifest.read(run_uri), breached_gates=()
+            run_id=run_id, uri=run_uri, manifest=Manifest.read(run_uri), breached_gates=()
         )
 
     return audit

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_audit import rle
-from ray_audit.measures.regions import MOST_REGIONS, REGION_COLUMNS
+from ray_audit.measures.regions import MAX_REGIONS, REGION_COLUMNS
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.regions import region_states
@@ -80,7 +80,7 @@ def slow_regions(mask, logits):
     regions = [describe(grown == n, mask, guess, p) for n in range(len(kinds))]
     large = [one for one in regions if one["num_px"] >= 16]
     order = sorted(large, key=lambda one: one["p_given"] - one["p_suggested"])
-    return order[:MOST_REGIONS]
+    return order[:MAX_REGIONS]
 
 
 def on(mask, at):

@@ -8,7 +8,7 @@ import ray
 from ray_audit.engine.backends import wire
 from ray_audit.engine.backends.stages import StageSettings
 from ray_audit.engine.backends.wire import Envelope
-from ray_audit.engine.ledger.attempts import MOST_CRASHES, given_up_batch, probe_name
+from ray_audit.engine.ledger.attempts import MAX_CRASHES, given_up_batch, probe_name
 from ray_audit.samples import Tail
 
 
@@ -51,9 +51,9 @@ class PoolActor:
         name = probe_name(item.unit_id, envelope.set_id, self._first_position, envelope.name)
         num_before = attempts.begin(name, self._num_unmarked)
         self._num_unmarked = 0
-        if num_before >= MOST_CRASHES:
+        if num_before >= MAX_CRASHES:
             envelope = replace(envelope, failures=given_up_batch(item))
         processed = self._worker.process(envelope)
-        if num_before < MOST_CRASHES:
+        if num_before < MAX_CRASHES:
             attempts.survived(name, num_before)
         return processed

@@ -12,8 +12,8 @@ from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.planning.plan import Plan
 from ray_audit.metrics import (
     DECODE,
+    MAX_POOLS,
     METRICS,
-    MOST_POOLS,
     PROBE,
     PROGRESS,
     QUEUE,
@@ -106,7 +106,7 @@ class LiveMetrics:
                 self._instruments.record(SAMPLES, receipt.num_samples)
             per_pool: dict[int, float] = defaultdict(float)
             for pool, spent_s in zip(self._pools[receipt.unit_id], receipt.probe_s, strict=False):
-                per_pool[min(pool, MOST_POOLS - 1)] += spent_s
+                per_pool[min(pool, MAX_POOLS - 1)] += spent_s
             for pool, spent_s in per_pool.items():
                 self._instruments.record(PROBE, spent_s, pool=f"{pool:02d}")
         self.beat()
