@@ -165,7 +165,25 @@ class DatasetConfig(_Section):
     clip: ClipConfig = ClipConfig()
     tile: TileConfig | None = None
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
+    orientation: Literal["stored", "display"] = "stored"
+    fps: Annotated[float, Field(gt=0)] | None = None
     fold: FoldConfig | None = None
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
+        return 1.0 if self.fps is None else 1.0 / self.fps
+
+    @model_validator(mode="after")
+    def _clock_fits_the_kind(self) -> Self:
+        if self.fps is not None and self.kind != "sequences":
+            raise ValueError(
+                f"fps goes with kind sequences, whose arrays have no clock; of kind {self.kind} "
+                "it is not needed (the clock of labels is labels.fps)"
+            )
+        if self.orientation != "stored" and self.kind != "video":
+            raise ValueError(f"orientation goes with kind video, not with {self.kind}")
+        return self
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:

@@ -13,6 +13,7 @@ from ray_audit.engine.assemble import UnitFiles
 from ray_audit.engine.finish import unit_tables
 from ray_audit.engine.ledger import SetFiles, Wanted
 from ray_audit.engine.recount import flagged_pixels
+from ray_audit.engine.remarks import Remarks
 from ray_audit.engine.summary import Summary, merged, summarise
 from ray_audit.engine.unit_scores import is_dense
 from ray_audit.engine.whole import load_whole
@@ -41,6 +42,7 @@ class PartOutcome:
     top: list[dict[str, Any]]
     num_reached: int
     num_whole: int
+    remarks: Remarks
 
 
 @dataclass
@@ -55,6 +57,7 @@ class PartTotals:
     top: list[dict[str, Any]] = field(default_factory=list)
     num_reached: int = 0
     num_whole: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
 
     @classmethod
     def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
@@ -68,6 +71,7 @@ class PartTotals:
             totals.num_reached += outcome.num_reached
             totals.num_whole += outcome.num_whole
             totals.failed.update(outcome.failed)
+            totals.remarks.add(outcome.remarks)
             totals.top = _largest([*totals.top, *outcome.top])
             totals.fit = merged(totals.fit, outcome.fit)
         return totals
@@ -116,9 +120,10 @@ def finish_part(
 ) -> PartOutcome:
     """Second pass over some units: write their part of each table."""
     number, wanted, units = chunk
-    made = []
+    made, remarks = [], Remarks()
     for files, recount in units:
         samples, flagged = load_whole(files, wanted), None
+        remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, flagged, metadata))
@@ -137,6 +142,7 @@ def finish_part(
         top=_top_rows(tables["scores"]),
         num_reached=int(reached.sum()),
         num_whole=int((reached == len(wanted.checkpoints)).sum()),
+        remarks=remarks,
     )
 
 

@@ -26,6 +26,9 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 RECORD_VERSION = 2
 """Raised whenever the numbers in a record change, so that older records are not reused."""
+VIDEO_VERSION = 2
+"""Raised whenever a video has other frames, or these another time: records of images stay."""
+_OFF = {"orientation": "stored", "fps": None}
 
 SCORE_VERSION = 1
 """Raised whenever equal records give other scores, findings or ranks: then a run is another."""
@@ -149,6 +152,10 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         uri = dataset["labels"][form]
         if uri is not None and "{" not in uri:
             dataset["labels"][form] = "a table"
+    # What is off is left out, so that records made before it was there keep their names.
+    for name, off in _OFF.items():
+        if dataset[name] == off:
+            del dataset[name]
     settings = {
         "record_version": RECORD_VERSION,
         "dataset": dataset,
@@ -158,7 +165,8 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "threads_per_actor": config.engine.threads_per_actor,
         "precision": precision(config),
     }
-    # What is off is left out, so that records made before it was there keep their names.
+    if config.dataset.kind == "video":
+        settings["video_version"] = VIDEO_VERSION
     if config.engine.compile:
         settings["compile"] = True
     if config.adaptive is not None:

@@ -101,7 +101,12 @@ def publish(
         summary.order.described(),
         parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs), *_passes(inputs, parts)],
+        [
+            *inputs.listing.notes,
+            *parts.remarks.notes(config),
+            *_missing_columns(inputs),
+            *_passes(inputs, parts),
+        ],
     )
 
 

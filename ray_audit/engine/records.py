@@ -126,6 +126,7 @@ def encode_tail(tail: Tail) -> bytes:
         "decode_s": tail.decode_s,
         "num_decoded": tail.num_decoded,
         "num_lead_in": tail.num_lead_in,
+        "remarks": tail.remarks,
     }
     return _parquet(tail.filtered, {}, tail.failures, counters)
 
@@ -134,7 +135,7 @@ def _parquet(
     table: pa.Table,
     state: dict[str, np.ndarray],
     failures: tuple[ShardFailure, ...],
-    counters: dict[str, float],
+    counters: dict[str, Any],
 ) -> bytes:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **state)
@@ -166,7 +167,9 @@ def decode_tail(unit_id: str, content: bytes) -> Tail:
     table = parquet.parse(content)
     counters = json.loads(table.schema.metadata[_COUNTERS])
     filtered = table.replace_schema_metadata(None)
-    return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)
+    remarks = tuple((kind, shard) for kind, shard in counters.pop("remarks", ()))
+    failures = _failures(table)
+    return Tail(unit_id, filtered=filtered, failures=failures, remarks=remarks, **counters)
 
 
 def _failures(table: pa.Table) -> tuple[ShardFailure, ...]:
