@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: bench clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all
+.PHONY: bench check clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit
 
 setup: $(STAMP)
 
@@ -20,10 +20,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## make small datasets with planted errors, audit them, print how well they were found
 	$(BIN)/ray-audit demo
 
-test: $(STAMP) lint  ## what CI runs
+check: $(STAMP) lint  ## seconds: lint, types, doctests, pages in step with the code
+	$(BIN)/python -m pytest -q --doctest-modules ray_audit
+	$(BIN)/python -m pytest -q tests/docs tests/unit/test_imports.py
+
+unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
+	$(BIN)/python -m pytest -q tests/unit
+
+test: $(STAMP) check  ## what CI runs
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: $(STAMP) lint  ## the slow tests too
+test-all: $(STAMP) check  ## the slow tests too
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
@@ -78,7 +85,7 @@ ops-test: $(STAMP) prometheus  ## the whole chain: a Ray cluster, jobs, two nigh
 	$(BIN)/python -m pytest -v -s tests/integration/test_operations.py
 
 monitor-test: $(STAMP) prometheus  ## its short form: the two nights, Prometheus' numbers, alerts, every query of the dashboard
-	$(BIN)/python -m pytest -v -s tests/unit/monitoring tests/integration/test_operations.py \
+	$(BIN)/python -m pytest -v -s tests/functional/monitoring tests/integration/test_operations.py \
 	  -k 'monitoring or second_night or prometheus or dashboard'
 
 export-test: $(STAMP)  ## every export read by the tools' own packages, in an environment of their own (2 GB)

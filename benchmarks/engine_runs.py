@@ -14,7 +14,7 @@ import ray
 from benchmarks.processes import MemoryWatch, cpu_s
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import RunOutcome, run_audit
+from ray_audit.engine.run.audit import RunOutcome, run_audit
 from tests.faults.processes import below
 
 _FEWEST_POINTS = 4

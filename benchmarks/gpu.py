@@ -27,9 +27,10 @@ from torch import nn
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.large_models import resnet50, vit_b
 from ray_audit.config import InputConfig
-from ray_audit.engine.pool import repeat_every_bit
+from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
+from ray_audit.task import Task
 
 NUM_CLASSES = 100
 NUM_CHECKPOINTS = 4
@@ -86,7 +87,7 @@ class Setting:
         }
         inputs = rng.integers(0, 256, (num, 3, self.side_px, self.side_px), np.uint8)
         arrays = {"inputs": inputs, "targets": labels.astype(np.int8)}
-        return Batch("unit", 0, "class", pa.table(columns, schema=SAMPLE_SCHEMA), arrays)
+        return Batch("unit", 0, Task.CLASS, pa.table(columns, schema=SAMPLE_SCHEMA), arrays)
 
     def tensors(self, dtype: torch.dtype) -> list[torch.Tensor]:
         """What a bare loop reads: on the device, in the layout that is fastest."""

@@ -20,7 +20,7 @@ import ray
 from benchmarks.engine_runs import run_engine
 from benchmarks.harness import Figure, Report, parser
 from benchmarks.light import CLIP_FRAMES, make_features
-from ray_audit.engine import relay
+from ray_audit.engine.backends.ray import pipeline, watchdog
 from tests.faults.nodes import Nodes
 
 NODES = (2, 3)
@@ -30,7 +30,7 @@ _SLEEP_S = 0.1
 _UNITS, _CLIPS_PER_UNIT, _CLIPS_PER_BATCH, _FEATURES = 24, 48, 12, 2048
 
 
-class _Counted(relay._Remembered):
+class _Counted(watchdog.RememberedExecutor):
     """Keeps, at a run's end, how many batches of each pool stayed and how many moved."""
 
     runs: list[list[tuple[int, int]]] = []  # noqa: RUF012
@@ -42,7 +42,7 @@ class _Counted(relay._Remembered):
 
 def counted_runs(num_nodes: int, num_units: int, repeats: int) -> list[list[tuple[int, int]]]:
     """On the cluster of this process: for each run and pool, batches that stayed and that moved."""
-    relay._Remembered = _Counted  # type: ignore[misc]
+    pipeline.RememberedExecutor = _Counted  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as name:
         config = make_features(
             Path(name), num_units, _CLIPS_PER_UNIT, _FEATURES, _POOLS, sleep_s=_SLEEP_S

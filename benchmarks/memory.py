@@ -18,7 +18,7 @@ from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.processes import MemoryWatch
 from benchmarks.sets import WORKLOADS, make_data
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 
 BASE_IMAGES = 512
 GROWTH = 8

@@ -21,13 +21,14 @@ from benchmarks.engine_runs import start_ray
 from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.sets import Workload, make_data, model
 from ray_audit.config import AuditConfig
-from ray_audit.engine import wire
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.plan import make_plan, read_inputs
-from ray_audit.engine.pool import PoolWorker
-from ray_audit.engine.stages import StageSettings, decode_unit
-from ray_audit.engine.wire import Envelope
+from ray_audit.engine.backends import wire
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.backends.stages import StageSettings, decode_unit
+from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.worker import PoolWorker
+from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.samples import Batch
+from ray_audit.task import Task
 
 NUM_POOLS = 3
 SETS = {
@@ -46,7 +47,7 @@ _DAY = "2026-01-31"
 def travelled(config: AuditConfig, folder: Path) -> Iterator[tuple[int, int, list[int]]]:
     """Samples, bytes of pixels, and bytes on the wire after each stage, of each batch."""
     inputs = read_inputs(config, folder / "index", None, _DAY)
-    plan = make_plan(inputs, LocalEngine().resources())
+    plan = make_plan(inputs, LocalBackend().resources())
     settings = StageSettings(
         config, inputs.checkpoints, inputs.wanted, str(folder / "index"), "cpu"
     )
@@ -132,7 +133,7 @@ def _batch_of(num_bytes: int) -> pa.Table:
     pixels = np.zeros((num, 3, 1, num_bytes // num // 3), np.uint8)
     columns = {name: [None] * num for name in SAMPLE_SCHEMA.names}
     samples = pa.table(columns, schema=SAMPLE_SCHEMA)
-    batch = Batch("unit", 0, "class", samples, {"inputs": pixels})
+    batch = Batch("unit", 0, Task.CLASS, samples, {"inputs": pixels})
     return wire.encode(Envelope(batch, (0,), "set", "name"))
 
 

@@ -23,7 +23,7 @@ from benchmarks.harness import Figure, Report, ratios
 from benchmarks.plain_training import save_epoch
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 
 NUM_CHECKPOINTS = 6
 NUM_CLASSES = 10

@@ -19,6 +19,7 @@ from benchmarks.harness import Figure, Report, ratios
 from ray_audit.config import InputConfig
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
+from ray_audit.task import Task
 
 NUM_CHECKPOINTS = 6
 NUM_CLASSES = 10
@@ -62,7 +63,7 @@ def make_batch() -> Batch:
     }
     inputs = rng.integers(0, 256, (NUM_IMAGES, 3, SIDE_PX, SIDE_PX), np.uint8)
     arrays = {"inputs": inputs, "targets": labels.astype(np.int8)}
-    return Batch("unit", 0, "class", pa.table(columns, schema=SAMPLE_SCHEMA), arrays)
+    return Batch("unit", 0, Task.CLASS, pa.table(columns, schema=SAMPLE_SCHEMA), arrays)
 
 
 def probed(probers: list[Prober], batch: Batch, with_vog: bool) -> tuple[dict, float]:

@@ -22,14 +22,14 @@ from benchmarks.plain_training import save_epoch
 from benchmarks.sets import WORKLOADS, make_data
 from ray_audit.checkpoints.loading import build_model
 from ray_audit.config import AuditConfig
-from ray_audit.engine.dry_run import dry_run
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.dry_run import dry_run
 from tests.faults.audits import assert_survived, slow_videos, undisturbed
 from tests.faults.conftest import faulty_store
 from tests.faults.drivers import Driver, committed
 from tests.faults.nodes import Nodes, kill_node
 from tests.faults.processes import kill, pool_actors
-from tests.tables import assert_identical
+from tests.support.tables import assert_identical
 
 NUM_IMAGES = 2048
 NUM_VIDEOS = 16

@@ -29,8 +29,8 @@ from torch import nn
 
 from benchmarks.harness import Figure, Report
 from ray_audit.config import AuditConfig
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.report.serve import Review, ReviewServer
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
@@ -190,7 +190,7 @@ def own_bytes(pid: int) -> float:
 def served(tables: RunTables) -> Iterator[tuple[str, float]]:
     """Address of a review, and how long it took to be there."""
     start = time.perf_counter()
-    with ReviewServer(Review(tables, LocalEngine(), "bench")) as server:
+    with ReviewServer(Review(tables, LocalBackend(), "bench")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.address, time.perf_counter() - start
@@ -215,7 +215,7 @@ def measure(folder: Path, num_findings: int, num_reviewed: int, repeats: int) ->
     tables = make_run(folder / "file", num_findings)
     start = time.perf_counter()
     page = folder / "report.html"
-    written = write_report(tables, LocalEngine(), str(page), num_findings=num_findings)
+    written = write_report(tables, LocalBackend(), str(page), num_findings=num_findings)
     figures = [
         Figure("file: writing it", "s", (time.perf_counter() - start,)),
         Figure("file: size", "MB", (page.stat().st_size / 1e6,)),

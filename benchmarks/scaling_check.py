@@ -16,9 +16,9 @@ from typing import Any
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.scaling_model import Pace, Prediction, Workload, predict
 from ray_audit.config import AuditConfig
-from ray_audit.engine.layout import ClusterResources, NodeResources
-from ray_audit.engine.progress import Progress
-from ray_audit.engine.run import SilentReporter, run_audit
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources
+from ray_audit.engine.run.audit import SilentReporter, run_audit
+from ray_audit.engine.run.progress import Progress
 
 _SLEEP_S = 0.4  # of one checkpoint for one batch
 _NUM_FRAMES, _SIZE, _NUM_CHECKPOINTS = 66, 32, 2  # 66 frames are 32 clips, 4 batches of 8
@@ -76,7 +76,7 @@ class Measured:
 
 @contextmanager
 def _spec(case: Case) -> Iterator[AuditConfig]:
-    from tests.integration.small_sets import MODELS, labelled_videos
+    from tests.support.small_sets import MODELS, labelled_videos
 
     with tempfile.TemporaryDirectory() as folder:
         videos = labelled_videos(Path(folder), num=case.num_videos, num_frames=_NUM_FRAMES)

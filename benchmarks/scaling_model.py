@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_audit.config import AuditConfig, EngineConfig
-from ray_audit.engine.layout import ClusterResources, Layout, NodeResources, plan_layout
-from ray_audit.engine.plan import payload_bytes
+from ray_audit.engine.planning.layout import ClusterResources, Layout, NodeResources, plan_layout
+from ray_audit.engine.planning.plan import payload_bytes
 
 _RGB_FLOAT_BYTES = 12
 _GIB = 2**30

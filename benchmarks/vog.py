@@ -27,11 +27,11 @@ from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.processes import peak_bytes, reset_peak
 from benchmarks.sets import Workload, decoded, make_data, model
 from ray_audit.config import AuditConfig
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.plan import make_plan, read_inputs
-from ray_audit.engine.pool import PoolWorker
-from ray_audit.engine.stages import StageSettings, decode_unit
-from ray_audit.engine.wire import Envelope
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.backends.stages import StageSettings, decode_unit
+from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.worker import PoolWorker
+from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.samples import Batch
 from ray_audit.scores.vog import vog_from_gradients
 
@@ -59,7 +59,7 @@ class Ours:
 
     def __init__(self, config: AuditConfig, folder: Path, num_checkpoints: int) -> None:
         inputs = read_inputs(config, folder / "index", None, _DAY)
-        plan = make_plan(inputs, LocalEngine().resources())
+        plan = make_plan(inputs, LocalBackend().resources())
         settings = StageSettings(
             config, inputs.checkpoints, inputs.wanted, str(folder / "index"), "cpu"
         )

@@ -1,11 +1,60 @@
 """Finds and corrects wrong labels in video and image datasets, on Ray.
 
+    >>> import ray_audit
+    >>> run = ray_audit.audit("audit.yaml")                    # doctest: +SKIP
+    >>> run.findings().to_pandas()                             # doctest: +SKIP
+    >>> run.correct("corrected")                               # doctest: +SKIP
+
 Importing this package starts nothing and imports neither ray nor torch.
 """
 
+from ray_audit.api import (
+    Run,
+    audit,
+    correct,
+    evaluate,
+    export,
+    inject,
+    open_run,
+    plan,
+    status,
+    train,
+)
 from ray_audit.config import AuditConfig
-from ray_audit.errors import RayAuditError
+from ray_audit.errors import (
+    CheckpointError,
+    FailureBudgetError,
+    LabelError,
+    PlanError,
+    RayAuditError,
+    RunError,
+    SpecificationError,
+    StalledError,
+    StorageError,
+)
 
-__all__ = ["AuditConfig", "RayAuditError", "__version__"]
+__all__ = [
+    "AuditConfig",
+    "CheckpointError",
+    "FailureBudgetError",
+    "LabelError",
+    "PlanError",
+    "RayAuditError",
+    "Run",
+    "RunError",
+    "SpecificationError",
+    "StalledError",
+    "StorageError",
+    "__version__",
+    "audit",
+    "correct",
+    "evaluate",
+    "export",
+    "inject",
+    "open_run",
+    "plan",
+    "status",
+    "train",
+]
 
 __version__ = "0.1.0"

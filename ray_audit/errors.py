@@ -3,6 +3,7 @@
     RayAuditError
     ├── SpecificationError          what was asked for is wrong; nothing was started (exit code 2)
     │   ├── LabelError              a label table contradicts the specification or the data
+    │   ├── MeasureError            a declared measure is wrong, or is not what is computed
     │   ├── CheckpointError         a checkpoint cannot be read, or does not fit the model
     │   └── PlanError               the plan cannot fit the cluster
     ├── StorageError                an object cannot be listed, read or written
@@ -50,6 +51,10 @@ class SpecificationError(RayAuditError):
 
 class LabelError(SpecificationError):
     """A label table contradicts the specification or the data."""
+
+
+class MeasureError(SpecificationError):
+    """A declared measure is wrong, or what is declared is not what is computed."""
 
 
 class CheckpointError(SpecificationError):

@@ -23,7 +23,7 @@ FINDING_KINDS = (
     "swapped_classes",
     "shifted_boundary",
 )
-MOST_POOLS = 100
+MAX_POOLS = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Metric:
 
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-_POOLS = tuple(f"{index:02d}" for index in range(MOST_POOLS))
+_POOLS = tuple(f"{index:02d}" for index in range(MAX_POOLS))
 
 SAMPLES = Metric(
     "ray_audit_samples_total",

@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 _BITS = 5
 _MORE, _SIGN, _LOW = 0x20, 0x10, 0x1F
 _FIRST_CHARACTER = 48
-_MOST_CHARACTERS = 13  # of one count: 64 bits
+_MAX_CHARACTERS = 13  # of one count: 64 bits
 
 
 def encode(mask: npt.NDArray[np.bool_]) -> str:
@@ -71,7 +71,7 @@ def encode_runs(runs: Runs, size: Size) -> str:
 
 def _characters(values: Runs) -> str:
     """5 bits a character, low ones first, with a sign bit and a bit for "more follows"."""
-    lengths = np.arange(1, _MOST_CHARACTERS)
+    lengths = np.arange(1, _MAX_CHARACTERS)
     limits = np.int64(1) << (_BITS * lengths - 1)
     # n characters hold -2^(5n-1) to 2^(5n-1) - 1.
     magnitude = np.where(values < 0, -values - 1, values)

@@ -10,11 +10,10 @@ from typing import Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.task import Task
+
 IGNORE = -1
 """Target value of an element (frame, pixel) that has no label or a void one."""
-
-Task = Literal["dense", "class", "frames", "clips"]
-"""What a label belongs to: a pixel, an image, a frame, or (one label a video) a whole video."""
 
 SAMPLE_SCHEMA = pa.schema(
     [
@@ -55,9 +54,9 @@ class Shard:
         uri: where it lies.
         size_bytes: its size.
         etag: changes when its content does.
-        label_uri: its own label file (mask, table), where labels come one file a shard.
+        label_uri: its own label file (mask, table), where labels come one file per shard.
         label_digest: changes when its labels do.
-        class_index: its class, where labels are folders or one row an image.
+        class_index: its class, where labels are folders or one row per image.
         num_labelled: labelled samples in it, where known without reading it.
     """
 
@@ -256,6 +255,7 @@ class Tail:
         num_decoded: frames or images decoded.
         num_lead_in: further frames decoded because a slice needs them and does not own them.
         remarks: what a reader should know of shards that were read.
+        contents: digests of what each batch holds, in batch order.
     """
 
     unit_id: str
@@ -267,6 +267,7 @@ class Tail:
     num_decoded: int = 0
     num_lead_in: int = 0
     remarks: tuple[Remark, ...] = ()
+    contents: tuple[str, ...] = ()
 
 
 def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -9,10 +9,6 @@ SCHEMA_VERSION = "1"
 
 Direction = Literal["higher", "lower", "none", ""]
 
-_LOSS_KNOWS = "Alwis et al. 2026, arXiv 2602.15154"
-_LAD = "Lad and Mueller 2023, arXiv 2307.05080"
-_CARTOGRAPHY = "Swayamdipta et al. 2020"
-
 
 @dataclass(frozen=True)
 class Column:
@@ -46,10 +42,6 @@ class Column:
         return pa.field(self.name, self.type, metadata={k: v for k, v in metadata.items() if v})
 
 
-def _score(name: str, definition: str, unit: str, direction: Direction, source: str = "") -> Column:
-    return Column(name, pa.float64(), definition, unit, direction, source)
-
-
 IDENTITY = (
     Column("sample_id", pa.string(), "stable name of the sample"),
     Column("shard", pa.string(), "key of the shard that holds it"),
@@ -59,162 +51,6 @@ IDENTITY = (
     Column("label_name", pa.string(), "given class"),
     Column("predicted", pa.int32(), "class of the last checkpoint's largest logit"),
     Column("predicted_name", pa.string(), "predicted class"),
-)
-
-TRAJECTORY = (
-    _score("csl", "mean loss over all checkpoints", "nat", "higher", _LOSS_KNOWS),
-    _score("final_loss", "loss at the last checkpoint", "nat", "higher"),
-    _score("early_loss", "mean loss over the first half of the checkpoints", "nat", "higher"),
-    _score("late_loss", "mean loss over the rest; null with one checkpoint", "nat", "higher"),
-    _score("loss_std", "population spread of the loss over checkpoints", "nat", "none"),
-    _score("loss_max", "largest loss over checkpoints", "nat", "higher"),
-    Column("num_checkpoints", pa.int32(), "checkpoints that scored the sample", "count"),
-    _score(
-        "el2n",
-        "mean norm of probabilities minus one-hot label",
-        "1",
-        "higher",
-        "Paul et al. 2021, arXiv 2107.07075",
-    ),
-    _score(
-        "correctness", "checkpoints that predict the given label", "count", "lower", _CARTOGRAPHY
-    ),
-    _score(
-        "learning_time",
-        "first checkpoint (from 1) from which on the label is always predicted; null if never",
-        "checkpoint",
-        "higher",
-        "our definition",
-    ),
-    _score(
-        "csg",
-        "sum over checkpoints of the squared norm of the loss's input gradient",
-        "1",
-        "higher",
-        "Memorization Through the Lens of Sample Gradients, ICLR 2026",
-    ),
-    _score("confidence", "mean probability of the given label", "fraction", "lower", _CARTOGRAPHY),
-    _score(
-        "variability",
-        "population spread of the given label's probability",
-        "fraction",
-        "none",
-        _CARTOGRAPHY,
-    ),
-    _score(
-        "aum",
-        "mean margin of the given label's logit over the best other",
-        "logit",
-        "lower",
-        "Pleiss et al. 2020, arXiv 2001.10528",
-    ),
-    _score("prob_margin", "mean margin of the given label's probability", "fraction", "lower"),
-    _score(
-        "forgetting",
-        "transitions from right to wrong between checkpoints; null for dense labels",
-        "count",
-        "none",
-        "Toneva et al. 2019, arXiv 1812.05159",
-    ),
-)
-
-SUGGESTED = (
-    Column(
-        "suggested",
-        pa.int32(),
-        "class other than the given with most probability over checkpoints; null for dense labels",
-        source="our definition",
-    ),
-    Column("suggested_name", pa.string(), "suggested class"),
-    Column(
-        "p_suggested",
-        pa.float64(),
-        "its probability, mean over checkpoints (0 where it is not the best other class)",
-        "fraction",
-    ),
-)
-
-_VOG_SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
-
-
-def vog_columns(target: str) -> tuple[Column, ...]:
-    """VoG columns; only the spread of the loss's gradient has a direction."""
-    direction: Direction = "higher" if target == "loss" else "none"
-    what = f"mean over pixels of the spread over checkpoints of the input gradient ({target})"
-    return (
-        _score("vog", what, "1", direction, _VOG_SOURCE),
-        _score("vog_z", "vog in standard deviations within its label", "1", direction, _VOG_SOURCE),
-    )
-
-
-VOG_BY_CLASS = (
-    Column(
-        "vog_by_class",
-        pa.list_(pa.float64()),
-        "vog over the pixels of each given class, in class order; null where it has none",
-        "1",
-        "none",
-        _VOG_SOURCE,
-    ),
-)
-
-SEQUENCE = (
-    _score(
-        "csl_segment", "csl averaged over the given-label segment of the frame", "nat", "higher"
-    ),
-    _score(
-        "order_nll",
-        "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
-        "only",
-        "nat",
-        "higher",
-        "our definition",
-    ),
-    _score(
-        "boundary_shift",
-        "how far the checkpoints see the neighbouring segment's class from its boundary to here",
-        "fraction",
-        "higher",
-        "our definition",
-    ),
-    Column(
-        "boundary_frame",
-        pa.int64(),
-        "where the nearest boundary would then be: first frame of the later segment; null where "
-        "nothing speaks for a shift",
-        "frame",
-    ),
-)
-
-DENSE = (
-    _score("softmin", "soft minimum over pixels of p(given class)", "fraction", "lower", _LAD),
-    _score(
-        "softmin_interior",
-        "soft minimum without the 1-px band along label boundaries",
-        "fraction",
-        "lower",
-        "Lad and Mueller 2023; band: our definition",
-    ),
-    _score("cil", "mean over pixels of p(given class)", "fraction", "lower", _LAD),
-    _score("ccp", "share of pixels predicted as labelled", "fraction", "lower", _LAD),
-    _score("tccp", "best agreement of thresholded class maps", "fraction", "lower", "our reading"),
-    _score("iou", "mean IoU of prediction and given mask", "fraction", "lower", _LAD),
-    _score("coco", "mean p(given class) over components", "fraction", "lower", "our reading"),
-    _score("clc", "1 - share of pixels flagged by confident learning", "fraction", "lower", _LAD),
-    _score(
-        "void_evidence",
-        "how surely the later checkpoints see one class in an unlabelled region; null without one",
-        "fraction",
-        "higher",
-        "our definition",
-    ),
-    Column("num_labelled_px", pa.int64(), "labelled pixels", "px"),
-)
-
-SUSPICION = (
-    _score(
-        "suspicion", "default ranking: the larger, the sooner to be looked at", "fraction", "higher"
-    ),
 )
 
 FINDINGS = (
@@ -229,13 +65,26 @@ FINDINGS = (
     Column("sample_id", pa.string(), "the image, or the first frame of the segment"),
     Column("start_frame", pa.int64(), "first frame of the segment", "frame"),
     Column("end_frame", pa.int64(), "frame after the last", "frame"),
+    Column("side", pa.string(), "boundary: which end of the given segment moves: start | end"),
+    Column(
+        "shift_frames",
+        pa.int64(),
+        "boundary: frames by which it moves, below 0 where to an earlier frame",
+        "frame",
+    ),
     Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
     Column("num_px", pa.int64(), "pixels of the region", "px"),
     Column("given", pa.string(), "given class"),
     Column("suggested", pa.string(), "class that the evidence speaks for"),
-    _score("suspicion", "the higher, the sooner to be looked at", "fraction", "higher"),
+    Column(
+        "suspicion",
+        pa.float64(),
+        "the higher, the sooner to be looked at",
+        "fraction",
+        "higher",
+    ),
     Column("loss", pa.float64(), "mean loss of the given label there", "nat"),
     Column("p_given", pa.float64(), "mean probability of the given class there", "fraction"),
     Column("p_suggested", pa.float64(), "mean probability of the suggested class", "fraction"),
@@ -363,30 +212,6 @@ CLASS_STATS = (
     ),
     Column("onset_reason", pa.string(), "how the onset was found, or why there is none"),
 )
-
-
-def trajectory_columns(num_checkpoints: int) -> list[Column]:
-    """Columns of the `trajectories` table: one list entry a checkpoint, in order."""
-    each = pa.list_(pa.float32(), num_checkpoints)
-    return [
-        IDENTITY[0],
-        Column("loss", each, "loss at each checkpoint", "nat", "higher"),
-        Column("p_label", each, "probability of the given label", "fraction", "lower"),
-        Column("margin", each, "logit margin of the given label", "logit", "lower"),
-    ]
-
-
-def score_columns(dense: bool, sequence: bool, families: list[str], target: str) -> list[Column]:
-    """Columns of the `scores` table for a kind of dataset and the families asked for."""
-    columns = [*IDENTITY, *TRAJECTORY, *SUGGESTED]
-    if "vog" in families:
-        columns += vog_columns(target)
-        columns += VOG_BY_CLASS if dense else ()
-    if sequence:
-        columns += SEQUENCE
-    if dense:
-        columns += DENSE if "softmin" in families else DENSE[-1:]
-    return [*columns, *SUSPICION]
 
 
 def arrow_schema(columns: list[Column], metadata: dict[str, str]) -> pa.Schema:

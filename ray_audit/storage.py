@@ -1,7 +1,6 @@
 """Objects in local folders and object stores: list, read, write whole, never in place."""
 
 import contextlib
-import errno
 import glob as local_glob
 import hashlib
 import os
@@ -12,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
-from ray_audit.errors import AlreadyThereError, RayAuditError, StorageError, redacted
+from ray_audit.errors import AlreadyThereError, StorageError, redacted
+from ray_audit.store_errors import explained as explained
+from ray_audit.store_errors import explained_stream
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -29,16 +31,19 @@ _INFLATED_TIMES = 100
 _PUT_LIMIT_S = 60.0
 _PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 _PAUSES_S = (0.5, 2.0)
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as a listing shows it; `etag` changes when its content does."""
+    """One object as a listing shows it; `etag` changes when its content does.
+
+    `modified_s` is the Unix time when it was stored, where the store says so.
+    """
 
     uri: str
     size_bytes: int
     etag: str
+    modified_s: float | None = None
 
 
 def digest(*parts: object) -> str:
@@ -49,6 +54,11 @@ def digest(*parts: object) -> str:
     """
     joined = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def content_digest(content: bytes) -> str:
+    """Hex digest (32 characters) of an object's content."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -91,36 +101,6 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return fs, fs._strip_protocol(uri)
 
 
-@contextlib.contextmanager
-def explained(action: str, uri: str) -> Iterator[None]:
-    """Turn what a storage library raises into a `StorageError` that says what to do."""
-    try:
-        yield
-    except RayAuditError:
-        raise
-    except FileNotFoundError as error:
-        raise StorageError(f"cannot {action} {uri}: it does not exist") from error
-    except PermissionError as error:
-        raise StorageError(f"cannot {action} {uri}: permission denied ({error})") from error
-    except Exception as error:
-        name = type(error).__name__
-        if name in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
-            raise StorageError(
-                f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
-            ) from error
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise StorageError(
-                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
-                "room there, or choose another `output`, and run again: what was committed is "
-                "whole, and is reused"
-            ) from error
-        if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
-            message = f"cannot {action} {uri}: {name}: {error}"
-            raise StorageError(message, may_pass="://" in uri) from error
-        raise
-
-
 def _tried(action: str, uri: str, call: Callable[[], Value]) -> Value:
     """Call; try again, after a pause, where a store did not answer or answered badly.
 
@@ -161,6 +141,11 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
     found = [_stored(fs, info) for info in infos if info["type"] == "file"]
     if not found:
         raise StorageError(f"{uri} matches no file: check the path and the wildcards")
+    for item in found:
+        if item.uri != item.uri.encode("utf-8", "ignore").decode():
+            raise StorageError(
+                f"{uri}: the name of {item.uri!a} is not UTF-8; rename it, or narrow the pattern"
+            )
     return sorted(found, key=lambda item: item.uri)
 
 
@@ -170,7 +155,22 @@ def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
     tag = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("mtime")
     if tag is None:
         tag = info.get("LastModified") or info.get("updated") or ""
-    return StoredObject(uri=uri, size_bytes=int(info["size"] or 0), etag=str(tag).strip('"'))
+    size_bytes, etag = int(info["size"] or 0), str(tag).strip('"')
+    return StoredObject(uri, size_bytes, etag, _modified_s(info))
+
+
+def _modified_s(info: dict[str, Any]) -> float | None:
+    """Unix time of the last change, from what a library's listing has of it."""
+    for name in ("LastModified", "mtime", "updated", "last_modified", "created"):
+        value = info.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+    return None
 
 
 def list_prefix(uri: str) -> list[StoredObject]:
@@ -217,14 +217,18 @@ def _path_of(uri: str) -> str:
 def open_read(
     uri: str, size_bytes: int | None = None, block_bytes: int = _READ_BLOCK_BYTES
 ) -> IO[bytes]:
-    """Open for reading; remote objects are read ahead in blocks."""
+    """Open for reading; remote objects are read ahead in blocks.
+
+    What fails in the middle of the stream is a `StorageError` too, and no damage of the file.
+    """
     fs, path = filesystem(uri)
     with explained("read", uri):
         if "file" in fs.protocol:
-            return open(path, "rb")
-        block = min(block_bytes, size_bytes) if size_bytes else block_bytes
-        opened: IO[bytes] = fs.open(path, "rb", block_size=block, cache_type="readahead")
-        return opened
+            opened: IO[bytes] = open(path, "rb")  # noqa: SIM115  # the caller closes it
+        else:
+            block = min(block_bytes, size_bytes) if size_bytes else block_bytes
+            opened = fs.open(path, "rb", block_size=block, cache_type="readahead")
+    return explained_stream(opened, "read", uri)
 
 
 def read_bytes(uri: str, in_parts: bool = False) -> bytes:
@@ -321,7 +325,8 @@ def _moved_into(path: Path, move: Callable[[Path, Path], object]) -> Iterator[IO
     with explained("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-        stream = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
+        opened = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
+    stream = explained_stream(opened, "write", str(path))
     try:
         with stream:
             yield stream
@@ -345,9 +350,12 @@ def open_write(uri: str) -> Iterator[IO[bytes]]:
         with _moved_into(Path(path), os.replace) as stream:
             yield stream
         return
-    with tempfile.NamedTemporaryFile() as spool:
-        yield spool
-        spool.flush()
+    with explained("spool", uri):
+        spool = tempfile.NamedTemporaryFile()  # noqa: SIM115  # closed below
+    where = f"{uri} (to a temporary file in {tempfile.gettempdir()})"
+    with spool, explained_stream(spool, "write", where) as stream:
+        yield stream
+        stream.flush()
         with explained("write", uri):
             fs.put_file(spool.name, path)
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.given import GivenLabels
-from ray_audit.engine.predict import Predicted, Predictor
+from ray_audit.engine.run.predict import Predicted, Predictor
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources import group_units, list_dataset
-from ray_audit.sources.names import Owner
 
 Labels = Mapping[Owner, np.ndarray]
 """Of each image (H, W) or a scalar, of each sequence (T,); int."""

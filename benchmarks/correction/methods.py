@@ -24,13 +24,13 @@ from benchmarks.correction.problems import Condition, Problem, Section
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.refurbish import refurbish
-from ray_audit.corrections.rules import Asked
+from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 from ray_audit.training.correction import read_corrected
 from ray_audit.training.train import train
@@ -135,11 +135,13 @@ class Bench:
         outcome = run_audit(config, local=True, logical_date=_DATE)
         return RunTables(outcome.run_uri, outcome.manifest)
 
-    def corrected(self, name: str, asked: Asked) -> tuple[Section, LabelChange, dict[str, float]]:
+    def corrected(
+        self, name: str, asked: CorrectionOptions
+    ) -> tuple[Section, LabelChange, dict[str, float]]:
         """Correct by the run; the dataset with the new labels, and what changed."""
         target = self.folder / "corrected" / name
         shutil.rmtree(target, ignore_errors=True)
-        done = correct(self.run, LocalEngine, str(target), asked)
+        done = correct(self.run, LocalBackend, str(target), asked)
         config = AuditConfig.load(target / "spec.yaml")
         change = self.change(labels_of(config, self.index_dir(name)))
         harmed = done.num_harmed / sum(labels.size for labels in self.true.values())
@@ -220,7 +222,7 @@ def _written(bench: Bench, after: Labels) -> Section:
 def findings(bench: Bench) -> Measured:
     """What `correct` changes by default; trained anew."""
     dataset, change, facts = bench.corrected(
-        "findings", Asked("findings", background=bench.problem.background_name)
+        "findings", CorrectionOptions("findings", background=bench.problem.background_name)
     )
     return _retrained(bench, "findings", dataset, change, facts)
 
@@ -228,7 +230,9 @@ def findings(bench: Bench) -> Measured:
 def flagged(bench: Bench) -> Measured:
     """`correct --rule flagged`, told the true share of wrong samples; labels only."""
     rate = bench.problem.error_rate
-    asked = Asked("flagged", flagged_fraction=rate, background=bench.problem.background_name)
+    asked = CorrectionOptions(
+        "flagged", flagged_fraction=rate, background=bench.problem.background_name
+    )
     _, change, facts = bench.corrected("flagged", asked)
     return Measured(labels=change, facts=facts)
 
@@ -237,7 +241,7 @@ def adele_after(bench: Bench) -> Measured:
     """`correct --rule adele` of all classes but the background; labels only."""
     try:
         _, change, facts = bench.corrected(
-            "adele_after", Asked("adele", background=bench.problem.background_name)
+            "adele_after", CorrectionOptions("adele", background=bench.problem.background_name)
         )
     except SpecificationError as error:
         return Measured(refused=str(error))

@@ -20,7 +20,7 @@ from benchmarks.quality.recipes import Recipe
 from benchmarks.quality.rivals import PREFIX, rival_scores
 from ray_audit.checkpoints.loading import build_model, load_weights
 from ray_audit.config import AuditConfig, ModelConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.evaluation.metrics import Detection, evaluate_scores
 from ray_audit.evaluation.truth import directed_columns
 

@@ -1,9 +1,11 @@
 """The command line: `ray-audit`."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+import ray_audit
 from ray_audit.cli import audit, findings, jobs, labels, model, render
 
 app = typer.Typer(
@@ -11,11 +13,29 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"ray-audit {ray_audit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find and correct wrong labels in video and image datasets."""
+
+
 # In the order in which they are used.
 for command in (
     audit.run,
     audit.plan,
     audit.status,
+    audit.schema,
     findings.report,
     findings.review,
     labels.inject,

@@ -1,10 +1,13 @@
-"""Commands that audit: run, plan, status."""
+"""Commands that audit: run, plan, status, schema."""
 
+import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+import ray_audit
+from ray_audit.cli.ending import ExitCode, ending
 from ray_audit.cli.options import (
     Address,
     AsJson,
@@ -16,10 +19,7 @@ from ray_audit.cli.options import (
     Set,
     Spec,
     Verbose,
-    exit_codes,
 )
-from ray_audit.config import AuditConfig
-from ray_audit.errors import SpecificationError
 
 
 def run(
@@ -40,58 +40,26 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run an audit; resume by itself what an earlier run of the same specification left."""
-    with exit_codes(verbose):
-        config = AuditConfig.load(spec, set_)
-        if folds and limit is not None:
-            raise SpecificationError("--limit does not go with --folds")
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.outcome import print_outcome
-        from ray_audit.screen.progress import ConsoleReporter
+    with ending(verbose, as_json) as answer:
+        config = ray_audit.AuditConfig.load(spec, set_)
+        from ray_audit.console.outcome import print_outcome, summary
+        from ray_audit.console.progress import ConsoleReporter
 
         with ConsoleReporter() as reporter:
-            if folds:
-                from ray_audit.engine.folds import run_folds
-                from ray_audit.training.folds import held_out_parts
-
-                outcome = run_folds(
-                    config,
-                    held_out_parts(config),
-                    address=address,
-                    local=local,
-                    logical_date=date,
-                    reporter=reporter,
-                )
-            else:
-                from ray_audit.engine.run import run_audit
-
-                outcome = run_audit(
-                    config,
-                    address=address,
-                    local=local,
-                    limit=limit,
-                    logical_date=date,
-                    reporter=reporter,
-                )
-        if as_json:
-            write_json(_summary(outcome))
-        else:
-            print_outcome(outcome)
-        if outcome.manifest.breached_gates and gate_fails:
-            raise typer.Exit(3)
-
-
-def _summary(outcome: Any) -> dict[str, Any]:
-    return {
-        "run_id": outcome.run_id,
-        "state": outcome.manifest.state,
-        "counts": outcome.counts,
-        "duration_s": round(outcome.duration_s, 3),
-        "manifest": f"{outcome.run_uri}/manifest.json",
-        "findings": outcome.manifest.findings,
-        "memorisation": outcome.manifest.memorisation,
-        "order": outcome.manifest.order,
-        "top": outcome.manifest.top_findings or outcome.manifest.top,
-    }
+            done = ray_audit.audit(
+                config,
+                address=address,
+                local=local,
+                limit=limit,
+                date=date,
+                folds=folds,
+                reporter=reporter,
+            )
+        answer(summary(done))
+        if not as_json:
+            print_outcome(done)
+        if done.breached_gates and gate_fails:
+            raise typer.Exit(ExitCode.GATE_BREACHED)
 
 
 def plan(
@@ -108,28 +76,32 @@ def plan(
     verbose: Verbose = False,
 ) -> None:
     """Show what a run would do: new and reused work, pools, resources. Writes nothing."""
-    with exit_codes(verbose):
-        config = AuditConfig.load(spec, set_)
-        from ray_audit.engine.dry_run import describe, dry_run
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import ConsoleReporter
+    with ending(verbose, as_json) as answer:
+        config = ray_audit.AuditConfig.load(spec, set_)
+        from ray_audit.console.plan import described
+        from ray_audit.console.progress import ConsoleReporter
 
-        planned = dry_run(config, address, local, limit, date, calibrate)
-        if as_json:
-            write_json(describe(planned))
-        else:
+        planned = ray_audit.plan(
+            config, address=address, local=local, limit=limit, date=date, calibrate=calibrate
+        )
+        answer(described(planned))
+        if not as_json:
             ConsoleReporter().plan(planned)
 
 
 def status(output: Output, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Show the runs below an output: state, progress and counts."""
-    with exit_codes(verbose):
-        from ray_audit.engine.status import read_status
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_status
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.runs import print_status
 
-        found = read_status(output)
-        if as_json:
-            write_json({"output": output, **asdict(found)})
-        else:
+        found = ray_audit.status(output)
+        answer({"output": output, **asdict(found)})
+        if not as_json:
             print_status(output, found)
+
+
+def schema() -> None:
+    """Print the JSON schema of a specification, with a description on every key."""
+    from ray_audit.config.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))

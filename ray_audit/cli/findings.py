@@ -1,13 +1,25 @@
 """Commands that show findings: report, review, diff, export, evaluate."""
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from ray_audit.cli.options import Address, AsJson, Local, Output, Run, Verbose, exit_codes, listed
+import ray_audit
+from ray_audit.cli.ending import ending
+from ray_audit.cli.options import (
+    Address,
+    AsJson,
+    Classes,
+    FindingKinds,
+    Local,
+    Output,
+    Run,
+    Scores,
+    Verbose,
+    listed,
+)
 
 
 def report(
@@ -33,27 +45,20 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Write the HTML report of a run: findings, their evidence, and the run as a whole."""
-    with exit_codes(verbose):
-        from ray_audit.engine.run import opened_engine
-        from ray_audit.report.write import write_report
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_report
-        from ray_audit.tables.run import RunTables
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.runs import print_report
 
-        tables = RunTables.open(output, run)
-        with opened_engine(tables.config.engine, address, local) as engine:
-            written = write_report(
-                tables,
-                engine,
-                to,
-                folder=folder,
-                num_findings=findings,
-                num_bundles=pictures,
-                against=against,
-            )
-        if as_json:
-            write_json(asdict(written))
-        else:
+        written = ray_audit.open_run(output, run).report(
+            to,
+            folder=folder,
+            num_findings=findings,
+            num_pictures=pictures,
+            against=against,
+            address=address,
+            local=local,
+        )
+        answer(asdict(written))
+        if not as_json:
             print_report(written.uri, written.num_findings, written.num_bundles, written.notes)
 
 
@@ -71,21 +76,14 @@ def review(
     verbose: Verbose = False,
 ) -> None:
     """Serve the report on this machine, make pictures on demand, and save decisions in the run."""
-    with exit_codes(verbose):
-        import getpass
+    with ending(verbose):
+        from ray_audit.console.lines import say
 
-        from ray_audit.engine.run import opened_engine
-        from ray_audit.report.serve import Review, ReviewServer
-        from ray_audit.screen.lines import say
-        from ray_audit.tables.run import RunTables
-
-        tables = RunTables.open(output, run)
-        with opened_engine(tables.config.engine, address, local=not ray) as engine:
-            name = reviewer or getpass.getuser()
-            server = ReviewServer(Review(tables, engine, name), port)
-            say(f"Reviewing {tables.manifest.run_id} as {name}: open {server.address}")
+        opened = ray_audit.open_run(output, run)
+        with opened.review(reviewer, port=port, address=address, local=not ray) as server:
+            say(f"Reviewing {opened.run_id} as {server.reviewer}: open {server.address}")
             say("Decisions are saved as you make them. Ctrl-C ends the review.")
-            with server, suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt):
                 server.serve_forever()
 
 
@@ -101,33 +99,20 @@ def diff(
     verbose: Verbose = False,
 ) -> None:
     """Compare the findings of two runs: new, fixed and recurring ones."""
-    with exit_codes(verbose):
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.runs import print_diff
-        from ray_audit.tables.diff import diff_runs
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.lines import say
+        from ray_audit.console.runs import print_diff
 
-        found = diff_runs(output, run_a, run_b)
+        later = ray_audit.open_run(output, run_b)
+        found = ray_audit.open_run(output, run_a).diff(later)
         if to is not None and found.is_comparable:
             found.write(to)
         if html is not None:
-            _write_changes(output, run_a, run_b, html)
-        if as_json:
-            write_json(found.summary())
-        else:
+            written = later.report(html, against=run_a, local=True)
+            say(f"Changes: {written.uri}#changes")
+        answer(found.summary())
+        if not as_json:
             print_diff(found, to)
-
-
-def _write_changes(output: str, run_a: str, run_b: str, html: str) -> None:
-    """The report of the later run, compared with the earlier one; made in this process."""
-    from ray_audit.engine.run import opened_engine
-    from ray_audit.report.write import write_report
-    from ray_audit.screen.lines import say
-    from ray_audit.tables.run import RunTables
-
-    tables = RunTables.open(output, run_b)
-    with opened_engine(tables.config.engine, None, local=True) as engine:
-        written = write_report(tables, engine, html, against=run_a)
-    say(f"Changes: {written.uri}#changes")
 
 
 def export(
@@ -146,13 +131,8 @@ def export(
         ),
     ] = None,
     run: Run = None,
-    kind: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only findings of these kinds.")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--class", metavar="A,B", help="Only given or suggested as one of these."),
-    ] = None,
+    kind: FindingKinds = None,
+    classes: Classes = None,
     min_suspicion: Annotated[
         float, typer.Option(min=0, max=1, help="Only findings at least as suspicious.")
     ] = 0.0,
@@ -169,19 +149,20 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Write findings for another tool; images and videos are pointed at, never copied."""
-    with exit_codes(verbose):
-        from ray_audit.exports.export import export as export_findings
-        from ray_audit.exports.selection import Selection
-        from ray_audit.screen.labels import print_export
-        from ray_audit.screen.lines import write_json
-        from ray_audit.tables.run import RunTables
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.labels import print_export
 
-        selection = Selection(listed(kind), listed(classes), min_suspicion, top)
-        tables = RunTables.open(output, run)
-        done = export_findings(tables, format_, to, selection, media_prefix)
-        if as_json:
-            write_json(asdict(done))
-        else:
+        done = ray_audit.open_run(output, run).export(
+            format_,
+            to,
+            kinds=listed(kind),
+            classes=listed(classes),
+            min_suspicion=min_suspicion,
+            top=top,
+            media_prefix=media_prefix,
+        )
+        answer(asdict(done))
+        if not as_json:
             print_export(asdict(done))
 
 
@@ -189,7 +170,7 @@ def evaluate(
     output: Output,
     truth: Annotated[str, typer.Option(help="The truth file, Parquet or CSV.")],
     run: Run = None,
-    scores: Annotated[str | None, typer.Option(metavar="A,B", help="Only these scores.")] = None,
+    scores: Scores = None,
     by_kind: Annotated[
         bool, typer.Option("--by-kind", help="Every metric for each kind of error.")
     ] = False,
@@ -197,12 +178,10 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Measure how well a run's scores find errors that are known."""
-    with exit_codes(verbose):
-        from ray_audit.evaluation.report import evaluate_run, summary
-        from ray_audit.screen.evaluation import print_evaluation
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.evaluation import print_evaluation
 
-        found = evaluate_run(output, truth, run, listed(scores))
-        if as_json:
-            typer.echo(json.dumps(summary(found), allow_nan=False))
-        else:
+        found = ray_audit.evaluate(output, truth, run=run, scores=listed(scores))
+        answer(found.summary())
+        if not as_json:
             print_evaluation(found, by_kind)

@@ -7,17 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ray_audit.cli.options import (
-    Address,
-    AsJson,
-    GateFails,
-    Limit,
-    Local,
-    Set,
-    Spec,
-    Verbose,
-    exit_codes,
-)
+import ray_audit
+from ray_audit.cli.ending import ExitCode, ending
+from ray_audit.cli.options import Address, AsJson, GateFails, Limit, Local, Set, Spec, Verbose
 from ray_audit.config import AuditConfig
 
 
@@ -49,38 +41,36 @@ def night(
 
     A second start for a date does nothing.
     """
-    with exit_codes(verbose):
+    with ending(verbose, as_json) as answer:
         config = AuditConfig.load(spec, set_)
-        from ray_audit.engine.run import RunOutcome, run_audit
-        from ray_audit.nights import night as nights
-        from ray_audit.screen.lines import say, write_json
-        from ray_audit.screen.outcome import print_outcome
-        from ray_audit.screen.progress import ConsoleReporter
+        from ray_audit.console.lines import say
+        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.progress import ConsoleReporter
+        from ray_audit.nightly import night as nights
 
         zone = nights.time_zone(time_zone)
         ticked = nights.scheduled_date(os.environ.get("RAY_CLUSTER_NAME", ""), zone)
         logical_date = nights.resolve_date(date or ticked, zone)
 
-        def audit(config: AuditConfig) -> RunOutcome:
+        def audit(config: AuditConfig) -> ray_audit.Run:
             with ConsoleReporter() as reporter:
-                outcome = run_audit(
+                run = ray_audit.audit(
                     config,
                     address=address,
                     local=local,
                     limit=limit,
-                    logical_date=logical_date,
+                    date=logical_date,
                     reporter=reporter,
                 )
-            print_outcome(outcome)
-            return outcome
+            print_outcome(run)
+            return run
 
         done = nights.run_night(config, logical_date, audit, say, wait_s)
+        answer(asdict(done))
         for line in (*done.notes, *(f"gate breached: {gate}" for gate in done.breached_gates)):
             say(line)
-        if as_json:
-            write_json(asdict(done))
         if done.breached_gates and gate_fails:
-            raise typer.Exit(3)
+            raise typer.Exit(ExitCode.GATE_BREACHED)
 
 
 def submit(
@@ -107,14 +97,13 @@ def submit(
     verbose: Verbose = False,
 ) -> None:
     """Submit a command to a Ray cluster, once, and follow its logs."""
-    with exit_codes(verbose):
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.lines import say
         from ray_audit.jobs.submit import Job
         from ray_audit.jobs.submit import submit as submit_job
-        from ray_audit.screen.lines import say, write_json
 
         wanted = Job(job, subject, tuple(options or ()), tuple(code or ()))
         done = submit_job(wanted, address, say, again=again, wait=not no_wait)
-        if as_json:
-            write_json(asdict(done))
+        answer(asdict(done))
         if done.failed:
-            raise typer.Exit(1)
+            raise typer.Exit(ExitCode.FAILED)

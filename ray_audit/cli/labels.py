@@ -1,14 +1,19 @@
 """Commands that write labels: inject, correct."""
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+import ray_audit
+from ray_audit.cli.ending import ending
 from ray_audit.cli.options import (
     Address,
     AsJson,
+    Classes,
+    DryRun,
+    ErrorKinds,
+    FindingKinds,
     Limit,
     Local,
     Output,
@@ -16,10 +21,8 @@ from ray_audit.cli.options import (
     Set,
     Spec,
     Verbose,
-    exit_codes,
     listed,
 )
-from ray_audit.config import AuditConfig
 
 
 def inject(
@@ -28,51 +31,46 @@ def inject(
     rate: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of videos, masks or images with an error.")
     ],
-    kinds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Kinds of error. Frames: mislabel, adjacent, distant, reversed, boundary (all). "
-            "Masks: drop, swap, shift, boundary, under, over, scaled, random (all). "
-            "Classes: symmetric, asymmetric (both), instance.",
-        ),
-    ] = None,
+    kind: ErrorKinds = None,
     seed: Annotated[int, typer.Option(help="The same seed plants the same errors.")] = 0,
-    systematic_class: Annotated[
-        str | None,
+    classes: Annotated[
+        list[str] | None,
         typer.Option(
-            "--class", metavar="NAME", help="The class that under and over change in every mask."
+            "--class",
+            "--classes",
+            metavar="NAME",
+            help="The class that under and over change in every mask.",
         ),
     ] = None,
     set_: Set = None,
     limit: Limit = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Choose errors; write none.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Write a copy of the labels with planted errors, the truth, and a specification for them."""
-    with exit_codes(verbose):
-        config = AuditConfig.load(spec, set_)
-        from ray_audit.screen.labels import print_injection
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import StepReporter
-        from ray_audit.training.inject import inject as inject_errors
+    with ending(verbose, as_json) as answer:
+        config = ray_audit.AuditConfig.load(spec, set_)
+        named = listed(classes) or []
+        if len(named) > 1:
+            raise ray_audit.SpecificationError(f"--class {','.join(named)}: give one class")
+        from ray_audit.console.labels import print_injection
+        from ray_audit.console.progress import StepReporter
 
         with StepReporter() as progress:
-            done = inject_errors(
+            done = ray_audit.inject(
                 config,
                 to,
                 rate,
-                listed(kinds),
-                seed,
-                systematic_class=systematic_class,
+                kinds=listed(kind),
+                seed=seed,
+                systematic_class=named[0] if named else None,
                 limit=limit,
                 dry_run=dry_run,
                 progress=progress,
             )
-        if as_json:
-            write_json(asdict(done))
-        else:
+        answer(asdict(done))
+        if not as_json:
             print_injection(asdict(done), limit)
 
 
@@ -105,9 +103,7 @@ def correct(
         float | None,
         typer.Option(help="Share of the samples that flagged may change; default: the estimate."),
     ] = None,
-    classes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The classes that adele corrects.")
-    ] = None,
+    classes: Classes = None,
     background: Annotated[
         str | None,
         typer.Option(
@@ -116,51 +112,40 @@ def correct(
             "write; default: the first.",
         ),
     ] = None,
-    kinds: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="The kinds of finding that findings applies; all."),
-    ] = None,
+    kind: FindingKinds = None,
     max_changed_fraction: Annotated[
         float, typer.Option(help="What a rule may change of a mask, a video, or of all images.")
     ] = 0.5,
     allow_large_changes: Annotated[
         bool, typer.Option("--allow-large-changes", help="Lift that limit.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count changes; write none.")] = False,
+    dry_run: DryRun = False,
     address: Address = None,
     local: Local = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Write corrected labels, in the format in which they came, to a new place."""
-    with exit_codes(verbose), ExitStack() as stack:
-        from ray_audit.corrections.correct import correct as correct_labels
-        from ray_audit.corrections.rules import Asked
-        from ray_audit.engine.run import opened_engine
-        from ray_audit.findings.decisions import read_decisions
-        from ray_audit.screen.labels import print_correction
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.progress import StepReporter
-        from ray_audit.tables.run import RunTables
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.labels import print_correction
+        from ray_audit.console.progress import StepReporter
 
-        most = None if allow_large_changes else max_changed_fraction
-        asked = Asked.parse(
-            rule, confidence, flagged_fraction, most, listed(classes), background, listed(kinds)
-        )
-        tables = RunTables.open(output, run)
-        given = [one for uri in decisions or [] for one in read_decisions(uri)]
-        engine = tables.config.engine
         with StepReporter() as progress:
-            done = correct_labels(
-                tables,
-                lambda: stack.enter_context(opened_engine(engine, address, local)),
+            done = ray_audit.open_run(output, run).correct(
                 to,
-                asked,
-                given,
+                rule=rule,
+                decisions=decisions or (),
+                confidence=confidence,
+                flagged_fraction=flagged_fraction,
+                kinds=listed(kind),
+                classes=listed(classes),
+                background=background,
+                max_changed_fraction=None if allow_large_changes else max_changed_fraction,
                 dry_run=dry_run,
+                address=address,
+                local=local,
                 progress=progress,
             )
-        if as_json:
-            write_json(asdict(done))
-        else:
+        answer(asdict(done))
+        if not as_json:
             print_correction(asdict(done))

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ray_audit.cli.options import Address, AsJson, Local, Set, Spec, Verbose, exit_codes
-from ray_audit.config import AuditConfig
+import ray_audit
+from ray_audit.cli.ending import ending
+from ray_audit.cli.options import Address, AsJson, Local, Set, Spec, Verbose
 
 
 def train(
@@ -42,7 +43,7 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train the specification's model and keep a checkpoint per epoch; resume by itself."""
-    with exit_codes(verbose):
+    with ending(verbose, as_json) as answer:
         given = {
             "epochs": epochs,
             "seed": seed,
@@ -55,27 +56,24 @@ def train(
             "records": records or None,
         }
         options = [f"training.{key}={value}" for key, value in given.items() if value is not None]
-        config = AuditConfig.load(spec, [*(set_ or []), *options])
-        from ray_audit.screen.lines import write_json
-        from ray_audit.screen.training import print_epoch, print_training
-        from ray_audit.training.train import train as train_models
+        config = ray_audit.AuditConfig.load(spec, [*(set_ or []), *options])
+        from ray_audit.console.training import print_epoch, print_training
 
-        trained = train_models(config, address=address, local=local, to=to, progress=print_epoch)
-        if as_json:
-            write_json(asdict(trained))
-        else:
+        trained = ray_audit.train(config, address=address, local=local, to=to, progress=print_epoch)
+        answer(asdict(trained))
+        if not as_json:
             print_training(trained, str(spec))
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for data, models and tables.")] = Path(
-        "ray-audit-demo"
-    ),
+    to: Annotated[
+        Path, typer.Option("--out", "--to", help="Folder for data, models and tables.")
+    ] = Path("ray-audit-demo"),
     seed: Annotated[int, typer.Option(help="Seed of data, errors and training.")] = 0,
     verbose: Verbose = False,
 ) -> None:
     """Make small datasets with planted label errors, audit them, and print what was found."""
-    with exit_codes(verbose):
+    with ending(verbose):
         from ray_audit.demo.demo import run_demo
 
-        run_demo(out, seed=seed)
+        run_demo(to, seed=seed)

@@ -1,14 +1,9 @@
-"""What the commands share: options, and how errors end them."""
+"""Options that commands share, named and read alike in all of them."""
 
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-
-from ray_audit.errors import RayAuditError, SpecificationError, redacted
 
 Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
@@ -17,7 +12,7 @@ Run = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; repeatable."),
 ]
 Address = Annotated[
     str | None,
@@ -32,6 +27,7 @@ Date = Annotated[
     ),
 ]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count changes; write none.")]
 GateFails = Annotated[
     bool,
     typer.Option(
@@ -40,22 +36,41 @@ GateFails = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")]
 
+# Lists are given the same way everywhere: repeated, or separated by commas (see `listed`). The
+# plural forms are names from before, which stay.
+FindingKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind", "--kinds", metavar="A,B", help="Only findings of these kinds; repeatable."
+    ),
+]
+ErrorKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        "--kinds",
+        metavar="A,B",
+        help="Kinds of error; repeatable. Frames: mislabel, adjacent, distant, reversed, boundary "
+        "(all). Masks: drop, swap, shift, boundary, under, over, scaled, random (all). "
+        "Classes: symmetric, asymmetric (both), instance.",
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", "--classes", metavar="A,B", help="Only these classes; repeatable."),
+]
+Scores = Annotated[
+    list[str] | None,
+    typer.Option("--score", "--scores", metavar="A,B", help="Only these scores; repeatable."),
+]
 
-@contextmanager
-def exit_codes(verbose: bool) -> Iterator[None]:
-    """2 for a wrong specification, 1 for a failed run, with the message and no traceback."""
-    from ray_audit.screen.lines import fail
 
-    try:
-        yield
-    except RayAuditError as error:
-        if verbose:
-            # Libraries below ours may have written a URI as it was.
-            print(redacted(traceback.format_exc()), file=sys.stderr)
-        fail(str(error))
-        raise typer.Exit(2 if isinstance(error, SpecificationError) else 1) from error
+def listed(given: Sequence[str] | None) -> list[str] | None:
+    """Names that were repeated, separated by commas, or both; None where none was given.
 
-
-def listed(text: str | None) -> list[str] | None:
-    """Names between commas."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    >>> listed(["a, b", "c"])
+    ['a', 'b', 'c']
+    """
+    if not given:
+        return None
+    return [name.strip() for part in given for name in part.split(",") if name.strip()]

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ray_audit.cli.options import AsJson, Set, Spec, Verbose, exit_codes
+from ray_audit.cli.ending import ending
+from ray_audit.cli.options import AsJson, Set, Spec, Verbose
 from ray_audit.config import AuditConfig
 
 app = typer.Typer(help="Write files for other systems.", no_args_is_help=True)
@@ -30,18 +31,17 @@ def k8s(
     verbose: Verbose = False,
 ) -> None:
     """Write the Kubernetes manifests for a specification."""
-    with exit_codes(verbose):
+    with ending(verbose, as_json) as answer:
         config = AuditConfig.load(spec, set_)
+        from ray_audit.console.lines import say
         from ray_audit.kubernetes.render import Deployment, render, write
-        from ray_audit.screen.lines import say, write_json
 
         deployment = Deployment(
             image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret
         )
         written = [str(path) for path in write(render(config, deployment), to)]
-        if as_json:
-            write_json({"files": written})
-        else:
+        answer({"files": written})
+        if not as_json:
             say(f"{len(written)} files below {to}. Then:")
             say(f"  kubectl create namespace {namespace}")
             for folder in ("base", "nightly-cronjob"):

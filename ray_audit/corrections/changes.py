@@ -10,7 +10,7 @@ from ray_audit.samples import IGNORE
 
 Labels = npt.NDArray[Any]
 
-MOST_CHANGED_FRACTION = 0.5
+MAX_CHANGED_FRACTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ class Extent:
             (self.foreground[0] + other.foreground[0], self.foreground[1] + other.foreground[1]),
         )
 
-    def refusal(self, most_changed_fraction: float) -> str | None:
+    def refusal(self, max_changed_fraction: float) -> str | None:
         """See `refusal`."""
         if not self.num_labelled:
             return None
         changed = self.num_changed / self.num_labelled
-        if changed > most_changed_fraction:
-            return f"it would change {changed:.0%} of it, more than {most_changed_fraction:.0%}"
+        if changed > max_changed_fraction:
+            return f"it would change {changed:.0%} of it, more than {max_changed_fraction:.0%}"
         was, is_now = self.foreground
         if 2 * is_now < was and is_now < 0.05 * self.num_labelled:
             return f"it would empty the image: foreground {was} to {is_now} px"
@@ -130,7 +130,7 @@ class Extent:
 
 
 def refusal(
-    before: Labels, after: Labels, background: int | None, most_changed_fraction: float
+    before: Labels, after: Labels, background: int | None, max_changed_fraction: float
 ) -> str | None:
     """Why a corrected mask should not be taken, or None where it may.
 
@@ -142,9 +142,9 @@ def refusal(
         before: (H, W) given classes, `IGNORE` where unlabelled.
         after: (H, W) classes afterwards.
         background: index of the background class, or None where there is none.
-        most_changed_fraction: 0-1; 1 allows everything.
+        max_changed_fraction: 0-1; 1 allows everything.
 
     Returns:
         A sentence, or None.
     """
-    return Extent.of(before, after, background).refusal(most_changed_fraction)
+    return Extent.of(before, after, background).refusal(max_changed_fraction)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,28 @@ from ray_audit.corrections.mask_orders import mask_orders
 from ray_audit.corrections.masks import MaskWork, correct_masks
 from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.rules import (
-    Asked,
-    Resolved,
+    CorrectionOptions,
+    CorrectionPlan,
     audited_labels,
     resolve,
     suspicion_histogram,
 )
 from ray_audit.corrections.samples import correct_classes, correct_sequences
-from ray_audit.corrections.writers import (
-    Written,
-    check_writable,
-    write_labels,
-    written_masks,
-)
-from ray_audit.corrections.writers.changes import Progress
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, Merged, merge, saved_decisions
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_decisions
+from ray_audit.formats.changes import Progress
+from ray_audit.formats.places import absolute
+from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
-from ray_audit.sources.names import Owner
 from ray_audit.tables.run import RunTables
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectionOutcome:
     """What was corrected, or would be.
 
     Attributes:
@@ -88,12 +83,12 @@ def correct(
     tables: RunTables,
     open_mapper: Callable[[], Mapper],
     to_uri: str,
-    asked: Asked,
+    asked: CorrectionOptions,
     decisions: Sequence[Decision] = (),
     *,
     dry_run: bool = False,
     progress: Progress = lambda what, done, total: None,
-) -> Correction:
+) -> CorrectionOutcome:
     """Correct labels by a run's findings; the originals are never touched.
 
     Args:
@@ -130,8 +125,8 @@ class _Work:
     def __init__(
         self,
         tables: RunTables,
-        resolved: Resolved,
-        decisions: Merged,
+        resolved: CorrectionPlan,
+        decisions: MergedDecisions,
         listing: Listing,
         folder: str,
         to_uri: str,
@@ -153,24 +148,26 @@ class _Work:
         self._ignored: tuple[str, ...] = ()
         self._notes = [*resolved.notes, *listing.notes]
 
-    def do(self, mapper: Mapper) -> Written | None:
+    def do(self, mapper: Mapper) -> WrittenLabels | None:
         """Change labels and write the table; None in a dry run."""
         findings = self._findings()
-        if self._tables.form == "dense":
+        if self._tables.task.is_dense:
             return self._masks(mapper, findings)
         intents = [*findings, *self._flagged_samples(mapper)]
         classes = self._tables.config.dataset.classes
-        if self._tables.form == "class":
+        if self._tables.task.has_one_label:
             changes, rows = correct_classes(intents, classes, self._owners_of(intents))
             self._check_share(rows)
         else:
             given = GivenLabels(self._tables.config.dataset, self._listing.shards, self._folder)
-            most = self._resolved.asked.most_changed_fraction
+            most = self._resolved.asked.max_changed_fraction
             changes, rows = correct_sequences(intents, classes, given, most, self._progress)
         written = None
         if not self._dry_run:
             dataset, listing = self._tables.config.dataset, self._listing
             written = write_labels(dataset, listing, changes, self._to_uri, self._progress)
+            self._notes += written.notes
+            rows = [_as_written(row, written) for row in rows]
         self._table.take(rows)
         return written
 
@@ -178,7 +175,7 @@ class _Work:
         """What the label of each image or video belongs to: its file, or its key in a container."""
         keys = {shard.key for shard in self._listing.shards}
         return {
-            one.sample_id: Owner(one.shard, one.sample_id[len(one.shard) + 1 :])
+            one.sample_id: Owner.of_sample(one.shard, one.sample_id)
             for one in intents
             if one.shard in keys
         }
@@ -213,8 +210,8 @@ class _Work:
             yield from flagged_intents(part, self._resolved.gate, self._resolved.writable, every)
 
     def _check_share(self, rows: list[CorrectionRow]) -> None:
-        """One label an image: the share that a rule may change is that of the dataset."""
-        most = self._resolved.asked.most_changed_fraction
+        """One label per image: the share that a rule may change is that of the dataset."""
+        most = self._resolved.asked.max_changed_fraction
         scored = int(self._tables.manifest.counts["scored"])
         num = sum(row.num_changed for row in rows if row.rule != "decisions")
         if most is not None and num > most * scored:
@@ -223,7 +220,7 @@ class _Work:
                 "findings first, or give --allow-large-changes"
             )
 
-    def _masks(self, mapper: Mapper, findings: list[Intent]) -> Written | None:
+    def _masks(self, mapper: Mapper, findings: list[Intent]) -> WrittenLabels | None:
         resolved, dataset = self._resolved, self._tables.config.dataset
         digest = self._tables.manifest.labels_digest or "none"
         work = MaskWork(
@@ -231,7 +228,7 @@ class _Work:
             storage.join(self._tables.config.output, "labels", digest),
             resolved.mask_rule,
             resolved.steps,
-            resolved.asked.most_changed_fraction,
+            resolved.asked.max_changed_fraction,
             None if self._dry_run else self._to_uri,
         )
         shards = self._listing.shards
@@ -272,18 +269,18 @@ class _Work:
             "ray_audit.to": self._to_uri,
         }
 
-    def outcome(self) -> Correction:
+    def outcome(self) -> CorrectionOutcome:
         """What became of everything."""
         totals, resolved = self._table.totals, self._resolved
         pairs = [
             {"given": given, "corrected": corrected, "num": num}
             for (given, corrected), num in sorted(totals.pairs.items(), key=_most_first)
         ]
-        return Correction(
+        return CorrectionOutcome(
             run_id=self._tables.manifest.run_id,
             to_uri=self._to_uri,
             rule=resolved.asked.rule,
-            labels=self._tables.form,
+            labels=self._tables.task.value,
             confidence=resolved.gate.confidence,
             segment_confidence=resolved.gate.of_segments,
             memorised=resolved.gate.memorised,
@@ -302,3 +299,11 @@ class _Work:
 
 def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
     return -pair[1], pair[0]
+
+
+def _as_written(row: CorrectionRow, written: WrittenLabels) -> CorrectionRow:
+    """The row, or where its file was left out of the copy, that nothing changed."""
+    why = written.left_out.get(row.shard)
+    if why is None or row.outcome != "changed":
+        return row
+    return replace(row, outcome="unmatched", evidence=why, num_changed=0, num_harmed=None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ray_audit.errors import LabelError
-from ray_audit.findings.decisions import Decision, Merged
+from ray_audit.findings.decisions import Decision, MergedDecisions
 
 Rule = Literal["findings", "flagged", "adele", "decisions"]
 Outcome = Literal["changed", "kept", "rejected", "disputed", "refused", "conflict", "unmatched"]
@@ -55,7 +55,8 @@ class Gate:
 
         p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
 
-        >>> Gate(0.8).of(0.1, 0.3), Gate(0.8, memorised=True).of(0.1, 0.45)
+        >>> gates = Gate(0.8), Gate(0.8, memorised=True)
+        >>> round(gates[0].of(0.1, 0.3), 3), round(gates[1].of(0.1, 0.45), 3)
         (0.75, 0.5)
         """
         if p_given is None or p_suggested is None:
@@ -131,7 +132,7 @@ FINDING_COLUMNS = (
 """Columns of the `findings` table that are read."""
 
 
-def check_decisions(decisions: Merged, classes: Sequence[str]) -> None:
+def check_decisions(decisions: MergedDecisions, classes: Sequence[str]) -> None:
     """Refuse labels that are no class.
 
     Raises:
@@ -147,7 +148,7 @@ def check_decisions(decisions: Merged, classes: Sequence[str]) -> None:
 
 def intents_of(
     findings: Sequence[dict[str, Any]],
-    decisions: Merged,
+    decisions: MergedDecisions,
     rule: Rule,
     gate: Gate,
     writable: Collection[str],

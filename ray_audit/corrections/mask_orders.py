@@ -34,7 +34,7 @@ def mask_orders(
     flagged: Iterable[tuple[str, str]],
     only_wanted: bool,
 ) -> Iterator[MaskOrder]:
-    """A task a work unit.
+    """One task per work unit.
 
     Args:
         shards: as listed.

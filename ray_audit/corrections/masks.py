@@ -19,18 +19,18 @@ from ray_audit.corrections.proposals import (
 )
 from ray_audit.corrections.rows import CorrectionRow, row_of
 from ray_audit.corrections.writers import write_masks
-from ray_audit.corrections.writers.changes import MaskOf
-from ray_audit.cuts.dense import targets_of
-from ray_audit.cuts.items import Stored, parquet_items, tar_items
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_mask
-from ray_audit.cuts.tally import Tally
-from ray_audit.engine.predict import Predictor, device_of
+from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.changes import MaskOf
+from ray_audit.formats.items import Stored, parquet_items
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MaskWork:
         index_uri: label index of the run.
         rule: how pixels change; None where only decisions are applied.
         steps: URIs of the checkpoints that each predictor of the rule averages.
-        most_changed_fraction: what the rule may change of an image, 0-1; None for everything.
+        max_changed_fraction: what the rule may change of an image, 0-1; None for everything.
         to_uri: where the masks go; None to write nothing.
     """
 
@@ -50,7 +50,7 @@ class MaskWork:
     index_uri: str
     rule: MaskRule | None
     steps: tuple[tuple[str, ...], ...]
-    most_changed_fraction: float | None
+    max_changed_fraction: float | None
     to_uri: str | None
 
 
@@ -65,7 +65,7 @@ def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
     proposals = _proposals(work, order)
     rows: list[CorrectionRow] = []
     for shard in order.unit.shards:
-        masks = _Masks(work, shard, order.wanted.get(shard.key, {}), proposals)
+        masks = _MaskLoader(work, shard, order.wanted.get(shard.key, {}), proposals)
         masks.write()
         rows += masks.rows
     return rows
@@ -88,7 +88,7 @@ def _is_asked(intent: Intent) -> bool:
     return intent.outcome is None and not intent.is_decided
 
 
-class _Masks:
+class _MaskLoader:
     """The masks of one shard.
 
     Args:
@@ -111,24 +111,40 @@ class _Masks:
         self._shard = shard
         self._wanted = wanted
         self._proposals = proposals
-        self._classes = ClassNames(work.config.dataset.classes, work.config.dataset.void)
+        self._classes = ClassNames.of(work.config.dataset)
         self._stored = self._stored_masks()
 
     def write(self) -> None:
         """Write the shard's masks, or in a dry run only find out what would be written."""
         if self._work.to_uri is not None:
             mask: MaskOf | None = self._mask if self._wanted else None
-            write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+            self._name_left_out(
+                write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+            )
         elif self._wanted:
             for sample_id, stored in self._stored:
                 if sample_id in self._wanted:
                     self._new_mask(sample_id, stored)
-
         for sample_id in self._wanted.keys() - self._seen:
             self._leave(self._wanted[sample_id], "its mask is not there any more")
 
+    def _name_left_out(self, left_out: Mapping[str, str]) -> None:
+        """A row for each member that is not in the copy, or one for the whole shard."""
+        key = self._shard.key
+        if key in left_out:  # what was decided about its masks was not written
+            self.rows.clear()
+            self._seen |= self._wanted.keys()
+            for intents in self._wanted.values():
+                self._leave(intents, left_out[key])
+        names = [key] if key in left_out else left_out
+        for name in names:
+            intent = Intent(name, key, "", None, "findings", "unmatched", None, "")
+            self.rows.append(
+                row_of(intent, "unmatched", evidence=f"left out of the copy: {left_out[name]}")
+            )
+
     def _mask(self, owner: Owner) -> np.ndarray | None:
-        sample_id = "#".join(filter(None, owner))
+        sample_id = owner.key
         if sample_id not in self._wanted:
             return None
         stored = next(stored for name, stored in self._stored if name == sample_id)
@@ -141,7 +157,9 @@ class _Masks:
             if self._shard.label_uri is not None:
                 yield self._shard.key, storage.read_bytes(self._shard.label_uri)
             return
-        job = Job(self._work.config.dataset, None, self._work.index_uri, Tally("corrections"))
+        job = UnitContext(
+            self._work.config.dataset, None, self._work.index_uri, UnitAccounting("corrections")
+        )
         read = parquet_items if container == "parquet" else tar_items
         for item in read(self._shard, job):
             if item.mask is not None:
@@ -151,7 +169,7 @@ class _Masks:
         intents = self._wanted[sample_id]
         self._seen.add(sample_id)
         try:
-            mask = read_mask(stored, self._work.config.dataset.max_px)
+            mask = read_labels(stored, self._work.config.dataset, self._classes)
             targets = targets_of(mask, self._classes)
         except SampleError as error:
             self._leave(intents, str(error))
@@ -164,9 +182,7 @@ class _Masks:
         changed = after != targets
         if not changed.any():
             return None
-        new = mask.astype(np.promote_types(mask.dtype, np.min_scalar_type(int(after.max()))))
-        new[changed] = after[changed]
-        return new
+        return stored_values(mask, after, self._classes)
 
     def _leave(self, intents: Sequence[Intent], why: str) -> None:
         self.rows += [
@@ -202,7 +218,7 @@ class _Masks:
         if proposal is None:
             self._leave(list(undecided.values()), "its image cannot be read any more")
             return
-        most = self._work.most_changed_fraction
+        most = self._work.max_changed_fraction
         why = None if most is None else proposal.extent.refusal(most)
         if why is None:
             _draw(proposal, after)

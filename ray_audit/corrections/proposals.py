@@ -15,7 +15,7 @@ from ray_audit.corrections.adele import AdeleRule
 from ray_audit.corrections.changes import ChangeCounts, Extent
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.refurbish import refurbish
-from ray_audit.engine.predict import Predicted
+from ray_audit.engine.run.predict import Predicted
 
 BACKGROUND = 0
 """Index of the class whose spreading empties a mask, where none is named."""

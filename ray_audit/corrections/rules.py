@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import list_checkpoints
-from ray_audit.corrections.changes import MOST_CHANGED_FRACTION
+from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
-from ray_audit.corrections.writers.values import writable_classes
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.sources.classes import ClassNames
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import TableFile, read_table
 
@@ -32,7 +32,7 @@ seldom reach more, and changed few right labels (see docs/corrections.md)."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class CorrectionOptions:
     """How labels are to be corrected.
 
     Attributes:
@@ -40,7 +40,7 @@ class Asked:
         confidence: of the gate, 0-1; None for that of the rule, and of the kind of finding.
         flagged_fraction: share of the samples that `flagged` may change; None for the run's
             estimate of wrong labels.
-        most_changed_fraction: what a rule may change of a video, of a mask, or of all images;
+        max_changed_fraction: what a rule may change of a video, of a mask, or of all images;
             None for everything, even if it empties a mask.
         classes: that `adele` corrects; None for all but the background.
         background: class whose spreading empties a mask, and which `adele` may always write; None
@@ -51,7 +51,7 @@ class Asked:
     rule: Rule = "findings"
     confidence: float | None = None
     flagged_fraction: float | None = None
-    most_changed_fraction: float | None = MOST_CHANGED_FRACTION
+    max_changed_fraction: float | None = MAX_CHANGED_FRACTION
     classes: Sequence[str] | None = None
     background: str | None = None
     kinds: Sequence[str] | None = None
@@ -62,7 +62,7 @@ class Asked:
         rule: str,
         confidence: float | None,
         flagged_fraction: float | None,
-        most_changed_fraction: float | None,
+        max_changed_fraction: float | None,
         classes: Sequence[str] | None,
         background: str | None = None,
         kinds: Sequence[str] | None = None,
@@ -76,14 +76,14 @@ class Asked:
             raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
         known: Rule = rule  # type: ignore[assignment]
         return cls(
-            known, confidence, flagged_fraction, most_changed_fraction, classes, background, kinds
+            known, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
 
     def __post_init__(self) -> None:
         fractions = {
             "--confidence": self.confidence,
             "--flagged-fraction": self.flagged_fraction,
-            "--max-changed-fraction": self.most_changed_fraction,
+            "--max-changed-fraction": self.max_changed_fraction,
         }
         for name, value in fractions.items():
             if value is not None and not 0 <= value <= 1:
@@ -91,18 +91,18 @@ class Asked:
         if self.flagged_fraction is not None and self.rule != "flagged":
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
         if self.classes is not None and self.rule != "adele":
-            raise SpecificationError("--classes goes with --rule adele")
+            raise SpecificationError("--class goes with --rule adele")
         if self.kinds is not None and self.rule != "findings":
-            raise SpecificationError("--kinds goes with --rule findings")
+            raise SpecificationError("--kind goes with --rule findings")
         unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
         if unknown:
             raise SpecificationError(
-                f"--kinds {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
+                f"--kind {', '.join(unknown)}: expected some of {', '.join(FINDING_KINDS)}"
             )
 
 
 @dataclass(frozen=True)
-class Resolved:
+class CorrectionPlan:
     """What was asked for, with what the run says.
 
     Attributes:
@@ -115,7 +115,7 @@ class Resolved:
         notes: what the user should know.
     """
 
-    asked: Asked
+    asked: CorrectionOptions
     gate: Gate
     writable: tuple[str, ...]
     flagged_fraction: float
@@ -124,7 +124,7 @@ class Resolved:
     notes: tuple[str, ...]
 
 
-def resolve(asked: Asked, tables: RunTables) -> Resolved:
+def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     """Hold what is asked for against the run.
 
     Raises:
@@ -143,7 +143,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
-    indices = writable_classes(ClassNames(dataset.classes, dataset.void))
+    indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
     notes = []
@@ -161,7 +161,7 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if asked.rule == "adele":
         steps, classes_of_step = _adele_steps(asked, tables, background)
-    elif tables.form == "dense" and asked.rule != "decisions":
+    elif tables.task.is_dense and asked.rule != "decisions":
         steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
     if steps and tables.num_folds:
         raise SpecificationError(
@@ -182,10 +182,12 @@ def resolve(asked: Asked, tables: RunTables) -> Resolved:
             background,
             stays,
         )
-    return Resolved(asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes))
+    return CorrectionPlan(
+        asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes)
+    )
 
 
-def _background(asked: Asked, classes: Sequence[str]) -> int:
+def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
     if asked.background is None:
         return BACKGROUND
     if asked.background not in classes:
@@ -209,12 +211,12 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
     return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
 
 
-def _fraction(asked: Asked, tables: RunTables) -> float:
+def _fraction(asked: CorrectionOptions, tables: RunTables) -> float:
     if asked.rule != "flagged":
         return 0.0
     if asked.flagged_fraction is not None:
         return asked.flagged_fraction
-    if tables.form == "dense":
+    if tables.task.is_dense:
         raise SpecificationError(
             "--rule flagged of masks needs --flagged-fraction: the share of images to correct (the "
             "run's estimate counts pixels)"
@@ -225,10 +227,10 @@ def _fraction(asked: Asked, tables: RunTables) -> float:
 
 
 def _adele_steps(
-    asked: Asked, tables: RunTables, background: int
+    asked: CorrectionOptions, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
-    if tables.form != "dense":
+    if not tables.task.is_dense:
         raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
     names = tables.config.dataset.classes
     foreground = [name for index, name in enumerate(names) if index != background]
@@ -236,7 +238,7 @@ def _adele_steps(
     unknown = [name for name in wanted if name not in foreground]
     if unknown:
         raise SpecificationError(
-            f"--classes {', '.join(unknown)}: expected some of "
+            f"--class {', '.join(unknown)}: expected some of "
             f"{', '.join(foreground)} ({names[background]} is the background, which every "
             "correction may write)"
         )
@@ -246,7 +248,7 @@ def _adele_steps(
     refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
     if refused:
         trusted = [name for name in foreground if onsets.get(name, (None,))[0] is not None]
-        can = f"--classes {','.join(trusted)} could be corrected" if trusted else "no class can be"
+        can = f"--class {','.join(trusted)} could be corrected" if trusted else "no class can be"
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")
     by_epoch: dict[int, list[int]] = {}

@@ -8,9 +8,9 @@ from ray_audit.corrections.intents import Intent
 from ray_audit.corrections.rows import CorrectionRow, harm, row_of
 from ray_audit.corrections.segments import correct_frames
 from ray_audit.corrections.writers import FrameChange, LabelChanges
-from ray_audit.corrections.writers.changes import Progress
 from ray_audit.cuts.given import GivenLabels
-from ray_audit.sources.names import Owner
+from ray_audit.formats.changes import Progress
+from ray_audit.sample_ids import Owner
 
 Corrected = tuple[LabelChanges, list[CorrectionRow]]
 
@@ -48,22 +48,26 @@ def correct_sequences(
     intents: Sequence[Intent],
     classes: Sequence[str],
     given: GivenLabels,
-    most_changed_fraction: float | None,
+    max_changed_fraction: float | None,
     progress: Progress,
 ) -> Corrected:
     """New labels of frames, one video or sequence after another."""
     by_owner: dict[str, list[Intent]] = {}
     for one in intents:
         by_owner.setdefault(one.shard, []).append(one)
-    owners = {"#".join(filter(None, owner)): owner for owner in given.sequence_owners()}
+    owners = {owner.key: owner for owner in given.sequence_owners()}
     changes: dict[Owner, FrameChange] = {}
     rows: list[CorrectionRow] = []
     for num_done, (name, mine) in enumerate(by_owner.items()):
         progress("correcting videos", num_done, len(by_owner))
+        if name not in owners:  # its labels cannot be read any more
+            why = given.left_out.get(name) or given.left_out.get(name.rpartition("#")[0])
+            rows += [row_of(one, one.outcome or "unmatched", evidence=why) for one in mine]
+            continue
         frames, labels = given.sequence(owners[name])
-        made = correct_frames(frames, labels, mine, classes, most_changed_fraction)
+        made = correct_frames(frames, labels, mine, classes, max_changed_fraction)
         rows += made.rows
         differs = np.flatnonzero(made.labels != labels)
         if len(differs):
             changes[owners[name]] = FrameChange(frames[differs], made.labels[differs])
-    return LabelChanges(frames=changes, times=given.times), rows
+    return LabelChanges(frames=changes, times=given.times, left_out=given.left_out), rows

@@ -29,7 +29,7 @@ def correct_frames(
     given: npt.NDArray[np.int32],
     intents: Sequence[Intent],
     classes: Sequence[str],
-    most_changed_fraction: float | None,
+    max_changed_fraction: float | None,
 ) -> CorrectedFrames:
     """Apply intents to one video: whole segments, the reviewers' first, then by rank.
 
@@ -42,10 +42,10 @@ def correct_frames(
         given: (R,) their classes, `IGNORE` where void.
         intents: of this video.
         classes: names in index order.
-        most_changed_fraction: what a rule may change of the video, 0-1, None for all of it;
+        max_changed_fraction: what a rule may change of the video, 0-1, None for all of it;
             decisions may change all.
     """
-    video = _Video(frames, given, list(classes))
+    video = _CorrectedVideo(frames, given, list(classes))
     rows = [video.apply(one) for one in intents if one.is_decided]
     decided = video.labels.copy()
     undecided = sorted(
@@ -59,8 +59,8 @@ def correct_frames(
         for one in undecided
     ]
     why = None
-    if most_changed_fraction is not None:
-        why = refusal(decided, video.labels, None, most_changed_fraction)
+    if max_changed_fraction is not None:
+        why = refusal(decided, video.labels, None, max_changed_fraction)
     if why is not None:
         automatic = [
             row_of(one, "refused", evidence=f"{why} ({one.evidence})")
@@ -81,7 +81,7 @@ def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     return {span for span, labels in wanted.items() if len(labels) > 1}
 
 
-class _Video:
+class _CorrectedVideo:
     def __init__(
         self, frames: npt.NDArray[np.int64], given: npt.NDArray[np.int32], classes: list[str]
     ) -> None:

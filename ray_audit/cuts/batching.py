@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.samples import SAMPLE_SCHEMA, Batch, Task
+from ray_audit.samples import SAMPLE_SCHEMA, Batch
+from ray_audit.task import Task
 
 _AUTO_BATCH_BYTES = 4 * 2**20
 _AUTO_LOGITS_BYTES = 64 * 2**20
@@ -92,7 +93,7 @@ class Batcher:
         bucket = self._pending.setdefault(key, [])
         bucket.append(cut)
         self._pending_bytes += cut.num_bytes
-        limit = self._max_batch or most_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
+        limit = self._max_batch or max_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
         if len(bucket) >= limit:
             yield self._flush_one(key)
         while self._pending_bytes > _PENDING_BYTES:
@@ -106,7 +107,7 @@ class Batcher:
 
     def _logits_bytes(self, cut: Cut) -> int:
         """Of dense labels; those of others are too small to count."""
-        return 4 * self._num_classes * cut.targets.size if self._task == "dense" else 1
+        return 4 * self._num_classes * cut.targets.size if self._task.is_dense else 1
 
     def _flush_one(self, key: object) -> Batch:
         cuts = self._pending.pop(key)
@@ -125,7 +126,7 @@ class Batcher:
         return batch
 
 
-def most_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
+def max_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
     """Cuts in a batch where the specification fixes no number.
 
     Args:

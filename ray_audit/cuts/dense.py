@@ -9,15 +9,10 @@ from ray_audit.config import TileConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.geometry import tiles
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
 from ray_audit.scores.void import void_components
-from ray_audit.sources.classes import ClassNames
-
-_NUM_NAMED = 5
-_LUT_LIMIT = 2**16
 
 
 @dataclass(frozen=True)
@@ -37,54 +32,6 @@ class LabelledImage:
     pixels: np.ndarray
     mask: np.ndarray
     targets: np.ndarray
-
-
-def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
-    """Map stored mask values to class indices, void ones to `IGNORE`.
-
-    Args:
-        mask: (H, W) unsigned integers or int32.
-        classes: the dataset's classes and void values.
-
-    Returns:
-        (H, W) of `classes.target_dtype`.
-
-    Raises:
-        SampleError: `label_outside`: a value is neither a class nor void.
-    """
-    highest = int(mask.max(initial=0))
-    lowest = int(mask.min(initial=0))
-    if lowest < 0 or highest >= _LUT_LIMIT:
-        values, places = np.unique(mask, return_inverse=True)
-        few = _targets_of_few(values, mask, classes)
-        return few[places.reshape(mask.shape)]
-    table = np.full(highest + 1, IGNORE - 1, np.int32)
-    num_known = min(len(classes), len(table))
-    table[:num_known] = np.arange(num_known)
-    void = [value for value in classes.void_numbers if 0 <= value <= highest]
-    table[void] = IGNORE
-    targets: np.ndarray = table.astype(classes.target_dtype)[mask]
-    if targets.size and targets.min() < IGNORE:
-        raise SampleError("label_outside", _outside_message(mask, classes))
-    return targets
-
-
-def _targets_of_few(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.ndarray:
-    """Targets of distinct values, of which some are negative or large."""
-    is_void = np.isin(values, list(classes.void_numbers))
-    if not (is_void | ((values >= 0) & (values < len(classes)))).all():
-        raise SampleError("label_outside", _outside_message(mask, classes))
-    return np.where(is_void, IGNORE, values.astype(np.int64)).astype(classes.target_dtype)
-
-
-def _outside_message(mask: np.ndarray, classes: ClassNames) -> str:
-    values, counts = np.unique(mask, return_counts=True)
-    known = ((values >= 0) & (values < len(classes))) | np.isin(values, list(classes.void_numbers))
-    bad = [f"{v} ({n} px)" for v, n in zip(values[~known], counts[~known], strict=True)]
-    return (
-        f"mask value {', '.join(bad[:_NUM_NAMED])} is none of the {len(classes)} classes and not "
-        "in dataset.void"
-    )
 
 
 def whole_cut(image: LabelledImage, size: tuple[int, int] | None) -> Cut:

@@ -7,7 +7,8 @@ import numpy as np
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
-from ray_audit.cuts.tally import Tally
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 
 
@@ -45,7 +46,7 @@ def video_cuts(
 
 
 def filter_frame(
-    tally: Tally, shard: str, frame_index: int, label: int | None, sampled: bool
+    tally: UnitAccounting, shard: str, frame_index: int, label: int | None, sampled: bool
 ) -> None:
     """Record why a frame is no sample, if it is none."""
     if not sampled:
@@ -56,7 +57,7 @@ def filter_frame(
         reason = "void"
     else:
         return
-    tally.filter(f"{shard}#{frame_index}", shard, frame_index, reason)
+    tally.filter(frame_id(shard, frame_index), shard, frame_index, reason)
 
 
 def _has(clip: Clip, position: int) -> bool:
@@ -67,7 +68,7 @@ def _has(clip: Clip, position: int) -> bool:
 def _row(shard: str, clip: Clip, position: int) -> SampleRow:
     frame = clip.frames[position]
     return SampleRow(
-        sample_id=f"{shard}#{frame.frame_index}",
+        sample_id=frame_id(shard, frame.frame_index),
         shard=shard,
         frame_index=frame.frame_index,
         pts_s=frame.pts_s,

@@ -1,34 +1,33 @@
 """The labels that a dataset has, one video, image or mask at a time."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ray_audit import parquet, storage
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.dense import targets_of
-from ray_audit.cuts.items import file_items, parquet_items, tar_items
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.cuts.resize import resize
-from ray_audit.cuts.sequences import array_timeline
-from ray_audit.cuts.tally import Tally
-from ray_audit.cuts.timeline import (
-    FrameTimeline,
-    SegmentTimeline,
-    index_rows,
-    shard_timeline,
-    table_timeline,
-)
+from ray_audit.cuts.sequences import array_timeline, readable
+from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline, table_timeline
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.arrays import feature_names, opened_npz
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.pixels.encoding import read_labels, targets_of
+from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.members import feature_names
-from ray_audit.sources.names import Owner
 
 _FEATURE_PX = 8
 
@@ -64,14 +63,18 @@ class GivenLabels:
         dataset: whose labels.
         shards: as listed.
         index_uri: where the label index lies, if there is one.
+
+    Attributes:
+        left_out: shards, and arrays in them, whose labels cannot be read, and why.
     """
 
     def __init__(self, dataset: DatasetConfig, shards: tuple[Shard, ...], index_uri: str) -> None:
         self._dataset = dataset
         self._shards = {shard.key: shard for shard in shards}
         self._index_uri = index_uri
-        self._classes = ClassNames(dataset.classes, dataset.void)
-        self._job = Job(dataset, None, index_uri, Tally("labels"))
+        self._classes = ClassNames.of(dataset)
+        self._job = UnitContext(dataset, None, index_uri, UnitAccounting("labels"))
+        self.left_out: dict[str, str] = {}
         self._clocks = lru_cache(maxsize=2)(self._times_and_middles)
 
     def sequence_owners(self) -> list[Owner]:
@@ -88,9 +91,30 @@ class GivenLabels:
                 if rows is None
                 else [Owner(shard.key, p) for p in rows["part"].unique().to_pylist()]
             )
-        with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            names = np.load(stream, allow_pickle=False).files
-        return [Owner(shard.key, name) for name in feature_names(names, self._dataset.labels)]
+        found: list[Owner] = []
+        with self._leaving_out(shard.key), self._opened(shard) as file:
+            for name in feature_names(file.files, self._dataset.labels):
+                with self._leaving_out(Owner(shard.key, name).key):
+                    array_timeline(name, file, self._job)
+                    found.append(Owner(shard.key, name))
+        return found
+
+    @contextmanager
+    def _opened(self, shard: Shard) -> Iterator[Any]:
+        stored = self._job.tally.open_read(shard.uri, shard.size_bytes)
+        with stored as stream, opened_npz(stream) as file:
+            yield file
+
+    @contextmanager
+    def _leaving_out(self, name: str) -> Iterator[None]:
+        """Leave out what is damaged, and remember why."""
+        try:
+            yield
+        except Exception as error:
+            cause = error.cause if isinstance(error, BrokenOffError) else error
+            if not is_damage(cause):
+                raise
+            self.left_out.setdefault(name, str(readable(cause)))
 
     def sequence(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
         """Frames that have a label, (R,) int64 ascending, and their classes, `IGNORE` where void.
@@ -119,16 +143,15 @@ class GivenLabels:
 
     def _timeline(self, owner: Owner) -> FrameTimeline | SegmentTimeline:
         shard = self._shards[owner.shard_key]
-        if not owner.part:
+        if not owner.member:
             return shard_timeline(shard, self._dataset, self._index_uri)
         if self._dataset.labels.arrays is None:
             rows = index_rows(shard, self._index_uri)
             assert rows is not None
-            return table_timeline(rows, owner.part)
-        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            return table_timeline(rows, owner.member)
+        with self._opened(shard) as file:
             try:
-                file = np.load(stream, allow_pickle=False)
-                return array_timeline(owner.part, file, self._job)
+                return array_timeline(owner.member, file, self._job)
             except SampleError as error:
                 raise LabelError(f"{owner.shard_key}: {error}") from error
 
@@ -157,14 +180,16 @@ class GivenLabels:
             if rows is not None:
                 pairs = zip(rows["part"].to_pylist(), rows["label"].to_pylist(), strict=True)
                 yield from ((Owner(shard.key, part), label) for part, label in pairs)
-        elif container == "parquet":
-            yield from self._parquet_classes(shard)
         else:
-            for item in tar_items(shard, self._job):
-                yield (
-                    Owner(shard.key, item.sample_id[len(shard.key) + 1 :]),
-                    self._parsed(item.label),
-                )
+            found: list[tuple[Owner, int | None]] = []
+            read = self._parquet_classes if container == "parquet" else self._tar_classes
+            with self._leaving_out(shard.key):
+                found = list(read(shard))  # all or nothing: a broken file cannot be rewritten
+            yield from found
+
+    def _tar_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
+        for item in tar_items(shard, self._job):
+            yield Owner.of_sample(shard.key, item.sample_id), self._parsed(item.label)
 
     def _parquet_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
         labels = self._dataset.labels
@@ -174,7 +199,8 @@ class GivenLabels:
             for batch in parquet.open_file(stream).iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     key = row_in_file if labels.key_column is None else row[labels.key_column]
-                    yield Owner(shard.key, str(key)), self._parsed(row[labels.column])
+                    label = self._parsed(label_of(row[labels.column]))
+                    yield Owner(shard.key, str(text_of(key))), label
                     row_in_file += 1
 
     def _parsed(self, value: object) -> int | None:
@@ -186,20 +212,24 @@ class GivenLabels:
 
     def image_features(self) -> Iterator[tuple[Owner, np.ndarray]]:
         """Each image as 8 x 8 pixels, (192,) float32 in [0, 1]; unreadable ones are left out."""
-        shards = tuple(self._shards.values())
-        if container_of(shards[0].key) == "image":
-            items = file_items(shards, self._job)
-        else:
-            read = parquet_items if container_of(shards[0].key) == "parquet" else tar_items
-            items = (item for shard in shards for item in read(shard, self._job))
-        for item in items:
-            part = item.sample_id[len(item.shard) + 1 :]
+        for item in self._images():
             try:
                 if item.image and item.error is None:
                     pixels = read_image(item.image, self._dataset.max_px)
-                    yield Owner(item.shard, part), _features(pixels)
+                    yield Owner.of_sample(item.shard, item.sample_id), _features(pixels)
             except SampleError:
                 continue
+
+    def _images(self) -> Iterator[Item]:
+        shards = tuple(self._shards.values())
+        container = container_of(shards[0].key)
+        if container == "image":
+            yield from file_items(shards, self._job)
+            return
+        read = parquet_items if container == "parquet" else tar_items
+        for shard in shards:
+            with self._leaving_out(shard.key):
+                yield from read(shard, self._job)
 
     def mask_owners(self) -> list[Owner]:
         """Images that are files and have a mask."""
@@ -212,7 +242,8 @@ class GivenLabels:
             SampleError: it cannot be read, or holds values that are no class.
         """
         shard = self._shards[owner.shard_key]
-        mask = read_mask(storage.read_bytes(str(shard.label_uri)), self._dataset.max_px)
+        stored = storage.read_bytes(str(shard.label_uri))
+        mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
 

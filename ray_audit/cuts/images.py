@@ -7,23 +7,26 @@ from dataclasses import replace
 import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.dense import LabelledImage, network_input, targets_of, tile_cuts, whole_cut
-from ray_audit.cuts.items import BrokenOffError, Item, file_items, parquet_items, tar_items
-from ray_audit.cuts.job import Job
-from ray_audit.cuts.pictures import read_image, read_mask
-from ray_audit.errors import SampleError
+from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
+from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.folds import is_in
+from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items, table_labels
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.pixels.encoding import read_labels, targets_of
+from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.registry import container_of
+from ray_audit.formats.tar import tar_items
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
-from ray_audit.sources.folds import is_in
-from ray_audit.sources.formats import container_of
 
 
-def cut_images(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+def cut_images(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
     for item in unit_items(unit, job):
         yield from _cut_item(item, job)
 
 
-def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
+def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
     """The images of a unit as they are stored, one by one."""
     if container_of(unit.shards[0].key) == "image":
         yield from file_items(unit.shards, job)
@@ -32,18 +35,18 @@ def unit_items(unit: WorkUnit, job: Job) -> Iterator[Item]:
         yield from _container_items(shard, job)
 
 
-def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
+def _container_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
     """Images of a Parquet or tar file, as far as it can be read."""
     in_parquet = container_of(shard.key) == "parquet"
     items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
     seen: set[str] = set()
-    num_items = num_labelled = 0
+    num_items = 0
     while True:
         try:
             with job.tally.timed():
                 item = next(items, None)
         except Exception as error:
-            _fail_rest(shard, error, num_labelled, job)
+            _fail_rest(shard, error, seen, job)
             return
         if item is None:
             return
@@ -55,26 +58,32 @@ def _container_items(shard: Shard, job: Job) -> Iterator[Item]:
             again = f"{item.sample_id} (duplicate at {num_items})"
             item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
         seen.add(item.sample_id)
-        num_labelled += _is_labelled(item)
         num_items += 1
         yield item
 
 
-def _is_labelled(item: Item) -> bool:
-    by_table = item.class_index is not None and item.class_index != IGNORE
-    return by_table or item.label is not None or item.mask is not None
-
-
-def _fail_rest(shard: Shard, error: Exception, num_seen: int, job: Job) -> None:
+def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
     """Record what is lost where a container breaks off, as far as it can be known."""
-    num_left = None if shard.num_labelled is None else max(0, shard.num_labelled - num_seen)
+    num_left = _num_left(shard, seen, job)
     if isinstance(error, BrokenOffError):
         num_left = error.num_left if num_left is None else num_left
         error = error.cause
     job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
 
 
-def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
+def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
+    """Labelled samples that were not read; None where their labels lie beside them."""
+    if job.dataset.labels.form != "images":
+        return None
+    try:
+        labels = table_labels(shard, job)
+    except (LabelError, StorageError):
+        return shard.num_labelled
+    names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
+    return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)
+
+
+def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
     dense = job.dataset.labels.masks is not None
     try:
         if item.error is not None:
@@ -97,7 +106,7 @@ def _cut_item(item: Item, job: Job) -> Iterator[Cut]:
 _LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
 
 
-def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
+def _class_cut(item: Item, job: UnitContext) -> Iterator[Cut]:
     label = item.class_index
     if label is None and item.label is not None:
         try:
@@ -115,18 +124,22 @@ def _class_cut(item: Item, job: Job) -> Iterator[Cut]:
     return iter((Cut(network_input(pixels, job.size), targets, (row,)),))
 
 
-def _dense_cuts(item: Item, job: Job) -> Iterator[Cut]:
+def _dense_cuts(item: Item, job: UnitContext) -> Iterator[Cut]:
     if item.mask is None:
         job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
         return iter(())
-    mask = read_mask(item.mask, job.dataset.max_px)
-    targets = targets_of(mask, job.classes)
+    try:
+        mask = read_labels(item.mask, job.dataset, job.classes)
+        targets = targets_of(mask, job.classes)
+    except SampleError as error:
+        where = f" (mask {item.mask_uri})" if item.mask_uri else " (the mask)"
+        raise SampleError(error.error_class, f"{error}{where}") from error
     if (targets == IGNORE).all():
         job.tally.filter(item.sample_id, item.shard, None, "void")
         return iter(())
     pixels = read_image(item.image, job.dataset.max_px)
     job.tally.num_decoded += 1
-    if pixels.shape[:2] != mask.shape:
+    if pixels.shape[:2] != mask.shape[:2]:
         raise SampleError(
             "mask_size",
             f"the mask is {mask.shape[0]} x {mask.shape[1]} px, its image {pixels.shape[0]} x "

@@ -7,9 +7,9 @@ import numpy as np
 
 from ray_audit.cuts.clock import Clock, middles
 from ray_audit.cuts.packets import unpack_pts
-from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.timeline import FrameTimeline, Timeline
 from ray_audit.errors import SampleError
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.samples import Slice
 
 _NUM_NAMED = 5
@@ -44,7 +44,9 @@ class Stop:
         return SampleError("decode", f"decoding ended after {self.num_frames} frames: {error}")
 
 
-def report_lost(tally: Tally, key: str, timeline: Timeline, every: int, stop: Stop) -> None:
+def report_lost(
+    tally: UnitAccounting, key: str, timeline: Timeline, every: int, stop: Stop
+) -> None:
     """Record the labels of a whole video that were not reached.
 
     Whether an error tells of the damage or the file just ends, each `every`-th frame counts.
@@ -62,7 +64,7 @@ def report_lost(tally: Tally, key: str, timeline: Timeline, every: int, stop: St
 
 
 def report_lost_in_slice(
-    tally: Tally, key: str, timeline: Timeline, every: int, part: Slice, stop: Stop
+    tally: UnitAccounting, key: str, timeline: Timeline, every: int, part: Slice, stop: Stop
 ) -> None:
     """Record the labels of a slice that an error took away."""
     num_lost = _num_lost(timeline, part, stop, every)
@@ -70,7 +72,7 @@ def report_lost_in_slice(
     tally.fail(key, stop.located, num_samples=num_lost, where=where)
 
 
-def report_lost_video(tally: Tally, key: str, stop: Stop) -> None:
+def report_lost_video(tally: UnitAccounting, key: str, stop: Stop) -> None:
     """Record a video with one label where none of it could be decoded, or only its beginning."""
     if stop.error is None and stop.num_frames:
         return

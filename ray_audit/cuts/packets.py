@@ -82,9 +82,9 @@ def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any
         video.codec_context.thread_count = 1
         check_size(video.codec_context, max_px)
         # A stream may grow further on. The decoder counts its padding too: give it some room.
-        most_px = int(min(4 * max_px + 2**20, 2**31 - 1))
+        max_px = int(min(4 * max_px + 2**20, 2**31 - 1))
         # What is damaged or missing is an error, and never made up.
-        video.codec_context.options = {"max_pixels": str(most_px), "err_detect": "explode"}
+        video.codec_context.options = {"max_pixels": str(max_px), "err_detect": "explode"}
         yield container, video
 
 

@@ -4,76 +4,80 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.timeline import (
     FrameTimeline,
     SegmentTimeline,
-    index_rows,
     no_labels,
     table_timeline,
+    timeline_of,
 )
 from ray_audit.errors import SampleError
+from ray_audit.folds import is_in
+from ray_audit.formats.arrays import check_claimed, feature_names, opened_npz, text_values
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.labels.names import fill_template
+from ray_audit.formats.registry import container_of
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
-from ray_audit.sources.folds import is_in
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.members import feature_names
-from ray_audit.sources.names import fill_template
 
 Labels = FrameTimeline | SegmentTimeline
 
 
-def cut_sequences(shard: Shard, job: Job) -> Iterator[Cut]:
+def cut_sequences(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of every sequence in the file; what cannot be read is recorded in the job's tally."""
     if container_of(shard.key) == "npz":
         yield from _cut_npz(shard, job)
         return
-    timeline = job.timeline_of(shard)
+    timeline = timeline_of(shard, job)
     if timeline is None:
         return
     try:
         with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            check_claimed(stream, shard.size_bytes)
             features = _features(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:
-        job.tally.fail(shard.key, _readable(error), num_samples=_count(timeline, job))
+        job.tally.fail(shard.key, readable(error), num_samples=_count(timeline, job))
         return
     yield from _cut_sequence(shard.key, features, np.arange(len(features)), timeline, job)
 
 
-def _cut_npz(shard: Shard, job: Job) -> Iterator[Cut]:
+def _cut_npz(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     rows = index_rows(shard, job.index_uri) if job.dataset.labels.arrays is None else None
     try:
-        with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise SampleError("decode", "not an npz file")
-            _check_inflated(file)
+        with (
+            job.tally.open_read(shard.uri, shard.size_bytes) as stream,
+            opened_npz(stream) as file,
+        ):
             for name in feature_names(file.files, job.dataset.labels):
-                if not is_in(f"{shard.key}#{name}", job.dataset.fold):
+                if not is_in(Owner(shard.key, name).key, job.dataset.fold):
                     continue
                 timeline = no_labels() if rows is None else table_timeline(rows, name)
                 yield from _cut_member(shard, name, file, timeline, job)
     except Exception as error:
-        job.tally.fail(shard.key, _readable(error), num_samples=shard.num_labelled)
+        job.tally.fail(shard.key, readable(error), num_samples=_num_lost(rows, shard, job))
 
 
-def _check_inflated(file: Any) -> None:
-    """Refuse an npz one of whose arrays would fill the memory."""
-    for member in file.zip.infolist():
-        if storage.inflates_too_far(member.compress_size, member.file_size):
-            raise SampleError(
-                "too_large",
-                f"{member.filename} would inflate from {member.compress_size} to "
-                f"{member.file_size} bytes; save it with numpy.savez, which does not compress",
-            )
+def _num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
+    """Labels of a file that cannot be opened; None where they lie in it or are in seconds."""
+    if rows is None or shard.num_labelled is None:
+        return shard.num_labelled
+    return sum(
+        _count(table_timeline(rows, name), job)
+        for name in rows["part"].unique().to_pylist()
+        if is_in(Owner(shard.key, name).key, job.dataset.fold)
+    )
 
 
-def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) -> Iterator[Cut]:
-    key = f"{shard.key}#{name}"
+def _cut_member(
+    shard: Shard, name: str, file: Any, timeline: Labels, job: UnitContext
+) -> Iterator[Cut]:
+    key = Owner(shard.key, name).key
     try:
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:
@@ -85,13 +89,13 @@ def _cut_member(shard: Shard, name: str, file: Any, timeline: Labels, job: Job) 
             _check_lengths(features, frames, timeline, job)
     except Exception as error:
         lost = _count(timeline, job) or _num_labels(name, file, job)
-        job.tally.fail(key, _readable(error), num_samples=lost)
+        job.tally.fail(key, readable(error), num_samples=lost)
         return
     yield from _cut_sequence(key, features, frames, timeline, job)
 
 
 def _cut_sequence(
-    key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job
+    key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
 ) -> Iterator[Cut]:
     job.tally.num_decoded += len(features)
     every, frame_s = job.dataset.clip.every, job.dataset.frame_s
@@ -114,7 +118,9 @@ def _cut_sequence(
         job.tally.fail(key, error, stage="labels", num_samples=num_lost)
 
 
-def _check_lengths(features: np.ndarray, frames: np.ndarray, timeline: Labels, job: Job) -> None:
+def _check_lengths(
+    features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
+) -> None:
     if len(frames) != len(features):
         raise SampleError(
             "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
@@ -137,13 +143,13 @@ def _features(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).astype(np.float32, copy=False)
 
 
-def array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
+def array_timeline(name: str, file: Any, job: UnitContext) -> FrameTimeline:
     """Labels from the array beside the features; their frames are those of the features."""
     template = job.dataset.labels.arrays
     beside = fill_template(template or "", name)
     if beside not in file.files:
         return no_labels()
-    values = np.asarray(file[beside])
+    values = text_values(np.asarray(file[beside]))
     if values.ndim != 1:
         raise SampleError("array_shape", f"{beside} has shape {values.shape}; expected (T,)")
     distinct, codes = np.unique(values, return_inverse=True)
@@ -160,7 +166,7 @@ def array_timeline(name: str, file: Any, job: Job) -> FrameTimeline:
     return FrameTimeline(frames, labels)
 
 
-def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
+def _frame_numbers(name: str, file: Any, job: UnitContext) -> np.ndarray | None:
     template = job.dataset.labels.frame_arrays
     beside = fill_template(template, name) if template else ""
     if beside not in file.files:
@@ -171,7 +177,7 @@ def _frame_numbers(name: str, file: Any, job: Job) -> np.ndarray | None:
     return frames.astype(np.int64)
 
 
-def _num_labels(name: str, file: Any, job: Job) -> int:
+def _num_labels(name: str, file: Any, job: UnitContext) -> int:
     """Labels beside an array, where they could not be read: by the headers, or at least one."""
     template = job.dataset.labels.arrays
     beside = fill_template(template, name) if template else ""
@@ -192,7 +198,7 @@ def _length_in_header(name: str, file: Any) -> int:
         return 0
 
 
-def _count(timeline: Labels, job: Job) -> int:
+def _count(timeline: Labels, job: UnitContext) -> int:
     return timeline.count(0, job.dataset.clip.every, 0.0, job.dataset.frame_s)
 
 
@@ -213,7 +219,7 @@ def _count_outside(
     return num_outside, behind.count(end, every, end_s, frame_s)
 
 
-def _readable(error: Exception) -> Exception:
+def readable(error: Exception) -> Exception:
     """Say what to do about an array that only a pickle could give."""
     if "pickle" in str(error).lower():
         return SampleError(

@@ -9,17 +9,17 @@ from PIL import Image
 
 from ray_audit import storage
 from ray_audit.cuts.images import unit_items
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.orientation import Orientation
-from ray_audit.cuts.pictures import read_image
-from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import RayAuditError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.samples import Shard, WorkUnit
 
 
 def show_images(
-    unit: WorkUnit, job: Job, wanted: Collection[str], most_px: int
+    unit: WorkUnit, job: UnitContext, wanted: Collection[str], max_px: int
 ) -> Iterator[tuple[str, Image.Image]]:
     """Images by sample id; what cannot be read is left out. Reading ends behind the last one.
 
@@ -27,38 +27,38 @@ def show_images(
         unit: the shards that hold them.
         job: how they are read.
         wanted: sample ids.
-        most_px: longest side; larger images are reduced.
+        max_px: longest side; larger images are reduced.
     """
     left = set(wanted)
     for item in unit_items(unit, job):
         if item.sample_id in left and item.error is None:
-            yield item.sample_id, reduced(read_image(item.image, job.dataset.max_px), most_px)
+            yield item.sample_id, reduced(read_image(item.image, job.dataset.max_px), max_px)
         left.discard(item.sample_id)
         if not left:
             return
 
 
 def show_frames(
-    shard: Shard, wanted: Collection[int], most_px: int, orientation: Orientation
+    shard: Shard, wanted: Collection[int], max_px: int, orientation: Orientation
 ) -> Iterator[tuple[int, Image.Image]]:
     """Frames of a video by their index; decoding ends behind the last one.
 
     Args:
         shard: the video.
         wanted: positions in decoding order.
-        most_px: longest side; larger frames are reduced.
+        max_px: longest side; larger frames are reduced.
         orientation: of the pixels.
     """
     last = max(wanted, default=-1)
     with (
-        Tally("").open_read(shard.uri, shard.size_bytes) as stream,
+        UnitAccounting("").open_read(shard.uri, shard.size_bytes) as stream,
         closing(decoded_frames(stream, orientation)) as frames,
     ):
         for index, pixels in enumerate(frames):
             if index > last:
                 return
             if index in wanted:
-                yield index, reduced(pixels(), most_px)
+                yield index, reduced(pixels(), max_px)
 
 
 def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int, int] | None:
@@ -74,10 +74,10 @@ def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int
     return None
 
 
-def reduced(pixels: np.ndarray, most_px: int) -> Image.Image:
-    """(H, W, C) uint8 or uint16 as a picture of at most `most_px` a side."""
+def reduced(pixels: np.ndarray, max_px: int) -> Image.Image:
+    """(H, W, C) uint8 or uint16 as a picture of at most `max_px` a side."""
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((most_px, most_px), Image.Resampling.BILINEAR)
+    image.thumbnail((max_px, max_px), Image.Resampling.BILINEAR)
     return image

@@ -14,7 +14,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
-from ray_audit.cuts.batching import batch_of_equals, most_cuts
+from ray_audit.cuts.batching import batch_of_equals, max_cuts
 from ray_audit.cuts.clock import middles
 from ray_audit.cuts.decode import Position, begins_at_key, decode_video
 from ray_audit.cuts.geometry import Span, spans
@@ -24,8 +24,8 @@ from ray_audit.cuts.resize import pays_off
 from ray_audit.cuts.timeline import shard_timeline
 from ray_audit.cuts.video import pixels_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.samples import KeyFrame, Shard, Slice
-from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.units import Part
 
 _AUTO_LEAST_BYTES = 64 * 2**20
@@ -82,7 +82,7 @@ def slice_videos(
 
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     wanted = dataset.clip.slice_frames
-    # One label a video, or one clip a video: the sample is the whole.
+    # One label per video, or one clip a video: the sample is the whole.
     if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
         return False
     if wanted == "auto":
@@ -109,7 +109,7 @@ def _slice_video(
         return ()
     times_s = middles(index.times_s, index.clock.frame_s)
     labelled = timeline.is_labelled(np.arange(len(index.pts)), times_s)
-    classes = ClassNames(dataset.classes, dataset.void)
+    classes = ClassNames.of(dataset)
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
     )
@@ -185,7 +185,7 @@ def clips_per_batch(
     num_frames = clip.frames or 1
     shape = (num_frames, channels, height, width)
     cut_bytes = prod(shape) * itemsize + num_frames * target_dtype.itemsize
-    return batch_of_equals(max_batch or most_cuts(shape, size), cut_bytes)
+    return batch_of_equals(max_batch or max_cuts(shape, size), cut_bytes)
 
 
 def cut_slices(

@@ -5,13 +5,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.errors import LabelError
+from ray_audit.errors import LabelError, StorageError
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import index_rows, is_in_seconds
+from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.index import is_in_seconds, read_index
-from ray_audit.sources.rows import layout_of, read_rows
 
 # Ends are often whole seconds, or the end of a longer sound.
 _MAX_OVERRUN_S = 1.0
@@ -159,7 +159,7 @@ def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTi
         LabelError: the table is wrong; the message names file, row and value.
     """
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=False)
-    chunks = list(read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)))
+    chunks = list(read_rows(uri, layout, ClassNames.of(dataset)))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])
         for name in layout.number_columns
@@ -190,13 +190,13 @@ def shard_timeline(
     return table_timeline(rows) if rows is not None else no_labels()
 
 
-def index_rows(shard: Shard, index_uri: str | None) -> pa.Table | None:
-    """The index rows of a shard, or None where it has no labels."""
-    if not shard.label_digest or shard.label_uri is not None:
+def timeline_of(shard: Shard, job: UnitContext) -> FrameTimeline | SegmentTimeline | None:
+    """Labels of a shard; None, with a failure in the tally, where they cannot be had."""
+    try:
+        return shard_timeline(shard, job.dataset, job.index_uri)
+    except (LabelError, StorageError) as error:
+        job.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
         return None
-    if index_uri is None:
-        raise LabelError(f"{shard.key}: its labels are in the label index; give its URI")
-    return read_index(storage.join(index_uri), shard.key)
 
 
 def no_labels() -> FrameTimeline:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.images import cut_images
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.sequences import cut_sequences
-from ray_audit.cuts.tally import Tally
 from ray_audit.cuts.video import cut_video
-from ray_audit.samples import Batch, Tail, Task, WorkUnit
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.job import UnitContext
+from ray_audit.samples import Batch, Tail, WorkUnit
 
 
 def cut_unit(
@@ -36,26 +36,17 @@ def cut_unit(
         StorageError: the label index of an npz file cannot be read. A shard, or a label file,
             that cannot be read is no error here: it becomes a failure in the tail.
     """
-    tally = Tally(unit.unit_id)
-    job = Job(dataset, model_input.size, index_uri, tally, unit.part)
+    tally = UnitAccounting(unit.unit_id)
+    job = UnitContext(dataset, model_input.size, index_uri, tally, unit.part)
     num_classes = len(dataset.classes)
-    batcher = Batcher(unit.unit_id, task_of(dataset), max_batch, model_input.size, num_classes)
+    batcher = Batcher(unit.unit_id, dataset.task, max_batch, model_input.size, num_classes)
     for cut in _cuts(unit, job):
         yield from batcher.add(cut)
     yield from batcher.flush()
     yield tally.tail(batcher.num_batches)
 
 
-def task_of(dataset: DatasetConfig) -> Task:
-    """What the labels of a dataset belong to."""
-    if dataset.labels.masks is not None:
-        return "dense"
-    if dataset.kind == "images":
-        return "class"
-    return "clips" if dataset.labels.form == "videos" else "frames"
-
-
-def _cuts(unit: WorkUnit, job: Job) -> Iterator[Cut]:
+def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return

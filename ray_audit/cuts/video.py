@@ -14,24 +14,24 @@ from ray_audit.cuts.clips import Frame, Stretch
 from ray_audit.cuts.clock import Shown, Timer
 from ray_audit.cuts.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
 from ray_audit.cuts.orientation import Orientation, oriented, turns
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import Timeline
+from ray_audit.cuts.timeline import Timeline, timeline_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.job import UnitContext
 from ray_audit.samples import IGNORE, Shard, Slice
 
 
-def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
+def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of one video; what cannot be decoded is recorded in the job's tally."""
     if job.dataset.labels.form == "videos":
         yield from _cut_labelled_video(shard, job)
         return
-    timeline = job.timeline_of(shard)
+    timeline = timeline_of(shard, job)
     if timeline is None:
         return
-    reader = _Reader(shard, job, timeline)
+    reader = _VideoReader(shard, job, timeline)
     clip, part = job.dataset.clip, job.part
     stretch = None if part is None else stretch_of(part, clip.every)
     yield from frame_cuts(shard.key, reader.frames(), clip, job.classes.target_dtype, stretch)
@@ -41,12 +41,12 @@ def cut_video(shard: Shard, job: Job) -> Iterator[Cut]:
         reader.report_lost_part(part)
 
 
-def _cut_labelled_video(shard: Shard, job: Job) -> Iterator[Cut]:
+def _cut_labelled_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     if shard.class_index is None or shard.class_index == IGNORE:
         reason = "unlabelled" if shard.class_index is None else "void"
         job.tally.filter(shard.key, shard.key, None, reason)
         return
-    reader = _Reader(shard, job, None)
+    reader = _VideoReader(shard, job, None)
     yield from video_cuts(
         shard.key,
         shard.class_index,
@@ -57,10 +57,10 @@ def _cut_labelled_video(shard: Shard, job: Job) -> Iterator[Cut]:
     reader.report_lost_video()
 
 
-class _Reader:
+class _VideoReader:
     """Reads one video; keeps what the labels that were not reached depend on."""
 
-    def __init__(self, shard: Shard, job: Job, timeline: Timeline | None) -> None:
+    def __init__(self, shard: Shard, job: UnitContext, timeline: Timeline | None) -> None:
         self._shard = shard
         self._job = job
         self._timeline = timeline

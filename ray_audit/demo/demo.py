@@ -6,14 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from ray_audit.config import AuditConfig, EngineConfig
+from ray_audit.console.evaluation import detection_table
+from ray_audit.console.progress import ConsoleReporter
 from ray_audit.demo.planted import write_mask_set, write_video_set
 from ray_audit.demo.specifications import write_specifications
-from ray_audit.engine.run import RunOutcome, opened_engine, run_audit
+from ray_audit.engine.run.audit import RunOutcome, opened_backend, run_audit
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.truth import evaluate_table, read_truth
 from ray_audit.report.write import write_report
-from ray_audit.screen.evaluation import detection_table
-from ray_audit.screen.progress import ConsoleReporter
 from ray_audit.tables.run import RunTables
 from ray_audit.training.loop import EpochDone
 from ray_audit.training.train import train
@@ -40,7 +40,7 @@ def train_models(out: Path, console: Console | None = None) -> dict[str, list[Pa
 
     Args:
         out: folder that `make_datasets` filled.
-        console: gets a line an epoch.
+        console: gets one line per epoch.
 
     Returns:
         `videos` and `masks` -> checkpoints in order.
@@ -92,7 +92,7 @@ def run_demo(
     train_models(out, console)
     found = {}
     # One Ray for both audits: starting it takes as long as a small audit.
-    with opened_engine(EngineConfig(), address, local) as engine, ConsoleReporter() as reporter:
+    with opened_backend(EngineConfig(), address, local) as engine, ConsoleReporter() as reporter:
         for name, specification in specifications.items():
             console.print(f"Auditing {name}: ray-audit run {specification}", soft_wrap=True)
             config = AuditConfig.load(specification)

@@ -45,6 +45,16 @@ class Evaluation:
     segments: dict[str, SegmentAccuracy]
     left_out: dict[str, str]
 
+    def summary(self) -> dict[str, Any]:
+        """For programs; numbers that are none are null."""
+        values = asdict(self)
+        values["segments"] = {
+            name: {key: value for key, value in asdict(accuracy).items() if key != "by_gamma"}
+            for name, accuracy in self.segments.items()
+        }
+        cleaned: dict[str, Any] = _without_nan(values)
+        return cleaned
+
 
 def evaluate_run(
     output: str, truth_uri: str, run_id: str | None = None, scores: Sequence[str] | None = None
@@ -147,17 +157,6 @@ def _segment_accuracy(
         for name in _SEGMENT_SCORES
         if name in columns and np.isfinite(columns[name]).any()
     }
-
-
-def summary(found: Evaluation) -> dict[str, Any]:
-    """The evaluation as one JSON object; numbers that are none are null."""
-    values = asdict(found)
-    values["segments"] = {
-        name: {key: value for key, value in asdict(one).items() if key != "by_gamma"}
-        for name, one in found.segments.items()
-    }
-    cleaned: dict[str, Any] = _without_nan(values)
-    return cleaned
 
 
 def _without_nan(value: Any) -> Any:

@@ -56,13 +56,13 @@ def read_truth(uri: str) -> pa.Table:
             f"truth {uri}: no column {', '.join(missing)} in {', '.join(table.column_names)}"
         )
     if table.num_rows == 0:
-        raise LabelError(f"truth {uri}: the table is empty; expected one row a sample")
+        raise LabelError(f"truth {uri}: the table is empty; expected one row per sample")
     counts = pc.value_counts(table["sample_id"])
     if len(counts) != table.num_rows:
         repeated = next(one["values"] for one in counts.to_pylist() if one["counts"] > 1)
         raise LabelError(
             f"truth {uri}: sample_id is not unique ({table.num_rows - len(counts)} rows too many, "
-            f"such as {repeated}); expected one row a sample"
+            f"such as {repeated}); expected one row per sample"
         )
     is_error = _as_bool(uri, table["is_error"].to_pylist())
     at = table.column_names.index("is_error")

@@ -19,7 +19,7 @@ from ray_audit.exports.markup import as_xml
 from ray_audit.exports.row_major import cropped, cvat_counts
 
 _VERSION = "1.1"
-_MOST_CHARACTERS = 4096  # of an attribute's value, in CVAT's database
+_MAX_CHARACTERS = 4096  # of an attribute's value, in CVAT's database
 
 
 def cvat_documents(content: Content) -> Documents:
@@ -128,4 +128,4 @@ def _add_box(track: Element, frame: int, facts: VideoFacts, row: Row, outside: b
 def _add_evidence(element: Element, row: Row) -> None:
     for name, value in evidence(row).items():
         text = "" if value is None else str(value)
-        SubElement(element, "attribute", name=name).text = text[:_MOST_CHARACTERS]
+        SubElement(element, "attribute", name=name).text = text[:_MAX_CHARACTERS]

@@ -13,7 +13,7 @@ from ray_audit.exports.label_studio import label_studio_documents
 from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
-from ray_audit.sources.formats import container_of
+from ray_audit.formats.registry import container_of
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
@@ -118,7 +118,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
     if container_of(rows[0]["shard"] if rows else uri) in ("tar", "parquet"):
         return "members"
-    return "masks" if tables.form == "dense" else "images"
+    return "masks" if tables.task.is_dense else "images"
 
 
 def _check_fit(name: str, form: Format, subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Findings as Label Studio tasks: a task a picture or video, its findings as predictions."""
+"""Findings as Label Studio tasks: one task per picture or video, its findings as predictions."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def label_studio_documents(content: Content) -> Documents:
 
 
 def label_config(content: Content) -> bytes:
-    """The labelling interface: the reasons, the picture or video, and a label a class."""
+    """The labelling interface: the reasons, the picture or video, and one label per class."""
     shows, control, label = _CONTROLS[content.subject]
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Text", name="why", value="$why")

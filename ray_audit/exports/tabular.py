@@ -19,7 +19,7 @@ _MEDIA = Column("media", pa.string(), "where the image or the video lies; null w
 
 
 def csv_documents(content: Content) -> Documents:
-    """`findings.csv`: the columns of the `findings` table, boxes and sizes a column a number.
+    """`findings.csv`: the columns of the `findings` table, boxes and sizes one column per number.
 
     A text that a spreadsheet would run as a formula gets a leading `'`, and so does one that begins
     with it: `text.removeprefix("'")` gives back what it was.

@@ -76,7 +76,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedDecisions:
     """Decisions of all reviewers.
 
     Attributes:
@@ -88,7 +88,7 @@ class Merged:
     disputed: dict[str, tuple[Decision, ...]]
 
 
-def merge(decisions: Iterable[Decision]) -> Merged:
+def merge(decisions: Iterable[Decision]) -> MergedDecisions:
     """Keep each reviewer's latest word, and what nobody contradicts."""
     latest: dict[tuple[str, str], Decision] = {}
     for one in decisions:
@@ -105,7 +105,7 @@ def merge(decisions: Iterable[Decision]) -> Merged:
             agreed[finding_id] = found[0]
         else:
             disputed[finding_id] = tuple(found)
-    return Merged(agreed, disputed)
+    return MergedDecisions(agreed, disputed)
 
 
 def _time(decision: Decision) -> float:
@@ -144,7 +144,7 @@ def save_decisions(run_uri: str, reviewer: str, decisions: Sequence[Decision]) -
     """Write one reviewer's decisions, in place of that reviewer's earlier file.
 
     Returns:
-        Where they lie: a file a reviewer, so that two reviewers never write the same one.
+        Where they lie: one file per reviewer, so that two reviewers never write the same one.
     """
     name = _NAME.sub("_", reviewer)[:40].strip("._") or "reviewer"
     name = f"{name}-{storage.digest(reviewer)[:8]}"

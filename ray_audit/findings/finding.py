@@ -17,7 +17,10 @@ segment that begins or ends too early or too late. `missing_region`: a region of
 mask lacks. `swapped_classes`: two classes of one mask exchanged. `shifted_boundary`: an outline
 drawn too small, too large or beside the structure."""
 
-MOST_EVIDENCE = 5
+Side = Literal["start", "end"]
+"""Which boundary of a segment."""
+
+MAX_EVIDENCE = 5
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class Finding:
         reason: a sentence with the numbers.
         anchor: what names the given-label segment or component within the sample: does not
             change as long as the label does not.
-        evidence: sample ids to look at, at most `MOST_EVIDENCE`.
+        evidence: sample ids to look at, at most `MAX_EVIDENCE`.
         start_frame: first frame (video and sequences).
         end_frame: frame after the last.
+        side: which boundary of the given segment moves (`boundary`).
+        shift_frames: frames by which it moves, below 0 where it moves to an earlier frame.
         box: x0, y0, x1, y1, exclusive (masks).
         mask_rle: COCO RLE counts of the region, compressed, over the whole image.
         mask_size_px: height and width of the image.
@@ -57,6 +62,8 @@ class Finding:
     evidence: tuple[str, ...] = ()
     start_frame: int | None = None
     end_frame: int | None = None
+    side: Side | None = None
+    shift_frames: int | None = None
     box: tuple[int, int, int, int] | None = None
     mask_rle: str | None = None
     mask_size_px: tuple[int, int] | None = None

@@ -8,7 +8,7 @@ from typing import Any, Self
 from ray_audit.findings.finding import Kind
 
 VOID = -1
-MOST_OF = 0.5
+MAX_OF = 0.5
 """Share of a component, or of a class, from which on it is seen as another class."""
 NEARLY_ALL = 0.8
 """The same of a component that borders on the other class: else its outline is too large."""
@@ -119,7 +119,7 @@ def _swapped(regions: list[Candidate]) -> list[Group]:
     share = _class_shares(regions)
     groups = []
     for a, b in sorted(share):
-        if VOID < a < b and min(share[a, b], share.get((b, a), 0.0)) >= MOST_OF:
+        if VOID < a < b and min(share[a, b], share.get((b, a), 0.0)) >= MAX_OF:
             both = [one for one in regions if {one.given, one.suggested} == {a, b}]
             groups.append(Group("swapped_classes", a, b, f"{a}-{b}", tuple(both), a))
     return groups
@@ -142,7 +142,7 @@ def _mislabelled(regions: list[Candidate]) -> list[Group]:
 
 
 def _share_needed(group: Group) -> float:
-    return NEARLY_ALL if group.mean("contact_fraction") >= LEAST_CONTACT else MOST_OF
+    return NEARLY_ALL if group.mean("contact_fraction") >= LEAST_CONTACT else MAX_OF
 
 
 def _alike(regions: list[Candidate]) -> list[list[Candidate]]:
@@ -164,7 +164,7 @@ def _of_one_kind(kind: Kind, alike: list[Candidate]) -> Group:
 
 def _moved(regions: list[Candidate]) -> list[Group]:
     """A component that is not seen, and its class seen beside it: one structure, moved."""
-    gone = [alike for alike in _alike(regions) if _share(alike) >= MOST_OF]
+    gone = [alike for alike in _alike(regions) if _share(alike) >= MAX_OF]
     groups = []
     used: set[int] = set()
     for alike in gone:

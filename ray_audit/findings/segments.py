@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.findings.finding import MOST_EVIDENCE, Finding, Kind
+from ray_audit.findings.finding import MAX_EVIDENCE, Finding, Kind, Side
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
@@ -68,8 +68,8 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
         context: of the dataset.
 
     Returns:
-        In time order; at most one of a kind per segment, and boundaries only of segments that
-        are not wrong as a whole.
+        In time order: one for a segment that is wrong as a whole, else at most one for each of
+        its ends.
 
     Raises:
         ValueError: rows of several shards.
@@ -77,7 +77,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     shards = scores["shard"].unique().to_pylist()
     if len(shards) > 1:
         raise ValueError(f"rows of {len(shards)} shards, {shards[0]!r} first; expected one")
-    video = _Video(scores.sort_by("frame_index"), context)
+    video = _LabelledVideo(scores.sort_by("frame_index"), context)
     order = video.suggested_order()
     findings = []
     for segment in range(len(video.segments)):
@@ -86,7 +86,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     return findings
 
 
-class _Video:
+class _LabelledVideo:
     """Columns of one shard in frame order, and its segments."""
 
     def __init__(self, scores: pa.Table, context: SegmentContext) -> None:
@@ -144,7 +144,7 @@ class _Video:
     def evidence(self, rows: np.ndarray) -> tuple[str, ...]:
         """Samples spread over the rows, those with the highest loss first."""
         csl = np.nan_to_num(self.scores["csl"].to_numpy(), nan=-np.inf)
-        parts = np.array_split(rows, min(MOST_EVIDENCE, len(rows)))
+        parts = np.array_split(rows, min(MAX_EVIDENCE, len(rows)))
         chosen = sorted((part[csl[part].argmax()] for part in parts), key=lambda row: -csl[row])
         return tuple(self.scores["sample_id"][int(row)].as_py() for row in chosen)
 
@@ -156,7 +156,7 @@ class _Video:
         span: tuple[int, int],
         suggested: int,
         reason: str,
-        side: str = "",
+        side: Side | None = None,
     ) -> Finding:
         """What all kinds have in common."""
         given, (start, end) = int(self.path[segment]), self.spans[segment]
@@ -168,35 +168,39 @@ class _Video:
             suggested=self.context.classes[suggested],
             suspicion=self.mean("suspicion", rows),
             reason=f"frames {span[0]}-{span[1] - 1} are given {self.name(given)}, but {reason}",
-            anchor=f"{start}-{end}{side}",
+            anchor=f"{start}-{end}" + (f":{side}" if side else ""),
             evidence=self.evidence(rows),
             start_frame=span[0],
             end_frame=span[1],
+            side=side,
+            shift_frames=None if side is None else _shift(span, side),
             loss=self.mean("csl", rows),
             p_given=self.mean("confidence", rows),
             p_suggested=self.p_of(suggested, rows),
         )
 
 
-def _of_segment(video: _Video, segment: int, order: SuggestedOrder | None) -> Iterator[Finding]:
+def _of_segment(
+    video: _LabelledVideo, segment: int, order: SuggestedOrder | None
+) -> Iterator[Finding]:
     rows, span, given = video.segments[segment], video.spans[segment], video.path[segment]
     fits = int(given if order is None else order.classes[segment])
     seen, why = _what_is_seen(video, segment)
+    speaks = order is not None and fits != given
     if seen is not None:
-        if order is not None and fits == seen:
+        if order is not None and speaks:
             why += f"; {_why_disordered(video, segment, order)}"
         elif video.breaks_order(segment, seen):
             why += "; the order of the other videos speaks against it"
         yield video.finding("mislabel", segment, rows, span, seen, why)
-    if order is not None and fits not in (given, seen):
+    elif order is not None and speaks:
         why = _why_disordered(video, segment, order)
         p_given = video.mean("confidence", rows)
-        if seen is None:
-            why += f"; the checkpoints do not object (mean probability {p_given:.2f})"
+        why += f"; the checkpoints do not object (mean probability {p_given:.2f})"
         yield video.finding("disorder", segment, rows, span, fits, why)
 
 
-def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
+def _what_is_seen(video: _LabelledVideo, segment: int) -> tuple[int | None, str]:
     """Class that the checkpoints speak for in most frames of a segment, and the reason."""
     rows = video.segments[segment]
     known = video.suggested[rows]
@@ -226,7 +230,7 @@ def _what_is_seen(video: _Video, segment: int) -> tuple[int | None, str]:
     )
 
 
-def _why_disordered(video: _Video, segment: int, order: SuggestedOrder) -> str:
+def _why_disordered(video: _LabelledVideo, segment: int, order: SuggestedOrder) -> str:
     others = video.others
     assert others is not None  # an order is suggested by the others only
     end, path, steps = others.num_classes, video.path.tolist(), []
@@ -243,29 +247,39 @@ def _why_disordered(video: _Video, segment: int, order: SuggestedOrder) -> str:
     )
 
 
-def _of_boundaries(video: _Video, segment: int) -> Iterator[Finding]:
+def _of_boundaries(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
     rows, (start, end) = video.segments[segment], video.spans[segment]
-    to = video.boundary[rows]
+    to, frames = video.boundary[rows], video.frames[rows]
     for frame in sorted(set(to[to >= 0].tolist())):
-        moved = rows[to == frame]
-        # The boundary before the segment moves to a later frame, the one after it to one of these.
-        late = frame > video.frames[moved[-1]]
-        neighbour = segment - 1 if late else segment + 1
-        if len(moved) < FEWEST_SHIFTED or not 0 <= neighbour < len(video.path):
-            continue
-        p_given = video.mean("confidence", moved)
-        p_seen = video.mean("boundary_shift", moved)
-        if not (p_seen - p_given) * len(moved) > SHIFT_MARGIN:
-            continue
-        seen = int(video.path[neighbour])
-        why = (
-            f"the checkpoints see {video.name(seen)} from the boundary at frame "
-            f"{start if late else end} on without a gap (mean probability at least {p_seen:.2f} "
-            f"against {p_given:.2f}): the boundary belongs at frame {frame}"
+        # The boundary before the segment moves to a frame after these rows, the one after it to
+        # the first of them. Both may move to one frame, where nothing is left of the segment.
+        sides: tuple[tuple[Side, np.ndarray], ...] = (
+            ("start", rows[(to == frame) & (frames < frame)]),
+            ("end", rows[(to == frame) & (frames >= frame)]),
         )
-        span = (start, frame) if late else (frame, end)
-        side = ":start" if late else ":end"
-        yield video.finding("boundary", segment, moved, span, seen, why, side)
+        for side, moved in sides:
+            neighbour = segment - 1 if side == "start" else segment + 1
+            if len(moved) < FEWEST_SHIFTED or not 0 <= neighbour < len(video.path):
+                continue
+            p_given = video.mean("confidence", moved)
+            p_seen = video.mean("boundary_shift", moved)
+            if not (p_seen - p_given) * len(moved) > SHIFT_MARGIN:
+                continue
+            seen = int(video.path[neighbour])
+            span = (start, frame) if side == "start" else (frame, end)
+            why = (
+                f"the checkpoints see {video.name(seen)} from the boundary at frame "
+                f"{start if side == 'start' else end} on without a gap (mean probability at least "
+                f"{p_seen:.2f} against {p_given:.2f}): the segment's {side} belongs at frame "
+                f"{frame}, {abs(_shift(span, side))} frames "
+                f"{'later' if side == 'start' else 'earlier'}"
+            )
+            yield video.finding("boundary", segment, moved, span, seen, why, side)
+
+
+def _shift(span: tuple[int, int], side: Side) -> int:
+    """Frames by which the boundary at one end of a segment moves, below 0 where to the left."""
+    return span[1] - span[0] if side == "start" else span[0] - span[1]
 
 
 def _integers(scores: pa.Table, column: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from ray_audit.errors import SpecificationError
 
 _CPUS_PER_WORKER = 8
 _DEFAULT_BUDGET = 0.01
-_MOST_NAME = 30  # KubeRay allows 47 for a RayJob, whose name adds the date and a number
+_MAX_NAME = 30  # KubeRay allows 47 for a RayJob, whose name adds the date and a number
 # Prometheus' own {{ }} stand in the rules: other signs for ours.
 _TEMPLATES = jinja2.Environment(
     variable_start_string="[[",
@@ -136,5 +136,5 @@ def kubernetes_name(name: str) -> str:
     >>> kubernetes_name("Phases, nightly")
     'phases-nightly'
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MOST_NAME].strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].strip("-")
     return slug if slug[:1].isalpha() else f"audit-{slug}".strip("-")

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ray_audit.measures import measures
 from ray_audit.probes.dense_final import count, final_states
 from ray_audit.probes.likelihood import Likelihood, likelihood
 from ray_audit.probes.masks import Maps, Masks, owned_rects
 from ray_audit.probes.regions import region_states
-from ray_audit.probes.trajectories import RAGGED
 from ray_audit.probes.transfer import Observed
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE, Batch
@@ -85,8 +85,9 @@ def observe_pixels(
             maps = Maps.of(batch, part, few_masks.voids, masks.labels.device)
             observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
             observed |= region_states(seen, few_masks, maps)
-        for name in RAGGED & observed.keys():
-            np.asarray(observed[name])[:, 0] += start  # the array itself
+        for one in measures().quantities.values():
+            if one.axis == "pieces" and not one.along and one.name in observed:
+                np.asarray(observed[one.name])[:, 0] += start  # the array itself
         parts.append(observed)
     return {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
 
@@ -102,7 +103,7 @@ def _joined(name: str, parts: list[Tensor | np.ndarray]) -> Tensor | np.ndarray:
     if not torch.is_tensor(parts[0]):
         return np.concatenate([np.asarray(part) for part in parts])
     tensors = [torch.as_tensor(part) for part in parts]
-    if name == "confusion" or name.startswith("confident/"):
+    if measures().quantities[name].axis == "batch":
         return reduce(torch.add, tensors)
     return torch.cat(tensors)
 
@@ -122,13 +123,5 @@ def _observe(logits: Tensor, masks: Masks) -> tuple[Observed, Likelihood]:
     # A mask whose loss is no number fails: it must not spoil what is summed over the others.
     finite = torch.isfinite(seen.loss)
     confusion = count(pairs, counted & finite, num_classes**2)
-    observed: Observed = {
-        "loss": total(seen.loss),
-        "p_label": total(seen.p_label),
-        "margin": total(seen.margin),
-        "prob_margin": total(seen.prob_margin),
-        "el2n": total(seen.el2n),
-        "correct": total((seen.predicted == safe).float()),
-        "confusion": confusion.view(num_classes, num_classes),
-    }
-    return observed, seen
+    observed: Observed = {name: total(values) for name, values in seen.observed.items()}
+    return observed | {"confusion": confusion.view(num_classes, num_classes)}, seen

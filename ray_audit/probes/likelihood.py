@@ -3,33 +3,45 @@
 Shape suffixes: M elements (rows, frames or pixels in any arrangement), K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
+from ray_audit.errors import MeasureError
+from ray_audit.measures import Quantity, measures
+
+Observe = Callable[[Tensor, Tensor], Tensor]
+"""Probabilities (N, K, ...), which are not to be changed, and given classes (N, ...) to one number
+of each element, (N, ...)."""
+
 
 @dataclass(frozen=True)
 class Likelihood:
-    """What logits say of the given class, element by element; float32, one shape for all.
+    """What logits say of the given class, element by element, in one shape.
 
     Attributes:
-        loss: cross-entropy, in nats.
-        p_label: softmax probability of the given class.
-        p_predicted: softmax probability of the predicted class.
-        margin: logit of the given class minus the best other logit (Pleiss et al. 2020).
-        prob_margin: the same of probabilities.
-        el2n: Euclidean norm of probabilities minus one-hot label (Paul et al. 2021).
+        observed: float32 under the names of the quantities that are declared for elements.
+        p_predicted: softmax probability of the predicted class, float32.
         predicted: class of the largest logit, the first of equals; int64.
     """
 
-    loss: Tensor
-    p_label: Tensor
+    observed: dict[str, Tensor]
     p_predicted: Tensor
-    margin: Tensor
-    prob_margin: Tensor
-    el2n: Tensor
     predicted: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """Cross-entropy, in nats."""
+        return self.observed["loss"]
+
+    @property
+    def p_label(self) -> Tensor:
+        """Softmax probability of the given class."""
+        return self.observed["p_label"]
 
 
 def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
@@ -46,20 +58,43 @@ def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     loss = (top_logit - label_logit) - log_top_p
     p_label = torch.exp(-loss)
     predicted = first_class_equal(logits, top_logit)
+    observed = {name: observe(p_NK, labels) for name, observe in outside_observers().items()}
     # expm1 keeps 1 - p exact where the label is fitted, which p - 1 in float32 would not.
     error_NK = p_NK.scatter_(1, index, torch.expm1(-loss).unsqueeze(1))
     el2n = error_NK.square_().sum(dim=1).sqrt_()
     other_logit = logits.scatter_(1, index, -torch.inf).amax(dim=1)
     p_other = torch.exp((other_logit - top_logit) + log_top_p)
-    return Likelihood(
-        loss=loss,
-        p_label=p_label,
-        p_predicted=top_p,
-        margin=label_logit - other_logit,
-        prob_margin=p_label - p_other,
-        el2n=el2n,
-        predicted=predicted,
-    )
+    observed |= {
+        "loss": loss,
+        "p_label": p_label,
+        "margin": label_logit - other_logit,
+        "prob_margin": p_label - p_other,
+        "el2n": el2n,
+        "correct": (predicted == labels).float(),
+    }
+    return Likelihood(observed, top_p, predicted)
+
+
+@cache
+def outside_observers() -> dict[str, Observe]:
+    """What packages observe of each element, by the name of their quantity.
+
+    Raises:
+        MeasureError: a function is not where the declaration says.
+    """
+    return {one.name: _imported(one) for one in measures().quantities.values() if one.observe}
+
+
+def _imported(quantity: Quantity) -> Observe:
+    module, _, name = quantity.observe.partition(":")
+    try:
+        found: Observe = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MeasureError(
+            f"quantity {quantity.name} is observed by {quantity.observe!r}, which cannot be "
+            f"imported: {error}; expected `module:function`"
+        ) from error
+    return found
 
 
 def first_class_equal(logits: Tensor, top_logit: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ray_audit.probes.prepare import logits_of
+from ray_audit.probes.answers import logits_of
 
 
 class SharedChain:

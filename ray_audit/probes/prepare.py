@@ -1,5 +1,6 @@
-"""Decoded arrays to the model's input on its device, and the model's answer to its logits."""
+"""Decoded arrays to the model's input on its device."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ from torch import Tensor
 from ray_audit.config import InputConfig
 from ray_audit.probes.transfer import upload
 
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
+_COLOURS = 3
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
 def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -> Tensor:
-    """Scale to [0, 1], resize and normalise; feature sequences (N, T, D) go in as they are.
+    """Scale, resize, choose channels and normalise; sequences (N, T, D) go in as they are.
 
     Args:
         inputs: (N, C, H, W) or (N, T, C, H, W), uint8 or uint16 as decoded, or float32 that is
             scaled and resized already; or (N, T, D) float32.
-        config: size, mean and std.
+        config: size, channels, scale, mean and std.
         device: where the model is.
 
     Returns:
@@ -34,8 +37,86 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
     # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is.
     pixels = upload(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
     if full_scale is not None:
-        pixels = _resized(pixels.to(torch.float32) / full_scale, config.size)
-    return _normalised(pixels, config)
+        pixels = _resized(pixels.to(torch.float32) / (full_scale / config.scale), config.size)
+    elif config.scale != 1:
+        pixels = pixels * config.scale
+    return _normalised(_with_channels(pixels, config.channels), config)
+
+
+def as_laid_out(inputs: Tensor, layout: str | None) -> Tensor:
+    """Inputs in the order of axes that the model takes.
+
+    Raises:
+        ValueError: they have other axes than the layout.
+    """
+    if layout in (None, "NTCHW"):
+        return inputs
+    if layout == "NHWC" and inputs.ndim in (4, 5):
+        return inputs.movedim(-3, -1)
+    if (layout, inputs.ndim) in (("NCTHW", 5), ("NDT", 3)):
+        return inputs.transpose(1, 2)
+    raise ValueError(f"model.input.layout {layout} does not fit inputs {tuple(inputs.shape)}")
+
+
+class ModelInput:
+    """Makes the inputs of models of one architecture.
+
+    Grey images among colour ones are given three channels where the model takes no others: what
+    it takes is tried once, at the first grey batch.
+
+    Args:
+        config: size, channels, scale, mean and std.
+        device: where the models are.
+    """
+
+    def __init__(self, config: InputConfig, device: torch.device) -> None:
+        self._config = config
+        self._device = device
+        self._as_colour: InputConfig | None = None
+        if len(config.mean or config.std or []) == _COLOURS and config.channels is None:
+            self._as_colour = config.model_copy(update={"channels": "rgb"})
+        self._is_known = config.channels is not None or self._as_colour is not None
+
+    def __call__(self, inputs: np.ndarray, answer: Callable[[Tensor], Any]) -> Tensor:
+        """Inputs on the device, as `model_input` gives them.
+
+        Args:
+            inputs: as `model_input` takes them.
+            answer: runs a model on inputs.
+        """
+        if inputs.ndim == 3 or inputs.shape[-3] != 1:
+            return model_input(inputs, self._config, self._device)
+        if not self._is_known:
+            self._is_known = True
+            if not self._takes(inputs, self._config, answer):
+                as_colour = self._config.model_copy(update={"channels": "rgb"})
+                if self._takes(inputs, as_colour, answer):
+                    self._as_colour = as_colour
+        return model_input(inputs, self._as_colour or self._config, self._device)
+
+    @torch.inference_mode()
+    def _takes(
+        self, inputs: np.ndarray, config: InputConfig, answer: Callable[[Tensor], Any]
+    ) -> bool:
+        try:
+            answer(model_input(inputs, config, self._device))
+        except Exception:  # a user's model may raise anything at what it does not take
+            return False
+        return True
+
+
+def _with_channels(pixels: Tensor, channels: str | None) -> Tensor:
+    num = pixels.shape[-3]
+    if channels is None or num not in (1, _COLOURS):
+        return pixels
+    if channels == "grey":
+        if num == 1:
+            return pixels
+        luma = upload(np.asarray(_LUMA, np.float32), pixels.device).view(-1, 1, 1)
+        return (pixels * luma).sum(dim=-3, keepdim=True)
+    if num == 1:
+        return pixels.expand(*pixels.shape[:-3], _COLOURS, *pixels.shape[-2:]).contiguous()
+    return pixels.flip(-3) if channels == "bgr" else pixels
 
 
 def _resized(pixels: Tensor, size: tuple[int, int] | None) -> Tensor:
@@ -62,23 +143,3 @@ def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
 
 def _by_channel(values: list[float], pixels: Tensor) -> Tensor:
     return upload(np.asarray(values, np.float32), pixels.device).view(-1, 1, 1)
-
-
-def logits_of(answer: Any, output: str | int | None) -> Tensor:
-    """The logits in a model's answer.
-
-    Args:
-        answer: what the model gave.
-        output: entry of it that holds the logits; None where it is the logits.
-
-    Raises:
-        ValueError: it is no tensor.
-    """
-    if output is not None:
-        answer = answer[output]
-    if not torch.is_tensor(answer):
-        raise ValueError(
-            f"the model answered a {type(answer).__name__}, expected a tensor of logits; "
-            "name the entry that holds them with model.output"
-        )
-    return answer

@@ -1,7 +1,7 @@
 """Runs the checkpoints of one actor over a batch and lets the batch carry the results."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ray_audit.config import InputConfig
+from ray_audit.measures import When, measures
+from ray_audit.measures.gradients import MOMENTS
 from ray_audit.probes import dense, rows
+from ray_audit.probes.answers import AnswerForm
 from ray_audit.probes.frozen import lighten
 from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prefix import SharedChain
-from ray_audit.probes.prepare import logits_of, model_input
+from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
-from ray_audit.probes.trajectories import TRAJECTORIES
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_MOST_PROGRAMS = 100_000
+_MAX_PROGRAMS = 100_000
 _FP16_SCALE = 256.0  # of gradients: far from what a half can hold, and well above what it loses
 
 
@@ -41,6 +43,7 @@ class ProbeSettings:
         temperature: of soft-min.
         precision: float32, bf16 or fp16 (autocast; losses are float32 always).
         compiles: whether models go through `torch.compile`.
+        answers: what the model's numbers are, as `model.answers`.
     """
 
     num_classes: int
@@ -50,6 +53,7 @@ class ProbeSettings:
     temperature: float
     precision: str
     compiles: bool = False
+    answers: str = "logits"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class ProbeTurn:
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenTargets:
     """A batch on the device.
 
     Attributes:
@@ -99,10 +103,9 @@ class Prober:
         self, models: Sequence[nn.Module], settings: ProbeSettings, device: torch.device
     ) -> None:
         # Convolutions are faster on this layout, on CPUs too (1.4 times for a small U-Net).
-        self._models: list[Any] = [
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for model in models
-        ]
+        self._models: list[Any] = list(models)
+        for model in models:
+            lay_out(model, torch.channels_last)
         if settings.compiles:
             self._models = [_compiled(model) for model in self._models]
         else:
@@ -111,6 +114,9 @@ class Prober:
         self.chain = SharedChain(self._models, settings.output, shares=not settings.compiles)
         self._settings = settings
         self._device = device
+        self._input = ModelInput(settings.input, device)
+        layout = settings.input.layout
+        self._form = AnswerForm(settings.num_classes, settings.output, settings.answers, layout)
 
     def observe(
         self,
@@ -139,11 +145,25 @@ class Prober:
         with limited():
             *each, last = download([*observed, moments.observed()])
         arrays = batch.arrays | last
-        for one, lap_s in zip(each, watch.laps_s(), strict=True):
+        in_order = [turns[index] for index in sorted(turns)]
+        for one, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
+            one["probe_s"] = np.array([lap_s])
+            measures().check_observed(one, batch.task, *self._taken(turn))
             for name, values in one.items():
                 _append(arrays, name, values)
-            _append(arrays, "probe_s", np.array([lap_s]))
         return arrays
+
+    def _taken(self, turn: ProbeTurn) -> Iterator[When]:
+        """What a checkpoint is to observe in its turn."""
+        yield "turn"
+        if turn.recount is not None:
+            yield "recount"
+            return
+        yield from ("each", "fixed")
+        if turn.is_final:
+            yield "last"
+        if turn.in_window and self._settings.gradient == "loss":
+            yield "window"
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> np.ndarray:
@@ -159,7 +179,7 @@ class Prober:
         given = self._given(batch)
         total: Tensor | None = None
         for index in range(len(self._models)):
-            logits = self._at_labels(self._forward(index, given.inputs), given)
+            logits = self._at_labels(self._forward(index, given.inputs, given), given)
             p = torch.softmax(logits.float(), dim=1)
             total = p if total is None else total.add_(p)
         self.chain.begin()
@@ -168,29 +188,40 @@ class Prober:
         (one,) = download([{"p": total / len(self._models)}])
         return one["p"]
 
-    def _given(self, batch: Batch) -> _Given:
-        inputs = model_input(batch.arrays["inputs"], self._settings.input, self._device)
-        kind = Masks if batch.task == "dense" else Rows
-        return _Given(batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device))
+    def _given(self, batch: Batch) -> _GivenTargets:
+        inputs = self._input(batch.arrays["inputs"], self._try)
+        kind = Masks if batch.task.is_dense else Rows
+        return _GivenTargets(
+            batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device)
+        )
 
-    def _turn(self, index: int, given: _Given, turn: ProbeTurn, moments: Moments) -> Observed:
+    def _turn(
+        self, index: int, given: _GivenTargets, turn: ProbeTurn, moments: Moments
+    ) -> Observed:
         wants_gradient = self._settings.gradient is not None and turn.in_window
         probe = self._dense if isinstance(given.owned, Masks) else self._rows
         with nullcontext() if wants_gradient else torch.inference_mode():
-            logits = self._forward(index, given.leaf if wants_gradient else given.inputs)
+            inputs = given.leaf if wants_gradient else given.inputs
+            logits = self._forward(index, inputs, given)
             return probe(given, logits, turn, moments if wants_gradient else None)
 
-    def _at_labels(self, logits: Tensor, given: _Given) -> Tensor:
+    def _at_labels(self, logits: Tensor, given: _GivenTargets) -> Tensor:
         """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
         batch, num_classes = given.batch, self._settings.num_classes
         if isinstance(given.owned, Masks):
             return dense.pixel_logits(logits, batch, num_classes)
         return rows.row_logits(logits, batch, given.owned, num_classes)
 
-    def _forward(self, index: int, inputs: Tensor) -> Tensor:
+    def _forward(self, index: int, inputs: Tensor, given: _GivenTargets) -> Tensor:
+        task = given.batch.task
         with self._autocast():
-            answer = self._answer(index, inputs)
-        return logits_of(answer, self._settings.output)
+            answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
+        return self._form.logits(answer, task, inputs.shape[1] if task.is_sequence else None)
+
+    def _try(self, inputs: Tensor) -> None:
+        """Whether a model takes inputs: it raises where it does not."""
+        with self._autocast():
+            self._models[0](as_laid_out(inputs, self._settings.input.layout).clone())
 
     def _answer(self, index: int, inputs: Tensor) -> Any:
         """The model's answer; one whose views need the plain layout is run in that.
@@ -208,24 +239,24 @@ class Prober:
             if "view size is not compatible" not in str(error):
                 raise
         model = self._models[index]
-        model.to(memory_format=torch.contiguous_format)
+        lay_out(model, torch.contiguous_format)
         try:
             return model(inputs.clone(memory_format=torch.contiguous_format))
         finally:
-            model.to(memory_format=torch.channels_last)
+            lay_out(model, torch.channels_last)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST.get(self._settings.precision)
         return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
 
-    def _gradient(self, target: Tensor, given: _Given, num_summed: int) -> Tensor:
+    def _gradient(self, target: Tensor, given: _GivenTargets, num_summed: int) -> Tensor:
         scale = 1.0
         if self._settings.precision == "fp16":
             scale = _FP16_SCALE * 2.0 ** math.floor(math.log2(num_summed))
         return input_gradient(target, given.leaf, scale, keep=self.chain.shares)
 
     def _rows(
-        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
     ) -> Observed:
         settings, owned = self._settings, given.owned
         assert isinstance(owned, Rows)
@@ -240,7 +271,7 @@ class Prober:
         return observed
 
     def _dense(
-        self, given: _Given, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
     ) -> Observed:
         masks, at_mask = given.owned, self._at_labels(logits, given)
         assert isinstance(masks, Masks)
@@ -266,21 +297,28 @@ class Prober:
         return {"grad_sqnorm": squared} if self._settings.gradient == "loss" else {}
 
 
+def lay_out(model: nn.Module, form: torch.memory_format) -> None:
+    """Bring weights of rank 4 into a memory format; others (of 3-D convolutions) have none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=form)
+
+
 def _compiled(model: nn.Module) -> Any:
     """One program a shape: one for all, or none from the ninth on, would depend on what came."""
     from torch._dynamo import config
 
-    config.cache_size_limit = config.accumulated_cache_size_limit = _MOST_PROGRAMS
+    config.cache_size_limit = config.accumulated_cache_size_limit = _MAX_PROGRAMS
     return torch.compile(model, dynamic=False)
 
 
 def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
     """Put `values` into `arrays`: as a new last column of a trajectory, or as a whole state."""
-    if name not in TRAJECTORIES:
-        arrays[name] = values
+    key = measures().quantities[name].key
+    if not measures().quantities[name].is_trajectory:
+        arrays[key] = values
         return
     column = values[..., None]
-    key = f"trajectory/{name}"
     arrays[key] = np.concatenate([arrays[key], column], axis=-1) if key in arrays else column
 
 
@@ -288,11 +326,11 @@ def without_payload(batch: Batch) -> Batch:
     """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
-        if batch.task == "dense":
+        if batch.task.is_dense:
             size, num_classes = arrays["vog/mean"].shape[1:], len(arrays["trajectory/confusion"])
             rects = owned_input_rects(batch, (size[0], size[1]))
             arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)
         else:
             arrays |= finish_moments(arrays, None)
-    dropped = {"inputs", "targets", *TILE_ARRAYS, "vog/mean", "vog/m2"}
+    dropped = {"inputs", "targets", *TILE_ARRAYS, *MOMENTS}
     return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

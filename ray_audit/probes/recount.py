@@ -20,9 +20,9 @@ def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, n
         wanted: thresholds and bins.
 
     Returns:
-        `recount/counts` (N, 5) int64: issues, pixels below the bins, wrong ones of them, and the
-        lengths of the mask's parts of `recount/wrong` and `recount/right`, float32 values in the
-        bins, mask after mask and sorted within each.
+        `recount/counts` (N, 3) int64: issues, pixels below the bins, wrong ones of them.
+        `recount/wrong` and `recount/right` (Q, 2) float32: mask, and a value in the bins; mask
+        after mask, and sorted within each.
     """
     seen = likelihood(logits, masks.labels.clamp_min(0))
     counted = masks.counted & torch.isfinite(seen.loss)
@@ -33,17 +33,17 @@ def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, n
     below = counted & (low < wanted.first_bin)
     inside = counted & (low >= wanted.first_bin) & (low <= wanted.last_bin)
     kept = {"wrong": inside & wrong, "right": inside & ~wrong}
-    numbers = (issues, below, below & wrong, *kept.values())
+    numbers = (issues, below, below & wrong)
     counts = torch.stack([one.flatten(1).sum(dim=1) for one in numbers], dim=1)
     values = {
         f"recount/{name}": np.concatenate(
-            [_sorted(p, own) for p, own in zip(seen.p_label, where, strict=True)]
+            [_sorted(n, p, own) for n, (p, own) in enumerate(zip(seen.p_label, where, strict=True))]
         )
         for name, where in kept.items()
     }
     return {"recount/counts": counts.cpu().numpy(), **values}
 
 
-def _sorted(p_HW: Tensor, where: Tensor) -> np.ndarray:
+def _sorted(mask: int, p_HW: Tensor, where: Tensor) -> np.ndarray:
     values: np.ndarray = p_HW[where].sort().values.cpu().numpy()
-    return values
+    return np.column_stack([np.full_like(values, mask), values])

@@ -14,9 +14,9 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from torch import Tensor
 
+from ray_audit.measures.regions import MAX_REGIONS, REGION_COLUMNS
 from ray_audit.probes.likelihood import Likelihood
 from ray_audit.probes.masks import Maps, Masks
-from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.samples import IGNORE
 from ray_audit.scores.segmentation import smallest_region_px
 
@@ -60,7 +60,7 @@ def region_states(seen: Likelihood, masks: Masks, maps: Maps) -> dict[str, np.nd
 
     Returns:
         `final/regions` (R, 1 + columns) float64: mask, then `REGION_COLUMNS`, by mask, the one
-        with the largest sum of p(suggested) - p(given) first, at most `MOST_REGIONS` a mask;
+        with the largest sum of p(suggested) - p(given) first, at most `MAX_REGIONS` a mask;
         unlabelled components follow, with -1 as given and as suggested class. `final/region_runs`
         (Q, 3) int64: mask, first position and position after the last of each run, in the
         order of the regions; positions are x * height + y in the whole image.
@@ -184,7 +184,7 @@ def _chosen(grown: _Pixels, maps: Maps, shape: torch.Size) -> _Pixels:
     order = np.lexsort((-evidence, mask))
     order = order[large[order]]
     rank = np.arange(len(order)) - np.searchsorted(mask[order], mask[order])
-    order = order[rank < MOST_REGIONS]
+    order = order[rank < MAX_REGIONS]
     number = np.full(len(num_px), -1)
     number[order] = np.arange(len(order))
     region = number[grown.region]

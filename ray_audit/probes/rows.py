@@ -30,7 +30,7 @@ class Rows:
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Rows":
         """Read the rows of a batch."""
-        names = ("cut", "position") if batch.task == "frames" else ("cut",)
+        names = ("cut", "position") if batch.task.is_sequence else ("cut",)
         *index, labels = (
             upload(batch.samples[name].to_numpy().astype(np.int64), device)
             for name in (*names, "label")
@@ -47,13 +47,13 @@ def row_logits(logits: Tensor, batch: Batch, rows: Rows, num_classes: int) -> Te
     """
     inputs = batch.arrays["inputs"]
     expected = [len(inputs), num_classes]
-    if batch.task == "frames":
+    if batch.task.is_sequence:
         expected.insert(1, inputs.shape[1])
     if list(logits.shape) != expected:
         raise ValueError(
             f"the model answered logits of shape {tuple(logits.shape)} to inputs "
             f"{inputs.shape}; expected {tuple(expected)} (a row per "
-            f"{'frame' if batch.task == 'frames' else 'sample'}, {num_classes} classes)"
+            f"{'frame' if batch.task.is_sequence else 'sample'}, {num_classes} classes)"
         )
     return logits[rows.index]
 
@@ -82,16 +82,8 @@ def observe_rows(
     others = own.scatter(1, rows.labels.unsqueeze(1), -torch.inf)
     other = first_class_equal(others, others.amax(dim=1))
     seen = likelihood(own, rows.labels)
-    observed: Observed = {
-        "loss": seen.loss.double(),
-        "p_label": seen.p_label.double(),
-        "margin": seen.margin.double(),
-        "prob_margin": seen.prob_margin.double(),
-        "el2n": seen.el2n.double(),
-        "correct": (seen.predicted == rows.labels).double(),
-        "predicted": seen.predicted.int(),
-        "other": other.int(),
-    }
+    observed: Observed = {name: values.double() for name, values in seen.observed.items()}
+    observed |= {"predicted": seen.predicted.int(), "other": other.int()}
     if final:
         observed["final/p_predicted"] = seen.p_predicted.double()
     return observed

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ray_audit.probes.transfer import Observed, upload
 
-MOST_CLASSES = 64
+MAX_CLASSES = 64
 _TOP_CLASSES = 8
 
 
@@ -21,7 +21,7 @@ def void_states(logits: Tensor, voids: np.ndarray, rects: np.ndarray) -> Observe
     Returns:
         `void/index` (V, 3) int64: mask, component, owned pixels. `void_class` and `void_sum`
         (V, M): class indices, int32, and sums of their probabilities, float32: of all classes,
-        or, of more than `MOST_CLASSES`, the 8 with the largest sums.
+        or, of more than `MAX_CLASSES`, the 8 with the largest sums.
     """
     num_classes = logits.shape[1]
     found, sums = [], []
@@ -44,7 +44,7 @@ def void_states(logits: Tensor, voids: np.ndarray, rects: np.ndarray) -> Observe
 
 def _largest(sums: Tensor) -> tuple[Tensor, Tensor]:
     num_classes = sums.shape[1]
-    if num_classes <= MOST_CLASSES:
+    if num_classes <= MAX_CLASSES:
         return torch.arange(num_classes, device=sums.device).expand(len(sums), -1), sums
     top = torch.argsort(sums, dim=1, descending=True, stable=True)[:, :_TOP_CLASSES]
     return top, sums.gather(1, top)

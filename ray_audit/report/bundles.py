@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ray_audit.config import AuditConfig
-from ray_audit.cuts.job import Job
 from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.show import show_frames, show_images
-from ray_audit.cuts.tally import Tally
-from ray_audit.engine.predict import Predictor
+from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import RayAuditError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.job import UnitContext
 from ray_audit.report.layers import IMAGE_PX, Bundle, Findings, as_uri, mask_bundles
 from ray_audit.samples import Shard, WorkUnit
 
@@ -104,7 +104,7 @@ def _of_images(order: Order, shard: Shard) -> dict[str, Bundle]:
     if dataset.labels.masks is not None:
         predictor = Predictor(order.config, (order.last_checkpoint,), order.index_uri)
         return mask_bundles(predictor.predict(unit, set(ids)), order.wanted, ids)
-    job = Job(dataset, None, order.index_uri, Tally("report"))
+    job = UnitContext(dataset, None, order.index_uri, UnitAccounting("report"))
     shown = show_images(unit, job, set(ids), IMAGE_PX)
     return {ids[sample_id]: {"pictures": {"image": as_uri(image)}} for sample_id, image in shown}
 

@@ -117,7 +117,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "state": manifest.state,
         "protocol": manifest.protocol,
         "kind": config.dataset.kind,
-        "form": tables.form,
+        "task": tables.task.value,
         "counts": manifest.counts,
         "duration": _duration(manifest.timing.get("total_s")),
         "checkpoints": [one["name"] for one in manifest.checkpoints],

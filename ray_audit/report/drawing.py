@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _INK, _QUIET, _MARK = "#1f2328", "#6b7280", "#d55e00"
 _WIDTH_INCHES = 9.0
 _BAND_SHARE = 0.8
-_MOST_LABELS = 20
+_MAX_LABELS = 20
 _OVERLAY = 0.55
 _DASHES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
-class Span:
+class DrawnSpan:
     """A finding on a timeline.
 
     Attributes:
@@ -44,7 +44,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Region:
+class DrawnRegion:
     """A region of a mask.
 
     Attributes:
@@ -86,7 +86,7 @@ def draw_timeline(
     bands: Mapping[str, npt.NDArray[np.integer]],
     lines: Mapping[str, npt.NDArray[np.floating]],
     classes: Sequence[str],
-    findings: Sequence[Span] = (),
+    findings: Sequence[DrawnSpan] = (),
     title: str = "",
 ) -> Figure:
     """A video on one line: bands of classes above, findings, lines of scores below.
@@ -126,7 +126,7 @@ def draw_timeline(
     return figure
 
 
-def _mark_findings(axis: Axes, findings: Sequence[Span], level: int) -> None:
+def _mark_findings(axis: Axes, findings: Sequence[DrawnSpan], level: int) -> None:
     for one in findings:
         place = (level - _BAND_SHARE / 2, _BAND_SHARE)
         axis.broken_barh(
@@ -136,7 +136,7 @@ def _mark_findings(axis: Axes, findings: Sequence[Span], level: int) -> None:
             alpha=0.35,
             edgecolor=_MARK,
         )
-        if len(findings) <= _MOST_LABELS:
+        if len(findings) <= _MAX_LABELS:
             middle = (one.start + one.end) / 2
             axis.text(
                 middle, level, plain(one.text), ha="center", va="center", fontsize=8, clip_on=True
@@ -191,7 +191,7 @@ def draw_trajectory(
     axis.set_ylim(bottom=0)
     axis.set_ylabel("loss of the given label (nat)")
     axis.set_xlabel("checkpoint (in order)")
-    if checkpoints is not None and len(checkpoints) <= _MOST_LABELS:
+    if checkpoints is not None and len(checkpoints) <= _MAX_LABELS:
         axis.set_xticks(x, [*map(plain, checkpoints)], rotation=30, ha="right")
     axis.set_title(plain(title))
     axis.legend(frameon=False)
@@ -204,7 +204,7 @@ def draw_mask(
     given: npt.NDArray[np.integer],
     predicted: npt.NDArray[np.integer],
     classes: Sequence[str],
-    regions: Sequence[Region] = (),
+    regions: Sequence[DrawnRegion] = (),
     title: str = "",
 ) -> Figure:
     """An image beside its given and its predicted mask, regions outlined in all three.
@@ -253,10 +253,10 @@ def _outline(axis: Axes, mask: npt.NDArray[np.bool_]) -> None:
         axis.contour(x, y, padded, levels=[0.5], colors=colour, linewidths=width)
 
 
-def _name_regions(axis: Axes, regions: Sequence[Region]) -> None:
+def _name_regions(axis: Axes, regions: Sequence[DrawnRegion]) -> None:
     """Texts at the top, right, bottom and left of regions by turns: neighbours seldom collide."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
-    for place, one in enumerate(regions[:_MOST_LABELS]):
+    for place, one in enumerate(regions[:_MAX_LABELS]):
         rows, columns = np.nonzero(one.mask)
         if len(rows):
             at = (rows.argmin(), columns.argmax(), rows.argmax(), columns.argmin())[place % 4]
@@ -269,7 +269,7 @@ def draw_precision_recall(
     error_fraction: float,
     title: str = "",
 ) -> Figure:
-    """Precision over recall, a line a score; what looking at random would give as a dotted line.
+    """Precision over recall, one line per score; what chance would give as a dotted line.
 
     Args:
         curves: name -> precision and recall, each (n,), 0-1.
@@ -303,6 +303,6 @@ def _class_legend(figure: Figure, shown: Iterable[int], classes: Sequence[str]) 
     from matplotlib.patches import Patch
 
     names = {index: "no label" if index < 0 else classes[index] for index in sorted(shown)}
-    listed = list(names.items())[:_MOST_LABELS]
+    listed = list(names.items())[:_MAX_LABELS]
     patches = [Patch(facecolor=class_colour(index), label=plain(name)) for index, name in listed]
     figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize=8)

@@ -17,9 +17,10 @@ from sklearn.metrics import precision_recall_curve
 from ray_audit import rle
 from ray_audit.errors import SpecificationError
 from ray_audit.evaluation.truth import directed_columns, join_truth, read_truth
+from ray_audit.formats.labels.names import stem_of
 from ray_audit.report.drawing import (
-    Region,
-    Span,
+    DrawnRegion,
+    DrawnSpan,
     draw_mask,
     draw_precision_recall,
     draw_timeline,
@@ -27,8 +28,8 @@ from ray_audit.report.drawing import (
 )
 from ray_audit.report.mask_layers import mask_layers
 from ray_audit.report.samples import class_bands
-from ray_audit.sources.names import stem_of
 from ray_audit.tables.run import RunTables
+from ray_audit.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,13 +39,13 @@ def timeline(tables: RunTables, shard: str) -> Figure:
     """A video or sequence: given, predicted and suggested labels, findings, CSL and order score.
 
     Args:
-        tables: of a run with a label a frame.
+        tables: of a run with one label per frame.
         shard: shard key, as in the tables.
 
     Raises:
         SpecificationError: the labels are not of frames, or the run has no such video.
     """
-    _check_form(tables, "frames", "a timeline", "a label a frame")
+    _check_task(tables, Task.FRAMES, "a timeline", "one label per frame")
     columns = ["frame_index", "label", "predicted", "csl", "order_nll"]
     rows = _rows(tables, "shard", shard, columns).sort_by("frame_index")
     frames = rows["frame_index"].to_numpy()
@@ -61,7 +62,7 @@ def timeline(tables: RunTables, shard: str) -> Figure:
         for text, name in named.items()
         if rows[name].null_count < rows.num_rows
     }
-    spans = [Span(one["start_frame"], one["end_frame"], f"#{one['rank']}") for one in findings]
+    spans = [DrawnSpan(one["start_frame"], one["end_frame"], f"#{one['rank']}") for one in findings]
     return draw_timeline(frames, bands, lines, classes, spans, title=shard)
 
 
@@ -108,11 +109,11 @@ def mask_overlay(tables: RunTables, sample_id: str) -> Figure:
         SpecificationError: the labels are no masks, or the run or the dataset has no such image.
         CheckpointError: the last checkpoint is not there any more.
     """
-    _check_form(tables, "dense", "a mask overlay", "masks")
+    _check_task(tables, Task.DENSE, "a mask overlay", "masks")
     (shard,) = _rows(tables, "sample_id", sample_id, ["shard"])["shard"].to_pylist()
     layers = mask_layers(tables, shard, sample_id)
     regions = [
-        Region(rle.decode(one["mask_rle"], tuple(one["mask_size_px"])), f"#{one['rank']}")
+        DrawnRegion(rle.decode(one["mask_rle"], tuple(one["mask_size_px"])), f"#{one['rank']}")
         for one in _findings(tables, "sample_id", sample_id)
     ]
     classes = list(tables.config.dataset.classes)
@@ -162,8 +163,8 @@ def precision_recall(
     return draw_precision_recall(curves, share, title=f"{tables.config.name}: wrong labels found")
 
 
-def _check_form(tables: RunTables, form: str, what: str, needed: str) -> None:
-    if tables.form != form:
+def _check_task(tables: RunTables, task: Task, what: str, needed: str) -> None:
+    if tables.task is not task:
         raise SpecificationError(f"{what} needs a run over {needed}")
 
 

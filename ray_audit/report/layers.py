@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ray_audit.cuts.show import reduced
-from ray_audit.engine.predict import Predicted
+from ray_audit.engine.run.predict import Predicted
 from ray_audit.samples import IGNORE
 
 IMAGE_PX = 512
@@ -92,18 +92,18 @@ def _cropped(one: Predicted, box: list[int]) -> Predicted:
     )
 
 
-def layers(one: Predicted, most_px: int = IMAGE_PX) -> Bundle:
+def layers(one: Predicted, max_px: int = IMAGE_PX) -> Bundle:
     """Image, given mask, prediction and doubt of one image, tile or crop.
 
     Args:
         one: what the last checkpoint sees there.
-        most_px: longest side of each picture.
+        max_px: longest side of each picture.
 
     Returns:
         `pictures`, `scale` (picture px per mask px) and `origin` (x and y in the image, mask px).
     """
     height, width = one.targets.shape
-    scale = min(1.0, most_px / max(height, width))
+    scale = min(1.0, max_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     labelled = one.targets != IGNORE
     given = np.where(labelled, one.targets, 0).astype(np.int64)

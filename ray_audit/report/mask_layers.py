@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ray_audit.engine.predict import Predicted, Predictor
+from ray_audit.engine.run.predict import Predicted, Predictor
 from ray_audit.errors import SpecificationError
 from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
 from ray_audit.report.layers import picture

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import RayAuditError
 from ray_audit.report.bundles import make_bundles, orders
 from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
@@ -78,11 +78,11 @@ class Pictures:
     @property
     def _has_no_model(self) -> bool:
         """Whether no single model predicts the masks of all findings."""
-        return self._tables.form == "dense" and bool(self._tables.num_folds)
+        return self._tables.task.is_dense and bool(self._tables.num_folds)
 
     @property
     def _has_timelines(self) -> bool:
-        return self._tables.form == "frames"
+        return self._tables.task.is_sequence
 
     def _of_shards(self, rows: pa.Table) -> pa.Table:
         """All findings of the shards of some, for the band of suggestions."""

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.adaptive import carried_back
+from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.tables.run import RunTables
 
 _BAND_SAMPLES = 20_000
-_MOST_TIMELINE_FRAMES = 4000
+_MAX_TIMELINE_FRAMES = 4000
 _QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
@@ -29,7 +29,7 @@ def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
 
     A mask has no one class: of masks there is one band, under the empty name, of all images.
     """
-    is_dense = tables.form == "dense"
+    is_dense = tables.task.is_dense
     labels: list[np.ndarray] = []
     losses: list[np.ndarray] = []
     num = 0
@@ -140,7 +140,7 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
     frames = rows["frame_index"].to_numpy()
     step = int(np.diff(frames).min()) if len(frames) > 1 else 1
     num = int(frames[-1] - frames[0]) // step + 1
-    thin = -(-num // _MOST_TIMELINE_FRAMES)
+    thin = -(-num // _MAX_TIMELINE_FRAMES)
     step, num = step * thin, -(-num // thin)
     at = (frames - frames[0]) // step
     _, first = np.unique(at, return_index=True)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import LabelError, RayAuditError
 from ray_audit.findings.decisions import Decision, save_decisions, saved_decisions
 from ray_audit.report.document import Shown, make_document
@@ -21,7 +21,7 @@ from ray_audit.report.render import policy, render_page
 from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 100_000
-_MOST_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 64 * 1024
 _NUM_HELD = 64
 _HEADERS = {
     "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
@@ -45,7 +45,7 @@ class Review:
         self, tables: RunTables, mapper: Mapper, reviewer: str, num_findings: int = NUM_FINDINGS
     ) -> None:
         self._tables = tables
-        self._reviewer = reviewer
+        self.reviewer = reviewer
         self._shown = Shown.of(tables, num_findings)
         self._by_bundle = self._shown.by_bundle()
         self._known = set(self._shown.rows["finding_id"].to_pylist())
@@ -64,11 +64,11 @@ class Review:
         """The page with all reviewers' decisions as they stand."""
         others: dict[str, list[dict[str, Any]]] = {}
         for one in self._saved():
-            if one.reviewer != self._reviewer:
+            if one.reviewer != self.reviewer:
                 others.setdefault(one.finding_id, []).append(asdict(one))
         with self._deciding:
             mine = {finding_id: asdict(one) for finding_id, one in self._mine.items()}
-        reviewed = {"reviewer": self._reviewer, "mine": mine, "others": others}
+        reviewed = {"reviewer": self.reviewer, "mine": mine, "others": others}
         return render_page(self._document | reviewed)
 
     def bundle(self, name: str) -> Bundle | None:
@@ -96,11 +96,11 @@ class Review:
             if values.get("decision") == "withdraw":
                 self._mine.pop(values["finding_id"], None)
             else:
-                one = Decision.parse(values | {"reviewer": self._reviewer})
+                one = Decision.parse(values | {"reviewer": self.reviewer})
                 if one.label is not None and one.label not in self._classes:
                     raise LabelError(f"{one.label!r} is no class of this dataset")
                 self._mine[one.finding_id] = one
-            save_decisions(self._tables.run_uri, self._reviewer, list(self._mine.values()))
+            save_decisions(self._tables.run_uri, self.reviewer, list(self._mine.values()))
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -112,6 +112,11 @@ class ReviewServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.review = review
         self.token = secrets.token_urlsafe(24)
+
+    @property
+    def reviewer(self) -> str:
+        """Whose decisions are saved."""
+        return self.review.reviewer
 
     @property
     def address(self) -> str:
@@ -146,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = int(self.headers.get("Content-Length") or 0)
         is_json = self.headers.get("Content-Type", "").startswith("application/json")
-        if path != "decisions" or not is_json or not 0 < length <= _MOST_BODY_BYTES:
+        if path != "decisions" or not is_json or not 0 < length <= _MAX_BODY_BYTES:
             self.close_connection = True
             self._answer(HTTPStatus.BAD_REQUEST, "expected a decision as JSON")
             return

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ray_audit import storage
-from ray_audit.engine.mapper import Mapper
+from ray_audit.engine.backends.base import Mapper
 from ray_audit.report.document import Shown, make_document
 from ray_audit.report.layers import Bundle
 from ray_audit.report.pictures import Pictures
@@ -16,7 +16,7 @@ NUM_BUNDLES = 150
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenReport:
     """A written report.
 
     Attributes:
@@ -41,7 +41,7 @@ def write_report(
     num_findings: int = NUM_FINDINGS,
     num_bundles: int = NUM_BUNDLES,
     against: str | None = None,
-) -> Written:
+) -> WrittenReport:
     """Write the report of a run.
 
     Args:
@@ -71,7 +71,7 @@ def write_report(
         num, uri = len(document["bundles"]), to or storage.join(tables.run_uri, "report.html")
     document["run"]["notes"] += pictures.notes
     storage.write_bytes(uri, render_page(document).encode())
-    return Written(uri, shown.rows.num_rows, num, tuple(pictures.notes))
+    return WrittenReport(uri, shown.rows.num_rows, num, tuple(pictures.notes))
 
 
 def _write_bundle(base: str, name: str, bundle: Bundle) -> str:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-MOST_SUSPICIOUS_FRACTION = 0.05
+MAX_SUSPICIOUS_FRACTION = 0.05
 MOSTLY_FITTED = 0.8
 RARELY_FITTED = 0.2
 
@@ -57,7 +57,7 @@ class FitState:
         Args:
             correct: (N, E) whether (dense: on which share of pixels) a checkpoint predicts the
                 given label.
-            is_suspicious: (N,) those of highest CSL, the upper `MOST_SUSPICIOUS_FRACTION`.
+            is_suspicious: (N,) those of highest CSL, the upper `MAX_SUSPICIOUS_FRACTION`.
         """
         errors = 1.0 - np.asarray(correct, np.float64)
         return cls(
@@ -79,7 +79,7 @@ class FitState:
     def finish(self, dense: bool) -> Memorisation:
         """Judge how far labels are memorised. Our definition.
 
-        With a label a sample, a suspicious label is fitted where the last checkpoint predicts
+        With one label per sample, a suspicious label is fitted where the last checkpoint predicts
         it. A wrong mask is wrong in some of its pixels only: there, fitted is the share of the
         excess error (of suspicious over all images, at its largest) that is gone at the last
         checkpoint. From 80% the final loss says little (trust the early half, or the mean); up

@@ -157,42 +157,25 @@ def context_nll(
     """
     nll = transition_nll(counts, smoothing)
     before, own, after, bins = contexts.T
-    values: Floats = nll[before, own] + nll[own, after]
-    if durations is not None:
-        values = values + DURATION_WEIGHT * duration_nll(own, bins, durations)
-    return values
+    return steps_nll(nll[before, own], nll[own, after], own, bins, durations)
 
 
-def left_out_nll(
-    contexts: Integers, statistics: OrderStatistics, smoothing: float = SMOOTHING
+def steps_nll(
+    into: Floats, out_of: Floats, classes: Integers, bins: Integers, durations: Integers | None
 ) -> Floats:
-    """`order_nll` of segments from their contexts, by counts in which they themselves are.
-
-    Each is judged with its own two transitions and its own duration taken out: what `order_nll`
-    says, but for videos in which a class occurs more than once.
+    """`order_nll` of segments from its terms.
 
     Args:
-        contexts: (M, 4), see `segment_contexts`.
-        statistics: of all videos, those of the segments included.
-        smoothing: pseudo-count, above 0.
-
-    Returns:
-        (M,) float64 in nats, at least 0.
+        into: (M,) of the step into each segment, in nats.
+        out_of: (M,) of the step out of it.
+        classes: (M,) rows of `durations`.
+        bins: (M,) bin of the segment's duration.
+        durations: (K, B) durations in other videos; left out where None.
     """
-    counts = statistics.transitions
-    before, own, after, _ = contexts.T
-    totals = counts.sum(axis=1) - 1 + smoothing * len(counts)
-    into, out_of = counts[before, own] - 1 + smoothing, counts[own, after] - 1 + smoothing
-    values: Floats = -np.log(into / totals[before]) - np.log(out_of / totals[own])
-    pairs, place = np.unique(contexts[:, [1, 3]], axis=0, return_inverse=True)
-    durations = np.empty(len(pairs))
-    for index, (label, bin_index) in enumerate(pairs):
-        others = statistics.durations[label : label + 1].copy()
-        others[0, bin_index] -= 1
-        durations[index : index + 1] = duration_nll(
-            np.zeros(1, np.int64), np.array([bin_index]), others
-        )
-    return values + DURATION_WEIGHT * durations[place.reshape(-1)]
+    values: Floats = into + out_of
+    if durations is not None:
+        values = values + DURATION_WEIGHT * duration_nll(classes, bins, durations)
+    return values
 
 
 def transition_nll(counts: Integers, smoothing: float = SMOOTHING) -> Floats:
@@ -248,35 +231,6 @@ def _left_out(counts: Integers, own: Integers) -> Integers:
     return others
 
 
-def order_strictness(counts: Integers) -> float:
-    """How far the previous segment determines the next: 0 (not at all) to 1 (a fixed order).
-
-    Mutual information of consecutive segments divided by the entropy of the next one, from the
-    counts of all videos; the start and the end of a video are segments too. Our definition;
-    below about 0.5 the order says little, and `order_nll` should not be trusted. Few videos
-    bias it upwards.
-
-    Args:
-        counts: (K + 1, K + 1) sum of `transition_counts`.
-
-    Returns:
-        Fraction; NaN where nothing was counted or every next segment is the same.
-
-    >>> order_strictness(transition_counts(np.array([0, 1, 2]), 3))
-    1.0
-    """
-    total = counts.sum()
-    if not total:
-        return float("nan")
-    joint = counts / total
-    before, after = joint.sum(axis=1), joint.sum(axis=0)
-    entropy = -_plogp(after)
-    if entropy <= 0:
-        return float("nan")
-    information = _plogp(joint.ravel()) - _plogp(before) - _plogp(after)
-    return float(np.clip(information / entropy, 0.0, 1.0))
-
-
 def _labelled_ids(labels: npt.NDArray[np.integer]) -> Integers:
     ids = segment_ids(labels)
     return ids[ids >= 0]
@@ -291,9 +245,3 @@ def _path(labels: npt.NDArray[np.integer], num_classes: int) -> Integers:
     given, ids = labels[labelled], segment_ids(labels)[labelled]
     first = np.flatnonzero(np.diff(ids, prepend=-1))
     return np.concatenate([[num_classes], given[first], [num_classes]]).astype(np.int64)
-
-
-def _plogp(p: Floats) -> float:
-    """Sum of p log p over positive entries."""
-    positive = p[p > 0]
-    return float(positive @ np.log(positive))

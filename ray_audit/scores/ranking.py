@@ -35,11 +35,14 @@ class RankHistogram:
         """No values yet."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64))
 
-    def observe(self, values: npt.NDArray[np.floating]) -> Self:
-        """Add values (N,); NaN is left out."""
+    def observe(
+        self, values: npt.NDArray[np.floating], times: npt.NDArray[np.integer] | None = None
+    ) -> Self:
+        """Add values (N,), each as many times as told, (N,), else once; NaN is left out."""
         values = np.asarray(values, np.float64)
-        bins, counts = np.unique(_bin(values[~np.isnan(values)]), return_counts=True)
-        return self.merge(type(self)(bins, counts.astype(np.int64)))
+        num = np.ones(len(values), np.int64) if times is None else np.asarray(times, np.int64)
+        known = ~np.isnan(values) & (num > 0)
+        return self.merge(type(self)(_bin(values[known]), num[known]))
 
     def merge(self, other: Self) -> Self:
         """Histogram of both sets of values."""
@@ -50,6 +53,11 @@ class RankHistogram:
         np.add.at(total, place, counts)
         return type(self)(found, total)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no two observed values differ, so that they rank nothing."""
+        return len(self.bins) < 2
+
     def cdf(self, values: npt.NDArray[np.floating]) -> Floats:
         """Rank of each value among those observed, as a fraction.
 
@@ -58,7 +66,8 @@ class RankHistogram:
 
         Returns:
             (N,) float64, 0 to 1: share of observed values in lower bins plus half of those in its
-            own. NaN for NaN, and where nothing was observed.
+            own. A value beyond all observed ones ranks as if it were one of them: never 0 or 1.
+            NaN for NaN, and where nothing was observed.
 
         >>> RankHistogram.empty().observe(np.array([3.0, 1.0, 2.0, 9.0])).cdf(np.array([1.0, 9.0]))
         array([0.125, 0.875])
@@ -72,7 +81,8 @@ class RankHistogram:
         keys = _bin(values[known])
         first = below[np.searchsorted(self.bins, keys, side="left")]
         last = below[np.searchsorted(self.bins, keys, side="right")]
-        ranks[known] = (first + last) / (2.0 * below[-1])
+        half = 0.5 / below[-1]
+        ranks[known] = np.clip((first + last) / (2.0 * below[-1]), half, 1.0 - half)
         return ranks
 
     def num_above(self, values: npt.NDArray[np.floating]) -> Integers:

@@ -17,8 +17,8 @@ MARGIN = 3.0
 """What one edit must gain, in nats: the video becomes 20 times as likely."""
 LEAD = 0.5
 """What the best edit must gain more than any that contradicts it, in nats."""
-MOST_EDITS = 3
-MOST_SUSPECTS = 24
+MAX_EDITS = 3
+MAX_SUSPECTS = 24
 """Edits begin and end at the most unusual segments only, so that long videos stay cheap."""
 _REVERSED = range(3, 7)  # segments of a span that may be turned round
 
@@ -49,7 +49,7 @@ def suggest_order(
     An edit gives one segment another class, exchanges the classes of two segments, or turns
     round those of 3 to 6 in a row; it begins and ends at unusual segments. The one that makes the
     video most likely is taken if it gains at least `margin` nats, and LEAD nats more than any
-    that it contradicts; up to MOST_EDITS times. The likelihood is that of all transitions, and of
+    that it contradicts; up to MAX_EDITS times. The likelihood is that of all transitions, and of
     durations as in `order_nll`; segments that come to have the class of their neighbour are one.
 
     Args:
@@ -64,7 +64,7 @@ def suggest_order(
     classes = tuple(int(one) for one in path)
     judge = _Judge(np.asarray(num_frames, np.int64), others)
     before = now = judge.nll(classes)
-    for _ in range(MOST_EDITS):
+    for _ in range(MAX_EDITS):
         suspects = judge.suspects(classes, margin)
         edits = _edits(classes, suspects, others.num_classes)
         # Different edits with the same answer are one.
@@ -130,7 +130,7 @@ class _Judge:
         steps = np.where(path[:-1] == path[1:], 0.0, self._steps[path[:-1], path[1:]])
         bins = duration_bins(np.array(self._num_frames))
         local = steps[:-1] + steps[1:] + self._durations[path[1:-1], bins]
-        most = np.argsort(-local, kind="stable")[:MOST_SUSPECTS]
+        most = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
         return sorted(int(at) for at in most if local[at] >= margin / 2)
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ray_audit.scores.segmentation import smallest_region_px
 
-MOST_COMPONENTS = 8
+MAX_COMPONENTS = 8
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,7 +22,7 @@ def void_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         labels: (H, W) class indices, negative where unlabelled.
 
     Returns:
-        (H, W) uint8: 1 for the largest, then 2, to at most `MOST_COMPONENTS`; 0 elsewhere. Equal
+        (H, W) uint8: 1 for the largest, then 2, to at most `MAX_COMPONENTS`; 0 elsewhere. Equal
         ones in row order; none is smaller than `smallest_region_px`.
     """
     void = labels < 0
@@ -31,7 +31,7 @@ def void_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         return np.zeros(labels.shape, np.uint8)
     numbered, num_found = ndimage.label(void)
     sizes = np.bincount(numbered[void], minlength=num_found + 1)
-    largest = np.argsort(-sizes, kind="stable")[:MOST_COMPONENTS]
+    largest = np.argsort(-sizes, kind="stable")[:MAX_COMPONENTS]
     largest = largest[sizes[largest] >= smallest]
     names = np.zeros(num_found + 1, np.uint8)
     names[largest] = np.arange(1, len(largest) + 1)

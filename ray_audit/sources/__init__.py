@@ -1,6 +1,6 @@
 """From a specification to shards with labels, and to work units."""
 
-from ray_audit.sources.index import read_index
+from ray_audit.formats.labels.index import read_index
 from ray_audit.sources.listing import Listing, list_dataset
 from ray_audit.sources.units import group_units
 

@@ -1,55 +1,15 @@
-"""Which samples belong to a fold: a function of names alone, so that a new one moves no other.
+"""The shards of a fold, and the names of all that goes by a fold of its own."""
 
-A video, an image file or a .npy sequence goes by its shard key; a sequence in an npz, an image in a
-Parquet or tar file by `shard key#name`. Samples that must not be parted (images of one patient,
-videos of one operation) share what `dataset.fold.group` matches in their names.
-"""
-
-import re
 from collections.abc import Iterator, Sequence
 
-from ray_audit import storage
 from ray_audit.config import FoldConfig, LabelsConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.folds import is_in
+from ray_audit.formats.contents import contents_of
+from ray_audit.formats.registry import container_of
 from ray_audit.samples import Shard
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.members import owners_of
 
 _OF_SEVERAL = ("npz", "parquet", "tar")
-
-
-def fold_of(key: str, fold: FoldConfig) -> int:
-    """Number of the fold that a sample belongs to, from 0; `fold.index` plays no part.
-
-    Args:
-        key: of a shard, or `shard key#name` of what lies in one.
-        fold: number of folds, seed and group.
-
-    Raises:
-        SpecificationError: the group's pattern is none, or matches nothing in the name.
-    """
-    return int(storage.digest("fold", fold.seed, _group_of(key, fold.group))[:12], 16) % fold.num
-
-
-def _group_of(key: str, pattern: str | None) -> str:
-    if pattern is None:
-        return key
-    try:
-        found = re.search(pattern, key)
-    except re.error as error:
-        raise SpecificationError(f"fold group {pattern!r} is no pattern: {error}") from error
-    if found is None:
-        raise SpecificationError(
-            f"fold group {pattern!r} matches nothing in {key!r}: every sample needs a group"
-        )
-    return found[1] if found.re.groups else found[0]
-
-
-def is_in(key: str, fold: FoldConfig | None) -> bool:
-    """Whether a sample belongs to a part of the dataset; all do where there is no fold."""
-    if fold is None:
-        return True
-    return (fold_of(key, fold) == fold.index) == (fold.part == "held_out")
 
 
 def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
@@ -70,5 +30,5 @@ def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
 def sample_keys(shards: Sequence[Shard], labels: LabelsConfig) -> Iterator[str]:
     """What goes by a fold of its own, in the order of the shards; container files are opened."""
     for shard in shards:
-        for owner in owners_of(shard, labels):
-            yield "#".join(filter(None, owner))
+        for owner in contents_of(shard, labels).owners:
+            yield owner.key

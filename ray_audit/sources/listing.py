@@ -10,16 +10,21 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.contents import check_parquet, owner_names
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import IndexWriter, ShardLabels
+from ray_audit.formats.labels.names import OwnerNames, fill_template, num_composed_otherwise
+from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.registry import check_formats, container_of
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.classes import ClassNames
 from ray_audit.sources.folds import shards_in
-from ray_audit.sources.formats import check_formats, container_of
-from ray_audit.sources.index import IndexWriter, ShardLabels
-from ray_audit.sources.members import check_parquet, owners_of
-from ray_audit.sources.names import Owner, OwnerNames, fill_template
-from ray_audit.sources.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.sources.identity import by_content, is_by_time
 
 _NUM_NAMED = 3
+_COMPOSED = (
+    "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,14 @@ class Listing:
         shards: sorted by key.
         notes: what the user should know: labels without a shard, shards without labels.
         labels_digest: changes when any label does.
+        num_by_time: shards that are told apart by size and time of change alone: local files that
+            are not small.
     """
 
     shards: tuple[Shard, ...]
     notes: tuple[str, ...]
     labels_digest: str
+    num_by_time: int = 0
 
 
 def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = None) -> Listing:
@@ -59,11 +67,12 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     if without:
         notes = [*notes, f"{_plural(len(without), 'shard')} without labels: {_few(without)}"]
     digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
-    return Listing(tuple(kept), tuple(notes), digests)
+    by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
+    return Listing(tuple(kept), tuple(notes), digests, by_time)
 
 
 def _list_shards(dataset: DatasetConfig) -> list[Shard]:
-    stored = storage.list_objects(dataset.uri)
+    stored = by_content(storage.list_objects(dataset.uri))
     keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
@@ -89,7 +98,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
         )
     if "npz" in containers and "{" in (labels.frames or labels.segments or ""):
         raise SpecificationError(
-            f"labels.{labels.form}: a file a shard does not go with {containers['npz'].key}, "
+            f"labels.{labels.form}: one file per shard does not go with {containers['npz'].key}, "
             "which holds several sequences; use one table, or labels.arrays"
         )
     allowed = {
@@ -127,7 +136,7 @@ def _with_labels(
         ], []
     uri = str(getattr(labels, labels.form))
     if "{" in uri:
-        return _from_files(dataset, shards, uri), []
+        return _from_files(dataset, shards, uri)
     if labels.masks:
         raise SpecificationError(
             f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}} "
@@ -145,7 +154,7 @@ def _masks_inside(dataset: DatasetConfig, shards: list[Shard]) -> bool:
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
     folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
     try:
-        index = ClassNames(dataset.classes, dataset.void).parse(folder)
+        index = ClassNames.of(dataset).parse(folder)
     except ValueError as error:
         raise LabelError(f"{shard.key}: its folder: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
@@ -155,7 +164,9 @@ def _one(class_index: int) -> int:
     return 0 if class_index == IGNORE else 1
 
 
-def _from_files(dataset: DatasetConfig, shards: list[Shard], template: str) -> list[Shard]:
+def _from_files(
+    dataset: DatasetConfig, shards: list[Shard], template: str
+) -> tuple[list[Shard], list[str]]:
     """One label file a shard: found by one listing of the folder that holds them."""
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
@@ -167,13 +178,16 @@ def _from_files(dataset: DatasetConfig, shards: list[Shard], template: str) -> l
             f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     found = []
+    read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
     for shard, uri in zip(shards, wanted, strict=True):
-        item = stored.get(uri)
+        item = read.get(uri)
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
-    _check_first_file(dataset, found, template)
-    return found
+    num = num_composed_otherwise((uri for uri in wanted if uri not in stored), stored)
+    hint = f"{num} of the label files' names {_COMPOSED}; rename them" if num else ""
+    _check_first_file(dataset, found, template, hint)
+    return found, [hint] if hint else []
 
 
 def _stored_uri(uri: str) -> str:
@@ -183,28 +197,31 @@ def _stored_uri(uri: str) -> str:
     return path if protocol == "file" else f"{protocol}://{path}"
 
 
-def _check_first_file(dataset: DatasetConfig, shards: list[Shard], template: str) -> None:
+def _check_first_file(
+    dataset: DatasetConfig, shards: list[Shard], template: str, hint: str
+) -> None:
     first = next((shard.label_uri for shard in shards if shard.label_uri), None)
     if first is None:
         raise LabelError(
             f"labels.{dataset.labels.form}: no label file found for any of {len(shards)} files; "
             f"the first looked for was {fill_template(template, shards[0].key)}"
+            f"{hint and f'. {hint}'}"
         )
     if dataset.labels.masks is None:
         layout = layout_of(first, dataset.labels.form, dataset.labels.columns, with_name=False)
         _check_unit(dataset, first, layout)
-        for _ in read_rows(first, layout, ClassNames(dataset.classes, dataset.void)):
+        for _ in read_rows(first, layout, ClassNames.of(dataset)):
             pass
 
 
 def _from_short_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str
 ) -> tuple[list[Shard], list[str]]:
-    """A table with one row a shard: its label travels with the shard, and needs no index."""
+    """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
     matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}
-    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+    for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         owners = matcher.match(rows)
         for offset, (code, label) in enumerate(zip(rows.name_codes, rows.labels, strict=True)):
             owner, row = owners[code], rows.first_row + offset
@@ -242,10 +259,9 @@ def _from_table(
     """One table for all: one pass that checks it and splits it by shard."""
     layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
     _check_unit(dataset, uri, layout)
-    owners = (owner for shard in shards for owner in owners_of(shard, dataset.labels))
-    matcher = _Matcher(uri, OwnerNames(owners, layout.name_column or ""))
+    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     writer = IndexWriter(index_dir, tuple(layout.number_columns), layout.in_seconds, uri)
-    for rows in read_rows(uri, layout, ClassNames(dataset.classes, dataset.void)):
+    for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         codes = [-1 if o is None else writer.code_of(o) for o in matcher.match(rows)]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
     found = writer.finish()
@@ -286,13 +302,29 @@ class _Matcher:
         if not any_found:
             raise LabelError(
                 f"{self._uri}: no row names one of the {len(shards)} files; the table names "
-                f"{_few(self._unmatched) or 'none'}, the files are {_few(s.key for s in shards)}"
+                f"{_few(self._unmatched) or 'none'}, the files are "
+                f"{_few(s.key for s in shards)}{self._hint()}"
             )
-        if not self._unmatched:
-            return []
         what = "image" if dataset.labels.form == "images" else "video"
-        many = _plural(len(self._unmatched), what)
-        return [f"labels of {many} match no shard: {_few(self._unmatched)}"]
+        notes, lost = [], self._names.lost
+        if lost:
+            files = dict.fromkeys(owner.shard_key for owner in lost.values())
+            notes.append(
+                f"labels of {_plural(len(lost), what)} ({_few(lost)}) match nothing that could be "
+                f"listed; they are taken to belong to {_few(files)}, which cannot be read to the "
+                "end"
+            )
+        if self._unmatched:
+            many = _plural(len(self._unmatched), what)
+            notes.append(f"labels of {many} match no shard: {_few(self._unmatched)}{self._hint()}")
+        return notes
+
+    def _hint(self) -> str:
+        """What to do where names differ in a way that cannot be seen."""
+        num = self._names.num_composed_otherwise(self._unmatched)
+        if not num:
+            return ""
+        return f" ({num} of these names {_COMPOSED}; write the table with the names of the files)"
 
 
 def _described(shard: Shard, labels: ShardLabels | None) -> Shard:

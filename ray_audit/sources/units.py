@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from ray_audit import storage
+from ray_audit.formats.registry import container_of
 from ray_audit.samples import Shard, Slice, WorkUnit
-from ray_audit.sources.formats import container_of
 
 _GROUP_FILES = 64  # in the middle; at most four times as many
 _BATCHES_PER_GROUP = 4

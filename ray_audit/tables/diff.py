@@ -139,9 +139,26 @@ def _findings(output: str, manifest: Manifest) -> list[Row]:
 def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     """Settings that make findings what they are, and are not the same in both runs."""
     flat_a, flat_b = _flat(_settings(before)), _flat(_settings(after))
+    quantities = [flat.pop("quantities", None) for flat in (flat_a, flat_b)]
+    if quantities[0] != quantities[1]:
+        yield (
+            "the records were made by different versions of ray_audit, or with other packages of "
+            "measures"
+        )
+    rules = [(manifest.measures or {}).get("ranking", {}) for manifest in (before, after)]
+    if rules[0] != rules[1]:
+        yield f"the runs were ranked by different rules: {_rule(rules[0])}; then {_rule(rules[1])}"
     for name in sorted(flat_a.keys() | flat_b.keys()):
         if flat_a.get(name) != flat_b.get(name):
             yield f"{name} was {flat_a.get(name)!r} and is {flat_b.get(name)!r}"
+
+
+def _rule(ranking: Mapping[str, Any]) -> str:
+    if not ranking:
+        return "by another version of ray_audit, which does not say how"
+    weights = ", ".join(f"{weight:+g} {name}" for name, weight in ranking["weights"].items())
+    raised = "".join(f", {name} {number}" for name, number in ranking["raised"].items())
+    return f"{weights} (version {ranking['version']}{raised})"
 
 
 def _settings(manifest: Manifest) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The manifest of a run: written last; a run without one does not exist for readers."""
 
 import json
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ MANIFEST = "manifest.json"
 FAILURE = "failure.json"
 METRICS = "metrics.prom"
 RUNNING = "running.json"
+_CLOCK_SKEW_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class Manifest:
         findings: how many there are, by kind, and how many samples lie in one.
         estimate: how many labels are wrong, and how that was counted; empty where unknown.
         memorisation: how far suspicious labels were fitted, and which loss to trust.
-        order: how strict the order of segments is, and whether it was used.
+        order: what the order of segments gains over chance, and whether it was used.
         top: the most suspicious samples, for the last screen.
         top_findings: the first rows of the findings, for the last screen.
         notes: what a reader should know.
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
+        measures: identity of the declared measures: `records`, `scores`, and the `ranking`, by
+            which rule samples are ranked; empty in manifests of older versions.
+        published_s: Unix time when the run became visible; None in manifests of earlier versions.
     """
 
     run_id: str
@@ -65,6 +70,8 @@ class Manifest:
     top_findings: list[dict[str, Any]]
     notes: list[str]
     breached_gates: list[str]
+    measures: dict[str, Any] = field(default_factory=dict)
+    published_s: float | None = None
 
     def publish(self, run_uri: str) -> "Manifest":
         """Make the run visible, unless another did so meanwhile; return the manifest that is there.
@@ -102,7 +109,7 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            known = {field.name for field in fields(cls)}
+            known = {one.name for one in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error
@@ -113,13 +120,10 @@ class Manifest:
             trust = _TRUSTED[self.memorisation["verdict"]]
             yield f"Memorisation: {self.memorisation['reason']}; trust {trust}."
         if self.order:
-            use = "used" if self.order["used"] else "not used"
-            known = self.order["strictness"]
-            strictness = "unknown" if known is None else f"{known:.2f}"
-            yield (
-                f"Order of segments: strictness {strictness} of 1, {use} in the ranking "
-                f"(from {self.order['needed']:g})."
-            )
+            use = f"used {self.order['weight']:.1f} times" if self.order["used"] else "not used"
+            # Runs of earlier versions tell no reason.
+            why = f": {self.order['reason']}" if "reason" in self.order else ""
+            yield f"Order of segments: {use} in the ranking{why}."
 
     def table(self, run_uri: str, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read one table of the run.
@@ -147,19 +151,34 @@ def run_ids(output: str) -> list[str]:
 
 
 def latest_complete(output: str) -> str:
-    """The newest complete run.
+    """The complete run that was published last.
+
+    Of a manifest that does not say when, the store's own time of the object counts.
 
     Raises:
         StorageError: there is none.
     """
-    complete = [
-        run_id
-        for run_id in run_ids(output)
-        if storage.exists(storage.join(output, "runs", run_id, MANIFEST))
-    ]
-    if not complete:
+    manifests = {
+        item.uri.rpartition("/")[0]: item.modified_s
+        for item in storage.list_prefix(storage.join(output, "runs"))
+        if item.uri.endswith(f"/{MANIFEST}")
+    }
+    if not manifests:
         raise StorageError(
             f"{output} has no complete run: start one with `ray-audit run`, or see "
             "`ray-audit status`"
         )
-    return max(complete, key=lambda run_id: run_id)
+    latest_s, latest = -math.inf, ""
+    # A manifest is stored when it is published, or later, as a copy: few have to be read.
+    for run_uri, stored_s in sorted(manifests.items(), key=_stored_last, reverse=True):
+        if stored_s is not None and stored_s + _CLOCK_SKEW_S < latest_s:
+            break
+        published_s = Manifest.read(run_uri).published_s
+        known_s = published_s or stored_s or 0.0
+        latest_s, latest = max((latest_s, latest), (known_s, run_uri.rpartition("/")[2]))
+    return latest
+
+
+def _stored_last(stored: tuple[str, float | None]) -> tuple[float, str]:
+    run_uri, stored_s = stored
+    return (math.inf if stored_s is None else stored_s, run_uri)

@@ -10,9 +10,11 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.errors import StorageError
-from ray_audit.schemas import FINDINGS, arrow_schema, score_columns
+from ray_audit.measures import Kind, measures
+from ray_audit.schemas import FINDINGS, arrow_schema
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
+from ray_audit.task import Task
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,9 @@ class RunTables:
         return AuditConfig.parse(self.manifest.specification, source=self.run_uri)
 
     @property
-    def form(self) -> str:
-        """What labels belong to: `dense`, `frames` or `class`."""
-        if self.config.dataset.labels.form == "masks":
-            return "dense"
-        is_class = self.config.dataset.kind == "images" or self.config.dataset.labels.videos
-        return "class" if is_class else "frames"
+    def task(self) -> Task:
+        """What labels belong to."""
+        return self.config.dataset.task
 
     @property
     def num_folds(self) -> int:
@@ -80,9 +79,7 @@ class RunTables:
     @cached_property
     def score_units(self) -> dict[str, str]:
         """Columns of this run's `scores` table, and the unit of each that has one."""
-        config = self.config
-        dense, sequence = self.form == "dense", self.form == "frames"
-        columns = score_columns(dense, sequence, list(config.scores), config.vog.target)
+        columns = measures().columns(Kind.of(self.config))
         return {column.name: column.unit for column in columns}
 
     def score(self, name: str) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ray_audit.corrections.adele import AdeleRule, Schedule
-from ray_audit.corrections.changes import MOST_CHANGED_FRACTION, ChangeCounts, refusal
+from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts, refusal
 from ray_audit.corrections.refurbish import flagged, refurbish
 from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import iou_from_counts
@@ -60,12 +60,12 @@ class _Corrector:
         self,
         num_classes: int,
         background: int | None,
-        most_changed_fraction: float,
+        max_changed_fraction: float,
         store: SampleStore | None,
     ) -> None:
         self._num_classes = num_classes
         self._background = background
-        self._most_changed_fraction = most_changed_fraction
+        self._max_changed_fraction = max_changed_fraction
         self._store = store or SampleStore()
         self._epoch = 0
         self._begin()
@@ -91,7 +91,7 @@ class _Corrector:
     def _take(
         self, sample_id: str, before: Labels, after: Labels, p: npt.NDArray[np.floating]
     ) -> None:
-        why = refusal(before, after, self._background, self._most_changed_fraction)
+        why = refusal(before, after, self._background, self._max_changed_fraction)
         if why is not None:
             self._num_refused += 1
             return
@@ -115,7 +115,7 @@ class EarlyLearningCorrection(_Corrector):
         num_classes: K.
         rule: when a prediction replaces a label.
         schedule: how the onset is found, and how long a corrected class waits.
-        most_changed_fraction: a correction that changes more of an image is refused.
+        max_changed_fraction: a correction that changes more of an image is refused.
         store: where corrected labels are kept; in memory where absent.
     """
 
@@ -124,11 +124,11 @@ class EarlyLearningCorrection(_Corrector):
         num_classes: int,
         rule: AdeleRule | None = None,
         schedule: Schedule | None = None,
-        most_changed_fraction: float = MOST_CHANGED_FRACTION,
+        max_changed_fraction: float = MAX_CHANGED_FRACTION,
         store: SampleStore | None = None,
     ) -> None:
         self._rule = rule or AdeleRule()
-        super().__init__(num_classes, self._rule.background, most_changed_fraction, store)
+        super().__init__(num_classes, self._rule.background, max_changed_fraction, store)
         self._schedule = schedule or Schedule()
         self._iou: list[npt.NDArray[np.float64]] = []
         self._last_corrected: dict[int, int] = {}
@@ -201,7 +201,7 @@ class RefurbishFlagged(_Corrector):
         confidence: a new class must be more probable than this.
         first_epoch: from 1; earlier ones flag nothing.
         background: index of a class that must not take over an image, or None.
-        most_changed_fraction: a correction that changes more of a sample is refused.
+        max_changed_fraction: a correction that changes more of a sample is refused.
         store: where corrected labels are kept; in memory where absent.
     """
 
@@ -212,10 +212,10 @@ class RefurbishFlagged(_Corrector):
         confidence: float = 0.8,
         first_epoch: int = 5,
         background: int | None = None,
-        most_changed_fraction: float = 1.0,
+        max_changed_fraction: float = 1.0,
         store: SampleStore | None = None,
     ) -> None:
-        super().__init__(num_classes, background, most_changed_fraction, store)
+        super().__init__(num_classes, background, max_changed_fraction, store)
         self._flagged_fraction = flagged_fraction
         self._confidence = confidence
         self._first_epoch = first_epoch

@@ -20,10 +20,11 @@ from torch.nn import functional
 from ray_audit import parquet, storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import AdeleRule
-from ray_audit.corrections.changes import MOST_CHANGED_FRACTION, ChangeCounts
+from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
-from ray_audit.samples import IGNORE, Task
+from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import MIN_EPOCHS
+from ray_audit.task import Task
 from ray_audit.training.corrected import (
     EarlyLearningCorrection,
     EpochReport,
@@ -76,7 +77,7 @@ class _ChangedStore(SampleStore):
         self.changed.add(sample_id)
 
 
-class Correction:
+class TrainingCorrection:
     """What the loop tells of each batch, and asks for labels.
 
     Args:
@@ -233,14 +234,14 @@ def check_correction(config: AuditConfig, task: Task) -> None:
             f"training.epochs is {training.epochs}, and {why} {first}: {settings.method} would "
             f"correct nothing; train {first + 1} or more"
         )
-    if settings.method == "adele" and task != "dense":
+    if settings.method == "adele" and not task.is_dense:
         raise SpecificationError("training.correction: adele corrects masks; these labels are none")
     if settings.method == "adele" and training.loss is not None and settings.consistency:
         raise SpecificationError(
             "training.loss does not go with adele's own loss: set training.correction.consistency=0"
         )
     by_vog = settings.method == "refurbish" and settings.flag_by == "vog"
-    if by_vog and (task not in ("dense", "class") or training.precision == "fp16"):
+    if by_vog and (task not in (Task.DENSE, Task.CLASS) or training.precision == "fp16"):
         raise SpecificationError(
             "training.correction.flag_by: vog needs images, and float32 or bf16; use loss"
         )
@@ -272,13 +273,13 @@ def _corrector(
     config: AuditConfig, store: SampleStore
 ) -> EarlyLearningCorrection | RefurbishFlagged:
     settings, num_classes = config.training.correction, len(config.dataset.classes)
-    background, most_changed = background_of(config), settings.most_changed_fraction
+    background, max_changed = background_of(config), settings.max_changed_fraction
     if settings.method == "adele":
         confidence = _or(settings.confidence, 0.7)
         return EarlyLearningCorrection(
             num_classes,
             AdeleRule(confidence, confidence, background=background or 0),
-            most_changed_fraction=_or(most_changed, MOST_CHANGED_FRACTION),
+            max_changed_fraction=_or(max_changed, MAX_CHANGED_FRACTION),
             store=store,
         )
     return RefurbishFlagged(
@@ -287,7 +288,7 @@ def _corrector(
         confidence=_or(settings.confidence, 0.8),
         first_epoch=settings.first_epoch,
         background=background,
-        most_changed_fraction=_or(most_changed, 1.0),
+        max_changed_fraction=_or(max_changed, 1.0),
         store=store,
     )
 

@@ -15,7 +15,7 @@ import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import publish_index
+from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing

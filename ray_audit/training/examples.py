@@ -70,7 +70,7 @@ class _Names:
         return f"{sample_id}@{self._num_tiles}"
 
 
-class Reader:
+class ExampleReader:
     """Reads work units again and again, epoch by epoch.
 
     Args:

@@ -15,8 +15,9 @@ import yaml
 from ray_audit import storage
 from ray_audit.config import AuditConfig, FoldConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.folds import fold_of
 from ray_audit.sources import Listing
-from ray_audit.sources.folds import fold_of, sample_keys
+from ray_audit.sources.folds import sample_keys
 from ray_audit.training.places import Place
 
 FOLD_SCHEMA = pa.schema([("key", pa.string()), ("fold", pa.int32())])

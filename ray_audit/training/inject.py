@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import Written, check_writable, write_labels
-from ray_audit.corrections.writers.changes import Progress
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.changes import Progress
+from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
-from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, Asked, Planted, labels_of, plant
+from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, InjectionOptions, Planted, plant
 
 _TRUTH_ROWS = 50_000
 
@@ -84,11 +84,10 @@ def inject(
         StorageError: something cannot be read or written.
     """
     dataset = config.dataset
-    form = labels_of(dataset)
-    wanted = list(kinds or DEFAULT_KINDS[form])
-    check_kinds(wanted, KINDS_OF[form])
+    wanted = list(kinds or DEFAULT_KINDS[dataset.task])
+    check_kinds(wanted, KINDS_OF[dataset.task])
     num_wrong(0, rate)
-    asked = Asked(rate, wanted, seed, _class_index(config, systematic_class))
+    asked = InjectionOptions(rate, wanted, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
@@ -100,14 +99,16 @@ def inject(
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, asked, progress)
         num_samples = num_errors = None
+        notes = list(listing.notes)
         if not dry_run:
             written = write_labels(dataset, listing, planted.changes, to_uri, progress)
             truth_uri = storage.join(to_uri, "truth.parquet")
             num_samples, num_errors = _write_truth(truth_uri, planted, written)
             write_specification(config, written, to_uri)
+            notes += written.notes
     return Injection(
         to_uri=to_uri,
-        labels=form,
+        labels=dataset.task.value,
         kinds={kind: Counter(planted.kinds)[kind] for kind in wanted},
         num_items=planted.num_items,
         num_samples=num_samples,
@@ -115,7 +116,7 @@ def inject(
         spec=storage.join(to_uri, "spec.yaml") if not dry_run else None,
         truth=storage.join(to_uri, "truth.parquet") if not dry_run else None,
         output=storage.join(to_uri, "audit"),
-        notes=listing.notes,
+        notes=tuple(notes),
     )
 
 
@@ -129,7 +130,7 @@ def _class_index(config: AuditConfig, name: str | None) -> int | None:
     return config.dataset.classes.index(name)
 
 
-def _write_truth(uri: str, planted: Planted, written: Written) -> tuple[int, int]:
+def _write_truth(uri: str, planted: Planted, written: WrittenLabels) -> tuple[int, int]:
     num_samples = num_errors = 0
     with storage.open_write(uri) as sink, pq.ParquetWriter(sink, TRUTH_SCHEMA) as writer:
         for rows in _in_chunks(planted.truth(written)):

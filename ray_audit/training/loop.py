@@ -16,9 +16,9 @@ from ray_audit import storage
 from ray_audit.checkpoints.loading import load_weights, new_model
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
-from ray_audit.probes.prepare import model_input
-from ray_audit.training.correction import Correction, describe
-from ray_audit.training.examples import Reader, TrainingBatch
+from ray_audit.probes.prepare import ModelInput, as_laid_out
+from ray_audit.training.correction import TrainingCorrection, describe
+from ray_audit.training.examples import ExampleReader, TrainingBatch
 from ray_audit.training.objective import Objective
 from ray_audit.training.places import Place
 from ray_audit.training.records import Add, epoch_records
@@ -147,11 +147,11 @@ class Loop:
     def __init__(
         self,
         config: AuditConfig,
-        reader: Reader,
+        reader: ExampleReader,
         place: Place,
         digest: str,
         worker: Worker,
-        correction: Correction | None = None,
+        correction: TrainingCorrection | None = None,
     ) -> None:
         self._config, self._training = config, config.training
         self._reader, self._place, self._digest, self._worker = reader, place, digest, worker
@@ -161,6 +161,7 @@ class Loop:
         torch.manual_seed(self._training.seed)
         self._bare = new_model(config.model).to(worker.device)
         self._objective = Objective(config, worker.device)
+        self._input = ModelInput(config.model.input, worker.device)
         self._done = trained_epochs(config, place, digest)
         state = place.last() if self._done else None
         if state is not None:
@@ -224,7 +225,7 @@ class Loop:
 
     def _step(self, one: TrainingBatch, add: Add | None) -> Tensor:
         device, batch = self._worker.device, one.batch
-        inputs = model_input(batch.arrays["inputs"], self._config.model.input, device)
+        inputs = self._input(batch.arrays["inputs"], self._try)
         labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
         correction = self._correction
         if correction is not None:
@@ -232,7 +233,7 @@ class Loop:
             inputs.requires_grad_(correction.wants_gradient)
         dtype = _AUTOCAST.get(self._training.precision)
         with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
-            loss, logits = self._objective(self._model, inputs, batch, labels)
+            loss, logits = self._objective(self._forward, inputs, batch, labels)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimizer)
@@ -242,6 +243,17 @@ class Loop:
         if correction is not None:
             correction.observe(one.keys, labels, logits.detach(), inputs.grad)
         return loss.detach()
+
+    def _forward(self, inputs: Tensor) -> object:
+        return self._model(as_laid_out(inputs, self._config.model.input.layout))
+
+    def _try(self, inputs: Tensor) -> None:
+        """Whether the model takes inputs, without a trace in it: it raises where it does not."""
+        self._model.eval()
+        try:
+            self._forward(inputs)
+        finally:
+            self._model.train()
 
     def _counted(self, epoch: int, losses: list[Tensor], duration_s: float) -> EpochDone:
         """Sum over the workers; stop what must not go on, before its weights are kept."""

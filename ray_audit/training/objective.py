@@ -8,8 +8,8 @@ from torch import Tensor
 from ray_audit.checkpoints.loading import call_factory
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.probes.answers import AnswerForm
 from ray_audit.probes.dense import pixel_logits
-from ray_audit.probes.prepare import logits_of
 from ray_audit.samples import IGNORE, Batch
 from ray_audit.training.consistency import MultiScale, logits_at_scales, multi_scale_loss
 from ray_audit.training.cross_entropy import cross_entropy
@@ -32,7 +32,8 @@ class Objective:
     def __init__(self, config: AuditConfig, device: torch.device) -> None:
         training = config.training
         self._num_classes = len(config.dataset.classes)
-        self._output = config.model.output
+        model, layout = config.model, config.model.input.layout
+        self._form = AnswerForm(self._num_classes, model.output, model.answers, layout)
         self._scales: MultiScale | None = None
         if training.correction.method == "adele" and training.correction.consistency:
             self._scales = MultiScale(weight=training.correction.consistency)
@@ -77,8 +78,9 @@ class Objective:
 
     def _at_labels(self, answer: object, batch: Batch, labels: Tensor) -> Tensor:
         try:
-            logits = logits_of(answer, self._output)
-            if batch.task == "dense":
+            num_frames = labels.shape[1] if batch.task.is_sequence else None
+            logits = self._form.logits(answer, batch.task, num_frames)
+            if batch.task.is_dense:
                 return pixel_logits(logits, batch, self._num_classes)
         except ValueError as error:
             raise SpecificationError(f"training: {error}") from error

@@ -1,8 +1,8 @@
 """Where training keeps its files: all beside the checkpoints that the specification names.
 
-epoch_001.safetensors ...       weights, one file an epoch: what `checkpoints` matches
+epoch_001.safetensors ...       weights, one file per epoch: what `checkpoints` matches
 last.pt                         optimizer and settings: what a resumed training needs
-records/epoch_001-0.parquet     per-sample records, one file an epoch and worker
+records/epoch_001-0.parquet     per-sample records, one file per epoch and worker
 corrected/epoch_007.parquet     labels that changed in an epoch
 fold_0/ ... , folds.parquet     the same of each fold, and which sample is in which
 """
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ray_audit import storage
-from ray_audit.corrections.writers.places import absolute
 from ray_audit.errors import CheckpointError, SpecificationError
+from ray_audit.formats.places import absolute
 
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _SUFFIX = ".safetensors"

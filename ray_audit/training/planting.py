@@ -8,13 +8,15 @@ from typing import Protocol
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.changes import FrameChange, LabelChanges, Progress, Written
-from ray_audit.corrections.writers.values import writable_classes
 from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, WrittenLabels
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import writable_classes
+from ray_audit.formats.pixels.encoding import stored_values, targets_of
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.names import Owner
+from ray_audit.task import Task
 from ray_audit.training.noise import (
     CLASS_KINDS,
     FRAME_KINDS,
@@ -29,18 +31,19 @@ from ray_audit.training.noise import (
 )
 from ray_audit.training.noise.masks import PlantedMasks
 
-KINDS_OF: dict[str, tuple[str, ...]] = {
-    "frames": tuple(FRAME_KINDS),
-    "masks": tuple(MASK_KINDS),
-    "classes": CLASS_KINDS,
+KINDS_OF: dict[Task, tuple[str, ...]] = {
+    Task.FRAMES: tuple(FRAME_KINDS),
+    Task.DENSE: tuple(MASK_KINDS),
+    Task.CLASS: CLASS_KINDS,
+    Task.CLIPS: CLASS_KINDS,
 }
 """What labels belong to -> kinds of error."""
-DEFAULT_KINDS = KINDS_OF | {"classes": ("symmetric", "asymmetric")}
+DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric", "asymmetric"))
 """Without `instance`, which reads every image."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class InjectionOptions:
     """What errors are asked for.
 
     Attributes:
@@ -69,41 +72,30 @@ class Planted(Protocol):
     kinds: list[str]
     num_items: int
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         """Rows of the truth, a sequence or a few samples at a time."""
 
 
-def labels_of(dataset: DatasetConfig) -> str:
-    """What the labels of a dataset belong to: `frames`, `masks` or `classes`."""
-    if dataset.labels.masks:
-        return "masks"
-    return "frames" if dataset.labels.form in ("frames", "segments", "arrays") else "classes"
-
-
-def plant(dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress) -> Planted:
+def plant(
+    dataset: DatasetConfig, given: GivenLabels, asked: InjectionOptions, progress: Progress
+) -> Planted:
     """Choose where the errors go; writes nothing.
 
     Raises:
         SpecificationError: the kinds cannot be planted in these labels.
     """
-    form = labels_of(dataset)
-    if form == "frames":
-        return _PlantedFrames(dataset, given, asked, progress)
-    if form == "masks":
-        return _PlantedMasks(dataset, given, asked, progress)
-    return _PlantedClasses(dataset, given, asked, progress)
-
-
-def sample_prefix(owner: Owner) -> str:
-    """What a sample id begins with: the shard key, and the array or member in it."""
-    return "#".join(filter(None, owner))
+    if dataset.task.is_sequence:
+        return _FrameErrors(dataset, given, asked, progress)
+    if dataset.task.is_dense:
+        return _MaskErrors(dataset, given, asked, progress)
+    return _ClassErrors(dataset, given, asked, progress)
 
 
 class _Classes:
     """Class indices as the noise sees them: without those that are void too."""
 
     def __init__(self, dataset: DatasetConfig) -> None:
-        self.writable = np.array(writable_classes(ClassNames(dataset.classes, dataset.void)))
+        self.writable = np.array(writable_classes(ClassNames.of(dataset)))
         self._place = np.full(len(dataset.classes) + 1, IGNORE)
         self._place[self.writable] = np.arange(len(self.writable))
 
@@ -121,12 +113,16 @@ class _Classes:
         return indices.astype(np.int32)
 
 
-class _PlantedFrames:
+class _FrameErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
         self._given = given
-        self._owners = {sample_prefix(owner): owner for owner in given.sequence_owners()}
+        self._owners = {owner.key: owner for owner in given.sequence_owners()}
         classes = _Classes(dataset)
         labels = Lazy(list(self._owners), lambda key: classes.inner(self._labels(key)[1]))
         progress("planting errors", 0, len(self._owners))
@@ -139,13 +135,15 @@ class _PlantedFrames:
             differs = changed != labels[key]
             frames = self._labels(key)[0][differs]
             changes[self._owners[key]] = FrameChange(frames, classes.outer(changed[differs]))
-        self.changes = LabelChanges(frames=changes, times=given.times)
+        self.changes = LabelChanges(frames=changes, times=given.times, left_out=given.left_out)
 
     def _labels(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         return self._given.sequence(self._owners[key])
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for key, owner in self._owners.items():
+            if owner.shard_key in written.left_out:
+                continue
             frames, true = self._labels(key)
             new = true.copy()
             change = self.changes.frames.get(owner)
@@ -155,11 +153,15 @@ class _PlantedFrames:
             yield frame_truth(key, frames, true, new, self._kind_of.get(key))
 
 
-class _PlantedMasks:
+class _MaskErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
-        self._owners = {sample_prefix(owner): owner for owner in given.mask_owners()}
+        self._owners = {owner.key: owner for owner in given.mask_owners()}
         if not self._owners:
             raise SpecificationError(
                 "labels.masks: errors are planted in masks that are files, not in those inside "
@@ -169,11 +171,15 @@ class _PlantedMasks:
 
         def read(key: str) -> np.ndarray:
             progress("planting errors", min(next(num_read), num_wanted), num_wanted)
-            return given.mask(self._owners[key])
+            stored = given.mask(self._owners[key])
+            return stored if self._classes.are_indices else targets_of(stored, self._classes)
 
+        self._given = given
+        self._classes = ClassNames.of(dataset)
+        void = sorted(self._classes.void_numbers) if self._classes.are_indices else [IGNORE]
         self._masks = Lazy(list(self._owners), read)
         noise = MaskNoise(
-            ignored=tuple(sorted(ClassNames(dataset.classes, dataset.void).void_numbers)),
+            ignored=tuple(void),
             systematic_class=asked.systematic_class,
         )
         self._planted: PlantedMasks = plant_masks(
@@ -186,21 +192,27 @@ class _PlantedMasks:
         self.changes = LabelChanges(mask=self._mask)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
-        key = sample_prefix(owner)
+        key = owner.key
         changed = self._planted.mask(key)
         if changed is not None:
             self._wrong_px[key] = int((changed != self._masks[key]).sum())
-        return changed
+        if changed is None or self._classes.are_indices:
+            return changed
+        return stored_values(self._given.mask(owner), changed, self._classes)
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for key in self._owners:
             kind = self._kind_of.get(key)
             yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
 
 
-class _PlantedClasses:
+class _ClassErrors:
     def __init__(
-        self, dataset: DatasetConfig, given: GivenLabels, asked: Asked, progress: Progress
+        self,
+        dataset: DatasetConfig,
+        given: GivenLabels,
+        asked: InjectionOptions,
+        progress: Progress,
     ) -> None:
         if "instance" in asked.kinds and dataset.kind != "images":
             raise SpecificationError(
@@ -236,14 +248,17 @@ class _PlantedClasses:
                 owner: int(label)
                 for owner, label in zip(found, new, strict=True)
                 if owner in self._kind_of
-            }
+            },
+            left_out=given.left_out,
         )
 
-    def truth(self, written: Written) -> Iterator[list[TruthRow]]:
+    def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for owner, label in self._true.items():
+            if owner.shard_key in written.left_out:
+                continue
             key = written.renamed.get(owner.shard_key, owner.shard_key)
             kind = self._kind_of.get(owner)
-            yield [TruthRow(sample_prefix(Owner(key, owner.part)), kind is not None, kind, label)]
+            yield [TruthRow(Owner(key, owner.member).key, kind is not None, kind, label)]
 
 
 def _with_features(

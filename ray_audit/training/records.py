@@ -69,7 +69,7 @@ def epoch_records(uri: str, epoch: int, num_classes: int) -> Iterator[Add]:
 def record_table(batch: Batch, logits: Tensor, epoch: int, num_classes: int) -> pa.Table:
     """Rows of one batch, against the given labels; `logits` of masks serve as scratch space."""
     num_labelled = batch.samples["num_labelled"].to_numpy()
-    if batch.task == "dense":
+    if batch.task.is_dense:
         masks = Masks.of(batch, logits.device)
         seen = observe_pixels(logits.detach().float().clone(), masks, batch, None)
         count = np.maximum(num_labelled, 1)

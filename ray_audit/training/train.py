@@ -11,15 +11,14 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import Written
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.corrections.writers import WrittenLabels
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.unit import task_of
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
-from ray_audit.training.correction import Correction, Harm, check_correction
-from ray_audit.training.examples import Reader
+from ray_audit.training.correction import Harm, TrainingCorrection, check_correction
+from ray_audit.training.examples import ExampleReader
 from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
 from ray_audit.training.loop import EpochDone, Loop, Worker, settings_digest, trained_epochs
 from ray_audit.training.places import Place
@@ -50,8 +49,8 @@ class Assignment:
         config = self.config
         correction = None
         if config.training.correction.method != "none":
-            correction = Correction(config, task_of(config.dataset), self.place)
-        reader = Reader(config, self.shares[worker.rank], self.index_uri)
+            correction = TrainingCorrection(config, config.dataset.task, self.place)
+        reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
         Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
 
 
@@ -162,7 +161,7 @@ def train(
     if to is not None:
         config = _kept_at(config, absolute(to))
     place = Place.of(config.checkpoints)
-    check_correction(config, task_of(config.dataset))
+    check_correction(config, config.dataset.task)
     if local and config.training.workers > 1:
         raise SpecificationError(
             f"training.workers is {config.training.workers}: --local trains in this process alone; "
@@ -181,7 +180,7 @@ def train(
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
         spec = None
         if to is not None:
-            write_specification(config, Written(config.dataset), absolute(to))
+            write_specification(config, WrittenLabels(config.dataset), absolute(to))
             spec = storage.join(absolute(to), "spec.yaml")
     return Trained(tuple(models), fold_map, whole.notes, spec)
 
@@ -259,12 +258,12 @@ def opened_trainer(address: str | None, local: bool) -> Iterator[Trainer]:
     if local:
         yield LocalTrainer()
         return
-    from ray_audit.engine import relay  # ray is imported only where it is used
+    from ray_audit.engine.backends.ray import connection  # ray is imported only where it is used
     from ray_audit.training.distributed import RayTrainer
 
-    started = relay.connect(address)
+    started = connection.connect(address)
     try:
         yield RayTrainer()
     finally:
         if started:
-            relay.disconnect()
+            connection.disconnect()

@@ -1,11 +1,11 @@
 """Audits that last long enough for a fault to hit them, and the same ones undisturbed."""
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from tests.faults.drivers import DATE, tables_of
-from tests.integration.small_sets import labelled_videos
-from tests.tables import assert_identical
+from tests.support.small_sets import labelled_videos
+from tests.support.tables import assert_identical
 
-MODEL = "tests.integration.tiny_models:SlowFrameModel"
+MODEL = "tests.support.tiny_models:SlowFrameModel"
 SLEEP_S = 0.03
 
 

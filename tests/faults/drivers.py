@@ -17,7 +17,7 @@ DATE = "2026-01-31"
 
 @dataclass(frozen=True)
 class Tables:
-    """A complete run, as `tests.tables` compares it."""
+    """A complete run, as `tests.support.tables` compares it."""
 
     run_uri: str
     manifest: Manifest

@@ -60,17 +60,17 @@ class Soak:
 
     def local_driver(self, output):
         """Kill the driver of the one-process engine at random times."""
-        self._kill_drivers(output, "--local", most_s=8.0)
+        self._kill_drivers(output, "--local", max_s=8.0)
 
     def ray_driver(self, output):
         """Kill the driver, and the Ray that it started, at random times."""
-        self._kill_drivers(output, most_s=25.0)
+        self._kill_drivers(output, max_s=25.0)
 
-    def _kill_drivers(self, output, *options, most_s):
+    def _kill_drivers(self, output, *options, max_s):
         spec = self.videos.spec_file(output=output)
         for _ in range(NUM_DRIVER_KILLS):
             with Driver(spec, *options) as driver:
-                at_s = time.monotonic() + self.random.uniform(0, most_s)
+                at_s = time.monotonic() + self.random.uniform(0, max_s)
                 if driver.wait_until(lambda at_s=at_s: time.monotonic() > at_s):
                     self.injected["driver"] += 1
         with Driver(spec, *options) as driver:

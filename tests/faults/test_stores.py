@@ -118,7 +118,7 @@ def test_a_full_disk_is_an_error_and_a_larger_one_completes(tmp_path, small_disk
 SMALL_STORE = """
 import sys, ray
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import PlanError
 ray.init(num_cpus=2, object_store_memory=80 * 2**20, include_dashboard=False)
 try:

@@ -5,12 +5,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ray_audit.engine.folds import run_folds
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.folds import run_folds
 from ray_audit.tables.manifest import Manifest
 from ray_audit.training.folds import held_out_parts
 from ray_audit.training.train import train
-from tests.integration import small_sets, tiny_models
+from tests.support import small_sets, tiny_models
 
 DATE = "2026-01-31"
 

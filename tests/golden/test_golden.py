@@ -35,10 +35,27 @@ def test_a_changed_number_is_not_kept_unless_a_version_moved(monkeypatch, tmp_pa
     assert kept_as(monkeypatch, tmp_path, table)
     assert not kept_as(monkeypatch, tmp_path, table)
     assert store.differences("run", {"scores": other}) == ["scores.csl is other than it was"]
-    with pytest.raises(ValueError, match=r"scores\.csl changed, and no version moved"):
+    with pytest.raises(ValueError, match=r"scores\.csl changed, and no version of them moved"):
         kept_as(monkeypatch, tmp_path, other)
     assert kept_as(monkeypatch, tmp_path, other, version=2)
     assert store.differences("run", {"scores": other}) == []
+
+
+def test_another_scores_version_does_not_speak_for_a_number(monkeypatch, tmp_path):
+    kept_as(monkeypatch, tmp_path, pa.table({"csl": [0.5], "suspicion": [0.1]}))
+    other = {"scores": pa.table({"csl": [0.6], "suspicion": [0.1]})}
+    monkeypatch.setattr(store, "versions", lambda: {"record": 1, "raised": {"score.el2n": 2}})
+    with pytest.raises(ValueError, match=r"scores\.csl changed, and no version of them moved"):
+        store.write("run", other)
+    monkeypatch.setattr(store, "versions", lambda: {"record": 1, "raised": {"loss": 2}})
+    assert store.write("run", other)
+
+
+def test_the_ranking_stands_on_the_scores_that_it_ranks_by(monkeypatch, tmp_path):
+    kept_as(monkeypatch, tmp_path, pa.table({"csl": [0.5], "suspicion": [0.1]}))
+    other = {"scores": pa.table({"csl": [0.5], "suspicion": [0.2]})}
+    monkeypatch.setattr(store, "versions", lambda: {"record": 1, "raised": {"score.early_loss": 2}})
+    assert store.write("run", other)
 
 
 def test_a_new_column_needs_no_version(monkeypatch, tmp_path):

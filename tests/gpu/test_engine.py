@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from tests.gpu.test_probes import TOLERANCE
-from tests.integration import small_sets
-from tests.tables import assert_identical
+from tests.support import small_sets
+from tests.support.tables import assert_identical
 
 PACKED = {"checkpoints_per_actor": 3, "actors_per_pool": 1, "num_gpus": 1.0}
 HALVES = {"checkpoints_per_actor": 3, "actors_per_pool": 2, "num_gpus": 0.5}

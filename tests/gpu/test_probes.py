@@ -19,7 +19,7 @@ from ray_audit.probes.transfer import Stopwatch, download, upload
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
 from ray_audit.training.models import unet
-from tests.unit.batches import class_batch, dense_batch
+from tests.support.batches import class_batch, dense_batch
 
 NUM_CLASSES = 5
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def test_a_gpu_repeats_every_bit(cuda, exact, kind):
 @pytest.fixture
 def exact():
     """As an actor of the relay computes."""
-    from ray_audit.engine.pool import repeat_every_bit
+    from ray_audit.probes.determinism import repeat_every_bit
 
     repeat_every_bit()
     yield

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
-from tests.integration import small_sets, tiny_models
-from tests.tables import assert_identical, rows_of
+from tests.support import small_sets, tiny_models
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 

@@ -6,14 +6,14 @@ import s3fs
 import torch
 from PIL import Image
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import (
     CheckpointError,
     LabelError,
     PlanError,
     SpecificationError,
 )
-from tests.integration.audits import (
+from tests.support.audits import (
     ALL_MAY_FAIL,
     assert_counts_add_up,
     audit,
@@ -22,7 +22,7 @@ from tests.integration.audits import (
     refused,
     with_trap,
 )
-from tests.integration.small_sets import (
+from tests.support.small_sets import (
     CLASSES,
     MODELS,
     class_folders,
@@ -34,7 +34,7 @@ from tests.integration.small_sets import (
     table,
     video,
 )
-from tests.tables import rows_of
+from tests.support.tables import rows_of
 from tests.unit.checkpoints.test_loading import Payload
 
 pytestmark = pytest.mark.integration

@@ -3,10 +3,10 @@
 import pytest
 from safetensors.torch import load_file, save_file
 
-from ray_audit.engine.dry_run import dry_run
-from ray_audit.engine.run import run_audit
-from tests.integration import small_sets
-from tests.tables import assert_identical
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.dry_run import dry_run
+from tests.support import small_sets
+from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 

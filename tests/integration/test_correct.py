@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import (
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import (
     REST_P,
     SURE_P,
     corrected,
@@ -20,8 +20,8 @@ from tests.integration.corrected import (
     masks_at,
     rows_at,
 )
-from tests.integration.knowing import SURE, UNSURE
-from tests.unit.corrections.label_sets import files_of
+from tests.support.knowing import SURE, UNSURE
+from tests.support.label_sets import files_of
 
 
 @pytest.mark.parametrize("form", ["images", "folder", "parquet", "tar"])

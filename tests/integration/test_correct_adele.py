@@ -12,9 +12,9 @@ from PIL import Image
 from ray_audit.errors import SpecificationError
 from ray_audit.tables.run import RunTables
 from ray_audit.tables.store import write_table
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, masks_at
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, masks_at
 
 
 def adele_set(folder, sureness=(0.2, 1.5, 5, 6, 6, 6)):
@@ -61,7 +61,7 @@ def test_adele_corrects_what_the_image_has(tmp_path):
     new.putpalette(image.getpalette())
     new.save(path)
     small = with_onsets(small, {"a": None, "b": 3, "c": None})
-    with pytest.raises(SpecificationError, match=r"c: as planted.*--classes b could be corrected"):
+    with pytest.raises(SpecificationError, match=r"c: as planted.*--class b could be corrected"):
         corrected(small, rule="adele")
     done = corrected(small, rule="adele", classes=("b",))
     np.testing.assert_array_equal(masks_at(done, "files")[0], knowing.given_mask(0, ()))

@@ -8,9 +8,9 @@ import pytest
 from ray_audit.errors import LabelError
 from ray_audit.findings.decisions import Decision, save_decisions
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import (
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import (
     corrected,
     decided,
     findings_of,
@@ -18,7 +18,7 @@ from tests.integration.corrected import (
     masks_at,
     rows_at,
 )
-from tests.integration.knowing import SURE, UNSURE
+from tests.support.knowing import SURE, UNSURE
 
 
 def test_reviewers_have_the_last_word(tmp_path):

@@ -11,16 +11,16 @@ from ray_audit import storage
 from ray_audit.cli import app
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import Asked
-from ray_audit.engine import relay
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
+from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.backends.ray import pipeline
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, decided, findings_of, labels_at, rows_at
-from tests.unit.corrections.label_sets import files_of
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, decided, findings_of, labels_at, rows_at
+from tests.support.label_sets import files_of
 
 
 def test_the_command_line(tmp_path):
@@ -53,13 +53,16 @@ def test_masks_on_ray_are_those_of_one_process(tmp_path, cluster):
     here = corrected(small)
     tables = RunTables.open(str(small.out))
     there = correct(
-        tables, lambda: relay.RayEngine(tables.config.engine), str(tmp_path / "ray"), Asked()
+        tables,
+        lambda: pipeline.RayBackend(tables.config.engine),
+        str(tmp_path / "ray"),
+        CorrectionOptions(),
     )
     assert files_of(tmp_path / "ray/labels") == files_of(tmp_path / "to/labels")
     assert rows_at(there) == rows_at(here)
 
 
-class _Noting(LocalEngine):
+class _Noting(LocalBackend):
     """Notes for which calls a GPU was asked."""
 
     def __init__(self):
@@ -76,7 +79,7 @@ def test_a_gpu_is_asked_for_where_checkpoints_look_again(tmp_path):
     tables = RunTables.open(str(small.out))
     for rule, asked in (("findings", [True]), ("decisions", [False])):
         engine = _Noting()
-        correct(tables, lambda engine=engine: engine, str(tmp_path / rule), Asked(rule))
+        correct(tables, lambda engine=engine: engine, str(tmp_path / rule), CorrectionOptions(rule))
         assert engine.asked == asked
 
 
@@ -101,7 +104,7 @@ def test_labels_in_a_store_are_corrected_into_it(tmp_path, bucket, make):
     outcome = run_audit(in_the_store(small, bucket), local=True, logical_date="2026-01-31")
     before = etags_in(bucket)
     tables = RunTables(outcome.run_uri, outcome.manifest)
-    done = correct(tables, LocalEngine, f"{bucket.uri}/to", Asked())
+    done = correct(tables, LocalBackend, f"{bucket.uri}/to", CorrectionOptions())
     assert (done.num_changed, done.pairs) == (here.num_changed, here.pairs)
     assert done.num_changed > 0
     ours, theirs = labels_at(done), labels_at(here)
@@ -112,4 +115,4 @@ def test_labels_in_a_store_are_corrected_into_it(tmp_path, bucket, make):
     assert str(dataset.labels.masks or dataset.labels.images).startswith(f"{bucket.uri}/to/labels/")
     assert {uri: etag for uri, etag in etags_in(bucket).items() if uri in before} == before
     with pytest.raises(SpecificationError, match="is not empty"):
-        correct(tables, LocalEngine, f"{bucket.uri}/to", Asked())
+        correct(tables, LocalBackend, f"{bucket.uri}/to", CorrectionOptions())

@@ -3,12 +3,12 @@
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import CheckpointError, SpecificationError
-from tests.integration import knowing
-from tests.integration.audits import audit
-from tests.integration.corrected import corrected, masks_at
-from tests.unit.corrections.label_sets import files_of
+from tests.support import knowing
+from tests.support.audits import audit
+from tests.support.corrected import corrected, masks_at
+from tests.support.label_sets import files_of
 
 
 def test_what_is_refused_before_any_work(tmp_path):
@@ -23,9 +23,9 @@ def test_what_is_refused_before_any_work(tmp_path):
         corrected(small, rule="flagged")
     with pytest.raises(SpecificationError, match=r"onset is not to be trusted .*3 epochs known"):
         corrected(small, rule="adele")
-    with pytest.raises(SpecificationError, match="--classes zebra"):
+    with pytest.raises(SpecificationError, match="--class zebra"):
         corrected(small, rule="adele", classes=("zebra",))
-    with pytest.raises(SpecificationError, match="--kinds zebra: expected some of mislabel"):
+    with pytest.raises(SpecificationError, match="--kind zebra: expected some of mislabel"):
         corrected(small, kinds=("zebra",))
     with pytest.raises(SpecificationError, match="--confidence 2"):
         corrected(small, confidence=2.0)
@@ -61,12 +61,12 @@ def test_labels_that_changed_since_the_run_are_refused(tmp_path, form):
 
 def test_a_correction_that_changes_too_much_of_a_mask_is_refused_for_that_mask(tmp_path):
     small = knowing.masks(tmp_path)
-    done = corrected(small, most_changed_fraction=0.1)
+    done = corrected(small, max_changed_fraction=0.1)
     assert done.num_changed == 0
     assert done.outcomes["refused"] == 2
     assert "more than 10%" in done.named["refused"][0]
     assert masks_at(done, "files")[1].tolist() == knowing.given_mask(1, (1,)).tolist()
-    assert corrected(small, "all", most_changed_fraction=None).num_changed == 180
+    assert corrected(small, "all", max_changed_fraction=None).num_changed == 180
 
 
 def test_many_changed_images_are_refused_at_once(tmp_path):
@@ -74,7 +74,7 @@ def test_many_changed_images_are_refused_at_once(tmp_path):
     with pytest.raises(SpecificationError, match="8 of 12 labels would change"):
         corrected(small)
     assert not (tmp_path / "to").exists()
-    assert corrected(small, most_changed_fraction=None).num_changed == 8
+    assert corrected(small, max_changed_fraction=None).num_changed == 8
 
 
 def test_a_limited_run_corrects_what_it_saw(tmp_path):

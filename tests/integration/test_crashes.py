@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from ray_audit.engine import relay
-from tests.integration import deadly, small_sets
-from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, only_error
-from tests.tables import rows_of
+from ray_audit.engine.backends.ray import pipeline
+from tests.support import deadly, small_sets
+from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, only_error
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +30,7 @@ def markers(small):
 
 
 def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(relay, "_decode", deadly.decode)
+    monkeypatch.setattr(pipeline, "_decode", deadly.decode)
     videos = small_sets.labelled_videos(tmp_path, num=3)
     poison = tmp_path / "data/poison.mp4"
     (tmp_path / "data/v1.mp4").rename(poison)
@@ -52,7 +52,7 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
 def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkeypatch):
     if how == "hang":
         # Else nothing is cut short: on a busy machine a batch may take its time.
-        monkeypatch.setattr(relay, "_BATCHES_PER_STALL", 15)
+        monkeypatch.setattr(pipeline, "_BATCHES_PER_STALL", 15)
     images = small_sets.class_folders(tmp_path)
     images.values["model"] = {
         "factory": f"{small_sets.MODELS}:DeadlyModel",
@@ -72,8 +72,8 @@ def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkey
 
 HANGS = """
 import torch
-from ray_audit.engine.pool import _limited
-from tests.integration.tiny_models import DeadlyModel
+from ray_audit.engine.backends.worker import _limited
+from tests.support.tiny_models import DeadlyModel
 print("begins", flush=True)
 with _limited(1.0):
     DeadlyModel(3, "hang")(torch.zeros(1, 3, 4, 4))

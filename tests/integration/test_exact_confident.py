@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import RunError
 from ray_audit.probes import prober
-from tests.integration.small_sets import class_folders, masked_images
-from tests.integration.tiny_models import PixelModel
-from tests.tables import rows_of
+from tests.support.small_sets import class_folders, masked_images
+from tests.support.tables import rows_of
+from tests.support.tiny_models import PixelModel
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from ray_audit import storage
 from ray_audit.cli import app
-from tests.integration import knowing
-from tests.integration.audits import audit
+from tests.support import knowing
+from tests.support.audits import audit
 
 
 def typed(*arguments):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ray_audit.errors import FailureBudgetError, PlanError, RunError
-from tests.integration.audits import (
+from tests.support.audits import (
     ALL_MAY_FAIL,
     audit,
     bad_images,
@@ -18,8 +18,8 @@ from tests.integration.audits import (
     refused,
     with_trap,
 )
-from tests.integration.small_sets import MODELS, class_folders, labelled_videos, picture
-from tests.tables import assert_identical, rows_of
+from tests.support.small_sets import MODELS, class_folders, labelled_videos, picture
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -55,12 +55,12 @@ def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path,
 
     images = class_folders(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("tests.integration.tiny_models.ImageModel.forward", tells)
+        patch.setattr("tests.support.tiny_models.ImageModel.forward", tells)
         outcome = audit(images, **ALL_MAY_FAIL)
     messages = set(rows_of(outcome, "errors")["message"].to_pylist())
     assert messages == {"ValueError: GET https://***@host/weights: 403"}
     images.values["output"] = str(tmp_path / "again")
-    monkeypatch.setattr("ray_audit.engine.run.publish", tells)
+    monkeypatch.setattr("ray_audit.engine.run.audit.publish", tells)
     with pytest.raises(ValueError, match="GET"):
         audit(images)
     (path,) = tmp_path.glob("again/runs/*/failure.json")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ray_audit.engine import run
-from ray_audit.engine.run import run_audit
-from tests.integration import small_sets
-from tests.tables import assert_identical
+from ray_audit.engine.run import audit as run
+from ray_audit.engine.run.audit import run_audit
+from tests.support import small_sets
+from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 

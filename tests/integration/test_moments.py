@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from ray_audit.engine.dry_run import describe, dry_run
-from ray_audit.engine.run import run_audit
-from tests.integration import small_sets, tiny_models
+from ray_audit.console import plan
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.dry_run import dry_run
 from tests.integration.test_nights import MAKERS, night, num_new, one_more_checkpoint
-from tests.tables import assert_identical, rows_of
+from tests.support import small_sets, tiny_models
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -78,7 +79,7 @@ def test_records_without_gradients_do_not_stand_in_for_those_with(tmp_path):
 
 
 def described(small, **changes):
-    return describe(dry_run(small.config(**changes), None, True, None, None, calibrate=False))
+    return plan.described(dry_run(small.config(**changes), None, True, None, None, calibrate=False))
 
 
 @pytest.mark.parametrize("how", ["not kept", "lost", "before", "late"])

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ray_audit.cli import main
-from ray_audit.nights import lease
+from ray_audit.nightly import lease
 from ray_audit.tables.manifest import Manifest
-from tests.integration.small_sets import class_folders, picture
+from tests.support.small_sets import class_folders, picture
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from ray_audit.metrics import METRICS
 from ray_audit.tables.manifest import Manifest
 from tests.faults.audits import assert_survived, slow_videos, undisturbed
 from tests.faults.drivers import DATE, committed
-from tests.integration.ops_cluster import (
+from tests.support.ops_cluster import (
     ROOT,
     Monitoring,
     OpsCluster,
@@ -23,7 +23,7 @@ from tests.integration.ops_cluster import (
     tell,
     wait_for,
 )
-from tests.integration.small_sets import class_folders
+from tests.support.small_sets import class_folders
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 NIGHTS = ("2026-01-01", "2026-01-02")

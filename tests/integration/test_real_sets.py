@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.engine.run import run_audit
-from tests.integration.real_sets import SETS, config_of, train
-from tests.tables import assert_identical, rows_of
+from ray_audit.engine.run.audit import run_audit
+from tests.support.real_sets import SETS, config_of, train
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.real_data]
 

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from aiobotocore.client import AioBaseClient
 
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
-from tests.integration import small_sets
-from tests.tables import assert_identical
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.audit import run_audit
+from tests.support import small_sets
+from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ class KilledError(Exception):
 def test_a_run_goes_on_in_a_bucket_where_one_stopped(tmp_path, bucket, requests, monkeypatch):
     small = small_sets.labelled_videos(tmp_path)
     changes = in_bucket(small, bucket, "*.mp4")
-    relay = LocalEngine.relay
+    relay = LocalBackend.relay
 
     def killed(engine, plan, settings):
         for receipt in relay(engine, plan, settings):
@@ -52,7 +52,7 @@ def test_a_run_goes_on_in_a_bucket_where_one_stopped(tmp_path, bucket, requests,
                 raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalEngine, "relay", killed)
+        patch.setattr(LocalBackend, "relay", killed)
         with pytest.raises(KilledError):
             run_audit(small.config(**changes), local=True)
     requests.clear()

@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from ray_audit import storage
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.findings.decisions import saved_decisions
 from ray_audit.report.serve import Review, ReviewServer
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
-from tests.integration import small_sets
+from tests.support import small_sets
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def images(tmp_path):
 @pytest.fixture
 def server(images):
     _, tables = images
-    with ReviewServer(Review(tables, LocalEngine(), "ann")) as server:
+    with ReviewServer(Review(tables, LocalBackend(), "ann")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -121,7 +121,7 @@ def test_pictures_come_from_s3_and_the_report_goes_there(tmp_path, bucket, make)
     small.values["output"] = f"{bucket.uri}/out"
     run_audit(small.config(), local=True)
     tables = RunTables.open(f"{bucket.uri}/out")
-    done = write_report(tables, LocalEngine())
+    done = write_report(tables, LocalBackend())
     assert done.notes == ()
     assert done.uri.startswith(bucket.uri)
     bundles = document_of(storage.read_bytes(done.uri).decode())["bundles"].values()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ray_audit.engine import relay
+from ray_audit.engine.backends.ray import pipeline
 from ray_audit.errors import StalledError
-from tests.integration import small_sets
-from tests.integration.audits import audit, failure_file
+from tests.support import small_sets
+from tests.support.audits import audit, failure_file
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ def test_nodes_that_never_come(tmp_path, cluster):
 
 
 def test_a_reduction_that_never_ends(tmp_path, cluster):
-    engine = relay.RayEngine(small_sets.class_folders(tmp_path).config().engine)
+    engine = pipeline.RayBackend(small_sets.class_folders(tmp_path).config().engine)
     engine._engine = engine._engine.model_copy(update={"stall_timeout_s": 3})
     with pytest.raises(StalledError, match="no part of the tables was made for 3 s"):
         list(engine.map(time.sleep, [20]))

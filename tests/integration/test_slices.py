@@ -3,13 +3,13 @@
 import av
 import pytest
 
-from ray_audit.engine import ledger
-from ray_audit.engine.local import LocalEngine
-from ray_audit.engine.run import run_audit
-from tests.integration import small_sets
-from tests.integration.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
-from tests.integration.real_sets import SETS, config_of, train
-from tests.tables import assert_identical, rows_of
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.run.audit import run_audit
+from tests.support import small_sets
+from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
+from tests.support.real_sets import SETS, config_of, train
+from tests.support.tables import assert_identical, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -130,7 +130,7 @@ class KilledError(Exception):
 
 def test_resume_after_one_slice(tmp_path, monkeypatch):
     small = long_videos(tmp_path)
-    relay = LocalEngine.relay
+    relay = LocalBackend.relay
 
     def killed(engine, plan, settings):
         for receipt in relay(engine, plan, settings):
@@ -139,15 +139,15 @@ def test_resume_after_one_slice(tmp_path, monkeypatch):
                 raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalEngine, "relay", killed)
+        patch.setattr(LocalBackend, "relay", killed)
         with pytest.raises(KilledError):
             run(small, 10, "parts")
-    assert len(ledger.completed(str(tmp_path / "parts"), accept_retries=False)) == 1
+    assert len(record_sets.completed(str(tmp_path / "parts"), accept_retries=False)) == 1
     resumed = run(small, 10, "parts")
     plan = resumed.manifest.plan
     assert plan["num_reused"] == small_sets.NUM_CHECKPOINTS
     assert num_units(resumed) + 1 == len(
-        ledger.completed(str(tmp_path / "parts"), accept_retries=False)
+        record_sets.completed(str(tmp_path / "parts"), accept_retries=False)
     )
     assert_identical(run(small, None, "whole"), resumed)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ray_audit.engine.run import run_audit
-from tests.integration.small_sets import SmallSet
-from tests.tables import rows_of
+from ray_audit.engine.run.audit import run_audit
+from tests.support.small_sets import SmallSet
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +64,7 @@ def test_tiles_give_the_scores_of_the_whole_image(tmp_path, size, overlap):
 AUDIT = """
 import json, resource, sys
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 outcome = run_audit(AuditConfig.parse(json.loads(sys.argv[1])), local=True)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 table = outcome.manifest.table(outcome.run_uri, "scores")

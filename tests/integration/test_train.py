@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from ray_audit.errors import PlanError, RunError, SpecificationError
 from ray_audit.training.train import train
-from tests.integration.audits import assert_counts_add_up, audit
-from tests.integration.small_sets import class_folders, labelled_videos
+from tests.support.audits import assert_counts_add_up, audit
+from tests.support.small_sets import class_folders, labelled_videos
 
 pytestmark = pytest.mark.integration
 
@@ -89,7 +89,7 @@ def test_a_worker_that_is_lost_is_replaced_and_goes_on(cluster, tmp_path):
     _, expected = run(images, local=True)
     dying = trainable(class_folders(tmp_path / "b"), epochs=3)
     dying.values["model"] = {
-        "factory": "tests.integration.tiny_models:DiesOnce",
+        "factory": "tests.support.tiny_models:DiesOnce",
         "kwargs": {"num_classes": 3, "marker": str(tmp_path / "died")},
     }
     _, done = run(dying)

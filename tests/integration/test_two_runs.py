@@ -8,12 +8,12 @@ from threading import Barrier
 
 import pytest
 
-from ray_audit.engine import run as engine_run
+from ray_audit.engine.run import audit as engine_run
 from ray_audit.errors import StorageError
 from ray_audit.tables.manifest import Manifest
-from tests.integration import small_sets
-from tests.integration.audits import audit
-from tests.tables import assert_identical
+from tests.support import small_sets
+from tests.support.audits import audit
+from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 

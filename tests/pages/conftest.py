@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ray_audit.engine.local import LocalEngine
+from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.serve import Review, ReviewServer
 from ray_audit.report.write import write_report
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
+from tests.support import knowing
+from tests.support.audits import audit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -69,14 +69,14 @@ def visit(browser):
 def written(tables, folder, **options):
     """A report as one file."""
     path = Path(folder) / "report.html"
-    write_report(tables, LocalEngine(), str(path), **options)
+    write_report(tables, LocalBackend(), str(path), **options)
     return path
 
 
 @contextmanager
 def reviewing(tables, reviewer):
     """The address of a review server."""
-    with ReviewServer(Review(tables, LocalEngine(), reviewer)) as server:
+    with ReviewServer(Review(tables, LocalBackend(), reviewer)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.address

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from ray_audit import storage
 from ray_audit.cli import app
 from ray_audit.report.render import render_page
-from tests.integration import knowing, small_sets
 from tests.pages.conftest import audited, text_of, written
+from tests.support import knowing, small_sets
 
 SCRIPT = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 QUOTES = 'it\'s "quoted" & `ticked` ${window.hacked=1}'
@@ -114,7 +114,7 @@ def document(num_classes=2, num_findings=3, num_checkpoints=4, **more):
         "state": "complete",
         "protocol": "training",
         "kind": "images",
-        "form": "class",
+        "task": "class",
         "counts": {"entered": 9, "scored": 9, "filtered": 0, "failed": 0},
         "duration": "0:09",
         "checkpoints": [f"e{i}" for i in range(num_checkpoints)],

@@ -3,10 +3,10 @@
 from typer.testing import CliRunner
 
 from ray_audit.cli import app
-from ray_audit.engine.run import run_audit
+from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
 from tests.pages.conftest import text_of, written
+from tests.support import knowing
 
 
 def two_nights(folder):

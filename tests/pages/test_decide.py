@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ray_audit.cli import app
-from tests.integration import knowing
 from tests.pages.conftest import audited, text_of, written
+from tests.support import knowing
 
 
 def download(page, path):

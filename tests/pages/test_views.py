@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration import knowing
 from tests.pages.conftest import audited, text_of, written
+from tests.support import knowing
 
 UNNAMED = """() => [...document.querySelectorAll(
     "button, input, select, canvas, svg[role], [tabindex]")]

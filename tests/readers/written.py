@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ray_audit.exports.export import FORMATS, export, subject_of
 from ray_audit.tables.run import RunTables
-from tests.integration import knowing
-from tests.integration.audits import audit
+from tests.support import knowing
+from tests.support.audits import audit
 
 SETS = {
     "masks": lambda folder: knowing.masks(folder),

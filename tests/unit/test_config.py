@@ -1,13 +1,14 @@
 import copy
+import re
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, ClipConfig, DatasetConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.plain_yaml import apply_overrides
+from ray_audit.spec_yaml import apply_overrides
 
 SPEC = {
     "dataset": {
@@ -431,3 +432,28 @@ def test_a_dumped_specification_is_read_back_equal(sections, clip):
 def test_a_specification_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         parsed().name = "other"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        (AuditConfig, {**SPEC, "outptu": "x"}, "AuditConfig: outptu: unknown key; did you mean ou"),
+        (AuditConfig, {"output": "o"}, "dataset: missing"),
+        (ClipConfig, {"frame": 3}, "ClipConfig: frame: unknown key; did you mean frames?"),
+        (ClipConfig, {"frames": 2, "stride": 3}, "stride 3 is larger than frames 2"),
+    ],
+)
+def test_a_wrong_constructor_call_is_an_error_of_ours(section, values, told):
+    with pytest.raises(SpecificationError, match=re.escape(told)):
+        section(**values)
+
+
+def test_a_constructor_takes_sections_and_mappings_alike():
+    dataset = DatasetConfig(**SPEC["dataset"])
+    assert AuditConfig(**{**SPEC, "dataset": dataset}) == AuditConfig(**SPEC) == parsed()
+
+
+def test_an_error_in_a_nested_section_keeps_its_key():
+    values = {**SPEC, "dataset": {**SPEC["dataset"], "clip": {"frames": 2, "stride": 3}}}
+    with pytest.raises(SpecificationError, match=re.escape("dataset.clip: stride 3 is larger")):
+        AuditConfig(**values)

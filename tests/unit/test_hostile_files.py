@@ -16,7 +16,7 @@ import torch
 from ray_audit import storage
 from ray_audit.checkpoints.loading import read_state
 from ray_audit.errors import CheckpointError
-from tests.unit.cuts.media import cut, dataset, noise, png, write_video
+from tests.support.media import cut, dataset, noise, png, write_video
 
 MIB = 2**20
 ARRAYS = {"arrays": "{key}_label"}

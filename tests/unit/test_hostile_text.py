@@ -21,10 +21,10 @@ from ray_audit.errors import (
     StorageError,
     redacted,
 )
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.rows import layout_of, read_rows
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.tables.store import read_table, write_table
-from tests.unit.cuts.media import cut, dataset, write_video
+from tests.support.media import cut, dataset, write_video
 
 SECRET = "wJalrXUtnFEMI"
 SPEC = {

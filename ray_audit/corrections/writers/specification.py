@@ -6,11 +6,11 @@ import yaml
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers.changes import Written
-from ray_audit.corrections.writers.places import absolute
+from ray_audit.formats.changes import WrittenLabels
+from ray_audit.formats.places import absolute
 
 
-def write_specification(config: AuditConfig, written: Written, to_uri: str) -> None:
+def write_specification(config: AuditConfig, written: WrittenLabels, to_uri: str) -> None:
     """Write `spec.yaml`: the specification with the new labels, everything else as it was given.
 
     Its `output` is `audit` below `to_uri`.

@@ -1,25 +1,28 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
+from collections.abc import Mapping
+
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers.archives import write_parquet, write_tar
-from ray_audit.corrections.writers.arrays import write_arrays
-from ray_audit.corrections.writers.changes import LabelChanges, MaskOf, Progress, Written
-from ray_audit.corrections.writers.folders import check_folders, write_folders
-from ray_audit.corrections.writers.masks import (
+from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.archives import holds_refused, write_parquet, write_tar
+from ray_audit.formats.array_writer import write_arrays
+from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, WrittenLabels
+from ray_audit.formats.class_folders import check_folders, write_folders
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.writing import write_tables
+from ray_audit.formats.mask_files import (
     LOSSLESS,
     copied_masks,
     write_mask_file,
     write_mask_files,
 )
-from ray_audit.corrections.writers.places import absolute, below, check_target, copied_uri
-from ray_audit.corrections.writers.tables import write_tables
-from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.places import absolute, below, check_target, copied_uri
+from ray_audit.formats.registry import container_of
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.formats import container_of
-from ray_audit.sources.names import Owner
 
 _LABELS, _DATA = "labels", "data"
 
@@ -50,7 +53,7 @@ def write_labels(
     changes: LabelChanges,
     to_uri: str,
     progress: Progress = lambda what, done, total: None,
-) -> Written:
+) -> WrittenLabels:
     """Copy the labels of a dataset to a new place, with some of them changed.
 
     Nothing is written in place. Other columns, their order, the order of rows, and whether a label
@@ -60,7 +63,7 @@ def write_labels(
     Args:
         dataset: whose labels.
         listing: its shards; those left out by a limit are not changed (label tables) or not
-            copied (everything that is a file a shard).
+            copied (everything that is one file per shard).
         changes: the new labels.
         to_uri: an empty folder, local or of any store; gets `labels/` or `data/`.
         progress: told how far the work is.
@@ -77,14 +80,18 @@ def write_labels(
         return write_folders(dataset, shards, changes, to_data, progress)
     inside = container_of(shards[0].key) in ("parquet", "tar")
     if dataset.labels.masks and not inside:
-        return Written(_with_data(write_mask_files(dataset, shards, changes, to_labels, progress)))
+        return WrittenLabels(
+            _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
+        )
     if dataset.labels.form in ("masks", "column", "arrays"):
-        _write_shards(dataset, shards, changes, to_data, progress)
-        return _copied_data(dataset, shards, to_data)
-    return Written(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
+        left_out = _write_shards(dataset, shards, changes, to_data, progress)
+        return _copied_data(dataset, shards, to_data, left_out)
+    return WrittenLabels(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
 
 
-def write_masks(dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str) -> None:
+def write_masks(
+    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+) -> dict[str, str]:
     """Write the masks of one shard, so that several can be written side by side.
 
     Args:
@@ -93,35 +100,43 @@ def write_masks(dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_ur
         mask: as in `LabelChanges`; None to copy the shard's masks as they are.
         to_uri: as for `write_labels`, whose `check_writable` comes first.
 
+    Returns:
+        What is not in the copy, and why: the shard, or `shard key#member`.
+
     Raises:
         LabelError: a new mask does not fit the format of the old one.
         StorageError: an object cannot be read or written.
     """
-    container = container_of(shard.key)
-    if container not in ("parquet", "tar"):
+    if container_of(shard.key) not in ("parquet", "tar"):
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
-            write_mask_file(str(dataset.labels.masks), shard, new, below(to_uri, _LABELS))
-        return
-    target = below(below(to_uri, _DATA), shard.key)
-    if mask is None:
-        storage.copy(shard.uri, target)
-        return
-    classes = ClassNames(dataset.classes, dataset.void)
-    write = write_parquet if container == "parquet" else write_tar
-    write(shard, dataset.labels, classes, LabelChanges(mask=mask), target)
+            write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
+        return {}
+    left_out: dict[str, str] = {}
+    changes = LabelChanges() if mask is None else LabelChanges(mask=mask)
+    _write_shard(dataset, shard, changes, below(to_uri, _DATA), mask is not None, left_out)
+    return left_out
 
 
-def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> Written:
+def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:
     """What `write_masks` of all shards has made."""
     if container_of(shards[0].key) in ("parquet", "tar"):
-        return _copied_data(dataset, shards, below(to_uri, _DATA))
-    return Written(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
+        to_data = below(to_uri, _DATA)
+        written = {item.uri for item in storage.list_prefix(to_data)}
+        gone = {s.key: "" for s in shards if storage.join(to_data, s.key) not in written}
+        return _copied_data(dataset, shards, to_data, gone)
+    return WrittenLabels(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
 
 
-def _copied_data(dataset: DatasetConfig, shards: tuple[Shard, ...], to_data: str) -> Written:
-    uri = copied_uri(dataset.uri, shards, absolute(to_data))
-    return Written(dataset.model_copy(update={"uri": uri}))
+def _copied_data(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    to_data: str,
+    left_out: Mapping[str, str],
+) -> WrittenLabels:
+    kept = tuple(shard for shard in shards if shard.key not in left_out)
+    uri = copied_uri(dataset.uri, kept, absolute(to_data))
+    return WrittenLabels(dataset.model_copy(update={"uri": uri}), left_out=left_out)
 
 
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:
@@ -137,21 +152,44 @@ def _write_shards(
     changes: LabelChanges,
     to_uri: str,
     progress: Progress,
-) -> None:
-    classes = ClassNames(dataset.classes, dataset.void)
-    writers = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}
+) -> dict[str, str]:
+    """Copy shards with their new labels; what had to be left out of the copy, and why."""
     touched = {owner.shard_key for owner in (*changes.frames, *changes.classes)}
-    num_written = 0
+    left_out, num_written = dict(changes.left_out), 0
     for num_done, shard in enumerate(shards):
         progress("writing files", num_done, len(shards))
-        target = below(to_uri, shard.key)
-        if not dataset.labels.masks and shard.key not in touched:
-            storage.copy(shard.uri, target)
-            continue
-        write = writers[str(container_of(shard.key))]
-        num_written += write(shard, dataset.labels, classes, changes, target)
-    wanted = len(changes.classes) + sum(len(one.frames) for one in changes.frames.values())
+        if shard.key not in left_out:
+            is_touched = bool(dataset.labels.masks) or shard.key in touched
+            num_written += _write_shard(dataset, shard, changes, to_uri, is_touched, left_out)
+    wanted = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
+        len(one.frames) for owner, one in changes.frames.items() if owner.shard_key not in left_out
+    )
     if not dataset.labels.masks and num_written != wanted:
         raise LabelError(
             f"{wanted - num_written} of {wanted} new labels stand for samples that have no label"
         )
+    return left_out
+
+
+def _write_shard(
+    dataset: DatasetConfig,
+    shard: Shard,
+    changes: LabelChanges,
+    to_uri: str,
+    is_touched: bool,
+    left_out: dict[str, str],
+) -> int:
+    """Copy one shard; 0, and a reason in `left_out`, where it cannot be read to its end."""
+    target, container = below(to_uri, shard.key), str(container_of(shard.key))
+    write = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}[container]
+    classes = ClassNames.of(dataset)
+    try:
+        if not is_touched and not (container == "tar" and holds_refused(shard)):
+            storage.copy(shard.uri, target)
+            return 0
+        return write(shard, dataset.labels, classes, changes, target, left_out)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        left_out[shard.key] = f"it cannot be read to its end: {error}"
+        return 0

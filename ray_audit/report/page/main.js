@@ -119,7 +119,7 @@ query("title").textContent = `${report.run.name} · ${report.run.run_id}`;
 query("help-dialog").prepend(make("h2", {}, "Keys"), make("table", {}, ...shortcuts.map(([key, text]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", { class: "text" }, text)))));
 query("help").addEventListener("click", () => query("help-dialog").showModal());
 query("download").addEventListener("click", downloaded);
-query("tab-gallery").hidden = report.run.form !== "class" || !numFindings;
+query("tab-gallery").hidden = !["class", "clips"].includes(report.run.task) || !numFindings;
 query("tab-changes").hidden = !report.changes;
 for (const view of Object.keys(views)) query(`tab-${view}`).addEventListener("click", () => showView(view));
 query("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));

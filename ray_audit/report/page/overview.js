@@ -35,7 +35,7 @@ function pairTable() {
       return cell;
     }),
   ]);
-  const unit = { dense: "pixels", frames: "frames", class: "samples" }[report.run.form];
+  const unit = { dense: "pixels", frames: "frames" }[report.run.task] ?? "samples";
   const left = report.run.classes.length > names.length ? ` The ${names.length} classes that are confused most, of ${report.run.classes.length}.` : "";
   return table(["given ↓  predicted →", ...names], rows, `Given against predicted at the last checkpoint, ${unit}; equal pairs left out.${left}`);
 }

@@ -1,4 +1,4 @@
-"""Planted errors in class labels: one label a sample."""
+"""Planted errors in class labels: one label per sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class CorruptedClasses:
 
     Attributes:
         labels: (N,) int64.
-        truth: one row a sample.
+        truth: one row per sample.
     """
 
     labels: np.ndarray

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 from ray_audit.training.noise.truth import TruthRow, plant_in_turn
 
@@ -23,7 +24,7 @@ class CorruptedFrames:
     Attributes:
         labels: every sequence; those without an error are the arrays that came in.
         kinds: key of each changed sequence -> kind of its error.
-        truth: one row a labelled frame, `sample_id` being `<key>#<frame>`.
+        truth: one row per labelled frame, `sample_id` being `<key>#<frame>`.
     """
 
     labels: dict[str, np.ndarray]
@@ -131,7 +132,7 @@ def frame_truth(
         true_label = int(true[at])
         is_error = true_label != int(given[at])
         rows.append(
-            TruthRow(f"{key}#{frames[at]}", is_error, kind if is_error else None, true_label)
+            TruthRow(frame_id(key, frames[at]), is_error, kind if is_error else None, true_label)
         )
     return rows
 

@@ -50,7 +50,7 @@ class CorruptedMasks:
     Attributes:
         changed: key -> mask, for the masks with an error only.
         kinds: key of each changed mask -> kind of its error.
-        truth: one row a mask.
+        truth: one row per mask.
     """
 
     changed: dict[str, np.ndarray]
@@ -58,11 +58,11 @@ class CorruptedMasks:
     truth: list[TruthRow] = field(repr=False)
 
 
-Change = Callable[["_Given"], np.ndarray | None]
+Change = Callable[["_GivenMasks"], np.ndarray | None]
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenMasks:
     """What a kind of error works on."""
 
     mask: np.ndarray
@@ -144,7 +144,7 @@ def _attempt(
 
     try:
         mask = np.asarray(masks[keys[item_index]])
-        return _changed(MASK_KINDS[kind], _Given(mask, other_mask, noise, rng))
+        return _changed(MASK_KINDS[kind], _GivenMasks(mask, other_mask, noise, rng))
     except SampleError:  # a mask that cannot be read carries no error; the audit reports it
         return None
 
@@ -204,7 +204,7 @@ def corrupt_masks(
     return CorruptedMasks(changed, kinds_of, truth)
 
 
-def _changed(change: Change, given: _Given) -> np.ndarray | None:
+def _changed(change: Change, given: _GivenMasks) -> np.ndarray | None:
     """Try until at least one pixel differs; ignored pixels stay, and none is added."""
     for _ in range(_NUM_TRIES):
         changed = change(given)
@@ -225,7 +225,7 @@ def _truth_row(
     return TruthRow(key, is_error=True, kind=kind, wrong_px=int((changed != masks[key]).sum()))
 
 
-def _drop(given: _Given) -> np.ndarray | None:
+def _drop(given: _GivenMasks) -> np.ndarray | None:
     classes = given.large_classes()
     if not len(classes):
         return None
@@ -236,7 +236,7 @@ def _drop(given: _Given) -> np.ndarray | None:
     return regions.fill_from_nearest(given.mask, given.mask == label, (*given.noise.ignored, *void))
 
 
-def _swap(given: _Given) -> np.ndarray | None:
+def _swap(given: _GivenMasks) -> np.ndarray | None:
     classes = given.large_classes()
     if len(classes) < 2:
         return None
@@ -245,7 +245,7 @@ def _swap(given: _Given) -> np.ndarray | None:
     return np.where(given.mask == second, first, changed)
 
 
-def _shift(given: _Given) -> np.ndarray | None:
+def _shift(given: _GivenMasks) -> np.ndarray | None:
     label = given.random_class(besides=given.noise.background)
     if label is None:
         return None
@@ -254,11 +254,11 @@ def _shift(given: _Given) -> np.ndarray | None:
     return regions.replace_region(given.mask, label, moved, given.noise.ignored)
 
 
-def _boundary(given: _Given) -> np.ndarray | None:
+def _boundary(given: _GivenMasks) -> np.ndarray | None:
     return regions.waved(given.mask, given.noise.boundary_px, given.rng)
 
 
-def _under(given: _Given) -> np.ndarray | None:
+def _under(given: _GivenMasks) -> np.ndarray | None:
     label = given.systematic_class()
     if label is None:
         return None
@@ -266,7 +266,7 @@ def _under(given: _Given) -> np.ndarray | None:
     return regions.replace_region(given.mask, label, smaller, given.noise.ignored)
 
 
-def _over(given: _Given) -> np.ndarray | None:
+def _over(given: _GivenMasks) -> np.ndarray | None:
     label = given.systematic_class()
     if label is None:
         return None
@@ -274,14 +274,14 @@ def _over(given: _Given) -> np.ndarray | None:
     return np.where(larger, label, given.mask)
 
 
-def _scaled(given: _Given) -> np.ndarray | None:
+def _scaled(given: _GivenMasks) -> np.ndarray | None:
     grows = bool(given.rng.random() < 0.5)
     num_steps = int(given.rng.integers(2, 5))
     classes = given.classes(besides=given.noise.background)
     return regions.scaled_noise(given.mask, classes, given.noise.background, grows, num_steps)
 
 
-def _other(given: _Given) -> np.ndarray | None:
+def _other(given: _GivenMasks) -> np.ndarray | None:
     other = given.other_mask()
     return other if other.shape == given.mask.shape else None
 

@@ -51,12 +51,12 @@ def random_offset(
     """
     height, width = shape
     if length_px is None:
-        most_y, most_x = max(1, height // 10), max(1, width // 8)
-        shortest, longest = min(max(1, (height + width) // 35), most_y + most_x), most_y + most_x
+        max_y, max_x = max(1, height // 10), max(1, width // 8)
+        shortest, longest = min(max(1, (height + width) // 35), max_y + max_x), max_y + max_x
     else:
         shortest, longest = length_px
-        most_y = most_x = longest
-    dy, dx = np.mgrid[-most_y : most_y + 1, -most_x : most_x + 1]
+        max_y = max_x = longest
+    dy, dx = np.mgrid[-max_y : max_y + 1, -max_x : max_x + 1]
     lengths = np.abs(dy) + np.abs(dx)
     allowed = np.flatnonzero((lengths >= shortest) & (lengths <= longest))
     index = rng.choice(allowed)

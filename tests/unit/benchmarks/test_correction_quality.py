@@ -7,9 +7,9 @@ from benchmarks.correction.__main__ import Results
 from benchmarks.correction.measure import compare, held_out_scores, sample_ids
 from benchmarks.correction.page import page
 from benchmarks.correction.problems import CONDITIONS, Condition
-from ray_audit.engine.predict import Predicted
+from ray_audit.engine.run.predict import Predicted
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources.names import Owner
 
 A, B = Owner("a.png"), Owner("s.npz", "x")
 

@@ -5,7 +5,7 @@ from ray_audit import rle
 from ray_audit.corrections.changes import Extent, refusal
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.proposals import MaskRule, propose, region_in
-from ray_audit.engine.predict import Predicted
+from ray_audit.engine.run.predict import Predicted
 from ray_audit.samples import IGNORE
 
 H, W, K = 6, 9, 3

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_audit.corrections.writers import FrameChange
-from ray_audit.corrections.writers.segments import Segment, resegmented
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels.segments import Segment, resegmented
 from ray_audit.samples import IGNORE
 
 

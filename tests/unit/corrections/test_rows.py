@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from ray_audit.corrections.writers import rows
-from ray_audit.corrections.writers.rows import copy_table
+from ray_audit.formats.labels import json_rows
+from ray_audit.formats.labels.copying import copy_table
 
 
 def copied(tmp_path, name, content, columns, edit):
@@ -49,7 +49,7 @@ ARRAY = (
 
 @pytest.mark.parametrize("num_chars", [1, 7, 2**20])
 def test_json_keeps_every_byte_but_the_new_values(tmp_path, monkeypatch, num_chars):
-    monkeypatch.setattr(rows, "_READ_CHARS", num_chars)
+    monkeypatch.setattr(json_rows, "_READ_CHARS", num_chars)
     columns = {"a": "a"}
     assert copied(tmp_path, "t.json", ARRAY, columns, lambda cells: None) == ARRAY
     new = copied(tmp_path, "t.json", ARRAY, columns, lambda cells: [{"a": "9"}])

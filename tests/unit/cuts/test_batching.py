@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ray_audit.cuts.batching import Batcher, Cut, SampleRow
+from ray_audit.task import Task
 
 
 def image(height, name="x", alone=False):
@@ -10,7 +11,7 @@ def image(height, name="x", alone=False):
 
 
 def batches(cuts, max_batch=None, size=None):
-    batcher = Batcher("unit", "class", max_batch, size, 3)
+    batcher = Batcher("unit", Task.CLASS, max_batch, size, 3)
     found = [batch for cut in cuts for batch in batcher.add(cut)]
     return [*found, *batcher.flush()]
 
@@ -47,7 +48,7 @@ def test_a_lone_cut_does_not_wait():
 
 def test_many_shapes_do_not_pile_up():
     cuts = [image(20_000 + i, "x") for i in range(40)]  # 3.8 MB each, no two alike
-    batcher = Batcher("unit", "class", 8, None, 3)
+    batcher = Batcher("unit", Task.CLASS, 8, None, 3)
     before_flush = [batch for cut in cuts for batch in batcher.add(cut)]
     held = sum(b.num_bytes for b in batcher.flush())
     assert held <= 64 * 2**20

@@ -12,7 +12,7 @@ from ray_audit.cuts.slices import slice_videos
 from ray_audit.cuts.video import frame_times
 from ray_audit.samples import Shard
 from ray_audit.sources import group_units
-from tests.unit.cuts.media import cut, dataset, listed, write_groups
+from tests.support.media import cut, dataset, listed, write_groups
 from tests.unit.cuts.test_slices import assert_same_batches, sliced
 
 NUM_FRAMES = 60

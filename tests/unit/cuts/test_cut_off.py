@@ -10,7 +10,7 @@ import pytest
 from ray_audit.cuts.packets import _OPTIONS, opened_video
 from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import SampleError
-from tests.unit.cuts.media import cut, dataset, write_groups
+from tests.support.media import cut, dataset, write_groups
 
 PYRAMID = {"x264-params": "keyint=25:bframes=3:b-adapt=0:log-level=none"}
 HEVC = {"x265-params": "keyint=25:bframes=3:log-level=none"}

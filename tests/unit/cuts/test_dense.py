@@ -2,17 +2,14 @@ import numpy as np
 import pytest
 
 from ray_audit.config import TileConfig
-from ray_audit.cuts.dense import (
-    LabelledImage,
-    targets_of,
-    tile_cuts,
-)
+from ray_audit.cuts.dense import LabelledImage, tile_cuts
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.pixels.encoding import targets_of
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
-from ray_audit.sources.classes import ClassNames
-from tests.unit.cuts.media import cut, dataset, noise, png
+from tests.support.media import cut, dataset, noise, png
 
 MASK = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [2, 2, 0, 0]], np.uint8)
 

@@ -41,7 +41,7 @@ def test_starts_follow_the_stride_and_the_last_ends_at_the_end(case):
 @given(lengths)
 def test_streamed_clips_are_those_of_the_whole(case):
     length, (size, stride) = case
-    most_held = 0
+    max_held = 0
     taken = 0
 
     def frames():
@@ -52,7 +52,7 @@ def test_streamed_clips_are_those_of_the_whole(case):
 
     clips = []
     for clip in stream_clips(frames(), size, stride):
-        most_held = max(most_held, taken - clip.start)
+        max_held = max(max_held, taken - clip.start)
         clips.append(clip)
     expected = spans(length, size, stride)
     assert [(c.start, c.start + len(c.frames)) for c in clips] == [
@@ -60,7 +60,7 @@ def test_streamed_clips_are_those_of_the_whole(case):
     ]
     owned = [[c.frames[p].frame_index for p in c.owned] for c in clips]
     assert owned == [list(range(s.owned_start, s.owned_stop)) for s in expected]
-    assert most_held <= 3 * size
+    assert max_held <= 3 * size
 
 
 def test_no_size_is_one_clip_of_everything():

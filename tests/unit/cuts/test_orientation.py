@@ -10,7 +10,7 @@ from ray_audit.cuts.orientation import Turn
 from ray_audit.cuts.show import frame_size, show_frames
 from ray_audit.cuts.slices import slice_videos
 from ray_audit.samples import Shard
-from tests.unit.cuts.media import cut, dataset, decoded_video, listed, write_groups
+from tests.support.media import cut, dataset, decoded_video, listed, write_groups
 
 ONE = 65536
 # a, b, c, d: a stored pixel (x, y) is shown at (ax + cy, bx + dy); and the same in numpy.

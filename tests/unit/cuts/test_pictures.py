@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.errors import SampleError
-from tests.unit.cuts.media import deep_image, noise, png
+from ray_audit.formats.pixels.pictures import read_image, read_mask
+from tests.support.media import deep_image, noise, png
 
 NO_LIMIT = 1e12
 

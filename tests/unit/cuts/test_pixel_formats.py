@@ -11,11 +11,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ray_audit.cuts.dense import targets_of
-from ray_audit.cuts.pictures import read_image, read_mask
 from ray_audit.errors import SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.pixels.encoding import targets_of
+from ray_audit.formats.pixels.pictures import read_image, read_mask
 from ray_audit.samples import IGNORE
-from ray_audit.sources.classes import ClassNames
 
 RNG = np.random.default_rng(0)
 NO_LIMIT = 1e9

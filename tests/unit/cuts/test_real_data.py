@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.unit.cuts.media import cut, dataset
+from tests.support.media import cut, dataset
 
 DATA = Path(os.environ.get("RAY_AUDIT_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 pytestmark = [

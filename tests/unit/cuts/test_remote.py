@@ -2,7 +2,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from tests.unit.cuts.media import cut, dataset, noise, png, write_video
+from tests.support.media import cut, dataset, noise, png, write_video
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.unit.cuts.media import cut, dataset
+from tests.support.media import cut, dataset
 
 ARRAYS = {"arrays": "{key}_label", "frame_arrays": "{key}_frame"}
 

@@ -11,7 +11,7 @@ from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import group_units
-from tests.unit.cuts.media import Outcome, dataset, listed, write_groups
+from tests.support.media import Outcome, dataset, listed, write_groups
 
 NUM_FRAMES = 60
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:log-level=none"}
@@ -133,14 +133,14 @@ def test_any_clip_grid(tmp_path, frames, stride, every, num_frames):
     assert all(t.num_lead_in <= halo + 11 for t in parts.tails)
 
 
-@pytest.mark.parametrize("most_waiting_bytes", [2**26, 50_000])
+@pytest.mark.parametrize("max_waiting_bytes", [2**26, 50_000])
 @pytest.mark.parametrize(
-    ("size", "most_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
+    ("size", "max_bytes"), [(None, 500_000), ((8, 9), 11_000), ((480, 640), 45_000_000)]
 )
-def test_automatic_batches(videos, tmp_path, monkeypatch, size, most_bytes, most_waiting_bytes):
+def test_automatic_batches(videos, tmp_path, monkeypatch, size, max_bytes, max_waiting_bytes):
     """Full batches by bytes of network input, or by what may wait, are whole in a slice too."""
-    monkeypatch.setattr("ray_audit.cuts.batching._AUTO_BATCH_BYTES", most_bytes)
-    monkeypatch.setattr("ray_audit.cuts.batching._PENDING_BYTES", most_waiting_bytes)
+    monkeypatch.setattr("ray_audit.cuts.batching._AUTO_BATCH_BYTES", max_bytes)
+    monkeypatch.setattr("ray_audit.cuts.batching._PENDING_BYTES", max_waiting_bytes)
     clip = {"frames": 4, "stride": 2, "slice_frames": 10}
     labels = frame_table(tmp_path, "closed", of=lambda f: f % 3)
     config = dataset("video", videos["closed.mp4"], labels, clip=clip)

@@ -8,7 +8,7 @@ from ray_audit.cuts.geometry import spans
 from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import SampleError
 from ray_audit.samples import IGNORE
-from tests.unit.cuts.media import cut, dataset, decoded_video, write_groups, write_video
+from tests.support.media import cut, dataset, decoded_video, write_groups, write_video
 
 NUM_FRAMES = 23
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ray_audit.config import AdaptiveConfig
-from ray_audit.engine import adaptive
-from ray_audit.engine.adaptive import LeavingRule, carried_back, visiting_order
+from ray_audit.engine.ledger import adaptive
+from ray_audit.engine.ledger.adaptive import LeavingRule, carried_back, visiting_order
 from ray_audit.samples import IGNORE
-from tests.unit.batches import class_batch, dense_batch, frames_batch, rows
+from tests.support.batches import class_batch, dense_batch, frames_batch, rows
 
 NUM_CHECKPOINTS = 8
 

@@ -1,5 +1,9 @@
-from ray_audit.engine import ledger
-from ray_audit.engine.attempts import Attempts, given_up_unit
+import os
+import time
+from pathlib import Path
+
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.ledger.attempts import Attempts, given_up_unit
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -50,4 +54,17 @@ def test_a_unit_without_labels_that_is_given_up_is_named():
 
 def test_what_was_given_up_is_tried_again_by_a_later_run():
     unit = WorkUnit("id", (shard("a", 5),))
-    assert ledger.may_pass(given_up_unit(unit).failures)
+    assert record_sets.may_pass(given_up_unit(unit).failures)
+
+
+def test_markers_of_a_call_that_was_killed_a_day_ago_are_removed(tmp_path):
+    killed, alive = (Attempts.below(str(tmp_path)) for _ in range(2))
+    for attempts in (killed, alive):
+        attempts.begin("unit/set/decode")
+        attempts.begin("other/set/decode")
+    long_ago_s = time.time() - 90_000
+    for path in Path(killed.uri).rglob("*"):
+        os.utime(path, (long_ago_s, long_ago_s))
+    os.utime(next(Path(alive.uri).rglob("0")), (long_ago_s, long_ago_s))
+    Attempts.remove_old(str(tmp_path))
+    assert [path.name for path in (tmp_path / "attempts").iterdir()] == [Path(alive.uri).name]

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ray_audit.engine.finish import class_stats_table
-from ray_audit.engine.summary import Summary
+from ray_audit.engine.reduce.summary import Summary
+from ray_audit.engine.reduce.unit_tables import class_stats_table
 from ray_audit.schemas import CLASS_STATS
 from ray_audit.scores.confident import ConfidentState
 from ray_audit.scores.early_learning import curve, fit_onset

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ray_audit.engine import relay
+from ray_audit.engine.backends.ray import connection
 from ray_audit.errors import RunError
 
 SLOW = "The current node timed out during startup. This could happen because ..."
@@ -27,18 +27,18 @@ def starts(monkeypatch, *errors):
 
 def test_a_slow_start_is_tried_again(monkeypatch):
     calls = starts(monkeypatch, Exception(SLOW), Exception(SLOW), None)
-    assert relay.connect(None)
+    assert connection.connect(None)
     assert calls == ["local"] * 3
 
 
 def test_a_start_that_stays_slow_is_an_error_of_ours(monkeypatch):
     starts(monkeypatch, *[Exception(SLOW)] * 3)
     with pytest.raises(RunError, match=r"Ray on this machine could not be used: .*timed out"):
-        relay.connect(None)
+        connection.connect(None)
 
 
 def test_what_ray_refuses_is_not_tried_again(monkeypatch):
     calls = starts(monkeypatch, ValueError("another version"))
     with pytest.raises(RunError, match="could not be used: ValueError: another version"):
-        relay.connect(None)
+        connection.connect(None)
     assert len(calls) == 1

@@ -1,7 +1,7 @@
 import pytest
 
 from ray_audit.config import EngineConfig
-from ray_audit.engine.layout import ClusterResources, NodeResources, gpus_each, plan_layout
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpus_each, plan_layout
 from ray_audit.errors import PlanError
 
 GIB = 2**30

@@ -1,7 +1,7 @@
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.engine import ledger
-from ray_audit.engine.assemble import UnitFiles
-from ray_audit.engine.ledger import RecordSet, SetFiles, Wanted
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
+from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import write_bytes
 
@@ -17,21 +17,21 @@ def failure(stage):
 
 
 def part(index, content="a"):
-    return ledger.part_name(index, content * 12)
+    return record_sets.part_name(index, content * 12)
 
 
 def tail(*contents):
-    return ledger.tail_name([content * 12 for content in contents])
+    return record_sets.tail_name([content * 12 for content in contents])
 
 
 def put(output, name, failures=()):
-    uri = ledger.file_uri(output, UNIT, SET, name, failures)
+    uri = record_sets.file_uri(output, UNIT, SET, name, failures)
     write_bytes(uri, b"x")
     return uri
 
 
 def complete(output, accept_retries=True):
-    return ledger.completed(output, accept_retries).get(UNIT, {}).get(SET)
+    return record_sets.completed(output, accept_retries).get(UNIT, {}).get(SET)
 
 
 def test_a_unit_is_done_when_its_tail_and_every_batch_are_there(tmp_path):
@@ -78,7 +78,7 @@ def test_a_failure_of_the_data_is_final(tmp_path):
 def test_files_of_others_are_not_counted(tmp_path):
     write_bytes(f"{tmp_path}/units/{UNIT}/{SET}/.000000.parquet.1.tmp", b"")
     write_bytes(f"{tmp_path}/units/notes.txt", b"")
-    assert ledger.completed(str(tmp_path), accept_retries=True) == {}
+    assert record_sets.completed(str(tmp_path), accept_retries=True) == {}
 
 
 def test_a_fresh_unit_needs_every_checkpoint():
@@ -109,16 +109,16 @@ def test_late_window_leaves_out_the_first_half_rounded_up():
 
 def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
     one = RecordSet(("d0", "d1"), "d1", ("loss", "d0", "d1"))
-    ledger.write_sets(str(tmp_path), [one])
-    assert ledger.read_sets(str(tmp_path)) == {one.set_id: one}
+    record_sets.write_sets(str(tmp_path), [one])
+    assert record_sets.read_sets(str(tmp_path)) == {one.set_id: one}
     assert RecordSet(("d0", "d1"), "d1", None).set_id != one.set_id
 
 
 def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
     wanted = Wanted.of(checkpoints(2), None, "all")
     first, second = wanted.set_for((0, 1)), RecordSet((), None, None, recount="thresholds")
-    ledger.write_sets(str(tmp_path), [first, second])
-    assert ledger.read_sets(str(tmp_path))[second.set_id] == second
+    record_sets.write_sets(str(tmp_path), [first, second])
+    assert record_sets.read_sets(str(tmp_path))[second.set_id] == second
     assert second.set_id != RecordSet((), None, None, recount="other thresholds").set_id
     assert wanted.missing_from([second]) == (0, 1)
     files = {one.set_id: SetFiles((), "tail") for one in (first, second)}

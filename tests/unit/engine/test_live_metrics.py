@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
-from ray_audit.engine.live_metrics import LiveMetrics
-from ray_audit.engine.wire import Receipt
+from ray_audit.engine.backends.ray.live_metrics import LiveMetrics
+from ray_audit.engine.backends.wire import Receipt
 
 
 class Recorder:

@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 
 from ray_audit.config import EngineConfig
-from ray_audit.engine.layout import ClusterResources, NodeResources, plan_layout
-from ray_audit.engine.pace import Calibration, fastest_layout, predicted_s
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources, plan_layout
+from ray_audit.engine.planning.pace import Calibration, fastest_layout, predicted_s
 from ray_audit.errors import PlanError
 
 GIB = 2**30

@@ -1,14 +1,14 @@
 from types import SimpleNamespace
 
-from ray_audit.engine.assemble import _failures
-from ray_audit.engine.progress import Tally
-from ray_audit.engine.records import Part
-from ray_audit.engine.wire import Receipt
+from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.ledger.records import Part
+from ray_audit.engine.reduce.load import _failures
+from ray_audit.engine.run.progress import ProgressCounter
 from ray_audit.samples import ShardFailure, Tail
 
 
 def test_a_sample_that_fails_in_several_batches_is_counted_once():
-    tally = Tally(SimpleNamespace(work=[None], num_expected=None))
+    tally = ProgressCounter(SimpleNamespace(work=[None], num_expected=None))
     tally.add(Receipt("unit", is_tail=False, num_failed=2, failed=["a", "b"]))
     tally.add(Receipt("unit", is_tail=False, num_failed=2, failed=["b", "c"]))
     tally.add(Receipt("unit", is_tail=True, num_failed=5))

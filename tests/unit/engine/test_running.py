@@ -2,8 +2,8 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.config import EngineConfig
-from ray_audit.engine.running import Heartbeat, SignOfLife
-from ray_audit.engine.status import read_status
+from ray_audit.engine.ledger.heartbeat import Heartbeat, HeartbeatState
+from ray_audit.engine.run.status import read_status
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_a_sign_is_written_now_and_then_and_taken_away_at_the_end(run_uri, tmp_p
     beats = heartbeat(run_uri)
     beats.beat(1)
     beats.beat(2)
-    assert SignOfLife.read(run_uri).num_units == 1
+    assert HeartbeatState.read(run_uri).num_units == 1
     clock[0] += 30
     beats.beat(3)
-    assert SignOfLife.read(run_uri).num_units == 3
+    assert HeartbeatState.read(run_uri).num_units == 3
     beats.end()
-    assert SignOfLife.read(run_uri) is None
+    assert HeartbeatState.read(run_uri) is None
     assert read_status(str(tmp_path)).runs == ()

@@ -4,14 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_audit.engine.assemble import Samples
-from ray_audit.engine.suspicion import (
-    STRICT_ORDER,
+from ray_audit.engine.reduce.load import Samples
+from ray_audit.engine.reduce.suspicion import (
+    OrderState,
     SegmentOrder,
     oriented,
+    ranks_nothing,
     suspicion,
 )
+from ray_audit.scores.order_evidence import OrderEvidence
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
+from ray_audit.task import Task
 
 NUM_CLASSES = 3
 IN_ORDER = [0, 0, 1, 1, 2, 2]
@@ -28,22 +31,30 @@ def samples_of(videos):
             "label": pa.array(labels, pa.int32()),
         }
     )
-    nothing = np.full(len(rows), np.nan)
-    return Samples(identity, {}, None, None, nothing, nothing, {}, {}, ())
+    return Samples(identity, {}, {})
+
+
+def state_of(videos):
+    samples = samples_of(videos)
+    return OrderState.of(samples, np.ones(samples.num_samples, bool), NUM_CLASSES)
 
 
 def order_of(videos):
-    return SegmentOrder.of(samples_of(videos), NUM_CLASSES)
+    return state_of(videos).finish()
 
 
 def ordered_videos(num):
     return {f"v{i}": IN_ORDER for i in range(num)}
 
 
+def evidence_of(share, num=50):
+    return OrderEvidence(np.full(num, 10.0 * share), np.full(num, 10.0), 10.0 * (1 - share))
+
+
 def test_frames_of_exchanged_segments_stand_out():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples = samples_of(videos)
-    nll = SegmentOrder.of(samples, NUM_CLASSES).nll(samples)
+    nll = order_of(videos).nll(samples)
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert nll[is_wrong].min() > nll[~is_wrong].max()
 
@@ -51,36 +62,53 @@ def test_frames_of_exchanged_segments_stand_out():
 def test_units_add_up_to_the_dataset():
     videos = ordered_videos(4) | {"wrong": [2, 1, 0, 0]}
     whole = order_of(videos)
-    parts = SegmentOrder()
-    for name, labels in videos.items():
-        parts = parts.merge(order_of({name: labels}))
-    assert np.array_equal(parts.statistics.transitions, whole.statistics.transitions)
-    assert parts.contexts == whole.contexts
+    parts = OrderState()
+    for name, labels in reversed(videos.items()):
+        parts = parts.merge(state_of({name: labels}))
+    found = parts.finish()
+    assert np.array_equal(found.statistics.transitions, whole.statistics.transitions)
+    assert found.ranks.to_arrays().keys() == whole.ranks.to_arrays().keys()
+    for name, values in whole.ranks.to_arrays().items():
+        assert np.array_equal(found.ranks.to_arrays()[name], values)
+    assert np.array_equal(found.evidence.gains, whole.evidence.gains)
 
 
-def test_every_frame_is_counted_once_in_the_ranks():
+def test_every_ranked_frame_is_counted_once_in_the_ranks():
     videos = ordered_videos(4) | {"wrong": [2, 1, 0, 0]}
     assert order_of(videos).ranks.counts.sum() == 4 * len(IN_ORDER) + 4
+    samples = samples_of(videos)
+    ranked = np.arange(samples.num_samples) % 2 == 0
+    some = OrderState.of(samples, ranked, NUM_CLASSES).finish()
+    assert some.ranks.counts.sum() == ranked.sum()
 
 
 def test_the_rarest_context_has_the_highest_rank():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples = samples_of(videos)
-    order = SegmentOrder.of(samples, NUM_CLASSES)
+    order = order_of(videos)
     ranks = order.ranks.cdf(order.nll(samples))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert ranks[is_wrong].min() > 0.9
 
 
-def test_an_ordered_dataset_is_strict_and_a_random_one_is_not():
+def test_an_ordered_dataset_is_used_and_a_random_one_is_not():
     rng = np.random.default_rng(0)
     shuffled = {f"v{i}": rng.permutation(NUM_CLASSES).repeat(2).tolist() for i in range(200)}
-    assert order_of(ordered_videos(20)).strictness > STRICT_ORDER > order_of(shuffled).strictness
+    assert order_of(ordered_videos(20) | {"wrong": [1, 1, 0, 0, 2, 2]}).is_used
+    assert not order_of(shuffled).is_used
+
+
+def test_an_order_that_all_videos_keep_ranks_nothing_and_says_so():
+    found = order_of(ordered_videos(20)).described()
+    assert not found["used"]
+    assert "every segment fits it alike" in found["reason"]
 
 
 def test_nothing_observed_has_no_order():
-    assert np.isnan(SegmentOrder().strictness)
-    assert np.isnan(SegmentOrder().nll(samples_of(ordered_videos(1)))).all()
+    order = OrderState().finish()
+    assert not order.is_used
+    assert order.described() == {}
+    assert np.isnan(order.nll(samples_of(ordered_videos(1)))).all()
 
 
 def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
@@ -88,34 +116,66 @@ def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
     assert oriented(scores, "softmin_interior", -1.0) == pytest.approx([-0.5, -0.2])
 
 
-def test_ranks_are_those_of_the_scores_themselves():
+@pytest.mark.parametrize("num_cycles", [1, 4])
+def test_ranks_are_those_of_the_scores_themselves(num_cycles):
     videos = ordered_videos(5) | {"wrong": [1, 1, 0, 0, 2, 2], "short": [0, 2, 2, 2]}
+    # Where classes come back, a video's own steps are many, and none of them counts.
+    videos = {name: labels * num_cycles for name, labels in videos.items()}
     samples, segment_order = samples_of(videos), order_of(videos)
     nll = segment_order.nll(samples)
     observed = RankHistogram.empty().observe(nll)
     np.testing.assert_allclose(segment_order.ranks.cdf(nll), observed.cdf(nll))
+    assert segment_order.ranks.cdf(nll).max() < 1.0
 
 
 @pytest.mark.parametrize(
-    ("strictness", "weight"), [(0.49, 0.0), (0.5, 2.0), (0.6, 4.0), (0.7, 6.0), (1.0, 6.0)]
+    ("share", "weight"), [(-0.1, 0.0), (0.25, 1.0), (0.5, 3.0), (2 / 3, 6.0), (0.9, 6.0)]
 )
-def test_an_order_weighs_as_much_as_it_is_strict(strictness, weight, monkeypatch):
-    monkeypatch.setattr(SegmentOrder, "strictness", strictness)
-    assert SegmentOrder().weight == pytest.approx(weight)
+def test_an_order_weighs_by_the_odds_of_what_it_explains(share, weight):
+    ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
+    assert SegmentOrder(None, ranks, evidence_of(share)).weight == pytest.approx(weight)
+
+
+def test_an_order_that_may_be_chance_weighs_nothing():
+    ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
+    gains = np.array([9.0, 1.0, -5.0, 1.0])
+    assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight == 0.0
+
+
+SEQUENCES = SimpleNamespace(dataset=SimpleNamespace(task=Task.FRAMES))
+CLASSES = SimpleNamespace(dataset=SimpleNamespace(task=Task.CLASS))
 
 
 def test_a_strict_order_outweighs_losses_that_say_nothing():
-    videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
+    videos = ordered_videos(19) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples, segment_order = samples_of(videos), order_of(videos)
     nll = segment_order.nll(samples)
     learnt = np.linspace(1, 0, len(nll))
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
-    config = SimpleNamespace(
-        dataset=SimpleNamespace(kind="sequences", labels=SimpleNamespace(form="arrays"))
-    )
     both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
-    found = suspicion(scores, ranks, segment_order, config)
+    found = suspicion(scores, ranks, segment_order, SEQUENCES)
     np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert found[is_wrong].min() > found[~is_wrong].max()
+
+
+def test_a_constant_score_ranks_nothing():
+    scores = {"early_loss": np.full(4, 0.7), "prob_margin": np.array([0.1, 0.4, 0.2, 0.3])}
+    ranks = {
+        "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
+        "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
+    }
+    found = suspicion(scores, ranks, SegmentOrder(), CLASSES)
+    np.testing.assert_allclose(found, ranks["prob_margin"].cdf(-scores["prob_margin"]))
+    assert not ranks_nothing(ranks, SegmentOrder(), CLASSES)
+
+
+def test_equal_samples_tie():
+    scores = {"early_loss": np.full(4, 0.7), "prob_margin": np.full(4, 0.1)}
+    ranks = {
+        "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
+        "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
+    }
+    assert suspicion(scores, ranks, SegmentOrder(), CLASSES) == pytest.approx(np.full(4, 0.5))
+    assert ranks_nothing(ranks, SegmentOrder(), CLASSES)

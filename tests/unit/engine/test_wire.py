@@ -3,11 +3,11 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.engine import wire
-from ray_audit.engine.records import Part, decode_part, encode_part, part_of
-from ray_audit.engine.wire import Envelope, Receipt
+from ray_audit.engine.backends import wire
+from ray_audit.engine.backends.wire import Envelope, Receipt
+from ray_audit.engine.ledger.records import Part, decode_part, encode_part, part_of
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure, Tail
-from tests.unit.batches import class_batch, rows
+from tests.support.batches import class_batch, rows
 
 FAILURE = ShardFailure("s", "s#1", "probe", "ValueError", "of <script>", 1, 2)
 

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from ray_audit.console.evaluation import detection_table
 from ray_audit.errors import LabelError
 from ray_audit.evaluation.truth import (
     directed_columns,
@@ -12,7 +13,6 @@ from ray_audit.evaluation.truth import (
     join_truth,
     read_truth,
 )
-from ray_audit.screen.evaluation import detection_table
 from ray_audit.training.noise import TruthRow, truth_table
 
 TRUTH = truth_table(

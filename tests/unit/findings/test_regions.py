@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from ray_audit import rle
-from ray_audit.engine.region_table import regions_table
+from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.findings.finding import findings_table
 from ray_audit.findings.regions import MaskContext, region_findings
 from ray_audit.samples import IGNORE
-from tests.unit.audited_masks import CLASSES, audited, picture
+from tests.support.audited_masks import CLASSES, audited, picture
 
 SIZE = (60, 80)
 CONTEXT = MaskContext(CLASSES, np.array([0.9, 0.6, np.nan, 0.3]))

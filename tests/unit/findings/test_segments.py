@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_audit.findings.finding import MOST_EVIDENCE
+from ray_audit.findings.finding import MAX_EVIDENCE
 from ray_audit.findings.segments import FEWEST_SHIFTED, SegmentContext, segment_findings
 from ray_audit.scores.boundaries import boundary_shift
 from ray_audit.scores.csl import csl, segment_mean
@@ -99,11 +99,12 @@ def test_where_the_model_is_silent_the_order_speaks():
     assert found(given, given, ordered=False) == []
 
 
-def test_where_they_disagree_both_are_told():
+def test_where_they_disagree_one_finding_tells_both():
     given = relabelled(1, 3)
-    seen = relabelled(1, 4)
-    kinds = {one.kind: one.suggested for one in found(given, seen)}
-    assert kinds == {"mislabel": "close", "disorder": "<b>clip</b>"}
+    (one,) = found(given, relabelled(1, 4))
+    assert (one.kind, one.suggested) == ("mislabel", "close")
+    assert "the checkpoints see 'close'" in one.reason
+    assert "while '<b>clip</b>' fits their order" in one.reason
 
 
 def test_exchanged_segments_are_two_findings_with_names_of_their_own():
@@ -150,6 +151,22 @@ def test_frames_beyond_a_boundary_are_offered(moved_to, given_name, suggested, s
     assert (one.start_frame, one.end_frame) == span
     assert one.anchor == anchor
     assert one.sample_id == f"v#{span[0]}"
+    side = anchor.partition(":")[2]
+    assert (one.side, one.shift_frames) == (side, 4 if side == "start" else -4)
+    towards = "later" if side == "start" else "earlier"
+    assert f"the segment's {side} belongs at frame {span[side == 'start']}" in one.reason
+    assert one.reason.endswith(f"4 frames {towards}")
+
+
+def test_two_shifts_that_meet_are_two_findings_with_numbers_of_their_own():
+    given, seen = IN_ORDER.copy(), IN_ORDER.copy()
+    given[10:20], seen[10:15], seen[15:20] = 3, 0, 2
+    table = table_of(given, seen, suspicion=np.arange(50) / 50)
+    first, second = segment_findings(table, context(given, ordered=False))[:2]
+    assert [(one.start_frame, one.end_frame) for one in (first, second)] == [(10, 15), (15, 20)]
+    assert [one.suggested for one in (first, second)] == ["open", 'cut "deep"']
+    assert [one.suspicion for one in (first, second)] == pytest.approx([0.24, 0.34])
+    assert first.finding_id != second.finding_id
 
 
 def test_a_shift_of_few_frames_is_no_finding():
@@ -166,7 +183,7 @@ def test_evidence_is_spread_and_begins_with_the_highest_loss():
     table = table.set_column(table.column_names.index("csl"), "csl", pa.array(loss))
     (one,) = segment_findings(table, context(given, ordered=False))
     assert one.evidence == ("v#11", "v#13", "v#15", "v#17", "v#18")
-    assert len(one.evidence) == MOST_EVIDENCE
+    assert len(one.evidence) == MAX_EVIDENCE
 
 
 def test_the_order_of_rows_does_not_matter():

@@ -13,7 +13,7 @@ from ray_audit.cli import app
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.render import Deployment, kubernetes_name, render
-from tests.unit.kubernetes.manifests import ROOT, problems
+from tests.support.manifests import ROOT, problems
 
 SPOT = {
     "node.kubernetes.io/spot",

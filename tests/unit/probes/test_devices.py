@@ -8,7 +8,7 @@ from ray_audit.config import InputConfig
 from ray_audit.probes import dense_final
 from ray_audit.probes.gradients import Moments
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
-from tests.unit.batches import class_batch, dense_batch
+from tests.support.batches import class_batch, dense_batch
 from tests.unit.probes.test_prober import NUM_CLASSES, dense_model, image_model
 
 META = torch.device("meta")

@@ -10,7 +10,7 @@ from torch import nn
 from ray_audit.config import InputConfig
 from ray_audit.probes.prefix import SharedChain, shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
-from tests.unit.batches import class_batch, dense_batch
+from tests.support.batches import class_batch, dense_batch
 
 NUM_CLASSES = 3
 

@@ -24,7 +24,7 @@ from ray_audit.scores.segmentation import (
     score_image,
 )
 from ray_audit.scores.void import void_components
-from tests.unit.batches import class_batch, dense_batch, frames_batch
+from tests.support.batches import class_batch, dense_batch, frames_batch
 
 NUM_CLASSES = 4
 
@@ -96,9 +96,15 @@ def test_likelihood_equals_plain_softmax(rng):
         onehot = np.eye(NUM_CLASSES)[y]
         assert seen.loss[i] == pytest.approx(-np.log(p[i, y]), rel=1e-5, abs=1e-6)
         assert seen.p_label[i] == pytest.approx(p[i, y], rel=1e-5)
-        assert seen.margin[i] == pytest.approx(float(logits[i, y]) - others.max(), rel=1e-5)
-        assert seen.prob_margin[i] == pytest.approx(p[i, y] - np.delete(p[i], y).max(), abs=1e-6)
-        assert seen.el2n[i] == pytest.approx(np.linalg.norm(p[i] - onehot), rel=1e-5, abs=1e-6)
+        assert seen.observed["margin"][i] == pytest.approx(
+            float(logits[i, y]) - others.max(), rel=1e-5
+        )
+        assert seen.observed["prob_margin"][i] == pytest.approx(
+            p[i, y] - np.delete(p[i], y).max(), abs=1e-6
+        )
+        assert seen.observed["el2n"][i] == pytest.approx(
+            np.linalg.norm(p[i] - onehot), rel=1e-5, abs=1e-6
+        )
         assert seen.predicted[i] == p[i].argmax()
 
 
@@ -111,7 +117,7 @@ def test_likelihood_keeps_extreme_logits_finite():
 
 def test_likelihood_resolves_the_error_of_a_fitted_label():
     seen = likelihood(torch.tensor([[10.0, 0.0]]), torch.tensor([0]))
-    assert seen.el2n.item() == pytest.approx(np.sqrt(2) / (1 + np.exp(10)), rel=1e-2)
+    assert seen.observed["el2n"].item() == pytest.approx(np.sqrt(2) / (1 + np.exp(10)), rel=1e-2)
 
 
 def test_image_trajectories_equal_a_loop_over_single_images(rng):

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_audit import rle
+from ray_audit.measures.regions import MAX_REGIONS, REGION_COLUMNS
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.regions import region_states
-from ray_audit.probes.trajectories import MOST_REGIONS, REGION_COLUMNS
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask
-from tests.unit.batches import dense_batch
+from tests.support.batches import dense_batch
 
 SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
@@ -80,7 +80,7 @@ def slow_regions(mask, logits):
     regions = [describe(grown == n, mask, guess, p) for n in range(len(kinds))]
     large = [one for one in regions if one["num_px"] >= 16]
     order = sorted(large, key=lambda one: one["p_given"] - one["p_suggested"])
-    return order[:MOST_REGIONS]
+    return order[:MAX_REGIONS]
 
 
 def on(mask, at):

@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ray_audit.engine.predict import Predicted
+from ray_audit.engine.run.predict import Predicted
 from ray_audit.report.layers import CLOSEUP_PX, IMAGE_PX, layers, mask_bundles
 
 HEIGHT, WIDTH = 700, 1000

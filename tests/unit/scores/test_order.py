@@ -189,25 +189,10 @@ def test_planted_errors_in_golf_poses_are_found():
         pytest.skip(f"no shared data at {path}")
     with np.load(path) as arrays:
         sequences = [arrays[n].astype(int) for n in sorted(arrays.files) if n.endswith("_label")]
-    assert order.order_strictness(counted(sequences, 9)) == pytest.approx(1)
     values = [planted_auroc(sequences, 9, 0.3, seed) for seed in range(4)]
     alone, both = np.mean(values, axis=0)
     assert alone >= 0.99
     assert both >= alone - 0.0005
-
-
-def test_strictness_tells_order_from_chance():
-    rng = np.random.default_rng(0)
-    shuffled = [rng.permutation(8) for _ in range(200)]
-    assert order.order_strictness(counted(shuffled, 8)) < 0.1
-    assert order.order_strictness(counted([np.arange(8)] * 5, 8)) == pytest.approx(1)
-    some = [np.arange(8)] * 100 + shuffled[:50]
-    assert 0.2 < order.order_strictness(counted(some, 8)) < 0.9
-
-
-def test_strictness_of_nothing_is_null():
-    assert math.isnan(order.order_strictness(np.zeros((3, 3), np.int64)))
-    assert math.isnan(order.order_strictness(order.transition_counts(np.full(4, -1), 2)))
 
 
 def test_all_void_and_empty_videos_have_no_score():

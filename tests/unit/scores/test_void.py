@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ray_audit.scores.void import MOST_COMPONENTS, void_components, void_evidence
+from ray_audit.scores.void import MAX_COMPONENTS, void_components, void_evidence
 
 
 def test_components_are_numbered_by_size_and_small_ones_left_out():
@@ -28,7 +28,7 @@ def test_the_largest_components_are_kept(seed):
     sizes = sorted((int((numbered == n + 1).sum()) for n in range(num)), reverse=True)
     got = void_components(labels)
     kept = [int((got == n + 1).sum()) for n in range(got.max(initial=0))]
-    assert kept == sizes[:MOST_COMPONENTS]
+    assert kept == sizes[:MAX_COMPONENTS]
     assert not (got[labels >= 0]).any()
 
 

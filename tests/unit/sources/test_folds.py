@@ -4,8 +4,9 @@ import pytest
 
 from ray_audit.config import FoldConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.folds import fold_of, is_in
 from ray_audit.samples import Shard
-from ray_audit.sources.folds import fold_of, is_in, shards_in
+from ray_audit.sources.folds import shards_in
 
 
 def fold(index=0, num=3, **more):
@@ -64,5 +65,5 @@ def test_a_part_without_files_is_refused():
 
 @pytest.mark.parametrize("index", [3, 4])
 def test_an_index_beyond_the_folds_is_refused(index):
-    with pytest.raises(ValueError, match="folds count from 0"):
+    with pytest.raises(SpecificationError, match="folds count from 0"):
         fold(index)

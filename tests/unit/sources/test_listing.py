@@ -5,11 +5,14 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.arrays import feature_names
+from ray_audit.formats.labels import index
+from ray_audit.formats.labels.names import OwnerNames
+from ray_audit.formats.tar_members import MemberNames
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
-from ray_audit.sources import index, list_dataset, read_index
-from ray_audit.sources.members import feature_names, member_key
-from ray_audit.sources.names import Owner, OwnerNames
-from tests.unit.cuts.media import dataset, listed, png, write_parquet
+from ray_audit.sources import list_dataset, read_index
+from tests.support.media import dataset, listed, png, write_parquet
 
 GREY = png(np.zeros((2, 2), np.uint8))
 
@@ -244,8 +247,17 @@ def test_npz_features_are_those_beside_which_labels_lie():
 
 
 def test_tar_member_keys_split_at_the_first_dot_of_the_file_name():
-    assert member_key("./d.x/000.seg.PNG") == ("d.x/000", "seg.png")
-    assert member_key("plain") == ("plain", "")
+    config = dataset("images", "x.tar", {"masks": "{key}.seg.png"})
+    split = MemberNames(config.labels).split
+    assert split("./d.x/000.seg.PNG") == ("d.x/000", "seg.png")
+    assert split("plain") is None
+    assert split("000.json") is None
+
+
+def test_dots_before_an_extension_that_is_asked_for_belong_to_the_key():
+    split = MemberNames(dataset("images", "x.tar", {"masks": "{key}.seg.png"}).labels).split
+    assert split("2024.01.05_Cam.png") == ("2024.01.05_Cam", "png")
+    assert split("img.0001.seg.png") == ("img.0001", "seg.png")
 
 
 @pytest.mark.parametrize("base", ["s3://bucket/data", "/mnt/data"])

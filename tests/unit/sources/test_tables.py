@@ -7,10 +7,10 @@ import pytest
 
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels import json_rows, tables
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.samples import IGNORE
-from ray_audit.sources import tables
-from ray_audit.sources.classes import ClassNames
-from ray_audit.sources.rows import layout_of, read_rows
 
 ROWS = [("v", 0, "a"), ("v", 1, "1"), ("w", 7, "c"), ("w", 8, "255")]
 CLASSES = ClassNames(["a", "b", "c"], [255])
@@ -46,7 +46,7 @@ def parsed(uri, form="frames", with_name=True, **columns):
 @pytest.mark.parametrize("chunk", [2, 50_000])
 def test_each_format_gives_the_same_rows(tmp_path, form, chunk, monkeypatch):
     monkeypatch.setattr(tables, "_CHUNK_ROWS", chunk)
-    monkeypatch.setattr(tables, "_READ_CHARS", 16)
+    monkeypatch.setattr(json_rows, "_READ_CHARS", 16)
     expected = [("v", [0], 0), ("v", [1], 1), ("w", [7], 2), ("w", [8], IGNORE)]
     assert parsed(write(tmp_path, form)) == expected
 
@@ -133,6 +133,6 @@ def test_class_values(value, index):
 
 def test_names_come_before_indices_and_void_may_be_a_class():
     numbered = ClassNames(["1", "2", "3"], ["3", "gap"])
-    assert [numbered.parse(v) for v in ("1", 1, "3", 2, "gap")] == [0, 1, IGNORE, IGNORE, IGNORE]
+    assert [numbered.parse(v) for v in ("1", "2", "3", 3, "gap")] == [0, 1, IGNORE, IGNORE, IGNORE]
     with pytest.raises(ValueError, match="none of the 3 classes"):
         numbered.parse(1.5)

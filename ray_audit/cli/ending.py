@@ -1,0 +1,87 @@
+"""How a command ends: its exit code, its error, and its one JSON object."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from enum import IntEnum
+from typing import Any
+
+import typer
+
+from ray_audit.errors import RayAuditError, SpecificationError, redacted
+from ray_audit.interrupts import Interrupted, interruptible
+
+Answer = Callable[[dict[str, Any]], None]
+
+
+class ExitCode(IntEnum):
+    """What a scheduler learns of a command; one that a signal ended has 128 and its number."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    GATE_BREACHED = 3
+
+    @classmethod
+    def of(cls, error: RayAuditError) -> "ExitCode":
+        """The code with which an error ends a command."""
+        return cls.WRONG_USAGE if isinstance(error, SpecificationError) else cls.FAILED
+
+
+@contextmanager
+def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
+    """Run a command's body; its errors become a line on standard error and an exit code.
+
+    Args:
+        verbose: show tracebacks.
+        as_json: print the answer as one object on standard output, and nothing else there: what a
+            model's factory or a library prints goes to standard error. A command that fails prints
+            no object.
+
+    Yields:
+        Takes the answer of the command, for programs; printed at the end.
+    """
+    from ray_audit.console.lines import fail
+
+    answers: list[dict[str, Any]] = []
+    try:
+        with interruptible(), _stdout_as_log() if as_json else nullcontext():
+            yield answers.append
+    except Interrupted as error:
+        with suppress(OSError):  # the terminal may have gone
+            fail(f"{error}: what was committed is whole, and the same command goes on from there")
+        raise typer.Exit(error.exit_code) from error
+    except RayAuditError as error:
+        if verbose:
+            # Libraries below ours may have written a URI as it was.
+            print(redacted(traceback.format_exc()), file=sys.stderr)
+        fail(str(error))
+        raise typer.Exit(ExitCode.of(error)) from error
+    except typer.Exit:  # with an answer, but not well: a breached gate
+        _write(as_json, answers)
+        raise
+    _write(as_json, answers)
+
+
+def _write(as_json: bool, answers: list[dict[str, Any]]) -> None:
+    if as_json and answers:
+        from ray_audit.console.lines import write_json
+
+        write_json(answers[-1])
+
+
+@contextmanager
+def _stdout_as_log() -> Iterator[None]:
+    """Standard output goes to standard error: Python's, and that of C libraries and children."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -1,0 +1,40 @@
+"""The specification of an audit: frozen data, read from YAML, with no side effects.
+
+One file per section; each key's docstring is its description in the schema and in
+`docs/specification.md`.
+"""
+
+from ray_audit.config.audit import AuditConfig
+from ray_audit.config.dataset import (
+    ClipConfig,
+    DatasetConfig,
+    FoldConfig,
+    LabelColumns,
+    LabelsConfig,
+    TileConfig,
+)
+from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
+from ray_audit.config.model import InputConfig, ModelConfig
+from ray_audit.config.scoring import AdaptiveConfig, SoftminConfig, VogConfig
+from ray_audit.config.training import CorrectionConfig, TrainingConfig
+
+__all__ = [
+    "AdaptiveConfig",
+    "AuditConfig",
+    "ClipConfig",
+    "CorrectionConfig",
+    "DatasetConfig",
+    "EngineConfig",
+    "FailuresConfig",
+    "FoldConfig",
+    "GatesConfig",
+    "InputConfig",
+    "LabelColumns",
+    "LabelsConfig",
+    "MetricsConfig",
+    "ModelConfig",
+    "SoftminConfig",
+    "TileConfig",
+    "TrainingConfig",
+    "VogConfig",
+]

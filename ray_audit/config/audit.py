@@ -1,0 +1,94 @@
+"""A whole specification."""
+
+from os import PathLike, fspath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from ray_audit.config.dataset import DatasetConfig
+from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
+from ray_audit.config.model import ModelConfig
+from ray_audit.config.scoring import AdaptiveConfig, ScoreFamily, SoftminConfig, VogConfig
+from ray_audit.config.section import Section, Uri
+from ray_audit.config.training import TrainingConfig
+from ray_audit.errors import SpecificationError
+from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+
+
+class AuditConfig(Section):
+    """The specification of an audit.
+
+    Read it with `AuditConfig.load("audit.yaml")`, or build it in Python with the same names.
+
+    Raises:
+        SpecificationError: a key is unknown, missing or wrong; the message names the key and, for
+            an unknown one, the nearest known.
+    """
+
+    name: Annotated[str, Field(min_length=1)] = "audit"
+    """Of the audit, in metrics and on a cluster."""
+    dataset: DatasetConfig
+    """What is audited."""
+    model: ModelConfig
+    """The model that the checkpoints belong to."""
+    checkpoints: Uri | Annotated[list[Uri], Field(min_length=1)]
+    """A glob, taken in natural order, or a list, taken as given; `.safetensors`, `.pt` or `.ckpt`
+    with weights only."""
+    protocol: Literal["training", "held_out"] = "training"
+    """Whether the checkpoints were trained on the audited labels; named in every output."""
+    scores: Annotated[list[ScoreFamily], Field(min_length=1)] = ["csl", "vog", "softmin"]
+    """Families of scores; vog needs a backward pass. All cheap columns of a family are written."""
+    vog: VogConfig = VogConfig()
+    """Variance of Gradients."""
+    softmin: SoftminConfig = SoftminConfig()
+    """The soft minimum over the pixels of a mask."""
+    confident: Literal["histogram", "exact"] = "histogram"
+    """exact gives `clc` as cleanlab has it, by a second pass of the last checkpoint (masks only).
+    """
+    adaptive: AdaptiveConfig | None = None
+    """Samples that are certain after a few checkpoints leave early; all pass all where absent."""
+    engine: EngineConfig = EngineConfig()
+    """How the audit is spread over the cluster."""
+    training: TrainingConfig = TrainingConfig()
+    """How `ray-audit train` trains a reference model."""
+    failures: FailuresConfig = FailuresConfig()
+    """How many failed samples a run survives."""
+    gates: GatesConfig = GatesConfig()
+    """Limits on the outcome."""
+    metrics: MetricsConfig = MetricsConfig()
+    """Where outcome metrics go."""
+    output: Uri
+    """Folder for records, runs and tables; local, `s3://`, or any fsspec URI."""
+
+    @model_validator(mode="after")
+    def _adaptive_fits(self) -> Self:
+        vog = self.vog
+        if self.adaptive is not None and (vog.keep_moments or vog.window != "all"):
+            raise ValueError(
+                "adaptive goes with vog.window: all and without vog.keep_moments: a sample that "
+                "left early has gradients of some checkpoints only"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], overrides: list[str] | None = None) -> Self:
+        """Read a YAML specification, with `dotted.key=value` overrides applied on top.
+
+        Args:
+            path: a local file, or one in any store.
+            overrides: of its values.
+
+        Raises:
+            SpecificationError: the file cannot be read, is no YAML mapping, or breaks a rule;
+                the message names the key and, for an unknown key, the nearest known one.
+        """
+        values = read_mapping(fspath(path))
+        return cls.parse(apply_overrides(values, overrides or []), source=fspath(path))
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], source: str = "specification") -> Self:
+        """Build a configuration from plain values; errors name the key in `source`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SpecificationError(explain(cls, error, source)) from error

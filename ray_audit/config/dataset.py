@@ -1,0 +1,237 @@
+"""The section `dataset`: what is audited, and where its labels are."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.task import Task
+
+
+class LabelColumns(Section):
+    """Names of the columns of a label table."""
+
+    video: str = "video"
+    """Which shard a row belongs to: its key, file name, stem or array name."""
+    frame: str = "frame"
+    """Index of a frame in decoding order, from 0."""
+    image: str = "image"
+    """Which image a row belongs to."""
+    label: str = "label"
+    """The label: a class name or index."""
+    start_frame: str = "start_frame"
+    """First frame of a segment."""
+    end_frame: str = "end_frame"
+    """End of a segment, exclusive."""
+    start_s: str = "start_s"
+    """Start of a segment, in seconds."""
+    end_s: str = "end_s"
+    """End of a segment, in seconds, exclusive."""
+
+
+class LabelsConfig(Section):
+    """Where the labels are: exactly one of the forms `frames` to `arrays`."""
+
+    frames: Uri | None = None
+    """A table with a row per frame (`video, frame, label`), CSV, JSON or Parquet; or a template
+    such as `{stem}.csv`, one file per video without the video column. Goes with video and
+    sequences.
+    """
+    segments: Uri | None = None
+    """A table with a row per segment: `video, start_frame, end_frame` (exclusive) or
+    `start_s, end_s`, and `label`; or a template. Goes with video and sequences."""
+    videos: Uri | None = None
+    """A table with one label per video (`video, label`). Goes with video."""
+    masks: Uri | None = None
+    """Index masks by template, such as `masks/{stem}.png`. Goes with images."""
+    images: Uri | None = None
+    """A table with a row per image (`image, label`). Goes with images."""
+    folder: bool = False
+    """Whether the folder of an image names its class. Goes with images."""
+    column: str | None = None
+    """The label's column in Parquet, or its extension in tar. Goes with images."""
+    image_column: str = "image"
+    """The image's column in Parquet, beside `column`."""
+    key_column: str | None = None
+    """The column in Parquet that names a sample, beside `column`; the row's number where absent."""
+    arrays: str | None = None
+    """The label array beside the feature array in npz, such as `{key}_label`. Goes with sequences.
+    """
+    frame_arrays: str | None = None
+    """The array of frame indices in npz, beside `arrays`, such as `{key}_frame`."""
+    columns: LabelColumns = LabelColumns()
+    """Names of the columns, where they are other than the usual."""
+    values: dict[int | str, int | str] | Uri | None = None
+    """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
+    (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
+    error."""
+    first_value: int | None = None
+    """The stored number of the first class, where numbers do not count from 0; void values stay
+    those that are stored."""
+    channel: Annotated[int, Field(ge=0, le=3)] | None = None
+    """Which channel of a colour mask holds the class, from 0. Goes with masks."""
+
+    @property
+    def form(self) -> str:
+        """The one form that is given, e.g. `frames` or `masks`."""
+        return self._forms()[0]
+
+    def _forms(self) -> list[str]:
+        forms = ("frames", "segments", "videos", "masks", "images", "folder", "column", "arrays")
+        return [form for form in forms if getattr(self, form)]
+
+    @model_validator(mode="after")
+    def _exactly_one_form(self) -> Self:
+        forms = self._forms()
+        if len(forms) != 1:
+            got = ", ".join(forms) or "none"
+            raise ValueError(
+                "give exactly one of frames, segments, videos, masks, images, folder, column, "
+                f"arrays; got {got}"
+            )
+        if self.values is not None and self.first_value is not None:
+            raise ValueError("give values or first_value, not both")
+        if self.channel is not None and self.masks is None:
+            raise ValueError("channel goes with masks only: it is the channel of a colour mask")
+        return self
+
+
+class ClipConfig(Section):
+    """How a video or a sequence is cut: lengths in sampled frames."""
+
+    frames: Count | None = 32
+    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip."""
+    stride: Count | None = None
+    """Frames between the starts of two clips; half a clip where absent."""
+    every: Count = 1
+    """Take each n-th frame; the others are filtered as not sampled."""
+    slice_frames: Auto | Count | None = "auto"
+    """Videos of at least twice as many frames are decoded in slices by several tasks, with equal
+    results; null: never; auto: about a minute of decoding (6e9 pixels, at least 16 clips), for mp4
+    and mov files of 64 MiB and more."""
+
+    @property
+    def step(self) -> int:
+        """Sampled frames between clip starts; half a clip where `stride` is absent."""
+        if self.stride is not None:
+            return self.stride
+        return max(1, (self.frames or 2) // 2)
+
+    @model_validator(mode="after")
+    def _stride_leaves_no_gap(self) -> Self:
+        if self.frames is not None and self.step > self.frames:
+            raise ValueError(
+                f"stride {self.step} is larger than frames {self.frames}: frames between clips "
+                "would be lost; use `every` to sample"
+            )
+        return self
+
+
+class TileConfig(Section):
+    """How a large image with a mask is cut into square tiles."""
+
+    size: Count
+    """Side of a tile, in pixels."""
+    overlap: Annotated[int, Field(ge=0)] = 0
+    """Pixels that neighbouring tiles share; below `size`."""
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+        return self
+
+
+class FoldConfig(Section):
+    """Part of a dataset, for models that never saw a sample; written by `train --folds`."""
+
+    num: Annotated[int, Field(ge=2)]
+    """How many folds there are."""
+    index: Annotated[int, Field(ge=0)]
+    """Which of them, from 0."""
+    part: Literal["held_out", "rest"] = "held_out"
+    """held_out: the fold itself; rest: all others."""
+    seed: int = 0
+    """Of the hash that deals samples out to folds."""
+    group: str | None = None
+    """A regular expression: samples whose names match alike stay in one fold."""
+
+    @model_validator(mode="after")
+    def _index_below_num(self) -> Self:
+        if self.index >= self.num:
+            raise ValueError(f"fold {self.index} of {self.num}: folds count from 0")
+        return self
+
+
+class DatasetConfig(Section):
+    """The dataset: what is audited, and what its labels are."""
+
+    kind: Literal["video", "images", "sequences"]
+    """What a shard holds; sequences are feature sequences in npy or npz."""
+    uri: Uri | list[Uri]
+    """A glob, a path or a list of them; local, `s3://`, or any fsspec URI."""
+    labels: LabelsConfig
+    """Where the labels are."""
+    classes: Annotated[list[str], Field(min_length=1)]
+    """Class names in index order; labels may be names or indices (`values` where both)."""
+    void: list[int | str] = []
+    """Label values that mean "not labelled"."""
+    clip: ClipConfig = ClipConfig()
+    """How a video or a sequence is cut."""
+    tile: TileConfig | None = None
+    """How a large image with a mask is cut; the whole image where absent."""
+    max_px: Annotated[float, Field(gt=0)] = 3.0e8
+    """A larger image, or video frame, is refused before it is decoded, in pixels; so is an image of
+    more than 256 MiB of pixels and 100 times its stored bytes."""
+    fold: FoldConfig | None = None
+    """A part of the dataset; everything where absent."""
+    orientation: Literal["stored", "display"] = "stored"
+    """Of a video's frames. stored: as decoded; display: turned and mirrored by the file's display
+    matrix, as players do. Goes with video."""
+    fps: Annotated[float, Field(gt=0)] | None = None
+    """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
+    with sequences."""
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
+        return 1.0 if self.fps is None else 1.0 / self.fps
+
+    @property
+    def task(self) -> Task:
+        """What a label of this dataset belongs to."""
+        if self.labels.masks is not None:
+            return Task.DENSE
+        if self.kind == "images":
+            return Task.CLASS
+        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+
+    @model_validator(mode="after")
+    def _clock_fits_the_kind(self) -> Self:
+        if self.fps is not None and self.kind != "sequences":
+            raise ValueError(
+                f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
+            )
+        if self.orientation != "stored" and self.kind != "video":
+            raise ValueError(f"orientation goes with kind video; got kind {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit_the_kind(self) -> Self:
+        allowed = {
+            "video": ("frames", "segments", "videos"),
+            "images": ("masks", "images", "folder", "column"),
+            "sequences": ("arrays", "frames", "segments"),
+        }[self.kind]
+        if self.labels.form not in allowed:
+            hint = " (masks on video frames are not supported)" if self.labels.masks else ""
+            raise ValueError(
+                f"labels.{self.labels.form} does not go with kind {self.kind}{hint}; "
+                f"expected one of {', '.join(allowed)}"
+            )
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"classes: names must be unique, and {twice[0]!r} is there twice")
+        if self.tile is not None and self.labels.form != "masks":
+            raise ValueError("tile goes with labels.masks only: a tile has no label of its own")
+        return self

@@ -1,0 +1,61 @@
+"""The section `model`: what is loaded, and what goes into it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ray_audit.config.section import Count, Section
+
+
+class InputConfig(Section):
+    """How pixels become the model's input: resized to [height, width], then (x - mean) / std."""
+
+    size: tuple[Count, Count] | None = None
+    """Height and width, bilinear without antialias; the native size (of a tile) where absent."""
+    mean: list[float] | None = None
+    """Of each channel, subtracted after the division by 255 (16 bits: 65535)."""
+    std: list[Annotated[float, Field(gt=0)]] | None = None
+    """Of each channel, by which is divided."""
+
+    channels: Literal["rgb", "bgr", "grey"] | None = None
+    """What the model takes: grey images are given three equal channels, colour ones become grey.
+    Where absent, images go in as they are; grey ones get three channels where the model takes no
+    other."""
+    scale: Literal[1, 255] = 1
+    """Greatest value of a pixel: 1, or 255 where the model was trained without the division; mean
+    and std are in its units."""
+    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT"] | None = None
+    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences."""
+
+    @model_validator(mode="after")
+    def _mean_in_units_of_scale(self) -> Self:
+        highest = max(self.mean or [0.0])
+        if highest > self.scale:
+            raise ValueError(
+                f"mean {highest:g} is above {self.scale}, the greatest value of a pixel: give "
+                "scale: 255, or mean and std divided by 255"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _same_channels(self) -> Self:
+        if self.mean and self.std and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels, std has {len(self.std)}")
+        return self
+
+
+class ModelConfig(Section):
+    """The model: a factory that returns a `torch.nn.Module` giving logits."""
+
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")]
+    """`package.module:function`, which returns a `torch.nn.Module` giving logits."""
+    kwargs: dict[str, Any] = {}
+    """Arguments of the factory."""
+    input: InputConfig = InputConfig()
+    """How pixels become the model's input; sequences go in as they are."""
+    output: str | int | None = None
+    """Where in the answer the logits lie: a key, an attribute, a dotted path of both, or an index
+    (-1: the last stage); the answer itself where absent."""
+    answers: Literal["logits", "probabilities", "log_probabilities", "sigmoid"] = "logits"
+    """What the numbers are; sigmoid: logits of one class against the rest each. One number for two
+    classes is the second one's."""

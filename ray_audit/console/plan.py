@@ -1,0 +1,112 @@
+"""What a run would do, as a table."""
+
+from typing import Any
+
+from rich.table import Table
+
+from ray_audit.console.lines import human_bytes, human_s
+from ray_audit.engine.planning.plan import Plan
+
+
+def plan_table(plan: Plan) -> Table:
+    """The plan as two columns: what, and how much."""
+    inputs, layout = plan.inputs, plan.layout
+    table = Table(title=f"Plan of {inputs.run_id}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    names = [checkpoint.name for checkpoint in inputs.checkpoints]
+    table.add_row("shards", f"{len(inputs.listing.shards)} in {len(inputs.units)} work units")
+    table.add_row("checkpoints", f"{len(names)}: {names[0]} … {names[-1]}")
+    table.add_row("protocol", inputs.config.protocol)
+    table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
+    table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for note in identity_notes(plan):
+        table.add_row("identity", note)
+    for note in vog_notes(plan):
+        table.add_row("VoG", note)
+    if layout is None:
+        table.add_row("relay", "nothing to run: tables are made from committed records")
+        return table
+    table.add_row(
+        "relay",
+        f"{len(layout.hops)} hop(s), {len(layout.hops[0])} checkpoint(s) per actor, "
+        f"{layout.actors_per_pool} actor(s) per pool",
+    )
+    gpus = f", {layout.gpus_per_actor:g} GPU" if layout.gpus_per_actor else ""
+    table.add_row("each actor", f"{layout.cpus_per_actor:g} CPU{gpus}")
+    table.add_row("decoders", f"{layout.num_decoders} of {layout.cpus_per_decoder:g} CPU")
+    table.add_row("bytes to read", human_bytes(plan.bytes_to_read))
+    in_flight = layout.in_flight_bytes(plan.payload_bytes)
+    table.add_row("batches under way", f"up to {human_bytes(in_flight)} of object store")
+    models = layout.num_actors * len(layout.hops[0]) * inputs.checkpoints[0].size_bytes
+    table.add_row("weights in memory", human_bytes(models))
+    duration = plan.expected_s
+    table.add_row("duration", "unknown" if duration is None else f"about {human_s(duration)}")
+    for index, reason in enumerate(layout.reasons):
+        table.add_row("why" if index == 0 else "", reason)
+    return table
+
+
+def identity_notes(plan: Plan) -> list[str]:
+    """By what shards are told apart, where a change could go unnoticed."""
+    num = plan.inputs.listing.num_by_time
+    if not num:
+        return []
+    return [
+        f"{num} local file(s) of more than 1 MiB, and label files as large, are told apart by size "
+        "and time of change alone: what is replaced under the same of both goes unnoticed"
+    ]
+
+
+def vog_notes(plan: Plan) -> list[str]:
+    """What VoG costs over the nights: pairs that run again for it, and moments that are kept."""
+    notes = []
+    keeps = plan.inputs.wanted.keep_moments
+    if plan.num_again and plan.inputs.wanted.vog is not None:
+        notes.append(
+            f"{plan.num_again} committed unit-checkpoint pairs run again: its spread is taken over "
+            "all checkpoints, and no moments are kept that the new ones continue"
+            + ("" if keeps else " (vog.keep_moments: true keeps them from now on)")
+        )
+    continued = sum(work.kept is not None for work in plan.work)
+    if continued:
+        notes.append(f"{continued} work unit(s) continue kept moments")
+    if plan.work and keeps and plan.inputs.wanted.vog is not None:
+        size = plan.moments_bytes
+        about = "of unknown size" if size is None else f"of about {human_bytes(size)}"
+        notes.append(f"moments {about} are kept, 8 bytes a pixel a sample")
+    return notes
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """The plan for programs."""
+    inputs, layout = plan.inputs, plan.layout
+    values: dict[str, Any] = {
+        "run_id": inputs.run_id,
+        "num_shards": len(inputs.listing.shards),
+        "num_units": len(inputs.units),
+        "checkpoints": [checkpoint.name for checkpoint in inputs.checkpoints],
+        "num_new": plan.num_new,
+        "num_reused": plan.num_reused,
+        "bytes_to_read": plan.bytes_to_read,
+        "num_slices": plan.num_slices,
+        "num_lead_in": plan.num_lead_in,
+        "expected_s": plan.expected_s,
+        "num_again": plan.num_again,
+        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
+        "notes": list(inputs.listing.notes),
+        "num_by_time": inputs.listing.num_by_time,
+    }
+    if layout is not None:
+        values["layout"] = {
+            "hops": [list(hop) for hop in layout.hops],
+            "actors_per_pool": layout.actors_per_pool,
+            "in_flight_per_actor": layout.in_flight_per_actor,
+            "cpus_per_actor": layout.cpus_per_actor,
+            "gpus_per_actor": layout.gpus_per_actor,
+            "num_decoders": layout.num_decoders,
+            "cpus_per_decoder": layout.cpus_per_decoder,
+            "in_flight_bytes": layout.in_flight_bytes(plan.payload_bytes),
+            "reasons": list(layout.reasons),
+        }
+    return values

@@ -1,0 +1,86 @@
+"""What a backend must promise, whatever it runs on.
+
+A backend runs the stages of `stages` over the work of a plan: `decode_unit` once per work unit,
+`PoolWorker.process` once per batch and hop, `commit` once per batch. `LocalBackend` does so in this
+process and is the oracle of the tests; `RayBackend` does so on a cluster.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from ray_audit.engine.backends.stages import StageSettings
+from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.planning.layout import ClusterResources
+from ray_audit.engine.planning.plan import Plan
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Mapper(Protocol):
+    """Runs a function on many items, somewhere: the part of a backend that reductions need."""
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_gpu: bool = False,
+    ) -> Iterator[Result]:
+        """Apply a function to each item; results in the items' order.
+
+        A call may be repeated where its process died, so a function must give, and write, the
+        same each time.
+
+        Args:
+            function: of one item.
+            items: what it is applied to.
+            on_gpu: each call gets `engine.num_gpus`, if there are any.
+
+        Raises:
+            RunError: a call failed for good.
+            StalledError: no result came within `engine.stall_timeout_s`.
+        """
+        ...
+
+
+class Backend(Mapper, Protocol):
+    """What runs the stages of a plan.
+
+    Promises that the rest of the engine relies on:
+
+    - *Batches stay whole.* What `decode_unit` yields passes the hops of `plan.layout` in their
+      order, one envelope at a time, and is never joined with, split into or mixed with others.
+      Units, batches of a unit and batches of different units may overtake each other.
+    - *Death and restart.* A worker that dies is started again, with the same constructor
+      arguments, and what it was at is repeated; `engine.ledger.attempts` counts the deaths of one
+      piece of work outside the worker and gives it up at the third. Workers end their own process
+      where a batch takes longer than their limit, because nothing else ends native code that
+      hangs: a backend must take that for a death. One that shares the user's process (`local`)
+      sets no limit, and dies with it.
+    - *Order of repetition.* The first batch that a restarted worker is given is the one that was
+      under way when it died. `PoolActor` marks batches from then on, and relies on this.
+    - *Resuming of generators.* A decode task that died is run again from its beginning, and what
+      it yielded before is recognised by its number, not by its content: so `decode_unit` must
+      yield the same in every run, and a backend must not commit an output twice under two names
+      (a second commit under the same name writes the same bytes).
+    - *Repetition is finite.* What dies for ever ends as a failure or as a `RunError`, never as a
+      run that goes on without an end.
+    - *A receipt for each commit*, handed over as it comes: counts, never samples. No receipt for
+      longer than `engine.start_timeout_s` (the first) or `engine.stall_timeout_s` is an error.
+    """
+
+    def resources(self) -> ClusterResources:
+        """What there is to run on; asked before the plan is laid out."""
+        ...
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Do the plan's work; a receipt for each committed batch and tail.
+
+        Closing the iterator early ends the work that is still under way.
+
+        Raises:
+            StalledError: nothing was committed for too long.
+            RunError: the backend gave up.
+        """
+        ...

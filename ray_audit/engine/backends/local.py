@@ -1,0 +1,47 @@
+"""The engine in one process: no Ray, one batch after another; the oracle of the tests."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from ray_audit.engine.backends.base import Item, Result
+from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
+from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.backends.worker import PoolWorker
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources, free_gpu_bytes
+from ray_audit.engine.planning.plan import Plan
+
+
+class LocalBackend:
+    """Runs a plan in this process, pool by pool."""
+
+    def resources(self) -> ClusterResources:
+        """What this machine offers, and of its GPUs the first: one process uses no more."""
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = free_gpu_bytes()[:1]
+        node = NodeResources(float(os.cpu_count() or 1), float(len(free)), pages, *free)
+        return ClusterResources((node,), object_store_bytes=pages // 3)
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Run all work of the plan; a receipt for each committed batch and tail."""
+        if plan.layout is None:
+            return
+        last = len(plan.layout.hops) - 1
+        pools = [
+            PoolWorker(settings, positions, is_last=i == last)
+            for i, positions in enumerate(plan.layout.hops)
+        ]
+        for work in plan.work:
+            for envelope in decode_unit(settings, work):
+                for pool in pools:
+                    envelope = pool.process(envelope)
+                yield commit(settings, envelope)
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_gpu: bool = False,
+    ) -> Iterator[Result]:
+        """Apply a function to each item, in order; this process has what GPUs it sees."""
+        return map(function, items)

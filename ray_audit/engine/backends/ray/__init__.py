@@ -1,0 +1,1 @@
+"""The stages on Ray Data; nothing else of the engine imports ray."""

@@ -1,0 +1,212 @@
+"""The backend on Ray: Ray Data streams batches from decode tasks through pools of actors.
+
+This is the only module that imports ray.data.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from ray_audit.config import EngineConfig
+from ray_audit.engine.backends import wire
+from ray_audit.engine.backends.base import Item, Result
+from ray_audit.engine.backends.ray.actor import PoolActor
+from ray_audit.engine.backends.ray.connection import cause
+from ray_audit.engine.backends.ray.live_metrics import observed
+from ray_audit.engine.backends.ray.watchdog import RememberedExecutor, watched
+from ray_audit.engine.backends.stages import StageSettings, commit, decode_marked
+from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.ledger.moments import KeptMoments
+from ray_audit.engine.planning.layout import (
+    ClusterResources,
+    Layout,
+    NodeResources,
+    free_gpu_bytes,
+    gpus_each,
+)
+from ray_audit.engine.planning.plan import Plan, UnitWork
+from ray_audit.errors import RunError, StalledError
+from ray_audit.samples import WorkUnit
+
+# Ray's defaults retry for ever. What kills its process is given up after three times, by its
+# markers; these numbers only bound what the markers cannot see, such as nodes that go away.
+_MAX_RETRIES = 10
+_MAX_RESTARTS = 30
+# While a lost node is not yet known as lost, each call to an actor there uses one up. How often an
+# actor may crash is limited by its restarts, not by these.
+_MAX_TASK_RETRIES = 100
+_BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
+# Of the kinds that Ray names as a resource of a node; of a kind with two sizes the smaller.
+_GPU_GIB = {
+    f"accelerator_type:{kind}": gib
+    for kind, gib in {
+        "T4": 15, "P100": 16, "V100": 16, "A10": 23, "A10G": 23, "L4": 23, "L40S": 45, "A100": 40,
+        "A100-40G": 40, "A100-80G": 80, "H100": 80, "H200": 140, "B200": 180,
+    }.items()
+}  # fmt: skip
+# Ray bundles blocks to fill a larger batch, and would mix work units.
+_ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+
+
+class RayBackend:
+    """Runs a plan on the Ray cluster that this process is connected to."""
+
+    def __init__(self, engine: EngineConfig) -> None:
+        self._engine = engine
+
+    def resources(self) -> ClusterResources:
+        """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
+        nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
+        if len(nodes) == 1 and nodes[0].num_gpus:
+            free = free_gpu_bytes()
+            nodes = (replace(nodes[0], gpu_bytes=min(free) if free else nodes[0].gpu_bytes),)
+        store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
+        most = self._engine.cluster_max
+        if most:
+            nodes = (_node(most),)
+        return ClusterResources(nodes, int(store))
+
+    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+        """Run all work of the plan; a receipt for each committed batch and tail.
+
+        Raises:
+            StalledError: nothing was committed for too long.
+            RunError: Ray gave up.
+        """
+        if plan.layout is None:
+            return
+        # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
+        warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
+        dataset = _pipeline(plan, plan.layout, settings)
+        yield from observed(
+            watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
+        )
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_gpu: bool = False,
+    ) -> Iterator[Result]:
+        """Apply a function to each item on the cluster; results in the items' order."""
+        gpus = gpus_each(self.resources(), self._engine) if on_gpu else 0.0
+        task = ray.remote(num_cpus=0.5, num_gpus=gpus, max_retries=_MAX_RETRIES)(_apply)
+        shared = ray.put(function)
+        num_at_once = max(2, int(2 * self.resources().num_cpus))
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(task.remote(shared, item))
+            if len(waiting) >= num_at_once:
+                yield _result(waiting.pop(0), self._engine.stall_timeout_s)
+        for reference in waiting:
+            yield _result(reference, self._engine.stall_timeout_s)
+
+
+def _result(reference: Any, limit_s: float) -> Any:
+    try:
+        return ray.get(reference, timeout=limit_s)
+    except ray.exceptions.GetTimeoutError as error:
+        raise StalledError(
+            f"no part of the tables was made for {limit_s:g} s (engine.stall_timeout_s): look at "
+            "`ray status` for CPUs that others hold; run again, and the records are reused"
+        ) from error
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a reduction failed: {cause(error)}") from error
+
+
+def _apply(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def _node(resources: dict[str, float]) -> NodeResources:
+    memory = int(resources.get("memory", 0)) or 64 * 2**30
+    found = [_GPU_GIB[name] for name in resources if name in _GPU_GIB]
+    gpu_bytes = min(found) * 2**30 if found else None
+    return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory, gpu_bytes)
+
+
+def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
+    """Declare the relay: units, decode, one pool after another, commit."""
+    rows = [{"work": _work_json(work)} for work in plan.work]
+    num_decoders = min(layout.num_decoders, len(rows))
+    last = len(layout.hops) - 1
+    limit_s = settings.config.engine.stall_timeout_s / _BATCHES_PER_STALL
+    with DataContext.current(_quiet_context()), warnings.catch_warnings():
+        # Finite retries can be given in no other way than by the remote arguments.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _decode,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=num_decoders),
+            num_cpus=layout.cpus_per_decoder,
+            max_retries=_MAX_RETRIES,
+            **_ROW_BY_ROW,
+        )
+        for index, positions in enumerate(layout.hops):
+            pool = ActorPoolStrategy(
+                size=layout.actors_per_pool,
+                max_tasks_in_flight_per_actor=layout.in_flight_per_actor,
+            )
+            dataset = dataset.map_batches(
+                PoolActor,
+                fn_constructor_args=(settings, positions, index == last, limit_s),
+                compute=pool,
+                num_cpus=layout.cpus_per_actor,
+                num_gpus=layout.gpus_per_actor or None,
+                max_restarts=_MAX_RESTARTS,
+                max_task_retries=_MAX_TASK_RETRIES,
+                **_ROW_BY_ROW,
+            )
+        return dataset.map_batches(
+            _commit,
+            fn_args=(settings,),
+            compute=TaskPoolStrategy(size=layout.num_decoders),
+            num_cpus=layout.cpus_per_committer,
+            max_retries=_MAX_RETRIES,
+            **_ROW_BY_ROW,
+        )
+
+
+def _quiet_context() -> DataContext:
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = 1  # one ready batch a block: it moves on when it is ready
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.verbose_stats_logs = False
+    context.execution_options.preserve_order = False
+    context.issue_detectors_config.detectors = []
+    context.custom_execution_callback_classes = [RememberedExecutor]
+    return context
+
+
+def _work_json(work: UnitWork) -> str:
+    kept = asdict(work.kept) if work.kept is not None else None
+    values = {"unit": work.unit.to_json(), "positions": work.positions, "kept": kept}
+    return json.dumps(values)
+
+
+def _work_of(text: str) -> UnitWork:
+    values = json.loads(text)
+    kept = values["kept"]
+    if kept is not None:
+        kept = KeptMoments(kept["num_checkpoints"], tuple(kept["uris"]))
+    return UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]), kept)
+
+
+def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
+    for text in table["work"].to_pylist():
+        for envelope in decode_marked(settings, _work_of(text)):
+            yield wire.encode(envelope)
+
+
+def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:
+    receipt = commit(settings, wire.decode(table))
+    return pa.table({"receipt": [receipt.to_json()]})

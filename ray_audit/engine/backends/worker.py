@@ -1,0 +1,157 @@
+"""One actor of the relay: its checkpoints, and what it does to each batch."""
+
+import contextlib
+import faulthandler
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.engine.backends.stages import StageSettings
+from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.ledger import adaptive
+from ray_audit.engine.ledger.attempts import batch_failures
+from ray_audit.engine.ledger.moments import carried_on
+from ray_audit.engine.planning.plan import precision
+from ray_audit.errors import MeasureError, StorageError
+from ray_audit.probes.determinism import repeat_every_bit
+from ray_audit.probes.prefix import shared_note
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.samples import Batch, Tail
+
+
+class PoolWorker:
+    """One actor of a pool: holds its share of the checkpoints and probes batches with them.
+
+    It never raises: a model that cannot be made marks each batch as fatal, because an actor that
+    fails while it starts would only be started again. `note` says what its checkpoints share, if
+    anything; `model_bytes` is what one of them holds.
+
+    Args:
+        settings: shared settings.
+        positions: checkpoints of the pool, in order.
+        is_last: whether batches end their way here.
+        limit_s: longest time of a batch at one checkpoint, after which this process ends itself.
+            None where the process is the user's own.
+    """
+
+    def __init__(
+        self,
+        settings: StageSettings,
+        positions: tuple[int, ...],
+        is_last: bool,
+        limit_s: float | None = None,
+    ) -> None:
+        self._limit_s = limit_s
+        self._settings = settings
+        self._is_last = is_last
+        self._positions = positions
+        self._fatal = self.note = ""
+        self.model_bytes = 0
+        torch.set_num_threads(settings.config.engine.threads_per_actor)
+        if settings.device == "cuda":
+            repeat_every_bit()
+        try:
+            self._fatal = settings.other_measures()
+            self._prober = self._made()
+            names = [settings.checkpoints[position].name for position in positions]
+            self.note = shared_note(names, self._prober.chain)
+        except Exception as error:  # a user's model may raise anything
+            what = "the model could not be started"
+            if isinstance(error, StorageError):  # expired credentials, say
+                what = "the weights could not be read"
+            self._fatal = f"{what}: {type(error).__name__}: {error}"
+
+    def _made(self) -> Prober:
+        config, device = self._settings.config, torch.device(self._settings.device)
+        models = []
+        for position in self._positions:
+            model = build_model(config.model)
+            load_weights(model, self._settings.checkpoints[position].uri)
+            models.append(model.to(device))
+            tensors = model.state_dict().values()
+            self.model_bytes = sum(one.numel() * one.element_size() for one in tensors)
+        wanted = self._settings.wanted.vog
+        probe = ProbeSettings(
+            num_classes=len(config.dataset.classes),
+            input=config.model.input,
+            output=config.model.output,
+            answers=config.model.answers,
+            gradient=wanted[0] if wanted else None,
+            temperature=config.softmin.temperature,
+            precision=precision(config),
+            compiles=config.engine.compile,
+        )
+        return Prober(models, probe, device)
+
+    def process(self, envelope: Envelope) -> Envelope:
+        """Probe a batch with each checkpoint that is held here and that its unit needs."""
+        item = envelope.item
+        if self._fatal:
+            return replace(envelope, fatal=envelope.fatal or self._fatal)
+        if isinstance(item, Tail) or envelope.fatal:
+            return envelope
+        if not envelope.failures:
+            try:
+                item = self._probed(item, envelope)
+            except MeasureError as error:  # true of every batch
+                return replace(envelope, fatal=str(error))
+            except Exception as error:  # a user's model may raise anything
+                if self._limit_s is not None and "CUDA error" in str(error):
+                    # The device answers nothing any more; Ray starts the process again.
+                    _end_process(error)
+                message = f"{type(error).__name__}: {error}"[:500]
+                failures = batch_failures(item, type(error).__name__, message, attempts=1)
+                envelope = replace(envelope, failures=failures)
+        if self._is_last or envelope.failures:
+            bare = without_payload(item)
+            keeps = self._settings.wanted.keep_moments and self._is_last
+            item = carried_on(item, bare) if keeps else bare
+        notes = (*envelope.notes, self.note) if self.note else envelope.notes
+        return replace(envelope, item=item, probed_at_s=time.time(), notes=notes)
+
+    def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
+        wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
+        # Moments that the batch has brought along are continued; else all of the window must run.
+        takes_gradients = self._settings.recount is None and (
+            "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
+        )
+        window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
+        turns = {
+            index: ProbeTurn(position == last, digest in window, self._settings.recount)
+            for index, position in enumerate(self._positions)
+            if position in envelope.positions
+            for digest in (self._settings.checkpoints[position].digest,)
+        }
+        if not turns:
+            return batch
+        limited = partial(_limited, self._limit_s)
+        if wanted.rule is None or self._settings.recount is not None:
+            return batch.with_arrays(self._prober.observe(batch, turns, limited))
+        observe = partial(self._prober.observe, limited=limited)
+        return adaptive.observed(batch, turns, wanted.rule, observe)
+
+
+@contextlib.contextmanager
+def _limited(limit_s: float | None) -> Iterator[None]:
+    """End this process where the block takes longer; the worker's log then says where it was."""
+    if limit_s is None:
+        yield
+        return
+    # Watched from C: a model that hangs in native code may hold Python's lock.
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _end_process(error: Exception) -> None:
+    sys.stderr.write(f"this process ends itself: {error}\n")
+    sys.stderr.flush()
+    os._exit(1)

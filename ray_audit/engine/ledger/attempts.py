@@ -1,0 +1,123 @@
+"""Markers of work that was begun, by which the unit or batch that kills its process is found.
+
+    OUTPUT/attempts/<attempt_id>/<unit_id>/<set_id>/<name>/<n>
+
+A process that dies (a crash in native code, no memory, `os._exit`, a hang that is cut short) says
+nothing. Ray tries its task again; what is tried lies in the store as a marker, removed when it was
+survived. What died three times is given up as failed. Markers belong to one call of `run`: a driver
+that is killed from outside must not cast suspicion on what it was doing.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+
+from ray_audit import storage
+from ray_audit.engine.ledger.record_sets import CRASH
+from ray_audit.errors import redacted
+from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
+
+MAX_CRASHES = 3
+_OLD_S = 86_400.0
+_CAUSES = "a crash in native code, no memory left, an exit, or no answer in time"
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The markers of one call of `run`.
+
+    Attributes:
+        uri: folder that holds them.
+    """
+
+    uri: str
+
+    @classmethod
+    def below(cls, output: str) -> "Attempts":
+        """A folder of its own for a call that begins."""
+        return cls(storage.join(output, "attempts", os.urandom(8).hex()))
+
+    def begin(self, name: str, num_unmarked: int = 0) -> int:
+        """Mark that `name` is tried; return how often that ended with the process's death.
+
+        Args:
+            name: what is tried.
+            num_unmarked: deaths that left no marker; they are marked now.
+        """
+        folder = storage.join(self.uri, name)
+        num_marked = len(storage.list_prefix(folder))
+        num_before = num_marked or num_unmarked
+        for number in range(num_marked, num_before + 1):
+            storage.write_bytes(storage.join(folder, str(number)), b"")
+        return num_before
+
+    def survived(self, name: str, num_before: int) -> None:
+        """Remove the markers of what ended well, after so many times that it did not."""
+        for number in range(num_before + 1):
+            storage.remove(storage.join(self.uri, name, str(number)))
+
+    @staticmethod
+    def remove_old(output: str) -> None:
+        """Remove markers of calls that were killed: of those where nothing changed for a day."""
+        latest_s: dict[str, float] = {}
+        folder = storage.join(output, "attempts")
+        for item in storage.list_prefix(folder):
+            call = item.uri.rpartition("/attempts/")[2].partition("/")[0]
+            # A store that does not say when may hold those of a call that goes on.
+            written_s = time.time() if item.modified_s is None else item.modified_s
+            latest_s[call] = max(latest_s.get(call, 0.0), written_s)
+        for call, written_s in latest_s.items():
+            if time.time() - written_s > _OLD_S:
+                storage.remove_prefix(storage.join(folder, call))
+
+    def remove(self) -> None:
+        """Remove what is left."""
+        storage.remove_prefix(self.uri)
+
+
+def decode_name(unit_id: str, set_id: str) -> str:
+    """Name of the decoding of a unit."""
+    return f"{unit_id}/{set_id}/decode"
+
+
+def probe_name(unit_id: str, set_id: str, first_position: int, batch_name: str) -> str:
+    """Name of the probing of a batch by the pool whose first checkpoint is at a position."""
+    return f"{unit_id}/{set_id}/probe-{first_position}-{batch_name}"
+
+
+def given_up_unit(unit: WorkUnit) -> Tail:
+    """The end of a unit whose decoding died too often: nothing of it is taken."""
+    failures = [_given_up_shard(shard) for shard in unit.shards if shard.num_labelled != 0]
+    return Tail(unit.unit_id, 0, failures=tuple(failures or [_given_up_shard(unit.shards[0])]))
+
+
+def _given_up_shard(shard: Shard) -> ShardFailure:
+    known = shard.num_labelled is not None
+    message = (
+        f"the process that decoded it died {MAX_CRASHES} times ({_CAUSES})"
+        f"{'' if known else '; how many labels are lost is not known: at least 1'}. Look at the "
+        "file, and at the workers' logs"
+    )
+    lost = 1 if shard.num_labelled is None else shard.num_labelled
+    return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
+
+
+def given_up_batch(batch: Batch) -> tuple[ShardFailure, ...]:
+    """A failure for each sample of a batch on which actors died too often."""
+    message = (
+        f"the process that ran the model died {MAX_CRASHES} times with this batch ({_CAUSES}). "
+        "Look at the actors' logs; engine.batch_size lowers the memory that a batch takes"
+    )
+    return batch_failures(batch, CRASH, message, MAX_CRASHES)
+
+
+def batch_failures(
+    batch: Batch, error_class: str, message: str, attempts: int, stage: str = "probe"
+) -> tuple[ShardFailure, ...]:
+    """One failure for each sample of a batch that could not be probed."""
+    rows = batch.samples.select(["sample_id", "shard"]).to_pylist()
+    message = redacted(message)  # a user's model may raise anything
+    return tuple(
+        ShardFailure(row["shard"], row["sample_id"], stage, error_class, message, 1, attempts)
+        for row in {row["sample_id"]: row for row in rows}.values()
+    )

@@ -1,0 +1,364 @@
+"""The ledger: which work is committed, under names that do not depend on who did it.
+
+    OUTPUT/units/<unit_id>/<set_id>/<index>-<content>.parquet       records of one batch
+    OUTPUT/units/<unit_id>/<set_id>/tail-<number>-<contents>.parquet  the unit's end
+    OUTPUT/sets/<set_id>.json                                what a set computes
+
+A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG.
+The content of a batch is a digest of its sample ids, that of a tail a digest of its batches'
+contents: so parts of two decodings, one of which lost a sample on the way, are never taken for
+one. The tail lists these contents too. A unit is done for a set when its tail and the batches that
+the tail counts are there. A file with failures that may pass (a store that did not answer, a
+process out of memory) ends in `.retry.parquet`: it counts in the run that wrote it, and is tried
+again by later ones.
+"""
+
+import contextlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Self
+
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.engine.ledger.adaptive import LeavingRule
+from ray_audit.engine.ledger.moments import MOMENTS
+from ray_audit.engine.ledger.records import decode_tail
+from ray_audit.samples import ShardFailure
+from ray_audit.storage import StoredObject
+
+_PART = re.compile(
+    r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/"
+    r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
+)
+_MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
+_RETRY = ".retry.parquet"
+_FEW_UNITS = 16
+_MAX_COMBINATIONS = 1000
+_RETRIED_STAGES = ("read", "probe")
+CRASH = "crash"
+"""Error class of what killed its process; it may do better with more memory."""
+_RETRIED_CLASSES = (CRASH, "read", "memory")
+
+Failures = Sequence[ShardFailure]
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """What one relay computes for a unit.
+
+    Attributes:
+        digests: of the checkpoints whose trajectories it holds, in order.
+        final: digest of the checkpoint whose final scores it holds, or None.
+        vog: target and digests of the checkpoints whose gradients its VoG spans, or None. They
+            may be more than `digests`: the first of them were continued from kept moments.
+        moments: whether the moments of its VoG are kept.
+        recount: digest of what a second pass of confident learning counted, of a set that holds
+            nothing else, or None.
+    """
+
+    digests: tuple[str, ...]
+    final: str | None
+    vog: tuple[str, ...] | None
+    moments: bool = False
+    recount: str | None = None
+
+    @property
+    def set_id(self) -> str:
+        """Deterministic name."""
+        kept = ("moments",) if self.moments else ()
+        recount = () if self.recount is None else (self.recount,)
+        return storage.digest(self.digests, self.final, self.vog, *kept, *recount)
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """Digests of the checkpoints whose gradients it took itself, in order."""
+        window = self.vog[1:] if self.vog else ()
+        return tuple(digest for digest in self.digests if digest in window)
+
+    def is_continued_by(self, vog: tuple[str, ...] | None) -> bool:
+        """Whether its VoG over some more checkpoints, after all of its own, is `vog`."""
+        own = self.vog
+        return bool(own and vog and len(own) < len(vog) and own == vog[: len(own)])
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives an equal set."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        vog = tuple(values["vog"]) if values["vog"] is not None else None
+        return cls(
+            tuple(values["digests"]),
+            values["final"],
+            vog,
+            moments=values.get("moments", False),
+            recount=values.get("recount"),
+        )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an audit needs of every unit.
+
+    Attributes:
+        checkpoints: in order.
+        vog: target followed by the digests of the window, or None where VoG is not asked for.
+        keep_moments: whether the moments of VoG are kept, for later checkpoints.
+        rule: when samples leave early, or None where all pass all checkpoints.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    vog: tuple[str, ...] | None
+    keep_moments: bool = False
+    rule: LeavingRule | None = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Positions of the checkpoints as they are visited."""
+        return tuple(c.index for c in self.checkpoints) if self.rule is None else self.rule.order
+
+    @property
+    def only(self) -> RecordSet | None:
+        """The one set that serves, where samples leave early; None where any may."""
+        return None if self.rule is None else self.set_for(self.order)
+
+    @classmethod
+    def of(
+        cls,
+        checkpoints: tuple[Checkpoint, ...],
+        target: str | None,
+        window: str,
+        keep_moments: bool = False,
+    ) -> Self:
+        """Choose the window (early = the first half, rounded up) of the checkpoints."""
+        if target is None:
+            return cls(checkpoints, None)
+        half = (len(checkpoints) + 1) // 2
+        chosen = {"all": checkpoints, "early": checkpoints[:half], "late": checkpoints[half:]}
+        return cls(checkpoints, (target, *(c.digest for c in chosen[window])), keep_moments)
+
+    def missing_from(
+        self, have: Iterable[RecordSet], base: RecordSet | None = None
+    ) -> tuple[int, ...]:
+        """Positions of the checkpoints that must run for a unit that has these sets.
+
+        Args:
+            have: its committed sets.
+            base: the one of them whose moments VoG continues, as `base_of` gives it.
+        """
+        have = list(have)
+        if self.only is not None:
+            # Who left depends on all checkpoints: parts of two audits do not go together.
+            return () if self.only in have else self.order
+        needed = self._missing_apart_from_vog(have)
+        if self.vog and not any(one.vog == self.vog for one in have):
+            spanned = base.vog if base is not None and base.vog is not None else ()
+            needed |= set(self.vog[1:]) - set(spanned)
+        return tuple(c.index for c in self.checkpoints if c.digest in needed)
+
+    def base_of(self, have: Iterable[RecordSet], kept: Iterable[RecordSet]) -> RecordSet | None:
+        """The set, of those whose moments are there, that VoG can be continued from, if any."""
+        have = list(have)
+        if self.only is not None or any(one.vog == self.vog for one in have):
+            return None
+        # A checkpoint that must run again anyway would be counted twice.
+        again = self._missing_apart_from_vog(have)
+        bases = [
+            one for one in kept if one.is_continued_by(self.vog) and not again & set(one.vog or ())
+        ]
+        return max(bases, key=lambda one: (len(one.vog or ()), one.set_id), default=None)
+
+    def _missing_apart_from_vog(self, have: list[RecordSet]) -> set[str]:
+        last = self.checkpoints[-1].digest
+        needed = {c.digest for c in self.checkpoints}
+        for one in have:
+            needed -= set(one.digests)
+        if not any(one.final == last for one in have):
+            needed.add(last)
+        return needed
+
+    def set_for(self, positions: tuple[int, ...], continues: bool = False) -> RecordSet:
+        """The set that a relay over these positions computes.
+
+        Args:
+            positions: of the checkpoints that it runs.
+            continues: whether it continues kept moments to the end of VoG's window.
+        """
+        digests = tuple(self.checkpoints[i].digest for i in positions)
+        last = self.checkpoints[-1].digest
+        spans_window = self.vog is not None and set(self.vog[1:]) <= set(digests)
+        vog = self.vog if spans_window or continues else None
+        return RecordSet(
+            digests,
+            last if last in digests else None,
+            vog,
+            moments=self.keep_moments and vog is not None,
+        )
+
+
+@dataclass(frozen=True)
+class SetFiles:
+    """The committed files of one set of one unit.
+
+    Attributes:
+        parts: URIs of the batches' records, in batch order.
+        tail: URI of the tail.
+        moments: URIs of the moments of VoG, in batch order; None unless every batch has them.
+    """
+
+    parts: tuple[str, ...]
+    tail: str
+    moments: tuple[str, ...] | None = None
+
+    @property
+    def may_do_better(self) -> bool:
+        """Whether it holds failures that another try may spare."""
+        return any(_RETRY in uri for uri in (*self.parts, self.tail))
+
+
+def may_pass(failures: Iterable[ShardFailure]) -> bool:
+    """Whether another try could do better."""
+    return any(f.stage in _RETRIED_STAGES or f.error_class in _RETRIED_CLASSES for f in failures)
+
+
+def content_digest(samples: pa.Table) -> str:
+    """Digest of what a batch holds: its samples and how much of each."""
+    columns = [samples[name].to_pylist() for name in ("sample_id", "num_labelled")]
+    return storage.digest(*columns)[:12]
+
+
+def part_name(batch_index: int, content: str) -> str:
+    """Name of a batch's records, without suffix."""
+    return f"{batch_index:06d}-{content}"
+
+
+def tail_name(contents: Sequence[str]) -> str:
+    """Name of a unit's tail, without suffix, from the contents of its batches in order."""
+    return f"tail-{len(contents):06d}-{storage.digest(*contents)[:12]}"
+
+
+def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failures) -> str:
+    """Where a part or a tail of a unit lies."""
+    suffix = _RETRY if may_pass(failures) else ".parquet"
+    return storage.join(output, "units", unit_id, set_id, name + suffix)
+
+
+def completed(
+    output: str, accept_retries: bool, unit_ids: Sequence[str] | None = None
+) -> dict[str, dict[str, SetFiles]]:
+    """List what is committed: unit id to set id to files.
+
+    Args:
+        output: of the audit.
+        accept_retries: whether what a later run would try again counts.
+        unit_ids: the units asked for; None for all. Few are listed one by one, because an output
+            holds the units of all its nights.
+    """
+    found: dict[tuple[str, str], _Found] = defaultdict(_Found)
+    for item in _committed_files(output, unit_ids):
+        match = _PART.search(item.uri)
+        if match is None:
+            kept = _MOMENTS.search(item.uri)
+            if kept is not None:
+                found[kept["unit"], kept["set"]].add_moments(kept["part"], item.uri)
+        elif accept_retries or not match["retry"]:
+            found[match["unit"], match["set"]].add(match, item.uri)
+    done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
+    for (unit_id, set_id), files in found.items():
+        complete = files.complete()
+        if complete is not None:
+            done[unit_id][set_id] = complete
+    return dict(done)
+
+
+def _committed_files(output: str, unit_ids: Sequence[str] | None) -> Iterator[StoredObject]:
+    everything = storage.join(output, "units")
+    if unit_ids is None or len(unit_ids) > _FEW_UNITS:
+        yield from storage.list_prefix(everything)
+        return
+    for unit_id in unit_ids:
+        yield from storage.list_prefix(storage.join(everything, unit_id))
+
+
+class _Found:
+    """Files of one set of one unit, perhaps of several decodings."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, dict[str, str]] = defaultdict(dict)
+        self._tails: list[tuple[int, str, str]] = []
+        self._moments: dict[str, str] = {}
+
+    def add_moments(self, part: str, uri: str) -> None:
+        """Take the moments of a batch."""
+        self._moments[part] = uri
+
+    def add(self, match: re.Match[str], uri: str) -> None:
+        """Take a file. Of one content, the try that succeeded wins: it is listed first."""
+        number, content = int(match["number"]), match["content"]
+        if match["tail"]:
+            self._tails.append((number, content, uri))
+        else:
+            self._parts[number].setdefault(content, uri)
+
+    def complete(self) -> SetFiles | None:
+        """A tail with all of its parts; of several the one with the fewest passing failures."""
+        found = (self._ending_in(*tail) for tail in self._tails)
+        return min((one for one in found if one is not None), key=_preference, default=None)
+
+    def _ending_in(self, number: int, content: str, uri: str) -> SetFiles | None:
+        contents = self._contents(number, content, uri)
+        if contents is None or len(contents) != number:
+            return None
+        if not all(one in self._parts[index] for index, one in enumerate(contents)):
+            return None
+        parts = tuple(self._parts[i][one] for i, one in enumerate(contents))
+        names = [part_name(i, one) for i, one in enumerate(contents)]
+        moments = tuple(self._moments[n] for n in names if n in self._moments)
+        return SetFiles(parts, uri, moments if len(moments) == len(names) else None)
+
+    def _contents(self, number: int, content: str, uri: str) -> tuple[str, ...] | None:
+        """Contents of a tail's batches: told by names where few are possible, else by itself.
+
+        A sample that is lost shifts all batches behind it: two decodings of n batches have up to
+        2^n combinations.
+        """
+        candidates = [sorted(self._parts[index]) for index in range(number)]
+        if math.prod(map(len, candidates)) > _MAX_COMBINATIONS:
+            return decode_tail("", storage.read_bytes(uri)).contents
+        digests = ((one, storage.digest(*one)[:12]) for one in product(*candidates))
+        return next((one for one, digest in digests if digest == content), None)
+
+
+def _preference(files: SetFiles) -> tuple[int, bool, int, str]:
+    """Nothing that may pass; then a good tail; then the try that got furthest."""
+    num_retries = sum(_RETRY in uri for uri in (*files.parts, files.tail))
+    return (num_retries, _RETRY in files.tail, -len(files.parts), files.tail)
+
+
+def read_sets(output: str) -> dict[str, RecordSet]:
+    """What each set id under this output stands for; what another version wrote is left out."""
+    uris = [item.uri for item in storage.list_prefix(storage.join(output, "sets"))]
+    found = {}
+    for uri in uris:
+        if uri.endswith(".json"):
+            # A set whose meaning is not known serves nobody: its units are computed again.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                one = RecordSet.from_json(storage.read_bytes(uri))
+                found[one.set_id] = one
+    return found
+
+
+def write_sets(output: str, sets: Iterable[RecordSet]) -> None:
+    """Write the description of each set."""
+    for one in sets:
+        uri = storage.join(output, "sets", f"{one.set_id}.json")
+        storage.write_bytes(uri, one.to_json().encode())

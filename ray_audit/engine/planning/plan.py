@@ -1,0 +1,372 @@
+"""The plan of an audit: frozen data made before anything starts, which the engines execute."""
+
+import contextlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
+from ray_audit.config import AuditConfig
+from ray_audit.cuts.slices import Sliced, slice_videos
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.ledger.adaptive import LeavingRule
+from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
+from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
+from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
+from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.labels.classes import with_values
+from ray_audit.measures import Kind, measures
+from ray_audit.measures.versions import RECORD_VERSION
+from ray_audit.samples import WorkUnit
+from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.units import group_units
+from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
+
+VIDEO_VERSION = 2
+"""Raised whenever a video has other frames, or these another time: records of images stay."""
+_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
+_LATER_KEYS |= {"orientation", "fps"}
+"""Of data, labels, model and input: left out of what names records where they are not given."""
+
+_AUTO_PAYLOAD_BYTES = 4 * 2**20
+_RGB = 3
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit reads: listed and digested, not yet read.
+
+    Attributes:
+        config: the specification.
+        listing: shards and their label digests.
+        checkpoints: in training order.
+        units: work units in sorted order.
+        wanted: what every unit must have in the end.
+        run_id: logical date and digest of all of it.
+    """
+
+    config: AuditConfig
+    listing: Listing
+    checkpoints: tuple[Checkpoint, ...]
+    units: tuple[WorkUnit, ...]
+    wanted: Wanted
+    run_id: str
+
+    @property
+    def run_uri(self) -> str:
+        """Folder of the run."""
+        return storage.join(self.config.output, "runs", self.run_id)
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """A work unit with the checkpoints that it still needs.
+
+    Attributes:
+        unit: what is read.
+        positions: of the checkpoints to run.
+        kept: moments of VoG that they continue, or None.
+    """
+
+    unit: WorkUnit
+    positions: tuple[int, ...]
+    kept: KeptMoments | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        inputs: what is read.
+        work: units with something left to do.
+        layout: pools and resources; None where nothing is left to do.
+        payload_bytes: expected size of a batch.
+        num_reused: unit-checkpoint pairs that are committed already.
+        num_new: unit-checkpoint pairs to run.
+        expected_s: duration by the pace of an earlier run here, or None.
+        num_again: of `num_new`, pairs that are committed and run again for VoG's sake.
+    """
+
+    inputs: Inputs
+    work: tuple[UnitWork, ...]
+    layout: Layout | None
+    payload_bytes: int
+    num_reused: int
+    num_new: int
+    expected_s: float | None = None
+    num_again: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.inputs.run_id!r}, {len(self.inputs.units)} work units, "
+            f"{len(self.inputs.checkpoints)} checkpoints, {self.num_new} pairs to run, "
+            f"{self.num_reused} reused)"
+        )
+
+    def set_of(self, work: UnitWork) -> RecordSet:
+        """What the relay computes for a unit."""
+        return self.inputs.wanted.set_for(work.positions, work.kept is not None)
+
+    @property
+    def moments_bytes(self) -> int | None:
+        """About how much the kept moments of VoG take; None where only reading tells."""
+        dataset, size = self.inputs.config.dataset, self.inputs.config.model.input.size
+        one_row_a_sample = dataset.tile is None and dataset.labels.form != "videos"
+        if size is None or self.num_expected is None or not one_row_a_sample:
+            return None
+        num_rows = self.num_expected
+        if dataset.kind == "video":
+            num_rows //= dataset.clip.every
+        return num_rows * math.prod(size) * BYTES_PER_PX
+
+    @property
+    def num_expected(self) -> int | None:
+        """Labelled samples of the units to run; None where only reading the shards tells."""
+        known = [shard.num_labelled for work in self.work for shard in work.unit.shards]
+        return None if None in known else sum(num for num in known if num is not None)
+
+    @property
+    def bytes_to_read(self) -> int:
+        """Bytes of the shards that are read; the slices of one share it."""
+        sizes = {shard.key: shard.size_bytes for work in self.work for shard in work.unit.shards}
+        return sum(sizes.values())
+
+    @property
+    def num_slices(self) -> int:
+        """Units to run that are slices of long videos."""
+        return sum(work.unit.part is not None for work in self.work)
+
+    @property
+    def num_lead_in(self) -> int:
+        """Frames that slices decode and do not own: lead-in to their key frames, and halo."""
+        return sum(work.unit.part.num_lead_in for work in self.work if work.unit.part)
+
+
+def numeric_settings(config: AuditConfig) -> dict[str, Any]:
+    """The part of the configuration that changes numbers; stored in the manifest."""
+    # Into which parts a long video is cut changes no number.
+    dataset = config.dataset.model_dump(
+        mode="json", exclude={"uri": True, "clip": {"slice_frames"}}
+    )
+    for form in ("frames", "segments", "videos", "images"):
+        # A table may move: its rows are digested, shard by shard. A template says what is read.
+        uri = dataset["labels"][form]
+        if uri is not None and "{" not in uri:
+            dataset["labels"][form] = "a table"
+    model = config.model.model_dump(mode="json")
+    for section, values in (
+        (config.dataset, dataset),
+        (config.dataset.labels, dataset["labels"]),
+        (config.model, model),
+        (config.model.input, model["input"]),
+    ):
+        _leave_out_later(section, values)
+    settings = {
+        "record_version": RECORD_VERSION,
+        "quantities": measures().record_identity(config.dataset.task),
+        "dataset": dataset,
+        "model": model,
+        "temperature": config.softmin.temperature,
+        "batch_size": config.engine.batch_size,
+        "threads_per_actor": config.engine.threads_per_actor,
+        "precision": precision(config),
+    }
+    if config.dataset.kind == "video":
+        settings["video_version"] = VIDEO_VERSION
+    if config.engine.compile:
+        settings["compile"] = True
+    if config.adaptive is not None:
+        settings["adaptive"] = config.adaptive.model_dump(mode="json")
+    return settings
+
+
+def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
+    """Drop the keys that came later and are at their default: records made before keep names."""
+    for name, field in type(section).model_fields.items():
+        if name in _LATER_KEYS and getattr(section, name) == field.default:
+            del values[name]
+
+
+def precision(config: AuditConfig) -> str:
+    """Resolved precision: float32 unless another is asked for."""
+    chosen = config.engine.precision
+    return "float32" if chosen == "auto" else chosen
+
+
+def read_inputs(
+    config: AuditConfig, index_dir: Path, limit: int | None, logical_date: str
+) -> Inputs:
+    """List shards, labels and checkpoints, and name the run.
+
+    Raises:
+        SpecificationError: the specification does not fit what it points to.
+    """
+    _check_date(logical_date)
+    config = with_values(config)
+    checkpoints = list_checkpoints(config.checkpoints)
+    try:
+        listing = list_dataset(config.dataset, index_dir, limit)
+    except StorageError as error:
+        raise SpecificationError(f"dataset: {error}") from error
+    sliced = _sliced(config, listing, index_dir)
+    listing = replace(listing, notes=(*listing.notes, *_slice_notes(sliced)))
+    salt = storage.digest(numeric_settings(config))
+    batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
+    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
+    if not units:
+        raise SpecificationError("the dataset has no shards")
+    target = config.vog.target if "vog" in config.scores else None
+    wanted = Wanted.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
+    if config.adaptive is not None:
+        wanted = replace(wanted, rule=LeavingRule.of(config.adaptive, len(checkpoints)))
+    inputs_digest = storage.digest(
+        [unit.unit_id for unit in units],
+        [checkpoint.digest for checkpoint in checkpoints],
+        wanted.vog,
+        sorted(config.scores),
+        config.protocol,
+        config.confident,
+        measures().score_identity(Kind.of(config)),
+    )
+    run_id = f"{logical_date}-{inputs_digest[:8]}"
+    return Inputs(config, listing, checkpoints, units, wanted, run_id)
+
+
+def _sliced(config: AuditConfig, listing: Listing, index_dir: Path) -> Sliced:
+    batch_size = config.engine.batch_size
+    max_batch = None if batch_size == "auto" else batch_size
+    model_input = config.model.input
+    return slice_videos(listing.shards, config.dataset, model_input, max_batch, str(index_dir))
+
+
+def _slice_notes(sliced: Sliced) -> tuple[str, ...]:
+    slices = [part for parts in sliced.parts.values() for part, _ in parts]
+    if not slices:
+        return sliced.notes
+    num_own = sum(part.own_stop - part.own_start for part in slices)
+    share = sum(part.num_lead_in for part in slices) / num_own
+    note = (
+        f"{len(sliced.parts)} long video(s) are cut into {len(slices)} slices, which decode "
+        f"{share:.1%} of the frames once more (lead-in to key frames, and halo)"
+    )
+    return (note, *sliced.notes)
+
+
+def _check_date(logical_date: str) -> None:
+    """It names the run's folder, and must sort by time."""
+    try:
+        is_date = date.fromisoformat(logical_date).isoformat() == logical_date
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise SpecificationError(f"--date {logical_date}: expected YYYY-MM-DD, a day that exists")
+
+
+def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
+    """Compare what is wanted with what is committed, and lay out the rest.
+
+    What the user left open is chosen from sizes alone; `paced` chooses by time.
+
+    Raises:
+        PlanError: it cannot fit the cluster.
+    """
+    output = inputs.config.output
+    sets = record_sets.read_sets(output)
+    done = record_sets.completed(output, False, [unit.unit_id for unit in inputs.units])
+    work, num_again = [], 0
+    for unit in inputs.units:
+        files = done.get(unit.unit_id, {})
+        have = usable_sets(sets, files)
+        kept = [one for one in have if one.moments and files[one.set_id].moments is not None]
+        base = inputs.wanted.base_of(have, kept)
+        positions = inputs.wanted.missing_from(have, base)
+        if positions:
+            work.append(UnitWork(unit, positions, _kept(base, files)))
+            committed = {digest for one in have for digest in one.digests}
+            num_again += sum(inputs.checkpoints[p].digest in committed for p in positions)
+    num_new = sum(len(one.positions) for one in work)
+    num_all = len(inputs.units) * len(inputs.checkpoints)
+    payload = payload_bytes(inputs.config)
+    layout = None
+    if work:
+        needed = {p for one in work for p in one.positions}
+        union = tuple(p for p in inputs.wanted.order if p in needed)
+        model_bytes = max(c.size_bytes for c in inputs.checkpoints)
+        layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
+    expected_s = _expected_s(output, num_new)
+    return Plan(
+        inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
+    )
+
+
+def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+    """The plan with the layout that is fastest by a calibration.
+
+    Raises:
+        PlanError: none fits the cluster.
+    """
+    if plan.layout is None:
+        return plan
+    num_batches = None
+    if plan.num_expected is not None:
+        num_batches = math.ceil(plan.num_expected / seen.num_rows)
+    positions = tuple(position for hop in plan.layout.hops for position in hop)
+    engine = plan.inputs.config.engine
+    layout, expected_s = fastest_layout(positions, seen, num_batches, cluster, engine)
+    known_s = None if num_batches is None else expected_s
+    return replace(plan, layout=layout, payload_bytes=seen.payload_bytes, expected_s=known_s)
+
+
+def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments | None:
+    if base is None or base.vog is None:
+        return None
+    return KeptMoments(len(base.vog) - 1, files[base.set_id].moments or ())
+
+
+def _expected_s(output: str, num_new: int) -> float | None:
+    """Start-up and pace of the latest run here that ran anything."""
+    for run_id in reversed(run_ids(output)):
+        run_uri = storage.join(output, "runs", run_id)
+        if not storage.exists(storage.join(run_uri, MANIFEST)):
+            continue
+        # Only an estimate: a manifest of another version must not stand in the way.
+        with contextlib.suppress(StorageError, KeyError):
+            earlier = Manifest.read(run_uri)
+            num_run, timing = earlier.plan.get("num_new", 0), earlier.timing
+            if num_run:
+                running_s = timing["relay_s"] - timing["start_up_s"]
+                return float(timing["start_up_s"] + running_s * num_new / num_run)
+    return None
+
+
+def usable_sets(sets: Mapping[str, RecordSet], files: Mapping[str, SetFiles]) -> list[RecordSet]:
+    """The committed sets of a unit whose meaning is known."""
+    return [sets[set_id] for set_id in sorted(files) if set_id in sets]
+
+
+def payload_bytes(config: AuditConfig) -> int:
+    """Expected bytes of a batch, from the specification alone.
+
+    Where the native size of the input is not known beforehand, the automatic batch size keeps
+    its float32 form near 4 MiB.
+    """
+    size = config.model.input.size
+    if size is None and config.dataset.tile is not None:
+        size = (config.dataset.tile.size, config.dataset.tile.size)
+    if size is None:
+        return _AUTO_PAYLOAD_BYTES
+    frames = 1
+    if config.dataset.kind == "video":
+        frames = config.dataset.clip.frames or 1
+    sample_bytes = 4 * _RGB * math.prod(size) * frames
+    batch_size = config.engine.batch_size
+    num = batch_size if batch_size != "auto" else max(1, _AUTO_PAYLOAD_BYTES // sample_bytes)
+    return num * sample_bytes

@@ -1,0 +1,1 @@
+"""From committed records to the tables of a run: two passes over the units."""

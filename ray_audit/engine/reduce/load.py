@@ -1,0 +1,291 @@
+"""Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit import storage
+from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
+from ray_audit.engine.ledger.records import Part, decode_part, decode_tail
+from ray_audit.measures import Quantity, measures
+from ray_audit.measures.base import Cuts
+from ray_audit.samples import ShardFailure, Tail
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """Where the records of one unit lie.
+
+    Attributes:
+        unit_id: the unit.
+        sets: what each of its sets holds, the set with the wanted VoG first.
+        files: their files, in the same order.
+    """
+
+    unit_id: str
+    sets: tuple[RecordSet, ...]
+    files: tuple[SetFiles, ...]
+
+    @classmethod
+    def choose(
+        cls,
+        unit_id: str,
+        sets: dict[str, RecordSet],
+        files: dict[str, SetFiles],
+        wanted: Wanted,
+    ) -> Self:
+        """Take the fewest committed sets that give what is wanted, in a fixed order.
+
+        Sets with failures that may pass are taken only where the others do not give all of it.
+        """
+        good = {set_id: held for set_id, held in files.items() if not held.may_do_better}
+        if not wanted.missing_from([sets[set_id] for set_id in good if set_id in sets]):
+            files = good
+        last = wanted.checkpoints[-1].digest
+        if wanted.only is not None:
+            only = wanted.only.set_id
+            files = {set_id: held for set_id, held in files.items() if set_id == only}
+
+        def preference(set_id: str) -> tuple[bool, bool, bool, bool, int, str]:
+            one, failed = sets[set_id], files[set_id].may_do_better
+            has_vog = wanted.vog is not None and one.vog == wanted.vog
+            is_base = one.is_continued_by(wanted.vog)
+            return (not has_vog, not is_base, failed, one.final != last, -len(one.digests), set_id)
+
+        missing = {c.digest for c in wanted.checkpoints}
+        chosen: list[str] = []
+        needs_final = True
+        for set_id in sorted((s for s in files if s in sets), key=preference):
+            one = sets[set_id]
+            is_first_vog = wanted.vog is not None and one.vog == wanted.vog and not chosen
+            if is_first_vog or missing & set(one.digests) or (needs_final and one.final == last):
+                chosen.append(set_id)
+                missing -= set(one.digests)
+                needs_final = needs_final and one.final != last
+        return cls(unit_id, tuple(sets[s] for s in chosen), tuple(files[s] for s in chosen))
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives equal files."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        sets = tuple(RecordSet.from_json(json.dumps(one)) for one in values["sets"])
+        files = tuple(SetFiles(tuple(f["parts"]), f["tail"]) for f in values["files"])
+        return cls(values["unit_id"], sets, files)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The scored samples of one unit.
+
+    Attributes:
+        identity: sample_id, shard, frame_index, pts_s, label and num_labelled, a row each.
+        values: of the samples, by the name under which a quantity is declared to give them: (N, E)
+            of what is taken at each checkpoint, (N, ...) or a list of N of other things. Without
+            what the records do not hold.
+        state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
+        failures: samples and shards that failed.
+        tails: the unit's ends, one a set.
+        reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
+            did not reach is the quantity's gap. None where all passed all.
+    """
+
+    identity: pa.Table
+    values: dict[str, Any]
+    state: dict[str, np.ndarray]
+    failures: tuple[ShardFailure, ...] = ()
+    tails: tuple[Tail, ...] = ()
+    reached: np.ndarray | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        num_rows: int = self.identity.num_rows
+        return num_rows
+
+
+def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
+    """Read a unit's records and give each sample once, sorted by shard and frame."""
+    loaded = [_load_set(one) for one in files.files]
+    merged = [_merge_cuts(part) for part, _ in loaded]
+    tails = tuple(tail for _, tail in loaded)
+    failures = _failures(loaded)
+    failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
+    order = _common_order([one.identity for one in merged], failed)
+    aligned = [_taken(one, order) for one in merged]
+    return _joined(aligned, files.sets, wanted, failures, tails)
+
+
+def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
+    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    named = [
+        SetFiles(tuple(uri for uri in one.parts if ".retry." in uri), one.tail)
+        for one in files.files
+    ]
+    return _failures([_load_set(one) for one in named])
+
+
+def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
+    every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
+    # A sample cut into tiles or clips may fail in several batches: it is lost once.
+    unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
+    return tuple(reversed(unique.values()))
+
+
+@dataclass(frozen=True)
+class _MergedSet:
+    """Samples of one set: like `Samples`, over the set's own checkpoints."""
+
+    identity: pa.Table
+    values: dict[str, Any]
+    state: dict[str, np.ndarray]
+
+
+def _load_set(files: SetFiles) -> tuple[Part, Tail]:
+    parts = [decode_part(storage.read_bytes(uri), uri) for uri in files.parts]
+    tail = decode_tail("", storage.read_bytes(files.tail), files.tail)
+    # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
+    tables = [part.rows for part in parts if part.rows.num_rows]
+    rows = pa.concat_tables(tables) if tables else (parts[0].rows if parts else pa.table({}))
+    state: dict[str, np.ndarray] = {}
+    for part in parts:
+        for name, values in part.state.items():
+            state[name] = state[name] + values if name in state else values
+    failures = tuple(f for part in parts for f in part.failures)
+    return Part(rows, state, failures), tail
+
+
+def _merge_cuts(part: Part) -> _MergedSet:
+    """Sum the rows of samples that were cut into tiles or clips."""
+    rows = part.rows
+    if not rows.num_rows:
+        return _MergedSet(rows, {}, part.state)
+    ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
+    _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
+    num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
+    cuts = Cuts(rows, group, first, num_labelled)
+    values = {
+        one.value: one.merge(cuts, one.name)
+        for one in measures().quantities.values()
+        if one.merge is not None and one.name in rows.column_names
+    }
+    identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
+    identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
+    return _MergedSet(identity, values, part.state)
+
+
+def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
+    """Samples that every set has and none failed, sorted by shard, frame and name."""
+    rows: dict[str, tuple[str, int, str]] = {}
+    common: set[str] | None = None
+    for identity in identities:
+        if not identity.num_rows:
+            return []
+        ids = identity["sample_id"].to_pylist()
+        frames = identity["frame_index"].to_pylist()
+        shards = identity["shard"].to_pylist()
+        for sample_id, shard, frame in zip(ids, shards, frames, strict=True):
+            rows[sample_id] = (shard, -1 if frame is None else frame, sample_id)
+        common = set(ids) if common is None else common & set(ids)
+    return sorted((common or set()) - failed, key=lambda sample_id: rows[sample_id])
+
+
+def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
+    if not order:
+        return _MergedSet(merged.identity.slice(0, 0), {}, merged.state)
+    place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
+    index = np.array([place[name] for name in order], np.int64)
+    values = {
+        name: [held[i] for i in index] if isinstance(held, list) else held[index]
+        for name, held in merged.values.items()
+    }
+    return _MergedSet(merged.identity.take(index), values, merged.state)
+
+
+def _joined(
+    merged: list[_MergedSet],
+    sets: tuple[RecordSet, ...],
+    wanted: Wanted,
+    failures: tuple[ShardFailure, ...],
+    tails: tuple[Tail, ...],
+) -> Samples:
+    """Put the sets' checkpoints side by side, in the catalogue's order."""
+    identity = merged[0].identity
+    source = [_where(sets, c.digest) for c in wanted.checkpoints]
+    last = wanted.checkpoints[-1].digest
+    final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
+    reached = None
+    if "reached" in merged[0].values:
+        # Who leaves depends on all checkpoints, so that there is one set.
+        reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
+    values: dict[str, Any] = {}
+    state: dict[str, np.ndarray] = {}
+    for one in measures().quantities.values():
+        name = one.value
+        if one.axis == "batch":
+            state |= _of_batches(one, merged, final_from, source)
+        elif one.when == "last" and name in final_from.values:
+            values[name] = final_from.values[name]
+        elif one.when == "each" and name in merged[0].values:
+            joined = one.join([of_set.values[name] for of_set in merged], source, reached)
+            if reached is not None and isinstance(joined, np.ndarray):
+                joined = np.where(reached, joined, one.gap)
+            values[name] = joined
+        elif one.column is not None:
+            # Of no sample too: a table's type tells the number of checkpoints.
+            values[name] = np.zeros((0, len(source)))
+    values |= _gradients(merged, sets, wanted)
+    return Samples(identity, values, state, failures, tails, reached)
+
+
+def _of_batches(
+    one: Quantity, merged: list[_MergedSet], final_from: _MergedSet, source: list[tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
+    if one.when == "last":
+        return {name: values for name, values in final_from.state.items() if name == one.name}
+    if one.when != "each" or not all(one.name in merged[s].state for s, _ in source):
+        return {}
+    return {one.name: np.stack([merged[s].state[one.name][..., e] for s, e in source])}
+
+
+def _gradients(
+    merged: list[_MergedSet], sets: tuple[RecordSet, ...], wanted: Wanted
+) -> dict[str, Any]:
+    """What is taken over VoG's window together, and at each checkpoint of it, (N, W)."""
+    values: dict[str, Any] = {}
+    found: dict[tuple[str, str], np.ndarray] = {}
+    window = wanted.vog[1:] if wanted.vog else ()
+    quantities = measures().quantities.values()
+    for one, of_set in zip(merged, sets, strict=True):
+        if wanted.vog is None or not (
+            of_set.vog == wanted.vog or of_set.is_continued_by(wanted.vog)
+        ):
+            continue
+        for quantity in quantities:
+            name = quantity.value
+            if name not in one.values:
+                continue
+            if quantity.when == "carried" and of_set.vog == wanted.vog:
+                values[name] = one.values[name]
+            elif quantity.when == "window":
+                for index, digest in enumerate(of_set.gradients):
+                    found.setdefault((name, digest), one.values[name][:, index])
+    for name in {name for name, _ in found}:
+        if all((name, digest) in found for digest in window):
+            values[name] = np.stack([found[name, digest] for digest in window], axis=1)
+    return values
+
+
+def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:
+    """The first set that holds a checkpoint, and its column there."""
+    for index, one in enumerate(sets):
+        if digest in one.digests:
+            return index, one.digests.index(digest)
+    raise LookupError(f"no committed set holds checkpoint {digest}")

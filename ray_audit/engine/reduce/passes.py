@@ -1,0 +1,170 @@
+"""The two passes over records, as tasks: some units to a summary, and then to parts of tables."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import pyarrow as pa
+
+from ray_audit.config import AuditConfig
+from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
+from ray_audit.engine.reduce.load import UnitFiles
+from ray_audit.engine.reduce.recount import flagged_pixels
+from ray_audit.engine.reduce.remarks import Remarks
+from ray_audit.engine.reduce.summary import Summary, merged, summarise
+from ray_audit.engine.reduce.suspicion import SegmentOrder
+from ray_audit.engine.reduce.unit_tables import unit_tables
+from ray_audit.engine.reduce.video_slices import load_whole
+from ray_audit.scores.memorisation import FitState
+from ray_audit.scores.recount import ExactCutoff
+from ray_audit.tables.store import TableFile, write_table
+
+_NUM_TOP = 10
+_TABLES = ("scores", "trajectories", "filtered", "errors")
+_TOP_COLUMNS = ("sample_id", "suspicion", "label_name", "predicted_name", "csl", "softmin")
+
+
+@dataclass(frozen=True)
+class PartOutcome:
+    """What one finishing task tells the driver.
+
+    `num_reached` are the checkpoints that its samples passed, together; `num_whole` the samples
+    that passed all.
+    """
+
+    files: dict[str, TableFile]
+    num_scored: int
+    failed: dict[str, int]
+    filtered: dict[str, int]
+    fit: FitState | None
+    top: list[dict[str, Any]]
+    num_reached: int
+    num_whole: int
+    remarks: Remarks
+
+
+@dataclass
+class PartTotals:
+    """What all finishing tasks told, added up in their order."""
+
+    tables: dict[str, list[TableFile]]
+    filtered: Counter[str]
+    num_scored: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    fit: FitState | None = None
+    top: list[dict[str, Any]] = field(default_factory=list)
+    num_reached: int = 0
+    num_whole: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
+        """Fold the outcomes."""
+        totals = cls({name: [] for name in _TABLES}, Counter())
+        for outcome in outcomes:
+            for name, file in outcome.files.items():
+                totals.tables.setdefault(name, []).append(file)
+            totals.filtered.update(outcome.filtered)
+            totals.num_scored += outcome.num_scored
+            totals.num_reached += outcome.num_reached
+            totals.num_whole += outcome.num_whole
+            totals.failed.update(outcome.failed)
+            totals.remarks.add(outcome.remarks)
+            totals.top = _largest([*totals.top, *outcome.top])
+            totals.fit = merged(totals.fit, outcome.fit)
+        return totals
+
+    def counts(self) -> dict[str, Any]:
+        """Samples by outcome, which add up, and how many came through each stage."""
+        failed, num_filtered = self.failed, self.filtered.total()
+        num_probed = self.num_scored + failed["scores"]
+        return {
+            "entered": self.num_scored + num_filtered + failed.total(),
+            "decoded": num_probed + failed["probe"],
+            "probed": num_probed,
+            "scored": self.num_scored,
+            "filtered": num_filtered,
+            "failed": failed.total(),
+            "filtered_by_reason": dict(sorted(self.filtered.items())),
+            "failed_by_stage": {stage: num for stage, num in sorted(failed.items()) if num},
+        }
+
+    def memorisation(self, dense: bool) -> dict[str, Any]:
+        """How far suspicious labels were fitted, for the manifest; empty where nothing scored."""
+        if self.fit is None:
+            return {}
+        # What is not known is null: NaN is no JSON.
+        judged = asdict(self.fit.finish(dense))
+        return {key: None if value != value else value for key, value in judged.items()}
+
+
+def summarise_part(
+    config: AuditConfig, wanted: Wanted, units: tuple[tuple[UnitFiles, ...], ...]
+) -> Summary:
+    """First pass over some units."""
+    summary = Summary.empty()
+    for files in units:
+        summary = summary.merge(summarise(load_whole(files, wanted), config))
+    return summary
+
+
+def finish_part(
+    config: AuditConfig,
+    summary: Summary,
+    segment_order: SegmentOrder,
+    exact: ExactCutoff | None,
+    metadata: dict[str, str],
+    run_uri: str,
+    chunk: tuple[int, Wanted, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
+) -> PartOutcome:
+    """Second pass over some units: write their part of each table."""
+    number, wanted, units = chunk
+    made, remarks = [], Remarks()
+    for files, recount in units:
+        samples, flagged = load_whole(files, wanted), None
+        remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
+        if exact is not None and recount is not None and samples.num_samples:
+            flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
+        made.append(unit_tables(samples, config, summary, segment_order, flagged, metadata))
+    names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
+    tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
+    reached = tables["scores"]["num_checkpoints"].to_numpy()
+    fit: FitState | None = None
+    for one in made:
+        fit = merged(fit, one.fit)
+    return PartOutcome(
+        files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
+        num_scored=tables["scores"].num_rows,
+        failed=_failed_by_stage(tables["errors"]),
+        filtered=dict(Counter(tables["filtered"]["reason"].to_pylist())),
+        fit=fit,
+        top=_top_rows(tables["scores"]),
+        num_reached=int(reached.sum()),
+        num_whole=int((reached == len(wanted.checkpoints)).sum()),
+        remarks=remarks,
+    )
+
+
+def _failed_by_stage(errors: pa.Table) -> dict[str, int]:
+    failed: Counter[str] = Counter()
+    for row in errors.select(["stage", "num_samples"]).to_pylist():
+        failed[row["stage"]] += row["num_samples"]
+    return dict(failed)
+
+
+def _top_rows(scores: pa.Table) -> list[dict[str, Any]]:
+    names = [name for name in _TOP_COLUMNS if name in scores.column_names]
+    order = pa.compute.sort_indices(
+        scores.select(["suspicion", "sample_id"]),
+        sort_keys=[("suspicion", "descending"), ("sample_id", "ascending")],
+    )
+    rows: list[dict[str, Any]] = scores.select(names).take(order[:_NUM_TOP]).to_pylist()
+    return rows
+
+
+def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return heapq.nsmallest(
+        _NUM_TOP, rows, key=lambda row: (-(row["suspicion"] or 0.0), row["sample_id"])
+    )

@@ -1,0 +1,235 @@
+"""From committed records to the tables of a run: passes over the units, none of it global.
+
+The first pass folds every unit into a small summary of the dataset; the second finishes each
+unit's rows with it; then findings are made from these. Rows are written where they are made; the
+driver sees counts and ten rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from ray_audit.config import AuditConfig
+from ray_audit.engine.backends.base import Item, Mapper
+from ray_audit.engine.ledger import record_sets
+from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.planning.plan import Inputs
+from ray_audit.engine.reduce.draft import Draft
+from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
+from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
+from ray_audit.engine.reduce.recount import Recounted
+from ray_audit.engine.reduce.summary import Summary
+from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
+from ray_audit.engine.reduce.unit_scores import split_non_finite
+from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
+from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
+from ray_audit.errors import RunError
+from ray_audit.findings.images import ImageContext
+from ray_audit.findings.regions import MaskContext
+from ray_audit.findings.segments import SegmentContext
+from ray_audit.samples import ShardFailure
+from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.label_noise import NoiseEstimate
+from ray_audit.tables.store import write_table
+
+_UNITS_PER_PART = 16
+_TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
+_MAX_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records of units by the same checkpoints.
+
+    Attributes:
+        wanted: the checkpoints, and what was taken of each.
+        files: of each unit; those of a video's slices together: segments cross them.
+    """
+
+    wanted: Wanted
+    files: list[tuple[UnitFiles, ...]]
+
+
+def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
+    """First pass over the records."""
+    summary = Summary.empty()
+    for one in records:
+        step = partial(summarise_part, config, one.wanted)
+        for partial_summary in mapper.map(step, _chunks(one.files)):
+            summary = summary.merge(partial_summary)
+    return summary
+
+
+def publish(
+    mapper: Mapper,
+    inputs: Inputs,
+    records: Sequence[Records],
+    summary: Summary,
+    recounted: Recounted | None,
+) -> Draft:
+    """Write all tables of a run but its manifest: the second pass over the records."""
+    config, metadata = inputs.config, _file_metadata(inputs)
+    exact = recounted.cutoff if recounted else None
+    recounts = recounted.files if recounted else {}
+    order = summary.order.finish()
+    finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
+    chunks = []
+    for one in records:
+        # Masks, which alone are recounted, are never cut into slices.
+        pairs = [(files, recounts.get(files[0].unit_id)) for files in one.files]
+        chunks += [(one.wanted, chunk) for chunk in _chunks(pairs)]
+    numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
+    parts = PartTotals.of(mapper.map(finish, numbered))
+    tables, classes = parts.tables, config.dataset.classes
+    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
+    for name, table in (
+        ("class_stats", stats),
+        ("class_pairs", class_pairs_table(summary.confusion, classes, metadata)),
+    ):
+        tables[name] = [write_table(inputs.run_uri, name, 0, table)]
+    estimate = summary.estimate
+    wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
+    context = _findings_context(inputs, metadata, summary, order, wrong_fraction)
+    found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
+    tables["findings"] = found.files
+    ties = [_TIES] if ranks_nothing(summary.ranks, order, config) else []
+    return Draft(
+        inputs,
+        tables,
+        parts.counts(),
+        found.summary.counts(),
+        {} if estimate is None else _estimate(estimate, config),
+        parts.memorisation(config.dataset.task.is_dense),
+        order.described(),
+        [] if ties else parts.top,
+        found.top,
+        [
+            *inputs.listing.notes,
+            *parts.remarks.notes(config),
+            *_missing_columns(inputs),
+            *ties,
+            *_passes(inputs, parts),
+        ],
+    )
+
+
+def _findings_context(
+    inputs: Inputs,
+    metadata: dict[str, str],
+    summary: Summary,
+    order: SegmentOrder,
+    wrong_fraction: float,
+) -> FindingsContext:
+    config, classes = inputs.config, tuple(inputs.config.dataset.classes)
+    if config.dataset.task.is_dense:
+        thresholds = summary.thresholds
+        last = None if thresholds is None else thresholds[-1]
+        return FindingsContext(inputs.run_uri, metadata, MaskContext(classes, last))
+    if not config.dataset.task.is_sequence:
+        return FindingsContext(inputs.run_uri, metadata, ImageContext(wrong_fraction))
+    cutoff = None
+    if wrong_fraction > 0:
+        cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
+    statistics = order.statistics if order.is_used else None
+    segments = SegmentContext(classes, statistics, wrong_fraction, cutoff)
+    return FindingsContext(inputs.run_uri, metadata, segments)
+
+
+def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
+    """For the manifest."""
+    return {
+        "num_wrong": estimate.num_wrong,
+        "low": estimate.low,
+        "high": estimate.high,
+        "fraction": estimate.wrong_fraction,
+        "unit": config.dataset.task.element,
+        "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),
+    }
+
+
+def _missing_columns(inputs: Inputs) -> Iterator[str]:
+    """Why columns are null throughout, a sentence each."""
+    window = inputs.wanted.vog[1:] if inputs.wanted.vog else None
+    if window is not None and len(window) < 2:
+        num = len(window)
+        yield f"vog and vog_z are null: a spread needs 2 checkpoints, and the window has {num}"
+    if len(inputs.checkpoints) < 2:
+        yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
+    if len(inputs.config.dataset.classes) < 2:
+        yield "there is one class: no label can be suggested, and margins say nothing"
+
+
+def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
+    """What an adaptive audit saved."""
+    num_all = parts.num_scored * len(inputs.checkpoints)
+    if inputs.wanted.rule is not None and num_all:
+        yield (
+            f"adaptive: {parts.num_whole} of {parts.num_scored} samples passed all "
+            f"{len(inputs.checkpoints)} checkpoints, the others left early; "
+            f"{parts.num_reached / num_all:.1%} of all passes of samples were made"
+        )
+
+
+def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
+    starts = range(0, len(items), _UNITS_PER_PART)
+    return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
+
+
+def records_of(inputs: Inputs) -> Records:
+    """Where the records of each unit lie.
+
+    Raises:
+        RunError: a unit's records are not all there.
+    """
+    output = inputs.config.output
+    sets = record_sets.read_sets(output)
+    done = record_sets.completed(output, True, [unit.unit_id for unit in inputs.units])
+    files: list[UnitFiles] = []
+    for unit in inputs.units:
+        held = done.get(unit.unit_id, {})
+        have = [sets[set_id] for set_id in held if set_id in sets]
+        if inputs.wanted.missing_from(have):
+            raise RunError(
+                f"records of work unit {unit.unit_id} ({unit.shards[0].key}) are not all there: "
+                "run again; what was committed is reused"
+            )
+        files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
+    together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
+    return Records(inputs.wanted, [tuple(one for _, one in group) for _, group in together])
+
+
+def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
+    """Some of the failures that are committed, for the report of a run that failed.
+
+    Of each unit only what names failures is read. Losses that are not finite are in no name: they
+    are looked for in the first units where nothing else has failed.
+    """
+    sets = record_sets.read_sets(inputs.config.output)
+    unit_ids = [unit.unit_id for unit in inputs.units]
+    done = record_sets.completed(inputs.config.output, True, unit_ids)
+    chosen = [
+        UnitFiles.choose(unit_id, sets, done.get(unit_id, {}), inputs.wanted)
+        for unit_id in unit_ids
+    ]
+    failures: list[ShardFailure] = []
+    for files in chosen[:_MAX_LOOKED_AT]:
+        failures += named_failures(files)
+        if len(failures) >= num:
+            return failures[:num]
+    for files in [] if failures else chosen[:_UNITS_PER_PART]:
+        if not inputs.wanted.missing_from(files.sets):
+            failures += split_non_finite(load_samples(files, inputs.wanted))[1]
+    return failures[:num]
+
+
+def _file_metadata(inputs: Inputs) -> dict[str, str]:
+    return {
+        "ray_audit.schema_version": SCHEMA_VERSION,
+        "ray_audit.run_id": inputs.run_id,
+        "ray_audit.protocol": inputs.config.protocol,
+        "ray_audit.vog_target": inputs.config.vog.target,
+        "ray_audit.labels_digest": inputs.listing.labels_digest,
+        "ray_audit.last_checkpoint": inputs.checkpoints[-1].digest,
+    }

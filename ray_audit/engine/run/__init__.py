@@ -1,0 +1,1 @@
+"""What the verbs call: a whole audit, its dry run, its state."""

@@ -1,0 +1,119 @@
+"""A short calibration on this machine: one batch past each checkpoint, timed."""
+
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+
+from ray_audit.engine.backends import wire
+from ray_audit.engine.backends.stages import StageSettings, decode_unit
+from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.worker import PoolWorker
+from ray_audit.engine.planning.layout import ClusterResources
+from ray_audit.engine.planning.pace import Calibration
+from ray_audit.engine.planning.plan import Plan, paced
+from ray_audit.errors import RunError
+from ray_audit.samples import Batch
+
+_MAX_DECODED = 3  # of the first unit: the first alone would bear the opening of the file
+
+
+def calibrated(plan: Plan, index_uri: str, cluster: ClusterResources) -> Plan:
+    """The plan with the layout that is fastest by a calibration on this machine.
+
+    Raises:
+        RunError: a model cannot be made, or fails on the first batch.
+        PlanError: no layout fits the cluster.
+    """
+    seen, notes = calibrate(plan, index_uri)
+    if seen is not None:
+        plan = paced(plan, seen, cluster)
+    if plan.layout is None:
+        return plan
+    return replace(plan, layout=replace(plan.layout, reasons=(*plan.layout.reasons, *notes)))
+
+
+def calibrate(plan: Plan, index_uri: str) -> tuple[Calibration | None, list[str]]:
+    """Decode a few batches, and time one at each checkpoint; what was found on the way, too.
+
+    The checkpoints of one pool of the plan are held at a time. None where the first unit has no
+    batch, or where the plan is for GPUs and this process sees none.
+
+    Raises:
+        RunError: a model cannot be made.
+    """
+    if plan.layout is None:
+        return None, []
+    device = "cuda" if plan.layout.gpus_per_actor else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        return None, ["not calibrated: the plan is for GPUs, and this process sees none"]
+    inputs, work = plan.inputs, plan.work[0]
+    wanted = replace(inputs.wanted, rule=None)  # so that nothing leaves before it is timed
+    settings = StageSettings(inputs.config, inputs.checkpoints, wanted, index_uri, device)
+    started = time.perf_counter()
+    items = list(islice(decode_unit(settings, work), _MAX_DECODED))
+    decode_s = (time.perf_counter() - started) / max(1, len(items))
+    batches = [one for one in items if isinstance(one.item, Batch) and not one.failures]
+    if not batches:
+        return None, ["not calibrated: the first work unit gives no batch"]
+    envelope = max(batches, key=lambda one: _rows(one))
+    probe_s: dict[int, float] = {}
+    notes, overheads, load_s, model_bytes = [], [], 0.0, 0
+    for hop in plan.layout.hops:
+        started = time.perf_counter()
+        worker = PoolWorker(settings, hop, is_last=False)
+        load_s += time.perf_counter() - started
+        ran = [position for position in hop if position in envelope.positions]
+        lap_s, overhead_s = _timed(worker, envelope, len(ran))
+        probe_s |= dict(zip(ran, lap_s, strict=True))
+        overheads.append(overhead_s)
+        model_bytes = max(model_bytes, worker.model_bytes)
+        notes += [worker.note] if worker.note else []
+    # A checkpoint that the first unit does not need takes as long as the others.
+    typical_s = sum(probe_s.values()) / len(probe_s)
+    every = {p: probe_s.get(p, typical_s) for hop in plan.layout.hops for p in hop}
+    seen = Calibration(
+        probe_s=every,
+        overhead_s=sum(overheads) / len(overheads),
+        decode_s=decode_s,
+        copy_s=_copied_s(envelope),
+        load_s=load_s / len(every),
+        model_bytes=model_bytes,
+        payload_bytes=_num_bytes(envelope),
+        num_rows=_rows(envelope),
+        device=device,
+    )
+    return seen, notes
+
+
+def _timed(worker: PoolWorker, envelope: Envelope, num: int) -> tuple[list[float], float]:
+    """Seconds of each checkpoint for a batch, and of all else; a first try warms up."""
+    for _ in range(2):
+        started = time.perf_counter()
+        answer = worker.process(envelope)
+        took_s = time.perf_counter() - started
+        if answer.fatal:
+            raise RunError(answer.fatal)
+        if answer.failures:
+            raise RunError(f"the model fails on the first batch: {answer.failures[0].message}")
+    item: Any = answer.item
+    laps: list[float] = item.arrays["trajectory/probe_s"][0, -num:].tolist()
+    return laps, max(0.0, took_s - sum(laps))
+
+
+def _copied_s(envelope: Envelope) -> float:
+    started = time.perf_counter()
+    wire.decode(wire.encode(envelope))
+    return time.perf_counter() - started
+
+
+def _rows(envelope: Envelope) -> int:
+    item: Any = envelope.item
+    return int(item.samples.num_rows)
+
+
+def _num_bytes(envelope: Envelope) -> int:
+    item: Any = envelope.item
+    return int(item.num_bytes)

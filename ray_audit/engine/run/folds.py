@@ -1,0 +1,125 @@
+"""One run over all folds: each sample by the checkpoints that never saw it, one ranking for all."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ray_audit import storage
+from ray_audit.checkpoints.catalog import Checkpoint
+from ray_audit.config import AuditConfig
+from ray_audit.engine.backends.base import Backend
+from ray_audit.engine.planning.plan import Inputs, read_inputs
+from ray_audit.engine.reduce.draft import PLAN_COUNTS
+from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
+from ray_audit.engine.run.audit import (
+    Reporter,
+    SilentReporter,
+    opened_backend,
+    publish_index,
+    run_on,
+    today,
+)
+from ray_audit.engine.run.conclusion import (
+    FailureRecord,
+    RunOutcome,
+    complete,
+    completed_before,
+)
+from ray_audit.errors import SpecificationError
+from ray_audit.sources import list_dataset
+
+
+def run_folds(
+    config: AuditConfig,
+    parts: Sequence[AuditConfig],
+    *,
+    address: str | None = None,
+    local: bool = False,
+    logical_date: str | None = None,
+    reporter: Reporter | None = None,
+) -> RunOutcome:
+    """Audit each fold, then reduce the records of all of them to one run.
+
+    The folds' own runs stay; ranks, thresholds, the estimate and findings of this one are made over
+    all samples together, as if one set of checkpoints had scored them.
+
+    Args:
+        config: of the whole dataset; its `output` gets the run.
+        parts: the folds' specifications, each with an output of its own.
+        address: Ray cluster; None starts one on this machine, unless one is connected.
+        local: run in this process, without Ray.
+        logical_date: date of the run, `YYYY-MM-DD`; today in UTC where absent.
+        reporter: told of each fold's plan and progress.
+
+    Raises:
+        SpecificationError: nothing was started, or the folds do not go together.
+        RunError: a fold failed; what was committed is reused by the next call.
+    """
+    if config.confident == "exact":
+        raise SpecificationError("confident: exact does not go over folds; leave it out")
+    started, reporter = time.monotonic(), reporter or SilentReporter()
+    date = logical_date or today()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
+        engines: list[Backend] = []
+
+        def engine() -> Backend:
+            if not engines:
+                opened = opened_backend(config.engine, address, local)
+                engines.append(stack.enter_context(opened))
+            return engines[0]
+
+        outcomes = [run_on(engine, part, None, date, reporter) for part in parts]
+        each = [
+            read_inputs(part, _folder(folder, str(n)), None, date) for n, part in enumerate(parts)
+        ]
+        index_dir = _folder(folder, "whole")
+        inputs = _united(config, each, index_dir, date)
+        done = completed_before(inputs, started)
+        if done is not None:
+            return done
+        with FailureRecord(inputs, started) as record:
+            record.has_begun = True
+            reporter.phase(f"reducing the records of {len(parts)} folds to tables")
+            publish_index(config.output, inputs.listing.labels_digest, index_dir)
+            records = [records_of(one) for one in each]
+            summary = summarise_dataset(engine(), inputs.config, records)
+            draft = publish(engine(), inputs, records, summary, None)
+            counts = {
+                name: sum(one.manifest.plan[name] for one in outcomes) for name in PLAN_COUNTS
+            }
+            timing = {"total_s": time.monotonic() - started}
+            return complete(draft, counts | {"num_folds": len(parts)}, timing, started)
+
+
+def _folder(parent: Path, name: str) -> Path:
+    path = parent / name
+    path.mkdir()
+    return path
+
+
+def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: str) -> Inputs:
+    """The whole dataset; a checkpoint stands for those of the same epoch of all folds."""
+    numbers = {len(one.checkpoints) for one in each}
+    if len(numbers) > 1:
+        raise SpecificationError(
+            f"the folds have {', '.join(map(str, sorted(numbers)))} checkpoints: one run over them "
+            "needs as many of each; train them alike"
+        )
+    first = each[0]
+    checkpoints = tuple(
+        # An address that leads nowhere: no model of one fold may be taken for that of another.
+        replace(same[0], uri=", ".join(c.uri for c in same), digest=_digest(same))
+        for same in zip(*(one.checkpoints for one in each), strict=True)
+    )
+    config = config.model_copy(update={"protocol": "held_out"})
+    run_id = f"{date}-{storage.digest('folds', *(one.run_id for one in each))[:8]}"
+    listing = list_dataset(config.dataset, index_dir)
+    return Inputs(config, listing, checkpoints, (), first.wanted, run_id)
+
+
+def _digest(checkpoints: Sequence[Checkpoint]) -> str:
+    return storage.digest(*(one.digest for one in checkpoints))

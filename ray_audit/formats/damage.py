@@ -1,0 +1,26 @@
+"""Whether a file's content is at fault, or the way to it."""
+
+import tarfile
+import zipfile
+import zlib
+
+from ray_audit.errors import SampleError
+
+_OF_CONTENT = (
+    *(EOFError, ValueError, NotImplementedError, SampleError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error),
+)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error while a container is read comes from its content.
+
+    A store or a disk gives its errors a number (s3fs: `OSError(16)` for SlowDown), or names them;
+    what gzip and Arrow find in a file has none.
+
+    >>> is_damage(OSError("Couldn't deserialize thrift")), is_damage(OSError(5, "Slow Down"))
+    (True, False)
+    """
+    if isinstance(error, OSError):
+        return error.errno is None and not isinstance(error, ConnectionError | TimeoutError)
+    return isinstance(error, _OF_CONTENT)

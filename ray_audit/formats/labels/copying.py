@@ -1,0 +1,259 @@
+"""Copies a table row by row; a row that does not change keeps its bytes (CSV, JSON) or values."""
+
+import io
+import json
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ray_audit import parquet, storage
+from ray_audit.errors import LabelError
+from ray_audit.formats.labels.json_rows import json_rows
+
+Cells = dict[str, Any]
+Edit = Callable[[Cells], list[Cells] | None]
+"""Takes the wanted cells of a row as stored (text, or a JSON or Parquet value). Gives None where
+the row stays, else the rows that replace it: the cells that differ, the others are copied."""
+
+
+def copy_table(uri: str, to_uri: str, columns: dict[str, str], edit: Edit) -> None:
+    """Copy a label table with some rows changed, in its own format.
+
+    Args:
+        uri: a .csv, .tsv, .txt, .json, .jsonl, .ndjson or .parquet file.
+        to_uri: where the copy goes.
+        columns: name for `edit` -> column of the table.
+        edit: decides about each row, in the order of the table.
+    """
+    name = uri.lower()
+    with storage.open_read(uri) as source, storage.open_write(to_uri) as sink:
+        if name.endswith((".parquet", ".pq")):
+            copy_parquet(source, sink, columns, edit)
+        elif name.endswith((".csv", ".tsv", ".txt")):
+            _copy_csv(source, sink, "\t" if name.endswith(".tsv") else ",", columns, edit)
+        else:
+            _copy_json(uri, source, sink, columns, edit)
+
+
+def _copy_csv(
+    source: IO[bytes], sink: IO[bytes], delimiter: str, columns: dict[str, str], edit: Edit
+) -> None:
+    positions: dict[str, int] = {}
+    if source.read(len(BOM_UTF8)) == BOM_UTF8:
+        sink.write(BOM_UTF8)
+    else:
+        source.seek(0)
+    for record, fields in _csv_records(source, delimiter):
+        if fields == [""]:  # an empty line is no row
+            rows = None
+        elif not positions:
+            header = [_unquoted(field) for field in fields]
+            positions = {key: header.index(column) for key, column in columns.items()}
+            rows = None
+        else:
+            rows = edit({key: _unquoted(fields[at]) for key, at in positions.items()})
+        if rows is None:
+            _write_text(sink, record)
+            continue
+        ending = record[len(record.rstrip("\r\n")) :] or "\n"
+        for row in rows:
+            new = list(fields)
+            for key, value in row.items():
+                new[positions[key]] = _quoted(str(value), fields[positions[key]], delimiter)
+            _write_text(sink, delimiter.join(new) + ending)
+
+
+def _csv_records(source: IO[bytes], delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    """Each record with its line ending, and its fields with quotes and blanks as they are."""
+    record = ""
+    for line in _lines(source):
+        record += line
+        fields = _split(record.rstrip("\r\n"), delimiter)
+        if fields is not None:
+            yield record, fields
+            record = ""
+    if record:
+        yield record, record.split(delimiter)
+
+
+def _lines(source: IO[bytes]) -> Iterator[str]:
+    """Lines with their endings; bytes that are no UTF-8 come through as surrogates."""
+    for line in source:
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _write_text(sink: IO[bytes], text: str) -> None:
+    sink.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _split(record: str, delimiter: str) -> list[str] | None:
+    """Fields as they stand; None where a quote is still open.
+
+    >>> _split('a,"b, c",d', ",")
+    ['a', '"b, c"', 'd']
+    """
+    if '"' not in record:
+        return record.split(delimiter)
+    fields: list[str] = []
+    start = 0
+    while True:
+        at = _after_quotes(record, start)
+        if at is None:
+            return None
+        end = record.find(delimiter, at)
+        if end < 0:
+            return [*fields, record[start:]]
+        fields.append(record[start:end])
+        start = end + len(delimiter)
+
+
+def _after_quotes(text: str, start: int) -> int | None:
+    """Position after a quoted part that begins at `start`, `start` where there is none."""
+    if not text.startswith('"', start):
+        return start
+    at = start + 1
+    while (at := text.find('"', at)) >= 0:
+        if not text.startswith('""', at):
+            return at + 1
+        at += 2
+    return None
+
+
+def _unquoted(field: str) -> str:
+    end = _after_quotes(field, 0)
+    return field[1 : end - 1].replace('""', '"') + field[end:] if end else field
+
+
+def _quoted(value: str, old_field: str, delimiter: str) -> str:
+    if old_field.startswith('"') or any(mark in value for mark in (delimiter, '"', "\n", "\r")):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def _copy_json(
+    uri: str, source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit
+) -> None:
+    """A JSON array or JSON lines: only the values that change are written anew."""
+    stream = io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
+    joint, num_written = "", 0
+    for between, text, values in json_rows(uri, stream):
+        if values is None:
+            _write_text(sink, between)
+            return
+        if not joint:
+            _write_text(sink, between)
+            joint = ", " if "[" in between else "\n"
+        rows = edit({key: values.get(column) for key, column in columns.items()})
+        written = [text] if rows is None else [_json_row(text, columns, row) for row in rows]
+        for index, row in enumerate(written):
+            if num_written:
+                _write_text(sink, between if index == 0 else joint)
+            _write_text(sink, row)
+            num_written += 1
+
+
+def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:
+    """The object's text with the values of some keys replaced."""
+    spans = _value_spans(text)
+    by_place = sorted(((spans[columns[key]], value) for key, value in row.items()), reverse=True)
+    for (start, end), value in by_place:
+        text = text[:start] + _json_value(value, text[start:end]) + text[end:]
+    return text
+
+
+def _json_value(value: Any, old_text: str) -> str:
+    if old_text.startswith('"') or not _is_number(value):
+        return json.dumps(str(value), ensure_ascii=False)
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or str(value).isdecimal()
+
+
+def _value_spans(text: str) -> dict[str, tuple[int, int]]:
+    """Where the value of each key of a JSON object stands.
+
+    >>> _value_spans('{"a": [1, 2], "b":3}')
+    {'a': (6, 12), 'b': (18, 19)}
+    """
+    decoder = json.JSONDecoder()
+    spans: dict[str, tuple[int, int]] = {}
+    at = _after_blanks(text, 1)
+    while text[at] != "}":
+        key, at = decoder.raw_decode(text, at)
+        start = _after_blanks(text, _after_blanks(text, at) + 1)
+        _, at = decoder.raw_decode(text, start)
+        spans[key] = (start, at)
+        at = _after_blanks(text, at)
+        at = _after_blanks(text, at + 1) if text[at] == "," else at
+    return spans
+
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit) -> None:
+    """Rewrite a Parquet file; one row group is in memory at a time.
+
+    Types, row groups, codecs, other columns and the schema's metadata stay.
+    """
+    file = parquet.open_file(source)
+    with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
+        for group in range(file.num_row_groups):
+            table = _edited(file.read_row_group(group), columns, edit)
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def _codecs(file: pq.ParquetFile) -> dict[str, str] | str:
+    if file.num_row_groups == 0:
+        return "snappy"
+    group = file.metadata.row_group(0)
+    described = (group.column(index) for index in range(group.num_columns))
+    renamed = {"UNCOMPRESSED": "NONE", "LZ4_RAW": "LZ4"}
+    return {c.path_in_schema: renamed.get(c.compression, c.compression) for c in described}
+
+
+def _edited(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Table:
+    cells = {key: table[column].to_pylist() for key, column in columns.items()}
+    taken: list[int] = []
+    new: dict[str, dict[int, Any]] = {key: {} for key in columns}
+    for row in range(table.num_rows):
+        rows = edit({key: values[row] for key, values in cells.items()})
+        for one in [{}] if rows is None else rows:
+            for key, value in one.items():
+                new[key][len(taken)] = value
+            taken.append(row)
+    if taken != list(range(table.num_rows)):
+        table = table.take(pa.array(taken, pa.int64()))
+    for key, changed in new.items():
+        if changed:
+            values = [changed.get(at, cells[key][row]) for at, row in enumerate(taken)]
+            at = table.column_names.index(columns[key])
+            field = table.schema.field(at)
+            typed = _typed(values, changed, field)
+            table = table.set_column(at, field, typed)
+    return table
+
+
+def _typed(values: list[Any], changed: dict[int, Any], field: pa.Field) -> pa.Array:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    try:
+        for at, value in changed.items():
+            if pa.types.is_integer(kind):
+                values[at] = int(value)
+            elif pa.types.is_floating(kind):
+                values[at] = float(value)
+            elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+                values[at] = str(value)
+        return pa.array(values, type=field.type)
+    except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise LabelError(
+            f"column {field.name!r} of type {field.type} cannot hold a new label: {error}"
+        ) from error

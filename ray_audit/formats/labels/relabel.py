@@ -1,0 +1,68 @@
+"""A new label in the way in which the old one was written."""
+
+from ray_audit.errors import LabelError
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.values import whole_number
+from ray_audit.samples import IGNORE
+
+
+def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int | bytes:
+    """Write a class where `old` stood: a name stays a name, an index an index.
+
+    Returns:
+        Text or bytes where the old label was text or bytes, else a number.
+
+    Raises:
+        LabelError: no way of writing the class reads as the class (it is void, say).
+
+    >>> classes = ClassNames(["cat", "dog"])
+    >>> relabelled("cat", 1, classes), relabelled("0", 1, classes), relabelled(0, 1, classes)
+    ('dog', '1', 1)
+    """
+    if isinstance(old, bytes):
+        return str(relabelled(text_of(old), class_index, classes)).encode()
+    name = classes.classes[class_index]
+    texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
+    spelt = [str(number) for number in numbers]
+    if not isinstance(old, str):
+        ways: list[str | int] = [*numbers]
+    elif whole_number(old) is None or old.strip() in classes.classes:
+        ways = [*texts, *spelt]
+    else:
+        ways = [*spelt, *texts]
+    for way in ways:
+        if is_read_as(way, class_index, classes):
+            return way
+    raise LabelError(
+        f"class {name!r} cannot be written in place of {old!r}: it would be read as another class "
+        "or as void; see dataset.void"
+    )
+
+
+def is_read_as(value: object, class_index: int, classes: ClassNames) -> bool:
+    """Whether a stored value means this class."""
+    try:
+        return classes.parse(value) == class_index
+    except ValueError:
+        return False
+
+
+def is_label(value: object, classes: ClassNames) -> bool:
+    """Whether a stored value is a class: neither missing, nor void, nor something else."""
+    try:
+        return value is not None and classes.parse(label_of(value)) != IGNORE
+    except ValueError:
+        return False
+
+
+def writable_classes(classes: ClassNames) -> list[int]:
+    """Class indices that a label can have: those that are not void too."""
+    return [
+        index
+        for index, name in enumerate(classes.classes)
+        if any(
+            is_read_as(way, index, classes)
+            for way in (*classes.texts_of(index), *classes.numbers_of(index))
+        )
+    ]

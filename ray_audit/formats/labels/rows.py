@@ -1,0 +1,166 @@
+"""Rows of a label table as numbers: parsed, checked, and located when they are wrong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_audit.config import LabelColumns
+from ray_audit.errors import LabelError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """How a form of labels is laid out in a table.
+
+    Attributes:
+        name_column: column with the video or image, None where a file is of one video.
+        number_columns: name to give out -> column with numbers.
+        label_column: column with the label.
+        in_seconds: whether the numbers are seconds.
+    """
+
+    name_column: str | None
+    number_columns: dict[str, str]
+    label_column: str
+    in_seconds: bool = False
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Some rows: `names` may be empty where the table is of one video.
+
+    Attributes:
+        first_row: number of the first row, from 1.
+        names: distinct values of the name column.
+        name_codes: (R,) position in `names` of each row.
+        numbers: name -> (R,) float64.
+        labels: (R,) int32 class index or `IGNORE`.
+    """
+
+    first_row: int
+    names: list[str]
+    name_codes: np.ndarray
+    numbers: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def layout_of(uri: str, form: str, columns: LabelColumns, with_name: bool) -> TableLayout:
+    """Layout of the table at `uri` for a form of `labels`."""
+    name = columns.image if form == "images" else columns.video
+    named = name if with_name else None
+    if form == "frames":
+        return TableLayout(named, {"frame": columns.frame}, columns.label)
+    if form != "segments":
+        return TableLayout(named, {}, columns.label)
+    found = column_names(uri)
+    in_seconds = columns.start_frame not in found and columns.start_s in found
+    start, end = (
+        (columns.start_s, columns.end_s) if in_seconds else (columns.start_frame, columns.end_frame)
+    )
+    return TableLayout(named, {"start": start, "end": end}, columns.label, in_seconds)
+
+
+def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[LabelRows]:
+    """Stream a label table.
+
+    Raises:
+        LabelError: a missing column, a label outside the classes, a number that is none;
+            the message names the file, the row and the value.
+    """
+    wanted = {f"number:{k}": column for k, column in layout.number_columns.items()}
+    wanted["label"] = layout.label_column
+    if layout.name_column:
+        wanted["name"] = layout.name_column
+    for chunk in read_table(uri, wanted):
+        yield _parsed(uri, chunk, layout, classes)
+
+
+def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames) -> LabelRows:
+    def locate(row: int) -> str:
+        return f"{uri}, row {chunk.first_row + row}"
+
+    labels = _mapped(chunk.columns["label"], classes.parse, locate)
+    numbers = {
+        key: _numbers(chunk.columns[f"number:{key}"], column, locate)
+        for key, column in layout.number_columns.items()
+    }
+    if "frame" in numbers:
+        _check_frames(numbers["frame"], layout.number_columns["frame"], locate)
+    if "start" in numbers:
+        _check_spans(numbers["start"], numbers["end"], locate)
+    encoded = chunk.columns["name"].dictionary_encode() if layout.name_column else None
+    return LabelRows(
+        first_row=chunk.first_row,
+        names=encoded.dictionary.to_pylist() if encoded is not None else [],
+        name_codes=_codes(encoded) if encoded is not None else np.zeros(len(labels), np.int32),
+        numbers=numbers,
+        labels=labels,
+    )
+
+
+Locate = Callable[[int], str]
+
+
+def _codes(encoded: Any) -> np.ndarray:
+    codes: np.ndarray = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return codes
+
+
+def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np.ndarray:
+    """Parse each distinct value once."""
+    encoded = column.dictionary_encode()
+    codes = _codes(encoded)
+    values = np.zeros(len(encoded.dictionary), np.int32)
+    for code, text in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            values[code] = parse(text)
+        except ValueError as error:
+            row = int(np.flatnonzero(codes == code)[0])
+            raise LabelError(f"{locate(row)}: {error}") from None
+    mapped: np.ndarray = values[codes]
+    return mapped
+
+
+def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:
+    numbers: np.ndarray
+    try:
+        numbers = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        numbers = np.array([_float(text) for text in column.to_pylist()])
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(f"{locate(row)}: {name} is {column[row].as_py()!r}, expected a number")
+    return numbers
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _check_frames(frames: np.ndarray, name: str, locate: Locate) -> None:
+    bad = np.flatnonzero((frames < 0) | (frames != np.floor(frames)))
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(
+            f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from 0"
+        )
+
+
+def _check_spans(starts: np.ndarray, ends: np.ndarray, locate: Locate) -> None:
+    bad = np.flatnonzero(ends <= starts)
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(
+            f"{locate(row)}: the segment ends at {ends[row]:g}, not after its start "
+            f"{starts[row]:g}; ends are exclusive"
+        )

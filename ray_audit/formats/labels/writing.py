@@ -1,0 +1,197 @@
+"""Label tables: a row per frame, image, video or segment; one table, or one file per video."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError
+from ray_audit.formats.changes import LabelChanges, Progress
+from ray_audit.formats.contents import owner_names
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.copying import Cells, Edit, copy_table
+from ray_audit.formats.labels.names import OwnerNames
+from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.labels.rows import TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.segments import Segment, resegmented
+from ray_audit.formats.places import absolute, below, file_below, template_tail
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One file with labels: of many owners, or of one."""
+
+    uri: str
+    to_uri: str
+    layout: TableLayout
+    only: Owner | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        names = {"name": self.layout.name_column} if self.layout.name_column else {}
+        return {**names, **self.layout.number_columns, "label": self.layout.label_column}
+
+
+def write_tables(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> DatasetConfig:
+    """Copy label tables below `to_uri` with changed labels; other cells keep their bytes.
+
+    A segment that changes in part is split; a changed part that meets a segment of the same
+    label is merged with it, under the other columns of the segment that was there.
+
+    Raises:
+        LabelError: a new label has no place in the tables.
+    """
+    form = dataset.labels.form
+    uri = str(getattr(dataset.labels, form))
+    writer = _TableWriter(dataset, shards, changes)
+    if "{" not in uri:
+        copy = below(to_uri, uri.rsplit("/", 1)[-1])
+        progress("writing labels", 0, 1)
+        writer.write(_Table(uri, copy, layout_of(uri, form, dataset.labels.columns, True)))
+    else:
+        copy = storage.join(to_uri, template_tail(uri))
+        for num_done, shard in enumerate(shards):
+            progress("writing labels", num_done, len(shards))
+            if shard.label_uri is not None:
+                writer.write_file(shard, below(to_uri, file_below(uri, shard.label_uri)))
+    writer.check_all_written()
+    labels = dataset.labels.model_copy(update={form: absolute(copy)})
+    return dataset.model_copy(update={"labels": labels})
+
+
+class _TableWriter:
+    def __init__(
+        self, dataset: DatasetConfig, shards: tuple[Shard, ...], changes: LabelChanges
+    ) -> None:
+        self._dataset = dataset
+        self._changes = changes
+        self._classes = ClassNames.of(dataset)
+        self._names: OwnerNames | None = None
+        self._shards = shards
+        self._num_written = 0
+        self._by_frame = lru_cache(maxsize=64)(self._frame_labels)
+        self._find = lru_cache(maxsize=1024)(self._find_owner)
+
+    def write_file(self, shard: Shard, to_uri: str) -> None:
+        """Copy the label file of one video, byte for byte where nothing changes."""
+        assert shard.label_uri is not None
+        owner = Owner(shard.key)
+        if owner not in self._changes.frames:
+            storage.copy(shard.label_uri, to_uri)
+            return
+        labels = self._dataset.labels
+        layout = layout_of(shard.label_uri, labels.form, labels.columns, with_name=False)
+        self.write(_Table(shard.label_uri, to_uri, layout, owner))
+
+    def write(self, table: _Table) -> None:
+        """Copy one table with its changes."""
+        edit: Edit
+        if "start" in table.layout.number_columns:
+            edit = self._segment_edit(table)
+        elif "frame" in table.layout.number_columns:
+            edit = self._frame_edit(table)
+        else:
+            edit = self._class_edit(table)
+        copy_table(table.uri, table.to_uri, table.columns, edit)
+
+    def check_all_written(self) -> None:
+        """Every change must have met a label."""
+        changes = self._changes
+        wanted = len(changes.classes) + sum(len(one.frames) for one in changes.frames.values())
+        if self._num_written != wanted:
+            raise LabelError(
+                f"{wanted - self._num_written} of {wanted} new labels stand for samples that "
+                f"labels.{self._dataset.labels.form} does not label"
+            )
+
+    def _owner(self, table: _Table, cells: Cells) -> Owner | None:
+        return table.only or self._find(_text(cells["name"]))
+
+    def _find_owner(self, name: str) -> Owner | None:
+        if self._names is None:
+            self._names = owner_names(self._shards, self._dataset.labels, "name")
+        return self._names.find(name)
+
+    def _frame_labels(self, owner: Owner) -> dict[int, int]:
+        change = self._changes.frames[owner]
+        return dict(zip(change.frames.tolist(), change.labels.tolist(), strict=True))
+
+    def _frame_edit(self, table: _Table) -> Edit:
+        def edit(cells: Cells) -> list[Cells] | None:
+            owner = self._owner(table, cells)
+            if owner is None or owner not in self._changes.frames:
+                return None
+            return self._replaced(cells, self._by_frame(owner).get(int(float(cells["frame"]))))
+
+        return edit
+
+    def _class_edit(self, table: _Table) -> Edit:
+        def edit(cells: Cells) -> list[Cells] | None:
+            owner = self._owner(table, cells)
+            return self._replaced(cells, self._changes.classes.get(owner) if owner else None)
+
+        return edit
+
+    def _replaced(self, cells: Cells, new: int | None) -> list[Cells] | None:
+        old = _text(cells["label"])
+        if new is None or not is_label(old, self._classes):
+            return None
+        self._num_written += 1
+        return [{"label": relabelled(old, new, self._classes)}]
+
+    def _segment_edit(self, table: _Table) -> Edit:
+        replaced = self._resegmented(table)
+        rows = count(1)
+
+        def edit(cells: Cells) -> list[Cells] | None:
+            new_rows = replaced.get(next(rows))
+            if new_rows is None:
+                return None
+            return [
+                {**row, "label": relabelled(_text(cells["label"]), row["label"], self._classes)}
+                if "label" in row
+                else row
+                for row in new_rows
+            ]
+
+        return edit
+
+    def _resegmented(self, table: _Table) -> dict[int, list[Cells]]:
+        """Row number -> the rows that replace it; only segments of changed videos are held."""
+        replaced: dict[int, list[Cells]] = {}
+        for owner, segments in self._changed_segments(table).items():
+            times = None
+            if table.layout.in_seconds:
+                if self._changes.times is None:
+                    raise ValueError("segments in seconds need LabelChanges.times")
+                times = self._changes.times(owner)
+            new_rows, num_written = resegmented(segments, self._changes.frames[owner], times)
+            replaced |= new_rows
+            self._num_written += num_written
+        return replaced
+
+    def _changed_segments(self, table: _Table) -> dict[Owner, list[Segment]]:
+        segments: dict[Owner, list[Segment]] = defaultdict(list)
+        for rows in read_rows(table.uri, table.layout, self._classes):
+            owners = [table.only] if table.only else [self._find(name) for name in rows.names]
+            for offset, code in enumerate(rows.name_codes.tolist()):
+                owner = owners[code]
+                if owner is not None and owner in self._changes.frames:
+                    start, end = (float(rows.numbers[name][offset]) for name in ("start", "end"))
+                    label = int(rows.labels[offset])
+                    segments[owner].append(Segment(rows.first_row + offset, start, end, label))
+        return segments
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,210 @@
+"""Index masks: an image file each; one at a time is in memory."""
+
+import io
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig, LabelsConfig
+from ray_audit.errors import LabelError
+from ray_audit.formats.changes import LabelChanges, Progress
+from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
+from ray_audit.formats.pixels.opened import oriented
+from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.formats.pixels.png import png_bytes
+from ray_audit.formats.places import absolute, below, file_below, template_tail
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
+"""Formats in which a mask can be written so that it reads as it was."""
+
+_NUM_AHEAD = 8
+_ORIENTATION_TAG = 0x0112
+_PNG_DEPTH_AT = 24  # byte of the bit depth in IHDR
+
+
+def write_mask_files(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> DatasetConfig:
+    """Copy mask files below `to_uri`; those without a new mask byte for byte.
+
+    Raises:
+        LabelError: a new mask does not fit the format of the old one.
+    """
+    labelled = [shard for shard in shards if shard.label_uri is not None]
+    is_remote = "://" in to_uri or "://" in str(dataset.labels.masks)
+    with _InOrder(_NUM_AHEAD if is_remote else 1) as queue:
+        for num_done, shard in enumerate(labelled):
+            progress("writing masks", num_done, len(labelled))
+            mask = changes.mask(Owner(shard.key))
+            queue.put(write_mask_file, dataset.labels, shard, mask, to_uri)
+    return copied_masks(dataset, to_uri)
+
+
+def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
+    """The dataset section that reads the mask files below `to_uri`."""
+    template = str(dataset.labels.masks)
+    labels = dataset.labels.model_copy(
+        update={"masks": absolute(storage.join(to_uri, template_tail(template)))}
+    )
+    return dataset.model_copy(update={"labels": labels})
+
+
+def write_mask_file(
+    labels: LabelsConfig, shard: Shard, mask: np.ndarray | None, to_uri: str
+) -> None:
+    """Write the mask of one image below `to_uri`, or copy the old one where `mask` is None."""
+    uri = str(shard.label_uri)
+    target = below(to_uri, file_below(str(labels.masks), uri))
+    if mask is None:
+        storage.copy(uri, target)
+        return
+    try:
+        content = encode_mask(storage.read_bytes(uri), mask, labels.channel)
+    except LabelError as error:
+        raise LabelError(f"{uri}: {error}") from None
+    storage.write_bytes(target, content)
+
+
+class _InOrder:
+    """A few calls under way at once; the first error comes out."""
+
+    def __init__(self, num_ahead: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=num_ahead)
+        self._waiting: deque[Future[None]] = deque()
+        self._num_ahead = num_ahead
+
+    def __enter__(self) -> "_InOrder":
+        return self
+
+    def put(self, call: Callable[..., None], *arguments: object) -> None:
+        while len(self._waiting) >= self._num_ahead:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(call, *arguments))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for future in self._waiting:
+                future.result()
+
+
+def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> bytes:
+    """Write a mask in the format of another: file format, mode, palette, channels, bit depth.
+
+    Args:
+        stored: the old mask's file.
+        mask: (H, W) integers, or (H, W, 3) colours.
+        channel: of a colour mask, the one that holds the classes; None where all are equal.
+
+    Raises:
+        LabelError: sizes differ, or the format cannot hold the new values.
+    """
+    with Image.open(io.BytesIO(stored)) as old:
+        # Before anything else: what tells of the depth is gone once the picture is loaded.
+        deep = read_deep(old) if is_deep_colour(old) else None
+        _check_shape(old, mask)
+        is_colour = deep is not None or old.mode in ("RGB", "RGBA", "LA")
+        if is_colour:
+            content = _channels_like(old, deep, mask, channel)
+        else:
+            content = _values_like(old, stored, mask)
+        of_channel = channel if is_colour else None
+        written = read_mask(content, np.inf, of_channel, colours=mask.ndim == 3)
+        if not np.array_equal(written, mask):
+            raise LabelError(
+                f"a new mask does not come back as it was from {old.format} of mode {old.mode}; "
+                "keep the masks as PNG"
+            )
+    return content
+
+
+def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> bytes:
+    is_low_grey = old.format == "PNG" and old.mode == "L" and stored[_PNG_DEPTH_AT] < 8
+    if is_low_grey and int(mask.max(initial=0)) < 2 ** stored[_PNG_DEPTH_AT]:
+        return png_bytes(mask, stored[_PNG_DEPTH_AT])
+    options = _options(old, stored, mask)
+    sink = io.BytesIO()
+    _picture_like(old, mask).save(sink, format=old.format, **options)
+    return sink.getvalue()
+
+
+def _channels_like(
+    old: ImageFile.ImageFile, deep: np.ndarray | None, mask: np.ndarray, channel: int | None
+) -> bytes:
+    """The old channels with the new values in one, in all that were equal, or in all three."""
+    if deep is not None and (old.format != "PNG" or old.mode != "RGB"):
+        raise LabelError("16-bit colour masks are written as PNG without alpha only")
+    channels = oriented(np.array(old) if deep is None else deep, old)
+    if int(mask.max(initial=0)) > np.iinfo(channels.dtype).max or int(mask.min(initial=0)) < 0:
+        raise LabelError(f"value {int(mask.max())} does not fit {channels.dtype} channels")
+    num_colours = channels.shape[2] - (old.mode in ("RGBA", "LA"))
+    if mask.ndim == 3:
+        channels[:, :, :num_colours] = mask[:, :, :num_colours]
+    elif channel is None:
+        channels[:, :, :num_colours] = mask[:, :, None]
+    else:
+        channels[:, :, channel] = mask
+    if channels.dtype == np.uint16:
+        return png_bytes(channels, 16)
+    sink = io.BytesIO()
+    Image.fromarray(channels).save(sink, format=old.format, **_options(old, b"", mask))
+    return sink.getvalue()
+
+
+def _check_shape(old: Image.Image, mask: np.ndarray) -> None:
+    turned = old.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8) and old.format != "TIFF"
+    shape = old.size if turned else old.size[::-1]
+    if mask.shape[:2] != shape:
+        raise LabelError(f"the new mask is {mask.shape}, the old one {shape} (height, width)")
+
+
+def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+    if mask.ndim == 3:
+        mask = _palette_indices(old, mask)
+    kind = {"1": np.bool_, "P": np.uint8, "L": np.uint8, "I": np.int32}.get(old.mode, np.uint16)
+    values: np.ndarray = mask.astype(kind)
+    if (values.astype(np.int64) != mask).any():
+        raise LabelError(f"value {int(mask.max())} does not fit a mask of mode {old.mode}")
+    picture = Image.fromarray(values)
+    if old.mode == "P" and old.palette is not None:
+        mode = old.palette.mode
+        picture.putpalette(old.getpalette(mode) or [], mode)
+    return picture
+
+
+def _palette_indices(old: Image.Image, colours: np.ndarray) -> np.ndarray:
+    """(H, W) indices of the colours of a palette mask: as they were, where nothing changed."""
+    palette = np.array(old.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    before = np.array(old)
+    changed = (palette[before] != colours).any(axis=2)
+    for colour in np.unique(colours[changed], axis=0):
+        (places,) = np.nonzero((palette == colour).all(axis=1))
+        if not len(places):
+            raise LabelError(f"colour {colour.tolist()} is not in the palette of the old mask")
+        before[changed & (colours == colour).all(axis=2)] = places[0]
+    return before
+
+
+def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, object]:
+    options: dict[str, object] = {}
+    if old.format == "PNG" and old.mode == "P":
+        needed = int(mask.max(initial=0)).bit_length()
+        depth = next(bits for bits in (1, 2, 4, 8) if bits >= needed)
+        options["bits"] = max(stored[_PNG_DEPTH_AT], depth)
+        if "transparency" in old.info:
+            options["transparency"] = old.info["transparency"]
+    if old.format == "TIFF" and "compression" in old.info:
+        options["compression"] = old.info["compression"]
+    if "dpi" in old.info and old.format in ("PNG", "TIFF", "BMP"):
+        options["dpi"] = old.info["dpi"]
+    return options

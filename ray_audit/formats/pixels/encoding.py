@@ -1,0 +1,167 @@
+"""Stored mask values to class indices, and class indices back to stored values.
+
+Both ways in one place: what is read is written in the same encoding, and what did not change
+keeps its value, bit for bit.
+"""
+
+from typing import IO
+
+import numpy as np
+
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.values import packed_colour
+from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.samples import IGNORE
+
+_NUM_NAMED = 5
+_LUT_LIMIT = 2**16
+_UNKNOWN = IGNORE - 1
+
+
+def read_labels(
+    source: bytes | IO[bytes], dataset: DatasetConfig, classes: ClassNames
+) -> np.ndarray:
+    """Decode a mask as the specification says: which channel, and whether colours are values.
+
+    Returns:
+        (H, W) integers as stored, or (H, W, 3) colours.
+
+    Raises:
+        SampleError: it cannot be read.
+    """
+    return read_mask(source, dataset.max_px, dataset.labels.channel, classes.has_colours)
+
+
+def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """Map stored mask values to class indices, void ones to `IGNORE`.
+
+    Args:
+        mask: (H, W) integers, or (H, W, 3) colours.
+        classes: the dataset's classes and void values.
+
+    Returns:
+        (H, W) of `classes.target_dtype`.
+
+    Raises:
+        SampleError: `label_outside`: a value is neither a class nor void.
+    """
+    stored = _packed(mask)
+    highest = int(stored.max(initial=0))
+    if mask.ndim == 2 and highest < _LUT_LIMIT and int(stored.min(initial=0)) >= 0:
+        table = classes.numbers_table(highest, unknown=_UNKNOWN)
+        targets: np.ndarray = table.astype(classes.target_dtype)[stored]
+        if targets.min(initial=0) > _UNKNOWN:
+            return targets
+    values, places = np.unique(stored, return_inverse=True)
+    meanings = _meanings(values, mask, classes).astype(classes.target_dtype)
+    return meanings[places.reshape(stored.shape)]
+
+
+def stored_values(mask: np.ndarray, after: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """A mask with new classes, in the values in which it is stored.
+
+    Args:
+        mask: (H, W) or (H, W, 3) as read.
+        after: (H, W) class indices with `IGNORE`.
+        classes: the dataset's classes and void values.
+
+    Returns:
+        As `mask`; of a wider type where a new value needs it. A new value is the one that the
+        class has most often in this mask, else the first that means it.
+
+    Raises:
+        LabelError: no stored value means a class.
+    """
+    before = targets_of(mask, classes)
+    new = mask.copy()
+    stored = _packed(mask)
+    changed = after != before
+    for index in np.unique(after[changed]).tolist():
+        here = changed & (after == index)
+        value = _value_of(index, stored[before == index], mask.ndim == 3, classes)
+        if mask.ndim == 3:
+            new[here] = _unpacked(value)
+            continue
+        new = new.astype(np.promote_types(new.dtype, np.min_scalar_type(value)), copy=False)
+        new[here] = value
+    return new
+
+
+def _value_of(index: int, present: np.ndarray, is_colour: bool, classes: ClassNames) -> int:
+    if present.size:
+        values, counts = np.unique(present, return_counts=True)
+        return int(values[counts.argmax()])
+    if index == IGNORE:
+        known = [] if is_colour else sorted(classes.void_numbers)
+        known = _listed(IGNORE, is_colour, classes) or known
+    else:
+        known = _listed(index, is_colour, classes)
+    for value in known:
+        if _meaning(value, is_colour, classes) == index:
+            return value
+    name = "void" if index == IGNORE else repr(classes.classes[index])
+    raise LabelError(f"no stored value means {name}: list one in dataset.labels.values")
+
+
+def _listed(index: int, is_colour: bool, classes: ClassNames) -> list[int]:
+    if not is_colour:
+        return classes.numbers_of(index) if index != IGNORE or classes.values else []
+    table = classes.values
+    return [] if table is None else table.colours_of(index)
+
+
+def _meaning(value: int, is_colour: bool, classes: ClassNames) -> int | None:
+    if not is_colour:
+        return classes.of_number(value)
+    return None if classes.values is None else classes.values.of_colour(value)
+
+
+def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """(V,) int32 of distinct stored values."""
+    try:
+        found = [_meaning(value, mask.ndim == 3, classes) for value in values.tolist()]
+    except ValueError as error:
+        raise SampleError("label_outside", f"mask: {error}") from None
+    if None in found:
+        unknown = [value for value, one in zip(values, found, strict=True) if one is None]
+        raise SampleError("label_outside", _outside_message(unknown, mask, classes))
+    return np.array(found, np.int32)
+
+
+def _outside_message(unknown: list[int], mask: np.ndarray, classes: ClassNames) -> str:
+    stored = _packed(mask)
+    bad = [
+        f"{_shown(value, mask.ndim == 3)} ({int((stored == value).sum())} px)"
+        for value in unknown[:_NUM_NAMED]
+    ]
+    if classes.values is not None:
+        return f"mask value {', '.join(bad)} is not listed in dataset.labels.values"
+    return (
+        f"mask value {', '.join(bad)} is none of the {len(classes)} classes and not in "
+        "dataset.void; where the file counts otherwise, give dataset.labels.first_value, or what "
+        "each value means in dataset.labels.values"
+    )
+
+
+def _shown(value: int, is_colour: bool) -> str:
+    if not is_colour:
+        return str(value)
+    channels = _unpacked(value)
+    deep = max(channels) > 255
+    return ", ".join(map(str, channels)) if deep else "#" + "".join(f"{c:02x}" for c in channels)
+
+
+def _packed(mask: np.ndarray) -> np.ndarray:
+    if mask.ndim == 2:
+        return mask
+    channels = mask.astype(np.int64)
+    packed: np.ndarray = channels[..., 0] << 32 | channels[..., 1] << 16 | channels[..., 2]
+    return packed
+
+
+def _unpacked(packed: int) -> tuple[int, int, int]:
+    channels = packed >> 32, packed >> 16 & 0xFFFF, packed & 0xFFFF
+    assert packed_colour(*channels) == packed
+    return channels

@@ -1,0 +1,92 @@
+"""Image files opened for decoding: bounded, upright, and wrong only in one way."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import av
+import numpy as np
+from PIL import Image, ImageFile
+
+from ray_audit import storage
+from ray_audit.errors import SampleError
+from ray_audit.formats.pixels.deep import is_deep_colour
+
+_ORIENTATION_TAG = 0x0112
+_PILLOW_LIMIT = threading.Lock()
+
+
+@contextmanager
+def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.ImageFile]:
+    """An image whose pixels may be decoded: whatever goes wrong within is a `SampleError`."""
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = _open_unlimited(stream)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SampleError("decode", f"no readable image: {error}") from error
+    with image:
+        num_px = image.width * image.height
+        if num_px > max_px:
+            raise SampleError(
+                "too_large",
+                f"the image has {image.width} x {image.height} = {num_px} px, "
+                f"dataset.max_px is {max_px:.4g}",
+            )
+        _check_inflated(stream, image)
+        try:
+            yield image
+        except SampleError:
+            raise
+        except (OSError, ValueError, SyntaxError, EOFError, av.error.FFmpegError) as error:
+            raise SampleError("decode", f"the image cannot be decoded: {error}") from error
+
+
+def _check_inflated(stream: IO[bytes], image: ImageFile.ImageFile) -> None:
+    """Refuse a small file that would fill the memory, as archives do."""
+    at = stream.tell()
+    stored_bytes = stream.seek(0, io.SEEK_END)
+    stream.seek(at)
+    bytes_per_px = len(image.getbands()) * (2 if is_deep_colour(image) else 1)
+    bytes_per_px *= 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;") else 1
+    inflated_bytes = image.width * image.height * bytes_per_px
+    if storage.inflates_too_far(stored_bytes, inflated_bytes):
+        raise SampleError(
+            "too_large",
+            f"the image has {image.width} x {image.height} px: its {stored_bytes} bytes would "
+            f"inflate to {inflated_bytes}, which is more than 256 MiB and 100 times as much",
+        )
+
+
+def _open_unlimited(stream: IO[bytes]) -> ImageFile.ImageFile:
+    # `max_px` is the limit here; Pillow's own, which is process-wide, would come first.
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """The same numbers in this machine's byte order."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
+    """Value of a tag of a TIFF; `default` of what has none."""
+    return getattr(image, "tag_v2", {}).get(tag, default)
+
+
+def oriented(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Apply the EXIF orientation (1 to 8) of a decoded image to the first two axes."""
+    # Read after decoding: Pillow turns a TIFF by itself, and then drops the tag.
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

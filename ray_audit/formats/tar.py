@@ -1,0 +1,161 @@
+"""Single images from WebDataset tars: consecutive members of one key are one sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ray_audit.errors import SampleError
+from ray_audit.folds import is_in
+from ray_audit.formats.items import BrokenOffError, Item, table_labels
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.tar_members import (
+    MemberNames,
+    first_key,
+    is_unsafe,
+    members_of,
+    opened_tar,
+    refusal,
+)
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+
+def tar_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
+    """Samples of a tar, in its order; those that lack an image or a label come last.
+
+    For their other members may lie further on, in an archive that is sorted by kind. Samples
+    whose members do lie apart are a failure in the tally: holding them would take the memory of
+    the whole archive.
+    """
+    reader = _TarReader(shard, job)
+    group, beside = _MemberGroup(""), _MemberGroup("")
+    broken: Exception | None = None
+    try:
+        for key, extension, content in reader.members():
+            if key != group.key and group.members and first_key(key) == group.key:
+                # A further picture (0.depth.png) among the members of one sample, or another one.
+                if key != beside.key:
+                    yield from reader.take(beside)
+                    beside = _MemberGroup(key)
+                beside.members[extension] = content
+                continue
+            if key != group.key:
+                yield from reader.take(group)
+                yield from reader.take(beside)
+                group, beside = _MemberGroup(key), _MemberGroup("")
+            group.members[extension] = content
+    except Exception as error:
+        broken = error
+    for last in (group, beside):
+        yield from reader.take(last, is_cut=broken is not None)
+    yield from reader.rest(broken)
+
+
+@dataclass
+class _MemberGroup:
+    """Members of one key that follow each other: extension -> content, or why it is not read."""
+
+    key: str
+    members: dict[str, bytes | SampleError] = field(default_factory=dict)
+
+
+class _TarReader:
+    def __init__(self, shard: Shard, job: UnitContext) -> None:
+        self._shard = shard
+        self._job = job
+        self._names = MemberNames(job.dataset.labels)
+        self._table = table_labels(shard, job)
+        self._by_table = job.dataset.labels.form == "images"
+        self._told: set[str] = set()
+        self._partial: dict[str, bool] = {}  # whether there was an image
+        self._apart: dict[str, None] = {}
+
+    def members(self) -> Iterator[tuple[str, str, bytes | SampleError]]:
+        """Key, extension and content of the images, labels and masks; others are not read."""
+        shard = self._shard
+        with (
+            self._job.tally.open_read(shard.uri, shard.size_bytes) as stream,
+            opened_tar(stream, shard.key) as file,
+        ):
+            for member in members_of(file, shard.size_bytes):
+                if member.isdir():
+                    continue
+                found, refused = self._names.split(member.name), refusal(member)
+                if refused is not None and (found is None or is_unsafe(member.name)):
+                    # Only the image stands for a sample.
+                    num = int(found is not None and found[1] in self._names.images)
+                    self._job.tally.fail(shard.key, refused, stage="read", num_samples=num)
+                elif found is not None:
+                    content = None if refused else file.extractfile(member)
+                    yield *found, refused or (content.read() if content else b"")
+
+    def take(self, group: _MemberGroup, is_cut: bool = False) -> Iterator[Item]:
+        """The sample of some members, if they are all of it that there is."""
+        if not group.members:
+            return
+        key, item = group.key, self._item(group)
+        if key in self._told:
+            yield item  # for the second time: the reader of containers says so
+        elif key in self._partial or key in self._apart:
+            self._partial.pop(key, None)
+            self._apart[key] = None
+        elif item.error is not None or (item.image and _is_labelled(item)):
+            self._told.add(key)
+            yield item
+        elif not is_cut or self._by_table:
+            self._partial[key] = bool(item.image)
+        # Where the archive breaks off, the last sample's label is lost with the rest.
+
+    def rest(self, broken: Exception | None) -> Iterator[Item]:
+        """What turned out not to be whole; then the error, where the archive breaks off."""
+        if broken is not None and not self._told and not self._by_table:
+            # All labels may lie behind the damage.
+            raise BrokenOffError(max(1, sum(self._partial.values())), broken)
+        for key, has_image in self._partial.items():
+            if not has_image:
+                error = SampleError("no_image", f"{key} has no image member")
+                yield Item(self._id(key), self._shard.key, error=error)
+            elif first_key(key) == key or not self._is_sample(first_key(key)):
+                yield Item(self._id(key), self._shard.key)
+        if self._apart:
+            self._fail_apart()
+        if broken is not None:
+            raise broken
+
+    def _is_sample(self, key: str) -> bool:
+        return key in self._told or key in self._partial or key in self._apart
+
+    def _fail_apart(self) -> None:
+        fold = self._job.dataset.fold
+        apart = [key for key in self._apart if is_in(self._id(key), fold)]
+        few = ", ".join(apart[:3]) + (", ..." if len(apart) > 3 else "")
+        error = SampleError(
+            "members_apart",
+            f"the members of {len(apart)} samples ({few}) lie apart, as in an archive that is "
+            "sorted by kind: a sample's members must follow each other; pack the files with "
+            "tar --sort=name",
+        )
+        self._job.tally.fail(self._shard.key, error, stage="read", num_samples=len(apart))
+
+    def _id(self, key: str) -> str:
+        return Owner(self._shard.key, key).key
+
+    def _item(self, group: _MemberGroup) -> Item:
+        key = group.key
+        item = Item(self._id(key), self._shard.key, class_index=self._table.get(key))
+        content: dict[str | None, bytes] = {}
+        for extension, found in group.members.items():
+            if isinstance(found, SampleError):
+                return replace(item, error=found)
+            content[extension] = found
+        images = [extension for extension in self._names.images if extension in content]
+        text = content.get(self._names.label)
+        return replace(
+            item,
+            image=content[images[0]] if images else b"",
+            label=text.decode("utf-8", "replace").strip() if text is not None else None,
+            mask=content.get(self._names.mask),
+        )
+
+
+def _is_labelled(item: Item) -> bool:
+    return any(one is not None for one in (item.label, item.class_index, item.mask))

@@ -1,0 +1,104 @@
+"""Scores of one mask, from what the last checkpoint sees of its labelled pixels."""
+
+from functools import partial
+
+import numpy as np
+
+from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, apart, first, score, total
+from ray_audit.scores import segmentation
+
+_LAD = "Lad and Mueller 2023, arXiv 2307.05080"
+
+
+def _components(cuts: Cuts, name: str) -> list[np.ndarray]:
+    flat = cuts.rows[name].to_pylist()
+    return [np.concatenate([np.reshape(flat[r], (-1, 5)) for r in rows]) for rows in cuts.rows_of]
+
+
+_final = partial(Quantity, when="last", tasks=DENSE)
+
+QUANTITIES = (
+    _final("final/softmin", "sum of w*s, sum of w, least s, over labelled pixels", merge=apart),
+    _final("final/interior", "the same without the 1-px band along boundaries", merge=apart),
+    _final("final/class_counts", "(K, 3) pixels: right, predicted, given", merge=total),
+    _final("final/tccp", "(K, T) pixels on which threshold map and label agree", merge=total),
+    _final(
+        "final/components",
+        "of each component of the mask: id, class, sum of p, pixels, first pixel",
+        axis="pieces",
+        merge=_components,
+    ),
+    _final("final/image_size", "height and width of the image, in px", merge=first),
+)
+
+
+def _softmin(states: list[np.ndarray], temperature: float) -> np.ndarray:
+    merged = [segmentation.merge_softmin(state, temperature) for state in states]
+    return segmentation.finish_softmin(np.stack(merged))
+
+
+def _cil(p_label: np.ndarray) -> np.ndarray:
+    last: np.ndarray = p_label[:, -1]
+    return last
+
+
+def _counts(flat: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return flat.reshape(len(flat), len(classes), 3)
+
+
+def _ccp(class_counts: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return segmentation.finish_ccp(_counts(class_counts, classes))
+
+
+def _tccp(agreement: np.ndarray, class_counts: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    by_class = agreement.reshape(len(agreement), len(classes), -1)
+    return segmentation.finish_tccp(by_class, _counts(class_counts, classes))
+
+
+def _iou(class_counts: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return segmentation.finish_iou(_counts(class_counts, classes))
+
+
+def _coco(components: list[np.ndarray]) -> np.ndarray:
+    merged = [segmentation.merge_components([one]) for one in components]
+    return np.array([segmentation.finish_coco(one) for one in merged])
+
+
+_fraction = partial(
+    score, unit="fraction", direction="lower", source=_LAD, tasks=DENSE, family="softmin"
+)
+
+SCORES = (
+    _fraction(
+        "softmin",
+        _softmin,
+        "softmin setting.temperature",
+        "soft minimum over pixels of p(given class)",
+    ),
+    _fraction(
+        "softmin_interior",
+        _softmin,
+        "interior setting.temperature",
+        "soft minimum without the 1-px band along label boundaries",
+        source="Lad and Mueller 2023; band: our definition",
+    ),
+    _fraction("cil", _cil, "p_label", "mean over pixels of p(given class)"),
+    _fraction("ccp", _ccp, "class_counts setting.classes", "share of pixels predicted as labelled"),
+    _fraction(
+        "tccp",
+        _tccp,
+        "tccp class_counts setting.classes",
+        "best agreement of thresholded class maps",
+        source="our reading",
+    ),
+    _fraction("iou", _iou, "class_counts setting.classes", "mean IoU of prediction and given mask"),
+    _fraction(
+        "coco",
+        _coco,
+        "components",
+        "mean p(given class) over components",
+        source="our reading",
+    ),
+)
+
+FAMILY = Family("From the last checkpoint's probability map (dense labels)", QUANTITIES, SCORES)

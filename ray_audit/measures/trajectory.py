@@ -1,0 +1,218 @@
+"""What each checkpoint says of a sample's given label, and what its trajectory tells.
+
+Sums over the labelled elements of a row (1 but for masks) in float64, so that tiles and clips of
+a sample add up.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit.measures.base import (
+    DENSE,
+    EVERY,
+    ROWS,
+    Family,
+    Quantity,
+    Score,
+    first,
+    least,
+    majority,
+    score,
+)
+from ray_audit.schemas import Column
+from ray_audit.scores import csl, dynamics
+from ray_audit.scores.suggested import suggested_class
+from ray_audit.scores.vog import csg
+
+REACHED = "adaptive/reached"
+"""Of each row: how many checkpoints it passed, in the order in which they are visited."""
+
+_EACH = pa.list_(pa.float32())
+_LOSS = Column("loss", _EACH, "loss at each checkpoint", "nat", "higher")
+_P_LABEL = Column("p_label", _EACH, "probability of the given label", "fraction", "lower")
+_MARGIN = Column("margin", _EACH, "logit margin of the given label", "logit", "lower")
+
+QUANTITIES = (
+    Quantity("loss", "cross-entropy of the given label, in nats", column=_LOSS),
+    Quantity("p_label", "softmax probability of the given label", column=_P_LABEL),
+    Quantity("margin", "logit of the given label minus the best other", column=_MARGIN),
+    Quantity("prob_margin", "the same of probabilities"),
+    Quantity("el2n", "Euclidean norm of probabilities minus one-hot label"),
+    Quantity("correct", "1 where the given label is predicted, else 0"),
+    Quantity("predicted", "class of the largest logit", tasks=ROWS, merge=majority, gap=-1),
+    Quantity("other", "best class but the given one", tasks=ROWS, merge=majority, gap=-1),
+    Quantity("final/p_predicted", "its probability", when="last", tasks=ROWS, merge=first),
+    Quantity("confusion", "(K, K) given, predicted", axis="batch", tasks=DENSE, merge=None, gap=0),
+    Quantity("probe_s", "seconds of the probe", axis="batch", when="turn", merge=None, gap=0),
+    Quantity(REACHED, "checkpoints passed, of those that leave", when="carried", merge=least),
+)
+
+
+def _num_checkpoints(loss: np.ndarray) -> np.ndarray:
+    return np.full(len(loss), loss.shape[1], np.int32)
+
+
+def _forgetting(correct: np.ndarray) -> np.ndarray:
+    return dynamics.forgetting(correct > 0.5)
+
+
+def _suggestions(
+    other: np.ndarray, p_label: np.ndarray, prob_margin: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, ...] | None:
+    if len(classes) < 2:
+        return None
+    # A margin is the given class's probability minus that of the best other.
+    p_other = p_label - prob_margin
+    # NaN at a checkpoint: the sample fails, and must not be an error here.
+    label, p = suggested_class(other, np.nan_to_num(p_other))
+    return label, classes[label], p
+
+
+_SUGGESTED = (
+    Column(
+        "suggested",
+        pa.int32(),
+        "class other than the given with most probability over checkpoints; null for dense labels",
+        source="our definition",
+    ),
+    Column("suggested_name", pa.string(), "suggested class"),
+    Column(
+        "p_suggested",
+        pa.float64(),
+        "its probability, mean over checkpoints (0 where it is not the best other class)",
+        "fraction",
+    ),
+)
+_ALWIS = "Alwis et al. 2026, arXiv 2602.15154"
+_SWAYAMDIPTA = "Swayamdipta et al. 2020"
+
+SCORES = (
+    score("csl", csl.csl, "loss", "mean loss over all checkpoints", "nat", "higher", source=_ALWIS),
+    score("final_loss", csl.final_loss, "loss", "loss at the last checkpoint", "nat", "higher"),
+    score(
+        "early_loss",
+        csl.early_loss,
+        "loss",
+        "mean loss over the first half of the checkpoints",
+        "nat",
+        "higher",
+    ),
+    score(
+        "late_loss",
+        csl.late_loss,
+        "loss",
+        "mean loss over the rest; null with one checkpoint",
+        "nat",
+        "higher",
+    ),
+    score(
+        "loss_std",
+        csl.loss_std,
+        "loss",
+        "population spread of the loss over checkpoints",
+        "nat",
+        "none",
+    ),
+    score("loss_max", csl.loss_max, "loss", "largest loss over checkpoints", "nat", "higher"),
+    score(
+        "num_checkpoints",
+        _num_checkpoints,
+        "loss",
+        "checkpoints that scored the sample",
+        "count",
+        type=pa.int32(),
+    ),
+    score(
+        "el2n",
+        dynamics.el2n,
+        "el2n",
+        "mean norm of probabilities minus one-hot label",
+        "1",
+        "higher",
+        source="Paul et al. 2021, arXiv 2107.07075",
+    ),
+    score(
+        "correctness",
+        dynamics.correctness,
+        "correct",
+        "checkpoints that predict the given label",
+        "count",
+        "lower",
+        source=_SWAYAMDIPTA,
+    ),
+    score(
+        "learning_time",
+        dynamics.learning_time,
+        "correct",
+        "first checkpoint (from 1) from which on the label is always predicted; null if never",
+        "checkpoint",
+        "higher",
+        source="our definition",
+        is_count=True,
+    ),
+    score(
+        "csg",
+        csg,
+        "grad_sqnorm",
+        "sum over checkpoints of the squared norm of the loss's input gradient",
+        "1",
+        "higher",
+        source="Memorization Through the Lens of Sample Gradients, ICLR 2026",
+    ),
+    score(
+        "confidence",
+        dynamics.confidence,
+        "p_label",
+        "mean probability of the given label",
+        "fraction",
+        "lower",
+        source=_SWAYAMDIPTA,
+    ),
+    score(
+        "variability",
+        dynamics.variability,
+        "p_label",
+        "population spread of the given label's probability",
+        "fraction",
+        "none",
+        source=_SWAYAMDIPTA,
+    ),
+    score(
+        "aum",
+        dynamics.aum,
+        "margin",
+        "mean margin of the given label's logit over the best other",
+        "logit",
+        "lower",
+        source="Pleiss et al. 2020, arXiv 2001.10528",
+    ),
+    score(
+        "prob_margin",
+        dynamics.prob_margin,
+        "prob_margin",
+        "mean margin of the given label's probability",
+        "fraction",
+        "lower",
+    ),
+    score(
+        "forgetting",
+        _forgetting,
+        "correct",
+        "transitions from right to wrong between checkpoints; null for dense labels",
+        "count",
+        "none",
+        source="Toneva et al. 2019, arXiv 1812.05159",
+        tasks=ROWS,
+        shown=EVERY,
+        is_count=True,
+    ),
+    Score(
+        _SUGGESTED,
+        ("other", "p_label", "prob_margin", "setting.classes"),
+        _suggestions,
+        tasks=ROWS,
+        shown=EVERY,
+    ),
+)
+
+FAMILY = Family("From the loss and probability of each checkpoint", QUANTITIES, SCORES)

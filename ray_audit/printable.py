@@ -1,0 +1,36 @@
+"""Text that others chose (names of files, classes and audits, answers of servers), for people.
+
+A terminal acts on some characters: an escape sequence sets its title or clears a line, and a line
+break in a file name makes two lines of a log out of one.
+"""
+
+import unicodedata
+
+# Cc: control characters, Cf: among them the marks that turn the direction of writing, Cs: halves of
+# pairs, which no encoder takes, Zl and Zp: line and paragraph separators.
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# They join the letters of Persian and of Indian scripts, and the parts of an emoji.
+_JOINERS = {"\u200c", "\u200d"}
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with every character that is not seen written as an escape.
+
+    Args:
+        text: anything.
+        keep: characters to leave as they are, such as a line break.
+
+    >>> printable("x\x1b]0;title\x07.png"), printable("a\nb", keep="\n")
+    ('x\\x1b]0;title\\x07.png', 'a\nb')
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if _is_seen(one) or one in keep else _escape(one) for one in text)
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSEEN or character in _JOINERS
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,111 @@
+"""What storage libraries raise, as errors that say what to do; in the middle of streams too.
+
+Where a store says that it is too busy, or had an error of its own, its libraries raise a plain
+`OSError` (s3fs: EBUSY for `SlowDown` and 503, EREMOTEIO for `InternalError`), which a decoder
+would take for damage of the file.
+"""
+
+import contextlib
+import errno
+import io
+from collections.abc import Iterator
+from typing import IO, Any, cast
+
+from ray_audit.errors import RayAuditError, StorageError
+
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
+
+
+@contextlib.contextmanager
+def explained(action: str, uri: str) -> Iterator[None]:
+    """Turn what a storage library raises into a `StorageError` that says what to do."""
+    try:
+        yield
+    except RayAuditError:
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot {action} {uri}: it does not exist") from error
+    except PermissionError as error:
+        raise StorageError(f"cannot {action} {uri}: permission denied ({error})") from error
+    except Exception as error:
+        name = type(error).__name__
+        if name in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
+            raise StorageError(
+                f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
+            ) from error
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise StorageError(
+                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
+                "room there, or choose another `output`, and run again: what was committed is "
+                "whole, and is reused"
+            ) from error
+        if isinstance(error, OSError) or name.endswith(("Error", "Exception")):
+            message = f"cannot {action} {uri}: {name}: {error}"
+            raise StorageError(message, may_pass="://" in uri) from error
+        raise
+
+
+def explained_stream(stream: IO[bytes], action: str, uri: str) -> IO[bytes]:
+    """The stream, whose every call raises a `StorageError` where the store or disk fails.
+
+    Args:
+        stream: opened for reading or for writing.
+        action: what is done with it, for messages: `read` or `write`.
+        uri: where it lies.
+    """
+    return cast("IO[bytes]", _ExplainedStream(stream, action, uri))
+
+
+class _ExplainedStream(io.BufferedIOBase):
+    def __init__(self, stream: IO[bytes], action: str, uri: str) -> None:
+        self._stream = stream
+        self._action = action
+        self._uri = uri
+        self.name = getattr(stream, "name", "")  # some readers look for one
+
+    def readable(self) -> bool:
+        return self._stream.readable()
+
+    def writable(self) -> bool:
+        return self._stream.writable()
+
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with explained(self._action, self._uri):
+            return self._stream.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size)
+
+    def write(self, content: Any, /) -> int:
+        with explained(self._action, self._uri):
+            return self._stream.write(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        with explained(self._action, self._uri):
+            return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with explained(self._action, self._uri):
+            return self._stream.truncate(size)
+
+    def flush(self) -> None:
+        if not self._stream.closed:
+            with explained(self._action, self._uri):
+                self._stream.flush()
+
+    def close(self) -> None:
+        try:
+            with explained(self._action, self._uri):
+                self._stream.close()
+        finally:
+            super().close()

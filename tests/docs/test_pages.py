@@ -1,0 +1,87 @@
+"""Pages say what the code says, and what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import tables
+from benchmarks.harness import RESULTS, read_report
+from ray_audit.measures import page as measures_page
+from ray_audit.measures.registry import collected
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("C*.md")])
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def headings(path):
+    """The anchors of a page, as forges make them of its headings."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = _CODE.sub("", page.read_text(encoding="utf-8"))
+    targets = [one or other for one, other in _LINK.findall(text)]
+    for target in (t for t in targets if "://" not in t and not t.startswith("mailto:")):
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            assert anchor in headings(path), target
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        text = _CODE.sub("", page.read_text(encoding="utf-8"))
+        files = [(one or other).partition("#")[0] for one, other in _LINK.findall(text)]
+        found = [(page.parent / f).resolve() for f in files if f.endswith(".md") and "://" not in f]
+        waiting += [path for path in found if path.exists()]
+    pages = {p for p in PAGES if "decisions" not in p.parts}
+    assert sorted(str(p.relative_to(ROOT)) for p in pages - reached) == []
+
+
+def test_the_page_on_speed_shows_every_committed_result():
+    prose = tables.PROSE.read_text(encoding="utf-8")
+    there = [name for name in tables.subjects(prose) if (RESULTS / f"{name}.json").exists()]
+    written = tables.page(prose, {name: read_report(name) for name in there})
+    assert written == tables.PAGE.read_text(encoding="utf-8"), "python -m benchmarks.tables"
+
+
+def test_every_committed_result_of_a_benchmark_of_speed_is_on_a_page():
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    prose = tables.PROSE.read_text(encoding="utf-8")
+    for path in sorted(RESULTS.glob("*.json")):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem in tables.subjects(prose) or not isinstance(values, dict):
+            continue
+        assert path.stem.split("-")[0].split("_")[0] in pages, path.name
+
+
+def test_the_list_of_columns_is_what_is_declared():
+    page = (ROOT / "docs/scores.md").read_text(encoding="utf-8")
+    assert measures_page.filled(page) == page, "python -m ray_audit.measures.page docs/scores.md"
+
+
+def test_directions_told_beside_a_score_are_the_declared_ones():
+    page = (ROOT / "docs/scores.md").read_text(encoding="utf-8")
+    declared = {
+        column.name: column.direction
+        for _, family in collected().families
+        for score in family.scores
+        for column in score.columns
+        if score.target != "logit"
+    }
+    told = re.findall(r"^\| `(\w+)` \| .*? \| (higher|lower|none) \|", page, re.MULTILINE)
+    assert len(told) > len(declared) / 2
+    assert [pair for pair in told if declared.get(pair[0], pair[1]) != pair[1]] == []

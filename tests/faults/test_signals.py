@@ -1,0 +1,91 @@
+"""A driver that is asked to end does so: with a sentence, and nothing left behind."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ray_audit.engine.run.status import read_status
+from tests.faults.audits import assert_survived, slow_videos, undisturbed
+from tests.faults.drivers import Driver, committed
+from tests.faults.processes import below
+
+SIGNALS = [
+    pytest.param(signal.SIGINT, 130, id="SIGINT"),
+    pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+    pytest.param(signal.SIGHUP, 129, id="SIGHUP"),
+]
+
+
+def is_there(pid):
+    return (
+        Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    )
+
+
+def interrupted(spec, output, number, exit_code, *options):
+    """Send a signal while batches are committed; check how the driver ends and what it leaves."""
+    with Driver(spec, *options) as driver:
+        assert driver.wait_until(lambda: committed(output) > 0), driver.text()
+        others = below(driver.pid)
+        os.kill(driver.pid, number)
+        assert driver.ended(60) == exit_code, driver.text()
+        said = driver.text()
+        deadline = time.monotonic() + 30
+        while any(is_there(pid) for pid in others) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not {pid: name for pid, name in others.items() if is_there(pid)}
+    assert f"error ended by {number.name}: what was committed is whole" in said
+    assert "Traceback" not in said
+    (failure,) = Path(output).glob("runs/*/failure.json")
+    values = json.loads(failure.read_text())
+    assert values["state"] == "interrupted"
+    assert values["message"].startswith(f"interrupted: ended by {number.name}")
+    assert sorted(path.name for path in failure.parent.iterdir()) == [
+        "failure.json",
+        "metrics.prom",
+    ]
+    assert not list(Path(output).glob("attempts/*"))
+    assert not list(Path(output).rglob("*.tmp"))
+    assert [one.state for one in read_status(output).runs] == ["interrupted"]
+
+
+def goes_on(spec, output, *options):
+    with Driver(spec, *options) as driver:
+        driver.completes(300)
+    assert not list(Path(output).glob("runs/*/failure.json"))
+
+
+@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+def test_a_signal_ends_an_audit_in_one_process_which_can_go_on(tmp_path, number, exit_code):
+    videos = slow_videos(tmp_path)
+    output = str(tmp_path / "out")
+    spec = videos.spec_file(output=output)
+    interrupted(spec, output, number, exit_code, "--local")
+    goes_on(spec, output, "--local")
+    assert_survived(output, undisturbed(videos))
+
+
+@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+def test_a_signal_ends_an_audit_on_ray_and_its_cluster(tmp_path, number, exit_code):
+    videos = slow_videos(tmp_path, sleep_s=0.2)
+    output = str(tmp_path / "out")
+    spec = videos.spec_file(output=output)
+    interrupted(spec, output, number, exit_code)
+
+
+def test_a_hangup_that_is_ignored_ends_nothing(tmp_path):
+    videos = slow_videos(tmp_path)
+    output = str(tmp_path / "out")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        driver = Driver(videos.spec_file(output=output), "--local")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with driver:
+        assert driver.wait_until(lambda: committed(output) > 0)
+        os.kill(driver.pid, signal.SIGHUP)
+        driver.completes()

@@ -1,0 +1,201 @@
+import json
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks.quality.case import Training, class_weights, folds
+from benchmarks.quality.frames import pose_case
+from benchmarks.quality.masks import phantom_case
+from benchmarks.quality.measure import measure
+from benchmarks.quality.mixes import SHIPPED, SIGNS, oriented, study
+from benchmarks.quality.models import frame_mlp, sequence_transformer
+from benchmarks.quality.page import page
+from benchmarks.quality.recipes import DENSE, HELD_OUT, RECIPES, TRAINING, Recipe
+from benchmarks.quality.results import read, record
+from benchmarks.quality.rivals import pixel_detection
+from benchmarks.quality.targets import TARGETS, Number, Target
+from ray_audit.config import AuditConfig
+from ray_audit.engine.reduce.suspicion import ranked_scores
+
+torch.set_num_threads(1)
+
+
+def tiny(protocol, num_folds):
+    def make(data, folder, seed):
+        return phantom_case(
+            folder, seed, rate=0.25, num_images=24, size_px=32, num_folds=num_folds, width=4
+        )
+
+    training = Training(2, 3e-3, 8, is_flipped=True, is_weighted=True)
+    return Recipe(
+        "phantoms-20-training", "phantoms", DENSE, protocol, "24 of 32 px", make, training
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quality")
+    recipe = tiny(TRAINING, 0)
+    first = measure(recipe, 0, folder, folder)
+    again = measure(recipe, 0, folder, folder)
+    results = folder / "results"
+    record(results, recipe, 0, first)
+    record(results, recipe, 1, again)
+    return first, again, results
+
+
+def test_the_pipeline_gives_every_score_and_rival_for_every_sample(found):
+    first, _, _ = found
+    overall = {row.score: row for row in first.detections if row.kind == "all"}
+    expected = {"csl", "softmin", "softmin_interior", "vog", "suspicion", "cleanlab_softmin"}
+    assert expected <= set(overall)
+    assert {row.num_errors for row in overall.values()} == {6}
+    assert len(first.samples) == first.samples["sample_id"].nunique() == 24
+
+
+def test_our_soft_minimum_ranks_as_cleanlabs(found):
+    samples = found[0].samples
+    assert samples["softmin"].to_numpy() == pytest.approx(samples["cleanlab_softmin"], abs=1e-4)
+
+
+def test_a_second_run_keeps_the_training_and_gives_the_same(found):
+    first, again, _ = found
+    pd.testing.assert_frame_equal(first.samples, again.samples)
+    assert again.extras["train_s"] < first.extras["train_s"]
+
+
+def test_the_result_file_summarises_the_seeds(found):
+    entry = read(found[2])["phantoms-20-training"]
+    csl = [entry["seeds"][seed]["scores"]["csl"]["kinds"]["all"]["auroc"] for seed in "01"]
+    assert entry["summary"]["csl"]["all"]["auroc"]["mean"] == pytest.approx(np.mean(csl), abs=1e-4)
+    assert json.loads(next(found[2].glob("*.json")).read_text())["set"] == "phantoms"
+
+
+def test_the_page_has_a_row_a_score_and_names_what_was_not_run(found):
+    mixes = {"dense": study_of_two_scores()}
+    text = page(read(found[2]), mixes, "## What was learnt\n\nNothing.")
+    for part in ("## Masks", "| `csl` |", "| `cleanlab_softmin` |", "## Targets", "not yet run"):
+        assert part in text
+    assert "| `softmin_interior` | 0.333 | 0.667 | one |" in text
+    assert "`cifar10n-C2` (seed 0, 1)" in text
+
+
+def study_of_two_scores():
+    samples = pd.DataFrame(
+        {
+            "sample_id": list("abcd"),
+            "is_error": [True, False, False, False],
+            "kind": ["swap", None, None, None],
+            "csl": [3.0, 1.0, 2.0, 0.0],
+            "softmin_interior": [0.2, 0.1, 0.3, np.nan],
+            "softmin": [0.9, 0.9, 0.9, 0.05],
+        }
+    )
+    directions = {"csl": "higher", "softmin_interior": "lower", "softmin": "lower"}
+    return asdict(study("dense", {"one": [oriented(samples, directions)]}))
+
+
+def test_a_study_holds_mixes_against_the_best_column():
+    found = study_of_two_scores()
+    by_columns = {tuple(mix["columns"]): mix for mix in found["mixes"]}
+    assert found["best_column"] == ("csl", 1.0)
+    # The mask without an interior is ranked by its soft minimum, which is the lowest of all.
+    assert by_columns[("softmin_interior",)]["mean_auprc"] == pytest.approx(1 / 3)
+    assert by_columns[("softmin_interior",)]["shortfall"] == pytest.approx(2 / 3)
+
+
+def test_folds_audit_every_item_once_by_a_model_that_never_saw_it(tmp_path):
+    found = measure(tiny(HELD_OUT, 2), 0, tmp_path, tmp_path)
+    assert found.samples["sample_id"].is_unique
+    assert len(found.samples) == 24
+    for trained, audited in folds(10, 3, 0):
+        assert sorted([*trained, *audited]) == list(range(10))
+
+
+def test_sequences_are_standardised_padded_and_audited(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for i in range(6):
+        labels = np.repeat(np.arange(9), 4 + i)
+        arrays[f"{i:04d}"] = rng.normal(labels[:, None, None], 0.3, (len(labels), 2, 2))
+        arrays[f"{i:04d}_label"] = labels
+        arrays[f"{i:04d}_frame"] = np.arange(len(labels))
+    (tmp_path / "golf_poses").mkdir()
+    np.savez(tmp_path / "golf_poses/sequences.npz", **arrays)
+
+    def make(data, folder, seed):
+        factory = "ray_audit.training.models:tcn"
+        return pose_case(data, folder, seed, factory=factory, is_held_out=False)
+
+    recipe = Recipe("p", "golf_poses", "sequences", TRAINING, "", make, Training(2, 1e-3, 4))
+    found = measure(recipe, 0, tmp_path, tmp_path)
+    assert len(found.samples) == sum(len(arrays[f"{i:04d}_label"]) for i in range(6))
+    assert {"order_nll", "cleanlab_self_confidence"} <= set(found.directions)
+
+
+@pytest.mark.parametrize("factory", [frame_mlp, sequence_transformer])
+def test_models_answer_a_row_a_frame(factory):
+    assert factory(9, 12)(torch.zeros(2, 7, 12)).shape == (2, 7, 9)
+
+
+def test_rare_classes_weigh_more():
+    case = phantom_case_of_one_class_ratio()
+    weights = class_weights(case, np.arange(2))
+    assert weights[:2] == pytest.approx([2 / 3, 4 / 3])
+    assert weights[2] == 0
+
+
+def phantom_case_of_one_class_ratio():
+    class Two:
+        num_classes = 3
+        targets = (torch.tensor([0, 0, 0, 0]), torch.tensor([1]))
+
+    return Two()
+
+
+def test_pixels_of_low_probability_are_the_wrong_ones():
+    pred_probs = np.array([[[[0.9, 0.2]], [[0.1, 0.8]]]])
+    labels, true = np.array([[[0, 0]]]), np.array([[[0, 1]]])
+    assert pixel_detection(pred_probs, labels, true)["pixel_final_loss_auroc"] == 1
+
+
+def test_targets_name_recipes_that_exist_and_say_what_they_ask():
+    assert {target.recipe for target in TARGETS} <= set(RECIPES)
+    entry = {"summary": {"csl": {"all": {"auroc": {"mean": 0.9}}}}, "seeds": {}}
+    target = Target("x", Number("csl"), 0.85)
+    assert target.measured({"x": entry}) == 0.9
+    assert target.is_met(0.8496)
+    assert not target.is_met(0.8494)
+    assert target.text == "`csl` AUROC at least 0.85"
+
+
+def config_of(kind, labels):
+    return AuditConfig.parse(
+        {
+            "dataset": {"kind": kind, "uri": "data/*", "labels": labels, "classes": ["a", "b"]},
+            "model": {"factory": "models:build"},
+            "checkpoints": "epoch_*.pt",
+            "output": "out",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("measured_as", "kind", "labels"),
+    [
+        ("dense", "images", {"masks": "{stem}.png"}),
+        ("class", "images", {"images": "labels.csv"}),
+        ("sequences", "video", {"frames": "frames.csv"}),
+    ],
+)
+def test_the_ranking_is_the_one_that_was_measured(measured_as, kind, labels):
+    ranked = ranked_scores(config_of(kind, labels))
+    signs = SIGNS[measured_as]
+    # `order_nll` joins where the dataset proves ordered, see `suspicion`.
+    times = Counter(SHIPPED[measured_as])
+    measured = {name: num * signs[name] for name, num in times.items() if name != "order_nll"}
+    assert ranked == measured

@@ -1,0 +1,204 @@
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ray_audit.console.evaluation import print_evaluation
+from ray_audit.errors import LabelError, SpecificationError, StorageError
+from ray_audit.evaluation.report import evaluate_run, overall
+from ray_audit.evaluation.segments import eda
+from ray_audit.measures import Kind, measures
+from ray_audit.schemas import arrow_schema
+from ray_audit.tables.manifest import Manifest
+from ray_audit.tables.store import write_table
+from ray_audit.task import Task
+
+NUM = 60
+KINDS = ("boundary", "mislabel", "reversed_with_a_long_name", *(f"kind_{i}" for i in range(9)))
+RUN_ID = "2026-01-31-00000000"
+
+
+def write_run(output, table, run_id=RUN_ID, parts=2):
+    run_uri = f"{output}/runs/{run_id}"
+    size = -(-table.num_rows // parts)
+    pieces = [table.slice(i * size, size) for i in range(parts)] if table.num_rows else []
+    files = [write_table(run_uri, "scores", i, piece) for i, piece in enumerate(pieces)]
+    names = ("specification", "counts", "numeric", "plan", "timing", "findings", "estimate")
+    empty = {name: {} for name in (*names, "memorisation", "order")}
+    lists = {name: [] for name in ("checkpoints", "top", "top_findings", "notes", "breached_gates")}
+    Manifest(
+        run_id=run_id,
+        state="complete",
+        protocol="training",
+        tables={"scores": files},
+        versions={},
+        labels_digest="",
+        **empty,
+        **lists,
+    ).publish(run_uri)
+
+
+KIND = Kind(Task.FRAMES, frozenset(("csl", "vog")), "logit")
+
+
+def score_table(**columns):
+    rng = np.random.default_rng(0)
+    schema = arrow_schema(measures().columns(KIND), {})
+    base = {field.name: [None] * NUM for field in schema}
+    base |= {
+        "sample_id": [f"v{i // 20}.mp4#{i % 20}" for i in range(NUM)],
+        "shard": [f"v{i // 20}.mp4" for i in range(NUM)],
+        "frame_index": [i % 20 for i in range(NUM)],
+        "label": [i // 5 % 3 for i in range(NUM)],
+        "csl": rng.normal(size=NUM),
+        "csl_segment": np.repeat(rng.normal(size=NUM // 5), 5),
+        "suspicion": rng.random(NUM),
+        "aum": rng.normal(size=NUM),
+        "vog": rng.random(NUM),
+    }
+    table = pa.table({**base, **columns}, schema=schema)
+    return table.take(pa.array(rng.permutation(NUM)))  # rows of a table have no order
+
+
+def truth_table(ids=None, errors=None, kinds=None):
+    ids = [f"v{i // 20}.mp4#{i % 20}" for i in range(NUM)] if ids is None else ids
+    errors = [i % 4 == 0 for i in range(NUM)] if errors is None else errors
+    kinds = [KINDS[i // 4 % len(KINDS)] if e else None for i, e in enumerate(errors)]
+    return pa.table({"sample_id": ids, "is_error": errors, "kind": kinds})
+
+
+@pytest.fixture
+def truth(tmp_path):
+    path = tmp_path / "truth.parquet"
+    pq.write_table(truth_table(), path)
+    return str(path)
+
+
+def by_name(found):
+    return {(row.score, row.kind): row for row in found.detections}
+
+
+def test_metrics_equal_those_of_sklearn_for_each_score_and_kind(tmp_path, truth):
+    table = score_table()
+    write_run(tmp_path, table)
+    found = evaluate_run(str(tmp_path), truth)
+    rows = by_name(found)
+    wrong = dict(
+        zip(*(truth_table()[c].to_pylist() for c in ("sample_id", "is_error")), strict=True)
+    )
+    kind = dict(zip(*(truth_table()[c].to_pylist() for c in ("sample_id", "kind")), strict=True))
+    ids = table["sample_id"].to_pylist()
+    errors = np.array([wrong[one] for one in ids])
+    for name, sign in (("csl", 1), ("aum", -1), ("suspicion", 1)):
+        values = sign * table[name].to_numpy()
+        assert rows[name, "all"].auroc == pytest.approx(roc_auc_score(errors, values))
+        assert rows[name, "all"].auprc == pytest.approx(average_precision_score(errors, values))
+        top = np.argsort(-values)[: errors.sum()]
+        assert rows[name, "all"].precision == pytest.approx(errors[top].mean())
+        assert rows[name, "all"].lift == pytest.approx(errors[top].mean() / errors.mean())
+        for one in KINDS[:3]:
+            kept = np.array([not wrong[i] or kind[i] == one for i in ids])
+            expected = roc_auc_score(errors[kept], values[kept])
+            assert rows[name, one].auroc == pytest.approx(expected)
+    assert (found.num_samples, found.num_errors) == (NUM, 15)
+    assert found.left_out["vog"] == "neither high nor low values mean wrong"
+    assert found.left_out["early_loss"] == "null for every sample"
+    assert "vog" not in {score for score, _ in rows}
+
+
+def test_eda_is_taken_over_segments_of_the_given_labels_in_order_of_time(tmp_path, truth):
+    table = score_table()
+    write_run(tmp_path, table)
+    found = evaluate_run(str(tmp_path), truth)
+    assert set(found.segments) == {"csl", "csl_segment", "suspicion"}
+    in_order = table.sort_by([("shard", "ascending"), ("frame_index", "ascending")])
+    errors = np.array([i % 4 == 0 for i in range(NUM)])
+    expected = eda(in_order["csl"].to_numpy(), errors, np.arange(NUM) // 5)
+    assert found.segments["csl"] == expected
+    assert found.segments["csl"].num_segments == 12
+
+
+def test_what_does_not_match_is_counted_on_either_side(tmp_path):
+    write_run(tmp_path, score_table())
+    ids = [*(f"v0.mp4#{i}" for i in range(20)), "x#1", "x#2", "x#3"]
+    pyarrow.csv.write_csv(truth_table(ids, [i % 2 == 0 for i in range(23)]), tmp_path / "t.csv")
+    found = evaluate_run(str(tmp_path), str(tmp_path / "t.csv"))
+    assert (found.num_samples, found.num_without_truth, found.num_without_score) == (20, 40, 3)
+    shown = Console(file=io.StringIO(), width=100)
+    print_evaluation(found, console=shown)
+    assert "40 scored samples are not in the truth file" in shown.file.getvalue()
+    assert "3 samples of the truth file were not scored" in shown.file.getvalue()
+
+
+@pytest.mark.parametrize("by_kind", [False, True])
+def test_the_text_fits_in_100_columns_and_names_every_kind(tmp_path, truth, by_kind):
+    write_run(tmp_path, score_table(early_loss=[0.5] * NUM))
+    shown = Console(file=io.StringIO(), width=100)
+    print_evaluation(evaluate_run(str(tmp_path), truth), by_kind, shown)
+    text = shown.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert all(kind in text for kind in KINDS)
+    assert "mean wrong): loss_std, variability, forgetting, vog" in text
+    assert "all called right" in text
+
+
+def test_the_summary_is_strict_json(tmp_path, truth):
+    write_run(tmp_path, score_table(csl=[np.inf, *[0.0] * (NUM - 1)]))
+    values = json.loads(json.dumps(evaluate_run(str(tmp_path), truth).summary(), allow_nan=False))
+    assert values["run_id"] == RUN_ID
+    assert values["segments"]["suspicion"]["num_segments"] == 12
+    assert {row["score"] for row in values["detections"]} >= {"csl", "aum"}
+
+
+def test_runs_and_scores_can_be_chosen(tmp_path, truth):
+    write_run(tmp_path, score_table())
+    write_run(tmp_path, score_table(csl=np.arange(NUM)), run_id="2026-02-01-00000000")
+    assert evaluate_run(str(tmp_path), truth).run_id == "2026-02-01-00000000"
+    found = evaluate_run(str(tmp_path), truth, RUN_ID, ["csl", "vog"])
+    assert found.run_id == RUN_ID
+    assert [row.score for row in overall(found)] == ["csl"]
+    assert set(found.left_out) == {"vog"}
+    with pytest.raises(SpecificationError, match="no score nonsense in the run; it has csl"):
+        evaluate_run(str(tmp_path), truth, scores=["nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [
+        (truth_table(["a", "b"], [True, False]), LabelError, "no sample of the truth"),
+        (truth_table(["a", "a"], [True, False]), LabelError, "1 rows too many, such as a"),
+        (truth_table(errors=[0.5] * NUM), LabelError, "row 1: is_error is 0.5"),
+        (truth_table(errors=["no"] * NUM), LabelError, "row 1: is_error is 'no'"),
+        (truth_table(errors=[True] * NUM), SpecificationError, "all 60 scored samples are wrong"),
+        (truth_table(errors=[0.0] * NUM), SpecificationError, "all 60 scored samples are right"),
+        (truth_table([], []), LabelError, "the table is empty"),
+    ],
+)
+def test_a_truth_that_cannot_be_used_says_why(tmp_path, table, error, message):
+    write_run(tmp_path, score_table())
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(error, match=message):
+        evaluate_run(str(tmp_path), str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.0], [1, 0], ["True", "False"], [True, False]])
+def test_true_and_false_are_read_as_they_are_written(tmp_path, values):
+    write_run(tmp_path, score_table())
+    pq.write_table(truth_table(["v0.mp4#0", "v0.mp4#1"], values), tmp_path / "t.parquet")
+    found = evaluate_run(str(tmp_path), str(tmp_path / "t.parquet"))
+    assert (found.num_samples, found.num_errors) == (2, 1)
+
+
+def test_a_run_without_samples_or_an_output_without_runs_says_so(tmp_path, truth):
+    with pytest.raises(StorageError, match="has no complete run"):
+        evaluate_run(str(tmp_path), truth)
+    write_run(tmp_path, score_table().slice(0, 0))
+    with pytest.raises(StorageError, match="has scored no sample"):
+        evaluate_run(str(tmp_path), truth)

@@ -1,0 +1,181 @@
+import csv
+import inspect
+import json
+from xml.etree import ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+
+from ray_audit.cli import findings as findings_commands
+from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.exports.export import FORMATS, export
+from ray_audit.exports.selection import Selection
+from ray_audit.tables.run import RunTables
+from tests.support import knowing
+from tests.support.audits import audit
+
+
+def opened(small):
+    audit(small)
+    return RunTables.open(str(small.out))
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    return opened(knowing.masks(tmp_path_factory.mktemp("masks")))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return opened(knowing.videos(tmp_path_factory.mktemp("videos"), num=8))
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    return opened(knowing.videos(tmp_path_factory.mktemp("npz"), form="npz", num=8))
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory):
+    return opened(knowing.images(tmp_path_factory.mktemp("tar"), form="tar")[0])
+
+
+@pytest.fixture
+def images(tmp_path):
+    small, _, _ = knowing.images(tmp_path)
+    return small, opened(small)
+
+
+def rows_of(tables, to, *args, **options):
+    export(tables, "parquet", str(to), *args, **options)
+    return pq.read_table(to / "findings.parquet").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("which", "fitting"),
+    [
+        ("masks", set(FORMATS)),
+        ("videos", set(FORMATS) - {"coco"}),
+        ("sequences", {"csv", "parquet"}),
+        ("members", {"csv", "parquet"}),
+    ],
+)
+def test_formats_fit_or_say_which_do(which, fitting, request, tmp_path):
+    tables = request.getfixturevalue(which)
+    for name in FORMATS:
+        if name in fitting:
+            done = export(tables, name, str(tmp_path / name))
+            assert done.num_findings == tables.findings().num_rows > 0
+            assert {path.name for path in (tmp_path / name).iterdir()} == set(done.files)
+        else:
+            with pytest.raises(SpecificationError, match=r"formats do: .*csv, parquet"):
+                export(tables, name, str(tmp_path / name))
+
+
+def test_an_unknown_format_is_refused(masks):
+    with pytest.raises(SpecificationError, match="'excel' is unknown; there are fiftyone"):
+        export(masks, "excel")
+
+
+def test_by_default_it_lies_in_the_run_and_is_never_replaced(images):
+    _, tables = images
+    done = export(tables, "csv")
+    assert done.to == f"{tables.run_uri}/exports/csv"
+    with pytest.raises(StorageError, match=r"findings.csv is there already"):
+        export(tables, "csv")
+
+
+def test_filters_choose_findings_in_order_of_rank(masks, tmp_path):
+    everything = rows_of(masks, tmp_path / "all")
+    assert [row["rank"] for row in everything] == sorted(row["rank"] for row in everything)
+    assert rows_of(masks, tmp_path / "top", Selection(most=3)) == everything[:3]
+    level = everything[2]["suspicion"]
+    above = rows_of(masks, tmp_path / "above", Selection(least_suspicion=level))
+    assert above == [row for row in everything if row["suspicion"] >= level]
+    void = rows_of(masks, tmp_path / "void", Selection(classes=["void"]))
+    assert void == [row for row in everything if row["given"] == "void"] != []
+    assert rows_of(masks, tmp_path / "kind", Selection(kinds=["missing_region"])) == everything
+
+
+@pytest.mark.parametrize("wrong", [{"kinds": ["mislabl"]}, {"classes": ["a", "Z"]}])
+def test_filters_that_name_what_is_not_there_are_refused(masks, tmp_path, wrong):
+    with pytest.raises(SpecificationError, match="is not among the"):
+        export(masks, "csv", str(tmp_path), Selection(**wrong))
+
+
+def test_nothing_chosen_is_still_a_document(videos, tmp_path):
+    done = export(videos, "labelstudio", str(tmp_path), Selection(least_suspicion=1.0))
+    assert done.num_findings == 0
+    assert json.loads((tmp_path / "tasks.json").read_text()) == []
+
+
+def test_documents_point_at_the_files_of_the_dataset(images, tmp_path):
+    small, tables = images
+    data = small.folder / "data"
+    for row in rows_of(tables, tmp_path / "parquet"):
+        assert row["media"] == str(data / row["shard"])
+
+
+def test_a_prefix_stands_in_place_of_where_they_lie(images, tmp_path):
+    _, tables = images
+    moved = rows_of(tables, tmp_path / "a", media_prefix="/mnt/i")
+    assert [row["media"] for row in moved] == [f"/mnt/i/{row['shard']}" for row in moved]
+    (web, _) = rows_of(tables, tmp_path / "b", media_prefix="https://h/?d=x/")
+    assert web["media"] in (
+        "https://h/?d=x/%3Di%203%2520%C3%A9.png",
+        "https://h/?d=x/%3Di%208%2520%C3%A9.png",
+    )
+
+
+def test_findings_of_a_file_that_has_gone_are_left_out_and_counted(images, tmp_path):
+    small, tables = images
+    (small.folder / "data/=i 3%20é.png").unlink()
+    done = export(tables, "fiftyone", str(tmp_path / "fiftyone"))
+    assert (done.num_findings, done.num_left_out) == (1, 1)
+    assert "=i 3%20é.png" in done.notes[0]
+    assert [row["media"] is None for row in rows_of(tables, tmp_path / "p")].count(True) == 1
+
+
+def test_a_dataset_that_has_gone_needs_a_prefix(images, tmp_path):
+    small, tables = images
+    (small.folder / "data").rename(small.folder / "elsewhere")
+    with pytest.raises(StorageError, match="--media-prefix"):
+        export(tables, "fiftyone", str(tmp_path / "a"))
+    done = export(tables, "csv", str(tmp_path / "b"))
+    assert (done.num_findings, len(done.notes)) == (2, 1)
+    prefix = str(small.folder / "elsewhere")
+    assert export(tables, "fiftyone", str(tmp_path / "c"), media_prefix=prefix).num_findings == 2
+
+
+def test_videos_bring_their_frame_rate_and_size(videos, tmp_path):
+    export(videos, "labelstudio", str(tmp_path / "ls"))
+    (task,) = json.loads((tmp_path / "ls/tasks.json").read_text())
+    assert task["data"]["frames_per_s"] == 25.0
+    export(videos, "cvat", str(tmp_path / "cvat"))
+    (placed,) = json.loads((tmp_path / "cvat/media.json").read_text())
+    root = ElementTree.parse(tmp_path / "cvat" / placed["document"]).getroot()
+    assert [one.text for one in root.iter("width")] == ["32"]
+    assert [box.get("frame") for box in root.iter("box")] == ["0", "8"]
+
+
+def test_a_video_that_cannot_be_read_is_left_out_of_cvat(tmp_path):
+    small = knowing.videos(tmp_path, num=8)
+    tables = opened(small)
+    (small.folder / "data/v 1%20é.mp4").write_bytes(b"no video")
+    done = export(tables, "cvat", str(tmp_path / "cvat"))
+    assert (done.num_findings, done.num_left_out) == (0, 1)
+    assert "cannot be read" in done.notes[0]
+
+
+def test_arrays_of_a_file_point_at_it(sequences, tmp_path):
+    export(sequences, "csv", str(tmp_path))
+    with (tmp_path / "findings.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["shard"] == "s.npz#s1"
+    assert row["media"].endswith("/s.npz")
+
+
+def test_the_help_names_every_format():
+    export_command = inspect.signature(findings_commands.export).parameters["format_"]
+    (option,) = export_command.annotation.__metadata__
+    assert all(name in option.help for name in FORMATS)

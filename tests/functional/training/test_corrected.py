@@ -1,0 +1,116 @@
+import numpy as np
+import torch
+
+from ray_audit.corrections.adele import AdeleRule
+from ray_audit.scores.early_learning import curve
+from ray_audit.training.corrected import EarlyLearningCorrection, RefurbishFlagged
+from ray_audit.training.sample_store import SampleStore
+
+SIZE = 20
+IDS = ["right", "wrong"]
+
+
+def logits_of(classes, confidence=0.95, num_classes=3):
+    """Logits whose softmax gives `confidence` to each pixel's class."""
+    rest = (1 - confidence) / (num_classes - 1)
+    p = np.where(np.arange(num_classes)[:, None, None] == classes, confidence, rest)
+    return torch.from_numpy(np.log(p)).float()
+
+
+def truth():
+    mask = np.zeros((SIZE, SIZE), np.int64)
+    mask[5:15, 5:15] = 1
+    return mask
+
+
+def too_small():
+    mask = truth()
+    mask[5:15, 10:15] = 0
+    return mask
+
+
+def train(corrector, num_epochs):
+    """A model that learns class 1 as ADELE's curve says, up to the true mask."""
+    given = torch.from_numpy(np.stack([truth(), too_small()]))
+    reports = []
+    for epoch in range(1, num_epochs + 1):
+        share = curve(np.array([float(epoch)]), 1.0, 1.0, 2.0)[0]
+        seen = truth()
+        seen[5 + round(10 * share) : 15] = 0
+        labels = corrector.labels(IDS, given)
+        corrector.observe(IDS, labels, torch.stack([logits_of(seen)] * 2))
+        reports.append(corrector.end_epoch())
+    return corrector.labels(IDS, given).numpy(), reports
+
+
+def test_a_class_is_corrected_from_its_onset_on_and_right_labels_stay():
+    labels, reports = train(EarlyLearningCorrection(num_classes=3), 12)
+    assert np.array_equal(labels[0], truth())
+    assert np.array_equal(labels[1], truth())
+    first = next(report.epoch for report in reports if report.due)
+    assert 4 <= first < 12
+    changed = [report.epoch for report in reports if report.changes.num_changed]
+    assert changed == [first + 1]
+
+
+def test_before_the_onset_nothing_changes():
+    labels, reports = train(EarlyLearningCorrection(num_classes=3), 3)
+    assert np.array_equal(labels[1], too_small())
+    assert not any(report.changes.num_changed for report in reports)
+
+
+def test_a_doubtful_prediction_corrects_nothing():
+    labels, _ = train(EarlyLearningCorrection(3, AdeleRule(0.96, 0.96)), 12)
+    assert np.array_equal(labels[1], too_small())
+
+
+def test_too_large_a_change_is_refused_and_counted():
+    corrector = EarlyLearningCorrection(3, max_changed_fraction=0.01)
+    labels, reports = train(corrector, 12)
+    assert np.array_equal(labels[1], too_small())
+    assert sum(report.num_refused for report in reports) > 0
+
+
+def test_corrected_labels_outlive_the_process(tmp_path):
+    labels, _ = train(EarlyLearningCorrection(3, store=SampleStore(tmp_path)), 12)
+    again = EarlyLearningCorrection(3, store=SampleStore(tmp_path))
+    given = torch.from_numpy(np.stack([truth(), too_small()]))
+    assert np.array_equal(again.labels(IDS, given).numpy(), labels)
+
+
+def refurbished(suspicion, num_epochs=4, **settings):
+    corrector = RefurbishFlagged(num_classes=3, flagged_fraction=0.5, first_epoch=2, **settings)
+    given = torch.from_numpy(np.stack([truth(), too_small()]))
+    reports = []
+    for _ in range(num_epochs):
+        labels = corrector.labels(IDS, given)
+        corrector.observe(IDS, labels, torch.stack([logits_of(truth())] * 2))
+        reports.append(corrector.end_epoch(suspicion))
+    return corrector.labels(IDS, given).numpy(), reports
+
+
+def test_only_the_flagged_sample_is_refurbished():
+    labels, reports = refurbished({"right": 0.1, "wrong": 0.9})
+    assert np.array_equal(labels[1], truth())
+    assert [report.due for report in reports][:2] == [(), ("wrong",)]
+    assert sum(report.changes.num_changed for report in reports) == 50
+
+
+def test_what_is_not_flagged_stays_however_confident_the_model_is():
+    labels, _ = refurbished({"right": 0.9, "wrong": 0.1})
+    assert np.array_equal(labels[1], too_small())
+
+
+def test_unknown_scores_flag_nothing():
+    labels, reports = refurbished({"right": float("nan"), "wrong": float("nan")})
+    assert np.array_equal(labels[1], too_small())
+    assert not any(report.due for report in reports)
+
+
+def test_labels_of_whole_images_are_refurbished_too():
+    corrector = RefurbishFlagged(3, flagged_fraction=0.5, first_epoch=1)
+    given = torch.tensor([0, 2])
+    logits = torch.tensor([[5.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
+    corrector.end_epoch({"right": 0.0, "wrong": 1.0})
+    corrector.observe(IDS, given, logits)
+    assert corrector.labels(IDS, given).tolist() == [0, 1]

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ray_audit.errors import SpecificationError
+from ray_audit.training.correction import read_corrected
+from ray_audit.training.loop import Loop
+from ray_audit.training.train import train
+from tests.functional.training.test_loop import KilledError, assert_equal_weights, weights_of
+from tests.support.small_sets import SmallSet, class_folders, labelled_videos
+
+NUM = 12
+WRONG = 3
+
+
+def two_tone_images(folder):
+    """Masks say where an image is bright, but one in which a quarter of that is missing."""
+    (folder / "data/images").mkdir(parents=True)
+    (folder / "data/masks").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(NUM):
+        y, x = rng.integers(1, 6, 2)
+        truth = np.zeros((16, 16), np.uint8)
+        truth[y : y + 8, x : x + 8] = 1
+        pixels = np.repeat((40 + 180 * truth)[..., None], 3, axis=2)
+        given = truth.copy()
+        if index == WRONG:
+            given[y : y + 2] = 0
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"data/images/i{index:02d}.png")
+        Image.fromarray(given).save(folder / f"data/masks/i{index:02d}.png")
+        if index == WRONG:
+            np.save(folder / "truth.npy", truth)
+    dataset = {
+        "kind": "images",
+        "uri": str(folder / "data/images/*.png"),
+        "labels": {"masks": str(folder / "data/masks/{stem}.png")},
+    }
+    return SmallSet(folder, dataset, "PixelModel")
+
+
+def toned_classes(folder):
+    """Classes by brightness, and one image among those of another class."""
+    small = class_folders(folder)
+    for path in sorted((folder / "data").glob("*/*.png")):
+        level = {"a": 0, "b": 120, "c": 255}[path.parent.name]
+        level = 255 if path.parent.name == "a" and path.stem == "2" else level
+        Image.fromarray(np.full((16, 16, 3), level, np.uint8)).save(path)
+    return small
+
+
+def run(small_set, correction, **training):
+    for path in (small_set.folder / "checkpoints").glob("*.safetensors"):
+        if not (small_set.folder / "checkpoints/last.pt").exists():
+            path.unlink()
+    settings = {"learning_rate": 0.3, "batch_size": 4, "schedule": "constant", **training}
+    done = []
+    trained = train(
+        small_set.config(
+            checkpoints=str(small_set.folder / "checkpoints/epoch_*.safetensors"),
+            training=settings | {"correction": correction},
+        ),
+        local=True,
+        progress=lambda fold, one: done.append(one),
+    )
+    return trained.models[0], done
+
+
+def corrected(folder):
+    files = sorted((folder / "checkpoints/corrected").glob("*.parquet"))
+    found = {}
+    for path in files:
+        found |= read_corrected(str(path))
+    return found
+
+
+ADELE = {"method": "adele", "confidence": 0.7}
+
+
+def test_adele_restores_what_is_missing_and_leaves_right_masks(tmp_path):
+    model, done = run(two_tone_images(tmp_path), ADELE, epochs=14)
+    labels = corrected(tmp_path)
+    assert list(labels) == [f"i{WRONG:02d}.png"]
+    assert np.array_equal(labels[f"i{WRONG:02d}.png"], np.load(tmp_path / "truth.npy"))
+    assert model.harm.num_changed == 16
+    assert 0 < model.harm.num_harmed < 8
+    told = [one.correction for one in done]
+    assert sum("16 labels changed" in text for text in told) == 1
+    assert told[0].startswith("0 labels changed")
+
+
+REFURBISH = {"method": "refurbish", "flagged_fraction": 0.1, "first_epoch": 8, "confidence": 0.6}
+
+
+@pytest.mark.parametrize("flag_by", ["loss", "vog"])
+def test_what_is_flagged_is_refurbished(tmp_path, flag_by):
+    model, _ = run(toned_classes(tmp_path), REFURBISH | {"flag_by": flag_by}, epochs=16)
+    labels = corrected(tmp_path)
+    if flag_by == "loss":
+        assert {key: int(value) for key, value in labels.items()} == {"a/2.png": 2}
+        assert model.harm.num_changed == 1
+    assert set(labels) <= {"a/2.png"}
+
+
+@pytest.mark.parametrize(
+    ("make", "correction", "num_epochs", "steps"),
+    [(two_tone_images, ADELE, 14, 3), (toned_classes, REFURBISH, 14, 3)],
+)
+def test_a_resumed_correction_equals_an_uninterrupted_one(
+    tmp_path, monkeypatch, make, correction, num_epochs, steps
+):
+    whole, _ = run(make(tmp_path / "whole"), correction, epochs=num_epochs)
+    files = {
+        path.name: read_corrected(str(path))
+        for path in (tmp_path / "whole/checkpoints/corrected").iterdir()
+    }
+    assert files
+    first_change = int(min(files)[6:9])
+    small_set = make(tmp_path / "killed")
+    step, num_steps = Loop._step, []
+
+    def dies(self, *arguments):
+        num_steps.append(1)
+        if len(num_steps) == steps * first_change:  # in the midst of the first corrections
+            raise KilledError
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Loop, "_step", dies)
+    with pytest.raises(KilledError):
+        run(small_set, correction, epochs=num_epochs)
+    monkeypatch.undo()
+    resumed, done = run(small_set, correction, epochs=num_epochs)
+    assert done[0].epoch == first_change
+    assert resumed.harm == whole.harm
+    assert_equal_weights(weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed"))
+    again = corrected(tmp_path / "killed")
+    assert {k: v.tolist() for k, v in again.items()} == {
+        k: v.tolist() for k, v in corrected(tmp_path / "whole").items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "correction", "training", "message"),
+    [
+        (class_folders, ADELE, {}, "adele corrects masks"),
+        (two_tone_images, ADELE, {"loss": "x:y"}, "consistency=0"),
+        (labelled_videos, REFURBISH | {"flag_by": "vog"}, {}, "vog needs images"),
+        (class_folders, REFURBISH | {"flag_by": "vog"}, {"class_weights": [1, 1, 1]}, "plain"),
+        (class_folders, REFURBISH, {"workers": 2}, "correction needs workers: 1"),
+        (class_folders, REFURBISH | {"background": "z"}, {}, "'z' is none of a, b, c"),
+        (class_folders, REFURBISH | {"background": 3}, {}, "3 is none of a, b, c"),
+        (class_folders, REFURBISH | {"first_epoch": 6}, {"epochs": 6}, "train 7 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused(tmp_path, make, correction, training, message):
+    with pytest.raises(SpecificationError, match=message):
+        run(make(tmp_path), correction, **training)

@@ -1,0 +1,106 @@
+"""The default ranking through the front: an order counts only where there is one."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.scores.ranking import RankHistogram
+from tests.support.echoes import echoes, is_wrong, logits, repeated
+from tests.support.tables import rows_of
+
+
+def audited(folder, given, seen, num_classes, **changes):
+    config = echoes(folder, given, seen, num_classes, **changes)
+    return run_audit(config, local=True, logical_date="2026-01-31")
+
+
+def ranks_of(column):
+    return RankHistogram.empty().observe(column.to_numpy()).cdf(column.to_numpy())
+
+
+def test_one_video_is_ranked_by_its_losses(tmp_path):
+    rng = np.random.default_rng(0)
+    true = repeated([0, 1, 2] * 4, rng.integers(8, 20, 12))
+    given = true.copy()
+    for edge in (np.flatnonzero(np.diff(true)) + 1)[::4]:
+        given[edge : edge + 5] = true[edge - 1]
+    found = audited(tmp_path, [given], [true], 3)
+    table = rows_of(found, "scores")
+    wrong, suspicion = is_wrong(table, [given], [true]), table["suspicion"].to_numpy()
+    by_loss = roc_auc_score(wrong, table["csl_segment"].to_numpy())
+    assert roc_auc_score(wrong, suspicion) == pytest.approx(by_loss)
+    assert not found.manifest.order["used"]
+    assert "1 video" in found.manifest.order["reason"]
+
+
+def test_two_classes_in_turn_are_no_order(tmp_path):
+    rng = np.random.default_rng(1)
+    given, seen = [], []
+    for first in rng.integers(0, 2, 30):
+        lengths, classes = rng.integers(5, 30, 16), (first + np.arange(16)) % 2
+        flipped = rng.random(16) < 0.15
+        given.append(repeated(np.where(flipped, 1 - classes, classes), lengths))
+        seen.append(repeated(classes, lengths))
+    found = audited(tmp_path, given, seen, 2)
+    table = rows_of(found, "scores")
+    assert not found.manifest.order["used"]
+    assert table["suspicion"].to_numpy() == pytest.approx(ranks_of(table["csl_segment"]))
+
+
+def test_few_videos_without_an_order_are_ranked_by_their_losses(tmp_path):
+    rng = np.random.default_rng(300)
+    for num in (2, 3, 4, 6):
+        given, seen = [], []
+        for _ in range(num):
+            classes, lengths = rng.permutation(10)[:5], rng.integers(8, 30, 5)
+            other = (classes + rng.integers(1, 10, 5)) % 10
+            given.append(repeated(np.where(rng.random(5) < 0.2, other, classes), lengths))
+            seen.append(repeated(classes, lengths))
+        found = audited(tmp_path / str(num), given, seen, 10)
+        assert not found.manifest.order["used"], found.manifest.order
+
+
+def test_an_order_is_ranked_in_the_distribution_of_its_own_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    given, seen = [], []
+    for video in range(12):
+        cycle = [3, 2, 1, 0] if video == 0 else [0, 1, 2, 3]
+        true = repeated(cycle * 4, rng.integers(8, 20, 16))
+        labels = true.copy()
+        for edge in (np.flatnonzero(np.diff(true)) + 1)[::5]:
+            labels[edge : edge + 5] = true[edge - 1]
+        given.append(labels)
+        seen.append(true)
+    found = audited(tmp_path, given, seen, 4)
+    table, order = rows_of(found, "scores"), found.manifest.order
+    assert order["used"]
+    assert order["gain"] > 2 * order["standard_error"]
+    ranks = ranks_of(table["csl_segment"]), ranks_of(table["order_nll"])
+    weight = order["weight"]
+    above = (np.log(1 - ranks[0]) + weight * np.log(1 - ranks[1])) / (1 + weight)
+    assert table["suspicion"].to_numpy() == pytest.approx(1 - np.exp(above))
+    assert max(table["suspicion"].to_pylist()) < 1
+
+
+def test_equal_samples_are_in_no_order_of_importance(tmp_path):
+    found = audited(tmp_path, [np.zeros(6, int)] * 2, [np.tile([[2.0, 1.0]], (6, 1))] * 2, 2)
+    table = rows_of(found, "scores")
+    assert table["suspicion"].to_pylist() == [0.5] * 12
+    assert found.manifest.top == []
+    assert any("all samples tie" in note for note in found.manifest.notes)
+
+
+def test_an_order_that_predicts_is_used_whatever_the_losses_say(tmp_path):
+    rng = np.random.default_rng(0)
+    seen = [repeated(range(6), rng.integers(8, 20, 6)) for _ in range(15)]
+    given = [labels.copy() for labels in seen]
+    one, other = given[0] == 1, given[0] == 4
+    given[0][one], given[0][other] = 4, 1
+    memorised = [logits(labels, 6, seed=index) for index, labels in enumerate(given)]
+    found = audited(tmp_path, given, memorised, 6)
+    table = rows_of(found, "scores")
+    assert roc_auc_score(is_wrong(table, given, seen), table["suspicion"].to_numpy()) > 0.95
+    assert "predicts a video better than chance" in next(
+        line for line in found.manifest.judgements() if line.startswith("Order")
+    )

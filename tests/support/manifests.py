@@ -1,0 +1,49 @@
+"""Manifests held against the schemas of the API server and of the custom resources."""
+
+import json
+from pathlib import Path
+
+import kubernetes_validate
+from jsonschema import Draft202012Validator
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "tests/k8s_schemas"
+KUBERNETES = "1.31"
+
+
+def strict(schema):
+    """A key that the schema does not know is an error here; the API server drops it in silence."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: strict(value) for key, value in schema.items()}
+    known = isinstance(schema.get("properties"), dict) and schema.get("type") == "object"
+    if known and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def custom_schema(kind):
+    schema = strict(json.loads((SCHEMAS / f"{kind}.json").read_text()))
+    # The API server knows the metadata itself: the definition says only that it is an object.
+    schema["properties"]["metadata"] = {"type": "object"}
+    return schema
+
+
+_CUSTOM = {
+    path.stem: Draft202012Validator(custom_schema(path.stem)) for path in SCHEMAS.glob("*.json")
+}
+
+
+def problems(manifest):
+    """What is wrong with one manifest; empty where it is valid."""
+    kind = manifest["kind"]
+    if kind in _CUSTOM:
+        errors = _CUSTOM[kind].iter_errors(manifest)
+        return [f"{'.'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in errors]
+    try:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [str(error)[:300]]
+    return []

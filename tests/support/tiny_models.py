@@ -1,0 +1,145 @@
+"""Models of a few weights, and some that misbehave, as factories of a specification."""
+
+import os
+import signal
+import time
+
+import torch
+from torch import nn
+
+
+class PixelModel(nn.Module):
+    """(N, C, H, W) -> logits (N, K, H, W)."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Conv2d(3, num_classes, 1)
+
+    def forward(self, images):
+        return self.head(images)
+
+
+class ImageModel(nn.Module):
+    """(N, C, H, W) -> logits (N, K); `trap` above 0 gives NaN for a black image."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+        self.register_buffer("trap", torch.zeros(()))
+
+    def forward(self, images):
+        colour = images.mean((2, 3))
+        logits = self.head(colour)
+        black = (colour.sum(1, keepdim=True) == 0) & (self.trap > 0)
+        return torch.where(black, torch.nan, logits)
+
+
+class FrameModel(nn.Module):
+    """(N, T, C, H, W) or (N, T, D) -> logits (N, T, K)."""
+
+    def __init__(self, num_classes, in_features=3):
+        super().__init__()
+        self.head = nn.Linear(in_features, num_classes)
+
+    def forward(self, clips):
+        return self.head(clips.mean((3, 4)) if clips.ndim == 5 else clips)
+
+
+class SlowFrameModel(FrameModel):
+    """Takes its time, so that a fault can be injected while a run goes on."""
+
+    def __init__(self, num_classes, sleep_s=0.0):
+        super().__init__(num_classes)
+        self._sleep_s = sleep_s
+
+    def forward(self, clips):
+        time.sleep(self._sleep_s)
+        return super().forward(clips)
+
+
+class NarrowHater(ImageModel):
+    """Takes no image of 12 px width."""
+
+    def forward(self, images):
+        if images.shape[-1] == 12:
+            raise ValueError("this model needs 16 px of width")
+        return super().forward(images)
+
+
+def only_in_process(num_classes, pid):
+    """A model in the process `pid`; elsewhere an error."""
+    if os.getpid() != pid:
+        raise OSError("no licence on this process")
+    return ImageModel(num_classes)
+
+
+def no_module():
+    return "a model"
+
+
+class DeadlyModel(ImageModel):
+    """Kills its process, or never answers, when it sees a black image."""
+
+    def __init__(self, num_classes, how):
+        super().__init__(num_classes)
+        self._how = how
+
+    def forward(self, images):
+        if (images.amax((1, 2, 3)) == 0).any():
+            die(self._how)
+        return super().forward(images)
+
+
+def die(how):
+    """End this process in one of the ways in which nothing can be caught."""
+    if how == "exit":
+        os._exit(3)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while True:
+        time.sleep(1)
+
+
+def never_made(num_classes, pid):
+    """A model in the process `pid`; elsewhere its making never ends, or kills the process."""
+    if os.getpid() != pid:
+        die("hang")
+    return ImageModel(num_classes)
+
+
+class DiesOnce(ImageModel):
+    """Ends its process in the fourth step of training, if `marker` is not there yet."""
+
+    def __init__(self, num_classes, marker):
+        super().__init__(num_classes)
+        self.marker = marker
+        self.num_steps = 0
+
+    def forward(self, images):
+        self.num_steps += self.training
+        if self.num_steps == 4 and self.marker and not os.path.exists(self.marker):
+            with open(self.marker, "w"):
+                os._exit(1)
+        return super().forward(images)
+
+
+def backbone_and_head(num_classes):
+    """(N, C, H, W) -> logits (N, K), as a sequence of layers."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(48, 8),
+        nn.ReLU(),
+        nn.Linear(8, num_classes),
+    )
+
+
+class EchoModel(nn.Module):
+    """The input times one weight is the answer: (N, T, K), or pictures (N, K, H, W) to (N, K)."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs):
+        return (inputs.mean((2, 3)) if inputs.ndim == 4 else inputs) * self.scale

@@ -1,0 +1,275 @@
+"""What cannot be listed or read to its end: labelled samples are scored or fail, none vanishes."""
+
+import io
+import tarfile
+import unicodedata
+
+import numpy as np
+import pytest
+
+from ray_audit import storage
+from ray_audit.errors import LabelError, StorageError
+from ray_audit.formats import contents
+from tests.support.media import cut, dataset, listed, noise, png, write_parquet, write_tar
+
+PNGS = [png(noise(4, 5, seed)) for seed in range(6)]
+TABLES = {"bare names": "{i}", "full names": "b{ext}#{i}"}
+
+
+def labelled_by_table(folder, ext, names, num=6):
+    rows = [f"{names.format(i=i, ext=ext)},{i % 3}\n" for i in range(num)]
+    (folder / "t.csv").write_text("image,label\n" + "".join(rows))
+    return {"images": str(folder / "t.csv")}
+
+
+def tar_of(path, keys, labels=True):
+    with_labels = [
+        ((f"{k}.png", PNGS[i]), (f"{k}.cls", b"%d" % (i % 3))) for i, k in enumerate(keys)
+    ]
+    return write_tar(path, [m for pair in with_labels for m in pair[: 1 + labels]])
+
+
+def cut_off(path, num_bytes):
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    return path
+
+
+def num_accounted(got):
+    return len(got.rows) + sum(failure.num_samples for failure in got.failures)
+
+
+@pytest.mark.parametrize("names", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("num_bytes", [100, 1024, 1500, 2048, 3000, 4096, 5000])
+def test_every_label_of_a_table_is_scored_or_failed_where_a_tar_breaks_off(
+    tmp_path, names, num_bytes
+):
+    cut_off(tar_of(tmp_path / "b.tar", range(6), labels=False), num_bytes)
+    write_tar(tmp_path / "a.tar", [(f"x{i}.png", PNGS[i]) for i in range(2)])
+    labels = labelled_by_table(tmp_path, ".tar", names)
+    with open(labels["images"], "a") as table:
+        table.write("x0,a\nx1,a\n")
+    got = cut(dataset("images", tmp_path / "*.tar", labels), tmp_path)
+    assert num_accounted(got) == 8
+    assert {"a.tar#x0", "a.tar#x1"} <= set(got.ids)
+    assert got.filtered == {}
+    assert [f.stage for f in got.failures] == ["read"]
+
+
+@pytest.mark.parametrize("names", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("fold", [None, 0, 1])
+def test_every_label_of_a_table_fails_with_a_damaged_parquet_file(tmp_path, names, fold):
+    images = {"image": PNGS, "key": [str(i) for i in range(6)]}
+    cut_off(write_parquet(tmp_path / "b.parquet", **images), 300)
+    write_parquet(tmp_path / "a.parquet", image=PNGS[:1], key=["x"])
+    labels = labelled_by_table(tmp_path, ".parquet", names) | {"key_column": "key"}
+    with open(labels["images"], "a") as table:
+        table.write("x,a\n")
+    settings = {} if fold is None else {"fold": {"num": 2, "index": fold, "part": "held_out"}}
+    config = dataset("images", tmp_path / "*.parquet", labels, **settings)
+    if fold is None:
+        assert num_accounted(cut(config, tmp_path)) == 7
+        return
+    other = dataset(
+        "images",
+        tmp_path / "*.parquet",
+        labels,
+        fold={"num": 2, "index": 1 - fold, "part": "held_out"},
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "one").mkdir()
+    both = num_accounted(cut(config, tmp_path / "one")) + num_accounted(
+        cut(other, tmp_path / "other")
+    )
+    assert both == 7
+
+
+@pytest.mark.parametrize("names", ["{}", "b.npz#{}"], ids=TABLES)
+def test_every_label_of_a_table_fails_with_a_damaged_npz(tmp_path, names):
+    np.savez(tmp_path / "a.npz", u=np.zeros((3, 2), np.float32))
+    np.savez(tmp_path / "b.npz", v=np.zeros((4, 2), np.float32), w=np.zeros((5, 2), np.float32))
+    cut_off(tmp_path / "b.npz", 300)
+    rows = [f"u,{i},a\n" for i in range(3)]
+    rows += [f"{names.format('v')},{i},b\n" for i in range(4)]
+    rows += [f"{names.format('w')},{i},c\n" for i in range(5)]
+    (tmp_path / "t.csv").write_text("video,frame,label\n" + "".join(rows))
+    config = dataset("sequences", tmp_path / "*.npz", {"frames": str(tmp_path / "t.csv")})
+    got = cut(config, tmp_path)
+    assert got.failed == [("b.npz", "decode", 9)]
+    assert len(got.rows) == 3
+    assert "which cannot be read to the end" in listed(config, tmp_path / "again").notes[0]
+
+
+def break_reads(monkeypatch, name, num):
+    """Reads of a file fail in the middle, the first times."""
+    opened, left = storage.open_read, [num]
+
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            raise OSError(16, "Please reduce your request rate.")
+
+    def open_read(uri, *arguments, **options):
+        if uri.endswith(name) and left[0]:
+            left[0] -= 1
+            return Broken()
+        return opened(uri, *arguments, **options)
+
+    monkeypatch.setattr(storage, "open_read", open_read)
+    monkeypatch.setattr(contents, "_PAUSES_S", (0.0, 0.0, None))
+
+
+def test_names_are_listed_again_where_the_store_failed_in_between(tmp_path, monkeypatch):
+    tar_of(tmp_path / "b.tar", range(6), labels=False)
+    labels = labelled_by_table(tmp_path, ".tar", "{i}")
+    break_reads(monkeypatch, "b.tar", 2)
+    got = listed(dataset("images", tmp_path / "b.tar", labels), tmp_path)
+    assert [shard.num_labelled for shard in got.shards] == [6]
+    assert got.notes == ()
+
+
+def test_a_store_that_goes_on_failing_while_names_are_listed_ends_the_run(tmp_path, monkeypatch):
+    tar_of(tmp_path / "b.tar", range(6), labels=False)
+    labels = labelled_by_table(tmp_path, ".tar", "{i}")
+    break_reads(monkeypatch, "b.tar", 3)
+    with pytest.raises(StorageError, match=r"cannot list the names in .*b\.tar.*request rate"):
+        listed(dataset("images", tmp_path / "b.tar", labels), tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_a_damaged_header_in_a_tar_is_not_its_end(tmp_path, at):
+    path = tar_of(tmp_path / "x.tar", range(6))
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as file:
+        offset = file.getmember(f"{at}.png").offset
+    content[offset + 148 : offset + 156] = b"7777777\0"
+    path.write_bytes(content)
+    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert got.ids == [f"x.tar#{i}" for i in range(at)]
+    assert [(f.shard, f.stage) for f in got.failures] == [("x.tar", "read")]
+    assert got.filtered == {}
+
+
+@pytest.mark.parametrize("num_blocks", range(2, 24))
+def test_a_tar_cut_between_members_is_a_failure_too(tmp_path, num_blocks):
+    path = cut_off(tar_of(tmp_path / "x.tar", range(6)), 512 * num_blocks)
+    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert got.filtered == {}
+    assert [f.stage for f in got.failures] == ["read"]
+
+
+def test_dots_in_member_names_belong_to_the_key(tmp_path):
+    keys = ["2024.01.05_cam", "img.0001", "img.0002", "plain"]
+    tar_of(tmp_path / "x.tar", keys)
+    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert got.labels == {f"x.tar#{key}": i % 3 for i, key in enumerate(keys)}
+    assert got.failures == []
+
+
+def test_a_label_table_names_members_with_dots(tmp_path):
+    tar_of(tmp_path / "b.tar", ["img.0", "img.1", "img.2"], labels=False)
+    labels = labelled_by_table(tmp_path, ".tar", "img.{i}", num=3)
+    got = cut(dataset("images", tmp_path / "b.tar", labels), tmp_path)
+    assert got.labels == {"b.tar#img.0": 0, "b.tar#img.1": 1, "b.tar#img.2": 2}
+
+
+def test_further_images_of_a_sample_are_no_samples(tmp_path):
+    members = [("0.cls", b"1"), ("0.depth.png", PNGS[1]), ("0.png", PNGS[0])]
+    members += [("1.left.png", PNGS[2]), ("1.png", PNGS[3]), ("2.left.png", PNGS[4])]
+    write_tar(tmp_path / "x.tar", members)
+    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert got.labels == {"x.tar#0": 1}
+    assert got.filtered == dict.fromkeys(("x.tar#1", "x.tar#2.left"), "unlabelled")
+    assert got.failures == []
+
+
+@pytest.mark.parametrize("labels_first", [False, True])
+def test_a_tar_sorted_by_kind_is_refused_with_the_cause_and_the_remedy(tmp_path, labels_first):
+    images = [(f"{i}.png", PNGS[i]) for i in range(4)]
+    texts = [(f"{i}.cls", b"1") for i in range(4)]
+    whole = [("whole.png", PNGS[0]), ("whole.cls", b"2")]
+    apart = [*texts, *images] if labels_first else [*images, *texts]
+    write_tar(tmp_path / "x.tar", [*whole, *apart])
+    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert got.labels == {"x.tar#whole": 2}
+    assert got.failed == [("x.tar", "members_apart", 4)]
+    assert "sorted by kind" in got.failures[0].message
+    assert "tar --sort=name" in got.failures[0].message
+    assert got.filtered == {}
+
+
+@pytest.mark.parametrize("linked", ["1.png", "1.cls"])
+def test_a_sample_with_a_hard_link_fails_once(tmp_path, linked):
+    link = tarfile.TarInfo(linked)
+    link.type, link.linkname = tarfile.LNKTYPE, linked.replace("1", "0")
+    own = [("1.png", PNGS[1]), ("1.cls", b"1")]
+    members = [link if name == linked else (name, content) for name, content in own]
+    write_tar(tmp_path / "x.tar", [("0.png", PNGS[0]), ("0.cls", b"0"), *members])
+    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert got.labels == {"x.tar#0": 0}
+    assert got.failed == [("x.tar#1", "tar_member", 1)]
+    assert "--hard-dereference" in got.failures[0].message
+
+
+def test_a_member_name_that_is_no_text_is_refused_by_name(tmp_path):
+    info = tarfile.TarInfo("bad\udcff.png")
+    info.size = len(PNGS[0])
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as file:
+        file.addfile(info, io.BytesIO(PNGS[0]))
+        for name, content in (("0.png", PNGS[0]), ("0.cls", b"0")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert got.ids == ["x.tar#0"]
+    assert got.failed == [("x.tar", "tar_member", 1)]
+    assert r"bad\udcff.png" in got.failures[0].message
+
+
+def test_a_file_name_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "d").mkdir()
+    for name in (b"a.png", b"b\xff.png"):
+        with open(bytes(tmp_path / "d") + b"/" + name, "wb") as file:
+            file.write(PNGS[0])
+    (tmp_path / "t.csv").write_text("image,label\na.png,a\n")
+    config = dataset("images", tmp_path / "d/*.png", {"images": str(tmp_path / "t.csv")})
+    with pytest.raises(StorageError, match=r"b\\udcff\.png' is not UTF-8; rename it"):
+        listed(config, tmp_path)
+
+
+def test_names_that_differ_only_in_how_accents_are_composed_are_told_apart(tmp_path):
+    (tmp_path / "d").mkdir()
+    for name in ("é0.png", "é1.png"):
+        (tmp_path / "d" / unicodedata.normalize("NFD", name)).write_bytes(PNGS[0])
+    (tmp_path / "t.csv").write_text("image,label\né0.png,a\né1.png,a\n", encoding="utf-8")
+    config = dataset("images", tmp_path / "d/*.png", {"images": str(tmp_path / "t.csv")})
+    with pytest.raises(LabelError, match=r"2 of these names differ .* NFC and NFD"):
+        listed(config, tmp_path)
+
+
+def test_names_of_masks_that_differ_only_in_how_accents_are_composed_are_told(tmp_path):
+    for folder, form in (("d", "NFD"), ("m", "NFC")):
+        (tmp_path / folder).mkdir()
+        for name in ("é0.png", "é1.png", "z.png"):
+            (tmp_path / folder / unicodedata.normalize(form, name)).write_bytes(PNGS[0])
+    config = dataset("images", tmp_path / "d/*.png", {"masks": str(tmp_path / "m/{stem}.png")})
+    assert any("2 of the label files' names differ" in n for n in listed(config, tmp_path).notes)
+
+
+def test_keys_and_labels_of_type_bytes_are_text(tmp_path):
+    write_parquet(tmp_path / "x.parquet", image=PNGS[:2], label=[b"b", b" c "], name=[b"n0", b"n1"])
+    labels = {"column": "label", "key_column": "name"}
+    got = cut(dataset("images", tmp_path / "x.parquet", labels), tmp_path)
+    assert got.labels == {"x.parquet#n0": 1, "x.parquet#n1": 2}
+
+
+def test_a_label_that_is_no_number_is_no_label(tmp_path):
+    write_parquet(tmp_path / "x.parquet", image=PNGS[:3], label=[1.0, float("nan"), None])
+    got = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
+    assert got.labels == {"x.parquet#0": 1}
+    assert got.filtered == dict.fromkeys(("x.parquet#1", "x.parquet#2"), "unlabelled")
+
+
+def test_an_array_of_bytes_holds_class_names(tmp_path):
+    np.savez(tmp_path / "x.npz", v=np.zeros((2, 3), np.float32), v_label=np.array([b"c", b"a"]))
+    config = dataset("sequences", tmp_path / "x.npz", {"arrays": "{key}_label"})
+    assert [row["label"] for row in cut(config, tmp_path).rows] == [2, 0]

@@ -1,0 +1,157 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ray_audit.errors import MeasureError
+from ray_audit.measures import DENSE, ROWS, Family, Kind, Quantity, measures, score
+from ray_audit.measures.registry import OURS, Measures, collected
+from ray_audit.task import Task
+
+MASKS, FRAMES = Kind(Task.DENSE), Kind(Task.FRAMES)
+
+
+def mean_of(values):
+    return values.mean(axis=1)
+
+
+def entropy(**changes):
+    return score("entropy", mean_of, "entropy", "mean entropy", "nat", "higher", **changes)
+
+
+ENTROPY = Family("Entropy", (Quantity("entropy", "of p, in nats"),), (entropy(),))
+
+
+def with_theirs(*families):
+    return collected((f"package {i}", family) for i, family in enumerate(families))
+
+
+def test_a_family_from_outside_stands_before_the_ranking():
+    names = [column.name for column in with_theirs(ENTROPY).columns(MASKS)]
+    assert names[-2:] == ["entropy", "suspicion"]
+    assert names[:3] == ["sample_id", "shard", "frame_index"]
+
+
+def test_names_that_are_declared_twice_are_refused_with_both_places():
+    again = Family("Loss", (Quantity("loss", "another"),))
+    with pytest.raises(MeasureError, match=r"quantity loss is declared twice.*package 0"):
+        with_theirs(again)
+    with pytest.raises(MeasureError, match=r"entropy is declared twice.*package 0.*package 1"):
+        with_theirs(ENTROPY, Family("Again", scores=(entropy(tasks=DENSE),)))
+    label = Family("Label", scores=(score("label", mean_of, "loss", "a label", "1"),))
+    with pytest.raises(MeasureError, match="column label is declared twice, by the table"):
+        with_theirs(label)
+
+
+@pytest.mark.parametrize("need", ["entropie", "score.suspicion", "sample.weather", "dataset.mean"])
+def test_a_score_that_needs_what_nobody_declares_is_named(need):
+    unknown = score("mine", mean_of, need, "mine", "1")
+    with pytest.raises(MeasureError, match=f"package 0: score mine .*needs '{need}'"):
+        with_theirs(Family("Mine", scores=(unknown,)))
+
+
+def test_a_score_of_labels_that_its_quantity_does_not_have_is_named():
+    everywhere = score("mine", mean_of, "other", "mine", "1")
+    with pytest.raises(MeasureError, match=r"score mine of class/clips/dense/frames labels needs"):
+        with_theirs(Family("Mine", scores=(everywhere,)))
+    assert with_theirs(Family("Mine", scores=(replace(everywhere, tasks=ROWS),)))
+
+
+def test_pieces_lie_along_something_that_is_declared():
+    lost = Quantity("mine", "pieces", axis="pieces", merge=None, along="nowhere")
+    with pytest.raises(MeasureError, match="mine lies along an undeclared nowhere"):
+        with_theirs(Family("Mine", (lost,)))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_what_is_computed_must_be_what_is_declared(task):
+    declared = collected()
+    names = declared.of(task, "each", "last")
+    declared.check_observed(names, task, "each", "last")
+    with pytest.raises(MeasureError, match="loss declared and not computed"):
+        declared.check_observed(names - {"loss"}, task, "each", "last")
+    with pytest.raises(MeasureError, match="entropy computed and not declared"):
+        declared.check_observed(names | {"entropy"}, task, "each", "last")
+
+
+def test_each_family_file_declares_a_family():
+    folder = Path(OURS[0].__file__).parent
+    machinery = {"__init__", "base", "registry", "ranking", "page", "versions"}
+    found = {path.stem for path in folder.glob("*.py")} - machinery
+    assert found == {module.__name__.rpartition(".")[2] for module in OURS}
+
+
+def test_columns_follow_the_kind_of_labels_and_the_families_asked_for():
+    all_of_masks = {column.name for column in measures().columns(MASKS)}
+    assert {"softmin", "vog_by_class", "void_evidence"} <= all_of_masks
+    assert "csl_segment" not in all_of_masks
+    cheap = {c.name for c in measures().columns(Kind(Task.DENSE, frozenset(("vog",))))}
+    assert {"csl", "early_loss", "num_labelled_px", "vog"} <= cheap
+    assert not {"softmin", "clc"} & cheap
+    of_frames = {column.name for column in measures().columns(FRAMES)}
+    assert {"order_nll", "boundary_shift"} <= of_frames
+    assert "softmin" not in of_frames
+
+
+def test_the_spread_of_the_logits_gradient_has_no_direction():
+    def direction(target):
+        columns = measures().columns(Kind(Task.CLASS, target=target))
+        return next(column.direction for column in columns if column.name == "vog_z")
+
+    assert (direction("loss"), direction("logit")) == ("higher", "none")
+
+
+def changed(declared, name, **changes):
+    """The declarations with another form of one quantity or score."""
+    families = []
+    for origin, family in declared.families:
+        quantities = [replace(q, **changes) if q.name == name else q for q in family.quantities]
+        scores = [replace(s, **changes) if f"score.{s.name}" == name else s for s in family.scores]
+        family = Family(family.title, tuple(quantities), tuple(scores))
+        families.append((origin, family))
+    return Measures(tuple(families))
+
+
+def test_a_quantitys_version_is_part_of_the_names_of_the_records_that_hold_it():
+    ours = collected()
+    raised = changed(ours, "void_sum", version=2)
+    assert raised.record_identity(Task.DENSE) != ours.record_identity(Task.DENSE)
+    assert raised.record_identity(Task.CLASS) == ours.record_identity(Task.CLASS)
+    other_gap = changed(ours, "correct", gap=0.0)
+    assert other_gap.record_identity(Task.CLASS) != ours.record_identity(Task.CLASS)
+
+
+def test_a_scores_version_changes_the_runs_name_and_no_record():
+    ours = collected()
+    raised = changed(ours, "score.aum", version=2)
+    for task in Task:
+        assert raised.record_identity(task) == ours.record_identity(task)
+        assert raised.score_identity(Kind(task)) != ours.score_identity(Kind(task))
+        assert raised.ranking(task) == ours.ranking(task)
+    assert with_theirs(ENTROPY).score_identity(FRAMES) != ours.score_identity(FRAMES)
+
+
+def test_prose_is_no_part_of_an_identity():
+    ours = collected()
+    column = replace(ENTROPY.scores[0].columns[0], definition="said better", source="a book")
+    better = Family("Better", ENTROPY.quantities, (replace(ENTROPY.scores[0], columns=(column,)),))
+    assert with_theirs(better).score_identity(MASKS) == with_theirs(ENTROPY).score_identity(MASKS)
+    assert changed(ours, "loss", definition="x").record_identity(Task.CLASS) == (
+        ours.record_identity(Task.CLASS)
+    )
+
+
+def test_the_ranking_is_another_where_a_score_under_it_is():
+    raised = changed(collected(), "score.csl", version=2)
+    assert raised.ranking(Task.FRAMES)["raised"] == {"score.csl": 2}
+    assert raised.ranking(Task.CLASS)["raised"] == {}
+
+
+def test_the_identity_is_the_same_in_every_process():
+    # No address and no order of hashing may enter it.
+    text = repr([q.identity() for q in collected().quantities.values()])
+    text += repr([s.identity() for s in collected().scores(MASKS)])
+    assert not re.search(r"0x[0-9a-f]+|<lambda>|object at", text)
+    assert np.isnan(Quantity("x", "y").gap)

@@ -1,0 +1,144 @@
+"""One rule for label values in every form, and what a specification says of them."""
+
+import numpy as np
+import pytest
+
+from ray_audit.config import AuditConfig, DatasetConfig
+from ray_audit.errors import SpecificationError
+from ray_audit.formats.labels.classes import ClassNames, with_values
+from ray_audit.formats.labels.values import value_table
+from ray_audit.samples import IGNORE
+
+
+def specified(classes=("bg", "road"), void=(), **labels):
+    return DatasetConfig.model_validate(
+        {
+            "kind": "images",
+            "uri": "x/*.png",
+            "classes": list(classes),
+            "void": list(void),
+            "labels": {"masks": "m/{stem}.png"} | labels,
+        }
+    )
+
+
+GRADES = ClassNames(["1", "2", "3"])
+
+
+@pytest.mark.parametrize("grade", ["1", "2", "3"])
+def test_text_that_is_a_class_name_is_that_class(grade):
+    assert GRADES.parse(grade) == int(grade) - 1
+
+
+@pytest.mark.parametrize("value", [1, 2, 1.0, "1.0", "02", np.int64(1), np.float32(2)])
+def test_a_number_that_is_a_name_and_the_index_of_another_asks_for_values(value):
+    with pytest.raises(ValueError, match=r"labels\.values"):
+        GRADES.parse(value)
+
+
+@pytest.mark.parametrize("value", [3, "3.0", 3.0, "03"])
+def test_a_number_that_is_a_name_alone_is_that_class(value):
+    assert GRADES.parse(value) == 2
+
+
+def test_names_that_are_their_own_index_are_never_ambiguous():
+    digits = ClassNames([str(digit) for digit in range(10)])
+    assert [digits.parse(value) for value in (7, "7", "7.0", b"7")] == [7, 7, 7, 7]
+
+
+def test_a_void_number_is_a_stored_value_where_names_are_numbers():
+    grades = ClassNames(["1", "2", "3"], [0])
+    assert [grades.parse(value) for value in ("0", "1", "2", "3")] == [IGNORE, 0, 1, 2]
+
+
+def test_a_void_number_is_a_class_where_names_are_words():
+    named = ClassNames(["bg", "road"], [0])
+    assert [named.parse(value) for value in ("bg", 0, "0", "road", 1)] == [-1, -1, -1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0_1", "1e0", "\uff11", "\u0663", "0x1", "1_2", "1.5", " ", "inf", "nan"],
+)
+def test_digits_that_no_table_writes_are_no_index(value):
+    with pytest.raises(ValueError, match="none of the 20 classes"):
+        ClassNames([f"phase_{i}" for i in range(20)]).parse(value)
+
+
+def test_values_say_what_each_number_text_colour_and_range_means():
+    values = {7: "road", "8.0": "bg", "tar": "road", "#804080": "road", "0..6": "bg", 255: "void"}
+    classes = ClassNames.of(specified(values=values))
+    assert [classes.parse(v) for v in (7, "7", "7.0", 8, "tar", 0, 6, "3", 255)] == [
+        *(1, 1, 1, 0, 1, 0, 0, 0, IGNORE)
+    ]
+    assert classes.has_colours
+    with pytest.raises(ValueError, match=r"'9' is not listed in dataset\.labels\.values"):
+        classes.parse(9)
+
+
+def test_values_of_numeric_names_are_what_they_say():
+    classes = ClassNames.of(specified(["1", "2", "3"], values={1: 1, 2: "2", 3: "3"}))
+    assert [classes.parse(value) for value in (1, "2.0", "3")] == [0, 1, 2]
+
+
+def test_first_value_shifts_indices_and_void_stays_as_stored():
+    classes = ClassNames.of(specified(void=[0], first_value=1))
+    assert [classes.parse(value) for value in (0, 1, "2", "road")] == [IGNORE, 0, 1, 1]
+    with pytest.raises(ValueError, match="none of the 2 classes"):
+        classes.parse(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.json", '{"0": "bg", "7": "road", "255": "void"}'),
+        ("v.json", '{"bg": 0, "road": 7, "void": 255}'),
+        ("v.csv", "value,class\n0,bg\n7,road\n255,void\n"),
+        ("v.txt", "0 bg\n7 road\n255 void\n"),
+        ("v.tsv", "# a comment\n0\tbg\n\n7\troad\n255\tvoid\n"),
+    ],
+)
+def test_values_may_lie_in_a_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    classes = ClassNames.of(specified(values=str(tmp_path / name)))
+    assert [classes.parse(value) for value in (0, 7, 255)] == [0, 1, IGNORE]
+
+
+@pytest.mark.parametrize(
+    "text", ["128 64 128\troad\n0 0 0\t\tbg\n", "r,g,b,name\n128,64,128,road\n0,0,0,bg\n"]
+)
+def test_colours_may_lie_in_a_file_of_red_green_and_blue(tmp_path, text):
+    (tmp_path / "label_colors.txt").write_text(text)
+    table = ClassNames.of(specified(values=str(tmp_path / "label_colors.txt"))).values
+    assert table == value_table({"#804080": "road", "0, 0, 0": "bg"}, ["bg", "road"])
+
+
+def test_a_value_that_means_no_class_names_the_nearest():
+    with pytest.raises(SpecificationError, match=r"7 means 'raod'.*did you mean 'road'"):
+        ClassNames.of(specified(values={7: "raod"}))
+
+
+def test_a_specification_keeps_what_a_file_of_values_says(tmp_path):
+    (tmp_path / "v.csv").write_text("0,bg\n7,road\n")
+    values = {
+        "dataset": specified(values=str(tmp_path / "v.csv")).model_dump(),
+        "model": {"factory": "a:b"},
+        "checkpoints": "c",
+        "output": "o",
+    }
+    config = with_values(AuditConfig.parse(values))
+    assert config.dataset.labels.values == {"0": "bg", "7": "road"}
+    again = AuditConfig.parse(config.model_dump(mode="json"))
+    assert ClassNames.of(again.dataset).parse(7) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"values": {1: "bg"}, "first_value": 1}, "not both"),
+        ({"masks": None, "folder": True, "channel": 0}, "channel goes with masks"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        specified(**labels)

@@ -1,0 +1,155 @@
+"""Options mean the same in all commands, and a command ends in one way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import ray_audit
+from ray_audit.cli import app, main
+from ray_audit.cli.ending import ExitCode, ending
+from ray_audit.cli.options import listed
+from ray_audit.errors import CheckpointError, RunError, SpecificationError, StorageError
+from ray_audit.interrupts import Interrupted
+from tests.support.small_sets import class_folders
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def options(name):
+    """Spelling -> option of a command; none for a group of commands."""
+    if hasattr(COMMANDS[name], "commands"):
+        return {}
+    params = [one for one in COMMANDS[name].params if one.param_type_name == "option"]
+    return {spelling: option for option in params for spelling in option.opts}
+
+
+@pytest.mark.parametrize("spelling", ["--kind", "--class", "--to", "--run", "--local", "--json"])
+def test_an_option_is_read_alike_wherever_it_is(spelling):
+    found = [options(name)[spelling] for name in COMMANDS if spelling in options(name)]
+    assert len(found) > 1
+    assert len({(option.multiple, option.is_flag) for option in found}) == 1
+
+
+def test_no_command_has_a_private_name_for_a_shared_option():
+    for name in COMMANDS:
+        plural = {"--kinds": "--kind", "--classes": "--class", "--scores": "--score"}
+        for old, new in plural.items():
+            assert (old in options(name)) == (new in options(name))
+        if "--out" in options(name):
+            assert "--to" in options(name)
+        assert not [spelling for spelling in options(name) if spelling.startswith("--most")]
+
+
+def test_every_option_and_command_is_explained():
+    for name, command in COMMANDS.items():
+        assert command.help or command.commands, name
+        for spelling, option in options(name).items():
+            assert option.help, f"{name} {spelling}"
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (None, None),
+        ([], None),
+        (["a,b"], ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+        (["a, b", "c"], ["a", "b", "c"]),
+    ],
+)
+def test_lists_are_repeated_or_separated_by_commas(given, names):
+    assert listed(given) == names
+
+
+def test_the_version_is_printed_and_nothing_else():
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"ray-audit {ray_audit.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SpecificationError("wrong"), 2),
+        (CheckpointError("wrong"), 2),
+        (StorageError("away"), 1),
+        (RunError("failed"), 1),
+        (Interrupted(signal.SIGINT), 130),
+        (Interrupted(signal.SIGTERM), 143),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_an_error_has_its_exit_code_and_a_line(error, code, capsys):
+    def fail():
+        with ending():
+            raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        fail()
+    assert ended.value.exit_code == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error ")
+    assert "Traceback" not in captured.err
+
+
+def test_a_breached_gate_still_gives_its_answer(capsys):
+    def breach():
+        with ending(as_json=True) as answer:
+            answer({"state": "complete"})
+            raise typer.Exit(ExitCode.GATE_BREACHED)
+
+    with pytest.raises(typer.Exit) as ended:
+        breach()
+    assert ended.value.exit_code == 3
+    assert json.loads(capsys.readouterr().out) == {"state": "complete"}
+
+
+def test_numbers_that_are_none_are_null_in_an_answer(capsys):
+    with ending(as_json=True) as answer:
+        answer({"a": float("nan"), "b": [float("inf"), 1.5], "c": (1,)})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": [1]}
+
+
+def test_main_returns_the_exit_code(capsys):
+    assert main(["--version"]) == 0
+    assert main(["status"]) == 2
+    assert main(["evaluate", "nowhere", "--truth", "none.csv"]) == 1
+
+
+TALKATIVE = """
+import os, subprocess, sys
+from tests.support.tiny_models import ImageModel
+
+def build(num_classes):
+    print("from Python")
+    os.write(1, b"from a C library\\n")
+    subprocess.run([sys.executable, "-c", "print('from a child')"])
+    return ImageModel(num_classes)
+"""
+
+
+def test_what_a_factory_prints_does_not_mix_with_the_one_object(tmp_path):
+    small = class_folders(tmp_path / "set")
+    (tmp_path / "talkative.py").write_text(TALKATIVE)
+    model = {"factory": "talkative:build", "kwargs": {"num_classes": 3}}
+    spec = small.spec_file(model=model)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
+    for command in (["plan"], ["run"], ["report"]):
+        subject = small.out if command == ["report"] else spec
+        done = subprocess.run(
+            [sys.executable, "-m", "ray_audit", *command, str(subject), "--local", "--json"],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert isinstance(json.loads(done.stdout), dict)
+        if command == ["run"]:
+            for said in ("from Python", "from a C library", "from a child"):
+                assert said in done.stderr
