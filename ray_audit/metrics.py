@@ -232,9 +232,10 @@ of head and workers. Samples and shards are counted when the driver hears that t
 so that a retry is not counted twice. Gauges are set again every few seconds, and are gone soon
 after the run. Outcome metrics are in `metrics.prom` of the run and, where the specification names
 one (`metrics.pushgateway`), in a Pushgateway, under `job="ray_audit"` and
-`audit="<name of the specification>"`. A failed run tells its duration and, where more samples
-failed than `failures.max_fraction` allows, its samples; it leaves the rest of the group in the
-Pushgateway as it was. No label ever holds a file name or a sample id.
+`audit="<name of the specification>"`, or `audit-<digest of its output>` where it has none. A failed
+run tells its duration and, where more samples failed than `failures.max_fraction` allows, its
+samples; it leaves the rest of the group in the Pushgateway as it was. No label ever holds a file
+name or a sample id.
 """
 
 

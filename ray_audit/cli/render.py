@@ -26,6 +26,29 @@ def k8s(
     secret: Annotated[
         str | None, typer.Option(help="A Secret with credentials as environment variables.")
     ] = None,
+    egress: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CIDR[:PORT]",
+            help="A store that pods may reach; repeatable. Default: every address at 443.",
+        ),
+    ] = None,
+    api_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CIDR[:PORT]",
+            help="Where the API server is; repeatable. Default: every address at 443 and 6443, for "
+            "the head and the starter.",
+        ),
+    ] = None,
+    metadata_service: Annotated[
+        bool,
+        typer.Option(
+            "--metadata-service",
+            help="Let pods ask the node's metadata service for credentials (GKE, EKS Pod "
+            "Identity, EC2).",
+        ),
+    ] = False,
     set_: Set = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -34,10 +57,21 @@ def k8s(
     with ending(verbose, as_json) as answer:
         config = AuditConfig.load(spec, set_)
         from ray_audit.console.lines import say
-        from ray_audit.kubernetes.render import Deployment, render, write
+        from ray_audit.kubernetes.deployment import AddressBlock, Deployment
+        from ray_audit.kubernetes.render import render, write
 
         deployment = Deployment(
-            image, gpu_image, namespace, schedule, time_zone, workers, gpus, secret
+            image,
+            gpu_image,
+            namespace,
+            schedule,
+            time_zone,
+            workers,
+            gpus,
+            secret,
+            egress=tuple(AddressBlock.parse(text) for text in egress or ()),
+            api_server=tuple(AddressBlock.parse(text) for text in api_server or ()),
+            metadata_service=metadata_service,
         )
         written = [str(path) for path in write(render(config, deployment), to)]
         answer({"files": written})
@@ -45,4 +79,4 @@ def k8s(
             say(f"{len(written)} files below {to}. Then:")
             say(f"  kubectl create namespace {namespace}")
             for folder in ("base", "nightly-cronjob"):
-                say(f"  kubectl -n {namespace} apply -k {to}/{folder}")
+                say(f"  kubectl -n {namespace} apply --server-side -k {to}/{folder}")

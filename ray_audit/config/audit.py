@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from ray_audit import storage
 from ray_audit.config.dataset import DatasetConfig
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
 from ray_audit.config.model import ModelConfig
@@ -13,6 +14,8 @@ from ray_audit.config.section import Section, Uri
 from ray_audit.config.training import TrainingConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+
+_DEFAULT_NAME = "audit"
 
 
 class AuditConfig(Section):
@@ -25,15 +28,15 @@ class AuditConfig(Section):
             an unknown one, the nearest known.
     """
 
-    name: Annotated[str, Field(min_length=1)] = "audit"
+    name: Annotated[str, Field(min_length=1)] = _DEFAULT_NAME
     """Of the audit, in metrics and on a cluster."""
     dataset: DatasetConfig
     """What is audited."""
     model: ModelConfig
     """The model that the checkpoints belong to."""
     checkpoints: Uri | Annotated[list[Uri], Field(min_length=1)]
-    """A glob, taken in natural order, or a list, taken as given; `.safetensors`, `.pt` or `.ckpt`
-    with weights only."""
+    """A glob, taken in natural order, or a list, taken as given, of files or folders of
+    weights."""
     protocol: Literal["training", "held_out"] = "training"
     """Whether the checkpoints were trained on the audited labels; named in every output."""
     scores: Annotated[list[ScoreFamily], Field(min_length=1)] = ["csl", "vog", "softmin"]
@@ -69,6 +72,16 @@ class AuditConfig(Section):
                 "left early has gradients of some checkpoints only"
             )
         return self
+
+    @property
+    def audit_label(self) -> str:
+        """What monitoring and a cluster call this audit: its name.
+
+        Audits that were given none are told apart by their output.
+        """
+        if self.name != _DEFAULT_NAME:
+            return self.name
+        return f"{self.name}-{storage.digest(self.output.rstrip('/'))[:8]}"
 
     @classmethod
     def load(cls, path: str | PathLike[str], overrides: list[str] | None = None) -> Self:

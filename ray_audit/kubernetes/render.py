@@ -3,23 +3,50 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import jinja2
 import yaml
 
+from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.kubernetes.deployment import Deployment
+from ray_audit.kubernetes.names import kubernetes_name
+from ray_audit.kubernetes.parsed import check_rendered
 
 _CPUS_PER_WORKER = 8
 _DEFAULT_BUDGET = 0.01
-_MAX_NAME = 30  # KubeRay allows 47 for a RayJob, whose name adds the date and a number
+# KubeRay tries a RayJob again, or the starter does: never both.
+_BACKOFF_LIMIT = 1
+_HEAD_GRACE_S = 120
+# kustomize refuses some of these, and silently changes others.
+_UNCARRIED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+def yaml_string(text: str) -> str:
+    r"""The text as a scalar of YAML that can be nothing but text.
+
+    >>> print(yaml_string("no # 1: \x07"))
+    "no # 1: \a"
+    """
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31).rstrip("\n")
+
+
+def promql_string(text: str) -> str:
+    r"""The text as a string of PromQL, without anything that ends a line.
+
+    >>> print(promql_string('a "b"\n'))
+    "a \"b\"\n"
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+
+
 # Prometheus' own {{ }} stand in the rules: other signs for ours.
 _TEMPLATES = jinja2.Environment(
     variable_start_string="[[",
@@ -30,87 +57,65 @@ _TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,
 )
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What a specification does not say and a cluster must know.
-
-    Attributes:
-        image: with ray_audit, the model's code, and the Ray of `ray_version`.
-        gpu_image: the same with CUDA; default: `image`.
-        namespace: where it runs.
-        schedule: of the nights, in cron's five fields.
-        time_zone: of the schedule and of the logical date.
-        workers: most CPU workers.
-        gpus: most GPU workers, of one GPU each; 0 leaves their group out.
-        secret: a Secret whose keys become environment variables, e.g. AWS_ACCESS_KEY_ID.
-        ray_version: of the image.
-    """
-
-    image: str
-    gpu_image: str | None = None
-    namespace: str = "ray-audit"
-    schedule: str = "0 2 * * *"
-    time_zone: str = "Etc/UTC"
-    workers: int = 4
-    gpus: int = 0
-    secret: str | None = None
-    ray_version: str = ""
-
-    def __post_init__(self) -> None:
-        if len(self.schedule.split()) != 5:
-            raise SpecificationError(f"--schedule {self.schedule!r}: expected five fields")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ValueError, OSError, KeyError) as error:
-            raise SpecificationError(f"--time-zone {self.time_zone}: unknown") from error
-        for name in (self.namespace, self.secret or "a"):
-            if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
-                raise SpecificationError(f"{name!r} is no name for Kubernetes: a-z, 0-9 and -")
-        if not re.fullmatch(r"[\w./:@-]+", f"{self.image}{self.gpu_image or ''}"):
-            raise SpecificationError(f"--image {self.image!r}: expected registry/name:tag")
+_TEMPLATES.filters["quoted"] = yaml_string
 
 
 def render(config: AuditConfig, deployment: Deployment) -> dict[str, str]:
-    """The manifests, by path below the target folder."""
+    """The manifests, by path below the target folder.
+
+    Raises:
+        SpecificationError: no manifest can say this.
+    """
+    unseen = _UNCARRIED.search(config.name)
+    if unseen is not None:
+        raise SpecificationError(
+            f"name: {config.name!r} has the control character {unseen[0]!r}, which kustomize "
+            "cannot carry: choose another name"
+        )
     values = _values(config, deployment)
     root = files("ray_audit.kubernetes") / "manifests"
     values["job"] = _filled(root / "job.yaml", values)
+    values["started_job"] = _filled(root / "job.yaml", {**values, "backoff_limit": 0})
     rendered = {}
     for folder in sorted(root.iterdir(), key=lambda one: one.name):
         if folder.is_dir():
             for file in folder.iterdir():
                 if file.name.endswith(".yaml"):
                     rendered[f"{folder.name}/{file.name}"] = _filled(file, values) + "\n"
+    specification = _specification(config, deployment)
+    check_rendered(rendered, deployment, specification, promql_string(config.audit_label))
     return dict(sorted(rendered.items()))
 
 
 def write(rendered: dict[str, str], to: Path) -> Iterator[Path]:
-    """Write the manifests below a folder; the files that were written."""
+    """Write the manifests below a folder; the files that were written.
+
+    Raises:
+        StorageError: there is no room, or no right to write.
+    """
     for name, text in rendered.items():
         path = to / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        storage.write_bytes(str(path), text.encode())
         yield path
 
 
 def _values(config: AuditConfig, deployment: Deployment) -> dict[str, Any]:
-    dashboard = files("ray_audit.kubernetes") / "manifests/monitoring/dashboard.json"
-    budget = config.failures.max_fraction
+    budget, audit = config.failures.max_fraction, config.audit_label
+    name = kubernetes_name(audit)
     return {
         **vars(deployment),
         "ray_version": deployment.ray_version or version("ray"),
         "gpu_image": deployment.gpu_image or deployment.image,
-        "name": kubernetes_name(config.name),
-        # A matcher in PromQL, whose strings are quoted as in JSON.
-        "audit": f"audit={json.dumps(config.name, ensure_ascii=False)}",
+        "name": name,
+        "audit": f"audit={promql_string(audit)}",
         # Prometheus replaces $1 in it by what a pattern has found.
-        "audit_name": json.dumps(config.name.replace("$", "$$"), ensure_ascii=False),
+        "audit_replacement": audit.replace("$", "$$"),
         "cpus_per_worker": _CPUS_PER_WORKER,
+        "backoff_limit": _BACKOFF_LIMIT,
+        "head_grace_s": _HEAD_GRACE_S,
         "failure_budget": _DEFAULT_BUDGET if budget is None else budget,
-        "specification": _specification(config, deployment),
-        "dashboard": dashboard.read_text(encoding="utf-8").rstrip("\n"),
+        "specification": _as_yaml(_specification(config, deployment)),
+        "dashboard": _dashboard(name, audit),
     }
 
 
@@ -119,7 +124,15 @@ def _filled(template: Traversable, values: dict[str, Any]) -> str:
     return _TEMPLATES.from_string(source).render(values).rstrip("\n")
 
 
-def _specification(config: AuditConfig, deployment: Deployment) -> str:
+def _dashboard(name: str, audit: str) -> str:
+    """The dashboard; Grafana takes one of each title and `uid` alone."""
+    source = files("ray_audit.kubernetes") / "manifests/monitoring/dashboard.json"
+    dashboard = json.loads(source.read_text(encoding="utf-8"))
+    dashboard |= {"title": f"{dashboard['title']}: {audit}", "uid": f"ray-audit-{name}"}
+    return json.dumps(dashboard, indent=1)
+
+
+def _specification(config: AuditConfig, deployment: Deployment) -> dict[str, Any]:
     """As given; workers start from none, so the planner is told how many there can be."""
     values = config.model_dump(mode="json", exclude_unset=True)
     if config.engine.cluster_max is None:
@@ -127,14 +140,8 @@ def _specification(config: AuditConfig, deployment: Deployment) -> str:
         if deployment.gpus:
             most["GPU"] = float(deployment.gpus)
         values["engine"] = {**values.get("engine", {}), "cluster_max": most}
+    return values
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
     return yaml.safe_dump(values, sort_keys=False).rstrip("\n")
-
-
-def kubernetes_name(name: str) -> str:
-    """Name of the objects.
-
-    >>> kubernetes_name("Phases, nightly")
-    'phases-nightly'
-    """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].strip("-")
-    return slug if slug[:1].isalpha() else f"audit-{slug}".strip("-")

@@ -24,23 +24,26 @@ def strict(schema):
     return made
 
 
-def custom_schema(kind):
-    schema = strict(json.loads((SCHEMAS / f"{kind}.json").read_text()))
+def custom_schema(path):
+    schema = strict(json.loads(path.read_text()))
     # The API server knows the metadata itself: the definition says only that it is an object.
     schema["properties"]["metadata"] = {"type": "object"}
     return schema
 
 
-_CUSTOM = {
-    path.stem: Draft202012Validator(custom_schema(path.stem)) for path in SCHEMAS.glob("*.json")
-}
+def _validators(folder):
+    return {path.stem: Draft202012Validator(custom_schema(path)) for path in folder.glob("*.json")}
 
 
-def problems(manifest):
+_CUSTOM = _validators(SCHEMAS)
+KUBERAY_1_6 = _CUSTOM | _validators(SCHEMAS / "kuberay-1.6")
+
+
+def problems(manifest, custom=_CUSTOM):
     """What is wrong with one manifest; empty where it is valid."""
     kind = manifest["kind"]
-    if kind in _CUSTOM:
-        errors = _CUSTOM[kind].iter_errors(manifest)
+    if kind in custom:
+        errors = custom[kind].iter_errors(manifest)
         return [f"{'.'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in errors]
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ray_audit import storage
-from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
+from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -31,8 +31,11 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
-_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
-_LATER_KEYS |= {"orientation", "fps"}
+_LATER_KEYS = {
+    *("orientation", "fps"),
+    *("values", "first_value", "channel"),
+    *("channels", "scale", "layout", "answers", "weights"),
+}
 """Of data, labels, model and input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
@@ -211,13 +214,15 @@ def read_inputs(
     """
     _check_date(logical_date)
     config = with_values(config)
-    checkpoints = list_checkpoints(config.checkpoints)
+    catalog = read_catalog(config.checkpoints)
+    checkpoints = catalog.checkpoints
     try:
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
     sliced = _sliced(config, listing, index_dir)
-    listing = replace(listing, notes=(*listing.notes, *_slice_notes(sliced)))
+    notes = (*listing.notes, *catalog.notes, *_slice_notes(sliced))
+    listing = replace(listing, notes=notes)
     salt = storage.digest(numeric_settings(config))
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
     units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))

@@ -74,7 +74,7 @@ def _pushed(config: AuditConfig, registry: CollectorRegistry) -> list[str]:
             gateway,
             job=_JOB,
             registry=registry,
-            grouping_key={"audit": config.name},
+            grouping_key={"audit": config.audit_label},
             timeout=_PUSH_TIMEOUT_S,
         )
 

@@ -41,7 +41,7 @@ def rules(tmp_path):
 
 
 def test_prometheus_accepts_the_rules(rules):
-    promtool("check", "rules", "rules.yaml", cwd=rules)
+    promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", cwd=rules)
 
 
 def test_each_alert_fires_when_it_should_and_not_otherwise(rules):

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from ray_audit.cli import app
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.kubernetes.render import Deployment, kubernetes_name, render
-from tests.support.manifests import ROOT, problems
+from ray_audit.kubernetes.deployment import AddressBlock, Deployment
+from ray_audit.kubernetes.render import promql_string, render
+from tests.support.manifests import KUBERAY_1_6, ROOT, problems
 
 SPOT = {
     "node.kubernetes.io/spot",
@@ -26,8 +27,9 @@ RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(),
 OPTIONS = {"gpu_image": f"{IMAGE}-cuda", "gpus": 4, "ray_version": RAY_VERSION}
 
 
-def rendered(**changes):
-    return render(CONFIG, Deployment(IMAGE, **OPTIONS | changes))
+def rendered(name=None, **changes):
+    config = CONFIG if name is None else CONFIG.model_copy(update={"name": name})
+    return render(config, Deployment(IMAGE, **OPTIONS | changes))
 
 
 def documents(texts):
@@ -79,6 +81,19 @@ def test_every_manifest_is_valid(changes):
         assert problems({"apiVersion": "ray.io/v1", "kind": "RayJob", "spec": job}) == []
 
 
+def test_kuberay_1_6_takes_all_but_the_time_zone_of_its_schedule():
+    for one in documents(rendered()):
+        found = problems(one, KUBERAY_1_6)
+        if one["kind"] == "RayCronJob":
+            (found,) = found
+            assert "timeZone" in found
+        else:
+            assert found == [], one["kind"]
+    for job in every_job():
+        one = {"apiVersion": "ray.io/v1", "kind": "RayJob", "spec": job}
+        assert problems(one, KUBERAY_1_6) == []
+
+
 def test_the_validation_finds_a_misspelt_key_and_a_wrong_type():
     (cron,) = of_kind("RayCronJob")
     misspelt, wrong = copy.deepcopy(cron), copy.deepcopy(cron)
@@ -117,6 +132,137 @@ def test_pods_may_do_little():
     assert role["rules"] == [
         {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}
     ]
+
+
+def test_no_token_is_within_reach_of_the_models_code():
+    for pod in pod_specs():
+        is_starter = pod["containers"][0]["name"] == "starter"
+        assert pod["automountServiceAccountToken"] is is_starter
+        tokens = {v["name"] for v in pod["volumes"] if "serviceAccountToken" in json.dumps(v)}
+        mounted = {m["name"] for c in pod["containers"] for m in c["volumeMounts"]}
+        assert not tokens & mounted
+    for job in every_job():
+        cluster = job["rayClusterSpec"]
+        volumes = cluster["headGroupSpec"]["template"]["spec"]["volumes"]
+        (access,) = (v for v in volumes if "projected" in v)
+        paths = json.dumps(access)
+        assert all(f'"path": "{file}"' in paths for file in ("token", "ca.crt", "namespace"))
+        mounts = {m["name"]: m["mountPath"] for m in cluster["autoscalerOptions"]["volumeMounts"]}
+        assert mounts[access["name"]] == "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def test_one_layer_tries_a_night_again():
+    (cron,) = of_kind("CronJob")
+    at_once, nightly, started = every_job()
+    assert (at_once["backoffLimit"], nightly["backoffLimit"], started["backoffLimit"]) == (1, 1, 0)
+    spec = cron["spec"]["jobTemplate"]["spec"]
+    fail, ignore = spec["podFailurePolicy"]["rules"]
+    assert fail["action"] == "FailJob"
+    assert fail["onExitCodes"]["values"] == [1, 2, 3]
+    assert ignore == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+
+
+def test_the_cron_job_takes_no_name_that_a_ray_job_needs():
+    (cron,), (ray_cron,) = of_kind("CronJob"), of_kind("RayCronJob")
+    assert cron["metadata"]["name"] == f"{ray_cron['metadata']['name']}-start"
+    (starter,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (job_name,) = (env for env in starter["env"] if env["name"] == "JOB_NAME")
+    assert "batch.kubernetes.io/job-name" in job_name["valueFrom"]["fieldRef"]["fieldPath"]
+
+
+def test_kuberays_own_label_is_left_to_it():
+    for job in every_job():
+        cluster = job["rayClusterSpec"]
+        groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        for group in groups:
+            labels = group["template"]["metadata"]["labels"]
+            assert "app.kubernetes.io/name" not in labels
+            assert labels["app.kubernetes.io/instance"] == "phases-nightly"
+
+
+def test_no_node_is_drained_under_a_head():
+    (budget,) = of_kind("PodDisruptionBudget")
+    assert budget["spec"]["minAvailable"] > 1
+    assert budget["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/instance": "phases-nightly",
+        "ray.io/node-type": "head",
+    }
+    for job in every_job():
+        head = job["rayClusterSpec"]["headGroupSpec"]["template"]
+        said = head["metadata"]["annotations"]
+        assert said["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+        assert head["spec"]["terminationGracePeriodSeconds"] >= 60
+
+
+def egress_of(**changes):
+    policies = {one["metadata"]["name"]: one for one in of_kind("NetworkPolicy", **changes)}
+    return (
+        policies["phases-nightly"]["spec"]["egress"],
+        policies["phases-nightly-api"]["spec"]["egress"],
+    )
+
+
+def test_egress_is_named_for_each_store_and_metadata_services_are_an_option():
+    stores, api = egress_of()
+    assert {"ports": [{"port": 443, "protocol": "TCP"}]} in stores
+    assert [port["port"] for port in api[0]["ports"]] == [443, 6443]
+    assert "169.254" not in json.dumps(stores)
+    given = {"egress": (AddressBlock.parse("10.1.0.0/16:9000"), AddressBlock.parse("fd00::/8"))}
+    given |= {"api_server": (AddressBlock.parse("10.0.0.1/32:6443"),), "metadata_service": True}
+    stores, api = egress_of(**given)
+    assert {"ports": [{"port": 443, "protocol": "TCP"}]} not in stores
+    blocks = [(r["to"][0]["ipBlock"]["cidr"], r["ports"][0]["port"]) for r in stores[3:5]]
+    assert blocks == [("10.1.0.0/16", 9000), ("fd00::/8", 443)]
+    assert {block["ipBlock"]["cidr"] for block in stores[5]["to"]} == {
+        *("169.254.169.254/32", "169.254.170.23/32")
+    }
+    assert api == [
+        {
+            "to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+            "ports": [{"port": 6443, "protocol": "TCP"}],
+        }
+    ]
+    for one in of_kind("NetworkPolicy", **given):
+        assert problems(one) == []
+
+
+def test_an_image_may_be_named_by_its_digest():
+    digest = f"ghcr.io/example/ray-audit@sha256:{'0f' * 32}"
+    images = {c["image"] for pod in pod_specs(gpu_image=digest) for c in pod["containers"]}
+    assert digest in images
+
+
+def test_audits_that_have_no_name_are_told_apart_by_their_output():
+    labels = set()
+    for output in ("s3://b/one", "s3://b/two"):
+        config = CONFIG.model_copy(update={"name": "audit", "output": output})
+        same = config.model_copy(update={"output": f"{output}/"})
+        assert config.audit_label == same.audit_label
+        labels |= {config.audit_label}
+        texts = render(config, Deployment(IMAGE))
+        assert promql_string(config.audit_label) in texts["monitoring/rules.yaml"]
+    assert len(labels) == 2
+
+
+def test_a_specification_that_is_too_long_for_a_config_map_is_refused():
+    paths = [f"s3://bucket/training/epoch_{n:06}.safetensors" for n in range(30_000)]
+    with pytest.raises(SpecificationError, match="MiB, and a ConfigMap takes 1"):
+        render(CONFIG.model_copy(update={"checkpoints": paths}), Deployment(IMAGE))
+
+
+def test_an_overlay_moves_the_role_into_another_namespace(tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    shutil.copytree(ROOT / "k8s/base", tmp_path / "base")
+    root = {"kind": "Kustomization", "namespace": "team-c", "resources": ["base"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(root))
+    command = ["kubectl", "kustomize", str(tmp_path)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (binding,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "RoleBinding")
+    assert [one["namespace"] for one in binding["subjects"]] == ["team-c"]
 
 
 def test_the_head_does_no_work_and_workers_start_from_none():
@@ -189,6 +335,29 @@ def test_what_is_started_is_in_the_package():
     "changes",
     [
         {"schedule": "nightly"},
+        {"schedule": "@daily"},
+        {"schedule": "0 2 * * * *"},
+        {"schedule": "0 2 * *"},
+        {"schedule": "60 2 * * *"},
+        {"schedule": "0 24 * * *"},
+        {"schedule": "0 2 0 * *"},
+        {"schedule": "0 2 30 2 *"},
+        {"schedule": "0 2 * 13 *"},
+        {"schedule": "0 2 * * 7"},
+        {"schedule": "0 2 * * someday"},
+        {"schedule": "*/0 2 * * *"},
+        {"schedule": "5-1 2 * * *"},
+        {"schedule": "TZ=UTC 0 2 * *"},
+        {"schedule": "0 2 * * *\n"},
+        {"time_zone": "Local"},
+        {"time_zone": ""},
+        {"time_zone": "../etc/passwd"},
+        {"namespace": "a.b"},
+        {"namespace": "a" * 64},
+        {"namespace": "-a"},
+        {"namespace": "a\n"},
+        {"secret": "a" * 254},
+        {"secret": ""},
         {"time_zone": "Mars/Base"},
         {"secret": "a: b"},
         {"namespace": "Not Valid"},
@@ -201,9 +370,37 @@ def test_what_cannot_stand_in_a_manifest_is_refused(changes):
         rendered(**changes)
 
 
-@pytest.mark.parametrize("name", ["Phases, nightly", "2026", "ä", "x" * 80])
-def test_names_are_accepted_by_kubernetes(name):
-    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?|audit-.{1,30}", kubernetes_name(name))
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "0 2 * * *",
+        "*/15 0-6/2 1,15 jan-mar MON",
+        "30 1 * * 1-5",
+        "0 2 29 2 *",
+        "0 2 31 2 0",
+        "5/10 ? ? * ?",
+    ],
+)
+def test_every_schedule_that_the_controllers_take_is_taken(schedule):
+    (cron,) = of_kind("CronJob", schedule=schedule)
+    assert cron["spec"]["schedule"] == schedule
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8:0", "x/8", ""]
+)
+def test_addresses_that_are_none_are_refused(text):
+    with pytest.raises(SpecificationError, match="expected addresses"):
+        AddressBlock.parse(text)
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / "deploy").write_text("a file")
+    command = ["render", "k8s", str(ROOT / "k8s/example.yaml"), "--to", str(tmp_path / "deploy")]
+    result = CliRunner().invoke(app, [*command, "--image", IMAGE])
+    assert result.exit_code == 1
+    assert "cannot write" in result.output + result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
 FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")
