@@ -273,10 +273,12 @@ def create_bytes(uri: str, content: bytes) -> None:
     """Write a whole object where there is none; of two writers at once, one succeeds.
 
     On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Another store
-    may look first and write then.
+    may look first and write then. What is there with this very content was created by this call,
+    whose answer got lost, or is as good: where only one of several may go on, each writes a name of
+    its own into it.
 
     Raises:
-        AlreadyThereError: it is there.
+        AlreadyThereError: it is there, with other content.
     """
     fs, path = filesystem(uri)
 
@@ -291,7 +293,11 @@ def create_bytes(uri: str, content: bytes) -> None:
                 raise AlreadyThereError(f"cannot create {uri}: it is there already") from error
             raise
 
-    _tried("create", uri, create)
+    try:
+        _tried("create", uri, create)
+    except AlreadyThereError:
+        if read_bytes(uri) != content:
+            raise
 
 
 def _says_there(error: BaseException | None) -> bool:
