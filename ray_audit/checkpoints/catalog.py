@@ -2,12 +2,29 @@
 
 import hashlib
 import posixpath
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ray_audit import storage
+from ray_audit.checkpoints.split import INDEX, shards_of
 from ray_audit.errors import CheckpointError, StorageError
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+SUFFIXES = (
+    *(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
+    *(".pth.tar", ".model", ".pyth", ".pkl", ".th", INDEX),
+)
+_IN_FOLDERS = (
+    # A model that was saved again in one piece may leave an index of shards that are gone.
+    "model.safetensors",
+    f"model.safetensors{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+)
+_ALIAS = re.compile(r"last|best|latest|final", re.IGNORECASE)
+_MAX_COMPARED_BYTES = 2**30
+_SIZES_DIFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -16,8 +33,8 @@ class Checkpoint:
 
     Attributes:
         index: position in training order, from 0.
-        name: file name, for people.
-        uri: where it lies.
+        name: shortest path that no other has, for people.
+        uri: where it lies; of a model in several files, their index.
         size_bytes: its size.
         digest: of its content (local files) or of the store's etag.
     """
@@ -29,10 +46,38 @@ class Checkpoint:
     digest: str
 
 
+@dataclass(frozen=True)
+class Catalog:
+    """Checkpoints in training order, and what was done to the list.
+
+    Attributes:
+        checkpoints: those that are audited.
+        notes: which have equal weights, and which of them are left out.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    uri: str
+    size_bytes: int
+    digest: str
+    is_listed: bool  # by its own name, not by a pattern
+
+
 def list_checkpoints(uri: str | list[str]) -> tuple[Checkpoint, ...]:
+    """Checkpoints of `read_catalog`."""
+    return read_catalog(uri).checkpoints
+
+
+def read_catalog(uri: str | list[str]) -> Catalog:
     """List checkpoints: a glob in natural order (`epoch_2` before `epoch_10`), a list as given.
 
-    A glob within a list stands for its files in natural order.
+    A glob within a list stands for its files in natural order. A folder stands for the model that
+    a Hugging Face trainer saved in it. What a glob matches by the name `last` or `best` and with
+    the weights of another is left out.
 
     Raises:
         CheckpointError: nothing matches, or a file is of a kind that cannot be loaded safely.
@@ -41,23 +86,80 @@ def list_checkpoints(uri: str | list[str]) -> tuple[Checkpoint, ...]:
         found = _in_training_order(uri)
     except StorageError as error:
         raise CheckpointError(f"checkpoints: {error}") from error
-    for item in found:
+    kept, notes = _without_aliases(found)
+    names = shortest_names([one.uri for one in kept])
+    checkpoints = tuple(
+        Checkpoint(index, name, one.uri, one.size_bytes, one.digest)
+        for index, (name, one) in enumerate(zip(names, kept, strict=True))
+    )
+    return Catalog(checkpoints, tuple(notes))
+
+
+def shortest_names(uris: Sequence[str]) -> list[str]:
+    """The last parts of each path, as few as tell it from all others.
+
+    >>> shortest_names(["a/1/w.pt", "a/2/w.pt", "b/x.pt"])
+    ['1/w.pt', '2/w.pt', 'x.pt']
+    """
+    parts = [uri.split("/") for uri in uris]
+    names = [one[-1] for one in parts]
+    for depth in range(2, max(map(len, parts), default=0) + 1):
+        twice = {name for name in names if names.count(name) > 1}
+        if not twice:
+            break
+        names = [
+            "/".join(one[-depth:]) if name in twice else name
+            for one, name in zip(parts, names, strict=True)
+        ]
+    return names
+
+
+def _in_training_order(uri: str | list[str]) -> list[_Found]:
+    if isinstance(uri, list):
+        found = [item for one in uri for item in _in_training_order(one)]
+        uris = [one.uri for one in found]
+        twice = sorted({one for one in uris if uris.count(one) > 1})
+        if twice:
+            raise StorageError(f"named twice in the list: {', '.join(twice[:5])}")
+        return found
+    items = sorted(_files(uri), key=lambda item: storage.natural_key(item.uri))
+    for item in items:
         if not item.uri.endswith(SUFFIXES):
             raise CheckpointError(
-                f"checkpoint {item.uri}: expected one of {', '.join(SUFFIXES)}; "
-                "narrow the pattern to the weight files"
+                f"checkpoint {item.uri}: expected one of {', '.join(SUFFIXES)}, or a folder with "
+                "such a model; narrow the pattern to the weight files"
             )
-    return tuple(
-        Checkpoint(index, posixpath.basename(item.uri), item.uri, item.size_bytes, _digest(item))
-        for index, item in enumerate(found)
-    )
+    return [_described(item, not storage.has_wildcard(uri)) for item in items]
 
 
-def _in_training_order(uri: str | list[str]) -> list[storage.StoredObject]:
-    found = storage.list_objects(uri)  # of a list: refuses a file that is named twice
-    if isinstance(uri, list):
-        return [item for one in uri for item in _in_training_order(one)]
-    return sorted(found, key=lambda item: storage.natural_key(item.uri))
+def _files(uri: str) -> list[storage.StoredObject]:
+    """Files of a pattern; of folders the model in each."""
+    try:
+        return storage.list_objects(uri)
+    except StorageError as error:
+        folder = uri.rstrip("/")
+        by_folder: dict[str, storage.StoredObject] = {}
+        for name in reversed(_IN_FOLDERS):
+            with suppress(StorageError):
+                inside = storage.list_objects(f"{folder}/{name}")
+                by_folder |= {posixpath.dirname(item.uri): item for item in inside}
+        if by_folder:
+            return list(by_folder.values())
+        with suppress(StorageError):
+            first = storage.list_objects(f"{folder}/*.distcp")[0]
+            raise CheckpointError(
+                f"checkpoint {posixpath.dirname(first.uri)} is a distributed checkpoint (.distcp): "
+                "convert it with torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+            ) from error
+        raise
+
+
+def _described(item: storage.StoredObject, is_listed: bool) -> _Found:
+    if not item.uri.endswith(INDEX):
+        return _Found(item.uri, item.size_bytes, _digest(item), is_listed)
+    shards = [storage.list_objects(storage.escape_glob(one))[0] for one in shards_of(item.uri)]
+    digest = storage.digest(_digest(item), [_digest(one) for one in shards])
+    return _Found(item.uri, sum(one.size_bytes for one in shards), digest, is_listed)
 
 
 def _digest(item: storage.StoredObject) -> str:
@@ -66,3 +168,51 @@ def _digest(item: storage.StoredObject) -> str:
         return storage.digest(item.size_bytes, item.etag)
     with open(item.uri, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _without_aliases(found: list[_Found]) -> tuple[list[_Found], list[str]]:
+    """Leave out what a pattern matches by a name such as `last`, and is another's copy."""
+    notes: list[str] = []
+    left_out: set[str] = set()
+    for one in found:
+        if one.is_listed or not _is_alias(one.uri):
+            continue
+        others = [other for other in found if other is not one and other.uri not in left_out]
+        twin = _twin(one, others)
+        if twin is not None:
+            left_out.add(one.uri)
+            name, other = shortest_names([one.uri, twin.uri])
+            notes.append(
+                f"checkpoint {name} is left out: it has the same weights as {other}; list it by "
+                "its own name to audit it as a step of its own"
+            )
+    kept = [one for one in found if one.uri not in left_out]
+    by_digest: dict[str, list[str]] = {}
+    for one in kept:
+        by_digest.setdefault(one.digest, []).append(one.uri)
+    for uris in by_digest.values():
+        if len(uris) > 1:
+            names = ", ".join(shortest_names(uris)[:5])
+            notes.append(f"checkpoints {names} have the same content, and each counts as a step")
+    return kept, notes
+
+
+def _is_alias(uri: str) -> bool:
+    name = posixpath.basename(uri)
+    return bool(_ALIAS.search(name)) or not re.search(r"\d", name)
+
+
+def _twin(one: _Found, others: Sequence[_Found]) -> _Found | None:
+    """The other checkpoint of the same weights: of the same bytes, or tensor by tensor."""
+    for other in others:
+        if other.digest == one.digest:
+            return other
+    numbered = [other for other in others if not _is_alias(other.uri)]
+    near = [o for o in numbered if abs(o.size_bytes - one.size_bytes) <= _SIZES_DIFFER_BYTES]
+    if not near or one.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
+        return None
+    from ray_audit.checkpoints.loading import weights_digest  # torch, only where it is needed
+
+    mine = weights_digest(one.uri)
+    # The latest first: what is kept last is what `last` is.
+    return next((o for o in reversed(near) if mine and weights_digest(o.uri) == mine), None)

@@ -1,29 +1,19 @@
 """Factory and weights to a frozen model on a device, without running code from the weights."""
 
+import hashlib
 import importlib
-import io
 import os
-import pickle
-import re
 import sys
-import zipfile
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ray_audit import storage
-from ray_audit.config import ModelConfig
-from ray_audit.errors import CheckpointError, SpecificationError
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
-_ZIP = b"PK\x03\x04"
-Value = TypeVar("Value")
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+from ray_audit.checkpoints.files import read_file, refusal
+from ray_audit.checkpoints.weights import WRAPPERS, Expected, fitting, mappings_in, renamed
+from ray_audit.config import ModelConfig, WeightsConfig
+from ray_audit.errors import CheckpointError, SpecificationError, StorageError
 
 
 def build_model(config: ModelConfig) -> nn.Module:
@@ -81,133 +71,74 @@ def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def load_weights(model: nn.Module, uri: str) -> None:
+def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None) -> None:
     """Load a checkpoint into `model`, in place.
+
+    Args:
+        model: as the factory gives it.
+        uri: a file of weights, or the index of a model that is split into several.
+        config: `model.weights`: where in the file they lie, and under which names.
 
     Raises:
         CheckpointError: unreadable, unsafe, or of another architecture (the keys are named).
     """
-    expected = model.state_dict()
-    state = matching_prefix(read_state(uri), expected)
-    check_keys(uri, _shapes(state), _shapes(expected))
-    model.load_state_dict(state)
+    config = config or WeightsConfig()
+    expected = Expected.of(model)
+    state = fitting(uri, _found(uri, config), expected, config, base_of(expected, config))
+    missing, superfluous = model.load_state_dict(state, strict=False)
+    left = [name for name in (*missing, *superfluous) if not name.endswith("num_batches_tracked")]
+    if left:
+        raise CheckpointError(f"checkpoint {uri} leaves out {', '.join(sorted(left)[:3])}")
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+def base_of(expected: Expected, config: WeightsConfig) -> dict[str, Tensor] | None:
+    """Weights of `model.weights.base`, under the model's names: what it has of them."""
+    if config.base is None:
+        return None
+    plain = WeightsConfig(ignore=config.ignore)
+    found = _found(config.base, plain)
+    states = [renamed(config.base, one, expected, plain) for one in found.values()]
+    best = max(states, key=lambda state: len(set(state) & set(expected.shapes)))
+    return {name: tensor for name, tensor in best.items() if name in expected.shapes}
+
+
+def _found(uri: str, config: WeightsConfig) -> dict[str, dict[str, Tensor]]:
+    loaded = read_file(uri)
+    found = mappings_in(loaded, config.key)
+    if found:
+        return found
+    if config.key is not None and isinstance(loaded, dict):
+        raise CheckpointError(
+            f"checkpoint {uri} holds no tensors under model.weights.key {config.key!r}; it holds "
+            f"{', '.join(map(str, list(loaded)[:8]))}"
+        )
+    raise refusal(uri, loaded)
 
 
 def read_state(uri: str) -> dict[str, Tensor]:
-    """Read the tensors of a `.safetensors`, `.pt`, `.pth`, `.ckpt` or `.bin` file.
+    """Read the tensors of a checkpoint: those under a usual key, or at the top of the file.
 
-    Pickles are read with `weights_only=True`: a file that asks for code to be run is refused.
-    """
-    content = storage.read_bytes(uri, in_parts=True)
-    if not content:
-        raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
-    if uri.endswith(".safetensors"):
-        try:
-            state: dict[str, Tensor] = safetensors.torch.load(content)
-        except safetensors.SafetensorError as error:
-            raise CheckpointError(
-                f"checkpoint {uri} is no safetensors file, or was cut off: {error}"
-            ) from error
-        return state
-    try:
-        _check_inflated(uri, content)
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"checkpoint {uri} was refused: {_refused(error)}. Save model.state_dict() alone, "
-            "best as .safetensors"
-        ) from error
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        raise CheckpointError(
-            f"checkpoint {uri} cannot be read: it is damaged or was cut off "
-            f"({type(error).__name__}). Copy or save it again"
-        ) from error
-    return _unwrapped(uri, loaded)
-
-
-def _check_inflated(uri: str, content: bytes) -> None:
-    """Refuse a zip (the form of a `.pt` file) whose members would fill the memory.
-
-    One that cannot be listed raises whatever its bytes happen to mean: it is not given to torch.
-    """
-    if not content.startswith(_ZIP):
-        return  # the older form, which is not compressed
-    with zipfile.ZipFile(io.BytesIO(content)) as file:
-        inflated_bytes = sum(member.file_size for member in file.infolist())
-    if storage.inflates_too_far(len(content), inflated_bytes):
-        raise CheckpointError(
-            f"checkpoint {uri} was refused: its {len(content)} bytes would inflate to "
-            f"{inflated_bytes}. Save it again with torch.save, which does not compress"
-        )
-
-
-def _refused(error: Exception) -> str:
-    """Why, in our words: torch's own message recommends to switch the safeguard off."""
-    named = _GLOBAL.search(str(error))
-    what = f" ({named[1]})" if named else ""
-    return f"it is no plain weight file, or holds more than weights{what} and could run code"
-
-
-def _unwrapped(uri: str, loaded: object) -> dict[str, Tensor]:
-    if isinstance(loaded, Mapping):
-        for name in _WRAPPERS:
-            inner = loaded.get(name)
-            if isinstance(inner, Mapping) and any(torch.is_tensor(v) for v in inner.values()):
-                loaded = inner
-                break
-    if not isinstance(loaded, Mapping) or not all(torch.is_tensor(v) for v in loaded.values()):
-        kind = type(loaded).__name__
-        raise CheckpointError(
-            f"checkpoint {uri} holds a {kind}, expected a mapping of names to tensors "
-            f"(or one under {', '.join(_WRAPPERS)})"
-        )
-    return {str(name): tensor for name, tensor in loaded.items()}
-
-
-def matching_prefix(state: dict[str, Value], expected: Iterable[str]) -> dict[str, Value]:
-    """Undo wrappers (DataParallel, compile, Lightning) while they hide the expected names."""
-    names = set(expected)
-    while not set(state) & names:
-        prefix = next((p for p in _PREFIXES if any(k.startswith(p) for k in state)), None)
-        if prefix is None:
-            break
-        # A Lightning file may hold losses and metrics beside the model: only the model counts.
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return state
-
-
-def check_keys(
-    uri: str, shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
-) -> None:
-    """Compare names and shapes of tensors.
+    Nothing in it is run: see `ray_audit.checkpoints.pickles`.
 
     Raises:
-        CheckpointError: one is missing, superfluous or of another shape; the message names it.
+        CheckpointError: it cannot be read, or holds no tensors.
     """
-    shapes = matching_prefix(shapes, expected)
-    problems = []
-    for title, names in (
-        ("missing", set(expected) - set(shapes)),
-        ("superfluous", set(shapes) - set(expected)),
-    ):
-        if names:
-            shown = ", ".join(sorted(names)[:3])
-            problems.append(f"{len(names)} {title} key(s): {shown}")
-    differing = [
-        f"{name} is {shapes[name]}, the model has {expected[name]}"
-        for name in sorted(set(shapes) & set(expected))
-        if shapes[name] != expected[name]
-    ]
-    if differing:
-        problems.append(f"{len(differing)} other shape(s): {differing[0]}")
-    if problems:
-        raise CheckpointError(
-            f"checkpoint {uri} does not fit the model of model.factory: {'; '.join(problems)}. "
-            "Check model.kwargs and the checkpoints pattern"
-        )
+    found = _found(uri, WeightsConfig())
+    for path in (*WRAPPERS, ""):
+        if path in found:
+            return found[path]
+    return next(iter(found.values()))
+
+
+def weights_digest(uri: str) -> str:
+    """Of names and values of the tensors in a checkpoint; empty where it cannot be read."""
+    try:
+        state = read_state(uri)
+    except (CheckpointError, StorageError):
+        return ""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

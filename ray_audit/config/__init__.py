@@ -14,7 +14,7 @@ from ray_audit.config.dataset import (
     TileConfig,
 )
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
-from ray_audit.config.model import InputConfig, ModelConfig
+from ray_audit.config.model import InputConfig, ModelConfig, WeightsConfig
 from ray_audit.config.scoring import AdaptiveConfig, SoftminConfig, VogConfig
 from ray_audit.config.training import CorrectionConfig, TrainingConfig
 
@@ -37,4 +37,5 @@ __all__ = [
     "TileConfig",
     "TrainingConfig",
     "VogConfig",
+    "WeightsConfig",
 ]

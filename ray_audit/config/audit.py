@@ -35,8 +35,8 @@ class AuditConfig(Section):
     model: ModelConfig
     """The model that the checkpoints belong to."""
     checkpoints: Uri | Annotated[list[Uri], Field(min_length=1)]
-    """A glob, taken in natural order, or a list, taken as given; `.safetensors`, `.pt` or `.ckpt`
-    with weights only."""
+    """A glob, taken in natural order, or a list, taken as given, of files or folders of
+    weights."""
     protocol: Literal["training", "held_out"] = "training"
     """Whether the checkpoints were trained on the audited labels; named in every output."""
     scores: Annotated[list[ScoreFamily], Field(min_length=1)] = ["csl", "vog", "softmin"]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ray_audit.config.section import Count, Section
+from ray_audit.config.section import Count, Section, Uri
 
 
 class InputConfig(Section):
@@ -44,6 +44,22 @@ class InputConfig(Section):
         return self
 
 
+class WeightsConfig(Section):
+    """Where the weights lie in a checkpoint file, and how its names become the model's."""
+
+    key: str | None = None
+    """Dotted path of the mapping that holds them, such as `state_dict_ema`; found where absent."""
+    strip: str = ""
+    """Taken off the beginning of each name; where neither this nor `add` is given, the one prefix
+    that makes all names fit."""
+    add: str = ""
+    """Put before each name."""
+    ignore: list[str] = []
+    """Names in the file that are left out; patterns such as `*.total_ops` too."""
+    base: Uri | None = None
+    """A checkpoint that holds what these files leave out: a frozen backbone, say."""
+
+
 class ModelConfig(Section):
     """The model: a factory that returns a `torch.nn.Module` giving logits."""
 
@@ -53,6 +69,8 @@ class ModelConfig(Section):
     """Arguments of the factory."""
     input: InputConfig = InputConfig()
     """How pixels become the model's input; sequences go in as they are."""
+    weights: WeightsConfig = WeightsConfig()
+    """Where the weights lie in the files."""
     output: str | int | None = None
     """Where in the answer the logits lie: a key, an attribute, a dotted path of both, or an index
     (-1: the last stage); the answer itself where absent."""

@@ -22,7 +22,7 @@ from ray_audit.formats.arrays import check_claimed, feature_names, opened_npz, t
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.names import fill_template
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -31,7 +31,7 @@ Labels = FrameTimeline | SegmentTimeline
 
 def cut_sequences(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of every sequence in the file; what cannot be read is recorded in the job's tally."""
-    if container_of(shard.key) == "npz":
+    if known_format(shard.key).holds_several:
         yield from _cut_npz(shard, job)
         return
     timeline = timeline_of(shard, job)

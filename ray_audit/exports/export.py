@@ -14,7 +14,7 @@ from ray_audit.exports.label_studio import label_studio_documents
 from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
@@ -120,7 +120,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
-    if container_of(rows[0]["shard"] if rows else uri) in ("tar", "parquet"):
+    if known_format(rows[0]["shard"] if rows else uri).holds_several:
         return "members"
     return "masks" if tables.task.is_dense else "images"
 

@@ -180,20 +180,9 @@ class Quantity:
         return self.into or self.name.rpartition("/")[2]
 
     def identity(self) -> list[Any]:
-        """What makes the numbers in its records what they are."""
-        merged = getattr(self.merge, "__qualname__", None)
-        return [
-            self.name,
-            self.axis,
-            self.when,
-            sorted(task.value for task in self.tasks),
-            merged,
-            str(self.gap),
-            self.along,
-            self.is_stored,
-            self.observe,
-            self.version,
-        ]
+        """What makes the numbers in its records what they are; how they merge comes later."""
+        names = ("name", "axis", "when", "gap", "along", "is_stored", "observe", "version")
+        return [sorted(self.tasks), *(str(getattr(self, name)) for name in names)]
 
 
 @dataclass(frozen=True)
@@ -237,20 +226,14 @@ class Score:
     def identity(self) -> list[Any]:
         """What makes its numbers what they are, apart from the quantities that it needs."""
         columns = [(one.name, str(one.type), one.unit, one.direction) for one in self.columns]
-        return [
-            columns,
-            self.needs,
-            sorted(task.value for task in self.tasks),
-            self.is_count,
-            self.version,
-        ]
+        return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
 
 
 def score(
     name: str,
     formula: Callable[..., Any],
-    needs: str,
     definition: str,
+    needs: str,
     unit: str,
     direction: Direction = "",
     *,

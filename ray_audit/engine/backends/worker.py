@@ -72,7 +72,7 @@ class PoolWorker:
         models = []
         for position in self._positions:
             model = build_model(config.model)
-            load_weights(model, self._settings.checkpoints[position].uri)
+            load_weights(model, self._settings.checkpoints[position].uri, config.model.weights)
             models.append(model.to(device))
             tensors = model.state_dict().values()
             self.model_bytes = sum(one.numel() * one.element_size() for one in tensors)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ray_audit import storage
-from ray_audit.checkpoints.catalog import Checkpoint, list_checkpoints
+from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -29,7 +29,10 @@ from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
-_LATER_KEYS = {"values", "first_value", "channel", "channels", "scale", "layout", "answers"}
+_LATER_KEYS = {
+    *("values", "first_value", "channel"),
+    *("channels", "scale", "layout", "answers", "weights"),
+}
 """Of labels, the model and its input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
@@ -206,13 +209,15 @@ def read_inputs(
     """
     _check_date(logical_date)
     config = with_values(config)
-    checkpoints = list_checkpoints(config.checkpoints)
+    catalog = read_catalog(config.checkpoints)
+    checkpoints = catalog.checkpoints
     try:
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
     sliced = _sliced(config, listing, index_dir)
-    listing = replace(listing, notes=(*listing.notes, *_slice_notes(sliced)))
+    notes = (*listing.notes, *catalog.notes, *_slice_notes(sliced))
+    listing = replace(listing, notes=notes)
     salt = storage.digest(numeric_settings(config))
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
     units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))

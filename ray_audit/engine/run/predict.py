@@ -82,7 +82,7 @@ class Predictor:
         models = []
         for uri in uris:
             model = build_model(config.model)
-            load_weights(model, uri)
+            load_weights(model, uri, config.model.weights)
             models.append(model.to(device))
         settings = ProbeSettings(
             num_classes=len(config.dataset.classes),

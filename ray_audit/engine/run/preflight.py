@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.checkpoints.loading import build_model, check_keys, load_weights
+from ray_audit.checkpoints.loading import base_of, build_model, load_weights
+from ray_audit.checkpoints.split import INDEX, shards_of
+from ray_audit.checkpoints.weights import Expected, fitting
 from ray_audit.config import AuditConfig
 from ray_audit.errors import CheckpointError
 
@@ -24,19 +26,31 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
         CheckpointError: a checkpoint is of another architecture, unreadable or unsafe.
     """
     model = build_model(config.model)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    weights, expected = config.model.weights, Expected.of(model)
+    base = base_of(expected, weights) or {}
+    shapes = {name: tuple(tensor.shape) for name, tensor in base.items()}
     read_bytes = 0
     for checkpoint in checkpoints:
-        if checkpoint.uri.endswith(".safetensors"):
-            check_keys(checkpoint.uri, _header_shapes(checkpoint), expected)
+        parts = _safetensors_of(checkpoint)
+        if parts:
+            found = {"": {k: v for one in parts for k, v in _header_shapes(*one).items()}}
+            fitting(checkpoint.uri, found, expected, weights, shapes)
         elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
-            load_weights(model, checkpoint.uri)
+            load_weights(model, checkpoint.uri, weights)
             read_bytes += checkpoint.size_bytes
 
 
-def _header_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+def _safetensors_of(checkpoint: Checkpoint) -> list[tuple[str, int]]:
+    """The files that a checkpoint has, and their sizes, where all of them are safetensors."""
+    uris = [(checkpoint.uri, checkpoint.size_bytes)]
+    if checkpoint.uri.endswith(INDEX):
+        shards = [storage.list_objects(storage.escape_glob(o)) for o in shards_of(checkpoint.uri)]
+        uris = [(shard.uri, shard.size_bytes) for (shard,) in shards]
+    return uris if all(uri.endswith(".safetensors") for uri, _ in uris) else []
+
+
+def _header_shapes(uri: str, size_bytes: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes from the header of a safetensors file."""
-    uri, size_bytes = checkpoint.uri, checkpoint.size_bytes
     if not size_bytes:
         raise CheckpointError(f"checkpoint {uri} is empty: copy or save it again")
     try:
