@@ -160,9 +160,9 @@ def _located(
         return content
     content = _kept(content, media, "are not in the dataset any more", notes)
     if subject == "segments" and (form.needs_times or form.needs_sizes):
-        videos = video_facts(tables, media)
+        videos = video_facts(tables, media, rows)
         if needs_sizes:
-            videos = with_sizes(videos, files)
+            videos = with_sizes(videos, files, tables.config.dataset.orientation)
             content = _kept(content, videos, "cannot be read", notes)
         content = replace(content, videos=videos)
     return content
