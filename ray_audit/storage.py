@@ -221,16 +221,9 @@ def write_bytes(uri: str, content: bytes) -> None:
 def create_bytes(uri: str, content: bytes) -> None:
     """Write a whole object where there is none; of two writers at once, one succeeds.
 
-<<<<<<< HEAD
-    On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Another store
-    may look first and write then. What is there with this very content was created by this call,
-    whose answer got lost, or is as good: where only one of several may go on, each writes a name of
-    its own into it.
-=======
     On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Where a store
     knows no conditions, it looks first, writes then, and looks a moment later whose it is. An
     object of this very content counts as created: the store's answer may have got lost.
->>>>>>> main
 
     Raises:
         AlreadyThereError: it is there, with other content.
@@ -250,15 +243,7 @@ def create_bytes(uri: str, content: bytes) -> None:
             if bytes(fs.cat_file(path)) != content:
                 raise AlreadyThereError(f"cannot create {uri}: it is there already") from error
 
-<<<<<<< HEAD
-    try:
-        _tried("create", uri, create)
-    except AlreadyThereError:
-        if read_bytes(uri) != content:
-            raise
-=======
     _tried("create", uri, create_once)
->>>>>>> main
 
 
 def knows_conditions(folder: str) -> bool:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit import storage
+from ray_audit import store_writes
 from ray_audit.cli import findings as findings_commands
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.export import FORMATS, export
@@ -89,7 +89,7 @@ def test_by_default_it_lies_in_the_run_and_is_never_replaced(images):
 
 def test_an_answer_of_the_store_that_is_lost_is_no_failure(images, tmp_path, monkeypatch):
     _, tables = images
-    put, is_lost = storage._put_file, []
+    put, is_lost = store_writes.put_file, []
 
     def put_and_lose(*arguments):
         put(*arguments)
@@ -97,7 +97,7 @@ def test_an_answer_of_the_store_that_is_lost_is_no_failure(images, tmp_path, mon
             is_lost.append(True)
             raise FileExistsError("as the store answers when the first try is repeated")
 
-    monkeypatch.setattr(storage, "_put_file", put_and_lose)
+    monkeypatch.setattr(store_writes, "put_file", put_and_lose)
     done = export(tables, "csv", str(tmp_path / "to"))
     assert is_lost
     assert (tmp_path / "to/findings.csv").stat().st_size > 0
