@@ -102,9 +102,13 @@ def least(cuts: Cuts, name: str) -> np.ndarray:
 def majority(cuts: Cuts, name: str) -> np.ndarray:
     """Class that most clips of a sample name at each checkpoint, the first of equals."""
     classes = cuts.array(name)
-    votes = np.zeros((len(cuts.first), classes.shape[1], classes.max() + 1), np.int64)
-    np.add.at(votes, (cuts.group[:, None], np.arange(classes.shape[1]), classes), 1)
-    winners: np.ndarray = votes.argmax(axis=2).astype(np.int32)
+    winners: np.ndarray = classes[cuts.first].astype(np.int32)
+    # Most samples are whole, and have one voice: only the others are counted, one by one.
+    sizes = np.bincount(cuts.group, minlength=len(cuts.first))
+    for sample in np.flatnonzero(sizes > 1):
+        votes = np.sort(classes[cuts.rows_of[sample]], axis=0)
+        num = (votes[:, None] == votes[None]).sum(axis=1)
+        winners[sample] = np.take_along_axis(votes, num.argmax(axis=0)[None], axis=0)[0]
     return winners
 
 
@@ -180,20 +184,9 @@ class Quantity:
         return self.into or self.name.rpartition("/")[2]
 
     def identity(self) -> list[Any]:
-        """What makes the numbers in its records what they are."""
-        merged = getattr(self.merge, "__qualname__", None)
-        return [
-            self.name,
-            self.axis,
-            self.when,
-            sorted(task.value for task in self.tasks),
-            merged,
-            str(self.gap),
-            self.along,
-            self.is_stored,
-            self.observe,
-            self.version,
-        ]
+        """What makes the numbers in its records what they are; how they merge comes later."""
+        names = ("name", "axis", "when", "gap", "along", "is_stored", "observe", "version")
+        return [sorted(self.tasks), *(str(getattr(self, name)) for name in names)]
 
 
 @dataclass(frozen=True)
@@ -237,20 +230,14 @@ class Score:
     def identity(self) -> list[Any]:
         """What makes its numbers what they are, apart from the quantities that it needs."""
         columns = [(one.name, str(one.type), one.unit, one.direction) for one in self.columns]
-        return [
-            columns,
-            self.needs,
-            sorted(task.value for task in self.tasks),
-            self.is_count,
-            self.version,
-        ]
+        return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
 
 
 def score(
     name: str,
     formula: Callable[..., Any],
-    needs: str,
     definition: str,
+    needs: str,
     unit: str,
     direction: Direction = "",
     *,

@@ -46,8 +46,8 @@ SCORES = (
     score(
         "clc",
         _clc,
-        "below sample.num_labelled sample.flagged_px dataset.confident",
         "1 - share of pixels flagged by confident learning",
+        "below sample.num_labelled sample.flagged_px dataset.confident",
         "fraction",
         "lower",
         source="Lad and Mueller 2023, arXiv 2307.05080",

@@ -5,6 +5,8 @@ sums over pixels at its last checkpoint; the moments themselves are kept beside 
 later checkpoints are to continue them.
 """
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 
@@ -48,48 +50,31 @@ QUANTITIES = (
 )
 
 
+_of_vog = partial(score, unit="1", source=_SOURCE, family="vog")
+_Z_NEEDS = "vog sample.group dataset.vog_moments"
+
+
 def _vog(target: str, direction: Direction) -> tuple[Score, ...]:
     """Only the spread of the loss's gradient has a direction."""
+    what = f"mean over pixels of the spread over checkpoints of the input gradient ({target})"
+    within = "vog in standard deviations within its label"
     return (
-        score(
-            "vog",
-            np.asarray,
-            "vog",
-            f"mean over pixels of the spread over checkpoints of the input gradient ({target})",
-            "1",
-            direction,
-            source=_SOURCE,
-            family="vog",
-            target=target,
-        ),
-        score(
-            "vog_z",
-            finish_z,
-            "vog sample.group dataset.vog_moments",
-            "vog in standard deviations within its label",
-            "1",
-            direction,
-            source=_SOURCE,
-            family="vog",
-            target=target,
-        ),
+        _of_vog("vog", np.asarray, what, "vog", direction=direction, target=target),
+        _of_vog("vog_z", finish_z, within, _Z_NEEDS, direction=direction, target=target),
     )
 
 
 SCORES = (
     *_vog("loss", "higher"),
     *_vog("logit", "none"),
-    score(
+    _of_vog(
         "vog_by_class",
         np.asarray,
-        "vog_by_class",
         "vog over the pixels of each given class, in class order; null where it has none",
-        "1",
-        "none",
-        source=_SOURCE,
+        "vog_by_class",
+        direction="none",
         type=pa.list_(pa.float64()),
         tasks=DENSE,
-        family="vog",
     ),
 )
 

@@ -22,8 +22,8 @@ SCORES = (
     score(
         "csl_segment",
         _csl_segment,
-        "score.csl sample.label sample.shard",
         "csl averaged over the given-label segment of the frame",
+        "score.csl sample.label sample.shard",
         "nat",
         "higher",
         tasks=SEQUENCES,
@@ -31,9 +31,9 @@ SCORES = (
     score(
         "order_nll",
         _order_nll,
-        "sample.all dataset.order",
         "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
         "only",
+        "sample.all dataset.order",
         "nat",
         "higher",
         source="our definition",

@@ -34,8 +34,8 @@ SCORES = (
     score(
         "suspicion",
         _suspicion,
-        "score.all dataset.rank",
         "default ranking: the larger, the sooner to be looked at",
+        "score.all dataset.rank",
         "fraction",
         "higher",
     ),

@@ -4,6 +4,7 @@ Another package offers a `Family`, or a `Score`, under an entry point of the gro
 `ray_audit.measures`.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -117,7 +118,7 @@ class Measures:
     def digest(self) -> str:
         """Of all declarations."""
         own = [one.identity() for one in self.quantities.values()]
-        return storage.digest(own, [score.identity() for score in self._scores])
+        return storage.digest(_plain([own, [score.identity() for score in self._scores]]))
 
     @cached_property
     def _values(self) -> dict[str, Quantity]:
@@ -192,18 +193,27 @@ class Measures:
     def _of_records(self) -> dict[Task, str]:
         every = self.quantities.values()
         own = {task: [q.identity() for q in every if task in q.tasks] for task in Task}
-        return {task: storage.digest(RECORD_VERSION, own[task]) for task in Task}
+        return {task: storage.digest(RECORD_VERSION, _plain(own[task])) for task in Task}
 
     def score_identity(self, kind: Kind) -> str:
         """Digest of what makes scores of equal records, and their ranking, what they are."""
         scores = [score.identity() for score in self.scores(kind)]
-        return storage.digest(scores, self.ranking(kind.task))
+        merges = [
+            [one.name, one.into, getattr(one.merge, "__qualname__", "")]
+            for one in self.quantities.values()
+            if kind.task in one.tasks
+        ]
+        return storage.digest(_plain([scores, merges, self.ranking(kind.task)]))
 
     def ranking(self, task: Task) -> dict[str, Any]:
         """By which rule samples are ranked, for a manifest and for comparing two runs."""
         weights = dict(ranking.RANKED[task])
         versions = {k: v for k, v in sorted(self.behind(task, *weights).items()) if v != 1}
         return {"weights": weights, "version": SCORE_VERSION, "raised": versions}
+
+
+def _plain(values: Any) -> str:
+    return json.dumps(values, sort_keys=True)
 
 
 def _check(families: tuple[tuple[str, Family], ...]) -> None:

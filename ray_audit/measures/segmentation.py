@@ -72,32 +72,28 @@ SCORES = (
     _fraction(
         "softmin",
         _softmin,
-        "softmin setting.temperature",
         "soft minimum over pixels of p(given class)",
+        "softmin setting.temperature",
     ),
     _fraction(
         "softmin_interior",
         _softmin,
-        "interior setting.temperature",
         "soft minimum without the 1-px band along label boundaries",
+        "interior setting.temperature",
         source="Lad and Mueller 2023; band: our definition",
     ),
-    _fraction("cil", _cil, "p_label", "mean over pixels of p(given class)"),
-    _fraction("ccp", _ccp, "class_counts setting.classes", "share of pixels predicted as labelled"),
+    _fraction("cil", _cil, "mean over pixels of p(given class)", "p_label"),
+    _fraction("ccp", _ccp, "share of pixels predicted as labelled", "class_counts setting.classes"),
     _fraction(
         "tccp",
         _tccp,
-        "tccp class_counts setting.classes",
         "best agreement of thresholded class maps",
+        "tccp class_counts setting.classes",
         source="our reading",
     ),
-    _fraction("iou", _iou, "class_counts setting.classes", "mean IoU of prediction and given mask"),
+    _fraction("iou", _iou, "mean IoU of prediction and given mask", "class_counts setting.classes"),
     _fraction(
-        "coco",
-        _coco,
-        "components",
-        "mean p(given class) over components",
-        source="our reading",
+        "coco", _coco, "mean p(given class) over components", "components", source="our reading"
     ),
 )
 

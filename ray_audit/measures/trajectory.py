@@ -4,6 +4,8 @@ Sums over the labelled elements of a row (1 but for masks) in float64, so that t
 a sample add up.
 """
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 
@@ -61,8 +63,9 @@ def _suggestions(
 ) -> tuple[np.ndarray, ...] | None:
     if len(classes) < 2:
         return None
-    # A margin is the given class's probability minus that of the best other.
-    p_other = p_label - prob_margin
+    # A margin is the given class's probability minus that of the best other; what is lost of
+    # small ones by rounding is 0, and then the class that is named most counts.
+    p_other = np.maximum(p_label - prob_margin, 0.0)
     # NaN at a checkpoint: the sample fails, and must not be an error here.
     label, p = suggested_class(other, np.nan_to_num(p_other))
     return label, classes[label], p
@@ -84,104 +87,75 @@ _SUGGESTED = (
     ),
 )
 _ALWIS = "Alwis et al. 2026, arXiv 2602.15154"
-_SWAYAMDIPTA = "Swayamdipta et al. 2020"
+_loss = partial(score, needs="loss", unit="nat", direction="higher")
+_p_label = partial(score, needs="p_label", unit="fraction", source="Swayamdipta et al. 2020")
+_count = partial(score, needs="correct", unit="count", direction="none", is_count=True)
 
 SCORES = (
-    score("csl", csl.csl, "loss", "mean loss over all checkpoints", "nat", "higher", source=_ALWIS),
-    score("final_loss", csl.final_loss, "loss", "loss at the last checkpoint", "nat", "higher"),
-    score(
-        "early_loss",
-        csl.early_loss,
-        "loss",
-        "mean loss over the first half of the checkpoints",
-        "nat",
-        "higher",
+    _loss("csl", csl.csl, "mean loss over all checkpoints", source=_ALWIS),
+    _loss("final_loss", csl.final_loss, "loss at the last checkpoint"),
+    _loss("early_loss", csl.early_loss, "mean loss over the first half of the checkpoints"),
+    _loss("late_loss", csl.late_loss, "mean loss over the rest; null with one checkpoint"),
+    _loss(
+        "loss_std", csl.loss_std, "population spread of the loss over checkpoints", direction="none"
     ),
-    score(
-        "late_loss",
-        csl.late_loss,
-        "loss",
-        "mean loss over the rest; null with one checkpoint",
-        "nat",
-        "higher",
-    ),
-    score(
-        "loss_std",
-        csl.loss_std,
-        "loss",
-        "population spread of the loss over checkpoints",
-        "nat",
-        "none",
-    ),
-    score("loss_max", csl.loss_max, "loss", "largest loss over checkpoints", "nat", "higher"),
-    score(
+    _loss("loss_max", csl.loss_max, "largest loss over checkpoints"),
+    _loss(
         "num_checkpoints",
         _num_checkpoints,
-        "loss",
         "checkpoints that scored the sample",
-        "count",
+        unit="count",
+        direction="",
         type=pa.int32(),
     ),
     score(
         "el2n",
         dynamics.el2n,
-        "el2n",
         "mean norm of probabilities minus one-hot label",
+        "el2n",
         "1",
         "higher",
         source="Paul et al. 2021, arXiv 2107.07075",
     ),
-    score(
+    _count(
         "correctness",
         dynamics.correctness,
-        "correct",
         "checkpoints that predict the given label",
-        "count",
-        "lower",
-        source=_SWAYAMDIPTA,
+        direction="lower",
+        source="Swayamdipta et al. 2020",
+        is_count=False,
     ),
-    score(
+    _count(
         "learning_time",
         dynamics.learning_time,
-        "correct",
         "first checkpoint (from 1) from which on the label is always predicted; null if never",
-        "checkpoint",
-        "higher",
+        unit="checkpoint",
+        direction="higher",
         source="our definition",
-        is_count=True,
     ),
     score(
         "csg",
         csg,
-        "grad_sqnorm",
         "sum over checkpoints of the squared norm of the loss's input gradient",
+        "grad_sqnorm",
         "1",
         "higher",
         source="Memorization Through the Lens of Sample Gradients, ICLR 2026",
     ),
-    score(
-        "confidence",
-        dynamics.confidence,
-        "p_label",
-        "mean probability of the given label",
-        "fraction",
-        "lower",
-        source=_SWAYAMDIPTA,
+    _p_label(
+        "confidence", dynamics.confidence, "mean probability of the given label", direction="lower"
     ),
-    score(
+    _p_label(
         "variability",
         dynamics.variability,
-        "p_label",
         "population spread of the given label's probability",
-        "fraction",
-        "none",
-        source=_SWAYAMDIPTA,
+        direction="none",
     ),
     score(
         "aum",
         dynamics.aum,
-        "margin",
         "mean margin of the given label's logit over the best other",
+        "margin",
         "logit",
         "lower",
         source="Pleiss et al. 2020, arXiv 2001.10528",
@@ -189,22 +163,18 @@ SCORES = (
     score(
         "prob_margin",
         dynamics.prob_margin,
-        "prob_margin",
         "mean margin of the given label's probability",
+        "prob_margin",
         "fraction",
         "lower",
     ),
-    score(
+    _count(
         "forgetting",
         _forgetting,
-        "correct",
         "transitions from right to wrong between checkpoints; null for dense labels",
-        "count",
-        "none",
         source="Toneva et al. 2019, arXiv 1812.05159",
         tasks=ROWS,
         shown=EVERY,
-        is_count=True,
     ),
     Score(
         _SUGGESTED,
@@ -212,6 +182,7 @@ SCORES = (
         _suggestions,
         tasks=ROWS,
         shown=EVERY,
+        version=2,
     ),
 )
 

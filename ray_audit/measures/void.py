@@ -59,9 +59,7 @@ def _top_classes(tiles: list[tuple[np.ndarray, ...]], num_checkpoints: int) -> V
 
 
 def _joined(
-    sets: Sequence[list[VoidSeen]],
-    source: Sequence[tuple[int, int]],
-    reached: np.ndarray | None,
+    sets: Sequence[list[VoidSeen]], source: Sequence[tuple[int, int]], reached: np.ndarray | None
 ) -> list[VoidSeen]:
     joined = []
     for sample, of_sets in enumerate(zip(*sets, strict=True)):
@@ -113,8 +111,8 @@ SCORES = (
     score(
         "void_evidence",
         _evidence,
-        "voids",
         "how surely the later checkpoints see one class in an unlabelled region; null without one",
+        "voids",
         "fraction",
         "higher",
         source="our definition",
@@ -124,8 +122,8 @@ SCORES = (
     score(
         "num_labelled_px",
         np.asarray,
-        "sample.num_labelled",
         "labelled pixels",
+        "sample.num_labelled",
         "px",
         type=pa.int64(),
         tasks=DENSE,

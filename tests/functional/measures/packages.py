@@ -7,22 +7,22 @@ NAMES = {
         def spread(loss):
             return loss.max(axis=1) - loss.min(axis=1)
 
-        SPREAD = score("loss_range", spread, "loss", "largest less least loss", "nat", "higher")
+        SPREAD = score("loss_range", spread, "largest less least loss", "loss", "nat", "higher")
     """,
     "quantity": """
         import numpy as np
         from ray_audit.measures import Family, Quantity, score
 
-        def entropy(p, labels):
-            return -(p * p.clamp_min(1e-30).log()).sum(dim=1)
+        def sharpness(p, labels):
+            return p.square().sum(dim=1)
 
-        def mean(entropy):
-            return entropy.mean(axis=1)
+        def mean(sharpness):
+            return sharpness.mean(axis=1)
 
         FAMILY = Family(
-            "Entropy",
-            (Quantity("entropy", "of p, in nats", observe="PACKAGE:entropy"),),
-            (score("mean_entropy", mean, "entropy", "mean entropy of p", "nat", "higher"),),
+            "Sharpness",
+            (Quantity("sharpness", "sum of p squared", observe="PACKAGE:sharpness"),),
+            (score("mean_sharpness", mean, "mean sharpness of p", "sharpness", "1", "lower"),),
         )
     """,
 }

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pyarrow.compute as pc
 import pytest
 
@@ -56,13 +55,13 @@ def test_a_score_of_a_package_is_a_column_with_its_direction_and_its_line_in_the
 def test_a_quantity_of_a_package_is_observed_on_the_device_and_merged_like_ours(
     site, tmp_path, kind
 ):
-    install(site, "acme_entropy", NAMES["quantity"], ["acme = acme_entropy:FAMILY"])
+    install(site, "acme_sharpness", NAMES["quantity"], ["acme = acme_sharpness:FAMILY"])
     small = getattr(small_sets, kind)(tmp_path)
     _, scores = audited(small)
-    entropy = scores["mean_entropy"].to_numpy()
-    assert ((entropy > 0) & (entropy < np.log(3) + 1e-6)).all()
+    sharpness = scores["mean_sharpness"].to_numpy()
+    assert ((sharpness > 1 / 3 - 1e-6) & (sharpness < 1 + 1e-6)).all()
     _, early = audited(small, adaptive={"budget": 0.7, "first": 0.3})
-    assert pc.count(early["mean_entropy"]).as_py() == early.num_rows
+    assert pc.count(early["mean_sharpness"]).as_py() == early.num_rows
 
 
 def test_a_package_of_scores_changes_the_runs_name_and_reuses_the_records(site, tmp_path):
@@ -78,12 +77,12 @@ def test_a_package_of_scores_changes_the_runs_name_and_reuses_the_records(site, 
 def test_a_package_of_quantities_makes_records_anew(site, tmp_path):
     small = small_sets.class_folders(tmp_path)
     before, _ = audited(small)
-    install(site, "acme_entropy", NAMES["quantity"], ["acme = acme_entropy:FAMILY"])
+    install(site, "acme_sharpness", NAMES["quantity"], ["acme = acme_sharpness:FAMILY"])
     measures.cache_clear()
     outside_observers.cache_clear()
     after, scores = audited(small)
     assert after.manifest.plan["num_new"] == before.manifest.plan["num_new"] > 0
-    assert scores["mean_entropy"].null_count == 0
+    assert scores["mean_sharpness"].null_count == 0
 
 
 def test_an_entry_point_that_fails_to_import_is_named_with_its_package(site):
@@ -133,9 +132,9 @@ def test_a_bad_package_is_told_before_anything_starts(site, tmp_path):
 
 
 def test_a_quantity_whose_function_is_not_there_stops_the_run_with_its_name(site, tmp_path):
-    content = NAMES["quantity"].replace("PACKAGE:entropy", "PACKAGE:entropie")
+    content = NAMES["quantity"].replace("PACKAGE:sharpness", "PACKAGE:sharpnes")
     install(site, "acme_typo", content, ["acme = acme_typo:FAMILY"])
-    with pytest.raises(RunError, match=r"quantity entropy is observed by 'acme_typo:entropie'"):
+    with pytest.raises(RunError, match=r"quantity sharpness is observed by 'acme_typo:sharpnes'"):
         audited(small_sets.class_folders(tmp_path))
 
 
