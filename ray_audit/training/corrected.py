@@ -241,10 +241,10 @@ class RefurbishFlagged(_Corrector):
     """Replaces labels of flagged samples by confident predictions, after a warm-up.
 
     Our reading of "Detecting and refurbishing" (Islam et al. 2026), whose thresholds are not
-    published. At the end of the first epoch from `first_epoch` on that has scores, the most
-    suspicious samples are flagged, by what is handed to `end_epoch` (loss on the given labels,
-    VoG). Only these change, and they stay flagged: a set that is chosen anew each epoch lets the
-    mended fall out and moves on to right ones.
+    published. At the end of the epochs from `first_epoch` on the most suspicious samples are
+    flagged, by what is handed to `end_epoch` (loss on the given labels, VoG). Only these change, and
+    they stay flagged: a set that is chosen anew each epoch lets the mended fall out and moves on to
+    right ones.
 
     Args:
         num_classes: K.
@@ -304,12 +304,14 @@ class RefurbishFlagged(_Corrector):
         """
         self._epoch += 1
         flagging = ""
-        if self._epoch >= self._first_epoch and suspicion and not self._due:
+        # With a share of its own the set is full at once; a group of losses shows its members late.
+        is_open = self._flagged_fraction == "auto" or not self._due
+        if self._epoch >= self._first_epoch and suspicion and is_open:
             names = sorted(suspicion)
             values = np.array([suspicion[name] for name in names])
             fraction, flagging = self._fraction_of(values)
             is_due = flagged(values, fraction).tolist()
-            self._due = frozenset(name for name, due in zip(names, is_due, strict=True) if due)
+            self._due |= frozenset(name for name, due in zip(names, is_due, strict=True) if due)
         return replace(self._report(sorted(self._due)), flagging=flagging)
 
     def _fraction_of(self, suspicion: npt.NDArray[np.float64]) -> tuple[float, str]:
