@@ -29,7 +29,7 @@ from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_decisions
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
 from ray_audit.formats.changes import Progress
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
@@ -109,7 +109,7 @@ def correct(
     """
     to_uri = absolute(to_uri)
     resolved = resolve(asked, tables)
-    merged = merge([*saved_decisions(tables.run_uri), *decisions])
+    merged = merge([*saved_rows(tables.run_uri), *decisions])
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
