@@ -109,6 +109,8 @@ def correct(
     """
     to_uri = absolute(to_uri)
     resolved = resolve(asked, tables)
+    if tables.task.is_dense and resolved.mask_rule is not None:
+        tables.check_trusted()
     merged = merge([*saved_rows(tables.run_uri), *decisions])
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
