@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
 
-.PHONY: bench check clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit
+.PHONY: bench check clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -32,6 +32,9 @@ test: $(STAMP) check  ## what CI runs
 
 test-all: $(STAMP) check  ## the slow tests too
 	$(BIN)/python -m pytest
+
+wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
+	$(BIN)/python -m pytest -q tests/functional/test_wheel.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -10,40 +10,26 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.asyn import AsyncFileSystem, sync
 
 from ray_audit.errors import AlreadyThereError, StorageError, redacted
 from ray_audit.store_errors import explained as explained
 from ray_audit.store_errors import explained_stream
+from ray_audit.store_writes import create, moved_into, put, put_file, says_there, says_unknown
+from ray_audit.stored_objects import StoredObject as StoredObject
+from ray_audit.stored_objects import stored_object
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
 _INFLATED_BYTES = 256 * 2**20
 _INFLATED_TIMES = 100
-_PUT_LIMIT_S = 60.0
-_PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
 _PAUSES_S = (0.5, 2.0)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One object as a listing shows it; `etag` changes when its content does.
-
-    `modified_s` is the Unix time when it was stored, where the store says so.
-    """
-
-    uri: str
-    size_bytes: int
-    etag: str
-    modified_s: float | None = None
+_SETTLE_S = 1.0
 
 
 def digest(*parts: object) -> str:
@@ -138,7 +124,7 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
             infos = list(fs.glob(path, detail=True).values())
         else:
             infos = [fs.info(path)] if fs.exists(path) else []
-    found = [_stored(fs, info) for info in infos if info["type"] == "file"]
+    found = [stored_object(fs, info) for info in infos if info["type"] == "file"]
     if not found:
         raise StorageError(f"{uri} matches no file: check the path and the wildcards")
     for item in found:
@@ -147,30 +133,6 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
                 f"{uri}: the name of {item.uri!a} is not UTF-8; rename it, or narrow the pattern"
             )
     return sorted(found, key=lambda item: item.uri)
-
-
-def _stored(fs: Any, info: dict[str, Any]) -> StoredObject:
-    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-    uri = info["name"] if protocol == "file" else f"{protocol}://{info['name']}"
-    tag = info.get("ETag") or info.get("etag") or info.get("md5Hash") or info.get("mtime")
-    if tag is None:
-        tag = info.get("LastModified") or info.get("updated") or ""
-    size_bytes, etag = int(info["size"] or 0), str(tag).strip('"')
-    return StoredObject(uri, size_bytes, etag, _modified_s(info))
-
-
-def _modified_s(info: dict[str, Any]) -> float | None:
-    """Unix time of the last change, from what a library's listing has of it."""
-    for name in ("LastModified", "mtime", "updated", "last_modified", "created"):
-        value = info.get(name)
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str):
-            with contextlib.suppress(ValueError):
-                value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            return value.timestamp()
-    return None
 
 
 def list_prefix(uri: str) -> list[StoredObject]:
@@ -185,7 +147,7 @@ def list_prefix(uri: str) -> list[StoredObject]:
         return infos
 
     infos = _tried("list", uri, find)
-    return sorted((_stored(fs, i) for i in infos.values()), key=lambda item: item.uri)
+    return sorted((stored_object(fs, i) for i in infos.values()), key=lambda item: item.uri)
 
 
 def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
@@ -251,92 +213,63 @@ def write_bytes(uri: str, content: bytes) -> None:
     """Write a whole object so that readers see all of it or nothing."""
     fs, path = filesystem(uri)
     if "file" in fs.protocol:
-        _tried("write", uri, lambda: _put_file(Path(path), content, os.replace))
+        _tried("write", uri, lambda: put_file(Path(path), content, os.replace))
     else:
-        _tried("write", uri, lambda: _put(fs, path, content))
-
-
-def _put(fs: Any, path: str, content: bytes, mode: str = "overwrite") -> None:
-    """Send a whole object, within a time limit.
-
-    The clients have none of their own while they wait for a server's leave to send (`Expect:
-    100-continue`): a connection that went silent there would hold a run for ever.
-    """
-    if not isinstance(fs, AsyncFileSystem):
-        fs.pipe_file(path, content, mode=mode)
-        return
-    limit_s = _PUT_LIMIT_S + len(content) / _PUT_BYTES_PER_S
-    sync(fs.loop, fs._pipe_file, path, content, mode=mode, timeout=limit_s)
+        _tried("write", uri, lambda: put(fs, path, content))
 
 
 def create_bytes(uri: str, content: bytes) -> None:
     """Write a whole object where there is none; of two writers at once, one succeeds.
 
-    On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Another store
-    may look first and write then.
+    On S3 it is a conditional PUT (`If-None-Match: *`), on a local disk a hard link. Where a store
+    knows no conditions, it looks first, writes then, and looks a moment later whose it is. An
+    object of this very content counts as created: the store's answer may have got lost.
 
     Raises:
         AlreadyThereError: it is there.
     """
     fs, path = filesystem(uri)
 
-    def create() -> None:
+    def create_once() -> None:
         try:
-            if "file" in fs.protocol:
-                _put_file(Path(path), content, _link)
-            else:
-                _put(fs, path, content, mode="create")
+            create(fs, path, content)
         except Exception as error:
-            if _says_there(error):
+            is_unknown = says_unknown(error)
+            if is_unknown and not fs.exists(path):
+                put(fs, path, content)
+                time.sleep(_SETTLE_S)
+            elif not is_unknown and not says_there(error):
+                raise
+            if bytes(fs.cat_file(path)) != content:
                 raise AlreadyThereError(f"cannot create {uri}: it is there already") from error
-            raise
 
-    _tried("create", uri, create)
-
-
-def _says_there(error: BaseException | None) -> bool:
-    """Whether a store refused to create an object because there is one."""
-    if error is None or isinstance(error, FileExistsError):
-        return error is not None
-    response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return code == "PreconditionFailed" or _says_there(error.__cause__)
+    _tried("create", uri, create_once)
 
 
-def _link(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless there is one."""
+def knows_conditions(folder: str) -> bool:
+    """Whether of two writers at once the store lets only one create an object: tried, with one.
+
+    Raises:
+        StorageError: nothing can be written there.
+    """
+    uri = join(folder, f"probe-{os.urandom(8).hex()}")
+    fs, path = filesystem(uri)
+
+    def creates() -> bool:
+        """Whether it is created now; where it is there, it is not."""
+        try:
+            create(fs, path, b"")
+        except Exception as error:
+            if not says_there(error) and not says_unknown(error):
+                raise
+            return False
+        return True
+
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        with open(path, "xb") as stream:
-            stream.write(temporary.read_bytes())
-
-
-def _put_file(path: Path, content: bytes, move: Callable[[Path, Path], object]) -> None:
-    with _moved_into(path, move) as stream:
-        stream.write(content)
-
-
-@contextlib.contextmanager
-def _moved_into(path: Path, move: Callable[[Path, Path], object]) -> Iterator[IO[bytes]]:
-    """Write beside the final name, then move it there; nothing where the block raises."""
-    with explained("write", str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-        opened = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
-    stream = explained_stream(opened, "write", str(path))
-    try:
-        with stream:
-            yield stream
-            with explained("write", str(path)):
-                stream.flush()
-                os.fsync(stream.fileno())
-        with explained("write", str(path)):
-            move(temporary, path)
+        return _tried("create", uri, creates) and not _tried("create", uri, creates)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(StorageError):  # what went wrong first is told
+            remove(uri)
 
 
 @contextlib.contextmanager
@@ -347,7 +280,7 @@ def open_write(uri: str) -> Iterator[IO[bytes]]:
     """
     fs, path = filesystem(uri)
     if "file" in fs.protocol:
-        with _moved_into(Path(path), os.replace) as stream:
+        with moved_into(Path(path), os.replace) as stream:
             yield stream
         return
     with explained("spool", uri):

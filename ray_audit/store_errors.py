@@ -88,8 +88,8 @@ class _ExplainedStream(io.BufferedIOBase):
             return self._stream.write(content)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        with explained(self._action, self._uri):
-            return self._stream.seek(offset, whence)
+        # Nothing is fetched; zipfile seeks to before the start, and takes OSError for a no.
+        return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         return self._stream.tell()

@@ -22,13 +22,12 @@ from ray_audit.corrections.writers import write_masks
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.base import Stored
 from ray_audit.formats.changes import MaskOf
-from ray_audit.formats.items import Stored, parquet_items
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
-from ray_audit.formats.registry import container_of
-from ray_audit.formats.tar import tar_items
+from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 
@@ -152,16 +151,15 @@ class _MaskLoader:
 
     def _stored_masks(self) -> Iterator[tuple[str, Stored]]:
         """Masks of the shard as they lie there, in its order, which is the writers' too."""
-        container = container_of(self._shard.key)
-        if container not in ("parquet", "tar"):
+        form = known_format(self._shard.key)
+        if "masks" not in form.forms:
             if self._shard.label_uri is not None:
                 yield self._shard.key, storage.read_bytes(self._shard.label_uri)
             return
         job = UnitContext(
             self._work.config.dataset, None, self._work.index_uri, UnitAccounting("corrections")
         )
-        read = parquet_items if container == "parquet" else tar_items
-        for item in read(self._shard, job):
+        for item in form.read((self._shard,), job):
             if item.mask is not None:
                 yield item.sample_id, item.mask
 

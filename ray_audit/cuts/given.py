@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ray_audit import parquet, storage
+from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline, readable
@@ -16,16 +16,14 @@ from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.arrays import feature_names, opened_npz
+from ray_audit.formats.base import BrokenOffError, Item
 from ray_audit.formats.damage import is_damage
-from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
-from ray_audit.formats.registry import container_of
-from ray_audit.formats.tar import tar_items
+from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 
@@ -75,14 +73,14 @@ class GivenLabels:
         self._classes = ClassNames.of(dataset)
         self._job = UnitContext(dataset, None, index_uri, UnitAccounting("labels"))
         self.left_out: dict[str, str] = {}
-        self.times = lru_cache(maxsize=2)(self._times)
+        self._clocks = lru_cache(maxsize=2)(self._times_and_middles)
 
     def sequence_owners(self) -> list[Owner]:
         """Videos and sequences that have labels."""
         return [o for s in self._shards.values() if s.label_digest for o in self._sequences_in(s)]
 
     def _sequences_in(self, shard: Shard) -> list[Owner]:
-        if container_of(shard.key) != "npz":
+        if not known_format(shard.key).holds_several:
             return [Owner(shard.key)]
         if self._dataset.labels.arrays is None:
             rows = index_rows(shard, self._index_uri)
@@ -124,16 +122,19 @@ class GivenLabels:
         """
         timeline = self._timeline(owner)
         if isinstance(timeline, FrameTimeline):
-            frames, times = timeline.frames, timeline.frames.astype(np.float64)
+            frames, middles_s = timeline.frames, timeline.frames.astype(np.float64)
+        elif timeline.in_seconds and self._dataset.kind == "sequences":
+            middles_s = _uniform(timeline, self._dataset.frame_s)[1]
+            frames = np.arange(len(middles_s))
         elif timeline.in_seconds:
-            times = self.times(owner)
-            frames = np.arange(len(times))
+            middles_s = self.times(owner)[1]
+            frames = np.arange(len(middles_s))
         else:
             last = int(np.ceil(timeline.ends.max(initial=0.0) - 0.5))
-            frames, times = np.arange(last), np.arange(last, dtype=np.float64)
+            frames, middles_s = np.arange(last), np.arange(last, dtype=np.float64)
         found = [
-            timeline.label(frame, time)
-            for frame, time in zip(frames.tolist(), times.tolist(), strict=True)
+            timeline.label(frame, middle_s)
+            for frame, middle_s in zip(frames.tolist(), middles_s.tolist(), strict=True)
         ]
         kept = [index for index, label in enumerate(found) if label is not None]
         return frames[kept], np.array([found[index] for index in kept], np.int32)
@@ -152,7 +153,13 @@ class GivenLabels:
             except SampleError as error:
                 raise LabelError(f"{owner.shard_key}: {error}") from error
 
-    def _times(self, owner: Owner) -> np.ndarray:
+    def times(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        """When each frame is shown, and its middle, (T,) seconds each."""
+        return self._clocks(owner)
+
+    def _times_and_middles(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        if self._dataset.kind == "sequences":
+            return _uniform(self._timeline(owner), self._dataset.frame_s)
         return frame_times(self._shards[owner.shard_key])
 
     def class_labels(self) -> Iterator[tuple[Owner, int]]:
@@ -163,36 +170,20 @@ class GivenLabels:
                     yield owner, label
 
     def _classes_in(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
-        container, labels = container_of(shard.key), self._dataset.labels
-        if container in ("image", "video"):
+        form = known_format(shard.key)
+        if not form.holds_several:
             yield Owner(shard.key), shard.class_index
-        elif labels.form == "images":
+        elif self._dataset.labels.form == "images":
             rows = index_rows(shard, self._index_uri)
             if rows is not None:
                 pairs = zip(rows["part"].to_pylist(), rows["label"].to_pylist(), strict=True)
                 yield from ((Owner(shard.key, part), label) for part, label in pairs)
         else:
-            found: list[tuple[Owner, int | None]] = []
-            read = self._parquet_classes if container == "parquet" else self._tar_classes
+            found: list[tuple[Owner, object]] = []
             with self._leaving_out(shard.key):
-                found = list(read(shard))  # all or nothing: a broken file cannot be rewritten
-            yield from found
-
-    def _tar_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
-        for item in tar_items(shard, self._job):
-            yield Owner.of_sample(shard.key, item.sample_id), self._parsed(item.label)
-
-    def _parquet_classes(self, shard: Shard) -> Iterator[tuple[Owner, int | None]]:
-        labels = self._dataset.labels
-        columns = [c for c in (labels.column, labels.key_column) if c]
-        row_in_file = 0
-        with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            for batch in parquet.open_file(stream).iter_batches(columns=columns):
-                for row in batch.to_pylist():
-                    key = row_in_file if labels.key_column is None else row[labels.key_column]
-                    label = self._parsed(label_of(row[labels.column]))
-                    yield Owner(shard.key, str(text_of(key))), label
-                    row_in_file += 1
+                # All or nothing: a broken file cannot be rewritten.
+                found = list(form.labels_in(shard, self._job))
+            yield from ((owner, self._parsed(label)) for owner, label in found)
 
     def _parsed(self, value: object) -> int | None:
         """A label that is none (the audit reports it) counts as missing."""
@@ -213,14 +204,10 @@ class GivenLabels:
 
     def _images(self) -> Iterator[Item]:
         shards = tuple(self._shards.values())
-        container = container_of(shards[0].key)
-        if container == "image":
-            yield from file_items(shards, self._job)
-            return
-        read = parquet_items if container == "parquet" else tar_items
-        for shard in shards:
-            with self._leaving_out(shard.key):
-                yield from read(shard, self._job)
+        form = known_format(shards[0].key)
+        for group in [shards] if form.is_small else [(shard,) for shard in shards]:
+            with self._leaving_out(group[0].key):
+                yield from form.read(group, self._job)
 
     def mask_owners(self) -> list[Owner]:
         """Images that are files and have a mask."""
@@ -237,6 +224,15 @@ class GivenLabels:
         mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
+
+
+def _uniform(
+    timeline: FrameTimeline | SegmentTimeline, frame_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times and middles of a sequence's frames, up to the end of its last segment."""
+    assert isinstance(timeline, SegmentTimeline)
+    frames = np.arange(int(np.ceil(timeline.ends.max(initial=0.0) / frame_s - 0.5)))
+    return frames * frame_s, (frames + 0.5) * frame_s
 
 
 def _features(pixels: np.ndarray) -> np.ndarray:

@@ -2,85 +2,24 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
-from ray_audit.errors import LabelError, SampleError, StorageError
-from ray_audit.folds import is_in
-from ray_audit.formats.items import BrokenOffError, Item, file_items, parquet_items, table_labels
+from ray_audit.errors import SampleError
+from ray_audit.formats.base import Item
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
-from ray_audit.formats.registry import container_of
-from ray_audit.formats.tar import tar_items
-from ray_audit.sample_ids import Owner
-from ray_audit.samples import IGNORE, Shard, WorkUnit
+from ray_audit.formats.reading import unit_items
+from ray_audit.samples import IGNORE, WorkUnit
 
 
 def cut_images(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     """Cuts of every image of a unit; a bad image is recorded, and the next one read."""
     for item in unit_items(unit, job):
         yield from _cut_item(item, job)
-
-
-def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
-    """The images of a unit as they are stored, one by one."""
-    if container_of(unit.shards[0].key) == "image":
-        yield from file_items(unit.shards, job)
-        return
-    for shard in unit.shards:
-        yield from _container_items(shard, job)
-
-
-def _container_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
-    """Images of a Parquet or tar file, as far as it can be read."""
-    in_parquet = container_of(shard.key) == "parquet"
-    items = parquet_items(shard, job) if in_parquet else tar_items(shard, job)
-    seen: set[str] = set()
-    num_items = 0
-    while True:
-        try:
-            with job.tally.timed():
-                item = next(items, None)
-        except Exception as error:
-            _fail_rest(shard, error, seen, job)
-            return
-        if item is None:
-            return
-        if not is_in(item.sample_id, job.dataset.fold):
-            continue
-        if item.sample_id in seen:
-            message = f"{item.sample_id} is there twice; keys must be unique in a file"
-            # A name of its own: the first of the two is a good sample.
-            again = f"{item.sample_id} (duplicate at {num_items})"
-            item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
-        seen.add(item.sample_id)
-        num_items += 1
-        yield item
-
-
-def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
-    """Record what is lost where a container breaks off, as far as it can be known."""
-    num_left = _num_left(shard, seen, job)
-    if isinstance(error, BrokenOffError):
-        num_left = error.num_left if num_left is None else num_left
-        error = error.cause
-    job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
-
-
-def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
-    """Labelled samples that were not read; None where their labels lie beside them."""
-    if job.dataset.labels.form != "images":
-        return None
-    try:
-        labels = table_labels(shard, job)
-    except (LabelError, StorageError):
-        return shard.num_labelled
-    names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
-    return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)
 
 
 def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:

@@ -13,7 +13,7 @@ from ray_audit.exports.label_studio import label_studio_documents
 from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
@@ -116,7 +116,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
-    if container_of(rows[0]["shard"] if rows else uri) in ("tar", "parquet"):
+    if known_format(rows[0]["shard"] if rows else uri).holds_several:
         return "members"
     return "masks" if tables.task.is_dense else "images"
 
@@ -156,9 +156,9 @@ def _located(
         return content
     content = _kept(content, media, "are not in the dataset any more", notes)
     if subject == "segments" and (form.needs_times or form.needs_sizes):
-        videos = video_facts(tables, media)
+        videos = video_facts(tables, media, rows)
         if needs_sizes:
-            videos = with_sizes(videos, files)
+            videos = with_sizes(videos, files, tables.config.dataset.orientation)
             content = _kept(content, videos, "cannot be read", notes)
         content = replace(content, videos=videos)
     return content

@@ -1,5 +1,6 @@
 """Whether a file's content is at fault, or the way to it."""
 
+import errno
 import tarfile
 import zipfile
 import zlib
@@ -22,5 +23,6 @@ def is_damage(error: Exception) -> bool:
     (True, False)
     """
     if isinstance(error, OSError):
-        return error.errno is None and not isinstance(error, ConnectionError | TimeoutError)
+        of_content = error.errno in (None, errno.EINVAL)  # EINVAL: a seek to before an empty file
+        return of_content and not isinstance(error, ConnectionError | TimeoutError)
     return isinstance(error, _OF_CONTENT)

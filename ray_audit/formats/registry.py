@@ -1,45 +1,96 @@
-"""Which stored formats are read, told by the file name."""
+"""Which stored formats are read: ours, and those of installed packages.
 
-from typing import Literal
+A package adds one under the entry point group `ray_audit.formats`: a `Format`, or its class.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.arrays import NpyFiles, NpzFiles
+from ray_audit.formats.base import Format
+from ray_audit.formats.images import ImageFiles
+from ray_audit.formats.parquet import ParquetImages
+from ray_audit.formats.tar import TarImages
+from ray_audit.formats.video import VideoFiles
 
-Container = Literal["video", "image", "parquet", "tar", "npz", "npy"]
-
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "gif")
-_EXTENSIONS: dict[Container, tuple[str, ...]] = {
-    "video": (
-        *("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "ts", "m2ts"),
-        *("mts", "3gp", "ogv", "mjpeg", "mjpg", "y4m", "vob", "m2v"),
-    ),
-    "image": IMAGE_EXTENSIONS,
-    "parquet": ("parquet", "pq"),
-    "tar": ("tar", "tar.gz", "tgz"),
-    "npz": ("npz",),
-    "npy": ("npy",),
-}
-_ENDINGS = {
-    container: tuple(f".{extension}" for extension in extensions)
-    for container, extensions in _EXTENSIONS.items()
-}
-_CONTAINERS: dict[str, tuple[Container, ...]] = {
-    "video": ("video",),
-    "images": ("image", "parquet", "tar"),
-    "sequences": ("npz", "npy"),
-}
+GROUP = "ray_audit.formats"
+_OURS = (VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles())
+_KINDS = ("video", "images", "sequences")
 
 
-def container_of(key: str) -> Container | None:
+@cache
+def formats() -> tuple[Format, ...]:
+    """All formats, found once in a process.
+
+    Raises:
+        SpecificationError: what a package offers cannot be imported, is no format, or has the
+            name or an extension of another; names package and entry.
+    """
+    found: dict[str, str] = {}
+    taken: list[Format] = []
+    for origin, one in (*((__package__, one) for one in _OURS), *_theirs()):
+        for name in (one.name, *one.endings):
+            if name in found:
+                raise SpecificationError(
+                    f"{origin}: {name} is a format of {found[name]} already. Uninstall one of them"
+                )
+            found[name] = origin
+        taken.append(one)
+    return tuple(taken)
+
+
+def _theirs() -> Iterator[tuple[str, Format]]:
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        origin = _origin(point)
+        try:
+            loaded = point.load()
+            one = loaded() if isinstance(loaded, type) else loaded
+        except Exception as error:  # a package may raise anything while it is imported
+            raise SpecificationError(
+                f"{origin} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall "
+                "the package"
+            ) from error
+        if not isinstance(one, Format):
+            raise SpecificationError(
+                f"{origin} is a {type(one).__name__}; expected a ray_audit.formats.Format"
+            )
+        lacking = [n for n in ("name", "kind", "extensions") if not getattr(one, n, None)]
+        if lacking or one.kind not in _KINDS:
+            raise SpecificationError(
+                f"{origin}: the format says no {' and no '.join(lacking)}"
+                if lacking
+                else f"{origin}: kind {one.kind!r} is none of {', '.join(_KINDS)}"
+            )
+        yield origin, one
+
+
+def _origin(point: EntryPoint) -> str:
+    package = f"package {point.dist.name} {point.dist.version}" if point.dist else "a package"
+    return f"{package} (entry point {point.name} = {point.value} of {GROUP})"
+
+
+def format_of(key: str) -> Format | None:
     """The format that a file name stands for, or None where it is not read.
 
-    >>> container_of("or1/X.MP4"), container_of("a.tar.gz"), container_of("scan.nii.gz")
-    ('video', 'tar', None)
+    >>> [one and one.name for one in map(format_of, ("or1/X.MP4", "a.tar.gz", "scan.xyz"))]
+    ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    for container, endings in _ENDINGS.items():
-        if name.endswith(endings):
-            return container
-    return None
+    return next((one for one in formats() if name.endswith(one.endings)), None)
+
+
+def known_format(key: str) -> Format:
+    """The format of a listed file.
+
+    Raises:
+        SpecificationError: it is not read (any more).
+    """
+    found = format_of(key)
+    if found is None:
+        raise SpecificationError(f"{key} has a format that is not read here")
+    return found
 
 
 def check_formats(keys: list[str], kind: str) -> None:
@@ -48,10 +99,10 @@ def check_formats(keys: list[str], kind: str) -> None:
     Raises:
         SpecificationError: names the file and what is supported.
     """
-    allowed = _CONTAINERS[kind]
     for key in keys:
-        if container_of(key) not in allowed:
-            known = ", ".join(f".{e}" for container in allowed for e in _EXTENSIONS[container])
+        one = format_of(key)
+        if one is None or one.kind != kind:
+            known = ", ".join(e for one in formats() if one.kind == kind for e in one.endings)
             raise SpecificationError(
                 f"dataset.uri: {key} has a format that is not read for kind {kind}; supported: "
                 f"{known}. Convert the file, or narrow dataset.uri so that it does not match"

@@ -1,53 +1,130 @@
-"""Single images from WebDataset tars: consecutive members of one key are one sample."""
+"""WebDataset tars, plain or of gzip: consecutive members of one key are one sample."""
 
+import io
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from ray_audit import storage
+from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
-from ray_audit.formats.items import BrokenOffError, Item, table_labels
+from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
+from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.tar_members import (
     MemberNames,
     first_key,
+    is_plain,
     is_unsafe,
     members_of,
     opened_tar,
     refusal,
+    sample_keys,
 )
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
 
-def tar_items(shard: Shard, job: UnitContext) -> Iterator[Item]:
-    """Samples of a tar, in its order; those that lack an image or a label come last.
+class TarImages(Format):
+    """An image, its label or mask and whatever else, told apart by their extensions."""
 
-    For their other members may lie further on, in an archive that is sorted by kind. Samples
-    whose members do lie apart are a failure in the tally: holding them would take the memory of
-    the whole archive.
-    """
-    reader = _TarReader(shard, job)
-    group, beside = _MemberGroup(""), _MemberGroup("")
-    broken: Exception | None = None
-    try:
-        for key, extension, content in reader.members():
-            if key != group.key and group.members and first_key(key) == group.key:
-                # A further picture (0.depth.png) among the members of one sample, or another one.
-                if key != beside.key:
+    name = "tar"
+    kind = "images"
+    extensions = ("tar", "tar.gz", "tgz")
+    forms = frozenset({"column", "masks"})
+    holds_several = True
+
+    def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
+        """Keys of the images; a key may come twice."""
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            yield from sample_keys(stream, shard, labels)
+
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
+        """Samples in the archive's order; those that lack an image or a label come last.
+
+        For their other members may lie further on, in an archive that is sorted by kind. Samples
+        whose members do lie apart are a failure in the tally: holding them would take the memory
+        of the whole archive.
+        """
+        (shard,) = shards
+        reader = _TarReader(shard, job)
+        group, beside = _MemberGroup(""), _MemberGroup("")
+        broken: Exception | None = None
+        try:
+            for key, extension, content in reader.members():
+                if key != group.key and group.members and first_key(key) == group.key:
+                    # A further picture of the sample (0.depth.png), or one of its own.
+                    if key != beside.key:
+                        yield from reader.take(beside)
+                        beside = _MemberGroup(key)
+                    beside.members[extension] = content
+                    continue
+                if key != group.key:
+                    yield from reader.take(group)
                     yield from reader.take(beside)
-                    beside = _MemberGroup(key)
-                beside.members[extension] = content
-                continue
-            if key != group.key:
-                yield from reader.take(group)
-                yield from reader.take(beside)
-                group, beside = _MemberGroup(key), _MemberGroup("")
-            group.members[extension] = content
-    except Exception as error:
-        broken = error
-    for last in (group, beside):
-        yield from reader.take(last, is_cut=broken is not None)
-    yield from reader.rest(broken)
+                    group, beside = _MemberGroup(key), _MemberGroup("")
+                group.members[extension] = content
+        except Exception as error:
+            broken = error
+        for last in (group, beside):
+            yield from reader.take(last, is_cut=broken is not None)
+        yield from reader.rest(broken)
+
+    def write(
+        self,
+        shard: Shard,
+        dataset: DatasetConfig,
+        changes: LabelChanges,
+        to_uri: str,
+        left_out: dict[str, str],
+    ) -> int:
+        """Rewrite the label (or mask) members; others are copied as they stand.
+
+        Links, devices and members whose names lead out of the folder in which they are unpacked
+        are left out: whoever unpacks the copy must not meet them.
+        """
+        labels, classes = dataset.labels, ClassNames.of(dataset)
+        names, num_written = MemberNames(labels), 0
+        with (
+            storage.open_read(shard.uri, shard.size_bytes) as source,
+            storage.open_write(to_uri) as sink,
+            opened_tar(source, shard.key) as old,
+            tarfile.open(
+                fileobj=sink,
+                mode="w|" if is_plain(shard.key) else "w|gz",
+                format=tarfile.PAX_FORMAT,
+            ) as new,
+        ):
+            for member in members_of(old, shard.size_bytes):
+                new.members = []  # type: ignore[attr-defined] # it would keep them all
+                refused = refusal(member)
+                if refused is not None:
+                    left_out[f"{shard.key}#{member.name}"] = str(refused)
+                    continue
+                content = old.extractfile(member) if member.isfile() else None
+                key = names.label_key(member.name)
+                if content is not None and key is not None:
+                    stored = content.read()
+                    changed = _new_member(stored, Owner(shard.key, key), labels, classes, changes)
+                    num_written += changed is not None
+                    content = io.BytesIO(stored if changed is None else changed)
+                    member.size = len(content.getvalue())
+                new.addfile(member, content)
+        return num_written
+
+    def is_clean(self, shard: Shard) -> bool:
+        """Whether it has no member that a copy must not have."""
+        with (
+            storage.open_read(shard.uri, shard.size_bytes) as source,
+            opened_tar(source, shard.key, "r:") as file,
+        ):
+            # All are looked at: an archive that breaks off is found out.
+            refused = [refusal(member) for member in members_of(file, shard.size_bytes)]
+            return not any(refused)
 
 
 @dataclass
@@ -159,3 +236,18 @@ class _TarReader:
 
 def _is_labelled(item: Item) -> bool:
     return any(one is not None for one in (item.label, item.class_index, item.mask))
+
+
+def _new_member(
+    stored: bytes, owner: Owner, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges
+) -> bytes | None:
+    if labels.masks:
+        mask = changes.mask(owner)
+        return None if mask is None else encode_mask(stored, mask, labels.channel)
+    new = changes.classes.get(owner)
+    text = stored.decode("utf-8", "surrogateescape")
+    old = text.strip()
+    if new is None or not is_label(old, classes):
+        return None
+    changed = text.replace(old, str(relabelled(old, new, classes)), 1)
+    return changed.encode("utf-8", "surrogateescape")

@@ -8,8 +8,8 @@ from typing import IO
 from ray_audit import storage
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError
+from ray_audit.formats.images import EXTENSIONS
 from ray_audit.formats.labels.names import fill_template
-from ray_audit.formats.registry import IMAGE_EXTENSIONS
 from ray_audit.samples import Shard
 
 _MAX_HEADER_BYTES = 2**20
@@ -124,7 +124,7 @@ class MemberNames:
         if labels.masks is not None:
             self.mask = _at_first_dot(fill_template(labels.masks, "key").rsplit("/", 1)[-1])[1]
         beside = (self.label, self.mask)
-        images = dict.fromkeys((labels.image_column, *IMAGE_EXTENSIONS))
+        images = dict.fromkeys((labels.image_column, *EXTENSIONS))
         self.images = tuple(one for one in images if one not in beside)
         self._wanted = {*self.images, self.label, self.mask} - {None}
 

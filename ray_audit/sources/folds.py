@@ -6,10 +6,8 @@ from ray_audit.config import FoldConfig, LabelsConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.folds import is_in
 from ray_audit.formats.contents import contents_of
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard
-
-_OF_SEVERAL = ("npz", "parquet", "tar")
 
 
 def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
@@ -18,7 +16,7 @@ def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
     Raises:
         SpecificationError: none is left.
     """
-    kept = [s for s in shards if container_of(s.key) in _OF_SEVERAL or is_in(s.key, fold)]
+    kept = [s for s in shards if known_format(s.key).holds_several or is_in(s.key, fold)]
     if fold is not None and not kept:
         raise SpecificationError(
             f"dataset.fold: fold {fold.index} of {fold.num} ({fold.part}) has none of the "

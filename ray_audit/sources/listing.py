@@ -10,18 +10,19 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.contents import check_parquet, owner_names
+from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
 from ray_audit.formats.labels.names import OwnerNames, fill_template, num_composed_otherwise
 from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
-from ray_audit.formats.registry import check_formats, container_of
+from ray_audit.formats.registry import check_formats, formats, known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.folds import shards_in
 from ray_audit.sources.identity import by_content, is_by_time
 
 _NUM_NAMED = 3
+_INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
 _COMPOSED = (
     "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
 )
@@ -90,34 +91,28 @@ def _list_shards(dataset: DatasetConfig) -> list[Shard]:
 
 def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     labels = dataset.labels
-    containers = {container_of(shard.key): shard for shard in reversed(shards)}
-    if dataset.kind == "images" and len(containers) > 1:
+    firsts = {known_format(shard.key): shard for shard in reversed(shards)}
+    if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
-            f"dataset.uri: {_few(shard.key for shard in containers.values())} are of different "
+            f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
             "formats (image files, Parquet, tar); give each its own specification"
         )
-    if "npz" in containers and "{" in (labels.frames or labels.segments or ""):
-        raise SpecificationError(
-            f"labels.{labels.form}: one file per shard does not go with {containers['npz'].key}, "
-            "which holds several sequences; use one table, or labels.arrays"
-        )
-    allowed = {
-        "column": {"parquet", "tar"},
-        "folder": {"image"},
-        "arrays": {"npz"},
-    }.get(labels.form)
-    for container, shard in containers.items():
-        if allowed is not None and container not in allowed:
+    fitting = [one.name for one in formats() if labels.form in one.forms]
+    for form, shard in firsts.items():
+        if form.holds_several and "{" in (labels.frames or labels.segments or ""):
+            raise SpecificationError(
+                f"labels.{labels.form}: one file per shard does not go with {shard.key}, which "
+                "holds several sequences; use one table, or labels.arrays"
+            )
+        if labels.form in _INSIDE and labels.form not in form.forms:
             raise SpecificationError(
                 f"labels.{labels.form} does not go with {shard.key}: it needs files of "
-                f"{' or '.join(sorted(allowed))}"
+                f"{' or '.join(fitting)}"
             )
-        if container == "parquet":
-            named = [labels.image_column, labels.column, labels.key_column, labels.masks]
-            check_parquet(shard, [column for column in named if column])
-        if container in ("tar", "parquet") and "/" in (labels.masks or ""):
+        form.check(shard, labels)
+        if "masks" in form.forms and "/" in (labels.masks or ""):
             raise SpecificationError(
-                f"labels.masks: masks of {container} files lie in the same files; name the "
+                f"labels.masks: masks of {form.name} files lie in the same files; name the "
                 "member ('{key}.mask.png') or the column, without a folder"
             )
 
@@ -128,7 +123,8 @@ def _with_labels(
     labels = dataset.labels
     if labels.folder:
         return [_from_folder(shard, dataset) for shard in shards], []
-    if labels.column or labels.arrays or _masks_inside(dataset, shards):
+    form = known_format(shards[0].key)
+    if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
         return [
             replace(shard, label_digest=storage.digest(shard.size_bytes, shard.etag))
@@ -142,13 +138,9 @@ def _with_labels(
             f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}} "
             "or {key} in it"
         )
-    if labels.form == "videos" or container_of(shards[0].key) == "image":
+    if labels.form == "videos" or (labels.form == "images" and not form.holds_several):
         return _from_short_table(dataset, shards, uri)
     return _from_table(dataset, shards, uri, index_dir)
-
-
-def _masks_inside(dataset: DatasetConfig, shards: list[Shard]) -> bool:
-    return bool(dataset.labels.masks) and container_of(shards[0].key) in ("tar", "parquet")
 
 
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
@@ -245,11 +237,11 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
 
 
 def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
-    if layout.in_seconds and dataset.kind == "sequences":
+    if layout.in_seconds and dataset.kind == "sequences" and dataset.fps is None:
         columns = dataset.labels.columns
         raise LabelError(
-            f"{uri}: its segments are in seconds, but feature sequences have no clock; give "
-            f"{columns.start_frame} and {columns.end_frame}"
+            f"{uri}: its labels are in seconds, but feature sequences have no clock; give "
+            f"dataset.fps, their frames a second, or {columns.start_frame} and {columns.end_frame}"
         )
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from ray_audit import storage
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard, Slice, WorkUnit
 
 _GROUP_FILES = 64  # in the middle; at most four times as many
@@ -48,7 +48,7 @@ def group_units(
 def _groups(shards: Sequence[Shard], num_files: int) -> Iterator[list[Shard]]:
     group: list[Shard] = []
     for shard in shards:
-        if container_of(shard.key) != "image":
+        if not known_format(shard.key).is_small:
             if group:
                 yield group
                 group = []

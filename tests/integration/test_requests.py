@@ -78,7 +78,7 @@ def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, 
     next_day, _, next_asked = night("2026-02-01")
     assert (first.reused, again.reused, next_day.reused) == (False, True, False)
     read = [key for operation, key in asked if operation == "GetObject"]
-    assert [key.rpartition("/")[2] for key in read] == ["manifest.json"]
+    assert [key.rpartition("/")[2] for key in read] == ["manifest.json", "metrics.prom"]
     assert "PutObject" not in again_calls
     # Another day makes its tables from the same records; of weights only headers are looked at.
     shards = [key for operation, key in next_asked if operation == "GetObject" and "data/" in key]

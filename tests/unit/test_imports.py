@@ -9,7 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
-LEAVES |= {"storage", "store_errors", "interrupts", "parquet", "metrics", "rle", "printable"}
+LEAVES |= {
+    "storage",
+    "store_errors",
+    "stored_objects",
+    "store_writes",
+    "interrupts",
+    "parquet",
+    "metrics",
+    "rle",
+    "printable",
+}
 LEAVES |= {"task", "sample_ids", "folds"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),

@@ -1,5 +1,6 @@
 import asyncio
 import errno
+import io
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_audit import storage
+from ray_audit import storage, store_errors, store_writes
 from ray_audit.errors import AlreadyThereError, StorageError
 
 
@@ -218,7 +219,7 @@ class SilentStore(AsyncFileSystem):
 
 @pytest.fixture
 def silent(monkeypatch):
-    monkeypatch.setattr(storage, "_PUT_LIMIT_S", 0.05)
+    monkeypatch.setattr(store_writes, "_PUT_LIMIT_S", 0.05)
     fsspec.register_implementation("silent", SilentStore, clobber=True)
     SilentStore.kept.clear()
     return SilentStore
@@ -401,8 +402,8 @@ def test_a_refused_conditional_put_is_understood_in_every_dialect():
 
     wrapped = OSError("At least one of the pre-conditions you specified did not hold")
     wrapped.__cause__ = RefusedError()
-    assert storage._says_there(wrapped)
-    assert not storage._says_there(OSError("other"))
+    assert store_writes.says_there(wrapped)
+    assert not store_writes.says_there(OSError("other"))
 
 
 def test_what_is_removed_is_gone_and_may_be_removed_again(base):
@@ -410,3 +411,81 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(base):
     storage.remove(f"{base}/a")
     storage.remove(f"{base}/a")
     assert names(storage.list_prefix(base), base) == ["b"]
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """A store that refuses conditional writes with 501, as s3fs tells it."""
+    put = store_writes.put
+
+    def refuse(fs, path, content, mode="overwrite"):
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "A header you provided implies functionality")
+        put(fs, path, content)
+
+    monkeypatch.setattr(store_writes, "put", refuse)
+    monkeypatch.setattr(storage, "_SETTLE_S", 0.0)
+    return f"memory://refusing-{os.urandom(4).hex()}"
+
+
+def test_without_conditional_writes_an_object_is_created_by_looking(refusing):
+    storage.create_bytes(f"{refusing}/a.json", b"mine")
+    assert storage.read_bytes(f"{refusing}/a.json") == b"mine"
+    with pytest.raises(AlreadyThereError):
+        storage.create_bytes(f"{refusing}/a.json", b"other")
+    assert storage.read_bytes(f"{refusing}/a.json") == b"mine"
+
+
+def test_of_two_that_look_at_once_one_is_told_that_it_lost(refusing, monkeypatch):
+    def another_writes(_):
+        storage.write_bytes(f"{refusing}/a.json", b"theirs")
+
+    monkeypatch.setattr(storage.time, "sleep", another_writes)
+    with pytest.raises(AlreadyThereError):
+        storage.create_bytes(f"{refusing}/a.json", b"mine")
+
+
+def test_a_creation_whose_answer_got_lost_is_no_failure(tmp_path):
+    storage.create_bytes(f"{tmp_path}/a.json", b"mine")
+    storage.create_bytes(f"{tmp_path}/a.json", b"mine")
+
+
+def test_a_store_that_refuses_conditions_is_found_by_trying(refusing):
+    assert not storage.knows_conditions(refusing)
+    assert storage.list_prefix(refusing) == []
+
+
+def test_a_store_that_knows_conditions_is_found_by_trying(base):
+    assert storage.knows_conditions(base)
+    assert storage.list_prefix(base) == []
+
+
+def test_a_store_that_ignores_conditions_is_found_by_trying(monkeypatch):
+    put = store_writes.put
+    monkeypatch.setattr(store_writes, "put", lambda fs, path, content, mode: put(fs, path, content))
+    assert not storage.knows_conditions(f"memory://ignoring-{os.urandom(4).hex()}")
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EREMOTEIO, errno.EIO])
+def test_an_error_in_the_middle_of_a_stream_names_the_object(tmp_path, number):
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError(number, "Please reduce your request rate.")
+
+    stream = store_errors.explained_stream(Broken(), "read", "s3://bucket/v.mp4")
+    with pytest.raises(StorageError, match=r"cannot read s3://bucket/v.mp4.*reduce") as caught:
+        stream.read(10)
+    assert caught.value.may_pass
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_stream_is_a_sentence(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("builtins.open", lambda *_: Full())
+    with (
+        pytest.raises(StorageError, match=rf"cannot write {tmp_path}/a.tar: the disk is full"),
+        storage.open_write(f"{tmp_path}/a.tar") as stream,
+    ):
+        stream.write(b"x")

@@ -5,12 +5,9 @@ from collections.abc import Mapping
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.archives import holds_refused, write_parquet, write_tar
-from ray_audit.formats.array_writer import write_arrays
 from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
-from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
@@ -19,7 +16,7 @@ from ray_audit.formats.mask_files import (
     write_mask_files,
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
-from ray_audit.formats.registry import container_of
+from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
@@ -37,7 +34,7 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     """
     check_target(to_uri)
     masks = dataset.labels.masks
-    inside = container_of(listing.shards[0].key) in ("parquet", "tar")
+    inside = "masks" in known_format(listing.shards[0].key).forms
     if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
         raise SpecificationError(
             f"labels.masks: {masks} has a format in which changed masks would not come back as "
@@ -78,14 +75,13 @@ def write_labels(
     to_labels, to_data = below(to_uri, _LABELS), below(to_uri, _DATA)
     if dataset.labels.folder:
         return write_folders(dataset, shards, changes, to_data, progress)
-    inside = container_of(shards[0].key) in ("parquet", "tar")
-    if dataset.labels.masks and not inside:
+    if dataset.labels.form in known_format(shards[0].key).forms:
+        left_out = _write_shards(dataset, shards, changes, to_data, progress)
+        return _copied_data(dataset, shards, to_data, left_out)
+    if dataset.labels.masks:
         return WrittenLabels(
             _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
         )
-    if dataset.labels.form in ("masks", "column", "arrays"):
-        left_out = _write_shards(dataset, shards, changes, to_data, progress)
-        return _copied_data(dataset, shards, to_data, left_out)
     return WrittenLabels(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
 
 
@@ -107,7 +103,7 @@ def write_masks(
         LabelError: a new mask does not fit the format of the old one.
         StorageError: an object cannot be read or written.
     """
-    if container_of(shard.key) not in ("parquet", "tar"):
+    if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
             write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
@@ -120,7 +116,7 @@ def write_masks(
 
 def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:
     """What `write_masks` of all shards has made."""
-    if container_of(shards[0].key) in ("parquet", "tar"):
+    if "masks" in known_format(shards[0].key).forms:
         to_data = below(to_uri, _DATA)
         written = {item.uri for item in storage.list_prefix(to_data)}
         gone = {s.key: "" for s in shards if storage.join(to_data, s.key) not in written}
@@ -180,14 +176,12 @@ def _write_shard(
     left_out: dict[str, str],
 ) -> int:
     """Copy one shard; 0, and a reason in `left_out`, where it cannot be read to its end."""
-    target, container = below(to_uri, shard.key), str(container_of(shard.key))
-    write = {"npz": write_arrays, "parquet": write_parquet, "tar": write_tar}[container]
-    classes = ClassNames.of(dataset)
+    target, form = below(to_uri, shard.key), known_format(shard.key)
     try:
-        if not is_touched and not (container == "tar" and holds_refused(shard)):
+        if not is_touched and form.is_clean(shard):
             storage.copy(shard.uri, target)
             return 0
-        return write(shard, dataset.labels, classes, changes, target, left_out)
+        return form.write(shard, dataset, changes, target, left_out)
     except Exception as error:
         if not is_damage(error):
             raise

@@ -1,7 +1,8 @@
 """How a relay is spread over a cluster: pure arithmetic, proved to fit before anything starts."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ray_audit.config import EngineConfig
 from ray_audit.errors import PlanError
@@ -108,7 +109,7 @@ def plan_layout(
         engine: what the user fixed.
 
     Raises:
-        PlanError: it can never fit; the message says what is short.
+        PlanError: it can never fit, whatever was left open; the message says what is short.
     """
     reasons: list[str] = []
     gpus = gpus_each(cluster, engine)
@@ -116,20 +117,76 @@ def plan_layout(
     num_hops = math.ceil(len(positions) / packed)
     actors = _actors_per_pool(num_hops, gpus, cluster, engine, reasons)
     num_decoders = _num_decoders(num_hops * actors, gpus, payload_bytes, cluster)
-    cpus = _cpus_per_actor(num_hops * actors, num_decoders, cluster, engine)
-    layout = Layout(
-        hops=tuple(positions[i : i + packed] for i in range(0, len(positions), packed)),
-        actors_per_pool=actors,
-        cpus_per_actor=cpus,
+    first = _Choice(packed, actors, num_decoders)
+    refused: PlanError | None = None
+    for choice in (first, *_smaller(first, len(positions), gpus, engine)):
+        layout = _layout_of(choice, positions, gpus, reasons, cluster, engine)
+        try:
+            _prove(layout, model_bytes, payload_bytes, cluster)
+        except PlanError as error:
+            refused = refused or error
+            continue
+        if refused is None:
+            return layout
+        why = (
+            f"{choice.actors} actor(s) per pool, {choice.packed} checkpoint(s) per actor and "
+            f"{choice.decoders} decoder(s) after all: more would need more memory, CPUs or object "
+            "store than there is"
+        )
+        return replace(layout, reasons=(*reasons, why))
+    assert refused is not None
+    raise refused
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Checkpoints per actor, actors per pool, and decode tasks."""
+
+    packed: int
+    actors: int
+    decoders: int
+
+
+def _smaller(
+    first: _Choice, num_checkpoints: int, gpus: float, engine: EngineConfig
+) -> Iterator[_Choice]:
+    """What may fit where the first choice does not, with most work side by side first."""
+    packings, actors = [first.packed], [first.actors]
+    if engine.checkpoints_per_actor == "auto" and not gpus:  # a GPU holds no more than was chosen
+        num_hops = math.ceil(num_checkpoints / first.packed)
+        packings = [math.ceil(num_checkpoints / hops) for hops in range(1, num_hops + 1)]
+    if engine.actors_per_pool == "auto":
+        actors = list(range(first.actors, 0, -1))
+    decoders = dict.fromkeys((first.decoders, max(1, first.decoders // 4), 1))
+    pairs = [(packed, num) for packed in dict.fromkeys(packings) for num in actors]
+    pairs.sort(key=lambda pair: -math.ceil(num_checkpoints / pair[0]) * pair[1])
+    for num_decoders in decoders:
+        for packed, num in pairs:
+            yield _Choice(packed, num, num_decoders)
+
+
+def _layout_of(
+    choice: _Choice,
+    positions: tuple[int, ...],
+    gpus: float,
+    reasons: list[str],
+    cluster: ClusterResources,
+    engine: EngineConfig,
+) -> Layout:
+    starts = range(0, len(positions), choice.packed)
+    hops = tuple(positions[start : start + choice.packed] for start in starts)
+    num_actors = len(hops) * choice.actors
+    return Layout(
+        hops=hops,
+        actors_per_pool=choice.actors,
+        cpus_per_actor=_cpus_per_actor(num_actors, choice.decoders, cluster, engine),
         gpus_per_actor=gpus,
-        num_decoders=num_decoders,
+        num_decoders=choice.decoders,
         cpus_per_decoder=_CPUS_PER_DECODE,
         cpus_per_committer=_CPUS_PER_COMMIT,
         in_flight_per_actor=_IN_FLIGHT_PER_ACTOR,
         reasons=tuple(reasons),
     )
-    _prove(layout, model_bytes, payload_bytes, cluster)
-    return layout
 
 
 def free_gpu_bytes() -> list[int]:
@@ -164,7 +221,8 @@ def _checkpoints_per_actor(
         known = "" if cluster.gpu_bytes else ", which is assumed"
         device = f"GPU's share ({gpu_bytes * min(gpus, 1.0) / 2**30:.3g} GiB{known})"
     else:
-        actors = max(1, int(cluster.num_cpus // engine.threads_per_actor))
+        by_memory = cluster.memory_bytes / 2 // (_PROCESS_BYTES + model_bytes)
+        actors = max(1, int(min(cluster.num_cpus // engine.threads_per_actor, by_memory)))
         room_bytes = cluster.memory_bytes / 2 / actors - _PROCESS_BYTES
         device = "actor"
     fitting = max(1, int(room_bytes // max(model_bytes, 1)))

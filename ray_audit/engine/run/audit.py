@@ -147,6 +147,7 @@ def run_on(
             return done
         with FailureRecord(inputs, started) as record:
             check_model(config, inputs.checkpoints)
+            notes = _output_notes(config.output)
             engine = open_engine()
             plan = make_plan(inputs, engine.resources())
             if config.engine.calibrate:
@@ -156,11 +157,16 @@ def run_on(
             record.has_begun = True
             index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
             folder.cleanup()  # it may be large, and the run long
-            return _run(engine, plan, index_uri, reporter, started)
+            return _run(engine, plan, index_uri, reporter, started, notes)
 
 
 def _run(
-    engine: Backend, plan: Plan, index_uri: str, reporter: Reporter, started: float
+    engine: Backend,
+    plan: Plan,
+    index_uri: str,
+    reporter: Reporter,
+    started: float,
+    notes: list[str],
 ) -> RunOutcome:
     """Do the plan, with a sign of life and markers that are gone when it has ended."""
     inputs, config = plan.inputs, plan.inputs.config
@@ -170,11 +176,25 @@ def _run(
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
         settings = _settings(plan, index_uri, attempts)
-        return _execute(engine, plan, settings, reporter, started, heartbeat)
+        return _execute(engine, plan, settings, reporter, started, heartbeat, notes)
     finally:
         heartbeat.end()
         with contextlib.suppress(RayAuditError):
             attempts.remove()
+
+
+def _output_notes(output: str) -> list[str]:
+    """Write, and remove, an object before any work: what is found now costs no night.
+
+    Raises:
+        StorageError: nothing can be written there.
+    """
+    if storage.knows_conditions(output):
+        return []
+    return [
+        f"the store of {output} does not know or does not heed conditional writes "
+        "(If-None-Match): two runs at once are told apart by looking before and after"
+    ]
 
 
 def publish_index(output: str, labels_digest: str, index_dir: Path) -> str:
@@ -208,6 +228,7 @@ def _execute(
     reporter: Reporter,
     started: float,
     heartbeat: Heartbeat,
+    notes: list[str],
 ) -> RunOutcome:
     """Run and publish."""
     inputs, config = plan.inputs, plan.inputs.config
@@ -231,7 +252,7 @@ def _execute(
     files = [one for of_unit in records.files for one in of_unit]
     recounted = _recounted(engine, plan, settings, reporter, files, summary)
     draft = publish(engine, inputs, [records], summary, recounted)
-    draft.notes.extend(sorted(tally.notes))
+    draft.notes.extend([*notes, *sorted(tally.notes)])
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
     return complete(draft, facts_of(plan), timing, started)
 

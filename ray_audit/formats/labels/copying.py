@@ -204,7 +204,7 @@ def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], ed
 
     Types, row groups, codecs, other columns and the schema's metadata stay.
     """
-    file = parquet.open_file(source)
+    file = parquet.open_bounded(source)
     with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
         for group in range(file.num_row_groups):
             table = _edited(file.read_row_group(group), columns, edit)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ray_audit import parquet, storage
-from ray_audit.errors import LabelError
+from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.json_rows import json_rows
 
 _CHUNK_ROWS = 50_000
@@ -58,7 +58,7 @@ def read_table(
                 )
             names |= {k: c for k, c in (optional or {}).items() if c in found}
             yield from _numbered(chunks(list(names.values())), names)
-        except (pa.ArrowInvalid, ValueError, csv.Error) as error:
+        except (pa.ArrowInvalid, ValueError, csv.Error, SampleError) as error:
             raise LabelError(f"{uri}: the table cannot be read: {error}") from error
 
 
@@ -67,7 +67,7 @@ def column_names(uri: str) -> list[str]:
     with storage.explained("read", uri), storage.open_read(uri) as stream:
         try:
             return _open(uri, stream)[0]
-        except (pa.ArrowInvalid, ValueError, csv.Error) as error:
+        except (pa.ArrowInvalid, ValueError, csv.Error, SampleError) as error:
             raise LabelError(f"{uri}: the table cannot be read: {error}") from error
 
 
@@ -75,7 +75,7 @@ def _open(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
     """Names of the columns, and a function from wanted names to record batches."""
     name = uri.lower()
     if name.endswith((".parquet", ".pq")):
-        file = parquet.open_file(stream)
+        file = parquet.open_bounded(stream)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )

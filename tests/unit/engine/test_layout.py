@@ -103,3 +103,39 @@ def test_tasks_that_look_again_get_gpus_like_the_actors():
     assert gpus_each(GPU_NODES, EngineConfig()) == 1
     assert gpus_each(GPU_NODES, EngineConfig(num_gpus=0.25)) == 0.25
     assert gpus_each(GPU_NODES, EngineConfig(num_gpus=0)) == 0
+
+
+@pytest.mark.parametrize("num_checkpoints", [1, 4, 30])
+@pytest.mark.parametrize("mib_model", [1, 100, 500])
+@pytest.mark.parametrize(
+    ("cpus", "gib"),
+    [(1, 2), (2, 4), (4, 4), (8, 16), (16, 8), (16, 16), (32, 16), (64, 32), (128, 64), (192, 24)],
+)
+def test_the_planner_never_refuses_its_own_choice(cpus, gib, mib_model, num_checkpoints):
+    cluster = ClusterResources((NodeResources(cpus, 0, gib * GIB),), gib * GIB // 3)
+    held_bytes = 600 * 2**20 + num_checkpoints * mib_model * 2**20
+    if held_bytes > gib * GIB:  # no one process can hold all
+        with pytest.raises(PlanError):
+            layout(cluster, num_checkpoints, model_bytes=mib_model * 2**20)
+        return
+    planned = layout(cluster, num_checkpoints, model_bytes=mib_model * 2**20)
+    packed = len(planned.hops[0])
+    memory = planned.num_actors * (600 * 2**20 + packed * mib_model * 2**20)
+    assert memory <= gib * GIB
+    assert planned.in_flight_bytes(4 * 2**20) <= gib * GIB // 6
+    assert planned.num_actors * planned.cpus_per_actor <= cpus
+    assert [p for hop in planned.hops for p in hop] == list(range(num_checkpoints))
+
+
+def test_a_choice_that_became_smaller_says_why():
+    cluster = ClusterResources((NodeResources(16, 0, 8 * GIB),), 3 * GIB)
+    planned = layout(cluster, 4, model_bytes=2**20)
+    assert "after all" in planned.reasons[-1]
+    assert planned.hops == ((0, 1, 2, 3),)
+    assert planned.num_actors == 13  # what 8 GiB hold of processes of 600 MiB
+
+
+def test_what_the_user_fixed_is_never_made_smaller():
+    cluster = ClusterResources((NodeResources(16, 0, 8 * GIB),), 3 * GIB)
+    with pytest.raises(PlanError, match="need about"):
+        layout(cluster, 4, actors_per_pool=16, checkpoints_per_actor=4)

@@ -211,7 +211,7 @@ def test_formats_that_are_not_read_are_refused_by_name(tmp_path, kind, name, lab
 @pytest.mark.parametrize(
     ("names", "labels", "message"),
     [
-        (["x.png"], {"column": "label"}, "needs files of parquet or tar"),
+        (["x.png"], {"column": "label"}, "needs files of Parquet or tar"),
         (["x.tar"], {"folder": True}, "needs files of image"),
         (["x.tar", "x.png"], {"images": "t.csv"}, "different formats"),
         (["x.tar"], {"masks": "m/{key}.png"}, "lie in the same files"),

@@ -1,0 +1,156 @@
+"""What the code of a stored format says and does; `registry` knows which there are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, ClassVar
+
+from ray_audit.config import DatasetConfig, LabelsConfig
+from ray_audit.formats.changes import LabelChanges
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.index import index_rows
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+Stored = bytes | IO[bytes]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image that has not been decoded.
+
+    Attributes:
+        sample_id: its name.
+        shard: value of the shard column.
+        image: as stored.
+        label: its label value as stored; None where unlabelled.
+        class_index: its label where that is parsed already, `IGNORE` where void.
+        mask: its mask as stored; None where unlabelled.
+        mask_uri: where a mask that is a file lies.
+        error: why it cannot be decoded, found while reading.
+    """
+
+    sample_id: str
+    shard: str
+    image: Stored = b""
+    label: object = None
+    class_index: int | None = None
+    mask: Stored | None = None
+    mask_uri: str | None = None
+    error: Exception | None = None
+
+
+class BrokenOffError(Exception):
+    """The rest of a container cannot be read.
+
+    Args:
+        num_left: items in the rest.
+        cause: why.
+    """
+
+    def __init__(self, num_left: int, cause: Exception) -> None:
+        super().__init__(num_left, cause)
+        self.num_left = num_left
+        self.cause = cause
+
+
+class Format:
+    """A stored format: one instance, in the registry.
+
+    What is damaged raises what its library raises; who calls makes it a row of `errors`, and
+    leaves the file out of corrected labels. Sizes are bounded before anything is decoded
+    (`storage.inflates_too_far`, `dataset.max_px`). A file is never held whole where it can be
+    streamed.
+
+    Attributes:
+        name: of the format, in messages.
+        kind: of the datasets that it goes with: video, images or sequences.
+        extensions: endings of file names, in lower case, without the dot.
+        forms: forms of `dataset.labels` that lie in the files themselves (or in their paths).
+        holds_several: whether a file holds several samples that labels name one by one; others
+            are one sample, or one sequence, by the file's own name.
+        is_small: whether files are so small that they are read in groups.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]]
+    forms: ClassVar[frozenset[str]] = frozenset()
+    holds_several: ClassVar[bool] = False
+    is_small: ClassVar[bool] = False
+
+    def check(self, shard: Shard, labels: LabelsConfig) -> None:
+        """Look at the first file of a dataset, before anything is read.
+
+        Raises:
+            SpecificationError: the dataset's keys do not fit what is in it.
+        """
+
+    def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
+        """Names of the samples in a file that holds several, without reading their content.
+
+        They are what follows the shard key in a sample's name. A damaged file gives those that
+        come before the damage, then raises.
+        """
+        return iter(())
+
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
+        """Images of some files, in order, not decoded; labels and masks beside or within them.
+
+        Args:
+            shards: several where `is_small`, else one.
+            job: the dataset, and the tally that takes what cannot be read.
+
+        Raises:
+            BrokenOffError: the rest of a file cannot be read, and how many samples it has.
+        """
+        raise TypeError(f"{self.name} holds no images")
+
+    def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
+        """Labels that lie in a file, as stored."""
+        for item in self.read((shard,), job):
+            yield Owner.of_sample(shard.key, item.sample_id), item.label
+
+    def write(
+        self,
+        shard: Shard,
+        dataset: DatasetConfig,
+        changes: LabelChanges,
+        to_uri: str,
+        left_out: dict[str, str],
+    ) -> int:
+        """Copy a file with new labels in it; everything else stays as it is.
+
+        Args:
+            shard: the file.
+            dataset: its labels lie in the file.
+            changes: the new labels; without any, what a copy must not have is left out all the
+                same.
+            to_uri: of the copy, which appears whole or not at all.
+            left_out: takes what is not in the copy, by `shard key#member`, and why.
+
+        Returns:
+            How many new labels were written.
+
+        Raises:
+            LabelError: a new label does not fit the format.
+        """
+        raise TypeError(f"labels do not lie in files of {self.name}")
+
+    def is_clean(self, shard: Shard) -> bool:
+        """Whether a file in which no label changes may be copied byte for byte."""
+        return True
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Endings of its file names, with the dot."""
+        return tuple(f".{extension}" for extension in self.extensions)
+
+
+def table_labels(shard: Shard, job: UnitContext) -> dict[str, int]:
+    """Labels of the images in a container, from the index of a label table."""
+    if job.dataset.labels.form != "images":
+        return {}
+    rows = index_rows(shard, job.index_uri)
+    if rows is None:
+        return {}
+    return dict(zip(rows["part"].to_pylist(), rows["label"].to_pylist(), strict=True))

@@ -1,0 +1,181 @@
+"""Parquet files whose rows are images, with a label or mask column, or a label table."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ray_audit import parquet, storage
+from ray_audit.config import DatasetConfig, LabelsConfig
+from ray_audit.errors import SampleError, SpecificationError
+from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
+from ray_audit.formats.changes import LabelChanges
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.copying import Cells, copy_parquet
+from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.mask_files import encode_mask
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+_ROWS = 64
+_NAMES = 4096
+_BUFFER_BYTES = 2**20
+_NO_KEY = ("", None)
+
+
+class ParquetImages(Format):
+    """One row per image; its key is a column, or its place in the file."""
+
+    name = "Parquet"
+    kind = "images"
+    extensions = ("parquet", "pq")
+    forms = frozenset({"column", "masks"})
+    holds_several = True
+
+    def check(self, shard: Shard, labels: LabelsConfig) -> None:
+        """Refuse a first file that lacks a column; a damaged one is found when it is read."""
+        columns = [labels.image_column, labels.column, labels.key_column, labels.masks]
+        try:
+            with storage.open_read(shard.uri, shard.size_bytes) as stream:
+                found = pq.read_schema(stream).names
+        except (OSError, ValueError):
+            return
+        missing = [column for column in columns if column and column not in found]
+        if missing:
+            raise SpecificationError(
+                f"dataset: {shard.key} has no column {', '.join(map(repr, missing))}; it has "
+                f"{', '.join(map(repr, found))}. See dataset.labels.column, image_column, "
+                "key_column"
+            )
+
+    def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
+        """Values of the key column, or numbers of rows."""
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            file = parquet.open_bounded(stream)
+            if labels.key_column is None:
+                yield from map(str, range(file.metadata.num_rows))
+                return
+            for batch in file.iter_batches(_NAMES, columns=[labels.key_column]):
+                yield from (str(text_of(key)) for key in batch.column(0).to_pylist())
+
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
+        """Rows, a few at a time."""
+        (shard,), labels = shards, job.dataset.labels
+        table = table_labels(shard, job)
+        columns = [labels.image_column, labels.column, labels.masks, labels.key_column]
+        names = list(dict.fromkeys(column for column in columns if column))
+        row_in_file = 0
+        with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+            file = parquet.open_bounded(stream, _BUFFER_BYTES)
+            batches = file.iter_batches(_ROWS, columns=names)
+            while True:
+                try:
+                    batch = next(batches, None)
+                except Exception as error:
+                    raise BrokenOffError(file.metadata.num_rows - row_in_file, error) from error
+                if batch is None:
+                    return
+                for row in batch.to_pylist():
+                    yield _item(shard, row, row_in_file, table, labels)
+                    row_in_file += 1
+
+    def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
+        """The label column alone."""
+        labels = job.dataset.labels
+        columns = [column for column in (labels.column, labels.key_column) if column]
+        row_in_file = 0
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            for batch in parquet.open_bounded(stream).iter_batches(columns=columns):
+                for row in batch.to_pylist():
+                    label = label_of(row[labels.column])
+                    yield Owner(shard.key, str(_key(row, row_in_file, labels))), label
+                    row_in_file += 1
+
+    def write(
+        self,
+        shard: Shard,
+        dataset: DatasetConfig,
+        changes: LabelChanges,
+        to_uri: str,
+        left_out: dict[str, str],
+    ) -> int:
+        """Rewrite the label (or mask) column, a row group at a time."""
+        labels, classes = dataset.labels, ClassNames.of(dataset)
+        rows, num_written = count(), 0
+        columns = {"label": labels.column or str(labels.masks)}
+        if labels.key_column:
+            columns["key"] = labels.key_column
+
+        def edit(cells: Cells) -> list[Cells] | None:
+            nonlocal num_written
+            owner = Owner(shard.key, str(text_of(cells.get("key", next(rows)))))
+            new = _new_cell(cells["label"], owner, labels, classes, changes)
+            num_written += new is not None
+            return None if new is None else [{"label": new}]
+
+        with (
+            storage.open_read(shard.uri, shard.size_bytes) as source,
+            storage.open_write(to_uri) as sink,
+        ):
+            copy_parquet(source, sink, columns, edit)
+        return num_written
+
+
+def _key(row: dict[str, Any], row_in_file: int, labels: LabelsConfig) -> object:
+    return row_in_file if labels.key_column is None else text_of(row[labels.key_column])
+
+
+def _item(
+    shard: Shard,
+    row: dict[str, Any],
+    row_in_file: int,
+    table: dict[str, int],
+    labels: LabelsConfig,
+) -> Item:
+    key = _key(row, row_in_file, labels)
+    item = Item(Owner(shard.key, str(key)).key, shard.key, class_index=table.get(str(key)))
+    if key in _NO_KEY:
+        error = SampleError("key", f"row {row_in_file} has no {labels.key_column}")
+        return replace(item, sample_id=f"{shard.key}#row {row_in_file}", error=error)
+    label = label_of(row[labels.column]) if labels.column else None
+    mask = row[labels.masks] if labels.masks else None
+    if label is None and mask is None and item.class_index is None:
+        return item  # it will be filtered, whatever its image is
+    try:
+        return replace(
+            item,
+            image=_cell_bytes(row[labels.image_column]),
+            label=label,
+            mask=None if mask is None else _cell_bytes(mask),
+        )
+    except SampleError as error:
+        return replace(item, error=error)
+
+
+def _cell_bytes(cell: object) -> bytes:
+    """Bytes of an image cell: plain, or the `bytes` of a struct {bytes, path}."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(content, bytes) and content:
+        return content
+    raise SampleError(
+        "image_format",
+        f"the image cell holds {type(content).__name__}, expected the bytes of an image file",
+    )
+
+
+def _new_cell(
+    old: Any, owner: Owner, labels: LabelsConfig, classes: ClassNames, changes: LabelChanges
+) -> Any:
+    if labels.masks:
+        mask = None if old is None else changes.mask(owner)
+        if mask is None:
+            return None
+        if isinstance(old, dict):
+            return {**old, "bytes": encode_mask(old["bytes"], mask, labels.channel)}
+        return encode_mask(old, mask, labels.channel)
+    new = changes.classes.get(owner)
+    return relabelled(old, new, classes) if new is not None and is_label(old, classes) else None

@@ -1,0 +1,73 @@
+"""The images of a unit, as far as they can be read, whatever their format."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ray_audit.errors import LabelError, SampleError, StorageError
+from ray_audit.folds import is_in
+from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.registry import known_format
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import IGNORE, Shard, WorkUnit
+
+
+def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
+    """The images of a unit as they are stored, one by one."""
+    form = known_format(unit.shards[0].key)
+    if not form.holds_several:
+        yield from form.read(unit.shards, job)
+        return
+    for shard in unit.shards:
+        yield from _container_items(form, shard, job)
+
+
+def _container_items(form: Format, shard: Shard, job: UnitContext) -> Iterator[Item]:
+    """Images of a file that holds several, as far as it can be read."""
+    items = form.read((shard,), job)
+    by_table = job.dataset.labels.form == "images"
+    seen: set[str] = set()
+    num_items = 0
+    while True:
+        try:
+            with job.tally.timed():
+                item = next(items, None)
+        except Exception as error:
+            _fail_rest(shard, error, seen, job)
+            return
+        if item is None:
+            return
+        if not is_in(item.sample_id, job.dataset.fold):
+            continue
+        if item.sample_id in seen:
+            message = f"{item.sample_id} is there twice; keys must be unique in a file"
+            # A name of its own: the first of the two is a good sample.
+            again = f"{item.sample_id} (duplicate at {num_items})"
+            item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
+        if by_table and item.label is not None:  # the table counts, not what lies in the file
+            class_index = table_labels(shard, job).get(item.sample_id[len(shard.key) + 1 :])
+            item = replace(item, label=None, class_index=class_index)
+        seen.add(item.sample_id)
+        num_items += 1
+        yield item
+
+
+def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
+    """Record what is lost where a container breaks off, as far as it can be known."""
+    num_left = _num_left(shard, seen, job)
+    if isinstance(error, BrokenOffError):
+        num_left = error.num_left if num_left is None else num_left
+        error = error.cause
+    job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
+
+
+def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
+    """Labelled samples that were not read; None where their labels lie beside them."""
+    if job.dataset.labels.form != "images":
+        return None
+    try:
+        labels = table_labels(shard, job)
+    except (LabelError, StorageError):
+        return shard.num_labelled
+    names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
+    return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)

@@ -1,0 +1,240 @@
+"""What every stored format promises, in audits and where labels are written."""
+
+import gzip
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_audit.config import AuditConfig
+from ray_audit.corrections.writers import write_labels
+from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.contents import contents_of
+from ray_audit.formats.registry import format_of, formats
+from ray_audit.training.inject import inject
+from tests.support import label_sets
+from tests.support.label_sets import all_labels, listed
+from tests.support.media import cut, dataset, noise, png, write_parquet, write_video
+from tests.unit.test_hostile_files import little_memory, png_header
+
+__all__ = ["little_memory"]
+MIB = 2**20
+NUM = 6
+
+
+def rows(folder, header, lines):
+    (folder / "t.csv").write_text(header + "\n" + "\n".join(lines) + "\n")
+    return str(folder / "t.csv")
+
+
+def images_of(folder, suffix, write):
+    for part in ("a", "b"):
+        write(folder / f"{part}{suffix}", [f"{part}{i}" for i in range(NUM)])
+    lines = [f"{part}{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    labels = {"images": rows(folder, "image,label", lines)}
+    if suffix == ".parquet":
+        labels["key_column"] = "key"
+    return dataset("images", folder / f"*{suffix}", labels)
+
+
+def write_images(path, keys):
+    return write_parquet(path, image=[png(noise(4, 5, i)) for i in range(NUM)], key=keys)
+
+
+def write_archive(path, keys):
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as file:
+        for i, key in enumerate(keys):
+            content = png(noise(4, 5, i))
+            info = tarfile.TarInfo(f"{key}.png")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+
+
+def sequences(folder, suffix):
+    for part in ("a", "b"):
+        values = np.random.default_rng(0).normal(size=(NUM, 4)).astype(np.float32)
+        if suffix == ".npy":
+            np.save(folder / f"{part}.npy", values)
+        else:
+            np.savez(folder / f"{part}.npz", **{part: values})
+    lines = [f"{part},{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    labels = {"frames": rows(folder, "video,frame,label", lines)}
+    return dataset("sequences", folder / f"*{suffix}", labels)
+
+
+def videos(folder):
+    for part in ("a", "b"):
+        write_video(folder / f"{part}.mp4", NUM)
+    lines = [f"{part},{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    return dataset("video", folder / "*.mp4", {"frames": rows(folder, "video,frame,label", lines)})
+
+
+def image_files(folder):
+    for part in ("a", "b"):
+        for i in range(NUM):
+            (folder / f"{part}{i}.png").write_bytes(png(noise(30, 30, i)))
+    lines = [f"{part}{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    labels = {"images": rows(folder, "image,label", lines)}
+    return dataset("images", folder / "*.png", labels)
+
+
+BY_TABLE = {
+    "image files": image_files,
+    "Parquet": lambda f: images_of(f, ".parquet", write_images),
+    "tar": lambda f: images_of(f, ".tar", write_archive),
+    "tar.gz": lambda f: images_of(f, ".tar.gz", write_archive),
+    "npz": lambda f: sequences(f, ".npz"),
+    "npy": lambda f: sequences(f, ".npy"),
+    "video": videos,
+}
+"""Two files (or six and six) of each format, labelled by a table: 12 labels."""
+
+
+def test_every_format_is_held_to_this():
+    assert {one.name for one in formats()} <= BY_TABLE.keys()
+
+
+def accounted(got):
+    return len(got.rows) + sum(one.num_samples for one in got.failures)
+
+
+@pytest.mark.parametrize("name", BY_TABLE)
+def test_what_is_listed_is_read(tmp_path, name):
+    config = BY_TABLE[name](tmp_path)
+    shards = listed(config)[0].shards
+    owners = {o.key for shard in shards for o in contents_of(shard, config.labels).owners}
+    got = cut(config, tmp_path)
+    whose = "sample_id" if config.task.has_one_label else "shard"
+    assert {row[whose] for row in got.rows} == owners
+    assert (len(got.rows), got.failures, got.filtered) == (2 * NUM, [], {})
+
+
+@pytest.mark.parametrize("name", BY_TABLE)
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.5, 0.6])
+def test_a_damaged_file_is_a_row_of_errors_and_no_label_vanishes(tmp_path, name, kept):
+    config = BY_TABLE[name](tmp_path)
+    path = max(p for p in tmp_path.iterdir() if p.name.startswith("b"))
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    got = cut(config, tmp_path)
+    assert accounted(got) == 2 * NUM
+    assert got.failures
+    assert got.filtered == {}
+    assert all(one.shard.startswith(path.name) for one in got.failures)
+
+
+@pytest.mark.parametrize("form", label_sets.FORMS)
+def test_what_is_written_reads_back_equal(tmp_path, form):
+    (tmp_path / "data").mkdir()
+    config = label_sets.FORMS[form](tmp_path / "data")
+    listing, given = listed(config)
+    before = all_labels(config)
+    if config.task.is_dense:
+        expected = {key: np.where(mask == 1, 2, mask) for key, mask in before.items()}
+        changes = LabelChanges(mask=lambda owner: expected[owner.key])
+    elif config.task.has_one_label:
+        chosen = dict(list(given.class_labels())[::2])
+        changes = LabelChanges(classes={owner: (k + 1) % 3 for owner, k in chosen.items()})
+        expected = before | {owner.key: (k + 1) % 3 for owner, k in chosen.items()}
+    else:
+        frames, expected = {}, dict(before)
+        for owner in given.sequence_owners():
+            at, labels = given.sequence(owner)
+            keep = np.flatnonzero(labels >= 0)[1:4]
+            frames[owner] = FrameChange(at[keep], ((labels[keep] + 1) % 3).astype(np.int32))
+            expected |= {
+                owner.frame(t): (k + 1) % 3
+                for t, k in zip(at[keep].tolist(), labels[keep].tolist(), strict=True)
+            }
+        changes = LabelChanges(frames=frames, times=given.times)
+    written = write_labels(config, listing, changes, str(tmp_path / "to"))
+    expected = {written.renamed.get(key, key): label for key, label in expected.items()}
+    after = all_labels(written.dataset)
+    assert after.keys() == expected.keys()
+    assert all(np.array_equal(after[key], expected[key]) for key in expected)
+    assert written.left_out == {}
+
+
+def parquet_bomb(path):
+    image = pa.array([bytes(300 * MIB)], pa.large_binary())
+    table = pa.table({"image": image, "key": ["b0"], "label": [0]})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+
+
+def tar_bomb(path):
+    header = tarfile.TarInfo("b0.png")
+    header.size = 3000 * MIB
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.tobuf())
+        for _ in range(4):
+            file.write(bytes(MIB))
+
+
+def npz_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b.npy", "w") as one:
+        one.write(bytes(300 * MIB))
+
+
+CLAIMS = {
+    "image files": ("b.png", lambda path: path.write_bytes(png_header(40_000, 40_000))),
+    "Parquet": ("b.parquet", parquet_bomb),
+    "tar": ("b.tar.gz", tar_bomb),
+    "npz": ("b.npz", npz_bomb),
+}
+"""A small file of each format that could grow: what it would inflate to fills the memory."""
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_sizes_are_bounded_before_anything_is_decoded(tmp_path, name, request):
+    file, build = CLAIMS[name]
+    build(tmp_path / file)
+    form = format_of(file)
+    if form.kind == "sequences":
+        labels = {"frames": rows(tmp_path, "video,frame,label", ["b,0,a"])}
+    else:
+        labels = {
+            "images": rows(tmp_path, "image,label", ["b0,a" if form.holds_several else "b,a"])
+        }
+        if name == "Parquet":
+            labels["key_column"] = "key"
+    config = dataset(form.kind, tmp_path / file, labels)
+    request.getfixturevalue("little_memory")
+    got = cut(config, tmp_path)
+    assert [one.error_class for one in got.failures] == ["too_large"]
+    assert accounted(got) == 1
+
+
+@pytest.mark.parametrize("name", ["Parquet", "tar", "npz"])
+def test_sizes_are_bounded_where_labels_are_written_too(tmp_path, name, request):
+    file, build = CLAIMS[name]
+    build(tmp_path / file)
+    good = {
+        "Parquet": lambda p: write_parquet(p, image=[png(noise(4, 5))] * 8, label=[0, 1] * 4),
+        "tar": lambda p: label_sets.tar_column(p.parent, "tar.gz"),
+        "npz": lambda p: np.savez(
+            p,
+            **{f"a{i}": np.zeros((20, 2)) for i in range(4)},
+            **{f"a{i}_label": np.repeat([0, 1, 2, 0], 5) for i in range(4)},
+        ),
+    }[name]
+    good(tmp_path / f"a{file[1:]}")
+    labels = {
+        "Parquet": {"column": "label"},
+        "tar": {"column": "cls"},
+        "npz": {"arrays": "{key}_label"},
+    }[name]
+    config = dataset(format_of(file).kind, tmp_path / f"*{file[1:]}", labels)
+    request.getfixturevalue("little_memory")
+    values = {
+        "dataset": config.model_dump(exclude_unset=True),
+        "model": {"factory": "a.b:c"},
+        "checkpoints": "ck/*.pt",
+        "output": "out",
+    }
+    done = inject(AuditConfig.model_validate(values), str(tmp_path / "to"), 0.5)
+    assert any(f"Left out: {file}" in note and "inflate" in note for note in done.notes)
+    assert done.num_errors > 0
+    assert not (tmp_path / "to/data" / file).exists()
