@@ -11,7 +11,6 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.resize import resize
 from ray_audit.cuts.sequences import array_timeline, readable
-from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline, table_timeline
 from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
@@ -21,6 +20,12 @@ from ray_audit.formats.damage import is_damage
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.labels.timeline import (
+    FrameTimeline,
+    SegmentTimeline,
+    shard_timeline,
+    table_timeline,
+)
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.registry import known_format

@@ -9,19 +9,19 @@ import pyarrow as pa
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.frames import filter_frame, frame_cuts
-from ray_audit.cuts.timeline import (
-    FrameTimeline,
-    SegmentTimeline,
-    no_labels,
-    table_timeline,
-    timeline_of,
-)
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.arrays import check_claimed, feature_names, opened_npz, text_values
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.names import fill_template
+from ray_audit.formats.labels.timeline import (
+    FrameTimeline,
+    SegmentTimeline,
+    no_labels,
+    table_timeline,
+    timeline_of,
+)
 from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard

@@ -11,15 +11,15 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.clock import Shown, Timer
-from ray_audit.cuts.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
-from ray_audit.cuts.orientation import Orientation, oriented, turns
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import Timeline, timeline_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.video.clock import Shown, Timer
+from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
+from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
+from ray_audit.formats.video.orientation import Orientation, oriented, turns
 from ray_audit.samples import IGNORE, Shard, Slice
 
 
