@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.frames import decoded_frames
 from ray_audit.formats.video.packets import _OPTIONS, opened_video
 from tests.support.media import cut, dataset, write_groups
 
