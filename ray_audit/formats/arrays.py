@@ -364,11 +364,9 @@ def _num_labels(name: str, file: Any, job: UnitContext) -> int:
 def _length_in_header(name: str, file: Any) -> int:
     try:
         with file.zip.open(f"{name}.npy") as stream:
+            check_claimed(stream, file.zip.getinfo(f"{name}.npy").file_size)
             version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0
-            if version > (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            return int(read(stream)[0][0])
+            return int(_READ_NPY_HEADER[version](stream)[0][0])
     except Exception:  # whatever a damaged file makes of it
         return 0
 

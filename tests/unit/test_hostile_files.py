@@ -98,8 +98,7 @@ def test_an_array_in_an_npz_that_claims_more_than_it_holds_is_a_failure(
             file.writestr(f"{name}.npy", content)
     got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
     ((name, error_class, num_samples),) = got.failed
-    assert (name, error_class) == ("x.npz#s", "decode")
-    assert num_samples >= 1
+    assert (name, error_class, num_samples) == ("x.npz#s", "decode", 4)
     assert "its header claims 16000000000000 bytes" in got.failures[0].message
 
 
