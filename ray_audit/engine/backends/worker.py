@@ -11,7 +11,8 @@ from functools import partial
 
 import torch
 
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.engine.backends.stages import StageSettings
 from ray_audit.engine.backends.wire import Envelope
 from ray_audit.engine.ledger import adaptive
@@ -121,12 +122,11 @@ class PoolWorker:
         takes_gradients = self._settings.recount is None and (
             "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
         )
-        window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
+        window = wanted.window if takes_gradients else ()
         turns = {
-            index: ProbeTurn(position == last, digest in window, self._settings.recount)
+            index: ProbeTurn(position == last, position in window, self._settings.recount)
             for index, position in enumerate(self._positions)
             if position in envelope.positions
-            for digest in (self._settings.checkpoints[position].digest,)
         }
         if not turns:
             return batch

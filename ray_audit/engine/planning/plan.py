@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
+from ray_audit.checkpoints.identity import identity_of
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -215,15 +216,16 @@ def read_inputs(
     _check_date(logical_date)
     config = with_values(config)
     catalog = read_catalog(config.checkpoints)
+    identity = identity_of(config.model)
     checkpoints = catalog.checkpoints
     try:
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
     sliced = _sliced(config, listing, index_dir)
-    notes = (*listing.notes, *catalog.notes, *_slice_notes(sliced))
+    notes = (*listing.notes, *catalog.notes, *identity.notes, *_slice_notes(sliced))
     listing = replace(listing, notes=notes)
-    salt = storage.digest(numeric_settings(config))
+    salt = storage.digest(numeric_settings(config), *identity.parts)
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
     units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
     if not units:
