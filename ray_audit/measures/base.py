@@ -104,9 +104,13 @@ def least(cuts: Cuts, name: str) -> np.ndarray:
 def majority(cuts: Cuts, name: str) -> np.ndarray:
     """Class that most clips of a sample name at each checkpoint, the first of equals."""
     classes = cuts.array(name)
-    votes = np.zeros((len(cuts.first), classes.shape[1], classes.max() + 1), np.int64)
-    np.add.at(votes, (cuts.group[:, None], np.arange(classes.shape[1]), classes), 1)
-    winners: np.ndarray = votes.argmax(axis=2).astype(np.int32)
+    winners: np.ndarray = classes[cuts.first].astype(np.int32)
+    # Most samples are whole, and have one voice: only the others are counted, one by one.
+    sizes = np.bincount(cuts.group, minlength=len(cuts.first))
+    for sample in np.flatnonzero(sizes > 1):
+        votes = np.sort(classes[cuts.rows_of[sample]], axis=0)
+        num = (votes[:, None] == votes[None]).sum(axis=1)
+        winners[sample] = np.take_along_axis(votes, num.argmax(axis=0)[None], axis=0)[0]
     return winners
 
 
