@@ -9,7 +9,7 @@ FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench check clean correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit
+.PHONY: bench check clean correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ test: $(STAMP) check  ## what CI runs
 
 test-all: $(STAMP) check  ## the slow tests too
 	$(BIN)/python -m pytest
+
+wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
+	$(BIN)/python -m pytest -q tests/functional/test_wheel.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
