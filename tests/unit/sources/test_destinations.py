@@ -74,5 +74,5 @@ def test_an_output_is_refused_where_a_run_would_be_read_as_data(uri, output, is_
     if not is_refused:
         check_destination(config(uri=uri), output, "output", use="output")
         return
-    with pytest.raises(SpecificationError, match="output: .* dataset.uri"):
+    with pytest.raises(SpecificationError, match=r"output: .* dataset\.uri"):
         check_destination(config(uri=uri), output, "output", use="output")
