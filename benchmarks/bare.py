@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.sets import Workload, decoded
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig
 
 BATCH_INPUTS = {"images": 32, "masks": 32, "frames": 2}

@@ -25,7 +25,7 @@ from benchmarks.engine_runs import Measured, run_engine, start_ray
 from benchmarks.gpu import NUM_CHECKPOINTS, NUM_CLASSES, Setting, bare_loops
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.plain_training import save_epoch
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 
 _NUM_PICTURES = 256  # distinct ones; the others are links to them

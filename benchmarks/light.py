@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain_training import save_epoch
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 
 CLIP_FRAMES = 8

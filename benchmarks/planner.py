@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.harness import Figure, Report, ratios
 from benchmarks.plain_training import save_epoch
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import run_audit
 

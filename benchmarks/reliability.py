@@ -20,7 +20,7 @@ import torch
 from benchmarks.harness import RESULTS, Figure, Report, parser, ratios
 from benchmarks.plain_training import save_epoch
 from benchmarks.sets import WORKLOADS, make_data
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.dry_run import dry_run

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from benchmarks.plain_training import save_epoch
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 
 _MODELS = "ray_audit.training.models"

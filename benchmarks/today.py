@@ -26,7 +26,8 @@ from benchmarks.engine_runs import check_losses, run_engine, start_ray
 from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.processes import MemoryWatch
 from benchmarks.sets import Workload, decoded, decoded_parts, make_data, model
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig
 
 _UNET, _VIT = model("unet", 12, width=16), model("frame_transformer", 10, width=128)

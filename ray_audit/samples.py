@@ -5,7 +5,7 @@ Everything here is plain data that crosses processes as JSON and Arrow, never as
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,11 @@ FILTERED_SCHEMA = pa.schema(
         ("reason", pa.string()),  # unlabelled | void | not_sampled
     ]
 )
+
+
+RemarkKind = Literal["clock", "display_matrix", "few_labels"]
+Remark = tuple[RemarkKind, str]
+"""What a reader should know of a shard, by its key."""
 
 
 @dataclass(frozen=True, slots=True)  # a driver may hold millions
@@ -97,8 +102,12 @@ class Slice:
         own_stop: end of its own frames, exclusive.
         stop_frame: end of its last clip, exclusive; the last slice reads on to the video's end.
         keys: where decoding may begin, the latest first; none: at the video's beginning.
-        packed_pts: presentation times of `first_frame` to `stop_frame`, packed.
+        packed_pts: presentation times of `first_frame` to `stop_frame`, and of the frame after
+            them where there is one, packed.
         time_base: seconds of one unit of them, numerator and denominator.
+        start: when the container begins, in these units.
+        frame_s: seconds a frame.
+        counts: whether frames are timed by their index and `frame_s` alone.
         frame_shape: (H, W, C) of the video's first frame.
     """
 
@@ -111,6 +120,9 @@ class Slice:
     keys: tuple[KeyFrame, ...]
     packed_pts: str
     time_base: tuple[int, int]
+    start: float
+    frame_s: float
+    counts: bool
     frame_shape: tuple[int, ...]
 
     @property
@@ -242,6 +254,7 @@ class Tail:
         decode_s: seconds spent reading and decoding.
         num_decoded: frames or images decoded.
         num_lead_in: further frames decoded because a slice needs them and does not own them.
+        remarks: what a reader should know of shards that were read.
         contents: digests of what each batch holds, in batch order.
     """
 
@@ -253,6 +266,7 @@ class Tail:
     decode_s: float = 0.0
     num_decoded: int = 0
     num_lead_in: int = 0
+    remarks: tuple[Remark, ...] = ()
     contents: tuple[str, ...] = ()
 
 

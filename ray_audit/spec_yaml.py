@@ -13,6 +13,7 @@ from ray_audit.errors import SpecificationError, StorageError, redacted
 
 # A date that is none, a number of thousands of digits, or brackets without end are not YAMLErrors.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_MAX_VALUES = 200_000
 _BRANCH = re.compile(r"[\[\]-]")
 
 
@@ -30,6 +31,7 @@ def read_mapping(path: str) -> dict[str, Any]:
         values = yaml.load(text, _PlainLoader)
     except _NOT_YAML as error:
         raise SpecificationError(f"{path} is not plain YAML: {_problem(error)}") from error
+    _check_expanded(path, values)
     if not isinstance(values, dict):
         got = "nothing" if values is None else type(values).__name__
         raise SpecificationError(f"{path}: expected a mapping of keys, got {got}")
@@ -65,6 +67,27 @@ def _with_value(values: dict[str, Any], keys: list[str], value: Any, dotted: str
     if not isinstance(inner, dict):
         raise SpecificationError(f"--set {dotted}: {first} holds a value, and no keys below it")
     return {**values, first: _with_value(inner, rest, value, dotted)}
+
+
+def _check_expanded(path: str, values: Any) -> None:
+    """Refuse aliases that stand for very much more than the file holds.
+
+    Raises:
+        SpecificationError: they do.
+    """
+    num, waiting = 0, [values]
+    while waiting:
+        value = waiting.pop()
+        num += 1
+        if num > _MAX_VALUES:
+            raise SpecificationError(
+                f"{path}: its aliases (&, *) stand for more than {_MAX_VALUES} values; write out "
+                "what is meant, or put it into a file that model.kwargs names"
+            )
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -18,7 +18,8 @@ from benchmarks.quality.batches import ClipBatches
 from benchmarks.quality.case import Case, ItemBatches, Part, Training, class_weights
 from benchmarks.quality.recipes import Recipe
 from benchmarks.quality.rivals import PREFIX, rival_scores
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, ModelConfig
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.evaluation.metrics import Detection, evaluate_scores

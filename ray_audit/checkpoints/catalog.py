@@ -211,7 +211,8 @@ def _twin(one: _Found, others: Sequence[_Found]) -> _Found | None:
     near = [o for o in numbered if abs(o.size_bytes - one.size_bytes) <= _SIZES_DIFFER_BYTES]
     if not near or one.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
         return None
-    from ray_audit.checkpoints.loading import weights_digest  # torch, only where it is needed
+    # torch, only where it is needed
+    from ray_audit.checkpoints.loading import weights_digest
 
     mine = weights_digest(one.uri)
     # The latest first: what is kept last is what `last` is.

@@ -1,74 +1,14 @@
-"""Factory and weights to a frozen model on a device, without running code from the weights."""
+"""Weights into a model, without running code from their files."""
 
 import hashlib
-import importlib
-import os
-import sys
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ray_audit.checkpoints.files import read_file, refusal
 from ray_audit.checkpoints.weights import WRAPPERS, Expected, fitting, mappings_in, renamed
-from ray_audit.config import ModelConfig, WeightsConfig
-from ray_audit.errors import CheckpointError, SpecificationError, StorageError
-
-
-def build_model(config: ModelConfig) -> nn.Module:
-    """Call the user's factory; the model comes frozen and in eval mode.
-
-    Raises:
-        SpecificationError: the factory cannot be imported, raises, or returns no module.
-    """
-    return new_model(config).eval().requires_grad_(False)
-
-
-def new_model(config: ModelConfig) -> nn.Module:
-    """Call the user's factory, and leave the model as it gives it: for training.
-
-    Raises:
-        SpecificationError: the factory cannot be imported, raises, or returns no module.
-    """
-    model = call_factory("model.factory", config.factory, config.kwargs)
-    if not isinstance(model, nn.Module):
-        raise SpecificationError(
-            f"model.factory {config.factory} returned {type(model).__name__}, "
-            "expected a torch.nn.Module"
-        )
-    return model
-
-
-def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
-    """Import a user's function and call it.
-
-    Args:
-        key: of the specification, for messages.
-        path: `package.module:function`.
-        kwargs: its arguments.
-
-    Raises:
-        SpecificationError: it cannot be imported, or raises.
-    """
-    module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path:  # a console script does not see the folder it is run in
-        sys.path.insert(0, os.getcwd())
-    try:
-        factory: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            factory = getattr(factory, part)
-    except Exception as error:  # a user's module may raise anything while it is imported
-        raise SpecificationError(
-            f"{key} {path}: cannot be imported ({type(error).__name__}: {error})"
-            "; it must be on the Python path of every worker, as package.module:function"
-        ) from error
-    try:
-        return factory(**kwargs)
-    except Exception as error:
-        raise SpecificationError(
-            f"{key} {path} with {dict(kwargs)} raised {type(error).__name__}: {error}"
-        ) from error
+from ray_audit.config import WeightsConfig
+from ray_audit.errors import CheckpointError, StorageError
 
 
 def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None) -> None:

@@ -185,6 +185,17 @@ class DatasetConfig(Section):
     more than 256 MiB of pixels and 100 times its stored bytes."""
     fold: FoldConfig | None = None
     """A part of the dataset; everything where absent."""
+    orientation: Literal["stored", "display"] = "stored"
+    """Of a video's frames. stored: as decoded; display: turned and mirrored by the file's display
+    matrix, as players do. Goes with video."""
+    fps: Annotated[float, Field(gt=0)] | None = None
+    """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
+    with sequences."""
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
+        return 1.0 if self.fps is None else 1.0 / self.fps
 
     @property
     def task(self) -> Task:
@@ -194,6 +205,16 @@ class DatasetConfig(Section):
         if self.kind == "images":
             return Task.CLASS
         return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+
+    @model_validator(mode="after")
+    def _clock_fits_the_kind(self) -> Self:
+        if self.fps is not None and self.kind != "sequences":
+            raise ValueError(
+                f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
+            )
+        if self.orientation != "stored" and self.kind != "video":
+            raise ValueError(f"orientation goes with kind video; got kind {self.kind}")
+        return self
 
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:

@@ -2,18 +2,19 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, Any
 
 import av
 from av.video.frame import PictureType
 
+from ray_audit.cuts.clock import Clock, Shown, Timer
 from ray_audit.cuts.packets import MAX_PX, check_size, is_key_packet, opened_video, unpack_pts
+from ray_audit.cuts.stream import frames_of
 from ray_audit.errors import SampleError
 from ray_audit.samples import KeyFrame, Slice
 
-_DEFAULT_FRAME_S = 0.04
 # How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
 _BACK_S = (0, 0.5, 2, 10)
 
@@ -24,22 +25,17 @@ class Position:
 
     Attributes:
         num_frames: index of the next frame.
-        last_pts_s: when the last one is shown.
-        frame_s: seconds a frame.
+        clock: of the container, once it is open.
+        next_s: when the frame after the last one is shown, where an index says so.
         num_lead_in: frames decoded before the first that was asked for.
         max_px: larger frames are refused.
     """
 
     num_frames: int = 0
-    last_pts_s: float | None = None
-    frame_s: float = _DEFAULT_FRAME_S
+    clock: Clock = field(default_factory=Clock)
+    next_s: float | None = None
     num_lead_in: int = 0
     max_px: float = MAX_PX
-
-    @property
-    def end_s(self) -> float | None:
-        """When the next frame would be shown."""
-        return None if self.last_pts_s is None else self.last_pts_s + self.frame_s
 
 
 def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
@@ -49,9 +45,7 @@ def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
         SampleError, av.error.FFmpegError: the file is damaged from here on.
     """
     with opened_video(stream, at.max_px) as (container, video):
-        if video.average_rate:
-            at.frame_s = float(1 / video.average_rate)
-        for frame in _frames(video, container.demux(video)):
+        for frame in frames_of(container, video, _timed(container, video, at)):
             yield _sound(frame, at.max_px)
 
 
@@ -66,13 +60,15 @@ def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any,
         SampleError, av.error.FFmpegError: the file is damaged from here on.
     """
     times = unpack_pts(part.packed_pts)
+    num_frames = part.stop_frame - part.first_frame
     with ExitStack() as stack:
         frames = _begun(stream, at, part, int(times[0]), stack)
         for offset, frame in enumerate(frames):
-            if offset < len(times) and frame.pts != times[offset]:
+            if offset < num_frames and frame.pts != times[offset]:
                 raise _disagreement(part.first_frame + offset, frame.pts, int(times[offset]))
             yield _sound(frame, at.max_px)
-            if not part.is_last and offset + 1 == len(times):
+            if not part.is_last and offset + 1 == num_frames:
+                at.next_s = at.clock.time_s(part.stop_frame, int(times[num_frames]))
                 return
     if not part.is_last:
         raise SampleError("index", f"the video ends before frame {part.stop_frame}; {_REMEDY}")
@@ -82,9 +78,35 @@ def begins_at_key(stream: IO[bytes], part: Slice) -> bool:
     """Whether a slice can be decoded from its last key frame."""
     first_pts = int(unpack_pts(part.packed_pts)[0])
     key = part.keys[0]
-    with opened_video(stream, conceals=key.is_open) as (container, video):
-        frames = _frames(video, _packets_from(container, video, key))
+    with opened_video(stream) as (container, video):
+        frames = frames_of(container, video, _packets_from(container, video, key))
         return _skip_lead_in(frames, key, first_pts, Position()) is not None
+
+
+def shown_frames(frames: Iterator[Any], timer: Timer, at: Position) -> Iterator[Shown]:
+    """Frames with their times, each given when the next one is there.
+
+    Args:
+        frames: as decoded; an error among them is raised after the frames before it.
+        timer: takes them.
+        at: where the decoder is; its clock is asked once a frame is there.
+    """
+    failure: Exception | None = None
+    while True:
+        try:
+            frame = next(frames, None)
+        except Exception as error:
+            failure, frame = error, None
+        if frame is None:
+            break
+        before = timer.add(frame, at.clock)
+        if before is not None:
+            yield before
+    last = timer.end(at.clock, at.next_s)
+    if last is not None:
+        yield last
+    if failure is not None:
+        raise failure
 
 
 _REMEDY = "set dataset.clip.slice_frames: null for this dataset"
@@ -96,19 +118,26 @@ def _disagreement(frame_index: int, got: object, expected: int) -> SampleError:
     )
 
 
+def _timed(container: Any, video: Any, at: Position) -> Iterator[Any]:
+    """All packets; the clock is known with the first."""
+    packets = container.demux(video)
+    first = next(packets, None)
+    at.clock = Clock.of(container, video, first)
+    return packets if first is None else chain([first], packets)
+
+
 def _begun(
     stream: IO[bytes], at: Position, part: Slice, first_pts: int, stack: ExitStack
 ) -> Iterator[Any]:
     """Frames from the first wanted on: from the last key frame that leads there, or the start."""
+    at.clock = Clock.of_slice(part)
     if not part.first_frame:
         container, video = stack.enter_context(opened_video(stream, at.max_px))
-        return _frames(video, container.demux(video))
+        return frames_of(container, video, container.demux(video))
     for key in (*part.keys, None):
         stream.seek(0)
-        # In open groups leading frames, never wanted, cannot but be damaged.
-        conceals = key is not None and key.is_open
-        container, video = stack.enter_context(opened_video(stream, at.max_px, conceals))
-        frames = _frames(video, _packets_from(container, video, key))
+        container, video = stack.enter_context(opened_video(stream, at.max_px))
+        frames = frames_of(container, video, _packets_from(container, video, key))
         first = _skip_lead_in(frames, key, first_pts, at)
         if first is not None:
             return chain([first], frames)
@@ -160,14 +189,6 @@ def _find(packets: Iterable[Any], key: KeyFrame) -> Any | None:
         if packet.dts is None or packet.dts > key.pts:
             return None
     return None
-
-
-def _frames(video: Any, packets: Iterable[Any]) -> Iterator[Any]:
-    for packet in packets:
-        if packet.is_corrupt:
-            yield from video.codec_context.decode(None)  # frames that it still holds
-            raise SampleError("decode", "the next packet is incomplete or damaged")
-        yield from packet.decode()
 
 
 def _sound(frame: Any, max_px: float) -> Any:

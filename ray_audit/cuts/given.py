@@ -73,7 +73,7 @@ class GivenLabels:
         self._classes = ClassNames.of(dataset)
         self._job = UnitContext(dataset, None, index_uri, UnitAccounting("labels"))
         self.left_out: dict[str, str] = {}
-        self.times = lru_cache(maxsize=2)(self._times)
+        self._clocks = lru_cache(maxsize=2)(self._times_and_middles)
 
     def sequence_owners(self) -> list[Owner]:
         """Videos and sequences that have labels."""
@@ -122,16 +122,19 @@ class GivenLabels:
         """
         timeline = self._timeline(owner)
         if isinstance(timeline, FrameTimeline):
-            frames, times = timeline.frames, timeline.frames.astype(np.float64)
+            frames, middles_s = timeline.frames, timeline.frames.astype(np.float64)
+        elif timeline.in_seconds and self._dataset.kind == "sequences":
+            middles_s = _uniform(timeline, self._dataset.frame_s)[1]
+            frames = np.arange(len(middles_s))
         elif timeline.in_seconds:
-            times = self.times(owner)
-            frames = np.arange(len(times))
+            middles_s = self.times(owner)[1]
+            frames = np.arange(len(middles_s))
         else:
             last = int(np.ceil(timeline.ends.max(initial=0.0) - 0.5))
-            frames, times = np.arange(last), np.arange(last, dtype=np.float64)
+            frames, middles_s = np.arange(last), np.arange(last, dtype=np.float64)
         found = [
-            timeline.label(frame, time)
-            for frame, time in zip(frames.tolist(), times.tolist(), strict=True)
+            timeline.label(frame, middle_s)
+            for frame, middle_s in zip(frames.tolist(), middles_s.tolist(), strict=True)
         ]
         kept = [index for index, label in enumerate(found) if label is not None]
         return frames[kept], np.array([found[index] for index in kept], np.int32)
@@ -150,7 +153,13 @@ class GivenLabels:
             except SampleError as error:
                 raise LabelError(f"{owner.shard_key}: {error}") from error
 
-    def _times(self, owner: Owner) -> np.ndarray:
+    def times(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        """When each frame is shown, and its middle, (T,) seconds each."""
+        return self._clocks(owner)
+
+    def _times_and_middles(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        if self._dataset.kind == "sequences":
+            return _uniform(self._timeline(owner), self._dataset.frame_s)
         return frame_times(self._shards[owner.shard_key])
 
     def class_labels(self) -> Iterator[tuple[Owner, int]]:
@@ -215,6 +224,15 @@ class GivenLabels:
         mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
+
+
+def _uniform(
+    timeline: FrameTimeline | SegmentTimeline, frame_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times and middles of a sequence's frames, up to the end of its last segment."""
+    assert isinstance(timeline, SegmentTimeline)
+    frames = np.arange(int(np.ceil(timeline.ends.max(initial=0.0) / frame_s - 0.5)))
+    return frames * frame_s, (frames + 0.5) * frame_s
 
 
 def _features(pixels: np.ndarray) -> np.ndarray:

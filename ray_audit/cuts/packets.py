@@ -6,16 +6,22 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any, Self
 
 import av
 import numpy as np
 
+from ray_audit.cuts.clock import Clock
 from ray_audit.errors import SampleError
 from ray_audit.samples import KeyFrame
 
-# MPEG streams would be read from the end too, for a duration that nobody trusts.
-_NO_READ_AHEAD = {"skip_estimate_duration_from_pts": "1"}
+_OPTIONS = {
+    # MPEG streams would be read from the end too, for a duration that nobody trusts.
+    "skip_estimate_duration_from_pts": "1",
+    # A file may describe other files or network streams: none of them is ever opened.
+    "protocol_whitelist": "",
+}
 _ONE_FRAME_A_PACKET = (
     *("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "prores", "vp9", "av1"),
 )
@@ -29,22 +35,17 @@ class PacketIndex:
     Attributes:
         pts: (T,) int64, presentation times in the order in which the frames are shown.
         keys: frames at which decoding can begin, in that order.
-        time_base: seconds of one unit, numerator and denominator.
+        clock: of the container.
     """
 
     pts: np.ndarray
     keys: tuple[KeyFrame, ...]
-    time_base: tuple[int, int]
+    clock: Clock
 
     @property
     def times_s(self) -> np.ndarray:
-        """(T,) float64, as the decoder gives them with its frames."""
-        return seconds_of(self.pts, self.time_base)
-
-
-def seconds_of(pts: np.ndarray, time_base: tuple[int, int]) -> np.ndarray:
-    """Presentation times in seconds."""
-    return pts * float(time_base[0]) / float(time_base[1])
+        """(T,) float64, when each frame is shown, as decoding gives it."""
+        return self.clock.times_s(np.arange(len(self.pts)), self.pts)
 
 
 def pack_pts(pts: np.ndarray) -> str:
@@ -63,21 +64,17 @@ MAX_PX = 3.0e8
 
 
 @contextmanager
-def opened_video(
-    stream: Any, max_px: float = MAX_PX, conceals: bool = False
-) -> Iterator[tuple[Any, Any]]:
+def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream, to be decoded by one thread.
 
     Args:
         stream: the stored video.
         max_px: a video of larger frames is refused before any is decoded.
-        conceals: whether the decoder may make up what it finds damaged or missing, instead of
-            raising an error.
 
     Raises:
         SampleError: there is no video in it, or its frames are too large.
     """
-    with av.open(stream, "r", options=_NO_READ_AHEAD) as container:
+    with av.open(stream, "r", options=_OPTIONS) as container:
         if not container.streams.video:
             raise SampleError("decode", "no video stream in the file")
         video = container.streams.video[0]
@@ -86,10 +83,8 @@ def opened_video(
         check_size(video.codec_context, max_px)
         # A stream may grow further on. The decoder counts its padding too: give it some room.
         max_px = int(min(4 * max_px + 2**20, 2**31 - 1))
-        options = {"max_pixels": str(max_px)}
-        if not conceals:
-            options["err_detect"] = "explode"
-        video.codec_context.options = options
+        # What is damaged or missing is an error, and never made up.
+        video.codec_context.options = {"max_pixels": str(max_px), "err_detect": "explode"}
         yield container, video
 
 
@@ -121,13 +116,17 @@ def read_packets(stream: IO[bytes], size_bytes: int) -> PacketIndex:
         if codec not in _ONE_FRAME_A_PACKET:
             raise SampleError("index", f"a packet of {codec} need not be a frame")
         headers.skips = "mp4" in container.format.name and video.frames > 0
-        demuxed = (packet for packet in container.demux(video) if packet.size)
+        demuxed: Iterator[Any] = (packet for packet in container.demux(video) if packet.size)
+        first = next(demuxed, None)
+        if first is None:
+            raise SampleError("index", "there are no packets")
+        demuxed = chain([first], demuxed)
         if headers.skips:
             packets = list(_described(demuxed, video))
         else:
             packets = [_Packet.of(packet) for packet in demuxed]
-        time_base = (video.time_base.numerator, video.time_base.denominator)
-    return _index_of(packets, codec, time_base)
+        clock = Clock.of(container, video, first)
+    return _index_of(packets, codec, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _described(packets: Iterable[Any], video: Any) -> Iterator[_Packet]:
         raise SampleError("index", f"{num_packets} packets where {len(entries)} are promised")
 
 
-def _index_of(packets: list[_Packet], codec: str, time_base: tuple[int, int]) -> PacketIndex:
+def _index_of(packets: list[_Packet], codec: str, clock: Clock) -> PacketIndex:
     if not packets or not packets[0].is_key:
         raise SampleError("index", "the first packet is no key frame")
     if any(p.is_corrupt for p in packets):
@@ -174,7 +173,7 @@ def _index_of(packets: list[_Packet], codec: str, time_base: tuple[int, int]) ->
     pts = np.sort(np.array([p.pts for p in shown], np.int64))
     if (np.diff(pts) <= 0).any():
         raise SampleError("index", "two packets with one presentation time")
-    return PacketIndex(pts, tuple(_keys(shown, pts)), time_base)
+    return PacketIndex(pts, tuple(_keys(shown, pts)), clock)
 
 
 def _keys(packets: Iterable[_Packet], pts: np.ndarray) -> Iterator[KeyFrame]:

@@ -98,24 +98,24 @@ def _cut_sequence(
     key: str, features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
 ) -> Iterator[Cut]:
     job.tally.num_decoded += len(features)
-    every = job.dataset.clip.every
+    every, frame_s = job.dataset.clip.every, job.dataset.frame_s
 
     def sampled() -> Iterator[Frame]:
         for position, frame in enumerate(frames.tolist()):
-            label = timeline.label(frame, None)
+            label = timeline.label(frame, (frame + 0.5) * frame_s)
             filter_frame(job.tally, key, frame, label, position % every == 0)
             if position % every == 0:
                 yield Frame(frame, None, label, features[position])
 
     yield from frame_cuts(key, sampled(), job.dataset.clip, job.classes.target_dtype)
-    num_missing = _count_outside(timeline, frames)
+    num_missing, num_lost = _count_outside(timeline, frames, every, frame_s)
     if num_missing:
         error = SampleError(
             "label_without_frame",
             f"{num_missing} labels stand for frames that the sequence of {len(frames)} frames "
             "does not have; check that labels and file belong together",
         )
-        job.tally.fail(key, error, stage="labels", num_samples=num_missing)
+        job.tally.fail(key, error, stage="labels", num_samples=num_lost)
 
 
 def _check_lengths(
@@ -199,14 +199,24 @@ def _length_in_header(name: str, file: Any) -> int:
 
 
 def _count(timeline: Labels, job: UnitContext) -> int:
-    return timeline.count(0, job.dataset.clip.every, None, 1.0)
+    return timeline.count(0, job.dataset.clip.every, 0.0, job.dataset.frame_s)
 
 
-def _count_outside(timeline: Labels, frames: np.ndarray) -> int:
-    if isinstance(timeline, FrameTimeline):
-        return int((~np.isin(timeline.labelled(0), frames)).sum())
+def _count_outside(
+    timeline: Labels, frames: np.ndarray, every: int, frame_s: float
+) -> tuple[int, int]:
+    """Labels of frames that a sequence does not have, and how many of them are sampled."""
     end = int(frames.max()) + 1 if len(frames) else 0
-    return timeline.count(end, 1, None, 1.0)
+    if isinstance(timeline, FrameTimeline):
+        outside = timeline.labelled(0)[~np.isin(timeline.labelled(0), frames)]
+        if end == len(frames):
+            return len(outside), int((outside % every == 0).sum())
+        # Frames with numbers of their own are sampled by their place: one in `every`.
+        return len(outside), -(-len(outside) // every)
+    end_s = end * frame_s
+    behind = timeline.without_overrun(end_s)
+    num_outside = behind.count(end, 1, end_s, frame_s)
+    return num_outside, behind.count(end, every, end_s, frame_s)
 
 
 def readable(error: Exception) -> Exception:

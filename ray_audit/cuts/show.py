@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ray_audit import storage
+from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
@@ -38,7 +39,7 @@ def show_images(
 
 
 def show_frames(
-    shard: Shard, wanted: Collection[int], max_px: int
+    shard: Shard, wanted: Collection[int], max_px: int, orientation: Orientation
 ) -> Iterator[tuple[int, Image.Image]]:
     """Frames of a video by their index; decoding ends behind the last one.
 
@@ -46,11 +47,12 @@ def show_frames(
         shard: the video.
         wanted: positions in decoding order.
         max_px: longest side; larger frames are reduced.
+        orientation: of the pixels.
     """
     last = max(wanted, default=-1)
     with (
         UnitAccounting("").open_read(shard.uri, shard.size_bytes) as stream,
-        closing(decoded_frames(stream)) as frames,
+        closing(decoded_frames(stream, orientation)) as frames,
     ):
         for index, pixels in enumerate(frames):
             if index > last:
@@ -59,12 +61,12 @@ def show_frames(
                 yield index, reduced(pixels(), max_px)
 
 
-def frame_size(uri: str, size_bytes: int) -> tuple[int, int] | None:
+def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int, int] | None:
     """Height and width of a video's first frame; None where it cannot be read."""
     with (
         suppress(RayAuditError, OSError, av.FFmpegError),
         storage.open_read(uri, size_bytes) as stream,
-        closing(decoded_frames(stream)) as frames,
+        closing(decoded_frames(stream, orientation)) as frames,
     ):
         for pixels in frames:
             height, width = pixels().shape[:2]

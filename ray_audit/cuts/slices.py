@@ -15,8 +15,10 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
 from ray_audit.cuts.batching import batch_of_equals, max_cuts
+from ray_audit.cuts.clock import middles
 from ray_audit.cuts.decode import Position, begins_at_key, decode_video
 from ray_audit.cuts.geometry import Span, spans
+from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.packets import PacketIndex, pack_pts, read_packets
 from ray_audit.cuts.resize import pays_off
 from ray_audit.cuts.timeline import shard_timeline
@@ -98,14 +100,15 @@ def _slice_video(
 ) -> tuple[Part, ...] | str:
     """The slices of one video, none where it is short, or why it stays whole."""
     try:
-        index, first = _indexed(shard, 2 * _least_frames(dataset.clip))
+        index, first = _indexed(shard, dataset)
         timeline = shard_timeline(shard, dataset, index_uri)
     except Exception as error:
         # A damaged file raises whatever the decoder likes; its decoding will say what is wrong.
         return str(error) or type(error).__name__
     if first is None:
         return ()
-    labelled = timeline.is_labelled(np.arange(len(index.pts)), index.times_s)
+    times_s = middles(index.times_s, index.clock.frame_s)
+    labelled = timeline.is_labelled(np.arange(len(index.pts)), times_s)
     classes = ClassNames.of(dataset)
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
@@ -121,14 +124,14 @@ def _slice_video(
     )
 
 
-def _indexed(shard: Shard, least_frames: int) -> tuple[PacketIndex, np.ndarray | None]:
+def _indexed(shard: Shard, dataset: DatasetConfig) -> tuple[PacketIndex, np.ndarray | None]:
     """Its packets, and its first frame (H, W, C) where it has frames enough to be cut."""
     with storage.open_read(shard.uri, shard.size_bytes, _BLOCK_BYTES) as stream:
         index = read_packets(stream, shard.size_bytes)
-        if len(index.pts) < least_frames:
+        if len(index.pts) < 2 * _least_frames(dataset.clip):
             return index, None
         stream.seek(0)
-        return index, _compared(stream, index)
+        return index, _compared(stream, index, dataset.orientation)
 
 
 def _begins_at_key(shard: Shard, part: Slice) -> bool:
@@ -150,13 +153,13 @@ def _auto_frames(clip: ClipConfig, first: np.ndarray) -> int:
     return max(least, int(_AUTO_PX / prod(first.shape[:2])))
 
 
-def _compared(stream: IO[bytes], index: PacketIndex) -> np.ndarray:
+def _compared(stream: IO[bytes], index: PacketIndex, orientation: Orientation) -> np.ndarray:
     """The first frame (H, W, C); the first few must be shown when the index says."""
     with closing(decode_video(stream, Position())) as decoded:
         frames = list(islice(decoded, _NUM_COMPARED))
     if [frame.pts for frame in frames] != index.pts[:_NUM_COMPARED].tolist():
         raise SampleError("index", "the decoder gives other frames than the packets promise")
-    return pixels_of(frames[0])
+    return pixels_of(frames[0], orientation)
 
 
 def clips_per_batch(
@@ -231,8 +234,11 @@ def cut_slices(
                 own_stop=own_stop,
                 stop_frame=stop,
                 keys=_keys_before(index, first),
-                packed_pts=pack_pts(index.pts[first:stop]),
-                time_base=index.time_base,
+                packed_pts=pack_pts(index.pts[first : stop + 1]),
+                time_base=index.clock.time_base,
+                start=index.clock.start,
+                frame_s=index.clock.frame_s,
+                counts=index.clock.counts,
                 frame_shape=frame_shape,
             )
         )

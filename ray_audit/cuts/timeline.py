@@ -13,30 +13,37 @@ from ray_audit.formats.labels.index import index_rows, is_in_seconds
 from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.samples import IGNORE, Shard
 
+# Ends are often whole seconds, or the end of a longer sound.
+_MAX_OVERRUN_S = 1.0
+# Frames, when seconds are turned into them: no boundary is moved by a rounding of the 7th digit.
+_DECIMALS = 6
+
 
 class Timeline(Protocol):
     """Labels along time."""
 
     in_seconds: bool
 
-    def label(self, frame_index: int, pts_s: float | None) -> int | None:
-        """Class index, `IGNORE` where void, None where unlabelled."""
+    def label(self, frame_index: int, middle_s: float | None) -> int | None:
+        """Class index, `IGNORE` where void, None where unlabelled.
 
-    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+        Args:
+            frame_index: position in decoding order.
+            middle_s: the frame's middle in time; None where there is no clock.
+        """
+
+    def count(self, first_frame: int, every: int, end_s: float, frame_s: float) -> int:
         """Labelled frames from `first_frame` on, void ones and those not sampled left out.
 
-        Where labels are in seconds this is an estimate: labelled time after `end_s` (seconds)
-        over `frame_s` (seconds a frame), at least one a segment.
+        Where labels are in seconds, as if `first_frame` were shown at `end_s` and a frame each
+        `frame_s` seconds after it.
         """
 
-    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-        """Which of the frames (T,), shown at `times_s` (T,), have a label that is not void."""
+    def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
+        """Which of the frames (T,) with their middles (T,) have a label that is not void."""
 
-    def starts_after(self, end_s: float | None) -> bool:
-        """Where labels are in seconds: whether a segment starts at or after `end_s`.
-
-        None stands for a video without a clock: whether there is a segment.
-        """
+    def without_overrun(self, end_s: float) -> "Timeline":
+        """The labels but for those in seconds that run past the end by no more than a rounding."""
 
 
 class FrameTimeline:
@@ -53,24 +60,24 @@ class FrameTimeline:
         self._labels = labels[order]
         self.in_seconds = False
 
-    def label(self, frame_index: int, pts_s: float | None) -> int | None:
+    def label(self, frame_index: int, middle_s: float | None) -> int | None:
         """See `Timeline.label`."""
         at = int(np.searchsorted(self.frames, frame_index))
         if at == len(self.frames) or self.frames[at] != frame_index:
             return None
         return int(self._labels[at])
 
-    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+    def count(self, first_frame: int, every: int, end_s: float, frame_s: float) -> int:
         """See `Timeline.count`."""
         return int((self.labelled(first_frame) % every == 0).sum())
 
-    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """See `Timeline.is_labelled`."""
         return np.isin(frames, self.labelled(0))
 
-    def starts_after(self, end_s: float | None) -> bool:
-        """See `Timeline.starts_after`."""
-        return False
+    def without_overrun(self, end_s: float) -> "FrameTimeline":
+        """See `Timeline.without_overrun`."""
+        return self
 
     def labelled(self, first_frame: int) -> np.ndarray:
         """Labelled frames from `first_frame` on, (R,) int64, void ones left out."""
@@ -79,10 +86,13 @@ class FrameTimeline:
 
 
 class SegmentTimeline:
-    """A label per segment [start, end): frame t has the label of the one that holds t + 0.5.
+    """A label per segment [start, end): a frame has the label of the one that holds its middle.
+
+    The middle of frame t is t + 0.5, and in seconds half of the time to the next frame after its
+    own: so a boundary at a frame's own time is that frame's, however times were rounded.
 
     Args:
-        starts: (R,) float64, in frames, or seconds of presentation time.
+        starts: (R,) float64, in frames, or seconds from the video's beginning.
         ends: (R,) float64, exclusive; segments do not overlap.
         labels: (R,) class index or `IGNORE`.
         in_seconds: the unit.
@@ -95,39 +105,41 @@ class SegmentTimeline:
         self.starts, self.ends, self._labels = starts[order], ends[order], labels[order]
         self.in_seconds = in_seconds
 
-    def label(self, frame_index: int, pts_s: float | None) -> int | None:
+    def label(self, frame_index: int, middle_s: float | None) -> int | None:
         """See `Timeline.label`."""
-        time = pts_s if self.in_seconds else frame_index + 0.5
+        time = middle_s if self.in_seconds else frame_index + 0.5
         if time is None:
             return None
         at = int(np.searchsorted(self.starts, time, side="right")) - 1
         return int(self._labels[at]) if at >= 0 and time < self.ends[at] else None
 
-    def count(self, first_frame: int, every: int, end_s: float | None, frame_s: float) -> int:
+    def count(self, first_frame: int, every: int, end_s: float, frame_s: float) -> int:
         """See `Timeline.count`."""
         labelled = self._labels != IGNORE
         starts, ends = self.starts[labelled], self.ends[labelled]
-        if not self.in_seconds:
-            first = np.maximum(np.ceil(starts - 0.5), first_frame)
-            stop = np.maximum(np.ceil(ends - 0.5), first)
-            return int((np.ceil(stop / every) - np.ceil(first / every)).sum())
-        starts = starts if end_s is None else np.maximum(starts, end_s)
-        seconds = (ends - starts)[ends > starts]
-        return int(np.maximum(np.rint(seconds / (frame_s * every)), 1).sum())
+        if self.in_seconds:
+            starts, ends = (first_frame + (edges - end_s) / frame_s for edges in (starts, ends))
+            starts, ends = np.round(starts, _DECIMALS), np.round(ends, _DECIMALS)
+        first = np.maximum(np.ceil(starts - 0.5), first_frame)
+        stop = np.maximum(np.ceil(ends - 0.5), first)
+        return int((np.ceil(stop / every) - np.ceil(first / every)).sum())
 
-    def is_labelled(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """See `Timeline.is_labelled`."""
         if not len(self.starts):
             return np.zeros(len(frames), bool)
-        times = times_s if self.in_seconds else frames + 0.5
+        times = middles_s if self.in_seconds else frames + 0.5
         at = np.searchsorted(self.starts, times, side="right") - 1
         inside: np.ndarray = (at >= 0) & (times < self.ends[at]) & (self._labels[at] != IGNORE)
         return inside
 
-    def starts_after(self, end_s: float | None) -> bool:
-        """See `Timeline.starts_after`."""
-        starts = self.starts[self._labels != IGNORE]
-        return bool(len(starts)) if end_s is None else bool((starts >= end_s).any())
+    def without_overrun(self, end_s: float) -> "SegmentTimeline":
+        """See `Timeline.without_overrun`."""
+        if not self.in_seconds or (self.starts[self._labels != IGNORE] >= end_s).any():
+            return self  # where a whole segment is missing, so is the end of the one before it
+        runs_over = (self.starts < end_s) & (self.ends <= end_s + _MAX_OVERRUN_S)
+        ends = np.where(runs_over, np.minimum(self.ends, end_s), self.ends)
+        return SegmentTimeline(self.starts, ends, self._labels, in_seconds=True)
 
 
 def table_timeline(rows: pa.Table, part: str = "") -> FrameTimeline | SegmentTimeline:

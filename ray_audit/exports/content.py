@@ -1,5 +1,6 @@
 """What every format is made from: findings, and the pictures and videos that they lie in."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,13 +41,34 @@ class VideoFacts:
 
     Attributes:
         num_frames: frames that the audit knows, in decoding order.
-        frames_per_s: None where the video has no times.
+        frames_per_s: on the whole; None where the video has no times.
         size_px: height and width; None where the format does not need it.
+        times: when some frames are shown, (frame, seconds) ascending: those next to the edges of
+            findings.
     """
 
     num_frames: int
     frames_per_s: float | None
     size_px: tuple[int, int] | None = None
+    times: tuple[tuple[int, float], ...] = ()
+
+    def time_s(self, frame: int) -> float:
+        """When a frame is shown, between or beyond those that are known.
+
+        The video has times.
+        """
+        assert self.frames_per_s
+        assert self.times
+        (first, first_s), (last, last_s) = self.times[0], self.times[-1]
+        if frame < first:
+            return first_s - (first - frame) / self.frames_per_s
+        if frame > last:
+            return last_s + (frame - last) / self.frames_per_s
+        at = bisect_left(self.times, (frame,))
+        (after, after_s), (before, before_s) = self.times[at], self.times[max(at - 1, 0)]
+        if after == frame:
+            return after_s
+        return before_s + (after_s - before_s) * (frame - before) / (after - before)
 
 
 @dataclass(frozen=True)

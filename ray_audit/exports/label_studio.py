@@ -11,6 +11,7 @@ from ray_audit.exports.content import (
     Media,
     Row,
     Subject,
+    VideoFacts,
     evidence,
     label_of,
     labels_of,
@@ -58,6 +59,7 @@ def _task(content: Content, media: Media, rows: list[Row]) -> dict[str, Any]:
     if content.subject == "segments":
         # Label Studio counts frames by the clock: without one it takes 24 a second.
         data["frames_per_s"] = content.videos[media.key].frames_per_s or 24
+    facts = content.videos.get(media.key)
     value_of = _VALUES[content.subject]
     return {
         "data": data,
@@ -65,7 +67,7 @@ def _task(content: Content, media: Media, rows: list[Row]) -> dict[str, Any]:
             {
                 "model_version": f"ray-audit {content.run_id}",
                 "score": max(row["suspicion"] for row in rows),
-                "result": [_region(row, value_of(row), content.subject) for row in rows],
+                "result": [_region(row, value_of(row, facts), content.subject) for row in rows],
             }
         ],
     }
@@ -94,19 +96,23 @@ def _region(row: Row, value: dict[str, Any], subject: Subject) -> dict[str, Any]
     return region
 
 
-def _brush(row: Row) -> dict[str, Any]:
+def _brush(row: Row, facts: VideoFacts | None) -> dict[str, Any]:
     rle = label_studio_bytes(cropped(row), row["box"], row["mask_size_px"])
     return {"format": "rle", "rle": rle}
 
 
-def _range(row: Row) -> dict[str, Any]:
-    # Frames count from 1, and the last one belongs to the range.
-    return {"ranges": [{"start": row["start_frame"] + 1, "end": row["end_frame"]}]}
+def _range(row: Row, facts: VideoFacts | None) -> dict[str, Any]:
+    # Frames count from 1, and the last one belongs to the range. They are frames of the clock: at
+    # a variable rate not those that are decoded.
+    start, end = row["start_frame"], row["end_frame"]
+    if facts is not None and facts.frames_per_s and facts.times:
+        start, end = (round(facts.time_s(edge) * facts.frames_per_s) for edge in (start, end))
+    return {"ranges": [{"start": start + 1, "end": max(start + 1, end)}]}
 
 
-_VALUES: dict[Subject, Callable[[Row], dict[str, Any]]] = {
+_VALUES: dict[Subject, Callable[[Row, VideoFacts | None], dict[str, Any]]] = {
     "masks": _brush,
-    "images": lambda row: {},
-    "videos": lambda row: {},
+    "images": lambda row, facts: {},
+    "videos": lambda row, facts: {},
     "segments": _range,
 }

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit import storage
+from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.show import frame_size
-from ray_audit.exports.content import Media, VideoFacts
+from ray_audit.exports.content import Media, Row, VideoFacts
 from ray_audit.tables.run import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.npz)#", re.IGNORECASE | re.DOTALL)
@@ -66,23 +68,71 @@ def media_below(shards: Iterable[str], prefix: str) -> dict[str, Media]:
     return {shard: Media(shard, address, address) for shard, address in addresses.items()}
 
 
-def video_facts(tables: RunTables, shards: Collection[str]) -> dict[str, VideoFacts]:
-    """Frames and frame rates of videos, from the run's tables alone."""
+def video_facts(
+    tables: RunTables, shards: Collection[str], findings: Iterable[Row]
+) -> dict[str, VideoFacts]:
+    """Frames and times of videos, from the run's tables alone.
+
+    Args:
+        tables: of the run.
+        shards: the videos.
+        findings: segments; the times about their edges are kept.
+    """
+    edges: dict[str, set[int]] = defaultdict(set)
+    for row in findings:
+        edges[row["shard"]] |= {row["start_frame"], row["end_frame"] - 1, row["end_frame"]}
+    near = {shard: _Near(sorted(frames)) for shard, frames in edges.items()}
     ends: dict[str, int] = defaultdict(int)
     shown: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for name, columns in (("scores", ["pts_s"]), ("filtered", [])):
-        for one in _spans(tables, name, columns, shards):
+        for one in _spans(tables, name, columns, shards, near):
             shard = one["shard"]
             ends[shard] = max(ends[shard], one["frame_index_max"] + 1)
             if one.get("pts_s_max") is not None:
                 shown[shard] += [
                     (one[f"frame_index_{w}"], one[f"pts_s_{w}"]) for w in ("min", "max")
                 ]
-    return {shard: VideoFacts(end, _rate(shown[shard])) for shard, end in ends.items()}
+    return {
+        shard: VideoFacts(
+            end, _rate(shown[shard]), times=near[shard].times() if shard in near else ()
+        )
+        for shard, end in ends.items()
+    }
+
+
+class _Near:
+    """The frames with a time that are next to some frames, on either side."""
+
+    def __init__(self, frames: list[int]) -> None:
+        self._frames = np.array(frames)
+        self._below: dict[int, tuple[int, float]] = {}
+        self._above: dict[int, tuple[int, float]] = {}
+
+    def see(self, frames: np.ndarray, times_s: np.ndarray) -> None:
+        """Take frames in any order, with their times."""
+        order = np.argsort(frames)
+        frames, times_s = frames[order], times_s[order]
+        below = np.searchsorted(frames, self._frames, side="right") - 1
+        above = np.searchsorted(frames, self._frames)
+        for place, frame in enumerate(self._frames.tolist()):
+            if below[place] >= 0:
+                found = (int(frames[below[place]]), float(times_s[below[place]]))
+                self._below[frame] = max(found, self._below.get(frame, found))
+            if above[place] < len(frames):
+                found = (int(frames[above[place]]), float(times_s[above[place]]))
+                self._above[frame] = min(found, self._above.get(frame, found))
+
+    def times(self) -> tuple[tuple[int, float], ...]:
+        """Those frames, ascending, with their times."""
+        return tuple(sorted({*self._below.values(), *self._above.values()}))
 
 
 def _spans(
-    tables: RunTables, name: str, columns: list[str], shards: Collection[str]
+    tables: RunTables,
+    name: str,
+    columns: list[str],
+    shards: Collection[str],
+    near: dict[str, _Near],
 ) -> Iterator[dict[str, Any]]:
     """Smallest and largest frame and time of each video, in each part of a table."""
     wanted = pa.array([*shards], pa.string())
@@ -90,7 +140,17 @@ def _spans(
     for (file,) in tables.parts(name):
         rows = tables.read(file, ["shard", "frame_index", *columns])
         rows = rows.filter(pc.is_in(rows["shard"], value_set=wanted))
+        if "pts_s" in columns:
+            _show_to(near, rows)
         yield from rows.group_by("shard").aggregate(spans).to_pylist()
+
+
+def _show_to(near: dict[str, _Near], rows: pa.Table) -> None:
+    rows = rows.filter(pc.is_valid(rows["pts_s"]))
+    for shard in rows["shard"].unique().to_pylist():
+        if shard in near:
+            one = rows.filter(pc.equal(rows["shard"], shard))
+            near[shard].see(one["frame_index"].to_numpy(), one["pts_s"].to_numpy())
 
 
 def _rate(shown: list[tuple[int, float]]) -> float | None:
@@ -102,13 +162,15 @@ def _rate(shown: list[tuple[int, float]]) -> float | None:
 
 
 def with_sizes(
-    videos: dict[str, VideoFacts], files: dict[str, storage.StoredObject]
+    videos: dict[str, VideoFacts],
+    files: dict[str, storage.StoredObject],
+    orientation: Orientation,
 ) -> dict[str, VideoFacts]:
     """Add frame sizes, read from each video's first frame; those that cannot be read fall out."""
     found = {}
     for shard, facts in videos.items():
         if shard in files:
-            size = frame_size(files[shard].uri, files[shard].size_bytes)
+            size = frame_size(files[shard].uri, files[shard].size_bytes, orientation)
             if size is not None:
                 found[shard] = replace(facts, size_px=size)
     return found

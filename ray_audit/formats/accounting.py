@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError, StorageError, redacted
-from ray_audit.samples import FILTERED_SCHEMA, ShardFailure, Tail
+from ray_audit.samples import FILTERED_SCHEMA, Remark, RemarkKind, ShardFailure, Tail
 
 _WHOLE_BYTES = 16 * 2**20
 
@@ -26,6 +26,11 @@ class UnitAccounting:
         self.decode_s = 0.0
         self._filtered: dict[str, list[Any]] = {name: [] for name in FILTERED_SCHEMA.names}
         self._failures: list[ShardFailure] = []
+        self._remarks: dict[Remark, None] = {}
+
+    def remark(self, kind: RemarkKind, shard: str) -> None:
+        """Record what a reader of the outcome should know of a shard."""
+        self._remarks[kind, shard] = None
 
     def filter(self, sample_id: str, shard: str, frame_index: int | None, reason: str) -> None:
         """Record a sample that is left out on purpose."""
@@ -92,6 +97,7 @@ class UnitAccounting:
             decode_s=self.decode_s,
             num_decoded=self.num_decoded,
             num_lead_in=self.num_lead_in,
+            remarks=tuple(self._remarks),
         )
 
 

@@ -9,7 +9,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.sample_ids import Owner
 
 MaskOf = Callable[[Owner], np.ndarray | None]
-TimesOf = Callable[[Owner], np.ndarray]
+TimesOf = Callable[[Owner], tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
@@ -51,8 +51,8 @@ class LabelChanges:
         mask: gives the new mask, (H, W) upright as `read_mask` gives it, or None where it stays.
             Asked once an owner in the order of the listing, so that an iterator can stand behind
             it and one mask at a time is in memory.
-        times: presentation time in seconds of each frame in decoding order, (T,) float64; needed
-            where segments are in seconds.
+        times: when each frame is shown, in decoding order, and its middle, (T,) float64 seconds
+            each; needed where segments are in seconds.
         left_out: shards, or `shard key#array`, whose labels cannot be read, and why; such shards
             are not copied.
     """

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.show import show_frames, show_images
 from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import RayAuditError
@@ -47,7 +48,7 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
     try:
         kind = order.config.dataset.kind
         if kind == "video":
-            return _of_video(order.shard, order.wanted)
+            return _of_video(order.shard, order.wanted, order.config.dataset.orientation)
         if kind == "sequences":
             return {name: {"pictures": {}} for name in order.wanted}
         return _of_images(order, order.shard)
@@ -56,12 +57,15 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
         return {name: {"pictures": {}, "reason": reason} for name in order.wanted}
 
 
-def _of_video(shard: Shard, wanted: dict[str, Findings]) -> dict[str, Bundle]:
+def _of_video(
+    shard: Shard, wanted: dict[str, Findings], orientation: Orientation
+) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
     for name, findings in wanted.items():
         strips = {one["finding_id"]: strip_frames(one) for one in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
-        pictures = {i: as_uri(image) for i, image in show_frames(shard, needed, FRAME_PX)}
+        shown = show_frames(shard, needed, FRAME_PX, orientation)
+        pictures = {i: as_uri(image) for i, image in shown}
         bundles[name] = {
             "pictures": {},
             "strips": {

@@ -237,11 +237,11 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
 
 
 def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
-    if layout.in_seconds and dataset.kind == "sequences":
+    if layout.in_seconds and dataset.kind == "sequences" and dataset.fps is None:
         columns = dataset.labels.columns
         raise LabelError(
-            f"{uri}: its segments are in seconds, but feature sequences have no clock; give "
-            f"{columns.start_frame} and {columns.end_frame}"
+            f"{uri}: its labels are in seconds, but feature sequences have no clock; give "
+            f"dataset.fps, their frames a second, or {columns.start_frame} and {columns.end_frame}"
         )
 
 

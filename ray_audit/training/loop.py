@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ray_audit import storage
-from ray_audit.checkpoints.loading import load_weights, new_model
+from ray_audit.checkpoints.factory import new_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.prepare import ModelInput, as_laid_out

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ray_audit.checkpoints.loading import call_factory
+from ray_audit.checkpoints.factory import call_factory
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.probes.answers import AnswerForm

@@ -82,12 +82,12 @@ def video_frames(folder):
 
 
 def segments_in_seconds(folder):
-    """Boundaries well between two pictures, so that no rounding of times decides."""
+    """Boundaries well between the middles of two pictures, so that no rounding decides."""
     small = small_sets.labelled_videos(folder)
     rows = [
         {"video": f"v{index}.mp4", "start_s": start, "end_s": end, "label": label}
         for index in range(3)
-        for start, end, label in ((0.0, 0.18, "a"), (0.18, 0.30, "b"), (0.34, 0.48, "c"))
+        for start, end, label in ((0.0, 0.19, "a"), (0.19, 0.31, "b"), (0.35, 0.48, "c"))
     ]
     segments = small_sets.table(folder / "data/segments.csv", rows)
     small.values["dataset"]["labels"] = {"segments": str(segments)}

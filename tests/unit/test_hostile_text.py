@@ -251,3 +251,12 @@ def test_a_table_that_is_written_is_read_as_it_was(tmp_path, rows, cut_at):
     assert [file.num_rows for file in files] == [part.num_rows for part in parts]
     for got, wanted in zip(read.to_pylist(), table.to_pylist(), strict=True):
         assert all(same(got[name], wanted[name]) for name in VALUES)
+
+
+def test_aliases_that_stand_for_very_much_are_refused_at_once(tmp_path):
+    levels = "".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 9))
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"model:\n  l0: &l0 [1]\n{levels}")
+    with pytest.raises(SpecificationError, match="aliases") as error:
+        AuditConfig.load(path)
+    assert len(str(error.value)) < 500

@@ -11,7 +11,8 @@ from functools import partial
 
 import torch
 
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.engine.backends.stages import StageSettings
 from ray_audit.engine.backends.wire import Envelope
 from ray_audit.engine.ledger import adaptive

@@ -113,6 +113,7 @@ def encode_tail(tail: Tail) -> bytes:
         "decode_s": tail.decode_s,
         "num_decoded": tail.num_decoded,
         "num_lead_in": tail.num_lead_in,
+        "remarks": tail.remarks,
         "contents": tail.contents,
     }
     return _parquet(tail.filtered, {}, tail.failures, counters)
@@ -172,7 +173,9 @@ def decode_tail(unit_id: str, content: bytes, uri: str = "a tail") -> Tail:
         filtered = table.replace_schema_metadata(None)
         # Tails that were written before they listed their batches' contents name none.
         counters["contents"] = tuple(counters.get("contents", ()))
-        return Tail(unit_id=unit_id, filtered=filtered, failures=_failures(table), **counters)
+        remarks = tuple((kind, shard) for kind, shard in counters.pop("remarks", ()))
+        failures = _failures(table)
+        return Tail(unit_id, filtered=filtered, failures=failures, remarks=remarks, **counters)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
+from ray_audit.checkpoints.identity import identity_of
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -30,11 +31,14 @@ from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
+VIDEO_VERSION = 2
+"""Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
+    *("orientation", "fps"),
     *("values", "first_value", "channel"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
-"""Of labels, the model and its input: left out of what names records where they are not given."""
+"""Of data, labels, model and input: left out of what names records where they are not given."""
 
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
@@ -164,6 +168,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
             dataset["labels"][form] = "a table"
     model = config.model.model_dump(mode="json")
     for section, values in (
+        (config.dataset, dataset),
         (config.dataset.labels, dataset["labels"]),
         (config.model, model),
         (config.model.input, model["input"]),
@@ -179,7 +184,8 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "threads_per_actor": config.engine.threads_per_actor,
         "precision": precision(config),
     }
-    # What is off is left out, so that records made before it was there keep their names.
+    if config.dataset.kind == "video":
+        settings["video_version"] = VIDEO_VERSION
     if config.engine.compile:
         settings["compile"] = True
     if config.adaptive is not None:
@@ -212,15 +218,16 @@ def read_inputs(
     check_destination(config, config.output, "output", use="output")
     config = with_values(config)
     catalog = read_catalog(config.checkpoints)
+    identity = identity_of(config.model)
     checkpoints = catalog.checkpoints
     try:
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
     sliced = _sliced(config, listing, index_dir)
-    notes = (*listing.notes, *catalog.notes, *_slice_notes(sliced))
+    notes = (*listing.notes, *catalog.notes, *identity.notes, *_slice_notes(sliced))
     listing = replace(listing, notes=notes)
-    salt = storage.digest(numeric_settings(config))
+    salt = storage.digest(numeric_settings(config), *identity.parts)
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
     units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
     if not units:

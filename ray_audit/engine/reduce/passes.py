@@ -12,6 +12,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.recount import flagged_pixels
+from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.summary import Summary, merged, summarise
 from ray_audit.engine.reduce.suspicion import SegmentOrder
 from ray_audit.engine.reduce.unit_tables import unit_tables
@@ -41,6 +42,7 @@ class PartOutcome:
     top: list[dict[str, Any]]
     num_reached: int
     num_whole: int
+    remarks: Remarks
 
 
 @dataclass
@@ -55,6 +57,7 @@ class PartTotals:
     top: list[dict[str, Any]] = field(default_factory=list)
     num_reached: int = 0
     num_whole: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
 
     @classmethod
     def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
@@ -68,6 +71,7 @@ class PartTotals:
             totals.num_reached += outcome.num_reached
             totals.num_whole += outcome.num_whole
             totals.failed.update(outcome.failed)
+            totals.remarks.add(outcome.remarks)
             totals.top = _largest([*totals.top, *outcome.top])
             totals.fit = merged(totals.fit, outcome.fit)
         return totals
@@ -117,9 +121,10 @@ def finish_part(
 ) -> PartOutcome:
     """Second pass over some units: write their part of each table."""
     number, wanted, units = chunk
-    made = []
+    made, remarks = [], Remarks()
     for files, recount in units:
         samples, flagged = load_whole(files, wanted), None
+        remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, segment_order, flagged, metadata))
@@ -138,6 +143,7 @@ def finish_part(
         top=_top_rows(tables["scores"]),
         num_reached=int(reached.sum()),
         num_whole=int((reached == len(wanted.checkpoints)).sum()),
+        remarks=remarks,
     )
 
 

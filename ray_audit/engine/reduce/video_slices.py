@@ -35,7 +35,14 @@ def _concatenated(loaded: list[Samples]) -> Samples:
         state={},
         failures=tuple(failure for one in loaded for failure in one.failures),
         reached=_stacked([one.reached for one in full]),
-        tails=(Tail(loaded[0].tails[0].unit_id, num_batches=0, filtered=filtered),),
+        tails=(
+            Tail(
+                loaded[0].tails[0].unit_id,
+                num_batches=0,
+                filtered=filtered,
+                remarks=tuple({r: None for one in loaded for r in one.tails[0].remarks}),
+            ),
+        ),
     )
 
 

@@ -105,7 +105,13 @@ def publish(
         order.described(),
         [] if ties else parts.top,
         found.top,
-        [*inputs.listing.notes, *_missing_columns(inputs), *ties, *_passes(inputs, parts)],
+        [
+            *inputs.listing.notes,
+            *parts.remarks.notes(config),
+            *_missing_columns(inputs),
+            *ties,
+            *_passes(inputs, parts),
+        ],
     )
 
 

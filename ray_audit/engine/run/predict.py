@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ray_audit.checkpoints.loading import build_model, load_weights
+from ray_audit.checkpoints.factory import build_model
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.planning.plan import precision

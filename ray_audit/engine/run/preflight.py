@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.checkpoints.loading import base_of, build_model, load_weights
+from ray_audit.checkpoints.factory import build_model, within
+from ray_audit.checkpoints.loading import base_of, load_weights
 from ray_audit.checkpoints.split import INDEX, shards_of
 from ray_audit.checkpoints.weights import Expected, fitting
 from ray_audit.config import AuditConfig
@@ -25,7 +26,8 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
         SpecificationError: the factory does not give a model.
         CheckpointError: a checkpoint is of another architecture, unreadable or unsafe.
     """
-    model = build_model(config.model)
+    limit_s, factory = config.engine.start_timeout_s, f"model.factory {config.model.factory}"
+    model = within(limit_s, factory, lambda: build_model(config.model))
     weights, expected = config.model.weights, Expected.of(model)
     base = base_of(expected, weights) or {}
     shapes = {name: tuple(tensor.shape) for name, tensor in base.items()}

@@ -32,14 +32,17 @@ class Segment:
 
 
 def resegmented(
-    segments: list[Segment], change: FrameChange, times: np.ndarray | None
+    segments: list[Segment],
+    change: FrameChange,
+    times: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[dict[int, list[dict[str, Any]]], int]:
     """Segments of one video after some frames got new labels.
 
     Args:
         segments: all of the video, in any order, not overlapping.
         change: the new labels.
-        times: presentation time of every frame, (T,) seconds; None where segments are in frames.
+        times: when every frame is shown, and its middle, (T,) seconds each; None where segments
+            are in frames.
 
     Returns:
         For each row that differs, the rows that replace it (none where it was merged into
@@ -76,15 +79,16 @@ def resegmented(
 
 
 def _frames_of(
-    segment: Segment, change: FrameChange, times: np.ndarray | None
+    segment: Segment, change: FrameChange, times: tuple[np.ndarray, np.ndarray] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames of a segment from its first to its last, and where a cut before each would lie."""
     if times is None:
         first, stop = (int(np.ceil(edge - 0.5)) for edge in (segment.start, segment.end))
         frames = np.arange(max(first, 0), stop)
         return frames, frames.astype(np.float64)
-    frames = np.flatnonzero((times >= segment.start) & (times < segment.end))
-    cuts = times[frames]
+    times_s, middles_s = times
+    frames = np.flatnonzero((middles_s >= segment.start) & (middles_s < segment.end))
+    cuts = times_s[frames]
     if len(change.at(frames)[0]) and (np.diff(frames) != 1).any() | (np.diff(cuts) <= 0).any():
         raise LabelError(
             f"frames of the segment {segment.start:g}-{segment.end:g} s are not in order of time, "

@@ -1,6 +1,6 @@
 import torch
 
-from ray_audit.checkpoints.loading import build_model
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.config import AuditConfig
 from ray_audit.demo import demo, specifications
 from ray_audit.demo.specifications import write_specifications

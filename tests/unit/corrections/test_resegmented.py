@@ -45,7 +45,7 @@ def cases(draw):
 @given(cases())
 def test_every_frame_has_its_new_label_and_void_and_missing_ones_stay(case):
     segments, change, in_seconds = case
-    times = np.arange(21) * 1.0 + 0.5
+    times = (np.arange(21) * 1.0, np.arange(21) + 0.5)
     found, num_written = resegmented(segments, change, times if in_seconds else None)
     new = applied(segments, found)
     wanted = dict(zip(change.frames.tolist(), change.labels.tolist(), strict=True))
@@ -91,4 +91,4 @@ def test_equal_neighbours_that_do_not_change_stay_two():
 def test_frames_out_of_order_cannot_be_told_apart_in_seconds():
     times = np.array([0.0, 2.0, 1.0, 3.0])
     with pytest.raises(LabelError, match="order of time"):
-        resegmented([Segment(0, 0.0, 4.0, 0)], change_of(t1=1), times)
+        resegmented([Segment(0, 0.0, 5.0, 0)], change_of(t1=1), (times, times + 0.5))

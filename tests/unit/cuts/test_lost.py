@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ray_audit.cuts import timeline as timelines
 from ray_audit.errors import StorageError
-from ray_audit.formats import job
 from tests.support.media import cut, dataset, noise, png, write_video
 
 NUM_ROWS, GROUP_ROWS = 192, 64
@@ -65,7 +65,7 @@ def test_a_label_file_that_cannot_be_read_fails_its_video_alone(tmp_path, monkey
     for name in ("a", "b"):
         write_video(tmp_path / f"{name}.mp4", 4)
         (tmp_path / f"{name}.csv").write_text("frame,label\n0,a\n1,b\n")
-    timeline = job.shard_timeline
+    timeline = timelines.shard_timeline
 
     def flaky(shard, *args):
         if shard.key == "a.mp4":
@@ -74,7 +74,7 @@ def test_a_label_file_that_cannot_be_read_fails_its_video_alone(tmp_path, monkey
             raise error
         return timeline(shard, *args)
 
-    monkeypatch.setattr(job, "shard_timeline", flaky)
+    monkeypatch.setattr(timelines, "shard_timeline", flaky)
     config = dataset("video", tmp_path / "*.mp4", {"frames": str(tmp_path / "{stem}.csv")})
     got = cut(config, tmp_path)
     assert got.ids == ["b.mp4#0", "b.mp4#1"]

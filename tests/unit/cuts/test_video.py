@@ -112,7 +112,7 @@ def test_segments_in_frames_and_seconds_agree(video, tmp_path):
         "video,start_frame,end_frame,label\none,0,4.5,a\none,4.5,9.6,b\none,12,23,c\n"
     )
     seconds = tmp_path / "seconds.csv"
-    seconds.write_text("video,start_s,end_s,label\none,0,.16,a\none,.16,.38,b\none,.48,.92,c\n")
+    seconds.write_text("video,start_s,end_s,label\none,0,.16,a\none,.16,.384,b\none,.48,.92,c\n")
     outcomes = []
     for table in (frames, seconds):
         config = dataset("video", video, {"segments": str(table)}, clip={"frames": 4})

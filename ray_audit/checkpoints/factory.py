@@ -1,0 +1,126 @@
+"""A user's function, imported and called: whatever it does, the audit ends with a sentence."""
+
+import contextlib
+import importlib
+import os
+import reprlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from ray_audit.checkpoints.identity import see_working_directory
+from ray_audit.config import ModelConfig
+from ray_audit.errors import SpecificationError
+
+Value = TypeVar("Value")
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring = 3, 80
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """Call the user's factory; the model comes frozen and in eval mode.
+
+    Raises:
+        SpecificationError: the factory cannot be imported, raises, or returns no module.
+    """
+    return new_model(config).eval().requires_grad_(False)
+
+
+def new_model(config: ModelConfig) -> nn.Module:
+    """Call the user's factory, and leave the model as it gives it: for training.
+
+    Raises:
+        SpecificationError: the factory cannot be imported, raises, or returns no module.
+    """
+    model = call_factory("model.factory", config.factory, config.kwargs)
+    if not isinstance(model, nn.Module):
+        raise SpecificationError(
+            f"model.factory {config.factory} returned {type(model).__name__}, "
+            "expected a torch.nn.Module"
+        )
+    return model
+
+
+def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
+    """Import a user's function and call it; what it prints goes to standard error.
+
+    Args:
+        key: of the specification, for messages.
+        path: `package.module:function`.
+        kwargs: its arguments.
+
+    Raises:
+        SpecificationError: it cannot be imported, raises, or ends the process.
+    """
+    module_name, _, attribute = path.partition(":")
+    see_working_directory()
+    with _held():
+        try:
+            factory: Any = importlib.import_module(module_name)
+            for part in attribute.split("."):
+                factory = getattr(factory, part)
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            raise SpecificationError(
+                f"{key} {path}: cannot be imported ({_said(error)})"
+                "; it must be on the Python path of every worker, as package.module:function"
+            ) from error
+        try:
+            return factory(**kwargs)
+        except (Exception, SystemExit) as error:
+            given = _SHOWN.repr(dict(kwargs))
+            raise SpecificationError(f"{key} {path} with {given} raised {_said(error)}") from error
+
+
+def within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
+    """Give what a call gives, unless it takes too long: then it is left behind.
+
+    Args:
+        limit_s: longest time, in seconds.
+        what: is called, for the message.
+        call: may hang; it runs in a thread of its own, which does not keep the process alive.
+
+    Raises:
+        SpecificationError: it did not end in time.
+    """
+    ended: list[Value] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="ray-audit factory")
+    thread.start()
+    thread.join(limit_s)
+    if failed:
+        raise failed[0]
+    if not ended:
+        raise SpecificationError(
+            f"{what} did not end within engine.start_timeout_s ({limit_s:g} s): does it wait for a "
+            "download, a lock or an answer?"
+        )
+    return ended[0]
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
+    """Keep a user's code from writing where results go, and from coming back twice."""
+    process = os.getpid()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if os.getpid() != process:
+            os._exit(1)  # a fork of the factory's, which would run the audit once more
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"SystemExit: it ended the process with sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {error}"

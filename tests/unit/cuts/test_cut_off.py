@@ -1,0 +1,190 @@
+"""Files that were cut off, trimmed or joined: what players show, and every lost label counted."""
+
+import io
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+
+from ray_audit.cuts.packets import _OPTIONS, opened_video
+from ray_audit.cuts.video import decoded_frames
+from ray_audit.errors import SampleError
+from tests.support.media import cut, dataset, write_groups
+
+PYRAMID = {"x264-params": "keyint=25:bframes=3:b-adapt=0:log-level=none"}
+HEVC = {"x265-params": "keyint=25:bframes=3:log-level=none"}
+OPEN = "open-gop=1:keyint=12:min-keyint=12:bframes=3:log-level=none"
+KINDS = {
+    "v.mp4": ("libx264", PYRAMID, {"movflags": "faststart"}),
+    "v.mkv": ("libx264", PYRAMID, None),
+    "v.ts": ("libx264", PYRAMID, None),
+    "v.flv": ("libx264", PYRAMID, None),
+    "hevc.mkv": ("libx265", HEVC, None),
+    "hevc.ts": ("libx265", HEVC, None),
+    "v.mpg": ("mpeg2video", {}, None),
+    "v.avi": ("libx264", PYRAMID, None),
+    "asp.mkv": ("mpeg4", {}, None),
+}
+
+
+def decoded(path):
+    with av.open(str(path)) as file:
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+
+
+def given(content):
+    """Frames up to the first damage."""
+    frames = []
+    try:
+        for pixels in decoded_frames(io.BytesIO(content)):
+            frames.append(pixels())
+    except (SampleError, av.error.FFmpegError):
+        pass
+    return frames
+
+
+def noise_video(path, codec, options, container, num_frames=50):
+    pixels = np.random.default_rng(0).integers(0, 255, (num_frames, 48, 64, 3), np.uint8)
+    with av.open(str(path), "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        if codec.startswith("mpeg"):
+            stream.codec_context.gop_size, stream.codec_context.max_b_frames = 12, 2
+        for one in pixels:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_frame_of_a_cut_off_file_has_another_frame_s_number(name, tmp_path):
+    path = noise_video(tmp_path / name, *KINDS[name])
+    whole, content = decoded(path), path.read_bytes()
+    assert len(given(content)) == len(whole) == 50
+    num_frames = 0
+    for share in np.linspace(0.2, 0.97, 14):
+        frames = given(content[: int(len(content) * share)])
+        num_frames += len(frames)
+        assert all(map(np.array_equal, frames, whole))
+    assert num_frames > 14 * 50 / 4
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_lost_labels_are_counted_alike_in_frames_and_in_seconds(name, every, tmp_path):
+    """Of an mp4 the decoder tells of the damage, a cut-off mkv just ends."""
+    path = noise_video(tmp_path / name, *KINDS[name])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * 0.4)])
+    rows = [f"v,{k},{'ab'[k // 25]}" for k in range(50)]
+    (tmp_path / "frames.csv").write_text("\n".join(["video,frame,label", *rows]) + "\n")
+    (tmp_path / "seconds.csv").write_text("video,start_s,end_s,label\nv,0,1,a\nv,1,2,b\n")
+    clip = {"frames": 4, "every": every}
+    outcomes = []
+    for form, table in (("frames", "frames.csv"), ("segments", "seconds.csv")):
+        config = dataset("video", path, {form: str(tmp_path / table)}, clip=clip)
+        outcomes.append(cut(config, tmp_path))
+    for got in outcomes:
+        num_lost = sum(failure.num_samples for failure in got.failures)
+        assert 10 / every < num_lost < 45 / every
+        assert len(got.ids) + num_lost == len(range(0, 50, every))
+    assert outcomes[0].ids == outcomes[1].ids
+
+
+def trimmed(tmp_path):
+    """As `ffmpeg -ss 1.1 -c copy` does it: an edit list hides what is shown before."""
+    whole = write_groups(tmp_path / "whole.mp4", "libx264", {"x264-params": OPEN + ":scenecut=0"})
+    with av.open(str(whole)) as old, av.open(str(tmp_path / "v.mp4"), "w") as new:
+        stream = old.streams.video[0]
+        copy, at = new.add_stream_from_template(stream), int(1.1 / stream.time_base)
+        packets = [packet for packet in old.demux(stream) if packet.size]
+        first = max(k for k, p in enumerate(packets) if p.is_keyframe and p.pts <= at)
+        for packet in packets[first:]:
+            packet.pts, packet.dts, packet.stream = packet.pts - at, packet.dts - at, copy
+            new.mux(packet)
+    return whole, tmp_path / "v.mp4"
+
+
+def cut_within_a_group(tmp_path, share):
+    options = {"x265-params": OPEN}
+    whole = write_groups(tmp_path / "whole.ts", "libx265", options)
+    content = whole.read_bytes()
+    (tmp_path / "v.ts").write_bytes(content[int(len(content) // 188 * share) * 188 :])
+    return whole, tmp_path / "v.ts"
+
+
+@pytest.mark.parametrize("share", [None, 0.3, 0.45, 0.6])
+def test_trimmed_videos_give_the_frames_that_players_show(share, tmp_path):
+    whole, path = trimmed(tmp_path) if share is None else cut_within_a_group(tmp_path, share)
+    shown, originals = decoded(path), decoded(whole)
+    frames = list(decoded_frames(io.BytesIO(path.read_bytes())))
+    got = [pixels() for pixels in frames]
+    assert len(got) == len(shown) > 10
+    assert all(map(np.array_equal, got, shown))
+    assert all(any(np.array_equal(one, other) for other in originals) for one in got)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+@pytest.mark.parametrize(("first", "second"), [(60, 60), (30, 60), (60, 30)])
+def test_joined_transport_streams_are_read_to_the_end(codec, first, second, tmp_path):
+    options = PYRAMID if codec == "libx264" else {}
+    parts = [
+        write_groups(tmp_path / f"{k}.ts", codec, options, num_frames=num)
+        for k, num in enumerate((first, second))
+    ]
+    path = tmp_path / "v.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    num_frames = first + second
+    half = num_frames / 50
+    (tmp_path / "s.csv").write_text(
+        f"video,start_s,end_s,label\nv,0,{half},a\nv,{half},{2 * half},b\n"
+    )
+    config = dataset("video", path, {"segments": str(tmp_path / "s.csv")}, clip={"frames": 4})
+    got = cut(config, tmp_path)
+    assert got.failures == []
+    rows = sorted(got.rows, key=lambda row: row["frame_index"])
+    assert [row["label"] for row in rows] == [0] * (num_frames // 2) + [1] * (num_frames // 2)
+    assert [row["pts_s"] for row in rows] == pytest.approx(np.arange(num_frames) / 25)
+    assert got.tails[0].remarks == (("clock", "v.ts"),)
+    frames = [pixels() for pixels in decoded_frames(io.BytesIO(path.read_bytes()))]
+    assert all(map(np.array_equal, frames, [f for part in parts for f in decoded(part)]))
+
+
+def test_a_packet_that_is_lost_within_a_stream_is_still_damage(tmp_path):
+    path = write_groups(tmp_path / "v.ts", "libx264", PYRAMID)
+    content = path.read_bytes()
+    num_packets = len(content) // 188
+    at = num_packets // 2
+    whole = decoded(path)
+    frames = given(content[: at * 188] + content[(at + 3) * 188 :])
+    assert 5 < len(frames) < len(whole)
+    assert all(map(np.array_equal, frames, whole))
+
+
+def test_a_segment_runs_over_the_end_by_a_second_at_most(tmp_path):
+    path = write_groups(tmp_path / "v.mp4", "libx264", PYRAMID)  # 2.4 s
+    for end, num_lost in ((3.4, 0), (3.44, 26)):
+        (tmp_path / "s.csv").write_text(f"video,start_s,end_s,label\nv,0,{end},a\n")
+        got = cut(dataset("video", path, {"segments": str(tmp_path / "s.csv")}), tmp_path)
+        assert len(got.ids) == 60
+        assert sum(failure.num_samples for failure in got.failures) == num_lost
+
+
+def test_no_video_opens_anything_but_its_own_bytes(tmp_path):
+    assert _OPTIONS["protocol_whitelist"] == ""
+    path = write_groups(tmp_path / "v.mp4", "libx264", PYRAMID)
+    with path.open("rb") as stream, opened_video(stream) as (container, _):
+        assert container.options["protocol_whitelist"] == ""
+    text = b"a text file that names no other file\n" * 9
+    with pytest.raises((SampleError, av.error.FFmpegError)):
+        next(decoded_frames(io.BytesIO(text)))
+
+
+def test_times_rise(tmp_path):
+    path = write_groups(tmp_path / "v.mkv", "libx264", PYRAMID)
+    (tmp_path / "f.csv").write_text(
+        "video,frame,label\n" + "".join(f"v,{k},a\n" for k in range(60))
+    )
+    got = cut(dataset("video", path, {"frames": str(tmp_path / "f.csv")}), tmp_path)
+    assert all(a["pts_s"] < b["pts_s"] for a, b in pairwise(got.rows))

@@ -1,0 +1,87 @@
+"""Display matrices: quarter turns and mirrors, as players show them."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from ray_audit.config import InputConfig
+from ray_audit.cuts.orientation import Turn
+from ray_audit.cuts.show import frame_size, show_frames
+from ray_audit.cuts.slices import slice_videos
+from ray_audit.samples import Shard
+from tests.support.media import cut, dataset, decoded_video, listed, write_groups
+
+ONE = 65536
+# a, b, c, d: a stored pixel (x, y) is shown at (ax + cy, bx + dy); and the same in numpy.
+MATRICES = {
+    "identity": ((1, 0, 0, 1), lambda p: p),
+    "half turn": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
+    "mirrored left to right": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+    "mirrored top to bottom": ((1, 0, 0, -1), lambda p: p[::-1]),
+    "quarter turn clockwise": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+    "quarter turn anticlockwise": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
+    "transposed": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+    "transposed the other way": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).swapaxes(0, 1)),
+}
+
+
+def turned_video(path, matrix):
+    write_groups(path, "libx264", {"x264-params": "keyint=12:log-level=none"})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 4 + 20 + 16
+    a, b, c, d = (ONE * value for value in matrix)
+    width = 64 << 16 if min(a, c) < 0 else 0
+    height = 48 << 16 if min(b, d) < 0 else 0
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, width, height, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def frames_dataset(path, folder, **settings):
+    rows = "".join(f"v,{k},a\n" for k in range(60))
+    (folder / "f.csv").write_text("video,frame,label\n" + rows)
+    return dataset("video", path, {"frames": str(folder / "f.csv")}, **settings)
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+@pytest.mark.parametrize("orientation", ["stored", "display"])
+def test_frames_are_stored_or_shown_ones(kind, orientation, tmp_path):
+    matrix, shown = MATRICES[kind]
+    path = turned_video(tmp_path / "v.mp4", matrix)
+    stored = decoded_video(path).transpose(0, 2, 3, 1)
+    expected = [shown(one) if orientation == "display" else one for one in stored]
+    config = frames_dataset(path, tmp_path, clip={"frames": 4}, orientation=orientation)
+    got = cut(config, tmp_path)
+    pixels = got.batches[0].arrays["inputs"][0].transpose(0, 2, 3, 1)
+    assert np.array_equal(pixels, expected[:4])
+    remarks = () if kind == "identity" else (("display_matrix", "v.mp4"),)
+    assert got.tails[0].remarks == remarks
+    shard = Shard("v.mp4", str(path), path.stat().st_size, "")
+    ((_, picture),) = show_frames(shard, [5], 64, orientation)
+    assert np.array_equal(np.asarray(picture), expected[5])
+    assert frame_size(str(path), shard.size_bytes, orientation) == expected[0].shape[:2]
+
+
+def test_slices_are_turned_as_the_whole(tmp_path):
+    path = turned_video(tmp_path / "v.mp4", (0, 1, -1, 0))
+    clip = {"frames": 4, "stride": 2, "slice_frames": 10}
+    config = frames_dataset(path, tmp_path, clip=clip, orientation="display")
+    shards = listed(config, tmp_path).shards
+    parts = slice_videos(shards, config, InputConfig(), 2, str(tmp_path / "index")).parts
+    assert {part.frame_shape for part, _ in parts["v.mp4"]} == {(64, 48, 3)}
+
+
+def test_other_turns_are_a_failure_that_names_the_way_out(tmp_path):
+    path = turned_video(tmp_path / "v.mp4", (1, 1, -1, 1))
+    got = cut(frames_dataset(path, tmp_path, orientation="display"), tmp_path)
+    assert got.failed == [("v.mp4", "orientation", 60)]
+    assert "dataset.orientation: stored" in got.failures[0].message
+    assert len(cut(frames_dataset(path, tmp_path), tmp_path).ids) == 60
+
+
+def test_applying_a_turn_twice_the_other_way_gives_the_picture_back():
+    pixels = np.arange(6 * 4 * 3).reshape(6, 4, 3)
+    right = Turn(transposes=True, flips_rows=False, flips_columns=True)
+    left = Turn(transposes=True, flips_rows=True, flips_columns=False)
+    assert np.array_equal(left.apply(right.apply(pixels)), pixels)
