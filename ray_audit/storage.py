@@ -226,7 +226,7 @@ def create_bytes(uri: str, content: bytes) -> None:
     object of this very content counts as created: the store's answer may have got lost.
 
     Raises:
-        AlreadyThereError: it is there.
+        AlreadyThereError: it is there, with other content.
     """
     fs, path = filesystem(uri)
 

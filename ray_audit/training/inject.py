@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ray_audit import storage
+from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
@@ -101,10 +102,13 @@ def inject(
         num_samples = num_errors = None
         notes = list(listing.notes)
         if not dry_run:
-            written = write_labels(dataset, listing, planted.changes, to_uri, progress)
-            truth_uri = storage.join(to_uri, "truth.parquet")
-            num_samples, num_errors = _write_truth(truth_uri, planted, written)
-            write_specification(config, written, to_uri)
+            purpose = {name: str(value) for name, value in vars(asked).items()}
+            purpose |= {"limit": str(limit), "inject": str(dataset.uri)}
+            with Claim(to_uri, purpose).held() as claim:
+                written = write_labels(dataset, listing, planted.changes, to_uri, progress)
+                truth_uri = storage.join(to_uri, "truth.parquet")
+                num_samples, num_errors = _write_truth(truth_uri, planted, written)
+                write_specification(config, written, to_uri, claim)
             notes += written.notes
     return Injection(
         to_uri=to_uri,
