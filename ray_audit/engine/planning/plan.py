@@ -34,7 +34,7 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
-    *("orientation", "fps"),
+    *("orientation", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
     *("values", "first_value", "channel"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
@@ -170,6 +170,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     for section, values in (
         (config.dataset, dataset),
         (config.dataset.labels, dataset["labels"]),
+        (config.dataset.labels.columns, dataset["labels"]["columns"]),
         (config.model, model),
         (config.model.input, model["input"]),
     ):
