@@ -21,6 +21,7 @@ LEAVES |= {
     "printable",
 }
 LEAVES |= {"task", "sample_ids", "folds"}
+LEAVES |= {"claims"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
