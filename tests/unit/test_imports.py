@@ -98,6 +98,11 @@ def test_imports_go_one_way(path):
     assert rooms_imported(path) - {room} <= MAY_IMPORT[room]
 
 
+def test_opening_a_run_does_without_scipy_and_torch():
+    check = "import sys, ray_audit.tables.run; assert not {'scipy', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
 def test_few_modules_import_ray():
     users = {
         str(path.relative_to(PACKAGE))
