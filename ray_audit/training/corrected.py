@@ -242,9 +242,9 @@ class RefurbishFlagged(_Corrector):
 
     Our reading of "Detecting and refurbishing" (Islam et al. 2026), whose thresholds are not
     published. At the end of the epochs from `first_epoch` on the most suspicious samples are
-    flagged, by what is handed to `end_epoch` (loss on the given labels, VoG). Only these change, and
-    they stay flagged: a set that is chosen anew each epoch lets the mended fall out and moves on to
-    right ones.
+    flagged, by what is handed to `end_epoch` (loss on the given labels, VoG). Only these change,
+    and they stay flagged: a set that is chosen anew each epoch lets the mended fall out and moves
+    on to right ones.
 
     Args:
         num_classes: K.
