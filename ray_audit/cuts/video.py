@@ -1,25 +1,24 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import IO, Any
 
 import av
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.clock import Shown, Timer
-from ray_audit.cuts.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
-from ray_audit.cuts.orientation import Orientation, oriented, turns
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import Timeline, timeline_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.video.clock import Shown, Timer
+from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
+from ray_audit.formats.video.frames import pixels_of
+from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
+from ray_audit.formats.video.orientation import Orientation, turns
 from ray_audit.samples import IGNORE, Shard, Slice
 
 
@@ -166,32 +165,6 @@ def stretch_of(part: Slice, every: int) -> Stretch:
     return Stretch(part.first_frame // every, part.own_start // every, own_stop)
 
 
-def decoded_frames(
-    stream: IO[bytes], orientation: Orientation = "stored"
-) -> Generator[Callable[[], np.ndarray], None, None]:
-    """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
-
-    Raises:
-        SampleError: the video cannot be decoded to its end.
-    """
-    for frame in decode_video(stream, Position()):
-        yield partial(pixels_of, frame, orientation)
-
-
-def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
-    """When each frame is shown, in decoding order, up to the first damage.
-
-    Returns:
-        Times and middles of the frames, (T,) float64 seconds each.
-    """
-    at, times, frame_middles = Position(), list[float](), list[float]()
-    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for one in shown_frames(decode_video(stream, at), Timer(), at):
-            times.append(one.time_s)
-            frame_middles.append(one.middle_s)
-    return np.array(times, np.float64), np.array(frame_middles, np.float64)
-
-
 class _PixelReader:
     """Frames to arrays of one shape and depth: decided by the first frame of the video.
 
@@ -226,18 +199,3 @@ class _PixelReader:
                 "decode", f"the frame size changes from {self._first_shape} to {pixels.shape}"
             )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def pixels_of(frame: Any, orientation: Orientation) -> np.ndarray:
-    """(H, W, C): RGB, or one channel where the video is grey.
-
-    Raises:
-        SampleError: the frame's display matrix cannot be applied.
-    """
-    name = frame.format.name
-    pixels: np.ndarray
-    if not name.startswith("gray"):
-        pixels = frame.to_ndarray(format="rgb24")
-    else:
-        pixels = frame.to_ndarray(format="gray" if name == "gray" else "gray16le")[:, :, None]
-    return oriented(pixels, frame, orientation)

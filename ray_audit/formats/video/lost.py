@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from ray_audit.cuts.clock import Clock, middles
-from ray_audit.cuts.packets import unpack_pts
-from ray_audit.cuts.timeline import FrameTimeline, Timeline
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.labels.timeline import FrameTimeline, Timeline
+from ray_audit.formats.video.clock import Clock, middles
+from ray_audit.formats.video.packets import unpack_pts
 from ray_audit.samples import Slice
 
 _NUM_NAMED = 5

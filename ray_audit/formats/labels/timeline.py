@@ -142,6 +142,9 @@ class SegmentTimeline:
         return SegmentTimeline(self.starts, ends, self._labels, in_seconds=True)
 
 
+Labels = FrameTimeline | SegmentTimeline
+
+
 def table_timeline(rows: pa.Table, part: str = "") -> FrameTimeline | SegmentTimeline:
     """The timeline of one video, or one array, from the label index."""
     rows = rows.filter(pa.array(np.asarray(rows["part"].to_pylist(), dtype=object) == part))

@@ -9,10 +9,16 @@ from typing import IO, Any
 import av
 from av.video.frame import PictureType
 
-from ray_audit.cuts.clock import Clock, Shown, Timer
-from ray_audit.cuts.packets import MAX_PX, check_size, is_key_packet, opened_video, unpack_pts
-from ray_audit.cuts.stream import frames_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.clock import Clock, Shown, Timer
+from ray_audit.formats.video.packets import (
+    MAX_PX,
+    check_size,
+    is_key_packet,
+    opened_video,
+    unpack_pts,
+)
+from ray_audit.formats.video.stream import frames_of
 from ray_audit.samples import KeyFrame, Slice
 
 # How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
