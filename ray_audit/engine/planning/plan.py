@@ -27,6 +27,7 @@ from ray_audit.measures import Kind, measures
 from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
@@ -215,6 +216,7 @@ def read_inputs(
         SpecificationError: the specification does not fit what it points to.
     """
     _check_date(logical_date)
+    check_destination(config, config.output, "output", use="output")
     config = with_values(config)
     catalog = read_catalog(config.checkpoints)
     identity = identity_of(config.model)
