@@ -228,11 +228,17 @@ def test_an_image_larger_than_the_limit_fails_alone(tmp_path):
     assert "max_px" in row["message"]
 
 
-def test_images_of_other_channels_fail_where_the_model_takes_three(tmp_path):
+def test_a_grey_image_among_colour_ones_is_scored_as_its_three_equal_channels(tmp_path):
     images = class_folders(tmp_path)
-    Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "data/c/0.png")
-    row = only_error(audit(images, **ALL_MAY_FAIL), "probe", "RuntimeError")
-    assert row["sample_id"] == "c/0.png"
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    losses = []
+    for pixels in (grey, np.stack([grey] * 3, axis=-1)):
+        Image.fromarray(pixels).save(tmp_path / "data/c/0.png")
+        outcome = audit(images, output=str(tmp_path / f"out-{pixels.ndim}"))
+        assert_counts_add_up(outcome)
+        scores = rows_of(outcome, "scores")
+        losses.append(scores["csl"].to_pylist())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # in a batch of its own
 
 
 def test_a_video_that_was_cut_off_keeps_its_beginning(tmp_path):
