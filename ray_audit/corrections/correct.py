@@ -34,6 +34,7 @@ from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
+from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run import RunTables
 
 
@@ -108,6 +109,7 @@ def correct(
         StorageError: something cannot be read or written.
     """
     to_uri = absolute(to_uri)
+    check_destination(tables.config, to_uri, "--to")
     resolved = resolve(asked, tables)
     merged = merge([*saved_decisions(tables.run_uri), *decisions])
     check_decisions(merged, resolved.writable)

@@ -107,6 +107,11 @@ def _slice_video(
         return str(error) or type(error).__name__
     if first is None:
         return ()
+    if dataset.labels.fps is None:
+        try:
+            timeline.check_clock(len(index.pts), index.clock.frame_s)
+        except SampleError as error:
+            return str(error)
     times_s = middles(index.times_s, index.clock.frame_s)
     labelled = timeline.is_labelled(np.arange(len(index.pts)), times_s)
     classes = ClassNames.of(dataset)

@@ -21,6 +21,8 @@ from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice
 from ray_audit.formats.video.orientation import Orientation, turns
 from ray_audit.samples import IGNORE, Shard, Slice
 
+_FEW = 0.1
+
 
 def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of one video; what cannot be decoded is recorded in the job's tally."""
@@ -68,6 +70,8 @@ class _VideoReader:
         self._at = Position(first, max_px=job.dataset.max_px)
         self._timer = Timer(first)
         self._end_s: float | None = None
+        self._num_sampled = 0
+        self._num_labelled = 0
         self._error: Exception | None = None
 
     def frames(self) -> Iterator[Frame]:
@@ -78,6 +82,8 @@ class _VideoReader:
         for one in self._shown():
             label = self._timeline.label(one.index, one.middle_s) if self._timeline else None
             sampled = one.index % every == 0
+            self._num_sampled += sampled
+            self._num_labelled += sampled and label is not None
             if self._timeline is not None and self._owns(one.index):
                 filter_frame(self._job.tally, self._shard.key, one.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
@@ -119,6 +125,8 @@ class _VideoReader:
             if frame is None:
                 return
             index = self._at.num_frames
+            if index == 0:
+                self._check_clock()
             if index == (self._part.first_frame if self._part else 0) and turns(frame):
                 self._job.tally.remark("display_matrix", self._shard.key)
             self._at.num_frames += 1
@@ -127,6 +135,11 @@ class _VideoReader:
             else:
                 self._job.tally.num_lead_in += 1
             yield frame
+
+    def _check_clock(self) -> None:
+        labels, at = self._job.dataset.labels, self._at
+        if self._timeline is not None and labels.fps is None and at.num_promised is not None:
+            self._timeline.check_clock(at.num_promised, at.clock.frame_s)
 
     def _owns(self, frame_index: int) -> bool:
         return self._part is None or self._part.owns(frame_index)
@@ -139,6 +152,8 @@ class _VideoReader:
     def report_lost_labels(self) -> None:
         """Record the labelled frames that were not reached, or do not exist."""
         assert self._timeline is not None
+        if self._part is None and 0 < self._num_labelled < _FEW * self._num_sampled:
+            self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
         report_lost(self._job.tally, self._shard.key, self._timeline, every, self._stop())
 

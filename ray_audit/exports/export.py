@@ -15,6 +15,7 @@ from ray_audit.exports.media import listed, media_at, media_below, video_facts, 
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.formats.registry import known_format
+from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
@@ -88,6 +89,8 @@ def export(
         raise SpecificationError(
             f"--format: {format_name!r} is unknown; there are {', '.join(FORMATS)}"
         )
+    if to is not None:
+        check_destination(tables.config, to, "--to")
     chosen = selection or Selection()
     rows = chosen.of(tables.findings(), tables.config.dataset.classes).to_pylist()
     subject = subject_of(tables, rows)

@@ -18,6 +18,7 @@ from ray_audit.formats.changes import Progress
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
+from ray_audit.sources.destinations import check_destination
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
 from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, InjectionOptions, Planted, plant
 
@@ -90,6 +91,7 @@ def inject(
     num_wrong(0, rate)
     asked = InjectionOptions(rate, wanted, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
+    check_destination(config, to_uri, "--to")
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
         try:

@@ -53,7 +53,9 @@ def report_lost(
     """
     if stop.error is not None:
         num_lost = timeline.count(stop.num_frames, every, stop.end_s, stop.frame_s)
-        tally.fail(key, stop.located, num_samples=num_lost)
+        of_labels = getattr(stop.error, "error_class", "") == "label_clock"
+        stage = "labels" if of_labels else "decode"
+        tally.fail(key, stop.located, stage=stage, num_samples=num_lost)
         return
     missing = timeline.without_overrun(stop.end_s)
     num_missing = missing.count(stop.num_frames, 1, stop.end_s, stop.frame_s)

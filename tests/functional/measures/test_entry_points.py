@@ -143,3 +143,10 @@ def test_a_formula_that_gives_another_number_of_values_is_named(site, tmp_path):
     install(site, "acme_shape", content, ["acme = acme_shape:SPREAD"])
     with pytest.raises(MeasureError, match=r"score loss_range gave arrays of \[3\] values"):
         audited(small_sets.class_folders(tmp_path))
+
+
+def test_a_quantity_of_another_shape_stops_the_run_with_its_name(site, tmp_path):
+    content = NAMES["quantity"].replace("p.square().sum(dim=1)", "p")
+    install(site, "acme_wide", content, ["acme = acme_wide:FAMILY"])
+    with pytest.raises(RunError, match=r"quantity sharpness was observed as \(12, 3\).*\(12,\)"):
+        audited(small_sets.class_folders(tmp_path))
