@@ -28,7 +28,7 @@ from ray_audit.corrections.writers import WrittenLabels, check_writable, write_l
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_decisions
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
 from ray_audit.formats.changes import Progress
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
@@ -111,7 +111,9 @@ def correct(
     to_uri = absolute(to_uri)
     check_destination(tables.config, to_uri, "--to")
     resolved = resolve(asked, tables)
-    merged = merge([*saved_decisions(tables.run_uri), *decisions])
+    if tables.task.is_dense and resolved.mask_rule is not None:
+        tables.check_trusted()
+    merged = merge([*saved_rows(tables.run_uri), *decisions])
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)

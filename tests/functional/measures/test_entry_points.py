@@ -71,6 +71,8 @@ def test_a_package_of_scores_changes_the_runs_name_and_reuses_the_records(site, 
     measures.cache_clear()
     after, _ = audited(small)
     assert after.run_id != before.run_id
+    named = "package acme_scores 1.2 (entry point acme = acme_scores:SPREAD)"
+    assert after.manifest.measures["packages"] == [named]
     assert after.manifest.plan["num_new"] == 0
 
 
