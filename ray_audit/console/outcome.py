@@ -76,10 +76,15 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
         yield "No findings: nowhere do the checkpoints prefer another label."
     estimate = manifest.estimate
     if estimate:
+        between = ""
+        if estimate["low"] is not None:
+            between = f"{estimate['low']:.0f} to {estimate['high']:.0f}, "
+        # Runs of earlier versions do not tell why.
+        why = estimate.get("no_interval")
         yield (
             f"About {estimate['num_wrong']:.0f} {estimate['unit']} are estimated to be labelled "
-            f"wrongly ({estimate['low']:.0f} to {estimate['high']:.0f}, "
-            f"{estimate['fraction']:.1%} of all)."
+            f"wrongly ({between}{estimate['fraction']:.1%} of all{'; no interval: ' if why else ''}"
+            f"{why or ''})."
         )
     yield from manifest.judgements()
 
