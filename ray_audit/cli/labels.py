@@ -20,6 +20,8 @@ from ray_audit.cli.options import (
     Run,
     Set,
     Spec,
+    SpecOfModel,
+    Trust,
     Verbose,
     listed,
 )
@@ -81,11 +83,12 @@ def correct(
     rule: Annotated[
         str,
         typer.Option(
-            help="findings: flagged segments, images and regions. flagged: the most suspicious "
-            "samples. adele: masks, class by class from their onset on. decisions: only what "
-            "reviewers accepted or relabelled."
+            help="auto: findings, or flagged where the errors of masks were memorised. findings: "
+            "wrong segments, images and regions. flagged: the most suspicious samples. adele: "
+            "masks, class by class from their onset on. decisions: only what reviewers accepted or "
+            "relabelled."
         ),
-    ] = "findings",
+    ] = "auto",
     decisions: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,6 +123,8 @@ def correct(
         bool, typer.Option("--allow-large-changes", help="Lift that limit.")
     ] = False,
     dry_run: DryRun = False,
+    spec: SpecOfModel = None,
+    trust: Trust = False,
     address: Address = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -131,7 +136,7 @@ def correct(
         from ray_audit.console.progress import StepReporter
 
         with StepReporter() as progress:
-            done = ray_audit.open_run(output, run).correct(
+            done = ray_audit.open_run(output, run, specification=spec, trust=trust).correct(
                 to,
                 rule=rule,
                 decisions=decisions or (),
