@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_audit.api import Run
-from ray_audit.console.lines import LINE, human_s
+from ray_audit.console.lines import LINE, SafeConsole, human_s
 from ray_audit.tables.manifest import Manifest
 
 
@@ -34,7 +34,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def print_outcome(run: Run, console: Console | None = None) -> None:
     """The last screen: how many, how long, the most suspicious, and where the tables lie."""
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     counts = run.counts
     took = "" if run.duration_s is None else f"took {human_s(run.duration_s)}"
     done = "was complete already" if run.reused else took
