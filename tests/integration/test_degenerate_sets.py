@@ -1,4 +1,4 @@
-"""Sets that say next to nothing: every score is null or right, none infinite, none by file order."""
+"""Sets that say next to nothing: each score is null or right, none infinite or by file order."""
 
 import json
 import math
