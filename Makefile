@@ -6,8 +6,10 @@ CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
 FUZZ_S ?= 120
+FUZZ_ENGINE_MIN ?= 10
+FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench check clean correction demo export-test format fuzz gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
+.PHONY: bench check clean correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -71,6 +73,9 @@ soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; eve
 fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs atheris
 	$(BIN)/python -m tests.fuzz.fuzz_labels -max_total_time=$(FUZZ_S)
 	$(BIN)/python -m tests.fuzz.fuzz_archives -max_total_time=$(FUZZ_S)
+
+fuzz-engine: $(STAMP)  ## random specifications and nights, with errors and kills, against an oracle and fresh runs
+	$(BIN)/python -m tests.fuzz.fuzz_engine --minutes $(FUZZ_ENGINE_MIN) --seed $(FUZZ_ENGINE_SEED)
 
 page-test: $(STAMP)  ## the report's page in headless Chromium (Debian: chromium); nothing is skipped
 	[ -n "$$(which chromium chromium-browser google-chrome)" ] || \

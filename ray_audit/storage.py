@@ -159,9 +159,9 @@ def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
     >>> shard_keys("s3://b/v/*/*.mp4", ["s3://b/v/or1/x.mp4", "s3://b/v/or2/x.mp4"])
     ['or1/x.mp4', 'or2/x.mp4']
     """
-    paths = [_path_of(u) for u in uris]
+    paths = [path_of(u) for u in uris]
     if isinstance(uri, str) and has_wildcard(uri):
-        pattern = _path_of(uri)
+        pattern = path_of(uri)
         root = pattern[: _WILDCARD.search(pattern).start()]  # type: ignore[union-attr]
         base = root[: root.rfind("/") + 1]
     else:
@@ -170,7 +170,8 @@ def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
     return [p[len(base) :] for p in paths]
 
 
-def _path_of(uri: str) -> str:
+def path_of(uri: str) -> str:
+    """The path of a URI, from the root of its disk, or from its bucket on."""
     if "://" in uri and not uri.startswith("file://"):
         return "/" + uri.split("://", 1)[1]
     return os.path.abspath(uri.removeprefix("file://"))
@@ -226,7 +227,7 @@ def create_bytes(uri: str, content: bytes) -> None:
     object of this very content counts as created: the store's answer may have got lost.
 
     Raises:
-        AlreadyThereError: it is there.
+        AlreadyThereError: it is there, with other content.
     """
     fs, path = filesystem(uri)
 

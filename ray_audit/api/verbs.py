@@ -88,7 +88,7 @@ def audit(
         outcome = run_audit(
             config, address=address, local=local, limit=limit, logical_date=date, reporter=reporter
         )
-    tables = RunTables(outcome.run_uri, outcome.manifest)
+    tables = RunTables(outcome.run_uri, outcome.manifest, is_trusted=True)
     return Run(
         config.output,
         tables,
@@ -133,20 +133,38 @@ def status(output: Uri) -> "OutputStatus":
     return read_status(fspath(output))
 
 
-def open_run(output: Uri, run: str | None = None) -> Run:
+def open_run(
+    output: Uri,
+    run: str | None = None,
+    *,
+    specification: "Specification | None" = None,
+    trust: bool = False,
+) -> Run:
     """Open a complete run.
+
+    A run is data: the model that its manifest names is called (for pictures and corrections of
+    masks) only where this user audited with it on this machine, or one of the last two is given.
 
     Args:
         output: the `output` of a specification.
         run: its id; the latest complete one by default.
+        specification: whose model is taken in the place of the manifest's.
+        trust: call the model that the manifest names.
 
     Raises:
         StorageError: there is none, or it is not complete.
     """
+    from dataclasses import replace
+
     from ray_audit.tables.run import RunTables
 
     output = fspath(output)
-    return Run(output, RunTables.open(output, run))
+    tables = RunTables.open(output, run)
+    if specification is not None:
+        tables = tables.with_model_of(as_config(specification))
+    elif trust:
+        tables = replace(tables, is_trusted=True)
+    return Run(output, tables)
 
 
 def train(

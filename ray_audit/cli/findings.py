@@ -17,6 +17,8 @@ from ray_audit.cli.options import (
     Output,
     Run,
     Scores,
+    SpecOfModel,
+    Trust,
     Verbose,
     listed,
 )
@@ -39,6 +41,8 @@ def report(
         str | None,
         typer.Option(metavar="RUN_ID", help="Compare with this run; default: the date before."),
     ] = None,
+    spec: SpecOfModel = None,
+    trust: Trust = False,
     address: Address = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -48,7 +52,7 @@ def report(
     with ending(verbose, as_json) as answer:
         from ray_audit.console.runs import print_report
 
-        written = ray_audit.open_run(output, run).report(
+        written = ray_audit.open_run(output, run, specification=spec, trust=trust).report(
             to,
             folder=folder,
             num_findings=findings,
@@ -69,6 +73,8 @@ def review(
         str | None, typer.Option(help="Your name beside your decisions; default: the user's.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    spec: SpecOfModel = None,
+    trust: Trust = False,
     address: Address = None,
     ray: Annotated[
         bool, typer.Option("--ray", help="Make pictures on a Ray cluster, not in this process.")
@@ -79,7 +85,7 @@ def review(
     with ending(verbose):
         from ray_audit.console.lines import say
 
-        opened = ray_audit.open_run(output, run)
+        opened = ray_audit.open_run(output, run, specification=spec, trust=trust)
         with opened.review(reviewer, port=port, address=address, local=not ray) as server:
             say(f"Reviewing {opened.run_id} as {server.reviewer}: open {server.address}")
             say("Decisions are saved as you make them. Ctrl-C ends the review.")

@@ -20,6 +20,8 @@ from ray_audit.cli.options import (
     Run,
     Set,
     Spec,
+    SpecOfModel,
+    Trust,
     Verbose,
     listed,
 )
@@ -120,6 +122,8 @@ def correct(
         bool, typer.Option("--allow-large-changes", help="Lift that limit.")
     ] = False,
     dry_run: DryRun = False,
+    spec: SpecOfModel = None,
+    trust: Trust = False,
     address: Address = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -131,7 +135,7 @@ def correct(
         from ray_audit.console.progress import StepReporter
 
         with StepReporter() as progress:
-            done = ray_audit.open_run(output, run).correct(
+            done = ray_audit.open_run(output, run, specification=spec, trust=trust).correct(
                 to,
                 rule=rule,
                 decisions=decisions or (),

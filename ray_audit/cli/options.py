@@ -74,3 +74,20 @@ def listed(given: Sequence[str] | None) -> list[str] | None:
     if not given:
         return None
     return [name.strip() for part in given for name in part.split(",") if name.strip()]
+
+
+SpecOfModel = Annotated[
+    str | None,
+    typer.Option(
+        "--spec",
+        metavar="FILE",
+        help="Your specification: its model is called, not the one that the run names.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Call the model that the run names, although you never ran it on this machine.",
+    ),
+]

@@ -11,6 +11,7 @@ from ray_audit.config.dataset import (
     FoldConfig,
     LabelColumns,
     LabelsConfig,
+    Overlap,
     TileConfig,
 )
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
@@ -33,6 +34,7 @@ __all__ = [
     "LabelsConfig",
     "MetricsConfig",
     "ModelConfig",
+    "Overlap",
     "SoftminConfig",
     "TileConfig",
     "TrainingConfig",

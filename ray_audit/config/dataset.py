@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from ray_audit.config.section import Auto, Count, Section, Uri
 from ray_audit.task import Task
 
+Overlap = Literal["error", "first", "last", "drop"]
+
 
 class LabelColumns(Section):
     """Names of the columns of a label table."""
@@ -24,9 +26,13 @@ class LabelColumns(Section):
     end_frame: str = "end_frame"
     """End of a segment, exclusive."""
     start_s: str = "start_s"
-    """Start of a segment, in seconds."""
+    """Start of a segment, in seconds or as a clock text (`01:02:03.45`)."""
     end_s: str = "end_s"
     """End of a segment, in seconds, exclusive."""
+    start_ms: str = "start_ms"
+    """Start of a segment, in milliseconds."""
+    end_ms: str = "end_ms"
+    """End of a segment, in milliseconds, exclusive."""
 
 
 class LabelsConfig(Section):
@@ -70,6 +76,18 @@ class LabelsConfig(Section):
     those that are stored."""
     channel: Annotated[int, Field(ge=0, le=3)] | None = None
     """Which channel of a colour mask holds the class, from 0. Goes with masks."""
+    fps: Annotated[float, Field(gt=0)] | None = None
+    """Frames a second of the labels' own clock, where frame numbers of the table are not those of
+    the video: number n stands for the time from n / fps to (n + 1) / fps. Goes with frames and
+    segments."""
+    first_frame: Annotated[int, Field(ge=0)] = 0
+    """The number of the first frame, where the table does not count from 0. Goes with frames and
+    segments."""
+    ends: Literal["exclusive", "inclusive"] = "exclusive"
+    """Whether `end_frame` is the frame behind a segment, or its last one. Goes with segments."""
+    overlap: Overlap = "error"
+    """What holds where rows claim one frame: the first or the last of them in the table, no label
+    (drop), or it is an error. Goes with frames and segments."""
 
     @property
     def form(self) -> str:
@@ -91,6 +109,11 @@ class LabelsConfig(Section):
             )
         if self.values is not None and self.first_value is not None:
             raise ValueError("give values or first_value, not both")
+        is_timed = self.frames is not None or self.segments is not None
+        if not is_timed and (self.fps or self.first_frame or self.overlap != "error"):
+            raise ValueError("fps, first_frame and overlap go with frames or segments")
+        if self.ends != "exclusive" and self.segments is None:
+            raise ValueError("ends goes with segments: other labels have none")
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self

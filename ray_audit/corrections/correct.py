@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ray_audit import storage
+from ray_audit.claims import Claim
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
 from ray_audit.corrections.mask_orders import mask_orders
@@ -28,11 +29,12 @@ from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_decisions
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
 from ray_audit.formats.changes import Progress
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
+from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run import RunTables
 
 
@@ -107,18 +109,34 @@ def correct(
         StorageError: something cannot be read or written.
     """
     to_uri = absolute(to_uri)
+    check_destination(tables.config, to_uri, "--to")
     resolved = resolve(asked, tables)
-    merged = merge([*saved_decisions(tables.run_uri), *decisions])
+    if tables.task.is_dense and resolved.mask_rule is not None:
+        tables.check_trusted()
+    merged = merge([*saved_rows(tables.run_uri), *decisions])
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
         listing = audited_labels(tables, Path(folder))
         check_writable(tables.config.dataset, listing, to_uri)
         work = _Work(tables, resolved, merged, listing, folder, to_uri, dry_run, progress)
-        written = work.do(open_mapper())
-        if written is not None:
-            write_specification(tables.config, written, to_uri)
+        if dry_run:
+            work.do(open_mapper())
+        else:
+            with Claim(to_uri, _purpose(tables, asked, merged)).held() as claim:
+                written = work.do(open_mapper())
+                if written is not None:
+                    write_specification(tables.config, written, to_uri, claim)
     return work.outcome()
+
+
+def _purpose(
+    tables: RunTables, asked: CorrectionOptions, decisions: MergedDecisions
+) -> dict[str, str]:
+    """What makes two calls the same: the same labels come of them."""
+    options = {name: str(value) for name, value in vars(asked).items() if value is not None}
+    decided = storage.digest(sorted(map(repr, decisions.agreed.items())), decisions.disputed)
+    return {"correct": tables.run_uri, **options, "decisions": decided[:8]}
 
 
 class _Work:

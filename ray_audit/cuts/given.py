@@ -3,27 +3,30 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.cuts.resize import resize
-from ray_audit.cuts.sequences import array_timeline, readable
-from ray_audit.cuts.timeline import FrameTimeline, SegmentTimeline, shard_timeline, table_timeline
-from ray_audit.cuts.video import frame_times
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
-from ray_audit.formats.arrays import feature_names, opened_npz
 from ray_audit.formats.base import BrokenOffError, Item
-from ray_audit.formats.damage import is_damage
+from ray_audit.formats.damage import is_damage, readable
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.labels.timeline import (
+    FrameTimeline,
+    SegmentTimeline,
+    shard_timeline,
+    table_timeline,
+)
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.video.frames import frame_times
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 
@@ -90,18 +93,13 @@ class GivenLabels:
                 else [Owner(shard.key, p) for p in rows["part"].unique().to_pylist()]
             )
         found: list[Owner] = []
-        with self._leaving_out(shard.key), self._opened(shard) as file:
-            for name in feature_names(file.files, self._dataset.labels):
-                with self._leaving_out(Owner(shard.key, name).key):
-                    array_timeline(name, file, self._job)
-                    found.append(Owner(shard.key, name))
+        with self._leaving_out(shard.key):
+            for name, read in known_format(shard.key).timelines(shard, self._job):
+                owner = Owner(shard.key, name)
+                with self._leaving_out(owner.key):
+                    read()
+                    found.append(owner)
         return found
-
-    @contextmanager
-    def _opened(self, shard: Shard) -> Iterator[Any]:
-        stored = self._job.tally.open_read(shard.uri, shard.size_bytes)
-        with stored as stream, opened_npz(stream) as file:
-            yield file
 
     @contextmanager
     def _leaving_out(self, name: str) -> Iterator[None]:
@@ -147,11 +145,11 @@ class GivenLabels:
             rows = index_rows(shard, self._index_uri)
             assert rows is not None
             return table_timeline(rows, owner.member)
-        with self._opened(shard) as file:
-            try:
-                return array_timeline(owner.member, file, self._job)
-            except SampleError as error:
-                raise LabelError(f"{owner.shard_key}: {error}") from error
+        readers = known_format(shard.key).timelines(shard, self._job)
+        try:
+            return next(read for name, read in readers if name == owner.member)()
+        except SampleError as error:
+            raise LabelError(f"{owner.shard_key}: {error}") from error
 
     def times(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
         """When each frame is shown, and its middle, (T,) seconds each."""

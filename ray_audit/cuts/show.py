@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image
 
 from ray_audit import storage
-from ray_audit.cuts.orientation import Orientation
-from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.reading import unit_items
+from ray_audit.formats.video.frames import decoded_frames
+from ray_audit.formats.video.orientation import Orientation
 from ray_audit.samples import Shard, WorkUnit
 
 

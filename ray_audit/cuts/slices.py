@@ -15,16 +15,16 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
 from ray_audit.cuts.batching import batch_of_equals, max_cuts
-from ray_audit.cuts.clock import middles
-from ray_audit.cuts.decode import Position, begins_at_key, decode_video
 from ray_audit.cuts.geometry import Span, spans
-from ray_audit.cuts.orientation import Orientation
-from ray_audit.cuts.packets import PacketIndex, pack_pts, read_packets
 from ray_audit.cuts.resize import pays_off
-from ray_audit.cuts.timeline import shard_timeline
-from ray_audit.cuts.video import pixels_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.timeline import shard_timeline
+from ray_audit.formats.video.clock import middles
+from ray_audit.formats.video.decode import Position, begins_at_key, decode_video
+from ray_audit.formats.video.frames import pixels_of
+from ray_audit.formats.video.orientation import Orientation
+from ray_audit.formats.video.packets import PacketIndex, pack_pts, read_packets
 from ray_audit.samples import KeyFrame, Shard, Slice
 from ray_audit.sources.units import Part
 
@@ -107,6 +107,11 @@ def _slice_video(
         return str(error) or type(error).__name__
     if first is None:
         return ()
+    if dataset.labels.fps is None:
+        try:
+            timeline.check_clock(len(index.pts), index.clock.frame_s)
+        except SampleError as error:
+            return str(error)
     times_s = middles(index.times_s, index.clock.frame_s)
     labelled = timeline.is_labelled(np.arange(len(index.pts)), times_s)
     classes = ClassNames.of(dataset)

@@ -1,26 +1,27 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import IO, Any
 
 import av
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.clock import Shown, Timer
-from ray_audit.cuts.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
-from ray_audit.cuts.orientation import Orientation, oriented, turns
 from ray_audit.cuts.resize import pays_off, resize
-from ray_audit.cuts.timeline import Timeline, timeline_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.video.clock import Shown, Timer
+from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
+from ray_audit.formats.video.frames import pixels_of
+from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
+from ray_audit.formats.video.orientation import Orientation, turns
 from ray_audit.samples import IGNORE, Shard, Slice
+
+_FEW = 0.1
 
 
 def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
@@ -69,6 +70,8 @@ class _VideoReader:
         self._at = Position(first, max_px=job.dataset.max_px)
         self._timer = Timer(first)
         self._end_s: float | None = None
+        self._num_sampled = 0
+        self._num_labelled = 0
         self._error: Exception | None = None
 
     def frames(self) -> Iterator[Frame]:
@@ -79,6 +82,8 @@ class _VideoReader:
         for one in self._shown():
             label = self._timeline.label(one.index, one.middle_s) if self._timeline else None
             sampled = one.index % every == 0
+            self._num_sampled += sampled
+            self._num_labelled += sampled and label is not None
             if self._timeline is not None and self._owns(one.index):
                 filter_frame(self._job.tally, self._shard.key, one.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
@@ -120,6 +125,8 @@ class _VideoReader:
             if frame is None:
                 return
             index = self._at.num_frames
+            if index == 0:
+                self._check_clock()
             if index == (self._part.first_frame if self._part else 0) and turns(frame):
                 self._job.tally.remark("display_matrix", self._shard.key)
             self._at.num_frames += 1
@@ -128,6 +135,11 @@ class _VideoReader:
             else:
                 self._job.tally.num_lead_in += 1
             yield frame
+
+    def _check_clock(self) -> None:
+        labels, at = self._job.dataset.labels, self._at
+        if self._timeline is not None and labels.fps is None and at.num_promised is not None:
+            self._timeline.check_clock(at.num_promised, at.clock.frame_s)
 
     def _owns(self, frame_index: int) -> bool:
         return self._part is None or self._part.owns(frame_index)
@@ -140,6 +152,8 @@ class _VideoReader:
     def report_lost_labels(self) -> None:
         """Record the labelled frames that were not reached, or do not exist."""
         assert self._timeline is not None
+        if self._part is None and 0 < self._num_labelled < _FEW * self._num_sampled:
+            self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
         report_lost(self._job.tally, self._shard.key, self._timeline, every, self._stop())
 
@@ -164,32 +178,6 @@ def stretch_of(part: Slice, every: int) -> Stretch:
     """The clips of a slice, in sampled frames."""
     own_stop = None if part.is_last else -(-part.own_stop // every)
     return Stretch(part.first_frame // every, part.own_start // every, own_stop)
-
-
-def decoded_frames(
-    stream: IO[bytes], orientation: Orientation = "stored"
-) -> Generator[Callable[[], np.ndarray], None, None]:
-    """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
-
-    Raises:
-        SampleError: the video cannot be decoded to its end.
-    """
-    for frame in decode_video(stream, Position()):
-        yield partial(pixels_of, frame, orientation)
-
-
-def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
-    """When each frame is shown, in decoding order, up to the first damage.
-
-    Returns:
-        Times and middles of the frames, (T,) float64 seconds each.
-    """
-    at, times, frame_middles = Position(), list[float](), list[float]()
-    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for one in shown_frames(decode_video(stream, at), Timer(), at):
-            times.append(one.time_s)
-            frame_middles.append(one.middle_s)
-    return np.array(times, np.float64), np.array(frame_middles, np.float64)
 
 
 class _PixelReader:
@@ -226,18 +214,3 @@ class _PixelReader:
                 "decode", f"the frame size changes from {self._first_shape} to {pixels.shape}"
             )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def pixels_of(frame: Any, orientation: Orientation) -> np.ndarray:
-    """(H, W, C): RGB, or one channel where the video is grey.
-
-    Raises:
-        SampleError: the frame's display matrix cannot be applied.
-    """
-    name = frame.format.name
-    pixels: np.ndarray
-    if not name.startswith("gray"):
-        pixels = frame.to_ndarray(format="rgb24")
-    else:
-        pixels = frame.to_ndarray(format="gray" if name == "gray" else "gray16le")[:, :, None]
-    return oriented(pixels, frame, orientation)

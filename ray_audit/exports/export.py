@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ray_audit import storage
+from ray_audit.claims import Claim
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.coco import coco_documents
 from ray_audit.exports.content import Content, Format, Row, Subject
@@ -14,6 +15,7 @@ from ray_audit.exports.media import listed, media_at, media_below, video_facts, 
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.formats.registry import known_format
+from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
@@ -87,6 +89,8 @@ def export(
         raise SpecificationError(
             f"--format: {format_name!r} is unknown; there are {', '.join(FORMATS)}"
         )
+    if to is not None:
+        check_destination(tables.config, to, "--to")
     chosen = selection or Selection()
     rows = chosen.of(tables.findings(), tables.config.dataset.classes).to_pylist()
     subject = subject_of(tables, rows)
@@ -96,7 +100,10 @@ def export(
     content = _located(tables, form, subject, rows, media_prefix, notes)
     target = to or storage.join(tables.run_uri, "exports", format_name)
     documents = form.make(content)
-    _write(target, documents)
+    # Of two at once with other findings, one would leave half of its documents beside the other's.
+    purpose = {"export": format_name, "documents": _digest(documents)}
+    with Claim(target, purpose, may_be_filled=True).held():
+        _write(target, documents)
     return Exported(
         run_id=content.run_id,
         format=format_name,
@@ -191,10 +198,15 @@ def _kept(content: Content, there: Iterable[str], why: str, notes: list[str]) ->
     return replace(content, rows=rows)
 
 
+def _digest(documents: dict[str, bytes]) -> str:
+    return storage.digest(*(part for item in documents.items() for part in item))[:8]
+
+
 def _write(folder: str, documents: dict[str, bytes]) -> None:
-    for name in documents:
+    """Create the documents; those that are there as they should be came of an earlier call."""
+    for name, content in documents.items():
         uri = storage.join(folder, name)
-        if storage.exists(uri):
+        if storage.exists(uri) and storage.read_bytes(uri) != content:
             raise StorageError(
                 f"{uri} is there already, and nothing is replaced: remove it, or give --to "
                 "another folder"

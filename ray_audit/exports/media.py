@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit import storage
-from ray_audit.cuts.orientation import Orientation
 from ray_audit.cuts.show import frame_size
 from ray_audit.exports.content import Media, Row, VideoFacts
+from ray_audit.formats.video.orientation import Orientation
 from ray_audit.tables.run import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.npz)#", re.IGNORECASE | re.DOTALL)

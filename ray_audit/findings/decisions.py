@@ -3,8 +3,8 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
 
-Verdict = Literal["accept", "reject", "relabel"]
+Verdict = Literal["accept", "reject", "relabel", "withdraw"]
 
 DECISIONS_SCHEMA = pa.schema(
     [
@@ -34,8 +34,10 @@ class Decision:
 
     Attributes:
         finding_id: the finding.
-        decision: `accept` the suggestion, `reject` the finding, or `relabel` to another class.
-        label: class name to write; None for `reject`, and for `accept` of whatever is suggested.
+        decision: `accept` the suggestion, `reject` the finding, `relabel` to another class, or
+            `withdraw` what this reviewer said before.
+        label: class name to write; None for `reject` and `withdraw`, and for `accept` of whatever
+            is suggested.
         reviewer: who.
         time: when, ISO 8601.
     """
@@ -69,10 +71,11 @@ class Decision:
         if texts["decision"] == "relabel" and not label:
             raise LabelError("decisions: relabel needs the class to write in `label`")
         try:
-            datetime.fromisoformat(str(texts["time"]))
-        except ValueError as error:
+            datetime.fromisoformat(str(texts["time"])).timestamp()
+        except (ValueError, OverflowError) as error:
             raise LabelError(f"decisions: {texts['time']!r} is no time (ISO 8601)") from error
-        return cls(label=None if texts["decision"] == "reject" else label, **texts)  # type: ignore[arg-type]
+        has_label = texts["decision"] in ("accept", "relabel")
+        return cls(label=label if has_label else None, **texts)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,9 @@ class MergedDecisions:
 
 def merge(decisions: Iterable[Decision]) -> MergedDecisions:
     """Keep each reviewer's latest word, and what nobody contradicts."""
-    latest: dict[tuple[str, str], Decision] = {}
-    for one in decisions:
-        key = (one.finding_id, one.reviewer)
-        held = latest.get(key)
-        if held is None or _time(one) >= _time(held):
-            latest[key] = one
     by_finding: dict[str, list[Decision]] = {}
-    for (finding_id, _), one in sorted(latest.items()):
-        by_finding.setdefault(finding_id, []).append(one)
+    for one in standing(decisions):
+        by_finding.setdefault(one.finding_id, []).append(one)
     agreed, disputed = {}, {}
     for finding_id, found in by_finding.items():
         if len({(one.decision, one.label) for one in found}) == 1:
@@ -106,6 +103,28 @@ def merge(decisions: Iterable[Decision]) -> MergedDecisions:
         else:
             disputed[finding_id] = tuple(found)
     return MergedDecisions(agreed, disputed)
+
+
+def standing(decisions: Iterable[Decision]) -> list[Decision]:
+    """Each reviewer's latest word on each finding, without what was withdrawn."""
+    latest: dict[tuple[str, str], Decision] = {}
+    for one in decisions:
+        key = (one.finding_id, one.reviewer)
+        held = latest.get(key)
+        if held is None or _time(one) >= _time(held):
+            latest[key] = one
+    return [one for _, one in sorted(latest.items()) if one.decision != "withdraw"]
+
+
+def later_than(decision: Decision, held: Decision | None) -> Decision:
+    """The decision, with a time after that of the one that it replaces.
+
+    Clocks of two browsers differ, and one may be set back.
+    """
+    if held is None or _time(decision) > _time(held):
+        return decision
+    then = datetime.fromtimestamp(_time(held), UTC) + timedelta(microseconds=1)
+    return replace(decision, time=then.isoformat())
 
 
 def _time(decision: Decision) -> float:
@@ -134,20 +153,33 @@ def read_decisions(uri: str) -> list[Decision]:
 
 
 def saved_decisions(run_uri: str) -> list[Decision]:
-    """All decisions that reviewers saved in a run."""
+    """What stands of the decisions that reviewers saved in a run."""
+    return standing(saved_rows(run_uri))
+
+
+def saved_rows(run_uri: str) -> list[Decision]:
+    """All decisions that reviewers saved in a run, withdrawals and what they replaced included."""
     folder = storage.join(run_uri, "decisions")
     uris = [item.uri for item in storage.list_prefix(folder) if item.uri.endswith(".parquet")]
     return [one for uri in uris for one in read_decisions(uri)]
 
 
-def save_decisions(run_uri: str, reviewer: str, decisions: Sequence[Decision]) -> str:
-    """Write one reviewer's decisions, in place of that reviewer's earlier file.
+def save_decisions(
+    run_uri: str, reviewer: str, decisions: Sequence[Decision], session: str = ""
+) -> str:
+    """Write one reviewer's decisions, in place of the earlier file of that reviewer and session.
+
+    Args:
+        run_uri: the run's folder.
+        reviewer: whose they are.
+        decisions: all of the session, withdrawals included.
+        session: name of who writes; two of one reviewer never write the same file.
 
     Returns:
-        Where they lie: one file per reviewer, so that two reviewers never write the same one.
+        Where they lie.
     """
     name = _NAME.sub("_", reviewer)[:40].strip("._") or "reviewer"
-    name = f"{name}-{storage.digest(reviewer)[:8]}"
+    name = "-".join(filter(None, (name, storage.digest(reviewer)[:8], session)))
     rows = sorted((asdict(one) for one in decisions), key=lambda row: row["finding_id"])
     sink = BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=DECISIONS_SCHEMA), sink)

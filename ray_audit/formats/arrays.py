@@ -2,20 +2,33 @@
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError, SampleError
-from ray_audit.formats.base import Format
+from ray_audit.folds import is_in
+from ray_audit.formats.base import Format, StoredSequence
 from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.damage import readable
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.names import fill_template
 from ray_audit.formats.labels.relabel import is_label, relabelled
+from ray_audit.formats.labels.timeline import (
+    FrameTimeline,
+    Labels,
+    no_labels,
+    table_timeline,
+    timeline_of,
+)
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -33,6 +46,20 @@ class NpyFiles(Format):
     name = "npy"
     kind = "sequences"
     extensions = ("npy",)
+
+    def sequences(self, shard: Shard, job: UnitContext) -> Iterator[StoredSequence]:
+        """The file's sequence, with the labels of its name."""
+        timeline = timeline_of(shard, job)
+        if timeline is None:
+            return
+        try:
+            with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+                check_claimed(stream, shard.size_bytes)
+                features = _features(np.lib.format.read_array(stream, allow_pickle=False))
+        except Exception as error:
+            job.tally.fail(shard.key, readable(error), num_samples=_count(timeline, job))
+            return
+        yield StoredSequence(shard.key, features, np.arange(len(features)), timeline)
 
 
 class NpzFiles(Format):
@@ -52,6 +79,32 @@ class NpzFiles(Format):
         ):
             names = [name.removesuffix(_SUFFIX) for name in file.namelist()]
             yield from feature_names(names, labels)
+
+    def sequences(self, shard: Shard, job: UnitContext) -> Iterator[StoredSequence]:
+        """Every sequence of the fold that can be read."""
+        rows = index_rows(shard, job.index_uri) if job.dataset.labels.arrays is None else None
+        try:
+            with (
+                job.tally.open_read(shard.uri, shard.size_bytes) as stream,
+                opened_npz(stream) as file,
+            ):
+                for name in feature_names(file.files, job.dataset.labels):
+                    if is_in(Owner(shard.key, name).key, job.dataset.fold):
+                        timeline = no_labels() if rows is None else table_timeline(rows, name)
+                        yield from _sequence(shard, name, file, timeline, job)
+        except Exception as error:
+            job.tally.fail(shard.key, readable(error), num_samples=_num_lost(rows, shard, job))
+
+    def timelines(
+        self, shard: Shard, job: UnitContext
+    ) -> Iterator[tuple[str, Callable[[], Labels]]]:
+        """Feature arrays, and what reads the label array of each."""
+        with (
+            job.tally.open_read(shard.uri, shard.size_bytes) as stream,
+            opened_npz(stream) as file,
+        ):
+            for name in feature_names(file.files, job.dataset.labels):
+                yield name, partial(_array_timeline, name, file, job)
 
     def write(
         self,
@@ -88,6 +141,7 @@ class NpzFiles(Format):
                             copy.write(chunk)
                         continue
                     feature, change = change_of[name]
+                    check_claimed(member, info.file_size)
                     values = np.lib.format.read_array(member, allow_pickle=False)
                     frames = _frames(old, feature, labels, len(values))
                     values, written = _relabelled(values, frames, change, classes, name)
@@ -197,3 +251,125 @@ def _relabelled(
     except (OverflowError, ValueError) as error:
         raise LabelError(f"array {name} of type {values.dtype}: {error}") from error
     return array, num_written
+
+
+def _sequence(
+    shard: Shard, name: str, file: Any, timeline: Labels, job: UnitContext
+) -> Iterator[StoredSequence]:
+    key = Owner(shard.key, name).key
+    try:
+        with job.tally.timed():
+            if job.dataset.labels.arrays is not None:
+                timeline = no_labels()
+                timeline = _array_timeline(name, file, job)
+            frames = _frame_numbers(name, file, job)
+            features = _features(_array(name, file))
+            frames = np.arange(len(features)) if frames is None else frames
+            _check_lengths(features, frames, timeline, job)
+    except Exception as error:
+        lost = _count(timeline, job) or _num_labels(name, file, job)
+        job.tally.fail(key, readable(error), num_samples=lost)
+        return
+    yield StoredSequence(key, features, frames, timeline)
+
+
+def _array(name: str, file: Any) -> np.ndarray:
+    """An array of an npz, whose header is held against the member's size before it is believed."""
+    info = file.zip.NameToInfo.get(name + _SUFFIX) or file.zip.getinfo(name)
+    with file.zip.open(info) as member:
+        check_claimed(member, info.file_size)
+        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+        return array
+
+
+def _num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
+    """Labels of a file that cannot be opened; None where they lie in it or are in seconds."""
+    if rows is None or shard.num_labelled is None:
+        return shard.num_labelled
+    return sum(
+        _count(table_timeline(rows, name), job)
+        for name in rows["part"].unique().to_pylist()
+        if is_in(Owner(shard.key, name).key, job.dataset.fold)
+    )
+
+
+def _check_lengths(
+    features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
+) -> None:
+    if len(frames) != len(features):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
+        )
+    if job.dataset.labels.arrays is None or not isinstance(timeline, FrameTimeline):
+        return
+    if len(timeline.frames) not in (0, len(features)):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(timeline.frames)} labels"
+        )
+
+
+def _features(values: np.ndarray) -> np.ndarray:
+    """(T, D) float32; trailing axes are flattened."""
+    if values.ndim < 2 or values.dtype.kind not in "fiub":
+        raise SampleError(
+            "array_shape",
+            f"the array has shape {values.shape} and type {values.dtype}; expected numbers, T x D",
+        )
+    return values.reshape(len(values), -1).astype(np.float32, copy=False)
+
+
+def _array_timeline(name: str, file: Any, job: UnitContext) -> FrameTimeline:
+    """Labels from the array beside the features; their frames are those of the features."""
+    template = job.dataset.labels.arrays
+    beside = fill_template(template or "", name)
+    if beside not in file.files:
+        return no_labels()
+    values = text_values(_array(beside, file))
+    if values.ndim != 1:
+        raise SampleError("array_shape", f"{beside} has shape {values.shape}; expected (T,)")
+    distinct, codes = np.unique(values, return_inverse=True)
+    try:
+        parsed = [job.classes.parse(value) for value in distinct.tolist()]
+    except ValueError as error:
+        raise SampleError("label_outside", f"{beside}: {error}") from None
+    labels = np.array(parsed, np.int32)[codes]
+    frames = _frame_numbers(name, file, job)
+    if frames is None:
+        frames = np.arange(len(labels))
+    if len(frames) != len(labels):
+        raise SampleError("length", f"{beside} has {len(labels)} labels for {len(frames)} frames")
+    return FrameTimeline(frames, labels)
+
+
+def _frame_numbers(name: str, file: Any, job: UnitContext) -> np.ndarray | None:
+    template = job.dataset.labels.frame_arrays
+    beside = fill_template(template, name) if template else ""
+    if beside not in file.files:
+        return None
+    frames = _array(beside, file)
+    if frames.ndim != 1 or frames.dtype.kind not in "iu" or len(np.unique(frames)) != len(frames):
+        raise SampleError("array_shape", f"{beside}: expected (T,) different whole numbers")
+    return frames.astype(np.int64)
+
+
+def _num_labels(name: str, file: Any, job: UnitContext) -> int:
+    """Labels beside an array, where they could not be read: by the headers, or at least one."""
+    template = job.dataset.labels.arrays
+    beside = fill_template(template, name) if template else ""
+    if beside not in file.files:
+        return 0
+    return _length_in_header(beside, file) or _length_in_header(name, file) or 1
+
+
+def _length_in_header(name: str, file: Any) -> int:
+    try:
+        with file.zip.open(f"{name}.npy") as stream:
+            check_claimed(stream, file.zip.getinfo(f"{name}.npy").file_size)
+            version = np.lib.format.read_magic(stream)
+            return int(_READ_NPY_HEADER[version](stream)[0][0])
+    except Exception:  # whatever a damaged file makes of it
+        return 0
+
+
+def _count(timeline: Labels, job: UnitContext) -> int:
+    return timeline.count(0, job.dataset.clip.every, 0.0, job.dataset.frame_s)

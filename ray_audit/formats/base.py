@@ -1,13 +1,16 @@
 """What the code of a stored format says and does; `registry` knows which there are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, ClassVar
+from typing import IO, ClassVar, NamedTuple
+
+import numpy as np
 
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.index import index_rows
+from ray_audit.formats.labels.timeline import Labels
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -51,6 +54,22 @@ class BrokenOffError(Exception):
         super().__init__(num_left, cause)
         self.num_left = num_left
         self.cause = cause
+
+
+class StoredSequence(NamedTuple):
+    """A feature sequence with its labels.
+
+    Attributes:
+        key: what the names of its frames begin with.
+        features: (T, D) float32.
+        frames: (T,) int64, the number of each row's frame.
+        timeline: its labels.
+    """
+
+    key: str
+    features: np.ndarray
+    frames: np.ndarray
+    timeline: Labels
 
 
 class Format:
@@ -104,6 +123,19 @@ class Format:
             BrokenOffError: the rest of a file cannot be read, and how many samples it has.
         """
         raise TypeError(f"{self.name} holds no images")
+
+    def sequences(self, shard: Shard, job: UnitContext) -> Iterator[StoredSequence]:
+        """Feature sequences of a file; what cannot be read is recorded in the job's tally."""
+        raise TypeError(f"{self.name} holds no feature sequences")
+
+    def timelines(
+        self, shard: Shard, job: UnitContext
+    ) -> Iterator[tuple[str, Callable[[], Labels]]]:
+        """Names of the sequences whose labels lie in a file, and what reads these.
+
+        A reader works until the next name is asked for.
+        """
+        raise TypeError(f"labels of sequences do not lie in files of {self.name}")
 
     def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
         """Labels that lie in a file, as stored."""

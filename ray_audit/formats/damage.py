@@ -26,3 +26,14 @@ def is_damage(error: Exception) -> bool:
         of_content = error.errno in (None, errno.EINVAL)  # EINVAL: a seek to before an empty file
         return of_content and not isinstance(error, ConnectionError | TimeoutError)
     return isinstance(error, _OF_CONTENT)
+
+
+def readable(error: Exception) -> Exception:
+    """Say what to do about an array that only a pickle could give."""
+    if "pickle" in str(error).lower():
+        return SampleError(
+            "pickle",
+            "the array holds Python objects, which only code in the file could restore; "
+            "save it as numbers",
+        )
+    return error

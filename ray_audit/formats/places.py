@@ -3,8 +3,11 @@
 import os
 
 from ray_audit import storage
+from ray_audit.claims import files_in
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import Shard
+
+SPECIFICATION = "spec.yaml"  # written last into a copy: what has one is finished
 
 
 def below(folder: str, name: str) -> str:
@@ -36,13 +39,16 @@ def absolute(uri: str) -> str:
 def check_target(to_uri: str) -> None:
     """Refuse a target that holds files already, or whose name would read as a pattern.
 
+    What an interrupted call left there is no reason: its claim says who may go on.
+
     Raises:
         SpecificationError: says what to do.
         StorageError: the store cannot be listed.
     """
     if "{" in to_uri or storage.has_wildcard(to_uri):
         raise SpecificationError(f"{to_uri}: choose a target without {{, *, ? and [ in its name")
-    if storage.list_prefix(to_uri):
+    is_claimed, is_filled = files_in(to_uri)
+    if is_filled and not (is_claimed and not storage.exists(storage.join(to_uri, SPECIFICATION))):
         raise SpecificationError(
             f"{to_uri} is not empty: labels are never written in place or over others; choose a "
             "new folder"

@@ -13,7 +13,7 @@ from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
-from ray_audit.formats.video import VideoFiles
+from ray_audit.formats.video.files import VideoFiles
 
 GROUP = "ray_audit.formats"
 _OURS = (VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles())

@@ -8,11 +8,13 @@ tables, the list in `docs/scores.md` and the identity of a run are derived from 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.config.scoring import ScoreFamily
+from ray_audit.errors import MeasureError
 from ray_audit.schemas import Column, Direction
 from ray_audit.task import Task
 
@@ -102,9 +104,13 @@ def least(cuts: Cuts, name: str) -> np.ndarray:
 def majority(cuts: Cuts, name: str) -> np.ndarray:
     """Class that most clips of a sample name at each checkpoint, the first of equals."""
     classes = cuts.array(name)
-    votes = np.zeros((len(cuts.first), classes.shape[1], classes.max() + 1), np.int64)
-    np.add.at(votes, (cuts.group[:, None], np.arange(classes.shape[1]), classes), 1)
-    winners: np.ndarray = votes.argmax(axis=2).astype(np.int32)
+    winners: np.ndarray = classes[cuts.first].astype(np.int32)
+    # Most samples are whole, and have one voice: only the others are counted, one by one.
+    sizes = np.bincount(cuts.group, minlength=len(cuts.first))
+    for sample in np.flatnonzero(sizes > 1):
+        votes = np.sort(classes[cuts.rows_of[sample]], axis=0)
+        num = (votes[:, None] == votes[None]).sum(axis=1)
+        winners[sample] = np.take_along_axis(votes, num.argmax(axis=0)[None], axis=0)[0]
     return winners
 
 
@@ -164,6 +170,15 @@ class Quantity:
     observe: str = ""
     version: int = 1
 
+    def __post_init__(self) -> None:
+        _one_of(self.name, "axis", self.axis, get_args(Axis))
+        _one_of(self.name, "when", self.when, get_args(When))
+        if self.observe and (self.axis, self.when) != ("rows", "each"):
+            raise MeasureError(
+                f"quantity {self.name} is observed by {self.observe}, which gives one number for "
+                "each labelled element at each checkpoint: expected axis 'rows' and when 'each'"
+            )
+
     @property
     def is_trajectory(self) -> bool:
         """Whether a batch carries one value a checkpoint, in its array's last axis."""
@@ -213,6 +228,10 @@ class Score:
     is_count: bool = False
     version: int = 1
 
+    def __post_init__(self) -> None:
+        _one_of(self.name, "family", self.family, ("", *get_args(ScoreFamily)))
+        _one_of(self.name, "target", self.target, ("", "loss", "logit"))
+
     @property
     def name(self) -> str:
         """Of its first column."""
@@ -227,6 +246,11 @@ class Score:
         """What makes its numbers what they are, apart from the quantities that it needs."""
         columns = [(one.name, str(one.type), one.unit, one.direction) for one in self.columns]
         return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
+
+
+def _one_of(name: str, what: str, got: str, expected: Sequence[str]) -> None:
+    if got not in expected:
+        raise MeasureError(f"{name}: {what} is {got!r}; expected one of {', '.join(expected)}")
 
 
 def score(

@@ -6,8 +6,6 @@ from functools import partial
 from typing import Self
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from ray_audit import rle
 from ray_audit.measures.base import DENSE, Cuts, Family, Quantity
@@ -142,6 +140,9 @@ def _touching(pieces: list[Region], height: int) -> list[Region]:
     """Unite the pieces that touch."""
     if len(pieces) == 1:
         return pieces
+    from scipy import sparse  # here: who only opens a run need not wait for it
+    from scipy.sparse import csgraph
+
     boxes = np.array([rle.box(piece.runs, height) for piece in pieces])
     x0, y0, x1, y1 = (boxes[:, i, None] for i in range(4))
     near = (x0 <= x1.T) & (x1 >= x0.T) & (y0 <= y1.T) & (y1 >= y0.T)

@@ -183,6 +183,7 @@ class Measures:
             "records": self.record_identity(kind.task),
             "scores": self.score_identity(kind),
             "ranking": self.ranking(kind.task),
+            "packages": [origin for origin, _ in self.families if origin.startswith(_PACKAGE)],
         }
 
     def record_identity(self, task: Task) -> str:
@@ -293,8 +294,11 @@ def _theirs() -> Iterator[tuple[str, Family]]:
         yield origin, found
 
 
+_PACKAGE = "package"
+
+
 def _package(point: EntryPoint) -> str:
-    return f"package {point.dist.name} {point.dist.version}" if point.dist else "a package"
+    return f"{_PACKAGE} {point.dist.name} {point.dist.version}" if point.dist else _PACKAGE
 
 
 def collected(theirs: Iterable[tuple[str, Family]] = ()) -> Measures:

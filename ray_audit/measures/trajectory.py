@@ -63,8 +63,9 @@ def _suggestions(
 ) -> tuple[np.ndarray, ...] | None:
     if len(classes) < 2:
         return None
-    # A margin is the given class's probability minus that of the best other.
-    p_other = p_label - prob_margin
+    # A margin is the given class's probability minus that of the best other; what is lost of
+    # small ones by rounding is 0, and then the class that is named most counts.
+    p_other = np.maximum(p_label - prob_margin, 0.0)
     # NaN at a checkpoint: the sample fails, and must not be an error here.
     label, p = suggested_class(other, np.nan_to_num(p_other))
     return label, classes[label], p
@@ -181,6 +182,7 @@ SCORES = (
         _suggestions,
         tasks=ROWS,
         shown=EVERY,
+        version=2,
     ),
 )
 

@@ -58,7 +58,7 @@ def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     loss = (top_logit - label_logit) - log_top_p
     p_label = torch.exp(-loss)
     predicted = first_class_equal(logits, top_logit)
-    observed = {name: observe(p_NK, labels) for name, observe in outside_observers().items()}
+    observed = {name: _outside(name, p_NK, labels) for name in outside_observers()}
     # expm1 keeps 1 - p exact where the label is fitted, which p - 1 in float32 would not.
     error_NK = p_NK.scatter_(1, index, torch.expm1(-loss).unsqueeze(1))
     el2n = error_NK.square_().sum(dim=1).sqrt_()
@@ -73,6 +73,16 @@ def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
         "correct": (predicted == labels).float(),
     }
     return Likelihood(observed, top_p, predicted)
+
+
+def _outside(name: str, p_NK: Tensor, labels: Tensor) -> Tensor:
+    values = outside_observers()[name](p_NK, labels)
+    if values.shape != labels.shape:
+        raise MeasureError(
+            f"quantity {name} was observed as {tuple(values.shape)}; expected one number for each "
+            f"of the labels, {tuple(labels.shape)}"
+        )
+    return values
 
 
 @cache

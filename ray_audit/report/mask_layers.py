@@ -37,6 +37,7 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
         RayAuditError: the dataset cannot be listed any more.
         CheckpointError: the checkpoint is not there any more, or cannot be read.
     """
+    tables.check_trusted()
     shards = shards_now(tables)
     found: list[Predicted] = []
     if shard_key in shards:

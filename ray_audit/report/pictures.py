@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit.engine.backends.base import Mapper
-from ray_audit.errors import RayAuditError
+from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.report.bundles import make_bundles, orders
 from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
 from ray_audit.report.document import Shown
@@ -31,6 +31,7 @@ class Pictures:
     def __init__(self, tables: RunTables, shown: Shown, mapper: Mapper) -> None:
         self.notes: list[str] = []
         self._tables, self._shown, self._mapper = tables, shown, mapper
+        self._is_refused = False
         self._shards = self._listed()
 
     def _listed(self) -> dict[str, Shard]:
@@ -39,6 +40,13 @@ class Pictures:
                 "There are no pictures: each fold has a model of its own. The folds' own runs show "
                 "them"
             )
+            return {}
+        try:
+            if self._tables.task.is_dense:
+                self._tables.check_trusted()
+        except SpecificationError as error:
+            self.notes.append(f"There are no pictures: {error}")
+            self._is_refused = True
             return {}
         try:
             return shards_now(self._tables)
@@ -56,7 +64,7 @@ class Pictures:
             with_losses: put the findings' loss trajectories in, for a page that lacks them.
         """
         rows = [row for findings in wanted.values() for row in findings]
-        if not rows or self._has_no_model:
+        if not rows or self._has_no_model or self._is_refused:
             return
         here = pa.Table.from_pylist(rows, self._shown.rows.schema)
         drawn = timelines(self._tables, self._of_shards(here)) if self._has_timelines else {}

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+_BESIDE = "'self' file:"
 _SCRIPTS = (
     "source.js",
     "colours.js",
@@ -35,18 +36,24 @@ def render_page(document: dict[str, Any]) -> str:
     template = Environment(autoescape=True).from_string(_text("page.html"))
     return template.render(
         title=f"{document['run']['name']} - label audit",
-        # A folder's page loads scripts beside it, and a server says the policy itself.
-        policy=policy() if document["mode"] == "file" else None,
+        # A server says the policy itself.
+        policy=None if document["mode"] == "server" else policy(document["mode"] == "folder"),
         css=Markup(_style()),
         document=Markup(as_script_data(document)),
         script=Markup(_script()),
     )
 
 
-def policy() -> str:
-    """Content security policy: the page's own script and style, pictures within it, no more."""
+def policy(has_files: bool = False) -> str:
+    """Content security policy: the page's own script and style, pictures within it, no more.
+
+    Args:
+        has_files: whether it loads scripts from beside it, served or from a disk, where 'self' is
+            no origin.
+    """
+    scripts = f"{_source(_script())}{' ' + _BESIDE if has_files else ''}"
     return (
-        f"default-src 'none'; script-src {_source(_script())}; style-src {_source(_style())}; "
+        f"default-src 'none'; script-src {scripts}; style-src {_source(_style())}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 

@@ -5,24 +5,36 @@ import secrets
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ray_audit.engine.backends.base import Mapper
-from ray_audit.errors import LabelError, RayAuditError
-from ray_audit.findings.decisions import Decision, save_decisions, saved_decisions
+from ray_audit.errors import LabelError, RayAuditError, RunError
+from ray_audit.findings.decisions import (
+    Decision,
+    later_than,
+    save_decisions,
+    saved_decisions,
+    saved_rows,
+    standing,
+)
 from ray_audit.report.document import Shown, make_document
 from ray_audit.report.layers import Bundle
 from ray_audit.report.pictures import Pictures
 from ray_audit.report.render import policy, render_page
+from ray_audit.report.saving import LIMIT_S, Saver, within
 from ray_audit.tables.run import RunTables
 
 NUM_FINDINGS = 100_000
 _MAX_BODY_BYTES = 64 * 1024
 _NUM_HELD = 64
+_TIMES_FOR_PICTURES = 3  # a model on a CPU takes a while
 _HEADERS = {
     "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -39,10 +51,16 @@ class Review:
         mapper: makes pictures.
         reviewer: whose decisions are saved.
         num_findings: the first findings that are listed.
+        limit_s: how long an answer may wait for the store, in seconds.
     """
 
     def __init__(
-        self, tables: RunTables, mapper: Mapper, reviewer: str, num_findings: int = NUM_FINDINGS
+        self,
+        tables: RunTables,
+        mapper: Mapper,
+        reviewer: str,
+        num_findings: int = NUM_FINDINGS,
+        limit_s: float = LIMIT_S,
     ) -> None:
         self._tables = tables
         self.reviewer = reviewer
@@ -52,7 +70,11 @@ class Review:
         self._classes = set(tables.config.dataset.classes)
         self._deciding, self._drawing = threading.Lock(), threading.Lock()
         self._held: OrderedDict[str, Bundle] = OrderedDict()
-        self._mine = {one.finding_id: one for one in self._saved() if one.reviewer == reviewer}
+        self._session = secrets.token_hex(4)
+        self._decided: dict[str, Decision] = {}
+        self._latest = {one.finding_id: one for one in self._saved() if one.reviewer == reviewer}
+        self._saver = Saver(self._write, limit_s)
+        self._limit_s = limit_s
         self._document = make_document(tables, self._shown, "server")
         self._pictures = Pictures(tables, self._shown, mapper)
         self._document["run"]["notes"] += self._pictures.notes
@@ -62,12 +84,15 @@ class Review:
 
     def page(self) -> str:
         """The page with all reviewers' decisions as they stand."""
-        others: dict[str, list[dict[str, Any]]] = {}
-        for one in self._saved():
-            if one.reviewer != self.reviewer:
-                others.setdefault(one.finding_id, []).append(asdict(one))
+        saved = within(self._limit_s, "decisions", lambda: saved_rows(self._tables.run_uri))
         with self._deciding:
-            mine = {finding_id: asdict(one) for finding_id, one in self._mine.items()}
+            known = standing([*saved, *self._decided.values()])
+        mine, others = {}, dict[str, list[dict[str, Any]]]()
+        for one in known:
+            if one.reviewer == self.reviewer:
+                mine[one.finding_id] = asdict(one)
+            else:
+                others.setdefault(one.finding_id, []).append(asdict(one))
         reviewed = {"reviewer": self.reviewer, "mine": mine, "others": others}
         return render_page(self._document | reviewed)
 
@@ -75,6 +100,11 @@ class Review:
         """Pictures of one image or video; None for a name that is none of the page's."""
         if name not in self._by_bundle:
             return None
+        # What comes too late for this answer is there for the next.
+        limit_s = _TIMES_FOR_PICTURES * self._limit_s
+        return within(limit_s, "pictures", lambda: self._drawn(name))
+
+    def _drawn(self, name: str) -> Bundle | None:
         # One at a time: the mapper may be this process, and a model is no small thing.
         with self._drawing:
             if name not in self._held:
@@ -85,22 +115,29 @@ class Review:
             return self._held.get(name)
 
     def decide(self, values: Any) -> None:
-        """Take one decision from the page, and save all of this reviewer's.
+        """Take one decision from the page, and save all of this session.
 
         Raises:
             LabelError: it is none, or of a finding or class that the run does not have.
+            RunError: it could not be saved yet.
         """
-        if not isinstance(values, dict) or values.get("finding_id") not in self._known:
+        finding_id = values.get("finding_id") if isinstance(values, dict) else None
+        if not (isinstance(finding_id, str) and finding_id in self._known):
             raise LabelError("no such finding in this run")
+        now = {"time": datetime.now(UTC).isoformat()}
+        one = Decision.parse({**now, **values, "reviewer": self.reviewer})
+        if one.label is not None and one.label not in self._classes:
+            raise LabelError(f"{one.label!r} is no class of this dataset")
         with self._deciding:
-            if values.get("decision") == "withdraw":
-                self._mine.pop(values["finding_id"], None)
-            else:
-                one = Decision.parse(values | {"reviewer": self.reviewer})
-                if one.label is not None and one.label not in self._classes:
-                    raise LabelError(f"{one.label!r} is no class of this dataset")
-                self._mine[one.finding_id] = one
-            save_decisions(self._tables.run_uri, self.reviewer, list(self._mine.values()))
+            one = later_than(one, self._latest.get(finding_id))
+            self._latest[finding_id] = self._decided[finding_id] = one
+        self._saver.save()
+
+    def _write(self) -> None:
+        """A file of this session alone: a second server with this name writes another."""
+        with self._deciding:
+            decided = list(self._decided.values())
+        save_decisions(self._tables.run_uri, self.reviewer, decided, self._session)
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -109,7 +146,13 @@ class ReviewServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, review: Review, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise RunError(
+                f"cannot serve at port {port} of 127.0.0.1: {error}. Choose another with --port, "
+                "or leave it out to be given a free one"
+            ) from error
         self.review = review
         self.token = secrets.token_urlsafe(24)
 
@@ -136,33 +179,44 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or a bundle."""
-        path = self._path()
-        if path == "":
-            self._answer(HTTPStatus.OK, self.server.review.page(), "text/html; charset=utf-8")
-        elif path == "bundle":
-            self._bundle()
-        elif path is not None:
-            self._answer(HTTPStatus.NOT_FOUND, "not found")
+        with self._said():
+            path = self._path()
+            if path == "":
+                self._answer(HTTPStatus.OK, self.server.review.page(), "text/html; charset=utf-8")
+            elif path == "bundle":
+                self._bundle()
+            elif path is not None:
+                self._answer(HTTPStatus.NOT_FOUND, "not found")
 
     def do_POST(self) -> None:
         """A decision."""
-        path = self._path()
-        if path is None:
-            return
-        length = int(self.headers.get("Content-Length") or 0)
-        is_json = self.headers.get("Content-Type", "").startswith("application/json")
-        if path != "decisions" or not is_json or not 0 < length <= _MAX_BODY_BYTES:
-            self.close_connection = True
-            self._answer(HTTPStatus.BAD_REQUEST, "expected a decision as JSON")
-            return
-        try:
+        with self._said():
+            path = self._path()
+            if path is None:
+                return
+            stated = self.headers.get("Content-Length", "")
+            length = int(stated) if stated.isascii() and stated.isdigit() else 0
+            is_json = self.headers.get("Content-Type", "").startswith("application/json")
+            if path != "decisions" or not is_json or not 0 < length <= _MAX_BODY_BYTES:
+                self.close_connection = True
+                self._answer(HTTPStatus.BAD_REQUEST, "expected a decision as JSON")
+                return
             self.server.review.decide(json.loads(self.rfile.read(length)))
-        except (LabelError, ValueError) as error:
-            self._answer(HTTPStatus.BAD_REQUEST, str(error))
-        except RayAuditError as error:
-            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-        else:
             self._answer(HTTPStatus.OK, "{}", "application/json")
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Answer what went wrong: 400 for what was asked, 503 for the store, 500 for the rest."""
+        try:
+            yield
+        except ConnectionError:
+            raise
+        except (LabelError, ValueError, RecursionError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, f"{type(error).__name__}: {error}"[:1000])
+        except RayAuditError as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except Exception as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
     def _bundle(self) -> None:
         names = parse_qs(urlsplit(self.path).query).get("name", [])

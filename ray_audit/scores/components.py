@@ -2,8 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
-from scipy.sparse import csgraph
 
 _LEAST_PX_PER_RUN = 8
 
@@ -34,6 +32,10 @@ def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int3
 def _by_runs(
     labels: npt.NDArray[np.integer], is_start: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int32]:
+    # Here, as below: who only opens a run need not wait for scipy.
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
     run_of = np.cumsum(is_start.reshape(-1), dtype=np.int32).reshape(labels.shape)
     run_of -= 1
     label_of = labels.reshape(-1)[np.flatnonzero(is_start)]
@@ -54,6 +56,8 @@ def _by_runs(
 
 
 def _by_class(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    from scipy import ndimage
+
     components = np.full(labels.shape, -1, np.int32)
     num_found = 0
     from_one = labels.astype(np.int16 if labels.itemsize == 1 else np.int32) + 1

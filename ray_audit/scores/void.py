@@ -6,7 +6,6 @@ seen. But the checkpoints do see it: at each of them, and as the same class.
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ray_audit.scores.segmentation import smallest_region_px
 
@@ -25,6 +24,8 @@ def void_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         (H, W) uint8: 1 for the largest, then 2, to at most `MAX_COMPONENTS`; 0 elsewhere. Equal
         ones in row order; none is smaller than `smallest_region_px`.
     """
+    from scipy import ndimage  # here: who only opens a run need not wait for it
+
     void = labels < 0
     smallest = smallest_region_px(labels.size)
     if np.count_nonzero(void) < smallest:

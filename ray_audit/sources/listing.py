@@ -12,6 +12,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
 from ray_audit.formats.labels.names import OwnerNames, fill_template, num_composed_otherwise
 from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
@@ -200,7 +201,7 @@ def _check_first_file(
             f"{hint and f'. {hint}'}"
         )
     if dataset.labels.masks is None:
-        layout = layout_of(first, dataset.labels.form, dataset.labels.columns, with_name=False)
+        layout = _layout_of(first, dataset, with_name=False)
         _check_unit(dataset, first, layout)
         for _ in read_rows(first, layout, ClassNames.of(dataset)):
             pass
@@ -210,7 +211,7 @@ def _from_short_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str
 ) -> tuple[list[Shard], list[str]]:
     """A table with one row per shard: its label travels with the shard, and needs no index."""
-    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
+    layout = _layout_of(uri, dataset, with_name=True)
     matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
@@ -236,6 +237,11 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
 
 
+def _layout_of(uri: str, dataset: DatasetConfig, with_name: bool) -> TableLayout:
+    labels = dataset.labels
+    return layout_of(uri, labels.form, labels.columns, with_name, LabelClock.of(labels))
+
+
 def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
     if layout.in_seconds and dataset.kind == "sequences" and dataset.fps is None:
         columns = dataset.labels.columns
@@ -249,10 +255,11 @@ def _from_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str, index_dir: Path
 ) -> tuple[list[Shard], list[str]]:
     """One table for all: one pass that checks it and splits it by shard."""
-    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=True)
+    layout = _layout_of(uri, dataset, with_name=True)
     _check_unit(dataset, uri, layout)
     matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
-    writer = IndexWriter(index_dir, tuple(layout.number_columns), layout.in_seconds, uri)
+    overlap = dataset.labels.overlap
+    writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         codes = [-1 if o is None else writer.code_of(o) for o in matcher.match(rows)]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])

@@ -1,7 +1,7 @@
 """A run as its readers see it: its tables part by part, few columns at a time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from ray_audit.schemas import FINDINGS, arrow_schema
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 from ray_audit.task import Task
+from ray_audit.trust import check_trusted
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class RunTables:
     Attributes:
         run_uri: its folder.
         manifest: what it lists.
+        is_trusted: whether the model that the manifest names may be called; see `trust`.
     """
 
     run_uri: str
     manifest: Manifest
+    is_trusted: bool = False
 
     @classmethod
     def open(cls, output: str, run_id: str | None = None) -> "RunTables":
@@ -48,6 +51,22 @@ class RunTables:
     def config(self) -> AuditConfig:
         """The specification that the run had."""
         return AuditConfig.parse(self.manifest.specification, source=self.run_uri)
+
+    def with_model_of(self, config: AuditConfig) -> "RunTables":
+        """The run with the model of a specification that the reader has at hand."""
+        values = config.model_dump(mode="json", exclude_unset=True)["model"]
+        manifest = replace(
+            self.manifest, specification={**self.manifest.specification, "model": values}
+        )
+        return replace(self, manifest=manifest, is_trusted=True)
+
+    def check_trusted(self) -> None:
+        """Refuse to call a model that only the manifest names.
+
+        Raises:
+            SpecificationError: says how to allow it.
+        """
+        check_trusted(self.config.model, self.is_trusted)
 
     @property
     def task(self) -> Task:

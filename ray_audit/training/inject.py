@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ray_audit import storage
+from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
@@ -17,6 +18,7 @@ from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.changes import Progress
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
+from ray_audit.sources.destinations import check_destination
 from ray_audit.training.noise import TRUTH_SCHEMA, TruthRow, check_kinds, num_wrong, truth_table
 from ray_audit.training.planting import DEFAULT_KINDS, KINDS_OF, InjectionOptions, Planted, plant
 
@@ -89,6 +91,7 @@ def inject(
     num_wrong(0, rate)
     asked = InjectionOptions(rate, wanted, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
+    check_destination(config, to_uri, "--to")
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
         try:
@@ -101,10 +104,13 @@ def inject(
         num_samples = num_errors = None
         notes = list(listing.notes)
         if not dry_run:
-            written = write_labels(dataset, listing, planted.changes, to_uri, progress)
-            truth_uri = storage.join(to_uri, "truth.parquet")
-            num_samples, num_errors = _write_truth(truth_uri, planted, written)
-            write_specification(config, written, to_uri)
+            purpose = {name: str(value) for name, value in vars(asked).items()}
+            purpose |= {"limit": str(limit), "inject": str(dataset.uri)}
+            with Claim(to_uri, purpose).held() as claim:
+                written = write_labels(dataset, listing, planted.changes, to_uri, progress)
+                truth_uri = storage.join(to_uri, "truth.parquet")
+                num_samples, num_errors = _write_truth(truth_uri, planted, written)
+                write_specification(config, written, to_uri, claim)
             notes += written.notes
     return Injection(
         to_uri=to_uri,

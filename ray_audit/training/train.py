@@ -17,6 +17,7 @@ from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
+from ray_audit.sources.destinations import check_destination
 from ray_audit.training.correction import Harm, TrainingCorrection, check_correction
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
@@ -159,6 +160,7 @@ def train(
         RunError: training failed; what was kept is resumed from.
     """
     if to is not None:
+        check_destination(config, absolute(to), "--to")
         config = _kept_at(config, absolute(to))
     place = Place.of(config.checkpoints)
     check_correction(config, config.dataset.task)

@@ -25,7 +25,7 @@ def test_export_writes_to_a_store_and_says_what(tmp_path, bucket):
     assert (said["to"], said["files"], said["num_findings"]) == (to, ["findings.json"], 3)
     document = json.loads(storage.read_bytes(f"{to}/findings.json"))
     assert len(document["annotations"]) == 3
-    again = typed(small.out, "--format", "coco", "--to", to)
+    again = typed(small.out, "--format", "coco", "--to", to)  # without --top
     assert again.exit_code == 1
     assert "is there already" in again.stderr
     wrong = typed(small.out, "--format", "coco", "--kind", "typo")

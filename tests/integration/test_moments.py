@@ -94,7 +94,7 @@ def test_what_cannot_be_continued_runs_again_and_the_plan_says_so(how, tmp_path)
         (small.out / moments(small)[0]).unlink()
     if how == "before":
         weights = tmp_path / "checkpoints/epoch_2.safetensors"
-        weights.rename(tmp_path / "checkpoints/a_first_one.safetensors")
+        weights.rename(tmp_path / "checkpoints/a_1.safetensors")
         small.write_weights(2, tiny_models.ImageModel(3))
     one_more_checkpoint(small)
     planned = described(small, **changes)

@@ -104,3 +104,26 @@ def test_an_order_that_predicts_is_used_whatever_the_losses_say(tmp_path):
     assert "predicts a video better than chance" in next(
         line for line in found.manifest.judgements() if line.startswith("Order")
     )
+
+
+def test_what_is_suggested_is_another_class_however_sure_the_checkpoints_are(tmp_path):
+    true = repeated(range(4), [20] * 4)
+    seen = logits(true, 4, strength=20.0)
+    seen[:, 3] += 2.0  # the runner-up of the other three
+    table = rows_of(audited(tmp_path, [true, true], [seen, seen], 4), "scores")
+    pairs = set(zip(table["label"].to_pylist(), table["suggested"].to_pylist(), strict=True))
+    assert all(label != suggested for label, suggested in pairs)
+    assert {(0, 3), (1, 3), (2, 3)} <= pairs
+
+
+def test_samples_that_left_early_give_no_onset_of_memorisation(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 200)
+    seen = logits(true, 3, strength=2.0, noise=1.0)
+    scales = np.linspace(0.1, 3, 8)
+    changes = {"clip": {"frames": 1}, "scores": ["csl"], "engine": {"batch_size": 20}}
+    adaptive = {"adaptive": {"budget": 0.5}}
+    found = audited(tmp_path, [true], [seen], 3, scales=scales, **changes, **adaptive)
+    stats = rows_of(found, "class_stats")
+    assert stats["onset_epoch"].null_count == stats.num_rows > 0
+    assert "passed by other samples" in stats["onset_reason"][0].as_py()

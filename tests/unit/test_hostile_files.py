@@ -85,6 +85,23 @@ def test_an_npy_that_claims_more_than_it_holds_is_a_failure(tmp_path, shape, lit
     assert error_class in ("decode", "too_large")
 
 
+@pytest.mark.parametrize("lying", ["s", "s_label"])
+def test_an_array_in_an_npz_that_claims_more_than_it_holds_is_a_failure(
+    tmp_path, lying, little_memory
+):
+    honest = {"s": np.zeros((4, 2), np.float32), "s_label": np.array([0, 1, 2, 0])}
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
+        for name, values in honest.items():
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, values)
+            content = npy_header((10**12, 4)) + bytes(64) if name == lying else stream.getvalue()
+            file.writestr(f"{name}.npy", content)
+    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
+    ((name, error_class, num_samples),) = got.failed
+    assert (name, error_class, num_samples) == ("x.npz#s", "decode", 4)
+    assert "its header claims 16000000000000 bytes" in got.failures[0].message
+
+
 def test_a_checkpoint_bomb_is_refused_before_it_inflates(tmp_path, little_memory):
     path = zip_bomb(tmp_path / "w.pt", "archive/data/0", b"", 300 * MIB)
     with pytest.raises(CheckpointError, match="would inflate to 314572800"):

@@ -21,6 +21,7 @@ LEAVES |= {
     "printable",
 }
 LEAVES |= {"task", "sample_ids", "folds"}
+LEAVES |= {"claims", "trust"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
@@ -95,6 +96,11 @@ def test_imports_go_one_way(path):
     room = room_of(path)
     assert room in MAY_IMPORT, f"say in MAY_IMPORT what {room} may import"
     assert rooms_imported(path) - {room} <= MAY_IMPORT[room]
+
+
+def test_opening_a_run_does_without_scipy_and_torch():
+    check = "import sys, ray_audit.tables.run; assert not {'scipy', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_few_modules_import_ray():

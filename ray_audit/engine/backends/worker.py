@@ -122,12 +122,11 @@ class PoolWorker:
         takes_gradients = self._settings.recount is None and (
             "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
         )
-        window = set(wanted.vog[1:]) if wanted.vog and takes_gradients else set()
+        window = wanted.window if takes_gradients else ()
         turns = {
-            index: ProbeTurn(position == last, digest in window, self._settings.recount)
+            index: ProbeTurn(position == last, position in window, self._settings.recount)
             for index, position in enumerate(self._positions)
             if position in envelope.positions
-            for digest in (self._settings.checkpoints[position].digest,)
         }
         if not turns:
             return batch

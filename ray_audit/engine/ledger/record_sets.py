@@ -74,13 +74,17 @@ class RecordSet:
         """Deterministic name."""
         kept = ("moments",) if self.moments else ()
         recount = () if self.recount is None else (self.recount,)
-        return storage.digest(self.digests, self.final, self.vog, *kept, *recount)
+        # Sets with equal checkpoints once took the gradients of those outside of the window too.
+        has_twins = self.vog is not None and len(set(self.digests)) < len(self.digests)
+        twins = ("by position",) if has_twins else ()
+        return storage.digest(self.digests, self.final, self.vog, *kept, *recount, *twins)
 
-    @property
-    def gradients(self) -> tuple[str, ...]:
-        """Digests of the checkpoints whose gradients it took itself, in order."""
-        window = self.vog[1:] if self.vog else ()
-        return tuple(digest for digest in self.digests if digest in window)
+    def gradients(self, num: int) -> tuple[str, ...]:
+        """Digests of the checkpoints whose gradients it took itself, in order, if these are `num`.
+
+        They are the last of the window: those before were continued from kept moments.
+        """
+        return self.vog[len(self.vog) - num :] if self.vog else ()
 
     def is_continued_by(self, vog: tuple[str, ...] | None) -> bool:
         """Whether its VoG over some more checkpoints, after all of its own, is `vog`."""
@@ -127,6 +131,19 @@ class Wanted:
         return tuple(c.index for c in self.checkpoints) if self.rule is None else self.rule.order
 
     @property
+    def window(self) -> tuple[int, ...]:
+        """Positions of the checkpoints that VoG spans.
+
+        By position, not by content: a checkpoint outside may be a copy of one inside. Where the
+        first and the last checkpoints are the same, so is their VoG.
+        """
+        if self.vog is None:
+            return ()
+        digests, num = tuple(c.digest for c in self.checkpoints), len(self.vog) - 1
+        start = 0 if digests[:num] == self.vog[1:] else len(digests) - num
+        return tuple(range(start, start + num))
+
+    @property
     def only(self) -> RecordSet | None:
         """The one set that serves, where samples leave early; None where any may."""
         return None if self.rule is None else self.set_for(self.order)
@@ -161,9 +178,8 @@ class Wanted:
             return () if self.only in have else self.order
         needed = self._missing_apart_from_vog(have)
         if self.vog and not any(one.vog == self.vog for one in have):
-            spanned = base.vog if base is not None and base.vog is not None else ()
-            needed |= set(self.vog[1:]) - set(spanned)
-        return tuple(c.index for c in self.checkpoints if c.digest in needed)
+            needed |= set(self.window) - self._spanned(base)
+        return tuple(sorted(needed))
 
     def base_of(self, have: Iterable[RecordSet], kept: Iterable[RecordSet]) -> RecordSet | None:
         """The set, of those whose moments are there, that VoG can be continued from, if any."""
@@ -173,18 +189,22 @@ class Wanted:
         # A checkpoint that must run again anyway would be counted twice.
         again = self._missing_apart_from_vog(have)
         bases = [
-            one for one in kept if one.is_continued_by(self.vog) and not again & set(one.vog or ())
+            one for one in kept if one.is_continued_by(self.vog) and not again & self._spanned(one)
         ]
         return max(bases, key=lambda one: (len(one.vog or ()), one.set_id), default=None)
 
-    def _missing_apart_from_vog(self, have: list[RecordSet]) -> set[str]:
-        last = self.checkpoints[-1].digest
-        needed = {c.digest for c in self.checkpoints}
-        for one in have:
-            needed -= set(one.digests)
-        if not any(one.final == last for one in have):
-            needed.add(last)
+    def _missing_apart_from_vog(self, have: list[RecordSet]) -> set[int]:
+        last = self.checkpoints[-1]
+        known = {digest for one in have for digest in one.digests}
+        needed = {c.index for c in self.checkpoints if c.digest not in known}
+        if not any(one.final == last.digest for one in have):
+            needed.add(last.index)
         return needed
+
+    def _spanned(self, base: RecordSet | None) -> set[int]:
+        """Positions of the window whose gradients are in the moments of an earlier set."""
+        num = 0 if base is None or base.vog is None else len(base.vog) - 1
+        return set(self.window[:num])
 
     def set_for(self, positions: tuple[int, ...], continues: bool = False) -> RecordSet:
         """The set that a relay over these positions computes.
@@ -194,12 +214,12 @@ class Wanted:
             continues: whether it continues kept moments to the end of VoG's window.
         """
         digests = tuple(self.checkpoints[i].digest for i in positions)
-        last = self.checkpoints[-1].digest
-        spans_window = self.vog is not None and set(self.vog[1:]) <= set(digests)
+        last = self.checkpoints[-1]
+        spans_window = self.vog is not None and set(self.window) <= set(positions)
         vog = self.vog if spans_window or continues else None
         return RecordSet(
             digests,
-            last if last in digests else None,
+            last.digest if last.index in positions else None,
             vog,
             moments=self.keep_moments and vog is not None,
         )

@@ -28,13 +28,14 @@ from ray_audit.measures import Kind, measures
 from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
+from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
-    *("orientation", "fps"),
+    *("orientation", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
     *("values", "first_value", "channel"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
@@ -172,6 +173,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
     for section, values in (
         (config.dataset, dataset),
         (config.dataset.labels, dataset["labels"]),
+        (config.dataset.labels.columns, dataset["labels"]["columns"]),
         (config.model, model),
         (config.model.input, model["input"]),
     ):
@@ -217,6 +219,7 @@ def read_inputs(
         SpecificationError: the specification does not fit what it points to.
     """
     _check_date(logical_date)
+    check_destination(config, config.output, "output", use="output")
     config = with_values(config)
     catalog = read_catalog(config.checkpoints)
     identity = identity_of(config.model)

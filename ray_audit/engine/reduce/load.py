@@ -57,11 +57,16 @@ class UnitFiles:
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []
-        needs_final = True
+        needs_final, is_continued = True, False
         for set_id in sorted((s for s in files if s in sets), key=preference):
             one = sets[set_id]
             is_first_vog = wanted.vog is not None and one.vog == wanted.vog and not chosen
-            if is_first_vog or missing & set(one.digests) or (needs_final and one.final == last):
+            # The gradients that the first did not take itself are in those that it continued.
+            is_before = is_continued and one.is_continued_by(wanted.vog)
+            gives = missing & set(one.digests) or (needs_final and one.final == last)
+            if is_first_vog or is_before or gives:
+                if is_first_vog and wanted.vog is not None:
+                    is_continued = not set(wanted.vog[1:]) <= set(one.digests)
                 chosen.append(set_id)
                 missing -= set(one.digests)
                 needs_final = needs_final and one.final != last
@@ -275,8 +280,9 @@ def _gradients(
             if quantity.when == "carried" and of_set.vog == wanted.vog:
                 values[name] = one.values[name]
             elif quantity.when == "window":
-                for index, digest in enumerate(of_set.gradients):
-                    found.setdefault((name, digest), one.values[name][:, index])
+                columns = one.values[name].T
+                for digest, column in zip(of_set.gradients(len(columns)), columns, strict=True):
+                    found.setdefault((name, digest), column)
     for name in {name for name, _ in found}:
         if all((name, digest) in found for digest in window):
             values[name] = np.stack([found[name, digest] for digest in window], axis=1)

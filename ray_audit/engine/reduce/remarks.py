@@ -55,6 +55,6 @@ def _said(kind: RemarkKind, config: AuditConfig) -> str:
         }[config.dataset.orientation]
         return f"carry a display matrix, by which players turn or mirror them; {done}"
     return (
-        "have labels for less than a tenth of their length; where labels count on a clock of their "
-        "own, give labels.fps"
+        "have labels for less than a tenth of their sampled frames: give labels.fps where labels "
+        "count on a clock of their own, clip.every where each n-th frame is labelled"
     )

@@ -28,8 +28,11 @@ from ray_audit.schemas import (
     Column,
     arrow_schema,
 )
-from ray_audit.scores.early_learning import fit_onset, iou_from_counts
+from ray_audit.scores.early_learning import Onset, fit_onset, iou_from_counts
 from ray_audit.scores.memorisation import MAX_SUSPICIOUS_FRACTION, FitState
+
+# The certain samples leave, so those that pass all checkpoints are learnt later than the rest.
+_NO_ONSET = Onset(None, "adaptive audit: each checkpoint was passed by other samples")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ def _array(
     if column.name not in scores:
         return pa.nulls(num_rows, column.type)
     values = scores[column.name]
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, np.nan)
     # NaN means "has none" in the numerics; a table says null.
     return pa.array(list(values) if values.ndim > 1 else values, column.type, from_pandas=True)
 
@@ -134,8 +139,11 @@ def _trajectories(samples: Samples, metadata: dict[str, str]) -> pa.Table:
     arrays = [samples.identity["sample_id"].combine_chunks()]
     for column in columns[1:]:
         values = samples.values[column.name].astype(np.float32)
-        gaps = None if samples.reached is None else ~samples.reached.reshape(-1)
-        flat = pa.array(values.reshape(-1), mask=gaps)
+        # With one class there is no margin, and where a sample did not get to, nothing at all.
+        gaps = ~np.isfinite(values)
+        if samples.reached is not None:
+            gaps |= ~samples.reached
+        flat = pa.array(values.reshape(-1), mask=gaps.reshape(-1))
         arrays.append(pa.FixedSizeListArray.from_arrays(flat, num_checkpoints))
     return pa.table(arrays, schema=schema)
 
@@ -157,6 +165,7 @@ def class_stats_table(
     thresholds: np.ndarray | None,
     classes: list[str],
     metadata: dict[str, str],
+    leave_early: bool = False,
 ) -> pa.Table:
     """What is known of each class at each checkpoint as rows of `class_stats`.
 
@@ -165,6 +174,7 @@ def class_stats_table(
         thresholds: (E, K) class thresholds of confident learning, NaN where unknown; or None.
         classes: K names.
         metadata: of the file.
+        leave_early: whether samples left before they had passed all checkpoints.
     """
     schema = arrow_schema(list(CLASS_STATS), metadata)
     if confusion is None:
@@ -172,7 +182,7 @@ def class_stats_table(
     given, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     correct = np.diagonal(confusion, axis1=1, axis2=2)
     iou = iou_from_counts(correct, predicted, given)
-    onsets = [fit_onset(of_class) for of_class in iou.T]
+    onsets = [_NO_ONSET if leave_early else fit_onset(of_class) for of_class in iou.T]
     if thresholds is None:
         thresholds = np.full(given.shape, np.nan)
     num_checkpoints, num_classes = given.shape

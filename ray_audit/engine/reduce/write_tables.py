@@ -83,7 +83,8 @@ def publish(
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
     tables, classes = parts.tables, config.dataset.classes
-    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata)
+    leave_early = inputs.wanted.rule is not None
+    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata, leave_early)
     for name, table in (
         ("class_stats", stats),
         ("class_pairs", class_pairs_table(summary.confusion, classes, metadata)),

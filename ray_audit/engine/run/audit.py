@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from ray_audit import storage
+from ray_audit import storage, trust
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.engine.backends.base import Backend
 from ray_audit.engine.backends.stages import StageSettings, recount_set
@@ -99,6 +99,7 @@ def run_audit(
         SpecificationError: nothing was started.
         RunError: the run failed; what was committed is reused by the next one.
     """
+    trust.remember(config.model)
     with contextlib.ExitStack() as stack:
         return run_on(
             # Opened only when the specification has proved right and there is work to do.

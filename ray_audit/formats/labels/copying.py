@@ -247,6 +247,8 @@ def _typed(values: list[Any], changed: dict[int, Any], field: pa.Field) -> pa.Ar
     try:
         for at, value in changed.items():
             if pa.types.is_integer(kind):
+                if float(value) != int(float(value)):
+                    raise ValueError(f"{value} is between two whole numbers")
                 values[at] = int(value)
             elif pa.types.is_floating(kind):
                 values[at] = float(value)

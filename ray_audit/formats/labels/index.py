@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
+from ray_audit.config import Overlap
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 
@@ -98,11 +100,18 @@ class IndexWriter:
         numbers: names of the number columns: `frame`, or `start` and `end`, or none.
         in_seconds: whether segments are in seconds.
         source: the table, for messages.
+        overlap: what holds where rows claim one frame.
     """
 
     def __init__(
-        self, folder: Path, numbers: tuple[str, ...], in_seconds: bool, source: str
+        self,
+        folder: Path,
+        numbers: tuple[str, ...],
+        in_seconds: bool,
+        source: str,
+        overlap: Overlap = "error",
     ) -> None:
+        self._overlap = overlap
         self._folder = folder
         self._numbers = numbers
         self._in_seconds = in_seconds
@@ -156,6 +165,7 @@ class IndexWriter:
         found: dict[str, ShardLabels] = {}
         for bucket in sorted({*self._held, *self._spills}):
             table = self._sorted(self._collect(bucket), rank)
+            table = self._resolved(table)
             self._check(table, owners)
             indexed = self._named(table, names)
             path = self._folder / bucket_name(bucket)
@@ -195,6 +205,21 @@ class IndexWriter:
         keys.append(rank[table["owner"].to_numpy()])
         return table.take(pa.array(np.lexsort(keys)))
 
+    def _resolved(self, table: pa.Table) -> pa.Table:
+        """The sorted table without overlaps, where the specification says what holds."""
+        if self._overlap == "error" or not self._numbers:
+            return table
+        codes = table["owner"].to_numpy()
+        if "end" not in self._numbers:
+            kept = chosen_frames(codes, table[self._numbers[0]].to_numpy(), self._overlap)
+            return table.take(pa.array(kept))
+        edges = (table["start"].to_numpy(), table["end"].to_numpy())
+        at, starts, ends = disjoint(codes, *edges, table["row"].to_numpy(), self._overlap)
+        taken = table.take(pa.array(at))
+        for name, values in (("start", starts), ("end", ends)):
+            taken = taken.set_column(taken.column_names.index(name), name, pa.array(values))
+        return taken
+
     def _check(self, table: pa.Table, owners: list[Owner]) -> None:
         """Neighbours in the sorted table must not claim the same frame."""
         codes = table["owner"].to_numpy()
@@ -216,9 +241,10 @@ class IndexWriter:
         rows = f"rows {first['row']} and {second['row']}"
         if "end" in self._numbers:
             spans = " and ".join(f"{r['start']:g}-{r['end']:g}" for r in (first, second))
-            return f"{self._source}: {rows}: segments {spans} of {where} overlap"
+            return f"{self._source}: {rows}: segments {spans} of {where} overlap (labels.overlap)"
         what = f"frame {first['frame']:g} of {where}" if self._numbers else where
-        return f"{self._source}: {rows}: {what} is labelled twice; keep one of the rows"
+        twice = f"{what} is labelled twice; keep one of the rows (labels.overlap)"
+        return f"{self._source}: {rows}: {twice}"
 
     def _named(self, table: pa.Table, names: pa.Table) -> pa.Table:
         """The table as it is written: names in place of owner codes."""

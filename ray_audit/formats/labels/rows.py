@@ -1,7 +1,7 @@
 """Rows of a label table as numbers: parsed, checked, and located when they are wrong."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock, seconds_of
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 
 
@@ -22,13 +23,27 @@ class TableLayout:
         name_column: column with the video or image, None where a file is of one video.
         number_columns: name to give out -> column with numbers.
         label_column: column with the label.
-        in_seconds: whether the numbers are seconds.
+        is_timed: whether the numbers are times, and not frames.
+        clock: how they count.
     """
 
     name_column: str | None
     number_columns: dict[str, str]
     label_column: str
-    in_seconds: bool = False
+    is_timed: bool = False
+    clock: LabelClock = field(default_factory=LabelClock)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether rows are given out in seconds."""
+        return bool(self.number_columns) and (self.is_timed or self.clock.fps is not None)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the numbers that are given out: `frame`, or `start` and `end`, or none."""
+        if "frame" in self.number_columns and self.clock.fps is not None:
+            return ("start", "end")
+        return tuple(self.number_columns)
 
 
 @dataclass(frozen=True)
@@ -50,20 +65,42 @@ class LabelRows:
     labels: np.ndarray
 
 
-def layout_of(uri: str, form: str, columns: LabelColumns, with_name: bool) -> TableLayout:
-    """Layout of the table at `uri` for a form of `labels`."""
+def layout_of(
+    uri: str,
+    form: str,
+    columns: LabelColumns,
+    with_name: bool,
+    clock: LabelClock = LabelClock(),  # noqa: B008, it is frozen
+) -> TableLayout:
+    """Layout of the table at `uri` for a form of `labels`.
+
+    Raises:
+        LabelError: the clock does not go with the table.
+    """
     name = columns.image if form == "images" else columns.video
     named = name if with_name else None
     if form == "frames":
-        return TableLayout(named, {"frame": columns.frame}, columns.label)
+        return TableLayout(named, {"frame": columns.frame}, columns.label, clock=clock)
     if form != "segments":
         return TableLayout(named, {}, columns.label)
     found = column_names(uri)
-    in_seconds = columns.start_frame not in found and columns.start_s in found
-    start, end = (
-        (columns.start_s, columns.end_s) if in_seconds else (columns.start_frame, columns.end_frame)
-    )
-    return TableLayout(named, {"start": start, "end": end}, columns.label, in_seconds)
+    edges = {"start": columns.start_frame, "end": columns.end_frame}
+    if columns.start_frame in found or not {columns.start_s, columns.start_ms} & set(found):
+        return TableLayout(named, edges, columns.label, clock=clock)
+    _check_times(uri, clock)
+    if columns.start_s in found:
+        edges = {"start": columns.start_s, "end": columns.end_s}
+        return TableLayout(named, edges, columns.label, True, clock)
+    edges = {"start": columns.start_ms, "end": columns.end_ms}
+    return TableLayout(named, edges, columns.label, True, replace(clock, unit_s=0.001))
+
+
+def _check_times(uri: str, clock: LabelClock) -> None:
+    if clock != LabelClock():
+        raise LabelError(
+            f"{uri}: its segments are times, which have no fps, first_frame or last frame: "
+            "labels.fps, labels.first_frame and labels.ends go with frame numbers"
+        )
 
 
 def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[LabelRows]:
@@ -91,7 +128,9 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
         for key, column in layout.number_columns.items()
     }
     if "frame" in numbers:
-        _check_frames(numbers["frame"], layout.number_columns["frame"], locate)
+        first = layout.clock.first_frame
+        _check_frames(numbers["frame"], layout.number_columns["frame"], first, locate)
+    numbers = layout.clock.read(numbers, layout.is_timed)
     if "start" in numbers:
         _check_spans(numbers["start"], numbers["end"], locate)
     encoded = chunk.columns["name"].dictionary_encode() if layout.name_column else None
@@ -132,7 +171,7 @@ def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:
     try:
         numbers = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        numbers = np.array([_float(text) for text in column.to_pylist()])
+        numbers = np.array([seconds_of(text) for text in column.to_pylist()])
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         row = int(bad[0])
@@ -140,19 +179,12 @@ def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:
     return numbers
 
 
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _check_frames(frames: np.ndarray, name: str, locate: Locate) -> None:
-    bad = np.flatnonzero((frames < 0) | (frames != np.floor(frames)))
+def _check_frames(frames: np.ndarray, name: str, first: int, locate: Locate) -> None:
+    bad = np.flatnonzero((frames < first) | (frames != np.floor(frames)))
     if len(bad):
         row = int(bad[0])
         raise LabelError(
-            f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from 0"
+            f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from {first}"
         )
 
 
@@ -162,5 +194,5 @@ def _check_spans(starts: np.ndarray, ends: np.ndarray, locate: Locate) -> None:
         row = int(bad[0])
         raise LabelError(
             f"{locate(row)}: the segment ends at {ends[row]:g}, not after its start "
-            f"{starts[row]:g}; ends are exclusive"
+            f"{starts[row]:g}; ends are exclusive (labels.ends)"
         )

@@ -1,16 +1,19 @@
 """Label tables: a row per frame, image, video or segment; one table, or one file per video."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, pairwise
+
+import numpy as np
 
 from ray_audit import storage
-from ray_audit.config import DatasetConfig
+from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.changes import LabelChanges, Progress
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.copying import Cells, Edit, copy_table
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
@@ -57,7 +60,7 @@ def write_tables(
     if "{" not in uri:
         copy = below(to_uri, uri.rsplit("/", 1)[-1])
         progress("writing labels", 0, 1)
-        writer.write(_Table(uri, copy, layout_of(uri, form, dataset.labels.columns, True)))
+        writer.write(_Table(uri, copy, _layout_of(uri, dataset.labels, True)))
     else:
         copy = storage.join(to_uri, template_tail(uri))
         for num_done, shard in enumerate(shards):
@@ -79,6 +82,8 @@ class _TableWriter:
         self._names: OwnerNames | None = None
         self._shards = shards
         self._num_written = 0
+        self._twice: set[tuple[Owner, int] | None] = set()
+        self._votes = lru_cache(maxsize=64)(self._count_votes)
         self._by_frame = lru_cache(maxsize=64)(self._frame_labels)
         self._find = lru_cache(maxsize=1024)(self._find_owner)
 
@@ -90,7 +95,7 @@ class _TableWriter:
             storage.copy(shard.label_uri, to_uri)
             return
         labels = self._dataset.labels
-        layout = layout_of(shard.label_uri, labels.form, labels.columns, with_name=False)
+        layout = _layout_of(shard.label_uri, labels, with_name=False)
         self.write(_Table(shard.label_uri, to_uri, layout, owner))
 
     def write(self, table: _Table) -> None:
@@ -100,6 +105,8 @@ class _TableWriter:
             edit = self._segment_edit(table)
         elif "frame" in table.layout.number_columns:
             edit = self._frame_edit(table)
+            if table.layout.in_seconds:
+                edit = self._clock_edit(table)
         else:
             edit = self._class_edit(table)
         copy_table(table.uri, table.to_uri, table.columns, edit)
@@ -131,9 +138,46 @@ class _TableWriter:
             owner = self._owner(table, cells)
             if owner is None or owner not in self._changes.frames:
                 return None
-            return self._replaced(cells, self._by_frame(owner).get(int(float(cells["frame"]))))
+            frame = int(float(cells["frame"])) - table.layout.clock.first_frame
+            return self._replaced(cells, self._by_frame(owner).get(frame), (owner, frame))
 
         return edit
+
+    def _clock_edit(self, table: _Table) -> Edit:
+        """Rows that stand for a stretch of time each get the label that most frames in it get."""
+
+        def edit(cells: Cells) -> list[Cells] | None:
+            owner = self._owner(table, cells)
+            if owner is None or owner not in self._changes.frames:
+                return None
+            row = int(float(cells["frame"])) - table.layout.clock.first_frame
+            votes = self._votes(owner, table.layout.clock.fps or 1.0).get(row)
+            if votes is None or not is_label(_text(cells["label"]), self._classes):
+                return None
+            num_frames, by_label = votes
+            self._num_written += by_label.total()
+            label, num = by_label.most_common(1)[0]
+            if 2 * num <= num_frames:
+                return None
+            return [{"label": relabelled(_text(cells["label"]), label, self._classes)}]
+
+        return edit
+
+    def _count_votes(self, owner: Owner, fps: float) -> dict[int, tuple[int, Counter[int]]]:
+        """Row -> how many frames it stands for, and how many of them get each new label."""
+        middles_s = self._times(owner)[1]
+        change = self._changes.frames[owner]
+        num_frames = Counter(np.floor(middles_s * fps).astype(int).tolist())
+        votes: dict[int, tuple[int, Counter[int]]] = {}
+        rows = np.floor(middles_s[change.frames] * fps).astype(int)
+        for row, label in zip(rows.tolist(), change.labels.tolist(), strict=True):
+            votes.setdefault(row, (num_frames[row], Counter()))[1][label] += 1
+        return votes
+
+    def _times(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
+        if self._changes.times is None:
+            raise ValueError("labels in seconds need LabelChanges.times")
+        return self._changes.times(owner)
 
     def _class_edit(self, table: _Table) -> Edit:
         def edit(cells: Cells) -> list[Cells] | None:
@@ -142,11 +186,16 @@ class _TableWriter:
 
         return edit
 
-    def _replaced(self, cells: Cells, new: int | None) -> list[Cells] | None:
+    def _replaced(
+        self, cells: Cells, new: int | None, sample: tuple[Owner, int] | None = None
+    ) -> list[Cells] | None:
         old = _text(cells["label"])
         if new is None or not is_label(old, self._classes):
             return None
-        self._num_written += 1
+        # A frame may have several rows, of which labels.overlap says which holds: all are changed.
+        if self._dataset.labels.overlap == "error" or sample not in self._twice:
+            self._num_written += 1
+            self._twice.update([sample] if self._dataset.labels.overlap != "error" else [])
         return [{"label": relabelled(old, new, self._classes)}]
 
     def _segment_edit(self, table: _Table) -> Edit:
@@ -157,28 +206,38 @@ class _TableWriter:
             new_rows = replaced.get(next(rows))
             if new_rows is None:
                 return None
-            return [
-                {**row, "label": relabelled(_text(cells["label"]), row["label"], self._classes)}
-                if "label" in row
-                else row
-                for row in new_rows
-            ]
+            return [self._stored(table.layout, cells, row) for row in new_rows]
 
         return edit
+
+    def _stored(self, layout: TableLayout, cells: Cells, row: Cells) -> Cells:
+        """The cells of a new row as the table stores them."""
+        stored = dict(row)
+        if "label" in row:
+            stored["label"] = relabelled(_text(cells["label"]), row["label"], self._classes)
+        for name in ("start", "end"):
+            if name in row and (layout.is_timed or layout.clock != LabelClock()):
+                stored[name] = layout.clock.stored(name, row[name], cells[name], layout.is_timed)
+        return stored
 
     def _resegmented(self, table: _Table) -> dict[int, list[Cells]]:
         """Row number -> the rows that replace it; only segments of changed videos are held."""
         replaced: dict[int, list[Cells]] = {}
         for owner, segments in self._changed_segments(table).items():
-            times = None
-            if table.layout.in_seconds:
-                if self._changes.times is None:
-                    raise ValueError("segments in seconds need LabelChanges.times")
-                times = self._changes.times(owner)
+            times = self._times(owner) if table.layout.in_seconds else None
+            self._check_disjoint(table, owner, segments)
             new_rows, num_written = resegmented(segments, self._changes.frames[owner], times)
             replaced |= new_rows
             self._num_written += num_written
         return replaced
+
+    def _check_disjoint(self, table: _Table, owner: Owner, segments: list[Segment]) -> None:
+        in_order = sorted(segments, key=lambda one: one.start)
+        if any(after.start < before.end for before, after in pairwise(in_order)):
+            raise LabelError(
+                f"{table.uri}: segments of {'#'.join(filter(None, owner))} overlap, and one cannot "
+                "be cut without the other; cut them apart in the table (labels.overlap reads them)"
+            )
 
     def _changed_segments(self, table: _Table) -> dict[Owner, list[Segment]]:
         segments: dict[Owner, list[Segment]] = defaultdict(list)
@@ -191,6 +250,10 @@ class _TableWriter:
                     label = int(rows.labels[offset])
                     segments[owner].append(Segment(rows.first_row + offset, start, end, label))
         return segments
+
+
+def _layout_of(uri: str, labels: LabelsConfig, with_name: bool) -> TableLayout:
+    return layout_of(uri, labels.form, labels.columns, with_name, LabelClock.of(labels))
 
 
 def _text(value: object) -> str:

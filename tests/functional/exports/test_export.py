@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 
+from ray_audit import store_writes
 from ray_audit.cli import findings as findings_commands
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.export import FORMATS, export
@@ -81,8 +82,26 @@ def test_by_default_it_lies_in_the_run_and_is_never_replaced(images):
     _, tables = images
     done = export(tables, "csv")
     assert done.to == f"{tables.run_uri}/exports/csv"
+    assert export(tables, "csv").files == done.files  # the same again is no harm
     with pytest.raises(StorageError, match=r"findings.csv is there already"):
-        export(tables, "csv")
+        export(tables, "csv", selection=Selection(most=1))
+
+
+def test_an_answer_of_the_store_that_is_lost_is_no_failure(images, tmp_path, monkeypatch):
+    _, tables = images
+    put, is_lost = store_writes.put_file, []
+
+    def put_and_lose(*arguments):
+        put(*arguments)
+        if not is_lost and "findings.csv" in str(arguments[0]):
+            is_lost.append(True)
+            raise FileExistsError("as the store answers when the first try is repeated")
+
+    monkeypatch.setattr(store_writes, "put_file", put_and_lose)
+    done = export(tables, "csv", str(tmp_path / "to"))
+    assert is_lost
+    assert (tmp_path / "to/findings.csv").stat().st_size > 0
+    assert [path.name for path in (tmp_path / "to").iterdir()] == done.files
 
 
 def test_filters_choose_findings_in_order_of_rank(masks, tmp_path):

@@ -71,6 +71,8 @@ def test_a_package_of_scores_changes_the_runs_name_and_reuses_the_records(site, 
     measures.cache_clear()
     after, _ = audited(small)
     assert after.run_id != before.run_id
+    named = "package acme_scores 1.2 (entry point acme = acme_scores:SPREAD)"
+    assert after.manifest.measures["packages"] == [named]
     assert after.manifest.plan["num_new"] == 0
 
 
@@ -142,4 +144,11 @@ def test_a_formula_that_gives_another_number_of_values_is_named(site, tmp_path):
     content = NAMES["score"].replace("loss.max(axis=1) - loss.min(axis=1)", "loss.max(axis=0)")
     install(site, "acme_shape", content, ["acme = acme_shape:SPREAD"])
     with pytest.raises(MeasureError, match=r"score loss_range gave arrays of \[3\] values"):
+        audited(small_sets.class_folders(tmp_path))
+
+
+def test_a_quantity_of_another_shape_stops_the_run_with_its_name(site, tmp_path):
+    content = NAMES["quantity"].replace("p.square().sum(dim=1)", "p")
+    install(site, "acme_wide", content, ["acme = acme_wide:FAMILY"])
+    with pytest.raises(RunError, match=r"quantity sharpness was observed as \(12, 3\).*\(12,\)"):
         audited(small_sets.class_folders(tmp_path))

@@ -1,5 +1,7 @@
+import html
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +49,16 @@ def test_histograms_count_every_sample(images, tmp_path):
     document = document_of(path)[1]
     num_scored = document["run"]["counts"]["scored"]
     assert sum(document["histograms"]["csl"]["counts"]) == num_scored
+
+
+def test_a_folders_page_may_load_what_lies_beside_it_and_nothing_else(images, tmp_path):
+    done = write_report(images[1], LocalBackend(), str(tmp_path / "folder"), folder=True)
+    page = Path(done.uri).read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    said = html.unescape(policy)
+    assert "default-src 'none'" in said
+    (scripts,) = (part for part in said.split(";") if "script-src" in part)
+    assert scripts.split()[2:] == ["'self'", "file:"]
 
 
 def test_a_folder_holds_pictures_beside_the_page(images, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from ray_audit.config import InputConfig
 from ray_audit.cuts.slices import slice_videos
-from ray_audit.cuts.video import frame_times
+from ray_audit.formats.video.frames import frame_times
 from ray_audit.samples import Shard
 from ray_audit.sources import group_units
 from tests.support.media import cut, dataset, listed, write_groups

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from ray_audit.cuts.packets import _OPTIONS, opened_video
-from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.frames import decoded_frames
+from ray_audit.formats.video.packets import _OPTIONS, opened_video
 from tests.support.media import cut, dataset, write_groups
 
 PYRAMID = {"x264-params": "keyint=25:bframes=3:b-adapt=0:log-level=none"}

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.cuts import timeline as timelines
 from ray_audit.errors import StorageError
+from ray_audit.formats.labels import timeline as timelines
 from tests.support.media import cut, dataset, noise, png, write_video
 
 NUM_ROWS, GROUP_ROWS = 192, 64

@@ -6,9 +6,9 @@ import pytest
 
 from ray_audit.config import InputConfig
 from ray_audit.cuts import cut_unit
-from ray_audit.cuts.packets import pack_pts, read_packets, unpack_pts
 from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.packets import pack_pts, read_packets, unpack_pts
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import group_units
 from tests.support.media import Outcome, dataset, listed, write_groups

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ray_audit.cuts.geometry import spans
-from ray_audit.cuts.video import decoded_frames
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.frames import decoded_frames
 from ray_audit.samples import IGNORE
 from tests.support.media import cut, dataset, decoded_video, write_groups, write_video
 

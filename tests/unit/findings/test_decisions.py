@@ -5,10 +5,13 @@ import pytest
 from ray_audit.errors import LabelError
 from ray_audit.findings.decisions import (
     Decision,
+    later_than,
     merge,
     read_decisions,
     save_decisions,
     saved_decisions,
+    saved_rows,
+    standing,
 )
 
 
@@ -72,3 +75,33 @@ def test_what_is_no_decision_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(LabelError, match=r"decisions|JSON"):
         read_decisions(str(path))
+
+
+def test_two_sessions_of_one_reviewer_never_lose_a_decision(tmp_path):
+    run = str(tmp_path)
+    save_decisions(run, "ann", [decision("f1"), decision("f2")], "a")
+    save_decisions(run, "ann", [decision("f3")], "b")
+    assert [one.finding_id for one in saved_decisions(run)] == ["f1", "f2", "f3"]
+
+
+def test_a_withdrawal_is_a_row_and_holds_against_older_words_only(tmp_path):
+    run, gone = str(tmp_path), decision(verdict="withdraw", label=None, hour=2)
+    save_decisions(run, "ann", [decision(hour=1)], "a")
+    save_decisions(run, "ann", [gone], "b")
+    assert saved_decisions(run) == []
+    assert merge(saved_rows(run)).agreed == {}
+    save_decisions(run, "ann", [decision(hour=3)], "c")
+    assert saved_decisions(run) == [decision(hour=3)]
+
+
+def test_a_later_word_is_later_whatever_the_browsers_clock_says():
+    held = decision(hour=5)
+    again = later_than(decision(verdict="reject", label=None, hour=1), held)
+    assert standing([again, held]) == standing([held, again]) == [again]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "now", ""])
+def test_a_time_that_no_clock_shows_is_refused(time):
+    values = {"finding_id": "f", "decision": "reject", "label": None, "reviewer": "ann"}
+    with pytest.raises(LabelError):
+        Decision.parse(values | {"time": time})

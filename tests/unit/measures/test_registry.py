@@ -67,6 +67,15 @@ def test_pieces_lie_along_something_that_is_declared():
         with_theirs(Family("Mine", (lost,)))
 
 
+def test_words_that_mean_nothing_are_refused_where_they_stand():
+    with pytest.raises(MeasureError, match="mine: when is 'always'; expected one of each, turn"):
+        Quantity("mine", "x", when="always")
+    with pytest.raises(MeasureError, match="mine: family is 'acme'; expected one of , csl, vog"):
+        score("mine", mean_of, "x", "loss", "1", family="acme")
+    with pytest.raises(MeasureError, match=r"mine is observed by a:b, .* expected axis 'rows'"):
+        Quantity("mine", "x", axis="batch", observe="a:b")
+
+
 @pytest.mark.parametrize("task", list(Task))
 def test_what_is_computed_must_be_what_is_declared(task):
     declared = collected()

@@ -12,8 +12,8 @@ from typing import IO, Any, Self
 import av
 import numpy as np
 
-from ray_audit.cuts.clock import Clock
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.clock import Clock
 from ray_audit.samples import KeyFrame
 
 _OPTIONS = {

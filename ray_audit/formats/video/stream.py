@@ -9,8 +9,8 @@ from typing import Any
 
 import av
 
-from ray_audit.cuts.clock import has_times_of_decoding
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.clock import has_times_of_decoding
 
 _TS_DISCONT = 0x0200
 """libavformat's AVFMT_TS_DISCONT: times may jump, because recordings may be joined."""

@@ -9,10 +9,16 @@ from typing import IO, Any
 import av
 from av.video.frame import PictureType
 
-from ray_audit.cuts.clock import Clock, Shown, Timer
-from ray_audit.cuts.packets import MAX_PX, check_size, is_key_packet, opened_video, unpack_pts
-from ray_audit.cuts.stream import frames_of
 from ray_audit.errors import SampleError
+from ray_audit.formats.video.clock import Clock, Shown, Timer
+from ray_audit.formats.video.packets import (
+    MAX_PX,
+    check_size,
+    is_key_packet,
+    opened_video,
+    unpack_pts,
+)
+from ray_audit.formats.video.stream import frames_of
 from ray_audit.samples import KeyFrame, Slice
 
 # How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
@@ -26,6 +32,8 @@ class Position:
     Attributes:
         num_frames: index of the next frame.
         clock: of the container, once it is open.
+        num_promised: frames by the container's own account, which need not hold; None where it
+            gives none.
         next_s: when the frame after the last one is shown, where an index says so.
         num_lead_in: frames decoded before the first that was asked for.
         max_px: larger frames are refused.
@@ -33,6 +41,7 @@ class Position:
 
     num_frames: int = 0
     clock: Clock = field(default_factory=Clock)
+    num_promised: int | None = None
     next_s: float | None = None
     num_lead_in: int = 0
     max_px: float = MAX_PX
@@ -123,7 +132,15 @@ def _timed(container: Any, video: Any, at: Position) -> Iterator[Any]:
     packets = container.demux(video)
     first = next(packets, None)
     at.clock = Clock.of(container, video, first)
+    at.num_promised = _num_promised(container, video, at.clock)
     return packets if first is None else chain([first], packets)
+
+
+def _num_promised(container: Any, video: Any, clock: Clock) -> int | None:
+    if video.frames:
+        return int(video.frames)
+    # A transport stream's duration is not looked for.
+    return round(container.duration / 1e6 / clock.frame_s) if container.duration else None
 
 
 def _begun(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from ray_audit.cuts.clock import Clock, middles
-from ray_audit.cuts.packets import unpack_pts
-from ray_audit.cuts.timeline import FrameTimeline, Timeline
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.labels.timeline import FrameTimeline, Timeline
+from ray_audit.formats.video.clock import Clock, middles
+from ray_audit.formats.video.packets import unpack_pts
 from ray_audit.samples import Slice
 
 _NUM_NAMED = 5
@@ -53,7 +53,9 @@ def report_lost(
     """
     if stop.error is not None:
         num_lost = timeline.count(stop.num_frames, every, stop.end_s, stop.frame_s)
-        tally.fail(key, stop.located, num_samples=num_lost)
+        of_labels = getattr(stop.error, "error_class", "") == "label_clock"
+        stage = "labels" if of_labels else "decode"
+        tally.fail(key, stop.located, stage=stage, num_samples=num_lost)
         return
     missing = timeline.without_overrun(stop.end_s)
     num_missing = missing.count(stop.num_frames, 1, stop.end_s, stop.frame_s)

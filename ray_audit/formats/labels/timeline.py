@@ -5,11 +5,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.config import DatasetConfig
-from ray_audit.errors import LabelError, StorageError
+from ray_audit.config import DatasetConfig, Overlap
+from ray_audit.errors import LabelError, SampleError, StorageError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import index_rows, is_in_seconds
+from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
 from ray_audit.formats.labels.rows import layout_of, read_rows
 from ray_audit.samples import IGNORE, Shard
 
@@ -17,6 +19,11 @@ from ray_audit.samples import IGNORE, Shard
 _MAX_OVERRUN_S = 1.0
 # Frames, when seconds are turned into them: no boundary is moved by a rounding of the 7th digit.
 _DECIMALS = 6
+
+_DENSE = 0.9
+_LEAST_SECONDS = 10  # of a shorter video a few labels may end anywhere
+_LEAST_FRAMES_PER_S = 10
+_SECONDS_APART = 2.0  # from 0 or 1, with the last second or without
 
 
 class Timeline(Protocol):
@@ -42,8 +49,30 @@ class Timeline(Protocol):
     def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """Which of the frames (T,) with their middles (T,) have a label that is not void."""
 
+    def check_clock(self, num_frames: int, frame_s: float) -> None:
+        """Refuse frame numbers that are seconds, by a video's length.
+
+        Raises:
+            SampleError: `label_clock`: labels end where the video has its last second.
+        """
+
     def without_overrun(self, end_s: float) -> "Timeline":
         """The labels but for those in seconds that run past the end by no more than a rounding."""
+
+
+def _check_end(end: float, num_frames: int, frame_s: float) -> None:
+    seconds = num_frames * frame_s
+    if (
+        end >= _LEAST_SECONDS
+        and end * _LEAST_FRAMES_PER_S <= num_frames
+        and abs(end - seconds) <= _SECONDS_APART
+    ):
+        raise SampleError(
+            "label_clock",
+            f"its labels end at frame {end:g} of about {num_frames}, which is its length in "
+            "seconds: they seem to count seconds. Set labels.fps: 1 if they do, or labels.fps: "
+            f"{1 / frame_s:.6g}, the video's own, if they count its frames",
+        )
 
 
 class FrameTimeline:
@@ -74,6 +103,13 @@ class FrameTimeline:
     def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """See `Timeline.is_labelled`."""
         return np.isin(frames, self.labelled(0))
+
+    def check_clock(self, num_frames: int, frame_s: float) -> None:
+        """See `Timeline.check_clock`."""
+        end = int(self.frames[-1]) + 1 if len(self.frames) else 0
+        # Each n-th frame may be labelled: that is no clock of its own.
+        if len(self.frames) >= _DENSE * end:
+            _check_end(end, num_frames, frame_s)
 
     def without_overrun(self, end_s: float) -> "FrameTimeline":
         """See `Timeline.without_overrun`."""
@@ -133,6 +169,11 @@ class SegmentTimeline:
         inside: np.ndarray = (at >= 0) & (times < self.ends[at]) & (self._labels[at] != IGNORE)
         return inside
 
+    def check_clock(self, num_frames: int, frame_s: float) -> None:
+        """See `Timeline.check_clock`."""
+        if not self.in_seconds:
+            _check_end(float(self.ends.max(initial=0.0)), num_frames, frame_s)
+
     def without_overrun(self, end_s: float) -> "SegmentTimeline":
         """See `Timeline.without_overrun`."""
         if not self.in_seconds or (self.starts[self._labels != IGNORE] >= end_s).any():
@@ -140,6 +181,9 @@ class SegmentTimeline:
         runs_over = (self.starts < end_s) & (self.ends <= end_s + _MAX_OVERRUN_S)
         ends = np.where(runs_over, np.minimum(self.ends, end_s), self.ends)
         return SegmentTimeline(self.starts, ends, self._labels, in_seconds=True)
+
+
+Labels = FrameTimeline | SegmentTimeline
 
 
 def table_timeline(rows: pa.Table, part: str = "") -> FrameTimeline | SegmentTimeline:
@@ -158,25 +202,54 @@ def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTi
     Raises:
         LabelError: the table is wrong; the message names file, row and value.
     """
-    layout = layout_of(uri, dataset.labels.form, dataset.labels.columns, with_name=False)
+    labels_config = dataset.labels
+    clock = LabelClock.of(labels_config)
+    layout = layout_of(uri, labels_config.form, labels_config.columns, False, clock)
     chunks = list(read_rows(uri, layout, ClassNames.of(dataset)))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])
-        for name in layout.number_columns
+        for name in layout.numbers
     }
     labels = np.concatenate([np.zeros(0, np.int32), *(chunk.labels for chunk in chunks)])
-    timeline: FrameTimeline | SegmentTimeline
     if "frame" in columns:
-        timeline = FrameTimeline(columns["frame"].astype(np.int64), labels)
-        repeated = timeline.frames[1:][timeline.frames[1:] == timeline.frames[:-1]]
-        if len(repeated):
-            raise LabelError(f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows")
-        return timeline
-    timeline = SegmentTimeline(columns["start"], columns["end"], labels, layout.in_seconds)
+        return _frame_timeline(uri, columns["frame"], labels, labels_config.overlap)
+    edges = (columns["start"], columns["end"])
+    return _segment_timeline(uri, *edges, labels, layout.in_seconds, labels_config.overlap)
+
+
+def _frame_timeline(
+    uri: str, frames: np.ndarray, labels: np.ndarray, overlap: Overlap
+) -> FrameTimeline:
+    if overlap != "error":
+        order = np.argsort(frames, kind="stable")
+        kept = order[chosen_frames(np.zeros(len(order)), frames[order], overlap)]
+        frames, labels = frames[kept], labels[kept]
+    timeline = FrameTimeline(frames.astype(np.int64), labels)
+    repeated = timeline.frames[1:][timeline.frames[1:] == timeline.frames[:-1]]
+    if len(repeated):
+        raise LabelError(
+            f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows (labels.overlap)"
+        )
+    return timeline
+
+
+def _segment_timeline(
+    uri: str,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    labels: np.ndarray,
+    in_seconds: bool,
+    overlap: Overlap,
+) -> SegmentTimeline:
+    if overlap != "error":
+        rows = np.argsort(starts, kind="stable")
+        at, starts, ends = disjoint(np.zeros(len(rows)), starts[rows], ends[rows], rows, overlap)
+        labels = labels[rows][at]
+    timeline = SegmentTimeline(starts, ends, labels, in_seconds)
     clash = np.flatnonzero(timeline.starts[1:] < timeline.ends[:-1])
     if len(clash):
         spans = [f"{timeline.starts[i]:g}-{timeline.ends[i]:g}" for i in (clash[0], clash[0] + 1)]
-        raise LabelError(f"{uri}: segments {' and '.join(spans)} overlap")
+        raise LabelError(f"{uri}: segments {' and '.join(spans)} overlap (labels.overlap)")
     return timeline
 
 

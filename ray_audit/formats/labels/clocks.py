@@ -1,0 +1,110 @@
+"""The clock of a label table: its numbers to frames from 0 or seconds, and back."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from ray_audit.config import LabelsConfig
+
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
+
+
+@dataclass(frozen=True)
+class LabelClock:
+    """How a table counts.
+
+    Attributes:
+        fps: frames a second of the labels' own clock; None where they count the video's frames.
+        first_frame: number of the first frame.
+        is_inclusive: whether a segment's end is its last frame, and not the one behind it.
+        unit_s: seconds of one unit, where the table has times.
+    """
+
+    fps: float | None = None
+    first_frame: int = 0
+    is_inclusive: bool = False
+    unit_s: float = 1.0
+
+    @classmethod
+    def of(cls, labels: LabelsConfig) -> Self:
+        """The clock that a specification describes."""
+        return cls(labels.fps, labels.first_frame, labels.ends == "inclusive")
+
+    def read(self, numbers: dict[str, np.ndarray], is_timed: bool) -> dict[str, np.ndarray]:
+        """The numbers of some rows as frames from 0, or as seconds.
+
+        Args:
+            numbers: `frame`, or `start` and `end`, (R,) float64 each, as they are stored.
+            is_timed: whether they are times.
+
+        Returns:
+            The same in frames, ends exclusive; `start` and `end` in seconds where there are times,
+            or frames that count on a clock of their own.
+        """
+        if is_timed:
+            return {name: values * self.unit_s for name, values in numbers.items()}
+        counted = {name: values - self.first_frame for name, values in numbers.items()}
+        if "end" in counted and self.is_inclusive:
+            counted["end"] = counted["end"] + 1
+        if self.fps is None or not counted:
+            return counted
+        if "frame" in counted:
+            counted = {"start": counted["frame"], "end": counted["frame"] + 1}
+        return {name: values / self.fps for name, values in counted.items()}
+
+    def stored(self, name: str, value: float, old: Any, is_timed: bool) -> Any:
+        """An edge of a segment as the table stores it.
+
+        Args:
+            name: `start` or `end`.
+            value: in frames from 0, exclusive, or in seconds.
+            old: the cell that it replaces; a clock text stays one.
+            is_timed: whether the table has times.
+        """
+        if is_timed:
+            if isinstance(old, str) and ":" in old:
+                return clock_text(value, old)
+            return _plain(value / self.unit_s)
+        number = value if self.fps is None else value * self.fps
+        number += self.first_frame - int(name == "end" and self.is_inclusive)
+        return _plain(number)
+
+
+def _plain(value: float) -> float | int:
+    """Without the digits that only arithmetic brought."""
+    rounded = round(value, 9)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a number, or of hours, minutes and seconds; NaN of anything else.
+
+    >>> seconds_of("75.5"), seconds_of("00:01:15.50"), seconds_of("1:15,5")
+    (75.5, 75.5, 75.5)
+    """
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        try:
+            return float(text)
+        except ValueError:
+            return float("nan")
+    hours, minutes, seconds = found.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+
+
+def clock_text(seconds: float, like: str) -> str:
+    """Seconds in the form of another clock text, to the millisecond at least.
+
+    >>> clock_text(75.5, "00:00:10.00"), clock_text(4000.25, "0:10")
+    ('00:01:15.500', '66:40.250')
+    """
+    mark = "," if "," in like else "."
+    decimals = max(3, len(like.partition(mark)[2]))
+    whole, fraction = divmod(round(seconds * 10**decimals), 10**decimals)
+    fields = like.split(":")
+    tail = f"{whole % 60:02d}{mark}{fraction:0{decimals}d}"
+    if len(fields) == 2:
+        return f"{whole // 60:0{len(fields[0])}d}:{tail}"
+    return f"{whole // 3600:0{len(fields[0])}d}:{whole // 60 % 60:02d}:{tail}"

@@ -1,0 +1,1 @@
+"""Videos through FFmpeg: packets, clocks and frames, as players show them."""

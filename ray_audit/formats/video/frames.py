@@ -1,0 +1,55 @@
+"""Frames of a video, one after another: their pixels, and when they are shown."""
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+
+from ray_audit import storage
+from ray_audit.formats.video.clock import Timer
+from ray_audit.formats.video.decode import Position, decode_video, shown_frames
+from ray_audit.formats.video.orientation import Orientation, oriented
+from ray_audit.samples import Shard
+
+
+def decoded_frames(
+    stream: IO[bytes], orientation: Orientation = "stored"
+) -> Generator[Callable[[], np.ndarray], None, None]:
+    """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
+
+    Raises:
+        SampleError: the video cannot be decoded to its end.
+    """
+    for frame in decode_video(stream, Position()):
+        yield partial(pixels_of, frame, orientation)
+
+
+def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+    """When each frame is shown, in decoding order, up to the first damage.
+
+    Returns:
+        Times and middles of the frames, (T,) float64 seconds each.
+    """
+    at, times, frame_middles = Position(), list[float](), list[float]()
+    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
+        for one in shown_frames(decode_video(stream, at), Timer(), at):
+            times.append(one.time_s)
+            frame_middles.append(one.middle_s)
+    return np.array(times, np.float64), np.array(frame_middles, np.float64)
+
+
+def pixels_of(frame: Any, orientation: Orientation) -> np.ndarray:
+    """(H, W, C): RGB, or one channel where the video is grey.
+
+    Raises:
+        SampleError: the frame's display matrix cannot be applied.
+    """
+    name = frame.format.name
+    pixels: np.ndarray
+    if not name.startswith("gray"):
+        pixels = frame.to_ndarray(format="rgb24")
+    else:
+        pixels = frame.to_ndarray(format="gray" if name == "gray" else "gray16le")[:, :, None]
+    return oriented(pixels, frame, orientation)

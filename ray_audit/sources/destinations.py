@@ -1,0 +1,91 @@
+"""Where results may be written: nowhere that the patterns of a specification look for files.
+
+What is written there would be data, labels or checkpoints of the next audit.
+"""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from ray_audit import storage
+from ray_audit.config import AuditConfig
+from ray_audit.errors import SpecificationError
+
+Use = Literal["output", "copy"]
+_FORMS = ("frames", "segments", "videos", "images", "masks")
+_FIELD = re.compile(r"\{[^{}]*\}")
+_WILDCARD = re.compile(r"[*?\[\]]")
+# Runs write tables, JSON and reports, and never directly below the output.
+_OUTPUT_DEPTH = 2
+_NEVER_IN_OUTPUTS = (
+    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".ts", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv",
+    ".npy", ".npz", ".tar", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".bmp", ".tif", ".tiff",
+)  # fmt: skip
+
+
+def check_destination(config: AuditConfig, destination: str, key: str, use: Use = "copy") -> None:
+    """Refuse a folder in which the specification's own patterns would find what is written.
+
+    Args:
+        config: whose data, labels and checkpoints.
+        destination: a folder, local or of any store.
+        key: how the folder was given, for messages: `output`, `--to`.
+        use: `output` of runs, or a `copy` of labels, findings or weights, of any name.
+
+    Raises:
+        SpecificationError: one of them would.
+    """
+    for name, pattern in _patterns(config):
+        if _may_match(pattern, destination, use):
+            raise SpecificationError(
+                f"{key}: {destination} lies where {name} ({pattern}) looks for files: what is "
+                "written there would be read as its own by the next audit. Choose a folder outside "
+                f"of it, or narrow {name}"
+            )
+
+
+def _patterns(config: AuditConfig) -> Iterator[tuple[str, str]]:
+    dataset = config.dataset
+    for uri in [dataset.uri] if isinstance(dataset.uri, str) else dataset.uri:
+        yield "dataset.uri", uri
+    for form in _FORMS:
+        uri = getattr(dataset.labels, form)
+        if isinstance(uri, str) and _FIELD.search(uri):
+            yield f"dataset.labels.{form}", uri
+    for uri in [config.checkpoints] if isinstance(config.checkpoints, str) else config.checkpoints:
+        yield "checkpoints", uri
+
+
+def _may_match(pattern: str, destination: str, use: Use) -> bool:
+    """Whether the pattern could match a file below the destination."""
+    pattern = _FIELD.sub("**", pattern)  # a key or path has folders in it
+    if not _WILDCARD.search(pattern) or _scheme(pattern) != _scheme(destination):
+        return False
+    ending = _WILDCARD.split(pattern)[-1]
+    if use == "output" and ending.endswith(_NEVER_IN_OUTPUTS):
+        return False
+    parts, folders = _parts(pattern), _parts(destination)
+    return _reaches(parts, folders, _OUTPUT_DEPTH if use == "output" else 1)
+
+
+def _scheme(uri: str) -> str:
+    scheme, colon, _ = uri.partition("://")
+    return scheme if colon and scheme != "file" else ""
+
+
+def _parts(uri: str) -> list[str]:
+    """The names of a path, `**` (also within a name) as one of its own."""
+    names = storage.path_of(uri).strip("/").split("/")
+    return ["**" if "**" in name else name for name in names]
+
+
+def _reaches(parts: list[str], folders: list[str], depth: int) -> bool:
+    """Whether a pattern goes on for `depth` names or more below a folder that it goes through."""
+    if not folders:
+        return "**" in parts or len(parts) >= depth
+    if not parts:
+        return False
+    if parts[0] == "**":
+        return _reaches(parts[1:], folders, depth) or _reaches(parts, folders[1:], depth)
+    return fnmatchcase(folders[0], parts[0]) and _reaches(parts[1:], folders[1:], depth)

@@ -1,0 +1,78 @@
+import pytest
+
+from ray_audit.config import AuditConfig
+from ray_audit.errors import SpecificationError
+from ray_audit.sources.destinations import check_destination
+
+
+def config(uri="/d/*.png", labels=None, checkpoints="/c/*.safetensors"):
+    return AuditConfig.parse(
+        {
+            "dataset": {
+                "kind": "images",
+                "uri": uri,
+                "labels": labels or {"images": "/d/labels.csv"},
+                "classes": ["a", "b"],
+            },
+            "model": {"factory": "m:f"},
+            "checkpoints": checkpoints,
+            "output": "/o",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "destination", "named"),
+    [
+        ({"uri": "/d/fold/**/*.png"}, "/d/fold/corrected", "dataset.uri"),
+        ({"uri": "/d/**/*.png"}, "/d/a/b/c", "dataset.uri"),
+        ({"uri": "/d/**/*.png"}, "/d", "dataset.uri"),
+        ({"uri": "/d/*/*.png"}, "/d/corrected", "dataset.uri"),
+        ({"uri": "s3://b/d/*/*.png"}, "s3://b/d/corrected", "dataset.uri"),
+        ({"uri": ["/x/1.png", "/d/**/*.png"]}, "/d/new", "dataset.uri"),
+        ({"uri": "/d/fold/*.png"}, "/d/other/../fold", "dataset.uri"),
+        ({"labels": {"masks": "/m/{stem}.png"}}, "/m/corrected", "dataset.labels.masks"),
+        ({"labels": {"masks": "/m/{path}.png"}}, "/m", "dataset.labels.masks"),
+        ({"checkpoints": "/c/**/*.pt"}, "/c/new", "checkpoints"),
+        ({"checkpoints": ["/c/a.pt", "/c/*/e*.pt"]}, "/c/new", "checkpoints"),
+    ],
+)
+def test_a_folder_that_a_pattern_looks_into_is_refused(given, destination, named):
+    with pytest.raises(SpecificationError, match=rf"--to: .* lies where {named} \("):
+        check_destination(config(**given), destination, "--to")
+
+
+@pytest.mark.parametrize(
+    ("given", "destination"),
+    [
+        ({"uri": "/d/*.png"}, "/d/corrected"),
+        ({"uri": "/d/fold/**/*.png"}, "/d/corrected"),
+        ({"uri": "/d/**/*.png"}, "/data/corrected"),
+        ({"uri": "/d/img_*/*.png"}, "/d/corrected"),
+        ({"uri": "s3://b/d/**/*.png"}, "s3://other/d/new"),
+        ({"uri": "s3://b/d/**/*.png"}, "/b/d/new"),
+        ({"uri": "/d/corrected/1.png"}, "/d/corrected"),
+        ({"labels": {"images": "/d/new/labels.csv"}}, "/d/new"),
+    ],
+)
+def test_a_folder_beside_the_patterns_is_taken(given, destination):
+    check_destination(config(**given), destination, "--to")
+
+
+@pytest.mark.parametrize(
+    ("uri", "output", "is_refused"),
+    [
+        ("/pq/**/*.parquet", "/pq/audit", True),
+        ("/pq/*/*/*.parquet", "/pq/audit", True),
+        ("/pq/*.parquet", "/pq", False),  # a run writes nothing directly below its output
+        ("/pq/*/*.parquet", "/pq/audit", False),
+        ("/d/**/*", "/d/audit", True),
+        ("/d/**/*.mp4", "/d/audit", False),  # nor any video
+    ],
+)
+def test_an_output_is_refused_where_a_run_would_be_read_as_data(uri, output, is_refused):
+    if not is_refused:
+        check_destination(config(uri=uri), output, "output", use="output")
+        return
+    with pytest.raises(SpecificationError, match=r"output: .* dataset\.uri"):
+        check_destination(config(uri=uri), output, "output", use="output")
