@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_audit.api import Run
-from ray_audit.console.lines import LINE, human_s
+from ray_audit.console.lines import LINE, SafeConsole, human_s
 from ray_audit.errors import RunError
 from ray_audit.tables.manifest import Manifest
 
@@ -35,7 +35,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def print_outcome(run: Run, console: Console | None = None) -> None:
     """The last screen: how many, how long, the most suspicious, and where the tables lie."""
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     counts = run.counts
     took = "" if run.duration_s is None else f"took {human_s(run.duration_s)}"
     done = "was complete already" if run.reused else took
@@ -77,10 +77,15 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
         yield "No findings: nowhere do the checkpoints prefer another label."
     estimate = manifest.estimate
     if estimate:
+        between = ""
+        if estimate["low"] is not None:
+            between = f"{estimate['low']:.0f} to {estimate['high']:.0f}, "
+        # Runs of earlier versions do not tell why.
+        why = estimate.get("no_interval")
         yield (
             f"About {estimate['num_wrong']:.0f} {estimate['unit']} are estimated to be labelled "
-            f"wrongly ({estimate['low']:.0f} to {estimate['high']:.0f}, "
-            f"{estimate['fraction']:.1%} of all)."
+            f"wrongly ({between}{estimate['fraction']:.1%} of all{'; no interval: ' if why else ''}"
+            f"{why or ''})."
         )
     yield from manifest.judgements()
 

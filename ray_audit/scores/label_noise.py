@@ -26,6 +26,7 @@ from ray_audit.scores.confident import (
     class_thresholds,
     share_above,
 )
+from ray_audit.scores.noise_interval import Contradictions
 
 _NORMAL_95 = 1.959963984540054
 
@@ -34,10 +35,11 @@ _NORMAL_95 = 1.959963984540054
 class NoiseEstimate:
     """Number of wrong labels of a dataset.
 
-    `low` and `high` hold the bin of each threshold once wholly out and once wholly in, and around
-    that the 95% Wilson interval of a count of independent elements. So they say how far the
-    number would move with another sample of the same size. They say nothing of a model that is
-    wrong itself, and are too narrow where elements hang together, as pixels or frames do.
+    `low` and `high` hold the truth in 95 of 100 datasets whose labels the checkpoint never saw,
+    unless it makes the same errors as the labels. At most all labels are wrong that it
+    contradicts; at least what it contradicts beyond its own errors (`noise_interval`), or the
+    count where that is lower. Both with the 95% Wilson interval of as many elements as are
+    independent. None where nothing of the kind can be said.
 
     Attributes:
         num_labelled: elements with a label.
@@ -51,8 +53,8 @@ class NoiseEstimate:
 
     num_labelled: int
     num_wrong: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     by_given: Floats | None
     by_other: Floats
     thresholds: Floats
@@ -74,6 +76,7 @@ class NoiseState:
         places: (P,) int64 (given * K + other) * B + bin of p(other), rising, each once: only
             those that occur, since K * K * B of them would be too many.
         counts: (P,) int64 elements there, of those with a larger p(other) than p(given).
+        contradictions: all elements by confidence, for the interval.
     """
 
     num_bins: int
@@ -81,12 +84,14 @@ class NoiseState:
     class_count: Integers
     places: Integers
     counts: Integers
+    contradictions: Contradictions
 
     @classmethod
     def empty(cls, num_classes: int, num_bins: int = NUM_BINS) -> Self:
         """State of no elements."""
         none = np.zeros(0, np.int64)
-        return cls(num_bins, np.zeros(num_classes), np.zeros(num_classes, np.int64), none, none)
+        sums = np.zeros(num_classes), np.zeros(num_classes, np.int64)
+        return cls(num_bins, *sums, none, none, Contradictions.empty())
 
     @classmethod
     def observe(
@@ -97,6 +102,7 @@ class NoiseState:
         other: npt.NDArray[np.integer],
         num_classes: int,
         num_bins: int = NUM_BINS,
+        num_squared: int | None = None,
     ) -> Self:
         """State of a batch of images or frames.
 
@@ -107,6 +113,7 @@ class NoiseState:
             other: (N,) that class; anything where p_other is 0.
             num_classes: K.
             num_bins: B.
+            num_squared: see `Contradictions`; of independent elements where absent.
 
         Raises:
             ValueError: a class lies outside 0..K-1, or a probability outside 0..1.
@@ -125,6 +132,7 @@ class NoiseState:
             np.bincount(label, minlength=num_classes),
             places,
             counts.astype(np.int64),
+            Contradictions.observe(p, rival, num_squared),
         )
 
     def merge(self, other: Self) -> Self:
@@ -144,6 +152,7 @@ class NoiseState:
             self.class_count + other.class_count,
             places,
             counts,
+            self.contradictions.merge(other.contradictions),
         )
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -154,6 +163,8 @@ class NoiseState:
             "class_count": self.class_count,
             "places": self.places,
             "counts": self.counts,
+            "contradictions": self.contradictions.counts,
+            "num_squared": np.array(self.contradictions.num_squared, np.int64),
         }
 
     @classmethod
@@ -163,7 +174,12 @@ class NoiseState:
             name: np.asarray(arrays[name], np.int64) for name in ("class_count", "places", "counts")
         }
         class_sum = np.asarray(arrays["class_sum"], np.float64)
-        return cls(int(np.asarray(arrays["num_bins"], np.int64)), class_sum, **whole)
+        contradictions = Contradictions(
+            np.asarray(arrays["contradictions"], np.int64),
+            int(np.asarray(arrays["num_squared"], np.int64)),
+        )
+        num_bins = int(np.asarray(arrays["num_bins"], np.int64))
+        return cls(num_bins, class_sum, **whole, contradictions=contradictions)
 
     def finish(self) -> NoiseEstimate:
         """Estimate, with the elements of a threshold's bin taken to be spread evenly in it.
@@ -180,36 +196,49 @@ class NoiseState:
             np.bincount(classes, weights=held, minlength=num_classes).astype(np.float64)
             for classes in (given, guess)
         ]
-        return _estimate(
-            thresholds,
-            int(self.class_count.sum()),
-            held,
-            least=float(self.counts[share == 1.0].sum()),
-            most=float(self.counts[share > 0.0].sum()),
+        least = float(self.counts[share == 1.0].sum())
+        low, high = self._interval(least, float(held.sum()))
+        return NoiseEstimate(
+            num_labelled=int(self.class_count.sum()),
+            num_wrong=float(held.sum()),
+            low=low,
+            high=high,
             by_given=by_class[0],
             by_other=by_class[1],
+            thresholds=thresholds,
         )
+
+    def _interval(self, least: float, num_wrong: float) -> tuple[float, float]:
+        """Ends of the interval; `least` are the issues whatever lies in the thresholds' bins."""
+        found = self.contradictions
+        total, effect = int(found.counts.sum()), found.design_effect
+        count, _ = _wilson(least, total, effect)
+        _, most = _wilson(float(found.counts[1].sum()), total, effect)
+        return min(count, found.least_share() * total, num_wrong), max(most, num_wrong)
 
 
 def estimate_pixels(state: ConfidentState) -> NoiseEstimate:
-    """The same for pixels, from the state that CLC is finished from; no counts by given class."""
+    """The same for pixels, from the state that CLC is finished from; no counts by given class.
+
+    Without an interval: pixels of an image are right or wrong together.
+    """
     thresholds = class_thresholds(state.class_sum, state.class_count)
     counts = state.off_diagonal
     num_bins = counts.shape[1]
     share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
     held = counts * share
-    return _estimate(
-        thresholds,
-        int(state.class_count.sum()),
-        held,
-        least=float(counts[share == 1.0].sum()),
-        most=float(counts[share > 0.0].sum()),
+    return NoiseEstimate(
+        num_labelled=int(state.class_count.sum()),
+        num_wrong=float(held.sum()),
+        low=None,
+        high=None,
         by_given=None,
         by_other=held.sum(axis=1),
+        thresholds=thresholds,
     )
 
 
-def wilson_interval(num: float, total: int, normal: float = _NORMAL_95) -> tuple[float, float]:
+def wilson_interval(num: float, total: float, normal: float = _NORMAL_95) -> tuple[float, float]:
     """Interval of a count `num` of `total` independent elements, as counts.
 
     Source: Wilson 1927. It stays inside 0 to `total`, and is no point at either end.
@@ -227,24 +256,10 @@ def wilson_interval(num: float, total: int, normal: float = _NORMAL_95) -> tuple
     return max(float(scale * (centre - spread)), 0.0), min(float(scale * (centre + spread)), total)
 
 
-def _estimate(
-    thresholds: Floats,
-    num_labelled: int,
-    held: Floats,
-    least: float,
-    most: float,
-    by_given: Floats | None,
-    by_other: Floats,
-) -> NoiseEstimate:
-    return NoiseEstimate(
-        num_labelled=num_labelled,
-        num_wrong=float(held.sum()),
-        low=wilson_interval(least, num_labelled)[0],
-        high=wilson_interval(most, num_labelled)[1],
-        by_given=by_given,
-        by_other=by_other,
-        thresholds=thresholds,
-    )
+def _wilson(num: float, total: int, effect: float) -> tuple[float, float]:
+    """The interval where `effect` elements count as one."""
+    low, high = wilson_interval(num / effect, total / effect)
+    return low * effect, high * effect
 
 
 def _check(p: Floats, rival: Floats, label: Integers, guess: Integers, num_classes: int) -> None:

@@ -1,10 +1,7 @@
 """Options mean the same in all commands, and a command ends in one way."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import typer
@@ -16,7 +13,6 @@ from ray_audit.cli.ending import ExitCode, ending
 from ray_audit.cli.options import listed
 from ray_audit.errors import CheckpointError, RunError, SpecificationError, StorageError
 from ray_audit.interrupts import Interrupted
-from tests.support.small_sets import class_folders
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -120,36 +116,3 @@ def test_main_returns_the_exit_code(capsys):
     assert main(["--version"]) == 0
     assert main(["status"]) == 2
     assert main(["evaluate", "nowhere", "--truth", "none.csv"]) == 1
-
-
-TALKATIVE = """
-import os, subprocess, sys
-from tests.support.tiny_models import ImageModel
-
-def build(num_classes):
-    print("from Python")
-    os.write(1, b"from a C library\\n")
-    subprocess.run([sys.executable, "-c", "print('from a child')"])
-    return ImageModel(num_classes)
-"""
-
-
-def test_what_a_factory_prints_does_not_mix_with_the_one_object(tmp_path):
-    small = class_folders(tmp_path / "set")
-    (tmp_path / "talkative.py").write_text(TALKATIVE)
-    model = {"factory": "talkative:build", "kwargs": {"num_classes": 3}}
-    spec = small.spec_file(model=model)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
-    for command in (["plan"], ["run"], ["report"]):
-        subject = small.out if command == ["report"] else spec
-        done = subprocess.run(
-            [sys.executable, "-m", "ray_audit", *command, str(subject), "--local", "--json"],
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert isinstance(json.loads(done.stdout), dict)
-        if command == ["run"]:
-            for said in ("from Python", "from a C library", "from a child"):
-                assert said in done.stderr

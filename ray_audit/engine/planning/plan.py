@@ -30,6 +30,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
+from ray_audit.store_errors import NO_ROOM
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 VIDEO_VERSION = 2
@@ -228,6 +229,13 @@ def read_inputs(
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageError(
+            f"cannot write the label index to {index_dir}: {NO_ROOM[error.errno]}. Make room, or "
+            "set TMPDIR to another folder"
+        ) from error
     sliced = _sliced(config, listing, index_dir)
     notes = (*listing.notes, *catalog.notes, *identity.notes, *_slice_notes(sliced))
     listing = replace(listing, notes=notes)

@@ -10,10 +10,12 @@ from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
+    sequences_of,
     split_non_finite,
     unit_scores,
 )
 from ray_audit.scores.confident import ConfidentState, class_thresholds
+from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.label_noise import NoiseEstimate, NoiseState, estimate_pixels
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.scores.vog import group_moments, merge_group_moments
@@ -125,20 +127,36 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         _confusion(samples, finite, config),
         ConfidentState.from_arrays(states) if states else None,
         _p_label_sum(samples, finite, num_classes) if "predicted" in samples.values else None,
-        _noise(samples, scores, finite, num_classes) if "suggested" in scores else None,
+        _noise(samples, scores, finite, config) if "suggested" in scores else None,
     )
 
 
 def _noise(
-    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, num_classes: int
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, config: AuditConfig
 ) -> NoiseState:
+    labels = samples.identity["label"].to_numpy()
+    p_label, p_other, other = scores["confidence"], scores["p_suggested"], scores["suggested"]
+    if config.protocol == "held_out":
+        # Of checkpoints that do not know the labels the last sees best. All samples pass it.
+        p_label, margin = (samples.values[name][:, -1] for name in ("p_label", "prob_margin"))
+        p_other, other = np.maximum(p_label - margin, 0.0), samples.values["other"][:, -1]
     return NoiseState.observe(
-        scores["confidence"][finite],
-        scores["p_suggested"][finite],
-        samples.identity["label"].to_numpy()[finite],
-        scores["suggested"][finite],
-        num_classes,
+        p_label[finite],
+        p_other[finite],
+        labels[finite],
+        other[finite],
+        len(config.dataset.classes),
+        num_squared=_num_squared(samples, finite) if config.dataset.task.is_sequence else None,
     )
+
+
+def _num_squared(samples: Samples, finite: np.ndarray) -> int:
+    """Squared numbers of scored frames of the segments: these are right or wrong together."""
+    total = 0
+    for rows, labels in sequences_of(samples):
+        ids = segment_ids(labels)[finite[rows]]
+        total += int((np.bincount(ids[ids >= 0]) ** 2).sum())
+    return total
 
 
 def _sum(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:

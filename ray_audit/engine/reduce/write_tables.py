@@ -140,10 +140,16 @@ def _findings_context(
 
 def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
     """For the manifest."""
+    reason = ""
+    if config.dataset.task.is_dense:
+        reason = "pixels of an image are right or wrong together"
+    elif config.protocol == "training":
+        reason = "the checkpoints were trained on these labels, and may have learnt wrong ones"
     return {
         "num_wrong": estimate.num_wrong,
-        "low": estimate.low,
-        "high": estimate.high,
+        "low": None if reason else estimate.low,
+        "high": None if reason else estimate.high,
+        "no_interval": reason,
         "fraction": estimate.wrong_fraction,
         "unit": config.dataset.task.element,
         "by_suggested": dict(zip(config.dataset.classes, estimate.by_other.tolist(), strict=True)),

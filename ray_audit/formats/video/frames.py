@@ -10,7 +10,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.formats.video.clock import Timer
 from ray_audit.formats.video.decode import Position, decode_video, shown_frames
-from ray_audit.formats.video.orientation import Orientation, oriented
+from ray_audit.formats.video.orientation import Orientation, oriented, turns
 from ray_audit.samples import Shard
 
 
@@ -24,6 +24,13 @@ def decoded_frames(
     """
     for frame in decode_video(stream, Position()):
         yield partial(pixels_of, frame, orientation)
+
+
+def is_turned(shard: Shard) -> bool:
+    """Whether players turn or mirror a video, by its first frame; not where that is damaged."""
+    with suppress(Exception), storage.open_read(shard.uri, shard.size_bytes) as stream:
+        return turns(next(decode_video(stream, Position())))
+    return False
 
 
 def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
