@@ -13,9 +13,9 @@ from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.changes import Progress
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.sources.destinations import check_destination

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.config import LabelsConfig
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.sample_ids import Owner
 from tests.support.media import cut, dataset, listed, write_groups
