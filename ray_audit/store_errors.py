@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from ray_audit.errors import RayAuditError, StorageError
 
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
+NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
 
 @contextlib.contextmanager
@@ -34,9 +34,9 @@ def explained(action: str, uri: str) -> Iterator[None]:
                 f"cannot {action} {uri}: no credentials found. Set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, choose AWS_PROFILE, or run where a role is attached"
             ) from error
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise StorageError(
-                f"cannot {action} {uri}: {_NO_ROOM[error.errno]} ({error.strerror}). Make "
+                f"cannot {action} {uri}: {NO_ROOM[error.errno]} ({error.strerror}). Make "
                 "room there, or choose another `output`, and run again: what was committed is "
                 "whole, and is reused"
             ) from error

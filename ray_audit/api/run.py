@@ -194,7 +194,7 @@ class Run:
         self,
         to: Uri,
         *,
-        rule: str = "findings",
+        rule: str = "auto",
         decisions: "Sequence[Uri | Decision]" = (),
         confidence: float | None = None,
         flagged_fraction: float | None = None,
@@ -211,7 +211,8 @@ class Run:
 
         Args:
             to: an empty folder, local or of any store.
-            rule: `findings`, `flagged`, `adele` or `decisions`: what may change a label.
+            rule: `findings`, `flagged`, `adele` or `decisions`: what may change a label; `auto`
+                is `findings`, or `flagged` where the errors of masks were memorised.
             decisions: of reviewers, beside those saved in the run; files, or decisions themselves.
             confidence: how sure the checkpoints must be, 0-1; that of the rule by default.
             flagged_fraction: share of the samples that `flagged` may change, 0-1; by default the

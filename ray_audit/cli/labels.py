@@ -83,11 +83,12 @@ def correct(
     rule: Annotated[
         str,
         typer.Option(
-            help="findings: flagged segments, images and regions. flagged: the most suspicious "
-            "samples. adele: masks, class by class from their onset on. decisions: only what "
-            "reviewers accepted or relabelled."
+            help="auto: findings, or flagged where the errors of masks were memorised. findings: "
+            "wrong segments, images and regions. flagged: the most suspicious samples. adele: "
+            "masks, class by class from their onset on. decisions: only what reviewers accepted or "
+            "relabelled."
         ),
-    ] = "findings",
+    ] = "auto",
     decisions: Annotated[
         list[str] | None,
         typer.Option(

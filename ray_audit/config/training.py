@@ -13,21 +13,28 @@ class CorrectionConfig(Section):
     method: Literal["none", "adele", "refurbish"] = "none"
     """adele corrects masks, class by class; refurbish all labels, from a sample's own losses."""
     confidence: Fraction | None = None
-    """A new class must be more probable; 0.7 where absent, refurbish 0.8."""
+    """A new class must be more probable; 0.5 where absent, refurbish 0.8."""
     max_changed_fraction: Fraction | None = None
     """A correction that changes more of a sample is refused; 0.5 where absent, refurbish 1."""
     background: Annotated[int, Field(ge=0)] | str | None = None
     """Name or index of the class that must not take over an image; the first where absent,
     refurbish none."""
     consistency: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of ADELE's loss over scales 0.7, 1 and 1.5; 0 is plain cross-entropy."""
+    """Weight of ADELE's loss over scales 0.7, 1 and 1.5; 0 is plain cross-entropy. Against the
+    mean of the cross-entropies: 1/3 is the weight of the released code, which adds them."""
+    prediction_decay: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """ADELE corrects by a running mean of each image's predictions, of which this share stays in
+    each epoch; 0 takes the epoch's own. Kept while training, in float16: 2 bytes per class and
+    pixel of each image, in the temporary folder."""
     flag_by: Literal["loss", "vog"] = "loss"
     """Which samples refurbish flags: the most suspicious by their mean loss so far, or by vog of
     the training's own gradients."""
-    flagged_fraction: Fraction = 0.1
-    """The share of samples that refurbish flags."""
-    first_epoch: Count = 5
-    """The first epoch in which refurbish flags."""
+    flagged_fraction: Fraction | Auto = "auto"
+    """The share of samples that refurbish flags; auto takes those whose losses form a group of
+    their own, and none where there is none."""
+    first_epoch: Count | Auto = "auto"
+    """The epoch after which refurbish flags; auto is a quarter of the epochs, by vog half of them.
+    """
     window_epochs: Annotated[int, Field(ge=2)] | None = None
     """VoG begins anew after as many epochs; never where absent."""
 

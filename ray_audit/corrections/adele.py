@@ -12,9 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ray_audit.samples import IGNORE
-from ray_audit.scores.early_learning import Onset, fit_onset
+from ray_audit.scores.early_learning import MIN_IOU, Onset, fit_onset
 
 MIN_EPOCHS_BETWEEN = 10
+CONFIDENCE = 0.5
+"""Of a running mean of predictions; one epoch's own prediction is surer than it is right."""
+_STABLE_EPOCHS = 3
+_STABLE_WITHIN = 2
+_LEVEL_EPOCHS, _LEVEL_RISE = 5, 0.01
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class AdeleRule:
         background: index of the background class.
     """
 
-    confidence_foreground: float = 0.7
-    confidence_background: float = 0.7
+    confidence_foreground: float = CONFIDENCE
+    confidence_background: float = CONFIDENCE
     gate: Literal["pixel", "image"] = "pixel"
     background: int = 0
 
@@ -97,9 +102,15 @@ class Schedule:
 
     Attributes:
         min_epochs_between: a class that was corrected waits this long.
+        stable_epochs: an onset counts once as many epochs ago it was the same, within 2 epochs:
+            a fit of few points says too early an onset. 0 takes each at once, as the released code.
+        joins_late: a class without an onset is corrected with the others, once its IoU has risen
+            by less than .01 in 5 epochs.
     """
 
     min_epochs_between: int = MIN_EPOCHS_BETWEEN
+    stable_epochs: int = _STABLE_EPOCHS
+    joins_late: bool = True
 
     def onsets(self, iou: npt.NDArray[np.floating]) -> list[Onset]:
         """Onset of each class, from its IoU with the labels over the epochs so far.
@@ -114,8 +125,9 @@ class Schedule:
     ) -> list[int]:
         """Classes to correct after the last epoch of `iou`.
 
-        The onset is found with the epochs so far, as in the released code. A fit that says that
-        a class still rises has no onset: see `fit_onset` for when a fit is not trusted.
+        The onset is found with the epochs so far, as in the released code; unlike there it must
+        have stood still. A fit that says that a class still rises has no onset: see `fit_onset` for
+        when a fit is not trusted.
 
         Args:
             iou: (E, K) over the epochs so far.
@@ -123,10 +135,31 @@ class Schedule:
             background: never due by itself; it is open to every correction.
         """
         epoch = len(iou)
-        due = []
-        for index, onset in enumerate(self.onsets(iou)):
-            waited = epoch - last_corrected.get(index, -self.min_epochs_between)
-            is_past = onset.epoch is not None and epoch >= onset.epoch
-            if index != background and is_past and waited >= self.min_epochs_between:
-                due.append(index)
-        return due
+        waiting = {
+            index
+            for index in range(np.shape(iou)[1])
+            if index != background
+            and epoch - last_corrected.get(index, -self.min_epochs_between)
+            >= self.min_epochs_between
+        }
+        due = {index for index in waiting if self._is_past(iou[:, index])}
+        if self.joins_late and (due or last_corrected):
+            due |= {index for index in waiting if _is_level(iou[:, index])}
+        return sorted(due)
+
+    def _is_past(self, iou: npt.NDArray[np.floating]) -> bool:
+        """Whether a class is past an onset that does not move any more."""
+        num = len(iou)
+        now = fit_onset(iou).epoch
+        if now is None or num < now:
+            return False
+        earlier = (fit_onset(iou[: num - back]).epoch for back in range(1, self.stable_epochs + 1))
+        return all(then is not None and abs(then - now) <= _STABLE_WITHIN for then in earlier)
+
+
+def _is_level(iou: npt.NDArray[np.floating]) -> bool:
+    """Whether a learnt class has stopped to rise, whatever the fit says."""
+    known = np.nan_to_num(np.asarray(iou, np.float64), nan=-np.inf)
+    if len(known) <= _LEVEL_EPOCHS or known.max() < MIN_IOU:
+        return False
+    return bool(known[-_LEVEL_EPOCHS:].max() - known[:-_LEVEL_EPOCHS].max() < _LEVEL_RISE)

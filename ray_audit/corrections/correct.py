@@ -26,11 +26,11 @@ from ray_audit.corrections.rules import (
 from ray_audit.corrections.samples import correct_classes, correct_sequences
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
 from ray_audit.formats.changes import Progress
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
@@ -209,12 +209,12 @@ class _Work:
         known = {row["finding_id"] for row in rows}
         decided = {*self._decisions.agreed, *self._decisions.disputed}
         self._ignored = tuple(sorted(decided - known))
-        rule = resolved.asked.rule
+        rule = resolved.rule
         return list(intents_of(rows, self._decisions, rule, resolved.gate, resolved.writable))
 
     def _flagged_parts(self, mapper: Mapper, columns: tuple[str, ...]) -> Iterator[pa.Table]:
         """Rows of the most suspicious samples, part by part."""
-        if self._resolved.asked.rule != "flagged":
+        if self._resolved.rule != "flagged":
             return
         histogram = suspicion_histogram(self._tables, mapper)
         num = int(self._resolved.flagged_fraction * histogram.counts.sum())
@@ -269,7 +269,7 @@ class _Work:
         """Shard and sample of the images that are not confined to findings."""
         columns = ("shard", "sample_id")
         parts = self._flagged_parts(mapper, (*columns, "suspicion"))
-        if self._resolved.asked.rule == "adele":
+        if self._resolved.rule == "adele":
             tables = self._tables
             parts = (tables.read(file, list(columns)) for (file,) in tables.parts("scores"))
         for part in parts:
@@ -280,7 +280,7 @@ class _Work:
         return {
             "ray_audit.run_id": manifest.run_id,
             "ray_audit.labels_digest": manifest.labels_digest,
-            "ray_audit.rule": resolved.asked.rule,
+            "ray_audit.rule": resolved.rule,
             "ray_audit.confidence": f"{resolved.gate.confidence:g}",
             "ray_audit.memorised": str(resolved.gate.memorised),
             "ray_audit.checkpoints": ", ".join(self._checkpoints),
@@ -297,7 +297,7 @@ class _Work:
         return CorrectionOutcome(
             run_id=self._tables.manifest.run_id,
             to_uri=self._to_uri,
-            rule=resolved.asked.rule,
+            rule=resolved.rule,
             labels=self._tables.task.value,
             confidence=resolved.gate.confidence,
             segment_confidence=resolved.gate.of_segments,

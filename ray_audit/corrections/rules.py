@@ -1,10 +1,10 @@
-"""What is asked of a correction, held against what the run can answer; before any work."""
+"""Validates the options of a correction against the run, before any work starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 import pyarrow as pa
 
@@ -13,6 +13,12 @@ from ray_audit.checkpoints.catalog import list_checkpoints
 from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
+from ray_audit.corrections.memorised import (
+    EARLY_CONFIDENCE,
+    early_checkpoints,
+    is_memorised,
+    share_of_wrong_masks,
+)
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
@@ -36,7 +42,8 @@ class CorrectionOptions:
     """How labels are to be corrected.
 
     Attributes:
-        rule: what may change.
+        rule: what may change; `auto` for `findings`, or for `flagged` where the errors of masks
+            were memorised and their losses tell which are wrong.
         confidence: of the gate, 0-1; None for that of the rule, and of the kind of finding.
         flagged_fraction: share of the samples that `flagged` may change; None for the run's
             estimate of wrong labels.
@@ -48,7 +55,7 @@ class CorrectionOptions:
         kinds: of findings that the rule `findings` applies; None for all.
     """
 
-    rule: Rule = "findings"
+    rule: Rule | Literal["auto"] = "auto"
     confidence: float | None = None
     flagged_fraction: float | None = None
     max_changed_fraction: float | None = MAX_CHANGED_FRACTION
@@ -72,9 +79,10 @@ class CorrectionOptions:
         Raises:
             SpecificationError: an unknown rule, or a value outside its range.
         """
-        if rule not in get_args(Rule):
-            raise SpecificationError(f"--rule {rule}: expected one of {', '.join(get_args(Rule))}")
-        known: Rule = rule  # type: ignore[assignment]
+        rules = ("auto", *get_args(Rule))
+        if rule not in rules:
+            raise SpecificationError(f"--rule {rule}: expected one of {', '.join(rules)}")
+        known: Rule | Literal["auto"] = rule  # type: ignore[assignment]
         return cls(
             known, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
@@ -88,11 +96,11 @@ class CorrectionOptions:
         for name, value in fractions.items():
             if value is not None and not 0 <= value <= 1:
                 raise SpecificationError(f"{name} {value:g}: expected 0 to 1")
-        if self.flagged_fraction is not None and self.rule != "flagged":
+        if self.flagged_fraction is not None and self.rule not in ("auto", "flagged"):
             raise SpecificationError("--flagged-fraction goes with --rule flagged")
-        if self.classes is not None and self.rule != "adele":
+        if self.classes is not None and self.rule not in ("auto", "adele"):
             raise SpecificationError("--class goes with --rule adele")
-        if self.kinds is not None and self.rule != "findings":
+        if self.kinds is not None and self.rule not in ("auto", "findings"):
             raise SpecificationError("--kind goes with --rule findings")
         unknown = [kind for kind in self.kinds or () if kind not in FINDING_KINDS]
         if unknown:
@@ -107,6 +115,7 @@ class CorrectionPlan:
 
     Attributes:
         asked: as it was.
+        rule: that was asked for, or chosen.
         gate: confidence, and whether labels were memorised.
         writable: class names that a label can have.
         flagged_fraction: of `flagged`; 0 for other rules.
@@ -116,6 +125,7 @@ class CorrectionPlan:
     """
 
     asked: CorrectionOptions
+    rule: Rule
     gate: Gate
     writable: tuple[str, ...]
     flagged_fraction: float
@@ -132,13 +142,18 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         CheckpointError: a checkpoint that is needed has gone, or is another one now.
     """
     dataset = tables.config.dataset
-    confidence = CONFIDENCE[asked.rule] if asked.confidence is None else asked.confidence
+    rule, notes = _chosen(asked, tables)
     memorised = tables.manifest.memorisation.get("verdict") == "early"
-    is_averaged = asked.rule in ("findings", "flagged")
+    is_averaged = rule in ("findings", "flagged")
+    by_early = is_averaged and is_memorised(tables)
+    confidence = asked.confidence
+    if confidence is None:
+        confidence = EARLY_CONFIDENCE if by_early else CONFIDENCE[rule]
     unlearnt = _unlearnt(tables) if is_averaged else []
     gate = Gate(
         confidence,
-        memorised and asked.rule != "adele",
+        # Early checkpoints have not learnt the wrong labels: there is nothing to hold against them.
+        memorised and rule != "adele" and not by_early,
         frozenset(unlearnt),
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
@@ -146,23 +161,30 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
-    notes = []
     if unlearnt:
         notes.append(
             f"Never learnt (IoU below {MIN_IOU:g} at every checkpoint): {', '.join(unlearnt)}; "
             "labels of these stay as they are, unless a reviewer decides"
         )
-    if gate.memorised and asked.rule != "decisions":
+    if by_early:
+        names = [checkpoint["name"] for checkpoint in early_checkpoints(tables)]
+        notes.append(
+            "The last checkpoints have learnt the labels that look wrong: masks change by the mean "
+            f"of {len(names)} before that, {names[0]} to {names[-1]}"
+        )
+    if gate.memorised and rule != "decisions":
         notes.append(
             "The checkpoints have learnt the labels that look wrong: the suggested class is held "
             "against the other classes, not against the given one"
         )
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
-    if asked.rule == "adele":
+    if rule == "adele":
         steps, classes_of_step = _adele_steps(asked, tables, background)
-    elif tables.task.is_dense and asked.rule != "decisions":
-        steps = (tuple(one["uri"] for one in _later_half(tables.manifest.checkpoints)),)
+    elif tables.task.is_dense and rule != "decisions":
+        checkpoints = tables.manifest.checkpoints
+        averaged = early_checkpoints(tables) if by_early else _later_half(checkpoints)
+        steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
     if steps and tables.num_folds:
         raise SpecificationError(
             f"each of the {tables.num_folds} folds of this run has checkpoints of its own: correct "
@@ -175,7 +197,7 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         stays = tuple(dataset.classes.index(name) for name in unlearnt)
         kinds = {"adele": "adele", "findings": "regions", "flagged": "images"}
         mask_rule = MaskRule(
-            kinds[asked.rule],  # type: ignore[arg-type]
+            kinds[rule],  # type: ignore[arg-type]
             gate,
             classes_of_step,
             tuple(indices),
@@ -183,8 +205,24 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
             stays,
         )
     return CorrectionPlan(
-        asked, gate, writable, _fraction(asked, tables), mask_rule, steps, tuple(notes)
+        asked, rule, gate, writable, _fraction(asked, rule, tables), mask_rule, steps, tuple(notes)
     )
+
+
+def _chosen(asked: CorrectionOptions, tables: RunTables) -> tuple[Rule, list[str]]:
+    """The rule, and why it was chosen where the user left it open."""
+    if asked.rule != "auto":
+        return asked.rule, []
+    if asked.classes is not None:
+        raise SpecificationError("--class goes with --rule adele")
+    if asked.flagged_fraction is not None:
+        return "flagged", []
+    if asked.kinds is not None or not is_memorised(tables):
+        return "findings", []
+    share = share_of_wrong_masks(tables)
+    if not share.fraction:
+        return "findings", [f"Which masks are wrong cannot be told by their losses: {share.reason}"]
+    return "flagged", [f"Rule flagged, since the wrong masks were memorised: {share.reason}"]
 
 
 def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
@@ -211,16 +249,19 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
     return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
 
 
-def _fraction(asked: CorrectionOptions, tables: RunTables) -> float:
-    if asked.rule != "flagged":
+def _fraction(asked: CorrectionOptions, rule: Rule, tables: RunTables) -> float:
+    if rule != "flagged":
         return 0.0
     if asked.flagged_fraction is not None:
         return asked.flagged_fraction
     if tables.task.is_dense:
-        raise SpecificationError(
-            "--rule flagged of masks needs --flagged-fraction: the share of images to correct (the "
-            "run's estimate counts pixels)"
-        )
+        share = share_of_wrong_masks(tables)
+        if not share.fraction:
+            raise SpecificationError(
+                "--rule flagged of masks needs --flagged-fraction, the share of images to correct: "
+                f"it cannot be told from their losses, {share.reason}"
+            )
+        return share.fraction
     if "fraction" not in tables.manifest.estimate:
         raise SpecificationError("the run has no estimate of wrong labels: give --flagged-fraction")
     return float(tables.manifest.estimate["fraction"])

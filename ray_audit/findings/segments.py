@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.findings.finding import MAX_EVIDENCE, Finding, Kind, Side
-from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.csl import segment_ids, segment_rows
 from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
 
@@ -99,7 +99,7 @@ class _LabelledVideo:
         order = context.order
         self.others = None if order is None else order.without(self.labels)
         ids = segment_ids(self.labels)
-        self.segments = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+        self.segments = segment_rows(ids)
         self.path = np.array([self.labels[rows[0]] for rows in self.segments], np.int64)
         # Where frames are thinned out, those up to the next sampled one belong to the segment.
         step = int(np.diff(self.frames).min(initial=self.frames[-1])) if len(ids) > 1 else 1

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.csl import segment_ids, segment_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ def boundary_shift(
             f"{other.shape}; expected (T,) and three times (T, E)"
         )
     ids = segment_ids(labels)
-    segments = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+    segments = segment_rows(ids)
     score = np.where(ids >= 0, 0.0, np.nan)
     suggested = np.full(len(labels), -1, np.int64)
     boundaries = np.array([[rows[0]] * 2 for rows in segments[1:]], np.int64).reshape(-1, 2)

@@ -127,6 +127,14 @@ def smooth_over_time(values: npt.NDArray[np.floating], window: int) -> Floats:
     return smoothed
 
 
+def segment_rows(ids: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Frames of each segment, in order, from (T,) `segment_ids`."""
+    labelled = np.flatnonzero(ids >= 0)
+    if not len(labelled):
+        return []
+    return np.split(labelled, np.flatnonzero(np.diff(ids[labelled])) + 1)
+
+
 def segment_ids(
     labels: npt.NDArray[np.integer], sequences: npt.NDArray[np.generic] | None = None
 ) -> npt.NDArray[np.int64]:

@@ -10,14 +10,14 @@
         report = corrector.end_epoch()
 
 Nothing here needs Ray. Predictions are those of the training pass itself, in train mode, as in
-ADELE's released code. There all predictions of an epoch are kept and labels change at its end; here
-nothing is kept: which classes (or samples) are due is decided at the end of an epoch, their labels
-change as the samples come by in the next one, and the new labels are used from the one after.
+ADELE's released code. There labels change at the end of an epoch, by its predictions. Here the
+end of an epoch decides which classes (or samples) are due; their labels change as samples come by
+in the next one, by a running mean of each image's predictions, and are used from the one after.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,16 @@ from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts, re
 from ray_audit.corrections.refurbish import flagged, refurbish
 from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import iou_from_counts
+from ray_audit.scores.mixture import wrong_share
 from ray_audit.training.sample_store import SampleStore
 
 Labels = npt.NDArray[np.integer]
+
+LEARNT_IOU = 0.5
+"""Below this IoU with the given labels a model is hardly better than they are."""
+_LEAST_AVERAGED = 3
+PREDICTION_DECAY = 0.8
+"""About the last five epochs' predictions: single epochs move by far more than they learn."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class EpochReport:
         num_refused: samples whose correction the guards refused.
         due: classes (ADELE) or samples (refurbishing) that the next epoch corrects.
         without_onset: ADELE: foreground classes that have not been due so far, and why.
+        flagging: refurbishing: how many samples were held to be wrong, in the epoch that said so.
+        unlearnt: ADELE: classes that are due although the model hardly agrees with their labels,
+            with the IoU.
     """
 
     epoch: int
@@ -51,6 +61,8 @@ class EpochReport:
     num_refused: int
     due: tuple[int | str, ...]
     without_onset: dict[int, str] = field(default_factory=dict)
+    flagging: str = ""
+    unlearnt: dict[int, float] = field(default_factory=dict)
 
 
 class _Corrector:
@@ -69,6 +81,11 @@ class _Corrector:
         self._store = store or SampleStore()
         self._epoch = 0
         self._begin()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that have ended."""
+        return self._epoch
 
     def _begin(self) -> None:
         self._changes = ChangeCounts.none(self._num_classes)
@@ -117,6 +134,10 @@ class EarlyLearningCorrection(_Corrector):
         schedule: how the onset is found, and how long a corrected class waits.
         max_changed_fraction: a correction that changes more of an image is refused.
         store: where corrected labels are kept; in memory where absent.
+        prediction_decay: share of the running mean of an image's predictions that stays in an
+            epoch, 0 to below 1; 0 corrects by the epoch's own prediction, as the released code.
+        prediction_store: where the means are kept, in float16: 2 bytes per class and pixel of
+            each image; in memory where absent. The means of one batch are held at a time.
     """
 
     def __init__(
@@ -126,7 +147,14 @@ class EarlyLearningCorrection(_Corrector):
         schedule: Schedule | None = None,
         max_changed_fraction: float = MAX_CHANGED_FRACTION,
         store: SampleStore | None = None,
+        prediction_decay: float = PREDICTION_DECAY,
+        prediction_store: SampleStore | None = None,
     ) -> None:
+        if not 0 <= prediction_decay < 1:
+            raise ValueError(f"prediction_decay {prediction_decay}: expected 0 to below 1")
+        self._decay = prediction_decay
+        self._predictions = prediction_store or SampleStore()
+        self._num_averaged = 0
         self._rule = rule or AdeleRule()
         super().__init__(num_classes, self._rule.background, max_changed_fraction, store)
         self._schedule = schedule or Schedule()
@@ -149,9 +177,20 @@ class EarlyLearningCorrection(_Corrector):
         pairs = labels_NHW * self._num_classes + p_NKHW.argmax(axis=1)
         counts = np.bincount(pairs[labelled], minlength=self._num_classes**2)
         self._confusion += counts.reshape(self._confusion.shape)
-        if self._due:
-            for sample_id, before, p in zip(sample_ids, labels_NHW, p_NKHW, strict=True):
-                self._take(sample_id, before, self._rule.correct(before, p, self._due), p)
+        for sample_id, before, p in zip(sample_ids, labels_NHW, p_NKHW, strict=True):
+            mean = self._averaged(sample_id, p)
+            if self._due:
+                self._take(sample_id, before, self._rule.correct(before, mean, self._due), mean)
+
+    def _averaged(self, sample_id: str, p_KHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The running mean of an image's predictions, this one in it."""
+        if not self._decay:
+            return p_KHW
+        held = self._predictions.get(sample_id)
+        if held is not None and held.shape == p_KHW.shape:
+            p_KHW = self._decay * held.astype(np.float32) + (1 - self._decay) * p_KHW
+        self._predictions.put(sample_id, p_KHW.astype(np.float16))
+        return p_KHW
 
     def state(self) -> dict[str, Any]:
         """What a resumed training needs beside the labels in the store, as plain values."""
@@ -163,8 +202,13 @@ class EarlyLearningCorrection(_Corrector):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave at the end of an epoch."""
+        """Go on from what `state` gave at the end of an epoch.
+
+        The running means begin anew: they are as large as the data, and are not kept. Nothing is
+        corrected until they are means of some epochs again.
+        """
         self._epoch = state["epoch"]
+        self._num_averaged = 0
         self._iou = [np.array(row, np.float64) for row in state["iou"]]
         self._last_corrected = dict(state["last_corrected"])
         self._due = list(state["due"])
@@ -178,26 +222,34 @@ class EarlyLearningCorrection(_Corrector):
         )
         self._confusion = np.zeros_like(confusion)
         background = self._rule.background
-        self._due = self._schedule.due(np.stack(self._iou), self._last_corrected, background)
+        self._num_averaged += 1
+        self._due = []
+        if not self._decay or self._num_averaged >= _LEAST_AVERAGED:
+            self._due = self._schedule.due(np.stack(self._iou), self._last_corrected, background)
         self._last_corrected |= dict.fromkeys(self._due, self._epoch)
         without = {
             index: onset.reason
             for index, onset in enumerate(self._schedule.onsets(np.stack(self._iou)))
             if index not in {background, *self._last_corrected}
         }
-        return replace(self._report(self._due), without_onset=without)
+        now = self._iou[-1]
+        unlearnt = {index: float(now[index]) for index in self._due if now[index] < LEARNT_IOU}
+        return replace(self._report(self._due), without_onset=without, unlearnt=unlearnt)
 
 
 class RefurbishFlagged(_Corrector):
     """Replaces labels of flagged samples by confident predictions, after a warm-up.
 
     Our reading of "Detecting and refurbishing" (Islam et al. 2026), whose thresholds are not
-    published. At the end of each epoch from `first_epoch` on, the most suspicious samples are
-    flagged, by the scores that are handed to `end_epoch` (VoG, loss); only these change.
+    published. At the end of the epochs from `first_epoch` on the most suspicious samples are
+    flagged, by what is handed to `end_epoch` (loss on the given labels, VoG). Only these change,
+    and they stay flagged: a set that is chosen anew each epoch lets the mended fall out and moves
+    on to right ones.
 
     Args:
         num_classes: K.
-        flagged_fraction: of the samples that have a score.
+        flagged_fraction: of the samples that have a score; `auto`: as many as form a group of
+            higher losses of their own, see `scores.mixture`, and none where there is none.
         confidence: a new class must be more probable than this.
         first_epoch: from 1; earlier ones flag nothing.
         background: index of a class that must not take over an image, or None.
@@ -208,9 +260,9 @@ class RefurbishFlagged(_Corrector):
     def __init__(
         self,
         num_classes: int,
-        flagged_fraction: float,
+        flagged_fraction: float | Literal["auto"] = "auto",
         confidence: float = 0.8,
-        first_epoch: int = 5,
+        first_epoch: int = 10,
         background: int | None = None,
         max_changed_fraction: float = 1.0,
         store: SampleStore | None = None,
@@ -245,18 +297,29 @@ class RefurbishFlagged(_Corrector):
         self._due = frozenset(state["due"])
 
     def end_epoch(self, suspicion: dict[str, float]) -> EpochReport:
-        """Close an epoch and flag the samples that the next one refurbishes.
+        """Close an epoch and say which samples the next one refurbishes.
 
         Args:
             suspicion: sample -> score, higher is more suspicious; NaN is never flagged.
         """
         self._epoch += 1
-        self._due = frozenset()
-        if self._epoch >= self._first_epoch and suspicion:
+        flagging = ""
+        # With a share of its own the set is full at once; a group of losses shows its members late.
+        is_open = self._flagged_fraction == "auto" or not self._due
+        if self._epoch >= self._first_epoch and suspicion and is_open:
             names = sorted(suspicion)
-            chosen = flagged(np.array([suspicion[n] for n in names]), self._flagged_fraction)
-            self._due = frozenset(n for n, one in zip(names, chosen, strict=True) if one)
-        return self._report(sorted(self._due))
+            values = np.array([suspicion[name] for name in names])
+            fraction, flagging = self._fraction_of(values)
+            is_due = flagged(values, fraction).tolist()
+            self._due |= frozenset(name for name, due in zip(names, is_due, strict=True) if due)
+        return replace(self._report(sorted(self._due)), flagging=flagging)
+
+    def _fraction_of(self, suspicion: npt.NDArray[np.float64]) -> tuple[float, str]:
+        if self._flagged_fraction != "auto":
+            return self._flagged_fraction, ""
+        share = wrong_share(suspicion)
+        # The share may lie a hair below that of a whole number of samples.
+        return min(1.0, share.fraction + 1e-9), share.reason
 
 
 def _p_of(p: npt.NDArray[np.floating], labels: Labels) -> npt.NDArray[np.floating]:

@@ -4,6 +4,7 @@ Joins the callbacks of `corrected` to the training loop: keeps what they changed
 epoch, so that a resumed training has the same labels, and adds up what may have been harmed.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from ray_audit import parquet, storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.adele import AdeleRule
+from ray_audit.corrections.adele import CONFIDENCE, AdeleRule
 from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
@@ -37,6 +38,8 @@ from ray_audit.training.gradient_spread import (
 )
 from ray_audit.training.places import Place
 from ray_audit.training.sample_store import SampleStore
+
+_WARM_UP_SHARE = 0.4
 
 CORRECTED_SCHEMA = pa.schema(
     [
@@ -96,18 +99,20 @@ class TrainingCorrection:
         self._folder = tempfile.TemporaryDirectory(prefix="ray-audit-labels-")
         root = Path(self._folder.name)
         self._store = _ChangedStore(root / "labels")
-        self._corrector = _corrector(config, self._store)
+        self._corrector = _corrector(config, self._store, SampleStore(root / "predictions"))
         self._harm = Harm()
         self._losses: dict[str, tuple[float, int]] = {}
+        self._first_epoch = first_epoch_of(config)
         self._spread: GradientSpread | None = None
-        if self.wants_gradient:
+        if self._settings.method == "refurbish" and self._settings.flag_by == "vog":
             window = self._settings.window_epochs
             self._spread = GradientSpread(window, SampleStore(root / "moments"))
 
     @property
     def wants_gradient(self) -> bool:
         """Whether `observe` needs the gradient of the loss by the input."""
-        return self._settings.method == "refurbish" and self._settings.flag_by == "vog"
+        # Gradients of the warm-up are those of what is not learnt yet: they flag right labels.
+        return self._spread is not None and self._corrector.epoch >= self._first_epoch // 2
 
     @property
     def harm(self) -> Harm:
@@ -119,26 +124,39 @@ class TrainingCorrection:
         return self._corrector.labels(keys, given)
 
     def observe(
-        self, keys: Sequence[str], labels: Tensor, logits: Tensor, gradient: Tensor | None
+        self,
+        keys: Sequence[str],
+        given: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+        gradient: Tensor | None,
     ) -> None:
         """Take what a step saw.
 
         Args:
             keys: N names.
+            given: (N, ...) int64 as the dataset has them.
             labels: (N, ...) int64 that were trained on.
             logits: (N, K), (N, T, K) or (N, K, H, W).
             gradient: of the batch's mean loss by the input, where it is wanted.
         """
         by_class = logits.transpose(1, 2) if logits.ndim == 3 else logits
-        if self._spread is not None and gradient is not None:
-            self._spread.observe(list(keys), per_sample_gradient(gradient, labels))
+        if self._spread is not None:
+            if gradient is not None:
+                self._spread.observe(list(keys), per_sample_gradient(gradient, labels))
         elif self._settings.method == "refurbish":
-            self._add_losses(keys, labels, by_class.detach())
+            self._add_losses(keys, given, by_class.detach())
         self._corrector.observe(keys, labels, by_class)
 
-    def _add_losses(self, keys: Sequence[str], labels: Tensor, logits: Tensor) -> None:
-        loss = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-        for key, one in zip(keys, mean_per_sample_loss(loss, labels).tolist(), strict=True):
+    def _add_losses(self, keys: Sequence[str], given: Tensor, logits: Tensor) -> None:
+        """Losses on the given labels: on mended ones, right samples would move up in their place.
+
+        Those of the first epochs, in which nothing is learnt yet, do not count.
+        """
+        if self._corrector.epoch < _WARM_UP_SHARE * self._first_epoch - 1:
+            return
+        loss = functional.cross_entropy(logits, given, ignore_index=IGNORE, reduction="none")
+        for key, one in zip(keys, mean_per_sample_loss(loss, given).tolist(), strict=True):
             total, count = self._losses.get(key, (0.0, 0))
             self._losses[key] = (total + one, count + 1)
 
@@ -155,7 +173,8 @@ class TrainingCorrection:
     def _suspicion(self) -> dict[str, float]:
         if self._spread is None:
             return {key: total / count for key, (total, count) in self._losses.items()}
-        self._spread.end_epoch()
+        if self.wants_gradient:
+            self._spread.end_epoch()
         return self._spread.scores()
 
     def _add(self, changes: ChangeCounts, num_refused: int) -> None:
@@ -227,7 +246,7 @@ def check_correction(config: AuditConfig, task: Task) -> None:
     if settings.method == "none":
         return
     background_of(config)
-    first = MIN_EPOCHS if settings.method == "adele" else settings.first_epoch
+    first = MIN_EPOCHS if settings.method == "adele" else first_epoch_of(config)
     if training.epochs <= first:
         why = "an onset needs" if settings.method == "adele" else "flags come after"
         raise SpecificationError(
@@ -252,6 +271,18 @@ def check_correction(config: AuditConfig, task: Task) -> None:
         )
 
 
+def first_epoch_of(config: AuditConfig) -> int:
+    """The first epoch at whose end refurbishing flags.
+
+    By default after a quarter of the epochs; by VoG after half of them, for its window begins after
+    a quarter.
+    """
+    settings, num_epochs = config.training.correction, config.training.epochs
+    if settings.first_epoch != "auto":
+        return settings.first_epoch
+    return max(2, math.ceil(num_epochs / (2 if settings.flag_by == "vog" else 4)))
+
+
 def background_of(config: AuditConfig) -> int | None:
     """Index of `training.correction.background`, a name or an index of a class.
 
@@ -270,23 +301,25 @@ def background_of(config: AuditConfig) -> int | None:
 
 
 def _corrector(
-    config: AuditConfig, store: SampleStore
+    config: AuditConfig, store: SampleStore, predictions: SampleStore
 ) -> EarlyLearningCorrection | RefurbishFlagged:
     settings, num_classes = config.training.correction, len(config.dataset.classes)
     background, max_changed = background_of(config), settings.max_changed_fraction
     if settings.method == "adele":
-        confidence = _or(settings.confidence, 0.7)
+        confidence = _or(settings.confidence, CONFIDENCE)
         return EarlyLearningCorrection(
             num_classes,
             AdeleRule(confidence, confidence, background=background or 0),
             max_changed_fraction=_or(max_changed, MAX_CHANGED_FRACTION),
             store=store,
+            prediction_decay=settings.prediction_decay,
+            prediction_store=predictions,
         )
     return RefurbishFlagged(
         num_classes,
         flagged_fraction=settings.flagged_fraction,
         confidence=_or(settings.confidence, 0.8),
-        first_epoch=settings.first_epoch,
+        first_epoch=first_epoch_of(config),
         background=background,
         max_changed_fraction=_or(max_changed, 1.0),
         store=store,
@@ -310,6 +343,14 @@ def describe(report: EpochReport, classes: Sequence[str] = ()) -> str:
         parts.append(f"{report.num_refused} corrections refused")
     if report.due:
         parts.append(f"{len(report.due)} due next")
+    if report.flagging:
+        parts.append(report.flagging)
+    if classes and report.unlearnt:
+        few = ", ".join(f"{classes[k]} (IoU {iou:.2f})" for k, iou in report.unlearnt.items())
+        parts.append(
+            f"the model hardly agrees with the labels of {few}: where it is worse than they are, "
+            "correcting them does harm"
+        )
     if classes and report.without_onset:
         why = (f"{classes[index]} ({reason})" for index, reason in report.without_onset.items())
         parts.append(f"never past its onset: {', '.join(why)}")

@@ -244,6 +244,7 @@ def _scored(label, logits):
     loss, p = -log_p[:, label], np.exp(log_p)
     others = np.delete(logits, label, 1).max(1)
     half = (len(loss) + 1) // 2
+    is_tie = np.abs(logits[:, label] - others).min() < 1e-6
     return {
         "csl": loss.mean(),
         "final_loss": loss[-1],
@@ -252,5 +253,5 @@ def _scored(label, logits):
         "confidence": p[:, label].mean(),
         "aum": (logits[:, label] - others).mean(),
         "el2n": np.linalg.norm(p - np.eye(p.shape[1])[label], axis=1).mean(),
-        "correctness": (logits.argmax(1) == label).sum(),
+        "correctness": None if is_tie else (logits.argmax(1) == label).sum(),
     }

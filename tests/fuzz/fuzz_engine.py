@@ -51,6 +51,8 @@ def check_oracle(dataset, outcome):
     for row in rows:
         for name, expected in scores[row["sample_id"]].items():
             got = row[name]
+            if expected is None:  # a tie of two classes, which rounding decides
+                continue
             assert np.isclose(got, expected, rtol=_TOLERANCE, atol=_TOLERANCE), (
                 f"{row['sample_id']}.{name} is {got}, expected {expected}"
             )

@@ -21,6 +21,7 @@ from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
 from ray_audit.measures import Kind, measures
@@ -29,6 +30,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
+from ray_audit.store_errors import NO_ROOM
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 VIDEO_VERSION = 2
@@ -97,6 +99,7 @@ class Plan:
         num_reused: unit-checkpoint pairs that are committed already.
         num_new: unit-checkpoint pairs to run.
         expected_s: duration by the pace of an earlier run here, or None.
+        seen: what a look at a few samples has shown, where one was taken.
         num_again: of `num_new`, pairs that are committed and run again for VoG's sake.
     """
 
@@ -108,6 +111,7 @@ class Plan:
     num_new: int
     expected_s: float | None = None
     num_again: int = 0
+    seen: Seen | None = None
 
     def __repr__(self) -> str:
         return (
@@ -225,6 +229,13 @@ def read_inputs(
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageError(
+            f"cannot write the label index to {index_dir}: {NO_ROOM[error.errno]}. Make room, or "
+            "set TMPDIR to another folder"
+        ) from error
     sliced = _sliced(config, listing, index_dir)
     notes = (*listing.notes, *catalog.notes, *identity.notes, *_slice_notes(sliced))
     listing = replace(listing, notes=notes)

@@ -51,15 +51,14 @@ class OrderState:
             ranked: (N,) bool, those that get a score.
             num_classes: K.
         """
-        state = cls(OrderStatistics.empty(num_classes))
+        statistics, videos = OrderStatistics.empty(num_classes), []
         for rows, labels in sequences_of(samples):
             ids = segment_ids(labels)
             frames = np.bincount(ids, ranked[rows], ids.max(initial=-1) + 1)
             name = storage.digest(samples.identity["shard"][int(rows[0])].as_py())
-            video = VideoSegments.of(name, labels, frames, num_classes)
-            statistics = OrderStatistics.empty(num_classes).observe(labels)
-            state = state.merge(cls(statistics, VideoSample((video,))))
-        return state
+            videos.append(VideoSegments.of(name, labels, frames, num_classes))
+            statistics = statistics.merge(OrderStatistics.empty(num_classes).observe(labels))
+        return cls(statistics, VideoSample.of(videos))
 
     def merge(self, other: Self) -> Self:
         """Both together."""

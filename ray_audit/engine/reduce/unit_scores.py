@@ -138,9 +138,10 @@ class _GivenScores:
 def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and labels of each sequence of a unit, in frame order."""
     labels = samples.identity["label"].to_numpy()
-    shards = _shards(samples)
-    for shard in np.unique(shards):
-        rows = np.flatnonzero(shards == shard)
+    # Sorted once: a file may hold thousands of sequences.
+    _, of_row, sizes = np.unique(_shards(samples), return_inverse=True, return_counts=True)
+    in_order = np.argsort(of_row.reshape(-1), kind="stable")
+    for rows in np.split(in_order, np.cumsum(sizes)[:-1]) if len(sizes) else ():
         yield rows, labels[rows]
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from ray_audit.corrections.adele import AdeleRule
@@ -114,3 +115,62 @@ def test_labels_of_whole_images_are_refurbished_too():
     corrector.end_epoch({"right": 0.0, "wrong": 1.0})
     corrector.observe(IDS, given, logits)
     assert corrector.labels(IDS, given).tolist() == [0, 1]
+
+
+def test_flags_stay_where_they_were_set():
+    corrector = RefurbishFlagged(3, flagged_fraction=0.5, first_epoch=1)
+    assert corrector.end_epoch({"right": 0.1, "wrong": 0.9}).due == ("wrong",)
+    assert corrector.end_epoch({"right": 0.9, "wrong": 0.1}).due == ("wrong",)
+
+
+def test_as_many_are_flagged_as_have_losses_of_their_own():
+    losses = {f"{n:02d}": 0.1 * float(np.exp(0.2 * np.sin(n))) for n in range(30)}
+    losses |= {f"w{n}": 2.0 + 0.01 * n for n in range(6)}
+    corrector = RefurbishFlagged(3, first_epoch=1)
+    report = corrector.end_epoch(losses)
+    assert report.due == tuple(f"w{n}" for n in range(6))
+    assert "16.7% of the losses form a group apart" in report.flagging
+    alike = {f"{n:02d}": float(np.exp(0.1 * np.sin(n))) for n in range(30)}
+    assert RefurbishFlagged(3, first_epoch=1).end_epoch(alike).due == ()
+
+
+def surely(mask, confidence):
+    """Logits that give each pixel's class a probability."""
+    p = np.full((3, *mask.shape), (1 - confidence) / 2)
+    np.put_along_axis(p, mask[None], confidence, axis=0)
+    return torch.from_numpy(np.log(p)).float()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+def test_one_odd_epoch_does_not_change_labels_that_the_others_agree_with(decay):
+    corrector = EarlyLearningCorrection(3, prediction_decay=decay)
+    given = torch.from_numpy(np.stack([truth(), too_small()]))
+    odd = truth()
+    odd[5:9] = 0
+    is_due = False
+    for epoch in range(1, 13):
+        share = curve(np.array([float(epoch)]), 1.0, 1.0, 2.0)[0]
+        seen = truth()
+        seen[5 + round(10 * share) : 15] = 0
+        shown = odd if is_due else seen
+        corrector.observe(IDS, corrector.labels(IDS, given), surely(shown, 0.9).repeat(2, 1, 1, 1))
+        is_due = bool(corrector.end_epoch().due)
+    changed = not np.array_equal(corrector.labels(IDS, given).numpy()[0], truth())
+    assert changed == (decay == 0.0)
+
+
+def test_a_decay_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match="prediction_decay"):
+        EarlyLearningCorrection(3, prediction_decay=1.0)
+
+
+def test_corrections_wait_for_means_of_some_epochs_after_a_resume():
+    _, reports = train(EarlyLearningCorrection(3), 12)
+    due_at = next(report.epoch for report in reports if report.due)
+    corrector = EarlyLearningCorrection(3)
+    train(corrector, due_at - 1)
+    again = EarlyLearningCorrection(3)
+    again.restore(corrector.state())
+    _, reports = train(again, 8)
+    first_due = next(report.epoch for report in reports if report.due)
+    assert first_due == max(due_at, due_at - 1 + 3)

@@ -103,7 +103,7 @@ def test_what_is_flagged_is_refurbished(tmp_path, flag_by):
 
 @pytest.mark.parametrize(
     ("make", "correction", "num_epochs", "steps"),
-    [(two_tone_images, ADELE, 14, 3), (toned_classes, REFURBISH, 14, 3)],
+    [(two_tone_images, ADELE | {"prediction_decay": 0}, 14, 3), (toned_classes, REFURBISH, 14, 3)],
 )
 def test_a_resumed_correction_equals_an_uninterrupted_one(
     tmp_path, monkeypatch, make, correction, num_epochs, steps

@@ -64,8 +64,8 @@ def test_a_class_that_the_image_lacks_is_never_written():
 def test_one_confident_pixel_opens_the_gate_of_the_image():
     labels = np.ones((1, 2), int)
     p = np.array([[[0.95, 0.6]], [[0.05, 0.4]]])
-    assert AdeleRule(gate="pixel").correct(labels, p, [1]).tolist() == [[0, 1]]
-    assert AdeleRule(gate="image").correct(labels, p, [1]).tolist() == [[0, 0]]
+    assert AdeleRule(0.7, 0.7, gate="pixel").correct(labels, p, [1]).tolist() == [[0, 1]]
+    assert AdeleRule(0.7, 0.7, gate="image").correct(labels, p, [1]).tolist() == [[0, 0]]
 
 
 def test_shapes_and_classes_are_checked():

@@ -135,3 +135,20 @@ def test_planted_wrong_segment_has_the_highest_segment_mean():
     loss = rng.exponential(0.5, 80)
     loss[40:60] += 1.5
     assert labels[csl.segment_mean(loss, labels).argmax()] == 2
+
+
+def test_rows_of_segments_are_those_of_each_id():
+    rng = np.random.default_rng(0)
+    for labels in ([], [-1, -1], [0], *(rng.integers(-1, 3, n) for n in range(1, 40))):
+        ids = csl.segment_ids(np.asarray(labels, np.int64))
+        expected = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+        found = csl.segment_rows(ids)
+        assert len(found) == len(expected)
+        assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_many_segments_take_no_longer_than_as_many_frames():
+    ids = csl.segment_ids(
+        np.arange(400_000) % 2
+    )  # 400,000 segments: frames x segments would be hours
+    assert len(csl.segment_rows(ids)) == 400_000
