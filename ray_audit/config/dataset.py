@@ -245,8 +245,8 @@ class DatasetConfig(Section):
     tile: TileConfig | None = None
     """How a large image with a mask is cut; the whole image where absent."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
-    """A larger image, or video frame, is refused before it is decoded, in pixels; so is an image of
-    more than 256 MiB of pixels and 100 times its stored bytes."""
+    """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
+    than 256 MiB of pixels and 100 times the stored bytes of its file."""
     split: Uri | None = None
     """A text file that names a key, path, file name or stem a line, as `ImageSets` of PASCAL VOC
     and `.bundle` files do: only these are audited. Goes with one file a sample."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ray_audit.api import Run
 from ray_audit.console.lines import LINE, SafeConsole, human_s
+from ray_audit.errors import RunError
 from ray_audit.tables.manifest import Manifest
 
 
@@ -117,3 +118,21 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def require_scored(counts: dict[str, Any]) -> None:
+    """Refuse the outcome of a run of which nothing was scored; its tables say why.
+
+    Raises:
+        RunError: the message says what became of the samples.
+    """
+    if counts["scored"]:
+        return
+    by_reason = counts.get("filtered_by_reason", {}).items()
+    reasons = ", ".join(f"{num} {reason}" for reason, num in by_reason)
+    raise RunError(
+        f"nothing was scored: of {counts['entered']} samples {counts['filtered']} were filtered"
+        f"{f' ({reasons})' if reasons else ''} and {counts['failed']} failed. The tables "
+        "`filtered` and `errors` of the run name them: check that the labels name these shards, "
+        "and what dataset.void takes"
+    )
