@@ -120,7 +120,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             )
         if form.holds_several and labels.match is not None:
             raise SpecificationError(
-                f"labels.match goes with one file a sample; {shard.key} holds several"
+                f"labels.match goes with one file per sample; {shard.key} holds several"
             )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):

@@ -25,7 +25,7 @@ def shards_of_split(shards: list[Shard], dataset: DatasetConfig) -> tuple[list[S
     several = next((s.key for s in shards if known_format(s.key).holds_several), None)
     if several is not None:
         raise SpecificationError(
-            f"dataset.split goes with one file a sample; {several} holds several"
+            f"dataset.split goes with one file per sample; {several} holds several"
         )
     lines = _lines(dataset.split)
     names = OwnerNames((Owner(s.key) for s in shards), "line", match=dataset.labels.match)
