@@ -9,7 +9,7 @@ FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench check clean correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
+.PHONY: bench check clean cluster-test correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -95,6 +95,9 @@ ops-test: $(STAMP) prometheus  ## the whole chain: a Ray cluster, jobs, two nigh
 monitor-test: $(STAMP) prometheus  ## its short form: the two nights, Prometheus' numbers, alerts, every query of the dashboard
 	$(BIN)/python -m pytest -v -s tests/functional/monitoring tests/integration/test_operations.py \
 	  -k 'monitoring or second_night or prometheus or dashboard'
+
+cluster-test: $(STAMP)  ## manifests and starter on the Kubernetes API server of KUBECONFIG; fails where there is none
+	$(BIN)/python -m tests.cluster.check
 
 export-test: $(STAMP)  ## every export read by the tools' own packages, in an environment of their own (2 GB)
 	$(PYTHON) -m venv $(VENV)-readers

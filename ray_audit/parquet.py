@@ -52,4 +52,7 @@ def parse(content: bytes, columns: list[str] | None = None) -> pa.Table:
     Raises:
         pyarrow.ArrowInvalid: they are no Parquet file.
     """
-    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(columns)
+    # Arrow's threads may outlive the interpreter where torch is loaded too: SIGABRT at its end.
+    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(
+        columns, use_threads=False
+    )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ray_audit.config import AuditConfig
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.run.predict import Predicted, Predictor
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources import group_units, list_dataset

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ray_audit.config import InputConfig
-from ray_audit.cuts.resize import FULL_SCALE, resize
+from ray_audit.formats.pixels.resize import FULL_SCALE, resize
 
 _MAX_PX = 1e6
 

@@ -42,7 +42,7 @@ def run(
     """Run an audit; resume by itself what an earlier run of the same specification left."""
     with ending(verbose, as_json) as answer:
         config = ray_audit.AuditConfig.load(spec, set_)
-        from ray_audit.console.outcome import print_outcome, summary
+        from ray_audit.console.outcome import print_outcome, require_scored, summary
         from ray_audit.console.progress import ConsoleReporter
 
         with ConsoleReporter() as reporter:
@@ -58,6 +58,7 @@ def run(
         answer(summary(done))
         if not as_json:
             print_outcome(done)
+        require_scored(done.counts)
         if done.breached_gates and gate_fails:
             raise typer.Exit(ExitCode.GATE_BREACHED)
 

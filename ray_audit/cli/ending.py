@@ -12,6 +12,7 @@ import typer
 
 from ray_audit.errors import RayAuditError, SpecificationError, redacted
 from ray_audit.interrupts import Interrupted, interruptible
+from ray_audit.printable import printable
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -56,7 +57,7 @@ def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
     except RayAuditError as error:
         if verbose:
             # Libraries below ours may have written a URI as it was.
-            print(redacted(traceback.format_exc()), file=sys.stderr)
+            print(printable(redacted(traceback.format_exc()), keep="\n"), file=sys.stderr)
         fail(str(error))
         raise typer.Exit(ExitCode.of(error)) from error
     except typer.Exit:  # with an answer, but not well: a breached gate

@@ -44,7 +44,7 @@ def night(
     with ending(verbose, as_json) as answer:
         config = AuditConfig.load(spec, set_)
         from ray_audit.console.lines import say
-        from ray_audit.console.outcome import print_outcome
+        from ray_audit.console.outcome import print_outcome, require_scored
         from ray_audit.console.progress import ConsoleReporter
         from ray_audit.nightly import night as nights
 
@@ -63,6 +63,7 @@ def night(
                     reporter=reporter,
                 )
             print_outcome(run)
+            require_scored(run.counts)
             return run
 
         done = nights.run_night(config, logical_date, audit, say, wait_s)

@@ -1,5 +1,6 @@
 """The section `dataset`: what is audited, and where its labels are."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,10 @@ from ray_audit.config.section import Auto, Count, Section, Uri
 from ray_audit.task import Task
 
 Overlap = Literal["error", "first", "last", "drop"]
+
+TEMPLATE_FIELDS = ("key", "path", "name", "stem", "folder")
+_TEMPLATES = ("frames", "segments", "masks", "arrays", "frame_arrays")
+_FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 class LabelColumns(Section):
@@ -65,6 +70,10 @@ class LabelsConfig(Section):
     """
     frame_arrays: str | None = None
     """The array of frame indices in npz, beside `arrays`, such as `{key}_frame`."""
+    match: Annotated[str, Field(min_length=1)] | None = None
+    """A regular expression that is searched for in the key of each file. A template uses its groups
+    as `{1}`, `{2}` or by name; in a table the first group is what a row calls the file. Goes with
+    labels in files of their own."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
     values: dict[int | str, int | str] | Uri | None = None
@@ -99,6 +108,23 @@ class LabelsConfig(Section):
         return [form for form in forms if getattr(self, form)]
 
     @model_validator(mode="after")
+    def _templates_use_known_fields(self) -> Self:
+        known = list(TEMPLATE_FIELDS)
+        if self.match is not None:
+            known += _groups(self.match)
+            if self._forms() and self.form in ("folder", "column", "arrays"):
+                raise ValueError(f"match does not go with {self.form}: those labels have no names")
+        for key in _TEMPLATES:
+            for name in _FIELD.findall(getattr(self, key) or ""):
+                if name not in known:
+                    fields = ", ".join(f"{{{one}}}" for one in known)
+                    raise ValueError(
+                        f"{key}: {{{name}}} is no field of a template; known are {fields}"
+                        + ("" if self.match else ", and the groups of match")
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _exactly_one_form(self) -> Self:
         forms = self._forms()
         if len(forms) != 1:
@@ -117,6 +143,21 @@ class LabelsConfig(Section):
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
+
+
+def _groups(pattern: str) -> list[str]:
+    """Names of a pattern's groups, as a template has them.
+
+    Raises:
+        ValueError: it is no pattern, or has no group.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"match is no regular expression: {error}") from error
+    if not compiled.groups:
+        raise ValueError("match has no group: put what labels call a file into parentheses")
+    return [*map(str, range(1, compiled.groups + 1)), *compiled.groupindex]
 
 
 class ClipConfig(Section):
@@ -204,8 +245,11 @@ class DatasetConfig(Section):
     tile: TileConfig | None = None
     """How a large image with a mask is cut; the whole image where absent."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
-    """A larger image, or video frame, is refused before it is decoded, in pixels; so is an image of
-    more than 256 MiB of pixels and 100 times its stored bytes."""
+    """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
+    than 256 MiB of pixels and 100 times the stored bytes of its file."""
+    split: Uri | None = None
+    """A text file that names a key, path, file name or stem a line, as `ImageSets` of PASCAL VOC
+    and `.bundle` files do: only these are audited. Goes with one file per sample."""
     fold: FoldConfig | None = None
     """A part of the dataset; everything where absent."""
     orientation: Literal["stored", "display"] = "stored"

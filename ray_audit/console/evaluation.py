@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ray_audit.console.lines import SafeConsole
 from ray_audit.evaluation.metrics import ALL_KINDS, Detection
 from ray_audit.evaluation.report import Evaluation, overall
 
@@ -49,7 +50,7 @@ def print_evaluation(
         by_kind: a table of every metric for each kind; else AUROC only.
         console: where to print; standard output where absent.
     """
-    console = console or Console(width=_WIDTH, highlight=False)
+    console = console or SafeConsole(width=_WIDTH, highlight=False)
     console.print(
         f"Run {found.run_id} ({found.protocol}): {found.num_samples} samples with a known truth, "
         f"{found.num_errors} of them wrong ({found.num_errors / found.num_samples:.1%})."

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ray_audit import storage
-from ray_audit.console.lines import LINE
+from ray_audit.console.lines import LINE, SafeConsole
 from ray_audit.task import Task
 
 _NUM_SHOWN = 10
@@ -17,7 +17,7 @@ def print_injection(
     done: dict[str, Any], limit: int | None, console: Console | None = None
 ) -> None:
     """What was planted where, and what to type next."""
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     items = {Task.FRAMES: "sequences", Task.DENSE: "masks"}.get(done["labels"], "samples")
     num_planted = sum(done["kinds"].values())
     verb = "Would plant" if done["spec"] is None else "Planted"
@@ -51,8 +51,8 @@ def _model_beside(spec: str) -> str:
 
 def print_correction(done: dict[str, Any], console: Console | None = None) -> None:
     """What was changed, what was not and why, and what to type next."""
-    console = console or Console(stderr=True)
-    unit = {Task.DENSE: "pixels", Task.FRAMES: "frames"}.get(done["labels"], "labels")
+    console = console or SafeConsole(stderr=True)
+    unit = Task(done["labels"]).element
     verb = "Would change" if done["spec"] is None else "Changed"
     lines = [
         f"{verb} {done['num_changed']} {unit} by run {done['run_id']}, rule {done['rule']}, "
@@ -94,7 +94,7 @@ def _of_segments(done: dict[str, Any]) -> str:
 
 def print_export(done: dict[str, Any], console: Console | None = None) -> None:
     """What was written where, and what was left out."""
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     for note in done["notes"]:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
     lines = [f"{done['num_findings']} findings of {done['run_id']} as {done['format']}:"]

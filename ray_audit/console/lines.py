@@ -2,14 +2,48 @@
 
 import json
 import math
+import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
+
+from ray_audit.printable import printable
 
 # A sentence stays on one line: a log is searched, and a terminal wraps by itself.
 LINE: dict[str, Any] = {"highlight": False, "soft_wrap": True}
+
+
+class SafeConsole(Console):
+    """A console on which names, messages and answers of servers cannot act.
+
+    What is not seen (escape sequences, marks of direction) is written as an escape, and what goes
+    on in a new line is indented: a name never makes a line of the log of its own.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As of `Console`."""
+        super().print(*(_one_entry(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As of `Console`; tables and texts pass here, each part of a line by itself."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text, keep="\n"), segment.style)
+
+
+def _one_entry(text: str) -> str:
+    """The text with what is not seen escaped, and indented behind its first line."""
+    begin = text[: len(text) - len(text.lstrip("\n"))]
+    rest = printable(text[len(begin) :], keep="\n")
+    return begin + re.sub(r"\n(?=[^\n])", "\n  ", rest)
 
 
 def human_bytes(num_bytes: float) -> str:
@@ -41,12 +75,12 @@ def human_s(seconds: float) -> str:
 
 def say(message: str) -> None:
     """A line on standard error."""
-    Console(stderr=True).print(escape(message), **LINE)
+    SafeConsole(stderr=True).print(escape(message), **LINE)
 
 
 def fail(message: str) -> None:
     """Say on standard error why a command stops."""
-    Console(stderr=True).print(f"[bold red]error[/] {escape(message)}", **LINE)
+    SafeConsole(stderr=True).print(f"[bold red]error[/] {escape(message)}", **LINE)
 
 
 def write_json(value: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_audit.api import Run
-from ray_audit.console.lines import LINE, human_s
+from ray_audit.console.lines import LINE, SafeConsole, human_s
+from ray_audit.errors import RunError
 from ray_audit.tables.manifest import Manifest
 
 
@@ -34,7 +35,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def print_outcome(run: Run, console: Console | None = None) -> None:
     """The last screen: how many, how long, the most suspicious, and where the tables lie."""
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     counts = run.counts
     took = "" if run.duration_s is None else f"took {human_s(run.duration_s)}"
     done = "was complete already" if run.reused else took
@@ -117,3 +118,21 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def require_scored(counts: dict[str, Any]) -> None:
+    """Refuse the outcome of a run of which nothing was scored; its tables say why.
+
+    Raises:
+        RunError: the message says what became of the samples.
+    """
+    if counts["scored"]:
+        return
+    by_reason = counts.get("filtered_by_reason", {}).items()
+    reasons = ", ".join(f"{num} {reason}" for reason, num in by_reason)
+    raise RunError(
+        f"nothing was scored: of {counts['entered']} samples {counts['filtered']} were filtered"
+        f"{f' ({reasons})' if reasons else ''} and {counts['failed']} failed. The tables "
+        "`filtered` and `errors` of the run name them: check that the labels name these shards, "
+        "and what dataset.void takes"
+    )

@@ -1,11 +1,14 @@
 """What a run would do, as a table."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
 from ray_audit.console.lines import human_bytes, human_s
 from ray_audit.engine.planning.plan import Plan
+
+_NUM_NAMED = 12
 
 
 def plan_table(plan: Plan) -> Table:
@@ -20,6 +23,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for title, text in seen_rows(plan):
+        table.add_row(title, text)
     for note in identity_notes(plan):
         table.add_row("identity", note)
     for note in vog_notes(plan):
@@ -45,6 +50,27 @@ def plan_table(plan: Plan) -> Table:
     for index, reason in enumerate(layout.reasons):
         table.add_row("why" if index == 0 else "", reason)
     return table
+
+
+def seen_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What a look at a few samples has shown."""
+    seen = plan.seen
+    if seen is None:
+        return []
+    rows = []
+    if seen.input_shape is not None:
+        low, high = seen.input_range
+        rows.append(("first input", f"{seen.input_shape}, {low:.4g} to {high:.4g}"))
+    if seen.labels:
+        total, items = sum(seen.labels.values()), sorted(seen.labels.items(), key=lambda o: -o[1])
+        shares = ", ".join(f"{name} {num / total:.1%}" for name, num in items[:_NUM_NAMED])
+        more = f" and {len(items) - _NUM_NAMED} more" if len(items) > _NUM_NAMED else ""
+        rows.append((f"labels of {seen.num_tried} sample(s)", f"{shares}{more}"))
+    for answer in seen.answers:
+        low, high = answer.range
+        text = f"{answer.shape}, {low:.4g} to {high:.4g} at {answer.checkpoint}"
+        rows.append(("answer", text))
+    return rows + [("note", note) for note in seen.notes]
 
 
 def identity_notes(plan: Plan) -> list[str]:
@@ -94,7 +120,8 @@ def described(plan: Plan) -> dict[str, Any]:
         "expected_s": plan.expected_s,
         "num_again": plan.num_again,
         "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
-        "notes": list(inputs.listing.notes),
+        "notes": [*inputs.listing.notes, *(plan.seen.notes if plan.seen else ())],
+        "seen": None if plan.seen is None else asdict(plan.seen),
         "num_by_time": inputs.listing.num_by_time,
     }
     if layout is not None:

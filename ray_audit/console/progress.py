@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ray_audit.console.lines import LINE
+from ray_audit.console.lines import LINE, SafeConsole
 from ray_audit.console.plan import plan_table
 from ray_audit.engine.planning.plan import Plan
 from ray_audit.engine.run.progress import Progress as RunProgress
@@ -28,7 +28,7 @@ class ConsoleReporter(AbstractContextManager["ConsoleReporter"]):
     """Tells of a run on standard error: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or SafeConsole(stderr=True)
         self._quiet = quiet
         self._bar: Progress | None = None
         self._task: Any = None
@@ -97,7 +97,7 @@ class StepReporter(AbstractContextManager["StepReporter"]):
     """Tells of steps on standard error: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or SafeConsole(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -1,10 +1,9 @@
 """Finished runs: their states, what changed between two, where a report lies."""
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ray_audit.console.lines import LINE, human_s
+from ray_audit.console.lines import LINE, SafeConsole, human_s
 from ray_audit.engine.run.status import OutputStatus
 from ray_audit.tables.diff import Diff
 
@@ -13,7 +12,7 @@ _COUNTS = ("entered", "scored", "filtered", "failed")
 
 def print_diff(diff: Diff, to: str | None, num_shown: int = 10) -> None:
     """What changed, in counts and the first rows that are not recurring."""
-    console = Console()
+    console = SafeConsole()
     if not diff.is_comparable:
         console.print("Not compared: the settings differ, and so would most findings.", **LINE)
         for change in diff.changed_settings:
@@ -31,7 +30,7 @@ def print_diff(diff: Diff, to: str | None, num_shown: int = 10) -> None:
 
 def print_status(output: str, status: OutputStatus) -> None:
     """Runs as a table on standard output, and the records that they share."""
-    console = Console()
+    console = SafeConsole()
     if not status.runs:
         console.print(f"{output} has no finished run.", markup=False, **LINE)
     else:
@@ -52,7 +51,7 @@ def print_status(output: str, status: OutputStatus) -> None:
 
 def print_report(uri: str, num_findings: int, num_bundles: int, notes: tuple[str, ...]) -> None:
     """Where the report lies and what it holds."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     for note in notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
     what = f"{num_findings} findings, pictures of {num_bundles} images or videos"

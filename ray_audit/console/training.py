@@ -2,10 +2,9 @@
 
 import shlex
 
-from rich.console import Console
 from rich.markup import escape
 
-from ray_audit.console.lines import LINE
+from ray_audit.console.lines import LINE, SafeConsole
 from ray_audit.training.loop import EpochDone
 from ray_audit.training.train import Trained
 
@@ -15,7 +14,7 @@ def print_epoch(fold: int | None, done: EpochDone) -> None:
     where = "" if fold is None else f"fold {fold}, "
     failed = f", {done.num_failed} not readable" if done.num_failed else ""
     correction = f"; {done.correction}" if done.correction else ""
-    Console(stderr=True).print(
+    SafeConsole(stderr=True).print(
         f"{where}epoch {done.epoch} of {done.num_epochs}: loss {done.loss:.4f}, "
         f"{done.num_samples} samples{failed} in {done.duration_s:.0f} s{correction}",
         markup=False,
@@ -25,7 +24,7 @@ def print_epoch(fold: int | None, done: EpochDone) -> None:
 
 def print_training(trained: Trained, spec: str) -> None:
     """What was trained, what correction did, and what to type next."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     for note in trained.notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
     lines = []

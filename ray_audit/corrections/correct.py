@@ -26,11 +26,11 @@ from ray_audit.corrections.rules import (
 from ray_audit.corrections.samples import correct_classes, correct_sequences
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
 from ray_audit.formats.changes import Progress
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing

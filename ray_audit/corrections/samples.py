@@ -8,8 +8,8 @@ from ray_audit.corrections.intents import Intent
 from ray_audit.corrections.rows import CorrectionRow, harm, row_of
 from ray_audit.corrections.segments import correct_frames
 from ray_audit.corrections.writers import FrameChange, LabelChanges
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.formats.changes import Progress
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.sample_ids import Owner
 
 Corrected = tuple[LabelChanges, list[CorrectionRow]]

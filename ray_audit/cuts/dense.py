@@ -8,7 +8,7 @@ import numpy as np
 from ray_audit.config import TileConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.geometry import tiles
-from ray_audit.cuts.resize import pays_off, resize
+from ray_audit.formats.pixels.resize import pays_off, resize
 from ray_audit.samples import IGNORE
 from ray_audit.scores.components import connected_components
 from ray_audit.scores.segmentation import interior_mask

@@ -16,10 +16,10 @@ from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
 from ray_audit.cuts.batching import batch_of_equals, max_cuts
 from ray_audit.cuts.geometry import Span, spans
-from ray_audit.cuts.resize import pays_off
 from ray_audit.errors import SampleError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.timeline import shard_timeline
+from ray_audit.formats.pixels.resize import pays_off
 from ray_audit.formats.video.clock import middles
 from ray_audit.formats.video.decode import Position, begins_at_key, decode_video
 from ray_audit.formats.video.frames import pixels_of

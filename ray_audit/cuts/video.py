@@ -10,10 +10,10 @@ import numpy as np
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
 from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.resize import pays_off, resize
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.pixels.resize import pays_off, resize
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.console.evaluation import detection_table
+from ray_audit.console.lines import SafeConsole
 from ray_audit.console.progress import ConsoleReporter
 from ray_audit.demo.planted import write_mask_set, write_video_set
 from ray_audit.demo.specifications import write_specifications
@@ -85,7 +86,7 @@ def run_demo(
     Raises:
         RayAuditError: an audit failed.
     """
-    console = console or Console()
+    console = console or SafeConsole()
     console.print(f"Making videos and images with planted label errors in {out} ...")
     specifications = make_datasets(out, seed)
     console.print("Training a tiny model on each, keeping the weights of every epoch ...")

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit import storage
-from ray_audit.cuts.show import frame_size
 from ray_audit.exports.content import Media, Row, VideoFacts
+from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
 from ray_audit.tables.run import RunTables
 

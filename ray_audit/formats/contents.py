@@ -73,4 +73,4 @@ def owner_names(shards: Sequence[Shard], labels: LabelsConfig, column: str) -> O
                 partial.append(shard.key)
             yield from contents.owners
 
-    return OwnerNames(owners(), column, partial)
+    return OwnerNames(owners(), column, partial, labels.match)

@@ -8,9 +8,11 @@ is tried again under the next number. An audit or a night without `--date` is on
 import argparse
 import asyncio
 import hashlib
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,7 @@ from ray_audit.errors import RunError, SpecificationError
 COMMANDS = ("run", "night", "train", "correct")
 DATED = ("run", "night")
 MAX_BYTES = 10 * 2**20
+_GIT_S = 60.0
 _ENDED_BADLY = ("FAILED", "STOPPED")
 
 
@@ -131,11 +134,35 @@ def dated(command: str, options: Sequence[str]) -> tuple[str, ...]:
 
 
 def _files(code: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Each file that is sent, with its place in the working directory."""
+    """Each file that is sent, with its place in the working directory.
+
+    What git ignores stays here, and so do hidden files and folders: keys and histories (`.env`,
+    `.git`, `.aws`) are no code. A file that is named itself is sent.
+    """
     for path in code:
-        for file in path.rglob("*") if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
+        if not path.is_dir():
+            yield path, path.name
+            continue
+        ignored = _ignored_by_git(path)
+        for file in path.rglob("*"):
+            inner = file.relative_to(path)
+            is_hidden = any(part.startswith(".") or part == "__pycache__" for part in inner.parts)
+            # A link may lead out of the folder, to what was not meant to be sent.
+            is_inside = file.resolve().is_relative_to(path.resolve())
+            if file.is_file() and not is_hidden and is_inside and inner not in ignored:
                 yield file, str(file.relative_to(path.parent))
+
+
+def _ignored_by_git(folder: Path) -> set[Path]:
+    """Files below a folder that git ignores, relative to it; none where there is no git."""
+    command = ["git", "-C", str(folder), "ls-files", "-z", "--others", "--ignored"]
+    try:
+        done = subprocess.run(
+            [*command, "--exclude-standard"], capture_output=True, timeout=_GIT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return set()
+    return {Path(os.fsdecode(name)) for name in done.stdout.split(b"\0") if name}
 
 
 def fill_working_dir(target: Path, job: Job) -> None:

@@ -271,7 +271,8 @@ def _theirs() -> Iterator[tuple[str, Family]]:
     """Families of installed packages, by the names of their entry points.
 
     Raises:
-        MeasureError: two have one name, or one cannot be imported or is no family.
+        MeasureError: two have one name, or one cannot be imported, is no family or cannot observe
+            what it declares.
     """
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, _package(point)))
     _once(f"entry point of {GROUP}", ((point.name, _package(point)) for point in points))
@@ -290,6 +291,11 @@ def _theirs() -> Iterator[tuple[str, Family]]:
             raise MeasureError(
                 f"{origin} is a {type(found).__name__}; expected a ray_audit.measures.Family, or "
                 "a Score"
+            )
+        blind = [one.name for one in found.quantities if not one.observe]
+        if blind:
+            raise MeasureError(
+                f'{origin}: nothing observes {", ".join(blind)}; give `observe="module:function"`'
             )
         yield origin, found
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ray_audit.config import AuditConfig
-from ray_audit.cuts.show import show_frames, show_images
 from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.show import show_frames, show_images
 from ray_audit.formats.video.orientation import Orientation
 from ray_audit.report.layers import IMAGE_PX, Bundle, Findings, as_uri, mask_bundles
 from ray_audit.samples import Shard, WorkUnit

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ray_audit.cuts.show import reduced
 from ray_audit.engine.run.predict import Predicted
+from ray_audit.formats.show import reduced
 from ray_audit.samples import IGNORE
 
 IMAGE_PX = 512

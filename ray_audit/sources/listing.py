@@ -14,13 +14,19 @@ from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
-from ray_audit.formats.labels.names import OwnerNames, fill_template, num_composed_otherwise
+from ray_audit.formats.labels.names import (
+    OwnerNames,
+    fill_template,
+    matched_groups,
+    num_composed_otherwise,
+)
 from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.registry import check_formats, formats, known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.folds import shards_in
 from ray_audit.sources.identity import by_content, is_by_time
+from ray_audit.sources.split import shards_of_split
 
 _NUM_NAMED = 3
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
@@ -63,6 +69,8 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     shards = _list_shards(dataset)
     _check_labels_form(dataset, shards)
     labelled, notes = _with_labels(dataset, shards, index_dir)
+    labelled, missing = shards_of_split(labelled, dataset)
+    notes = [*notes, *missing]
     labelled = shards_in(labelled, dataset.fold)
     kept = labelled[:limit]
     without = [shard.key for shard in kept if not shard.label_digest]
@@ -110,6 +118,10 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"labels.{labels.form} does not go with {shard.key}: it needs files of "
                 f"{' or '.join(fitting)}"
             )
+        if form.holds_several and labels.match is not None:
+            raise SpecificationError(
+                f"labels.match goes with one file per sample; {shard.key} holds several"
+            )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):
             raise SpecificationError(
@@ -136,8 +148,8 @@ def _with_labels(
         return _from_files(dataset, shards, uri)
     if labels.masks:
         raise SpecificationError(
-            f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}} "
-            "or {key} in it"
+            f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}}, "
+            "{folder} or {key} in it, or the groups of labels.match"
         )
     if labels.form == "videos" or (labels.form == "images" and not form.holds_several):
         return _from_short_table(dataset, shards, uri)
@@ -163,8 +175,8 @@ def _from_files(
     """One label file a shard: found by one listing of the folder that holds them."""
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
-    wanted = [_stored_uri(fill_template(template, shard.key)) for shard in shards]
-    shared = [uri for uri, count in Counter(wanted).items() if count > 1]
+    wanted, notes = _wanted(dataset, shards, template)
+    shared = [uri for uri, count in Counter(wanted).items() if count > 1 and uri]
     if shared:
         raise LabelError(
             f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
@@ -177,10 +189,35 @@ def _from_files(
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
-    num = num_composed_otherwise((uri for uri in wanted if uri not in stored), stored)
+    num = num_composed_otherwise((uri for uri in wanted if uri and uri not in stored), stored)
     hint = f"{num} of the label files' names {_COMPOSED}; rename them" if num else ""
-    _check_first_file(dataset, found, template, hint)
-    return found, [hint] if hint else []
+    _check_first_file(dataset, found, next(filter(None, wanted)), hint)
+    return found, [*notes, hint] if hint else notes
+
+
+def _wanted(
+    dataset: DatasetConfig, shards: list[Shard], template: str
+) -> tuple[list[str], list[str]]:
+    """The label file of each shard, empty where `labels.match` is not found; and a note on those.
+
+    Raises:
+        LabelError: it is found in none.
+    """
+    match = dataset.labels.match
+    groups = [matched_groups(match, shard.key) for shard in shards]
+    without = [shard.key for shard, found in zip(shards, groups, strict=True) if found is None]
+    if len(without) == len(shards):
+        raise LabelError(
+            f"labels.match: {match!r} is found in none of the {len(shards)} keys; the first is "
+            f"{shards[0].key}"
+        )
+    wanted = [
+        "" if found is None else _stored_uri(fill_template(template, shard.key, found))
+        for shard, found in zip(shards, groups, strict=True)
+    ]
+    if not without:
+        return wanted, []
+    return wanted, [f"labels.match is not found in {_plural(len(without), 'key')}: {_few(without)}"]
 
 
 def _stored_uri(uri: str) -> str:
@@ -190,14 +227,12 @@ def _stored_uri(uri: str) -> str:
     return path if protocol == "file" else f"{protocol}://{path}"
 
 
-def _check_first_file(
-    dataset: DatasetConfig, shards: list[Shard], template: str, hint: str
-) -> None:
+def _check_first_file(dataset: DatasetConfig, shards: list[Shard], wanted: str, hint: str) -> None:
     first = next((shard.label_uri for shard in shards if shard.label_uri), None)
     if first is None:
         raise LabelError(
             f"labels.{dataset.labels.form}: no label file found for any of {len(shards)} files; "
-            f"the first looked for was {fill_template(template, shards[0].key)}"
+            f"the first looked for was {wanted}"
             f"{hint and f'. {hint}'}"
         )
     if dataset.labels.masks is None:
@@ -212,7 +247,7 @@ def _from_short_table(
 ) -> tuple[list[Shard], list[str]]:
     """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = _layout_of(uri, dataset, with_name=True)
-    matcher = _Matcher(uri, OwnerNames((Owner(s.key) for s in shards), layout.name_column or ""))
+    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         owners = matcher.match(rows)

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 
 from ray_audit import storage
 from ray_audit.claims import Claim
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
 from ray_audit.corrections.writers.specification import write_specification
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.changes import Progress
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset
 from ray_audit.sources.destinations import check_destination
@@ -52,6 +52,14 @@ class Injection:
     truth: str | None
     output: str
     notes: tuple[str, ...]
+
+
+def _check_expressible(dataset: DatasetConfig) -> None:
+    if dataset.labels.frames is not None and dataset.labels.fps is not None:
+        raise SpecificationError(
+            "inject: a row of labels.frames with labels.fps stands for several frames, and cannot "
+            "hold an error in one of them; give the labels as segments"
+        )
 
 
 def inject(
@@ -98,6 +106,7 @@ def inject(
             listing = list_dataset(dataset, Path(folder), limit)
         except StorageError as error:
             raise SpecificationError(f"dataset: {error}") from error
+        _check_expressible(dataset)
         check_writable(dataset, listing, to_uri)
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, asked, progress)

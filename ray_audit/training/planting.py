@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.given import GivenLabels, Lazy
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, WrittenLabels
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.given import GivenLabels, Lazy
 from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.formats.pixels.encoding import stored_values, targets_of
 from ray_audit.sample_ids import Owner

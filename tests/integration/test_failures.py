@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ray_audit.errors import FailureBudgetError, PlanError, RunError
+from ray_audit.errors import FailureBudgetError, PlanError, RunError, SpecificationError
 from tests.support.audits import (
     ALL_MAY_FAIL,
     audit,
@@ -56,6 +56,11 @@ def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path,
     images = class_folders(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("tests.support.tiny_models.ImageModel.forward", tells)
+        with pytest.raises(SpecificationError) as refused:
+            audit(images)
+        assert "GET https://***@host/weights: 403" in str(refused.value)
+    with monkeypatch.context() as patch:
+        patch.setattr("ray_audit.probes.prober.Prober.observe", tells)
         outcome = audit(images, **ALL_MAY_FAIL)
     messages = set(rows_of(outcome, "errors")["message"].to_pylist())
     assert messages == {"ValueError: GET https://***@host/weights: 403"}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.given import GivenLabels
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.sources import list_dataset
 from tests.support.small_sets import picture, video
 

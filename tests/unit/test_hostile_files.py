@@ -219,9 +219,8 @@ def test_a_video_that_grows_further_on_ends_there(tmp_path):
         (tmp_path / name).unlink()
     (tmp_path / "one.mpg").write_bytes(small + large)
     got = framed(tmp_path / "one.mpg", max_px=48 * 64)
-    # The decoder drops the last frame before a new size.
-    assert got.failed == [("one.mpg", "too_large", 4)]
-    assert got.ids == ["one.mpg#0", "one.mpg#1"]
+    assert got.failed == [("one.mpg", "too_large", 3)]
+    assert got.ids == ["one.mpg#0", "one.mpg#1", "one.mpg#2"]
 
 
 def patched_avi(path, width, height, num_frames):

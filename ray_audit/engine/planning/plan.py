@@ -21,6 +21,7 @@ from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
 from ray_audit.measures import Kind, measures
@@ -98,6 +99,7 @@ class Plan:
         num_reused: unit-checkpoint pairs that are committed already.
         num_new: unit-checkpoint pairs to run.
         expected_s: duration by the pace of an earlier run here, or None.
+        seen: what a look at a few samples has shown, where one was taken.
         num_again: of `num_new`, pairs that are committed and run again for VoG's sake.
     """
 
@@ -109,6 +111,7 @@ class Plan:
     num_new: int
     expected_s: float | None = None
     num_again: int = 0
+    seen: Seen | None = None
 
     def __repr__(self) -> str:
         return (

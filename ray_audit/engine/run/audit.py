@@ -29,6 +29,7 @@ from ray_audit.engine.reduce.write_tables import (
 from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.conclusion import (
     FailureRecord,
+    check_any_sound,
     check_count,
     complete,
     completed_before,
@@ -36,6 +37,7 @@ from ray_audit.engine.run.conclusion import (
 from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
 from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, ProgressCounter
+from ray_audit.engine.run.sample import look_at_samples
 from ray_audit.errors import RayAuditError, RunError
 from ray_audit.scores.recount import Recount
 
@@ -147,10 +149,13 @@ def run_on(
         if done is not None:
             return done
         with FailureRecord(inputs, started) as record:
-            check_model(config, inputs.checkpoints)
-            notes = _output_notes(config.output)
+            model = check_model(config, inputs.checkpoints)
+            reporter.phase("looking at a few samples")
+            seen = look_at_samples(inputs, model, str(index_dir))
+            del model
+            notes = [*_output_notes(config.output), *seen.notes]
             engine = open_engine()
-            plan = make_plan(inputs, engine.resources())
+            plan = replace(make_plan(inputs, engine.resources()), seen=seen)
             if config.engine.calibrate:
                 reporter.phase("timing one batch at each checkpoint")
                 plan = calibrated(plan, str(index_dir), engine.resources())
@@ -245,6 +250,8 @@ def _execute(
             reporter.progress(progress)
             heartbeat.beat(progress.num_units)
             check_count(inputs, tally.num_failed, tally.num_expected)
+            if not plan.num_reused:
+                check_any_sound(inputs, tally.num_failed, tally.num_sound)
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started

@@ -25,6 +25,7 @@ from ray_audit.samples import ShardFailure
 from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest
 from ray_audit.tables.store import read_table
 
+_NUM_TELLING = 200  # failures without one sound sample
 _NUM_CAUSES = 2
 Failures = Callable[[], Sequence[ShardFailure]]
 """Looks up some of the failures of a run."""
@@ -140,7 +141,8 @@ def _tell(
     by_kind: dict[str, int] = manifest.findings["by_kind"]
     result = RunResult(
         duration_s=manifest.timing["total_s"],
-        success_time_s=manifest.published_s or time.time(),
+        # A run that scored nothing is no success, though its tables are there.
+        success_time_s=(manifest.published_s or time.time()) if manifest.counts["scored"] else None,
         counts=manifest.counts,
         findings={(kind, "uncompared"): number for kind, number in by_kind.items()},
         breached=bool(breached),
@@ -215,6 +217,20 @@ def check_count(inputs: Inputs, failed: int, expected: int | None) -> None:
         _refuse(inputs.config, failed, expected, {}, lambda: first_failures(inputs))
 
 
+def check_any_sound(inputs: Inputs, failed: int, sound: int) -> None:
+    """Stop a run in which the first samples all fail: the rest would, too.
+
+    Raises:
+        FailureBudgetError: as many failed as tell, and none was scored.
+    """
+    if failed >= _NUM_TELLING and not sound:
+        why = _causes(lambda: first_failures(inputs))
+        raise FailureBudgetError(
+            f"the first {failed} samples all failed{why}. Nothing was scored, so the run stops "
+            "here; mend the specification or the data"
+        )
+
+
 def check_budget(config: AuditConfig, counts: dict[str, Any], failures: Failures) -> None:
     """Hold the counts of a run that came to its end against the failure budget.
 
@@ -253,19 +269,24 @@ def _refuse(
         if budget.max_count is not None
         else f"max_fraction {0.01 if budget.max_fraction is None else budget.max_fraction:g}"
     )
-    causes: dict[tuple[str, str], ShardFailure] = {}
-    with contextlib.suppress(Exception):  # the budget is what is to be told
-        for one in failures():
-            causes.setdefault((one.stage, one.error_class), one)
-    why = "".join(
-        f"; {one.sample_id or one.shard} ({one.stage}, {one.error_class}): {one.message[:300]}"
-        for one in list(causes.values())[:_NUM_CAUSES]
-    )
+    why = _causes(failures)
     raise FailureBudgetError(
         f"{failed} of {'?' if entered is None else entered} samples failed, more than "
         f"failures.{limit} allows{why}. The run's `failure.json` or `errors` table names more. "
         "Mend the data, or raise the budget; what was committed is reused",
         counts,
+    )
+
+
+def _causes(failures: Failures) -> str:
+    """One failure of each kind, for the end of a sentence."""
+    causes: dict[tuple[str, str], ShardFailure] = {}
+    with contextlib.suppress(Exception):  # what they are for is to be told
+        for one in failures():
+            causes.setdefault((one.stage, one.error_class), one)
+    return "".join(
+        f"; {one.sample_id or one.shard} ({one.stage}, {one.error_class}): {one.message[:300]}"
+        for one in list(causes.values())[:_NUM_CAUSES]
     )
 
 

@@ -12,6 +12,7 @@ from ray_audit.engine.planning.plan import Plan, make_plan, read_inputs
 from ray_audit.engine.run.audit import opened_backend, today
 from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.preflight import check_model
+from ray_audit.engine.run.sample import check_seen, look_at_samples
 from ray_audit.formats.video.frames import is_turned
 from ray_audit.samples import Shard
 
@@ -37,13 +38,15 @@ def dry_run(
         inputs = read_inputs(config, Path(folder), limit, logical_date or today())
         notes = (*inputs.listing.notes, *_looked_at(config.dataset, inputs.listing.shards))
         inputs = replace(inputs, listing=replace(inputs.listing, notes=notes))
-        check_model(config, inputs.checkpoints)
+        model = check_model(config, inputs.checkpoints)
+        seen = look_at_samples(inputs, model, folder)
+        check_seen(seen)
         if local or address is None:
             resources = LocalBackend().resources()
         else:
             with opened_backend(config.engine, address, local=False) as engine:
                 resources = engine.resources()
-        plan = make_plan(inputs, resources)
+        plan = replace(make_plan(inputs, resources), seen=seen)
         return calibrated(plan, folder, resources) if calibrate else plan
 
 

@@ -98,6 +98,8 @@ def _what_went_wrong(push: Callable[[], None]) -> str | None:
         except (OSError, ValueError, HTTPException) as error:
             why = error.reason if isinstance(error, URLError) else error
             answers.append(str(why) or type(error).__name__)
+        except Exception as error:  # no answer's fault, and no reason to lose the run
+            answers.append(f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=run, name="push", daemon=True)
     thread.start()

@@ -4,6 +4,8 @@ import json
 import struct
 from collections.abc import Sequence
 
+from torch import nn
+
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.checkpoints.factory import build_model, within
@@ -16,11 +18,14 @@ from ray_audit.errors import CheckpointError
 _MAX_READ_BYTES = 2**30
 
 
-def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
+def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> nn.Module:
     """Build the model and hold the checkpoints against it, by name and shape of each tensor.
 
     Of safetensors only the header is read. Other formats have no header: they are read whole, as
     many as 1 GiB holds; an actor that meets a bad one later stops the run.
+
+    Returns:
+        The model.
 
     Raises:
         SpecificationError: the factory does not give a model.
@@ -40,6 +45,7 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> None:
         elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
             load_weights(model, checkpoint.uri, weights)
             read_bytes += checkpoint.size_bytes
+    return model
 
 
 def _safetensors_of(checkpoint: Checkpoint) -> list[tuple[str, int]]:

@@ -56,6 +56,7 @@ class ProgressCounter:
         self._last_s = 0.0
         self._started_s = time.time()
         self.num_failed = 0
+        self.num_sound = 0
         self.notes: set[str] = set()
         self._failed: set[str] = set()
         self.num_expected = plan.num_expected
@@ -72,6 +73,7 @@ class ProgressCounter:
         self._probe_s += sum(receipt.probe_s)
         self._num_units += receipt.is_tail
         self.notes.update(receipt.notes)
+        self.num_sound += max(0, receipt.num_samples - receipt.num_failed)
         if not receipt.is_tail:
             # The pools' own clock: commits may lag behind and come in bursts.
             if self._first_s is None or receipt.probed_at_s < self._first_s:

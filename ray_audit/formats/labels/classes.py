@@ -85,6 +85,11 @@ class ClassNames:
         first = self.first_value
         return self._void_values | {index + first for index in self._void_classes}
 
+    @property
+    def void_classes(self) -> list[int]:
+        """Indices of the classes that are void as a whole."""
+        return sorted(self._void_classes)
+
     def parse(self, value: object) -> int:
         """Class index of a label value, or `IGNORE` where it is void.
 

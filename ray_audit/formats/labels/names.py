@@ -1,7 +1,8 @@
 """Which shard (and which array or member in it) a value of a label table names."""
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
@@ -17,18 +18,56 @@ def stem_of(key: str) -> str:
     return name.rsplit(".", 1)[0] if "." in name[1:] else name
 
 
-def fill_template(template: str, key: str) -> str:
-    """A path template with `{key}`, `{path}` (key without extension), `{name}` or `{stem}`.
+_FIELD = re.compile(r"\{(\w+)\}(/?)")
+
+
+def fill_template(template: str, key: str, groups: Mapping[str, str] | None = None) -> str:
+    """A path template with its fields filled in.
+
+    The fields are `{key}`, `{path}` (the key without extension), `{name}` (the file name), `{stem}`
+    (the file name without extension) and `{folder}` (the key without file name; with a slash behind
+    it, both are left out where a key has no folder).
+
+    Args:
+        template: of a path.
+        key: what it is filled for.
+        groups: further fields, of `labels.match`.
 
     >>> fill_template("masks/{stem}.png", "a/b.jpg"), fill_template("m/{path}.png", "a/b.jpg")
     ('masks/b.png', 'm/a/b.png')
+    >>> fill_template("ct/{folder}/GT.png", "p1/x.png"), fill_template("{folder}/GT.png", "x.png")
+    ('ct/p1/GT.png', 'GT.png')
     """
     name = key.rsplit("/", 1)[-1]
     stem = stem_of(key)
-    path = key[: len(key) - len(name)] + stem
-    for field, value in (("key", key), ("path", path), ("name", name), ("stem", stem)):
-        template = template.replace(f"{{{field}}}", value)
-    return template
+    above = key[: len(key) - len(name)]
+    fields = {"key": key, "path": above + stem, "name": name, "stem": stem}
+    fields |= {"folder": above.rstrip("/")} | dict(groups or {})
+
+    def filled(found: re.Match[str]) -> str:
+        value = fields.get(found[1])
+        if value is None:
+            return found[0]
+        return value if found[1] == "folder" and not value else value + found[2]
+
+    return _FIELD.sub(filled, template)
+
+
+def matched_groups(pattern: str | None, key: str) -> dict[str, str] | None:
+    r"""Groups of `labels.match` in a key, by number and name; None where it is not found.
+
+    A group that takes no part is empty text.
+
+    >>> matched_groups(r"(?P<city>\w+?)_(\d+)", "bonn_007.png")
+    {'1': 'bonn', '2': '007', 'city': 'bonn'}
+    """
+    if pattern is None:
+        return {}
+    found = re.search(pattern, key)
+    if found is None:
+        return None
+    numbered = {str(number): text or "" for number, text in enumerate(found.groups(), 1)}
+    return numbered | {name: text or "" for name, text in found.groupdict().items()}
 
 
 class OwnerNames:
@@ -42,18 +81,25 @@ class OwnerNames:
         owners: everything that labels can belong to.
         column: name of the label table's column, for messages.
         partial: keys of shards in which there may be more; complete once `owners` is at its end.
+        match: `labels.match`: what its first group finds in a key is a name as the file name is.
 
     Attributes:
         lost: values that were taken to lie in one of the partial shards.
     """
 
-    def __init__(self, owners: Iterable[Owner], column: str, partial: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        owners: Iterable[Owner],
+        column: str,
+        partial: Sequence[str] = (),
+        match: str | None = None,
+    ) -> None:
         self._column = column
         self._partial = partial
         self.lost: dict[str, Owner] = {}
         self._levels: tuple[dict[str, list[Owner]], ...] = ({}, {}, {})
         for owner in owners:
-            for level, names in zip(self._levels, _names_of(owner), strict=True):
+            for level, names in zip(self._levels, _names_of(owner, match), strict=True):
                 for name in dict.fromkeys(names):
                     level.setdefault(name, []).append(owner)
 
@@ -101,9 +147,11 @@ def num_composed_otherwise(values: Iterable[str], names: Iterable[str]) -> int:
     return sum(value in known for value in odd)
 
 
-def _names_of(owner: Owner) -> tuple[list[str], list[str], list[str]]:
+def _names_of(owner: Owner, match: str | None) -> tuple[list[str], list[str], list[str]]:
     key, member = owner
     if member:
         return [owner.key], [member], [stem_of(member)]
     name = key.rsplit("/", 1)[-1]
-    return [key], [name], [fill_template("{path}", key), stem_of(key)]
+    matched = matched_groups(match, key)
+    called = [matched["1"]] if matched else []
+    return [key], [name, *called], [fill_template("{path}", key), stem_of(key)]

@@ -12,6 +12,7 @@ from typing import IO, Any, Self
 import av
 import numpy as np
 
+from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.formats.video.clock import Clock
 from ray_audit.samples import KeyFrame
@@ -59,6 +60,7 @@ def unpack_pts(text: str) -> np.ndarray:
     return np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8"))
 
 
+_RGB_BYTES = 3
 MAX_PX = 3.0e8
 """Larger frames are refused where the specification says nothing else."""
 
@@ -81,6 +83,7 @@ def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any
         # One thread: a task owns one core, and where a damaged file ends must not vary.
         video.codec_context.thread_count = 1
         check_size(video.codec_context, max_px)
+        _check_inflated(video.codec_context, container.size)
         # A stream may grow further on. The decoder counts its padding too: give it some room.
         max_px = int(min(4 * max_px + 2**20, 2**31 - 1))
         # What is damaged or missing is an error, and never made up.
@@ -100,6 +103,16 @@ def check_size(source: Any, max_px: float) -> None:
             "too_large",
             f"its frames have {source.width} x {source.height} = {num_px} px, dataset.max_px is "
             f"{max_px:.4g}",
+        )
+
+
+def _check_inflated(source: Any, stored_bytes: int) -> None:
+    num_bytes = _RGB_BYTES * source.width * source.height
+    if storage.inflates_too_far(stored_bytes, num_bytes):
+        raise SampleError(
+            "too_large",
+            f"a frame of {source.width} x {source.height} px would take {num_bytes} bytes, out of "
+            f"a file of {stored_bytes}",
         )
 
 

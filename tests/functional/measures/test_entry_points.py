@@ -152,3 +152,10 @@ def test_a_quantity_of_another_shape_stops_the_run_with_its_name(site, tmp_path)
     install(site, "acme_wide", content, ["acme = acme_wide:FAMILY"])
     with pytest.raises(RunError, match=r"quantity sharpness was observed as \(12, 3\).*\(12,\)"):
         audited(small_sets.class_folders(tmp_path))
+
+
+def test_a_quantity_that_nothing_observes_is_named_with_its_package(site):
+    content = NAMES["quantity"].replace(', observe="PACKAGE:sharpness"', "")
+    install(site, "acme_blind", content, ["acme = acme_blind:FAMILY"])
+    with pytest.raises(MeasureError, match=r"acme_blind 1\.2 .*: nothing observes sharpness"):
+        measures()

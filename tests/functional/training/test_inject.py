@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from ray_audit.config import AuditConfig
-from ray_audit.cuts.given import GivenLabels
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.samples import IGNORE
 from ray_audit.training.inject import inject
 from ray_audit.training.planting import KINDS_OF

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ray_audit.config import InputConfig
-from ray_audit.cuts.show import frame_size, show_frames
 from ray_audit.cuts.slices import slice_videos
+from ray_audit.formats.show import frame_size, show_frames
 from ray_audit.formats.video.orientation import Turn
 from ray_audit.samples import Shard
 from tests.support.media import cut, dataset, decoded_video, listed, write_groups

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ray_audit.cuts.resize import pays_off, resize
+from ray_audit.formats.pixels.resize import pays_off, resize
 
 SIZES = [
     ((48, 64), (24, 32)),

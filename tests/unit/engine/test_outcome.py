@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import threading
 import time
@@ -26,7 +27,7 @@ def _may_connect(monkeypatch):
 
 
 def config(url):
-    return SimpleNamespace(name="nightly", metrics=MetricsConfig(pushgateway=url))
+    return SimpleNamespace(audit_label="nightly", metrics=MetricsConfig(pushgateway=url))
 
 
 def test_without_a_gateway_only_the_file_is_written(tmp_path):
@@ -62,6 +63,10 @@ def answering(request):
                 while b"\r\n\r\n" not in received:
                     received += peer.recv(65536)
                 peer.sendall(request.param)
+                peer.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # a close with bytes unread is a reset
+                    while peer.recv(65536):
+                        pass
 
     threading.Thread(target=answer, daemon=True).start()
     yield f"http://127.0.0.1:{server.getsockname()[1]}"

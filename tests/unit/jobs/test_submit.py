@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -137,3 +139,29 @@ def test_errors_say_what_to_do(error, told):
 def test_a_job_server_that_does_not_answer_is_an_error_of_ours(spec):
     with pytest.raises(RunError, match=r"no job server answers at http://127\.0\.0\.1:9"):
         submit.submit(Job("run", spec), "http://127.0.0.1:9", lambda line: None)
+
+
+def test_keys_histories_and_what_git_ignores_are_not_sent(spec, tmp_path):
+    package = tmp_path / "package"
+    names = ["model.py", "sub/net.py", ".env", ".git/config", ".aws/credentials", "secret.key"]
+    for name in [*names, "__pycache__/model.pyc"]:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("x")
+    (tmp_path / "outside.txt").write_text("x")
+    (package / "link.txt").symlink_to(tmp_path / "outside.txt")
+    shutil.rmtree(package / ".git")
+    subprocess.run(["git", "init", "-q", str(package)], check=True)
+    (package / ".gitignore").write_text("*.key\n")
+    target = tmp_path / "sent"
+    target.mkdir()
+    submit.fill_working_dir(target, Job("run", spec, (), (package,)))
+    sent = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert sent == {"spec.yaml", "package/model.py", "package/sub/net.py"}
+
+
+def test_a_file_that_is_named_itself_is_sent(spec, tmp_path):
+    (tmp_path / ".settings").write_text("x")
+    target = tmp_path / "sent"
+    target.mkdir()
+    submit.fill_working_dir(target, Job("run", spec, (), (tmp_path / ".settings",)))
+    assert (target / ".settings").exists()

@@ -116,6 +116,13 @@ def test_one_ray_version_everywhere():
     assert set(re.findall(r"-ray(\d+\.\d+\.\d+)", committed)) == {RAY_VERSION}
 
 
+def test_the_image_is_made_of_the_wheel_and_names_no_index():
+    lines = (ROOT / "k8s/Dockerfile").read_text()
+    assert "dist/*.whl" in lines
+    assert "://" not in lines
+    assert "extra-index" not in lines
+
+
 def test_pods_may_do_little():
     for pod in pod_specs():
         assert pod["securityContext"]["runAsNonRoot"] is True

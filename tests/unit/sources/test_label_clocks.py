@@ -5,12 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit.config import LabelsConfig
-from ray_audit.cuts.given import GivenLabels
+from ray_audit.config import AuditConfig, LabelsConfig
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.sample_ids import Owner
+from ray_audit.training.inject import inject
 from tests.support.media import cut, dataset, listed, write_groups
 
 NUM_FRAMES, FPS = 60, 25
@@ -259,3 +260,16 @@ def test_each_nth_frame_is_no_clock_of_its_own(long_video, tmp_path):
         got = cut(dataset("video", long_video, labels, clip=clip), tmp_path)
         assert len(got.ids) == 13
         assert got.tails[0].remarks == remarks
+
+
+def test_rows_that_stand_for_several_frames_take_no_planted_errors(video, tmp_path):
+    (tmp_path / "l.csv").write_text("video,frame,label\nv,0,a\nv,1,b\nv,2,c\n")
+    labels = {"frames": str(tmp_path / "l.csv"), "fps": 1}
+    values = {
+        "dataset": dataset("video", video, labels).model_dump(),
+        "model": {"factory": "tests.support.tiny_models:FrameModel"},
+        "checkpoints": "none*.safetensors",
+        "output": str(tmp_path / "out"),
+    }
+    with pytest.raises(SpecificationError, match="stands for several frames"):
+        inject(AuditConfig.parse(values), str(tmp_path / "copy"), 0.1)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.cuts.resize import resize
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import BrokenOffError, Item
@@ -25,6 +24,7 @@ from ray_audit.formats.labels.timeline import (
 )
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.pixels.resize import resize
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.video.frames import frame_times
 from ray_audit.sample_ids import Owner

@@ -1,0 +1,39 @@
+"""What a look at a few samples has shown, before anything is started."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SeenAnswer:
+    """One checkpoint's answer to the first sample.
+
+    Attributes:
+        checkpoint: its name.
+        shape: of the answer.
+        range: its least and greatest number.
+    """
+
+    checkpoint: str
+    shape: tuple[int, ...]
+    range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Samples on their way from the file to the model.
+
+    Attributes:
+        num_tried: samples that were looked at, spread over the dataset.
+        input_shape: of the first, as the model gets it; None where none could be read.
+        input_range: its least and greatest number.
+        labels: how often each class was found in them: pixels, frames or samples.
+        answers: of the first and last checkpoint.
+        notes: what is remarkable.
+    """
+
+    num_tried: int = 0
+    input_shape: tuple[int, ...] | None = None
+    input_range: tuple[float, float] = (0.0, 0.0)
+    labels: dict[str, int] = field(default_factory=dict)
+    answers: tuple[SeenAnswer, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""A few samples through decoding, labels and the model, before any pool starts.
+
+What is wrong with all of a dataset shows at its first sample: a model that takes other inputs,
+answers that are no logits, label values that mean something else. Single samples that are bad are
+left to the run, which counts them.
+"""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import nn
+
+from ray_audit import storage
+from ray_audit.checkpoints.factory import within
+from ray_audit.checkpoints.loading import load_weights
+from ray_audit.config import AuditConfig
+from ray_audit.cuts.unit import cut_unit
+from ray_audit.engine.planning.plan import Inputs
+from ray_audit.engine.planning.seen import Seen, SeenAnswer
+from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.probes.prober import Look, Prober, ProbeSettings
+from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
+
+VOID = "not labelled"
+_NUM_SPREAD = 8
+_MAX_UNIT_BYTES = 256 * 2**20  # of units besides the first: a look must stay cheap
+_MAX_PAGED_BYTES = 64 * 2**20
+_LEAST_VOID_FRACTION = 0.01
+_ABOUT_THIS_MACHINE = re.compile(r"cuda|gpu|triton|not implemented|half|bfloat16", re.IGNORECASE)
+
+
+def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
+    """Take a sample of the first unit through the first and last checkpoint, labels of a few more.
+
+    Args:
+        inputs: what is audited.
+        model: of the factory; its weights are replaced.
+        index_uri: folder of the label index.
+
+    Raises:
+        SpecificationError: no run with this specification could be right.
+        CheckpointError: a checkpoint does not fit the model.
+    """
+    config = inputs.config
+    _check_class_names(inputs)
+    batches, failures = _looked_at(inputs, index_uri)
+    labels = _labels_in(batches, config)
+    notes = [*_page_notes(inputs), *_label_notes(batches, labels, config)]
+    num_tried = len(batches) + len(failures)
+    if not batches:
+        if failures:
+            notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
+        return Seen(num_tried, labels=labels, notes=tuple(notes))
+    first, answers = batches[0], list[SeenAnswer]()
+    look: Look | None = None
+    for checkpoint in dict.fromkeys((inputs.checkpoints[0], inputs.checkpoints[-1])):
+        load_weights(model, checkpoint.uri, config.model.weights)
+        where = f"sample {_name(first)} at checkpoint {checkpoint.name}"
+        found = _look(first, where, model, config)
+        if isinstance(found, str):
+            notes.append(found)
+            break
+        look = found
+        answers.append(SeenAnswer(checkpoint.name, look.answer_shape, look.answer_range))
+    return Seen(
+        num_tried,
+        None if look is None else look.input_shape,
+        (0.0, 0.0) if look is None else look.input_range,
+        labels,
+        tuple(answers),
+        tuple(notes),
+    )
+
+
+def check_seen(seen: Seen) -> None:
+    """Refuse a dataset of which nothing could be read.
+
+    Raises:
+        SpecificationError: all samples that were tried failed.
+    """
+    if seen.num_tried and seen.input_shape is None and not seen.labels:
+        told = [note for note in seen.notes if note.startswith("all ")]
+        if told:
+            raise SpecificationError(f"dataset: {told[0]}")
+
+
+def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure]]:
+    """The first batch of units that are spread over the dataset, and what failed before it."""
+    batches: list[Batch] = []
+    failures: list[ShardFailure] = []
+    for unit in _spread(inputs.units):
+        for item in islice(_items(unit, inputs.config, index_uri), 1):
+            if isinstance(item, Tail):
+                failures += item.failures
+            else:
+                batches.append(item)
+    return batches, failures
+
+
+def _items(unit: WorkUnit, config: AuditConfig, index_uri: str) -> Iterator[Batch | Tail]:
+    return cut_unit(unit, config.dataset, config.model.input, index_uri, max_batch=1)
+
+
+def _spread(units: Sequence[WorkUnit]) -> list[WorkUnit]:
+    places = dict.fromkeys(np.linspace(0, len(units) - 1, _NUM_SPREAD).astype(int).tolist())
+    chosen = [units[place] for place in places]
+    sizes = [sum(shard.size_bytes for shard in unit.shards) for unit in chosen]
+    return [
+        unit
+        for place, (unit, size) in enumerate(zip(chosen, sizes, strict=True))
+        if place == 0 or size <= _MAX_UNIT_BYTES
+    ]
+
+
+def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Look | str:
+    """What the model does with a batch; a sentence where only this machine cannot tell.
+
+    Raises:
+        SpecificationError: it cannot be right with any sample.
+    """
+    settings = ProbeSettings(
+        num_classes=len(config.dataset.classes),
+        input=config.model.input,
+        output=config.model.output,
+        answers=config.model.answers,
+        gradient=None,
+        temperature=config.softmin.temperature,
+        precision="float32",
+    )
+    prober = Prober([model], settings, torch.device("cpu"))
+    try:
+        look = within(config.engine.start_timeout_s, "the model", lambda: prober.look(batch))
+    except ValueError as error:
+        raise SpecificationError(f"the model does not fit {where}: {error}") from error
+    except SpecificationError as error:  # it took too long, which others may not find
+        return f"{where}: {error}"
+    except Exception as error:  # a user's model may raise anything
+        said = f"{type(error).__name__}: {error}"
+        if _ABOUT_THIS_MACHINE.search(said):
+            return f"the model fails on {where}, on this machine: {said}"
+        shape = batch.arrays["inputs"].shape
+        raise SpecificationError(f"the model fails on {where}, inputs {shape}: {said}") from error
+    if look.sums_to_one and config.model.answers == "logits":
+        raise SpecificationError(
+            f"the model's answers to {where} lie in 0 to 1 and sum to 1 over the classes: they are "
+            "probabilities, and the audit would take a softmax of them once more. Give "
+            "model.answers: probabilities, or leave the softmax out of the model"
+        )
+    return look
+
+
+def _labels_in(batches: Sequence[Batch], config: AuditConfig) -> dict[str, int]:
+    names, counts = config.dataset.classes, Counter[int]()
+    for batch in batches:
+        values, nums = np.unique(batch.arrays["targets"], return_counts=True)
+        counts.update(dict(zip(values.tolist(), nums.tolist(), strict=True)))
+    return {VOID if i == IGNORE else names[i]: counts[i] for i in sorted(counts)}
+
+
+def _label_notes(
+    batches: Sequence[Batch], labels: dict[str, int], config: AuditConfig
+) -> list[str]:
+    """What the labels say of `void` and `classes`.
+
+    Raises:
+        SpecificationError: `void` leaves nothing but background.
+    """
+    dataset, notes = config.dataset, list[str]()
+    num_void, total = labels.get(VOID, 0), sum(labels.values())
+    found = [name for name in labels if name != VOID]
+    is_masks = dataset.task.is_dense and dataset.labels.values is None
+    if is_masks and len(dataset.classes) > 1 and found == dataset.classes[:1]:
+        each = [(batch.arrays["targets"] == IGNORE).any() for batch in batches]
+        if all(each) and num_void > _LEAST_VOID_FRACTION * total:
+            raise SpecificationError(
+                f"dataset.void {dataset.void} leaves only {found[0]!r} in all {len(batches)} masks "
+                f"that were looked at, and {num_void} of {total} pixels are not labelled: if a "
+                "void value is a class, say so in labels.values, such as "
+                f"{{0: {found[0]}, 255: {dataset.classes[1]}}}"
+            )
+    classes = ClassNames.of(dataset)
+    taken = [dataset.classes[index] for index in classes.void_classes]
+    if taken and is_masks:
+        notes.append(
+            f"dataset.void takes all labels of class {', '.join(map(repr, taken))}: if the files "
+            "count classes from 1, give labels.first_value: 1"
+        )
+    return notes
+
+
+def _check_class_names(inputs: Inputs) -> None:
+    """Hold the class names that a Parquet file of Hugging Face has against those that are given.
+
+    Raises:
+        SpecificationError: its integers mean other classes.
+    """
+    dataset, labels = inputs.config.dataset, inputs.config.dataset.labels
+    first = inputs.listing.shards[0]
+    if labels.column is None or labels.values is not None or not first.key.endswith(".parquet"):
+        return
+    names: list[str] = []
+    with suppress(OSError, RayAuditError, ValueError, LookupError, TypeError, AttributeError):
+        with storage.open_read(first.uri, first.size_bytes) as stream:
+            metadata = pq.ParquetFile(stream).schema_arrow.metadata
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        names = [str(name) for name in features[labels.column]["names"]]
+    if names and names[: len(dataset.classes)] != dataset.classes:
+        raise SpecificationError(
+            f"column {labels.column!r} of {first.key} names its classes {', '.join(names[:8])}, "
+            f"dataset.classes are {', '.join(dataset.classes[:8])}: give them in the file's order, "
+            "or what each number means in labels.values"
+        )
+
+
+def _page_notes(inputs: Inputs) -> list[str]:
+    """Images of several pages, of which the first is read."""
+    for shard in inputs.listing.shards[:1] if inputs.config.dataset.kind == "images" else ():
+        for uri in filter(None, (shard.uri, shard.label_uri)):
+            if not uri.lower().endswith((".tif", ".tiff", ".gif", ".png", ".webp")):
+                continue
+            if shard.size_bytes > _MAX_PAGED_BYTES:
+                continue
+            with suppress(OSError, ValueError, SyntaxError, RayAuditError):
+                image = Image.open(io.BytesIO(storage.read_bytes(uri)))
+                num = getattr(image, "n_frames", 1)
+                if num > 1:
+                    return [f"{uri} has {num} pages: the first of each file is read"]
+    return []
+
+
+def _first(failures: Sequence[ShardFailure]) -> str:
+    one = failures[0]
+    what = "its label" if one.stage == "labels" else "the sample"
+    return f"{one.sample_id or one.shard} ({what}, {one.error_class}): {one.message}"
+
+
+def _name(batch: Batch) -> str:
+    return str(batch.samples["sample_id"][0].as_py())

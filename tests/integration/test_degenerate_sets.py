@@ -1,0 +1,104 @@
+"""Sets that say next to nothing: each score is null or right, none infinite or by file order."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ray_audit.engine.run.audit import run_audit
+from tests.support import small_sets
+from tests.support.echoes import echoes, logits, repeated
+from tests.support.tables import rows_of
+
+TABLES = ("scores", "trajectories", "findings", "class_stats", "class_pairs")
+
+
+def audited(config):
+    found = run_audit(config, local=True, logical_date="2026-01-31")
+    assert_finite(found)
+    return found
+
+
+def assert_finite(found):
+    """No number of any table or of the manifest is infinite or NaN."""
+    json.loads(json.dumps(found.manifest.__dict__, default=vars, allow_nan=False))
+    for name in TABLES:
+        table = rows_of(found, name)
+        for column in table.column_names:
+            for value in table[column].to_pylist():
+                for one in value if isinstance(value, list) else [value]:
+                    assert not isinstance(one, float) or math.isfinite(one), (name, column, one)
+
+
+def random_sequence(num, num_classes, seed=0):
+    true = np.random.default_rng(seed).integers(0, num_classes, num)
+    return true, logits(true, num_classes, seed=seed)
+
+
+@pytest.mark.parametrize("protocol", ["training", "held_out"])
+@pytest.mark.parametrize(
+    ("lengths", "num_classes", "scales"),
+    [
+        pytest.param([12, 9], 1, (0.5, 1.0), id="one class"),
+        pytest.param([30], 3, (0.5, 1.0), id="one video"),
+        pytest.param([2], 2, (0.5, 1.0), id="two samples"),
+        pytest.param([1], 2, (0.5, 1.0), id="one sample"),
+        pytest.param([1, 1, 1], 3, (0.5, 1.0), id="one frame a video"),
+        pytest.param([20, 20], 3, (1.0, 1.0, 1.0), id="equal checkpoints"),
+        pytest.param([20, 20], 3, (1.0,), id="one checkpoint"),
+    ],
+)
+def test_sequences(tmp_path, protocol, lengths, num_classes, scales):
+    pairs = [random_sequence(num, num_classes, seed) for seed, num in enumerate(lengths)]
+    given, seen = zip(*pairs, strict=True)
+    scores = ["csl", "vog"]
+    found = audited(
+        echoes(tmp_path, given, seen, num_classes, scales, protocol=protocol, scores=scores)
+    )
+    assert found.counts["scored"] == sum(lengths)
+    assert not found.manifest.order["used"]
+    table = rows_of(found, "scores")
+    if len(scales) == 1:
+        assert table["vog"].null_count == table["late_loss"].null_count == table.num_rows
+        assert any("there is 1 checkpoint" in note for note in found.manifest.notes)
+    if num_classes == 1:
+        assert table["suggested"].null_count == table["aum"].null_count == table.num_rows
+        assert rows_of(found, "findings").num_rows == 0
+        assert found.manifest.top == []
+
+
+def test_a_class_with_one_sample(tmp_path):
+    true = repeated([0, 1, 2], [20, 20, 1])
+    found = audited(echoes(tmp_path, [true], [logits(true, 3)], 3, scores=["csl", "vog"]))
+    lone = rows_of(found, "scores").to_pylist()[-1]
+    assert lone["vog"] is not None
+    assert lone["vog_z"] is None
+
+
+@pytest.mark.parametrize("make", [small_sets.class_folders, small_sets.masked_images])
+def test_equal_images_tie(make, tmp_path):
+    small = make(tmp_path)
+    for path in (tmp_path / "data").rglob("*.png"):
+        pixels = np.full((16, 16), 1) if path.parent.name == "masks" else np.full((16, 16, 3), 90)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    if make is small_sets.class_folders:
+        small.values["dataset"]["classes"] = ["a", "b", "c"]
+        for name in ("b", "c"):
+            for path in (tmp_path / "data" / name).iterdir():
+                path.unlink()
+    found = audited(small.config())
+    table = rows_of(found, "scores")
+    assert len(set(table["suspicion"].to_pylist())) == 1
+    assert found.manifest.top == []
+    assert any("all samples tie" in note for note in found.manifest.notes)
+    assert len({row["rank"] for row in rows_of(found, "findings").to_pylist()}) <= 1
+
+
+@pytest.mark.parametrize("num", [1, 2])
+@pytest.mark.parametrize("make", [small_sets.class_folders, small_sets.masked_images])
+def test_one_or_two_images(make, num, tmp_path):
+    small = make(tmp_path, num)
+    found = audited(small.config(scores=["csl", "vog"]))
+    assert found.counts["scored"] == (3 * num if make is small_sets.class_folders else num)
