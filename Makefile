@@ -123,4 +123,5 @@ quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs
 	$(BIN)/python -m benchmarks.quality
 
 correction: $(STAMP)  ## what correcting labels gains (hours); goes on where it was stopped; writes docs/correction-quality.md
+	$(BIN)/python -m benchmarks.correction.memorising
 	$(BIN)/python -m benchmarks.correction

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.correction.memorising_page import memorising_part
 from benchmarks.correction.methods import METHODS, ON_REQUEST
 from benchmarks.correction.problems import CONDITIONS, MAKERS
 
@@ -37,7 +38,8 @@ def page(content: dict[str, Any]) -> str:
         content: of the result file: see `__main__.Results`.
     """
     results = content["conditions"]
-    parts = [_OPENING.format(**{k: content.get(k, "nothing yet") for k in ("date", "machine")})]
+    opening = _OPENING.format(**{k: content.get(k, "nothing yet") for k in ("date", "machine")})
+    parts = [opening, memorising_part()]
     for name, maker in MAKERS.items():
         rows = list(dict.fromkeys((c.kind, c.percent) for c in CONDITIONS if c.set == name))
         rows = [row for row in sorted(rows) if _seeds(results, name, row)]

@@ -76,6 +76,13 @@ class LabelsConfig(Section):
     labels in files of their own."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
+    header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    """Names of the fields of a text table that has no line with them, such as `[video, label]`.
+    Where there is one file per video and no frame among them, each row is a frame."""
+    delimiter: Literal["comma", "semicolon", "tab", "blanks"] | None = None
+    """What parts the fields of a text table; its first line tells where absent."""
+    comment: Annotated[str, Field(min_length=1)] | None = None
+    """What begins a line of a text table to leave out, such as `#`."""
     values: dict[int | str, int | str] | Uri | None = None
     """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
     (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
@@ -140,6 +147,11 @@ class LabelsConfig(Section):
             raise ValueError("fps, first_frame and overlap go with frames or segments")
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
+        is_table = is_timed or self.videos is not None or self.images is not None
+        if not is_table and (self.header or self.delimiter or self.comment):
+            raise ValueError("header, delimiter and comment go with tables of labels")
+        if self.header and len(set(self.header)) != len(self.header):
+            raise ValueError("header: names must be unique; name the others as you like")
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self

@@ -13,7 +13,7 @@ class CorrectionConfig(Section):
     method: Literal["none", "adele", "refurbish"] = "none"
     """adele corrects masks, class by class; refurbish all labels, from a sample's own losses."""
     confidence: Fraction | None = None
-    """A new class must be more probable; 0.5 where absent, refurbish 0.8."""
+    """A new class must be more probable; 0.5 where absent, refurbish 0.6 of masks, else 0.8."""
     max_changed_fraction: Fraction | None = None
     """A correction that changes more of a sample is refused; 0.5 where absent, refurbish 1."""
     background: Annotated[int, Field(ge=0)] | str | None = None

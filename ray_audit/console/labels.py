@@ -52,7 +52,7 @@ def _model_beside(spec: str) -> str:
 def print_correction(done: dict[str, Any], console: Console | None = None) -> None:
     """What was changed, what was not and why, and what to type next."""
     console = console or SafeConsole(stderr=True)
-    unit = Task(done["labels"]).element
+    unit = {Task.DENSE: "pixels", Task.FRAMES: "frames"}.get(done["labels"], "labels")
     verb = "Would change" if done["spec"] is None else "Changed"
     lines = [
         f"{verb} {done['num_changed']} {unit} by run {done['run_id']}, rule {done['rule']}, "

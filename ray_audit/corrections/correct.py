@@ -216,6 +216,12 @@ class _Work:
         """Rows of the most suspicious samples, part by part."""
         if self._resolved.rule != "flagged":
             return
+        wrong = self._resolved.wrong_masks
+        if wrong is not None:
+            for file, losses in self._tables.parts("scores", "trajectories"):
+                is_wrong = wrong.holds(self._tables.read(losses, ["loss"]))
+                yield self._tables.read(file, list(columns)).filter(pa.array(is_wrong))
+            return
         histogram = suspicion_histogram(self._tables, mapper)
         num = int(self._resolved.flagged_fraction * histogram.counts.sum())
         for (file,) in self._tables.parts("scores"):

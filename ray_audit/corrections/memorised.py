@@ -1,14 +1,16 @@
 """Masks whose errors the last checkpoints have learnt: which are wrong, and who still knows.
 
 Late checkpoints say what the given labels say. Those before the onset of memorisation do not, and
-their mean is what wrong masks are mended by; the wrong masks themselves are told by their loss over
-all checkpoints, which stays higher even where it ends low.
+their mean is what wrong masks are mended by. The wrong masks themselves are told by their losses
+over the first checkpoints; over all of them the mean may say nothing, and late losses are inverted.
 """
 
 import math
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+import pyarrow as pa
 
 from ray_audit.scores.mixture import WrongShare, wrong_share
 from ray_audit.tables.run import RunTables
@@ -16,7 +18,9 @@ from ray_audit.tables.run import RunTables
 EARLY_CONFIDENCE = 0.5
 """Of the mean of early checkpoints, whose probabilities are of a model that still learns."""
 _MAX_LOSSES = 200_000
-_WINDOW_BEGINS = 0.6
+_WINDOW = (0.3, 0.8)
+_PARTS = (8, 6, 4, 3)
+_LOSSES = pa.list_(pa.float32())
 
 
 def is_memorised(tables: RunTables) -> bool:
@@ -25,7 +29,7 @@ def is_memorised(tables: RunTables) -> bool:
 
 
 def early_checkpoints(tables: RunTables) -> list[dict[str, str]]:
-    """The checkpoints around the onset of memorisation: from 6/10 of it up to it.
+    """The checkpoints before the onset of memorisation: from 3/10 to 8/10 of it.
 
     The onset is the median of those of the classes; without any, a third of the checkpoints, as if
     memorisation began there.
@@ -34,16 +38,62 @@ def early_checkpoints(tables: RunTables) -> list[dict[str, str]]:
     rows = tables.whole("class_stats").to_pylist()
     onsets = {row["class"]: row["onset_epoch"] for row in rows if row["onset_epoch"] is not None}
     onset = median(onsets.values()) if onsets else math.ceil(len(checkpoints) / 3)
-    last = max(1, min(len(checkpoints), math.ceil(onset)))
-    return checkpoints[min(last - 1, math.floor(_WINDOW_BEGINS * last)) : last]
+    first, last = (min(len(checkpoints), math.ceil(share * onset)) for share in _WINDOW)
+    return checkpoints[max(0, min(first, last) - 1) : max(1, last)]
 
 
-def share_of_wrong_masks(tables: RunTables) -> WrongShare:
-    """How many masks have losses of their own, from at most 200,000 of them, evenly spaced."""
-    num = sum(file.num_rows for file in tables.manifest.tables.get("scores", []))
+@dataclass(frozen=True)
+class WrongMasks:
+    """Which masks have early losses of their own.
+
+    Attributes:
+        share: how many, and how that was found.
+        num_first: over how many of the first checkpoints losses are averaged.
+        threshold: of that mean loss, in nats; higher ones are wrong.
+    """
+
+    share: WrongShare
+    num_first: int
+    threshold: float
+
+    def holds(self, trajectories: pa.Table) -> np.ndarray:
+        """Which of some samples are among them, (N,) bool."""
+        flagged: np.ndarray = _mean_of_first(trajectories, self.num_first) >= self.threshold
+        return flagged
+
+
+def wrong_masks(tables: RunTables, fraction: float | None = None) -> WrongMasks:
+    """Find the masks whose losses over the first checkpoints form a group apart.
+
+    Early losses tell before anything is memorised; how early differs from training to training, so
+    that the window (an eighth to a third of the checkpoints) with the widest gap is taken.
+
+    Args:
+        tables: of the run; at most 200,000 masks are looked at, evenly spaced.
+        fraction: of the masks, where it is known.
+    """
+    num = sum(file.num_rows for file in tables.manifest.tables.get("trajectories", []))
     step = max(1, num // _MAX_LOSSES)
-    taken, offset = [], 0
-    for values in tables.score("csl"):
-        taken.append(values[(-offset) % step :: step])
-        offset += len(values)
-    return wrong_share(np.concatenate(taken) if taken else np.empty(0))
+    parts = []
+    for (file,) in tables.parts("trajectories"):
+        part = tables.read(file, ["loss"])
+        parts.append(part.take(pa.array(range(0, part.num_rows, step), pa.int64())))
+    sampled = pa.concat_tables(parts) if parts else pa.table({"loss": pa.array([], _LOSSES)})
+    num_checkpoints = len(tables.manifest.checkpoints)
+    windows = sorted({math.ceil(num_checkpoints / part) for part in _PARTS})
+    found = [_wrong_by(_mean_of_first(sampled, first), first, fraction) for first in windows]
+    return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
+
+
+def _wrong_by(loss: np.ndarray, num_first: int, fraction: float | None) -> WrongMasks:
+    share = wrong_share(loss)
+    known = np.sort(loss[np.isfinite(loss)])[::-1]
+    num = round((share.fraction if fraction is None else fraction) * len(known))
+    return WrongMasks(share, num_first, float(known[num - 1]) if num else float("inf"))
+
+
+def _mean_of_first(trajectories: pa.Table, num_first: int) -> np.ndarray:
+    """Mean loss over the first checkpoints that a sample passed, NaN where it passed none."""
+    losses = trajectories["loss"].to_pylist()
+    first = [[value for value in row[:num_first] if value is not None] for row in losses]
+    return np.array([np.mean(values) if values else np.nan for values in first], np.float64)

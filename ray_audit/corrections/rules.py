@@ -15,9 +15,10 @@ from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.memorised import (
     EARLY_CONFIDENCE,
+    WrongMasks,
     early_checkpoints,
     is_memorised,
-    share_of_wrong_masks,
+    wrong_masks,
 )
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.engine.backends.base import Mapper
@@ -122,6 +123,7 @@ class CorrectionPlan:
         mask_rule: how pixels change; None where labels are no masks, or only decisions count.
         steps: URIs of the checkpoints that each predictor of the mask rule averages.
         notes: what the user should know.
+        wrong_masks: where masks were memorised: those that `flagged` changes.
     """
 
     asked: CorrectionOptions
@@ -132,6 +134,7 @@ class CorrectionPlan:
     mask_rule: MaskRule | None
     steps: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    wrong_masks: WrongMasks | None = None
 
 
 def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
@@ -142,7 +145,10 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         CheckpointError: a checkpoint that is needed has gone, or is another one now.
     """
     dataset = tables.config.dataset
-    rule, notes = _chosen(asked, tables)
+    memorised_masks = None
+    if is_memorised(tables) and asked.rule in ("auto", "flagged"):
+        memorised_masks = wrong_masks(tables, asked.flagged_fraction)
+    rule, notes = _chosen(asked, memorised_masks)
     memorised = tables.manifest.memorisation.get("verdict") == "early"
     is_averaged = rule in ("findings", "flagged")
     by_early = is_averaged and is_memorised(tables)
@@ -205,11 +211,19 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
             stays,
         )
     return CorrectionPlan(
-        asked, rule, gate, writable, _fraction(asked, rule, tables), mask_rule, steps, tuple(notes)
+        asked,
+        rule,
+        gate,
+        writable,
+        _fraction(asked, rule, tables, memorised_masks),
+        mask_rule,
+        steps,
+        tuple(notes),
+        memorised_masks,
     )
 
 
-def _chosen(asked: CorrectionOptions, tables: RunTables) -> tuple[Rule, list[str]]:
+def _chosen(asked: CorrectionOptions, wrong: WrongMasks | None) -> tuple[Rule, list[str]]:
     """The rule, and why it was chosen where the user left it open."""
     if asked.rule != "auto":
         return asked.rule, []
@@ -217,12 +231,12 @@ def _chosen(asked: CorrectionOptions, tables: RunTables) -> tuple[Rule, list[str
         raise SpecificationError("--class goes with --rule adele")
     if asked.flagged_fraction is not None:
         return "flagged", []
-    if asked.kinds is not None or not is_memorised(tables):
+    if asked.kinds is not None or wrong is None:
         return "findings", []
-    share = share_of_wrong_masks(tables)
-    if not share.fraction:
-        return "findings", [f"Which masks are wrong cannot be told by their losses: {share.reason}"]
-    return "flagged", [f"Rule flagged, since the wrong masks were memorised: {share.reason}"]
+    why = wrong.share.reason
+    if not wrong.share.fraction:
+        return "findings", [f"Which masks are wrong cannot be told by their losses: {why}"]
+    return "flagged", [f"Rule flagged, since the wrong masks were memorised: {why}"]
 
 
 def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
@@ -249,19 +263,23 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
     return checkpoints[(len(checkpoints) + 1) // 2 :] or checkpoints
 
 
-def _fraction(asked: CorrectionOptions, rule: Rule, tables: RunTables) -> float:
+def _fraction(
+    asked: CorrectionOptions, rule: Rule, tables: RunTables, wrong: WrongMasks | None
+) -> float:
     if rule != "flagged":
         return 0.0
     if asked.flagged_fraction is not None:
         return asked.flagged_fraction
     if tables.task.is_dense:
-        share = share_of_wrong_masks(tables)
-        if not share.fraction:
+        if wrong is None or not wrong.share.fraction:
+            why = "the run's estimate counts pixels"
+            if wrong is not None:
+                why = f"it cannot be told from their losses, {wrong.share.reason}"
             raise SpecificationError(
-                "--rule flagged of masks needs --flagged-fraction, the share of images to correct: "
-                f"it cannot be told from their losses, {share.reason}"
+                "--rule flagged of masks needs --flagged-fraction, the share of images to correct "
+                f"({why})"
             )
-        return share.fraction
+        return wrong.share.fraction
     if "fraction" not in tables.manifest.estimate:
         raise SpecificationError("the run has no estimate of wrong labels: give --flagged-fraction")
     return float(tables.manifest.estimate["fraction"])

@@ -14,6 +14,7 @@ from ray_audit.errors import SpecificationError
 
 Use = Literal["output", "copy"]
 _FORMS = ("frames", "segments", "videos", "images", "masks")
+_WITH_FOLDERS = ("{key}", "{path}", "{folder}")
 _FIELD = re.compile(r"\{[^{}]*\}")
 _WILDCARD = re.compile(r"[*?\[\]]")
 # Runs write tables, JSON and reports, and never directly below the output.
@@ -59,7 +60,10 @@ def _patterns(config: AuditConfig) -> Iterator[tuple[str, str]]:
 
 def _may_match(pattern: str, destination: str, use: Use) -> bool:
     """Whether the pattern could match a file below the destination."""
-    pattern = _FIELD.sub("**", pattern)  # a key or path has folders in it
+    # A key or a path has folders in it, a name or a stem none. Copies of labels stay out of the
+    # folders of labels all the same: nobody could tell the one from the other.
+    named = "**" if use == "copy" else "*"
+    pattern = _FIELD.sub(lambda field: "**" if field[0] in _WITH_FOLDERS else named, pattern)
     if not _WILDCARD.search(pattern) or _scheme(pattern) != _scheme(destination):
         return False
     ending = _WILDCARD.split(pattern)[-1]

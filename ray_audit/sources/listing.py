@@ -21,6 +21,7 @@ from ray_audit.formats.labels.names import (
     num_composed_otherwise,
 )
 from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import check_formats, formats, known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
@@ -274,7 +275,9 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
 
 def _layout_of(uri: str, dataset: DatasetConfig, with_name: bool) -> TableLayout:
     labels = dataset.labels
-    return layout_of(uri, labels.form, labels.columns, with_name, LabelClock.of(labels))
+    return layout_of(
+        uri, labels.form, labels.columns, with_name, LabelClock.of(labels), TextForm.of(labels)
+    )
 
 
 def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:

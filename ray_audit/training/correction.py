@@ -318,7 +318,7 @@ def _corrector(
     return RefurbishFlagged(
         num_classes,
         flagged_fraction=settings.flagged_fraction,
-        confidence=_or(settings.confidence, 0.8),
+        confidence=_or(settings.confidence, 0.6 if config.dataset.task.is_dense else 0.8),
         first_epoch=first_epoch_of(config),
         background=background,
         max_changed_fraction=_or(max_changed, 1.0),

@@ -13,6 +13,7 @@ from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import index_rows, is_in_seconds
 from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
 from ray_audit.formats.labels.rows import layout_of, read_rows
+from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.samples import IGNORE, Shard
 
 # Ends are often whole seconds, or the end of a longer sound.
@@ -205,7 +206,8 @@ def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTi
     """
     labels_config = dataset.labels
     clock = LabelClock.of(labels_config)
-    layout = layout_of(uri, labels_config.form, labels_config.columns, False, clock)
+    text = TextForm.of(labels_config)
+    layout = layout_of(uri, labels_config.form, labels_config.columns, False, clock, text)
     chunks = list(read_rows(uri, layout, ClassNames.of(dataset)))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])
