@@ -1,5 +1,6 @@
 """The section `dataset`: what is audited, and where its labels are."""
 
+import math
 import re
 from typing import Annotated, Literal, Self
 
@@ -76,6 +77,13 @@ class LabelsConfig(Section):
     labels in files of their own."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
+    header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    """Names of the fields of a text table that has no line with them, such as `[video, label]`.
+    Where there is one file per video and no frame among them, each row is a frame."""
+    delimiter: Literal["comma", "semicolon", "tab", "blanks"] | None = None
+    """What parts the fields of a text table; its first line tells where absent."""
+    comment: Annotated[str, Field(min_length=1)] | None = None
+    """What begins a line of a text table to leave out, such as `#`."""
     values: dict[int | str, int | str] | Uri | None = None
     """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
     (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
@@ -140,6 +148,11 @@ class LabelsConfig(Section):
             raise ValueError("fps, first_frame and overlap go with frames or segments")
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
+        is_table = is_timed or self.videos is not None or self.images is not None
+        if not is_table and (self.header or self.delimiter or self.comment):
+            raise ValueError("header, delimiter and comment go with tables of labels")
+        if self.header and len(set(self.header)) != len(self.header):
+            raise ValueError("header: names must be unique; name the others as you like")
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
@@ -206,6 +219,27 @@ class TileConfig(Section):
         return self
 
 
+class VolumeConfig(Section):
+    """How a volume is cut into slices, each a sample `<key>#<index>`, and which values it has."""
+
+    axis: Annotated[int, Field(ge=0, le=2)] = 2
+    """Along which stored axis slices lie, from 0. Height and width of a slice are the other two, in
+    their order."""
+    window: tuple[float, float] | None = None
+    """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
+    beyond is cut off. Unsigned values of 8 or 16 bits need none."""
+    channel: Annotated[int, Field(ge=0)] | None = None
+    """Which volume along the fourth axis is read, from 0, where there are several."""
+
+    @model_validator(mode="after")
+    def _window_is_a_range(self) -> Self:
+        if self.window is not None:
+            low, high = self.window
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"window [{low:g}, {high:g}] is no range; expected low < high")
+        return self
+
+
 class FoldConfig(Section):
     """Part of a dataset, for models that never saw a sample; written by `train --folds`."""
 
@@ -244,6 +278,8 @@ class DatasetConfig(Section):
     """How a video or a sequence is cut."""
     tile: TileConfig | None = None
     """How a large image with a mask is cut; the whole image where absent."""
+    volume: VolumeConfig | None = None
+    """How volumes (`.nii`, `.nii.gz`) are cut into slices. Goes with images."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
     than 256 MiB of pixels and 100 times the stored bytes of its file."""
@@ -279,6 +315,8 @@ class DatasetConfig(Section):
             raise ValueError(
                 f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
             )
+        if self.volume is not None and self.kind != "images":
+            raise ValueError(f"volume goes with kind images; got kind {self.kind}")
         if self.orientation != "stored" and self.kind != "video":
             raise ValueError(f"orientation goes with kind video; got kind {self.kind}")
         return self

@@ -21,6 +21,7 @@ from ray_audit.formats.labels.names import (
     num_composed_otherwise,
 )
 from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import check_formats, formats, known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
@@ -104,7 +105,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
             f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
-            "formats (image files, Parquet, tar); give each its own specification"
+            "formats (image files, Parquet, tar, volumes); give each its own specification"
         )
     fitting = [format_.name for format_ in formats() if labels.form in format_.forms]
     for form, shard in firsts.items():
@@ -121,6 +122,11 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
         if form.holds_several and labels.match is not None:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
+            )
+        if dataset.volume is not None and not form.is_volume:
+            raise SpecificationError(
+                f"dataset.volume goes with volumes (.nii, .nii.gz), and {shard.key} is none; leave "
+                "the key out"
             )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):
@@ -274,7 +280,9 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
 
 def _layout_of(uri: str, dataset: DatasetConfig, with_name: bool) -> TableLayout:
     labels = dataset.labels
-    return layout_of(uri, labels.form, labels.columns, with_name, LabelClock.of(labels))
+    return layout_of(
+        uri, labels.form, labels.columns, with_name, LabelClock.of(labels), TextForm.of(labels)
+    )
 
 
 def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:

@@ -1,7 +1,9 @@
 """Copies a table row by row; a row that does not change keeps its bytes (CSV, JSON) or values."""
 
 import io
+import itertools
 import json
+import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -11,7 +13,18 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError
-from ray_audit.formats.labels.json_rows import json_rows
+from ray_audit.formats.labels.json_rows import JsonRow, json_rows
+from ray_audit.formats.labels.tables import is_name_mapping
+from ray_audit.formats.labels.text_tables import (
+    BLANKS,
+    SUFFIXES,
+    TextForm,
+    TextLayout,
+    packed,
+    text_layout,
+    unpacked,
+    unpacked_name,
+)
 
 Cells = dict[str, Any]
 Edit = Callable[[Cells], list[Cells] | None]
@@ -19,7 +32,13 @@ Edit = Callable[[Cells], list[Cells] | None]
 the row stays, else the rows that replace it: the cells that differ, the others are copied."""
 
 
-def copy_table(uri: str, to_uri: str, columns: dict[str, str], edit: Edit) -> None:
+def copy_table(
+    uri: str,
+    to_uri: str,
+    columns: dict[str, str],
+    edit: Edit,
+    form: TextForm = TextForm(),  # noqa: B008, it is frozen
+) -> None:
     """Copy a label table with some rows changed, in its own format.
 
     Args:
@@ -27,15 +46,22 @@ def copy_table(uri: str, to_uri: str, columns: dict[str, str], edit: Edit) -> No
         to_uri: where the copy goes.
         columns: name for `edit` -> column of the table.
         edit: decides about each row, in the order of the table.
+        form: how a text table is written.
     """
-    name = uri.lower()
-    with storage.open_read(uri) as source, storage.open_write(to_uri) as sink:
-        if name.endswith((".parquet", ".pq")):
-            copy_parquet(source, sink, columns, edit)
-        elif name.endswith((".csv", ".tsv", ".txt")):
-            _copy_csv(source, sink, "\t" if name.endswith(".tsv") else ",", columns, edit)
-        else:
-            _copy_json(uri, source, sink, columns, edit)
+    with storage.open_read(uri) as stored, storage.open_write(to_uri) as target:
+        if uri.lower().endswith((".parquet", ".pq")):
+            copy_parquet(stored, target, columns, edit)
+            return
+        source = unpacked(uri, stored)
+        with packed(uri, target) as sink:
+            if not unpacked_name(uri).endswith(SUFFIXES):
+                _copy_json(uri, source, sink, columns, edit)
+                return
+            layout = text_layout(uri, source, form)
+            if layout.is_plain:
+                _copy_csv(source, sink, layout.delimiter or ",", columns, edit)
+            else:
+                _copy_lines(source, sink, layout, columns, edit)
 
 
 def _copy_csv(
@@ -64,6 +90,66 @@ def _copy_csv(
             for key, value in row.items():
                 new[positions[key]] = _quoted(str(value), fields[positions[key]], delimiter)
             _write_text(sink, delimiter.join(new) + ending)
+
+
+def _copy_lines(
+    source: IO[bytes], sink: IO[bytes], layout: TextLayout, columns: dict[str, str], edit: Edit
+) -> None:
+    """A table without a header line, with comments, or with blanks between its fields."""
+    positions = {key: layout.names.index(column) for key, column in columns.items()}
+    awaits_header = layout.form.header is None
+    for line in _lines(source):
+        spans = _spans(line, layout.delimiter)
+        if layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n") or awaits_header:
+            awaits_header &= layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n")
+            _write_text(sink, line)
+            continue
+        fields = [line[start:end] for start, end in spans]
+        if len(fields) != len(layout.names):
+            raise LabelError(
+                f"a row of {len(fields)} fields among rows of {len(layout.names)}: one that spans "
+                "lines cannot be copied beside comments; leave the comments out of the table"
+            )
+        rows = edit({key: _unquoted(fields[at]) for key, at in positions.items()})
+        for row in [{}] if rows is None else rows:
+            new = line
+            for key, value in sorted(row.items(), key=lambda one: -positions[one[0]]):
+                start, end = spans[positions[key]]
+                new = new[:start] + _fitting(str(value), line[start:end], layout) + new[end:]
+            _write_text(sink, new if new.endswith("\n") or len(rows or []) < 2 else new + "\n")
+
+
+def _spans(line: str, delimiter: str | None) -> list[tuple[int, int]]:
+    r"""Where the fields of a line stand.
+
+    >>> _spans("a  b c\n", " "), _spans("a,b\n", ","), _spans("a b\n", None)
+    ([(0, 1), (3, 4), (5, 6)], [(0, 1), (2, 3)], [(0, 3)])
+    """
+    text = line.rstrip("\r\n")
+    if delimiter == BLANKS:
+        return [found.span() for found in re.finditer(r"[^\s\ufeff]+", text)]
+    start = len(text) - len(text.lstrip("\ufeff"))
+    if delimiter is None:
+        start = len(text) - len(text.lstrip("\ufeff \t"))
+        return [(start, len(text.rstrip()))]
+    spans = []
+    for field in _split(text[start:], delimiter) or [text[start:]]:
+        spans.append((start, start + len(field)))
+        start += len(field) + len(delimiter)
+    return spans
+
+
+def _fitting(value: str, old: str, layout: TextLayout) -> str:
+    """A value as a field.
+
+    Raises:
+        LabelError: it would be parted.
+    """
+    if layout.delimiter == BLANKS and len(value.split()) != 1:
+        raise LabelError(f"label {value!r} holds blanks, which part the fields of this table")
+    if layout.delimiter in (None, BLANKS):
+        return value
+    return _quoted(value, old, layout.delimiter)
 
 
 def _csv_records(source: IO[bytes], delimiter: str) -> Iterator[tuple[str, list[str]]]:
@@ -139,7 +225,14 @@ def _copy_json(
     """A JSON array or JSON lines: only the values that change are written anew."""
     stream = io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
     joint, num_written = "", 0
-    for between, text, values in json_rows(uri, stream):
+    rows_of = json_rows(uri, stream)
+    first, second = next(rows_of), None
+    if first.values is not None:
+        second = next(rows_of)
+        if second.values is None and is_name_mapping(first.values, columns):
+            _write_text(sink, first.between + _edited_mapping(first, edit) + second.between)
+            return
+    for between, text, values in itertools.chain([first], [second] if second else [], rows_of):
         if values is None:
             _write_text(sink, between)
             return
@@ -153,6 +246,16 @@ def _copy_json(
                 _write_text(sink, between if index == 0 else joint)
             _write_text(sink, row)
             num_written += 1
+
+
+def _edited_mapping(row: JsonRow, edit: Edit) -> str:
+    """A JSON object of names and labels with some labels replaced."""
+    text = row.text
+    for name, (start, end) in reversed(_value_spans(text).items()):
+        rows = edit({"name": name, "label": (row.values or {})[name]})
+        if rows is not None:
+            text = text[:start] + _json_value(rows[0]["label"], text[start:end]) + text[end:]
+    return text
 
 
 def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:

@@ -13,6 +13,7 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock, seconds_of
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
+from ray_audit.formats.labels.text_tables import TextForm
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class TableLayout:
         label_column: column with the label.
         is_timed: whether the numbers are times, and not frames.
         clock: how they count.
+        text: how a text table is written.
+        is_by_row: whether each row is a frame, and no column says which.
     """
 
     name_column: str | None
@@ -32,18 +35,20 @@ class TableLayout:
     label_column: str
     is_timed: bool = False
     clock: LabelClock = field(default_factory=LabelClock)
+    text: TextForm = field(default_factory=TextForm)
+    is_by_row: bool = False
 
     @property
     def in_seconds(self) -> bool:
         """Whether rows are given out in seconds."""
-        return bool(self.number_columns) and (self.is_timed or self.clock.fps is not None)
+        has_numbers = bool(self.number_columns) or self.is_by_row
+        return has_numbers and (self.is_timed or self.clock.fps is not None)
 
     @property
     def numbers(self) -> tuple[str, ...]:
         """Names of the numbers that are given out: `frame`, or `start` and `end`, or none."""
-        if "frame" in self.number_columns and self.clock.fps is not None:
-            return ("start", "end")
-        return tuple(self.number_columns)
+        names = ("frame",) if self.is_by_row else tuple(self.number_columns)
+        return ("start", "end") if "frame" in names and self.clock.fps is not None else names
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def layout_of(
     columns: LabelColumns,
     with_name: bool,
     clock: LabelClock = LabelClock(),  # noqa: B008, it is frozen
+    text: TextForm = TextForm(),  # noqa: B008
 ) -> TableLayout:
     """Layout of the table at `uri` for a form of `labels`.
 
@@ -80,19 +86,21 @@ def layout_of(
     name = columns.image if form == "images" else columns.video
     named = name if with_name else None
     if form == "frames":
-        return TableLayout(named, {"frame": columns.frame}, columns.label, clock=clock)
+        if not with_name and text.header is not None and columns.frame not in text.header:
+            return TableLayout(None, {}, columns.label, False, clock, text, is_by_row=True)
+        return TableLayout(named, {"frame": columns.frame}, columns.label, False, clock, text)
     if form != "segments":
-        return TableLayout(named, {}, columns.label)
-    found = column_names(uri)
+        return TableLayout(named, {}, columns.label, text=text)
+    found = column_names(uri, text)
     edges = {"start": columns.start_frame, "end": columns.end_frame}
     if columns.start_frame in found or not {columns.start_s, columns.start_ms} & set(found):
-        return TableLayout(named, edges, columns.label, clock=clock)
+        return TableLayout(named, edges, columns.label, False, clock, text)
     _check_times(uri, clock)
     if columns.start_s in found:
         edges = {"start": columns.start_s, "end": columns.end_s}
-        return TableLayout(named, edges, columns.label, True, clock)
+        return TableLayout(named, edges, columns.label, True, clock, text)
     edges = {"start": columns.start_ms, "end": columns.end_ms}
-    return TableLayout(named, edges, columns.label, True, replace(clock, unit_s=0.001))
+    return TableLayout(named, edges, columns.label, True, replace(clock, unit_s=0.001), text)
 
 
 def _check_times(uri: str, clock: LabelClock) -> None:
@@ -114,7 +122,7 @@ def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[La
     wanted["label"] = layout.label_column
     if layout.name_column:
         wanted["name"] = layout.name_column
-    for chunk in read_table(uri, wanted):
+    for chunk in read_table(uri, wanted, layout.text):
         yield _parsed(uri, chunk, layout, classes)
 
 
@@ -127,7 +135,10 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
         key: _numbers(chunk.columns[f"number:{key}"], column, locate)
         for key, column in layout.number_columns.items()
     }
-    if "frame" in numbers:
+    if layout.is_by_row:
+        counted = np.arange(len(labels)) + chunk.first_row - 1 + layout.clock.first_frame
+        numbers = {"frame": counted.astype(np.float64)}
+    elif "frame" in numbers:
         first = layout.clock.first_frame
         _check_frames(numbers["frame"], layout.number_columns["frame"], first, locate)
     numbers = layout.clock.read(numbers, layout.is_timed)

@@ -2,8 +2,11 @@
 
 import csv
 import io
+import itertools
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from typing import IO, Any
 
 import pyarrow as pa
@@ -13,10 +16,18 @@ import pyarrow.csv
 from ray_audit import parquet, storage
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.json_rows import json_rows
+from ray_audit.formats.labels.text_tables import (
+    SUFFIXES,
+    TextForm,
+    line_batches,
+    text_layout,
+    unpacked,
+    unpacked_name,
+)
 
 _CHUNK_ROWS = 50_000
-_HEADER_BYTES = 2**16
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+_BROKEN = (pa.ArrowInvalid, ValueError, csv.Error, SampleError, EOFError, zlib.error, BadGzipFile)
 
 
 @dataclass(frozen=True)
@@ -33,85 +44,98 @@ class TextChunk:
 
 
 def read_table(
-    uri: str, required: dict[str, str], optional: dict[str, str] | None = None
+    uri: str,
+    required: dict[str, str],
+    form: TextForm = TextForm(),  # noqa: B008, it is frozen
 ) -> Iterator[TextChunk]:
     """Stream the named columns of a table.
 
     Args:
-        uri: a .csv, .tsv, .json, .jsonl, .ndjson or .parquet file.
-        required: name to give out -> name in the file.
-        optional: the same, for columns that may be absent.
+        uri: a .csv, .tsv, .txt, .lst, .json, .jsonl or .ndjson file, or one of these with .gz; or
+            a .parquet file.
+        required: name to give out -> name in the file. Where these are `name` and `label`, a JSON
+            object of names and labels will do.
+        form: how a text table is written.
 
     Raises:
         LabelError: a column is missing, or the table cannot be parsed.
         StorageError: the file cannot be read.
     """
-    names = dict(required)
     with storage.explained("read", uri), storage.open_read(uri) as stream:
         try:
-            found, chunks = _open(uri, stream)
+            found, chunks = _open(uri, stream, form, required)
             missing = [column for column in required.values() if column not in found]
             if missing:
                 raise LabelError(
                     f"{uri}: no column {', '.join(map(repr, missing))}; the table has "
                     f"{', '.join(map(repr, found)) or 'none'}. Name it in labels.columns"
                 )
-            names |= {k: c for k, c in (optional or {}).items() if c in found}
-            yield from _numbered(chunks(list(names.values())), names)
-        except (pa.ArrowInvalid, ValueError, csv.Error, SampleError) as error:
+            yield from _numbered(chunks(list(dict.fromkeys(required.values()))), required)
+        except _BROKEN as error:
             raise LabelError(f"{uri}: the table cannot be read: {error}") from error
 
 
-def column_names(uri: str) -> list[str]:
+def column_names(
+    uri: str,
+    form: TextForm = TextForm(),  # noqa: B008, it is frozen
+) -> list[str]:
     """Names of a table's columns."""
     with storage.explained("read", uri), storage.open_read(uri) as stream:
         try:
-            return _open(uri, stream)[0]
-        except (pa.ArrowInvalid, ValueError, csv.Error, SampleError) as error:
+            return _open(uri, stream, form, {})[0]
+        except _BROKEN as error:
             raise LabelError(f"{uri}: the table cannot be read: {error}") from error
 
 
-def _open(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
+def _open(
+    uri: str, stream: IO[bytes], form: TextForm, required: dict[str, str]
+) -> tuple[list[str], Any]:
     """Names of the columns, and a function from wanted names to record batches."""
-    name = uri.lower()
-    if name.endswith((".parquet", ".pq")):
+    name = unpacked_name(uri)
+    if uri.lower().endswith((".parquet", ".pq")):
         file = parquet.open_bounded(stream)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )
     if name.endswith(_JSON_SUFFIXES):
-        return _open_json(uri, stream)
-    if name.endswith((".csv", ".tsv", ".txt")):
-        return _open_csv(stream, "\t" if name.endswith(".tsv") else ",")
-    raise LabelError(f"{uri}: not a label table; expected .csv, .tsv, .json, .jsonl or .parquet")
+        return _open_json(uri, unpacked(uri, stream), required)
+    if name.endswith(SUFFIXES):
+        return _open_text(uri, unpacked(uri, stream), form)
+    raise LabelError(
+        f"{uri}: not a label table; expected .csv, .tsv, .txt, .lst, .json or .jsonl, also with "
+        ".gz, or .parquet"
+    )
 
 
-def _open_csv(stream: IO[bytes], delimiter: str) -> tuple[list[str], Any]:
-    head = stream.read(_HEADER_BYTES).decode("utf-8-sig", "replace")
-    header = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
-    stream.seek(0)
+def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], Any]:
+    layout = text_layout(uri, stream, form)
+    if not layout.is_plain:
+        return layout.names, lambda columns: line_batches(uri, stream, layout, columns)
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
         # Types are never guessed: a column of indices may hold a name further down.
         yield from pyarrow.csv.open_csv(
             stream,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=layout.delimiter),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
             ),
         )
 
-    return header, batches
+    return layout.names, batches
 
 
-def _open_json(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
+def _open_json(uri: str, stream: IO[bytes], required: dict[str, str]) -> tuple[list[str], Any]:
     text = io.TextIOWrapper(stream, encoding="utf-8-sig")
     rows = (row.values for row in json_rows(uri, text) if row.values is not None)
     first = next(rows, {})
+    second = next(rows, None)
+    if second is None and is_name_mapping(first, required):
+        return list(required.values()), lambda columns: iter([_named_batch(first, required)])
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
         held = [first]
-        for row in rows:
+        for row in itertools.chain([] if second is None else [second], rows):
             held.append(row)
             if len(held) == _CHUNK_ROWS:
                 yield _json_batch(held, columns)
@@ -120,6 +144,22 @@ def _open_json(uri: str, stream: IO[bytes]) -> tuple[list[str], Any]:
             yield _json_batch(held, columns)
 
     return list(first), batches
+
+
+def is_name_mapping(values: dict[str, Any], required: dict[str, str]) -> bool:
+    """Whether the only object of a file maps names to labels, and is not a row of a table."""
+    return (
+        set(required) == {"name", "label"}
+        and not set(required.values()) & set(values)
+        and bool(values)
+        and all(isinstance(value, str | int | float) for value in values.values())
+    )
+
+
+def _named_batch(values: dict[str, Any], required: dict[str, str]) -> pa.RecordBatch:
+    columns = {"name": list(values), "label": [str(value) for value in values.values()]}
+    arrays = [pa.array(columns[key], pa.string()) for key in required]
+    return pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
 
 
 def _json_batch(rows: list[dict[str, Any]], columns: list[str]) -> pa.RecordBatch:

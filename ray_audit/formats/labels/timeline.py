@@ -13,6 +13,7 @@ from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import index_rows, is_in_seconds
 from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
 from ray_audit.formats.labels.rows import layout_of, read_rows
+from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.samples import IGNORE, Shard
 
 # Ends are often whole seconds, or the end of a longer sound.
@@ -125,7 +126,8 @@ class SegmentTimeline:
     """A label per segment [start, end): a frame has the label of the one that holds its middle.
 
     The middle of frame t is t + 0.5, and in seconds half of the time to the next frame after its
-    own: so a boundary at a frame's own time is that frame's, however times were rounded.
+    own: so a boundary at a frame's own time is that frame's, however times were rounded
+    (`findings/matroska_moves_frames_before_their_time.sh` shows it).
 
     Args:
         starts: (R,) float64, in frames, or seconds from the video's beginning.
@@ -204,7 +206,8 @@ def file_timeline(uri: str, dataset: DatasetConfig) -> FrameTimeline | SegmentTi
     """
     labels_config = dataset.labels
     clock = LabelClock.of(labels_config)
-    layout = layout_of(uri, labels_config.form, labels_config.columns, False, clock)
+    text = TextForm.of(labels_config)
+    layout = layout_of(uri, labels_config.form, labels_config.columns, False, clock, text)
     chunks = list(read_rows(uri, layout, ClassNames.of(dataset)))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.numbers[name] for chunk in chunks)])

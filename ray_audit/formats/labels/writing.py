@@ -1,6 +1,7 @@
 """Label tables: a row per frame, image, video or segment; one table, or one file per video."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, pairwise
@@ -19,6 +20,7 @@ from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.labels.rows import TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.segments import Segment, resegmented
+from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -103,13 +105,13 @@ class _TableWriter:
         edit: Edit
         if "start" in table.layout.number_columns:
             edit = self._segment_edit(table)
-        elif "frame" in table.layout.number_columns:
+        elif "frame" in table.layout.number_columns or table.layout.is_by_row:
             edit = self._frame_edit(table)
             if table.layout.in_seconds:
                 edit = self._clock_edit(table)
         else:
             edit = self._class_edit(table)
-        copy_table(table.uri, table.to_uri, table.columns, edit)
+        copy_table(table.uri, table.to_uri, table.columns, edit, table.layout.text)
 
     def check_all_written(self) -> None:
         """Every change must have met a label."""
@@ -133,24 +135,33 @@ class _TableWriter:
         change = self._changes.frames[owner]
         return dict(zip(change.frames.tolist(), change.labels.tolist(), strict=True))
 
+    def _row_of(self, table: _Table, cells: Cells, rows: Iterator[int]) -> int:
+        """Which of the labels' frames a row stands for, from 0."""
+        if table.layout.is_by_row:
+            return next(rows)
+        return int(float(cells["frame"])) - table.layout.clock.first_frame
+
     def _frame_edit(self, table: _Table) -> Edit:
+        rows = count()
+
         def edit(cells: Cells) -> list[Cells] | None:
             owner = self._owner(table, cells)
             if owner is None or owner not in self._changes.frames:
                 return None
-            frame = int(float(cells["frame"])) - table.layout.clock.first_frame
+            frame = self._row_of(table, cells, rows)
             return self._replaced(cells, self._by_frame(owner).get(frame), (owner, frame))
 
         return edit
 
     def _clock_edit(self, table: _Table) -> Edit:
         """Rows that stand for a stretch of time each get the label that most frames in it get."""
+        rows = count()
 
         def edit(cells: Cells) -> list[Cells] | None:
             owner = self._owner(table, cells)
             if owner is None or owner not in self._changes.frames:
                 return None
-            row = int(float(cells["frame"])) - table.layout.clock.first_frame
+            row = self._row_of(table, cells, rows)
             votes = self._votes(owner, table.layout.clock.fps or 1.0).get(row)
             if votes is None or not is_label(_text(cells["label"]), self._classes):
                 return None
@@ -253,7 +264,9 @@ class _TableWriter:
 
 
 def _layout_of(uri: str, labels: LabelsConfig, with_name: bool) -> TableLayout:
-    return layout_of(uri, labels.form, labels.columns, with_name, LabelClock.of(labels))
+    return layout_of(
+        uri, labels.form, labels.columns, with_name, LabelClock.of(labels), TextForm.of(labels)
+    )
 
 
 def _text(value: object) -> str:
