@@ -1,4 +1,4 @@
-"""The scaling model against a measured small cluster: `python -m benchmarks.scaling_model --check`.
+"""The scaling model against a measured small cluster: `python -m benchmarks.scaling_check`.
 
 One small run gives the paces; the model then predicts runs that differ from it: three times the
 data, all checkpoints in one pool, two actors a pool. Only the time from the first batch to the last
@@ -6,6 +6,7 @@ counts, by the pools' own clock. The probe sleeps, so that other work on the mac
 what is measured: what is checked is the arithmetic of pools, hops and actors, and no processor.
 """
 
+import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,3 +157,14 @@ def check(repeats: int) -> Report:
     return Report(
         "scaling_model", figures, [f"{name}: limit {what}" for name, what in limits.items()]
     )
+
+
+def main() -> None:
+    """Check, and publish what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    check(parser.parse_args().repeats).publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,12 @@
 """What limits an audit as it grows, by the planner's own arithmetic; checked against a small run.
 
     python -m benchmarks.scaling_model            # the table of docs/scaling.md
-    python -m benchmarks.scaling_model --check    # see benchmarks/scaling_check.py
+    python -m benchmarks.scaling_check            # the model against a small run
 
 Pools, decoders, hops and batches come from `engine.layout` and `engine.plan`, as in a real run; how
 long a frame takes comes from `Pace`, assumed in the table and measured in the check.
 """
 
-import argparse
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -182,17 +181,8 @@ def _hours(seconds: float) -> str:
 
 
 def main() -> None:
-    """Print the table, or check the model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    if options.check:
-        from benchmarks.scaling_check import check
-
-        check(options.repeats).publish()
-    else:
-        print(table())
+    """Print the table."""
+    print(table())
 
 
 if __name__ == "__main__":

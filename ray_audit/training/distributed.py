@@ -19,9 +19,9 @@ from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
+from ray_audit.training.assignment import Assignment
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.places import Place
-from ray_audit.training.train import Assignment
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5

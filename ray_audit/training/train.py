@@ -15,44 +15,15 @@ from ray_audit.corrections.writers import WrittenLabels
 from ray_audit.corrections.writers.specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.places import absolute
-from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.sources.destinations import check_destination
-from ray_audit.training.correction import Harm, TrainingCorrection, check_correction
-from ray_audit.training.examples import ExampleReader
+from ray_audit.training.assignment import Assignment
+from ray_audit.training.correction import Harm, check_correction
 from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
-from ray_audit.training.loop import EpochDone, Loop, Worker, settings_digest, trained_epochs
+from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
 from ray_audit.training.places import Place
 
 Progress = Callable[[int | None, EpochDone], None]
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One training, as its workers get it.
-
-    Attributes:
-        config: the specification, of a fold where there are folds.
-        place: where checkpoints are kept.
-        digest: of settings and data.
-        index_uri: folder of the label index.
-        shares: work units of each worker.
-    """
-
-    config: AuditConfig
-    place: Place
-    digest: str
-    index_uri: str
-    shares: tuple[tuple[WorkUnit, ...], ...]
-
-    def run(self, worker: Worker, progress: Callable[[EpochDone], None]) -> None:
-        """Train as one of the workers; see `Loop`."""
-        config = self.config
-        correction = None
-        if config.training.correction.method != "none":
-            correction = TrainingCorrection(config, config.dataset.task, self.place)
-        reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
-        Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
 
 
 @dataclass(frozen=True)
