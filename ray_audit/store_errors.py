@@ -2,7 +2,7 @@
 
 Where a store says that it is too busy, or had an error of its own, its libraries raise a plain
 `OSError` (s3fs: EBUSY for `SlowDown` and 503, EREMOTEIO for `InternalError`), which a decoder
-would take for damage of the file.
+would take for damage of the file; `findings/slow_down_in_a_stream_is_a_bare_oserror.sh` shows it.
 """
 
 import contextlib

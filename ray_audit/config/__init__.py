@@ -13,6 +13,7 @@ from ray_audit.config.dataset import (
     LabelsConfig,
     Overlap,
     TileConfig,
+    VolumeConfig,
 )
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
 from ray_audit.config.model import InputConfig, ModelConfig, WeightsConfig
@@ -39,5 +40,6 @@ __all__ = [
     "TileConfig",
     "TrainingConfig",
     "VogConfig",
+    "VolumeConfig",
     "WeightsConfig",
 ]

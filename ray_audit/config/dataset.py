@@ -1,5 +1,6 @@
 """The section `dataset`: what is audited, and where its labels are."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -220,6 +221,27 @@ class TileConfig(Section):
         return self
 
 
+class VolumeConfig(Section):
+    """How a volume is cut into slices, each a sample `<key>#<index>`, and which values it has."""
+
+    axis: Annotated[int, Field(ge=0, le=2)] = 2
+    """Along which stored axis slices lie, from 0. Height and width of a slice are the other two, in
+    their order."""
+    window: tuple[float, float] | None = None
+    """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
+    beyond is cut off. Unsigned values of 8 or 16 bits need none."""
+    channel: Annotated[int, Field(ge=0)] | None = None
+    """Which volume along the fourth axis is read, from 0, where there are several."""
+
+    @model_validator(mode="after")
+    def _window_is_a_range(self) -> Self:
+        if self.window is not None:
+            low, high = self.window
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"window [{low:g}, {high:g}] is no range; expected low < high")
+        return self
+
+
 class FoldConfig(Section):
     """Part of a dataset, for models that never saw a sample; written by `train --folds`."""
 
@@ -263,6 +285,8 @@ class DatasetConfig(Section):
     """How a video or a sequence is cut."""
     tile: TileConfig | None = None
     """How a large image with a mask is cut; the whole image where absent."""
+    volume: VolumeConfig | None = None
+    """How volumes (`.nii`, `.nii.gz`) are cut into slices. Goes with images."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
     than 256 MiB of pixels and 100 times the stored bytes of its file."""
@@ -320,6 +344,8 @@ class DatasetConfig(Section):
             raise ValueError(
                 f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
             )
+        if self.volume is not None and self.kind != "images":
+            raise ValueError(f"volume goes with kind images; got kind {self.kind}")
         if self.orientation != "stored" and self.kind != "video":
             raise ValueError(f"orientation goes with kind video; got kind {self.kind}")
         return self

@@ -36,7 +36,7 @@ _SUBJECTS: dict[Subject, str] = {
     "videos": "videos with one label each",
     "segments": "segments of videos",
     "sequences": "feature sequences",
-    "members": "images within tar or Parquet files",
+    "members": "images within tar or Parquet files or volumes",
 }
 _FEW = 3
 
@@ -123,7 +123,8 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
-    if known_format(rows[0]["shard"] if rows else uri).holds_several:
+    stored = known_format(rows[0]["shard"] if rows else uri)
+    if stored.holds_several or stored.is_volume:
         return "members"
     return "masks" if tables.task.is_dense else "images"
 

@@ -88,6 +88,8 @@ class Format:
         holds_several: whether a file holds several samples that labels name one by one; others
             are one sample, or one sequence, by the file's own name.
         is_small: whether files are so small that they are read in groups.
+        is_volume: whether a file is one sample by its name, of which each slice is an image with a
+            mask, `<shard key>#<index>`; `dataset.volume` says how it is cut.
     """
 
     name: ClassVar[str]
@@ -96,6 +98,7 @@ class Format:
     forms: ClassVar[frozenset[str]] = frozenset()
     holds_several: ClassVar[bool] = False
     is_small: ClassVar[bool] = False
+    is_volume: ClassVar[bool] = False
 
     def check(self, shard: Shard, labels: LabelsConfig) -> None:
         """Look at the first file of a dataset, before anything is read.

@@ -18,6 +18,7 @@ def is_damage(error: Exception) -> bool:
 
     A store or a disk gives its errors a number (s3fs: `OSError(16)` for SlowDown), or names them;
     what gzip and Arrow find in a file has none.
+    `findings/slow_down_in_a_stream_is_a_bare_oserror.sh` shows it.
 
     >>> is_damage(OSError("Couldn't deserialize thrift")), is_damage(OSError(5, "Slow Down"))
     (True, False)

@@ -105,7 +105,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
             f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
-            "formats (image files, Parquet, tar); give each its own specification"
+            "formats (image files, Parquet, tar, volumes); give each its own specification"
         )
     fitting = [one.name for one in formats() if labels.form in one.forms]
     for form, shard in firsts.items():
@@ -122,6 +122,11 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
         if form.holds_several and labels.match is not None:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
+            )
+        if dataset.volume is not None and not form.is_volume:
+            raise SpecificationError(
+                f"dataset.volume goes with volumes (.nii, .nii.gz), and {shard.key} is none; leave "
+                "the key out"
             )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):

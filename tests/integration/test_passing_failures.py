@@ -128,6 +128,7 @@ def test_no_memory_while_decoding_is_a_failure_that_passes(tmp_path, monkeypatch
 def test_what_a_store_says_in_the_middle_of_a_stream_is_a_failure_that_passes(
     tmp_path, monkeypatch, number, text
 ):
+    # As s3fs says it: findings/slow_down_in_a_stream_is_a_bare_oserror.sh shows it.
     small = sequence_set(tmp_path)
     opened = storage.open_read
 

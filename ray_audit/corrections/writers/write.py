@@ -34,7 +34,13 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     """
     check_target(to_uri)
     masks = dataset.labels.masks
-    inside = "masks" in known_format(listing.shards[0].key).forms
+    form = known_format(listing.shards[0].key)
+    if form.is_volume:
+        raise SpecificationError(
+            f"labels.masks: {masks} are label volumes, which are not written back; take the "
+            "findings of the run, and correct the volumes in the tool that made them"
+        )
+    inside = "masks" in form.forms
     if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
         raise SpecificationError(
             f"labels.masks: {masks} has a format in which changed masks would not come back as "

@@ -36,7 +36,7 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
-    *("orientation", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
+    *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
     *("values", "first_value", "channel"),
     *("channels", "scale", "layout", "answers", "weights"),
 }

@@ -13,8 +13,12 @@ def stem_of(key: str) -> str:
 
     >>> stem_of("or1/case.1.mp4")
     'case.1'
+    >>> stem_of("p1/ct.nii.gz")  # one extension of two parts
+    'ct'
     """
     name = key.rsplit("/", 1)[-1]
+    if name.lower().endswith(".nii.gz"):
+        name = name[: -len(".gz")]
     return name.rsplit(".", 1)[0] if "." in name[1:] else name
 
 

@@ -126,7 +126,8 @@ class SegmentTimeline:
     """A label per segment [start, end): a frame has the label of the one that holds its middle.
 
     The middle of frame t is t + 0.5, and in seconds half of the time to the next frame after its
-    own: so a boundary at a frame's own time is that frame's, however times were rounded.
+    own: so a boundary at a frame's own time is that frame's, however times were rounded
+    (`findings/matroska_moves_frames_before_their_time.sh` shows it).
 
     Args:
         starts: (R,) float64, in frames, or seconds from the video's beginning.

@@ -71,6 +71,7 @@ def _from_tiff(content: bytes, tags: Any, size: tuple[int, int]) -> np.ndarray:
 
     FFmpeg's reader knows neither tiles (it gives zeros) nor BigTIFF. Tiles below one another are
     strips of an image as wide as a tile: it is given that one, and the tiles are put in place here.
+    `findings/tiff_tiles_of_colour_come_out_black.sh` shows it.
     """
     _check_tiff(content, tags)
     if _TILE_OFFSETS not in tags:

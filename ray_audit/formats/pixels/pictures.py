@@ -37,7 +37,8 @@ def read_image(source: bytes | IO[bytes], max_px: float) -> np.ndarray:
         else:
             is_inverted = image.mode in _DEEP_GREY and tiff_tag(image, _PHOTOMETRIC_TAG, 1) == 0
             pixels = native(np.asarray(_plain(image)))
-            # Pillow inverts TIFF in which 0 is white up to 8 bits, and not beyond.
+            # Pillow inverts TIFF in which 0 is white up to 8 bits, and not beyond:
+            # findings/where_0_is_white_depth_decides.sh shows it.
             pixels = np.invert(pixels) if is_inverted else pixels
             pixels = pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels
             pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels

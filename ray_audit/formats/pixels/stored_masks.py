@@ -2,6 +2,7 @@
 
 Pillow stretches grey of 2 and 4 bits to 8, and PGM to its depth; it inverts TIFF in which 0 is
 white; it takes signed bytes for unsigned ones. All of it can be undone without loss.
+`findings/where_0_is_white_depth_decides.sh` shows it.
 """
 
 import re

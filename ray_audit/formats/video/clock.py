@@ -58,6 +58,8 @@ class Clock:
 
     def time_s(self, frame_index: int, pts: int | None) -> float:
         """When a frame is shown."""
+        # Not `frame.time`, which is NaN for what a decoder holds to the end:
+        # findings/frames_of_the_flush_have_no_time_base.sh shows it.
         if self.counts or pts is None:
             return frame_index * self.frame_s
         return (pts - self.start) * float(self.time_base[0]) / float(self.time_base[1])

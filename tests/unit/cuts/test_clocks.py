@@ -82,7 +82,10 @@ def test_a_video_that_begins_after_its_sound_begins_late(tmp_path):
 @pytest.mark.parametrize("decimals", [3, 6, None])
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "avi"])
 def test_a_boundary_at_a_frame_s_own_time_is_that_frame_s(suffix, decimals, tmp_path):
-    """At 30000/1001 frames a second, a segment a frame; mkv and tables round their times."""
+    """At 30000/1001 frames a second, a segment a frame; mkv and tables round their times.
+
+    `findings/matroska_moves_frames_before_their_time.sh` shows it.
+    """
     rate, num_frames = Fraction(30000, 1001), 120
     path = tmp_path / f"v.{suffix}"
     with av.open(str(path), "w") as file:

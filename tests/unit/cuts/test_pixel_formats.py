@@ -55,6 +55,7 @@ def colour_tiffs():
 
 @pytest.mark.filterwarnings("ignore:.*EXIF data:UserWarning")  # of what Pillow refuses
 def test_colour_tiff_of_every_layout_is_read_as_tifffile_reads_it_or_refused():
+    # Tiles too: findings/tiff_tiles_of_colour_come_out_black.sh shows what FFmpeg does to them.
     num_read = num_refused = 0
     for depth, num, options in colour_tiffs():
         pixels = whole(depth, num)
@@ -87,6 +88,7 @@ def test_grey_tiff_is_read_as_tifffile_reads_it(dtype, tile, order):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_where_0_is_white_an_image_is_inverted_and_a_mask_is_not(dtype):
+    # findings/where_0_is_white_depth_decides.sh shows what Pillow does.
     pixels = whole(dtype)
     content = tiff(pixels, photometric="miniswhite")
     assert np.array_equal(tifffile.imread(io.BytesIO(content)), pixels)

@@ -95,7 +95,8 @@ BY_TABLE = {
 
 
 def test_every_format_is_held_to_this():
-    assert {one.name for one in formats()} <= BY_TABLE.keys()
+    # Volumes have masks only: test_volumes holds them to the same.
+    assert {one.name for one in formats() if not one.is_volume} <= BY_TABLE.keys()
 
 
 def accounted(got):

@@ -177,7 +177,9 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
 
 def _quiet_context() -> DataContext:
     context = DataContext.get_current().copy()
-    context.target_max_block_size = 1  # one ready batch a block: it moves on when it is ready
+    # One ready batch a block: it moves on when it is ready. By default it would wait for the end of
+    # its task: findings/ray_holds_small_yields_back.sh shows it.
+    context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.verbose_stats_logs = False
