@@ -299,7 +299,7 @@ class DatasetConfig(Section):
     """Of a video's frames. stored: as decoded; display: turned and mirrored by the file's display
     matrix, as players do. Goes with video."""
     axes: Literal["TD", "DT"] = "TD"
-    """Of feature arrays. TD: a row a frame; DT: a column a frame. Goes with sequences."""
+    """Of feature arrays. TD: one row per frame; DT: one column per frame. Goes with sequences."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
     with sequences."""
