@@ -42,7 +42,7 @@ class RayAuditError(Exception):
     """Any error that ray_audit raises on purpose; its message is redacted."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in args))
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SpecificationError(RayAuditError):

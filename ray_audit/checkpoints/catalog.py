@@ -102,7 +102,7 @@ def shortest_names(uris: Sequence[str]) -> list[str]:
     ['1/w.pt', '2/w.pt', 'x.pt']
     """
     parts = [uri.split("/") for uri in uris]
-    names = [one[-1] for one in parts]
+    names = [part[-1] for part in parts]
     for depth in range(2, max(map(len, parts), default=0) + 1):
         twice = {name for name in names if names.count(name) > 1}
         if not twice:
@@ -117,8 +117,8 @@ def shortest_names(uris: Sequence[str]) -> list[str]:
 def _in_training_order(uri: str | list[str]) -> list[_Found]:
     if isinstance(uri, list):
         found = [item for one in uri for item in _in_training_order(one)]
-        uris = [one.uri for one in found]
-        twice = sorted({one for one in uris if uris.count(one) > 1})
+        uris = [item.uri for item in found]
+        twice = sorted({uri for uri in uris if uris.count(uri) > 1})
         if twice:
             raise StorageError(f"named twice in the list: {', '.join(twice[:5])}")
         return found
@@ -158,8 +158,8 @@ def _described(item: storage.StoredObject, is_listed: bool) -> _Found:
     if not item.uri.endswith(INDEX):
         return _Found(item.uri, item.size_bytes, _digest(item), is_listed)
     shards = [storage.list_objects(storage.escape_glob(one))[0] for one in shards_of(item.uri)]
-    digest = storage.digest(_digest(item), [_digest(one) for one in shards])
-    return _Found(item.uri, sum(one.size_bytes for one in shards), digest, is_listed)
+    digest = storage.digest(_digest(item), [_digest(shard) for shard in shards])
+    return _Found(item.uri, sum(shard.size_bytes for shard in shards), digest, is_listed)
 
 
 def _digest(item: storage.StoredObject) -> str:
@@ -186,7 +186,7 @@ def _without_aliases(found: list[_Found]) -> tuple[list[_Found], list[str]]:
                 f"checkpoint {name} is left out: it has the same weights as {other}; list it by "
                 "its own name to audit it as a step of its own"
             )
-    kept = [one for one in found if one.uri not in left_out]
+    kept = [item for item in found if item.uri not in left_out]
     by_digest: dict[str, list[str]] = {}
     for one in kept:
         by_digest.setdefault(one.digest, []).append(one.uri)

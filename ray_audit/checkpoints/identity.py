@@ -79,8 +79,8 @@ def _code_of(module: str) -> tuple[list[str], list[str]]:
     if spec.origin and _is_installed(spec.origin):
         return [f"code {top} {_version(top)}"], []
     if spec.submodule_search_locations:
-        folders = [Path(one) for one in spec.submodule_search_locations]
-        files = sorted(file for one in folders for file in one.rglob("*.py"))
+        folders = [Path(location) for location in spec.submodule_search_locations]
+        files = sorted(file for folder in folders for file in folder.rglob("*.py"))
         named = [(str(file.relative_to(_above(file, folders))), file) for file in files]
     elif spec.origin and Path(spec.origin).suffix == ".py":
         named = [(one.name, one) for one in _imported_beside(Path(spec.origin))]

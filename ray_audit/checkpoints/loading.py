@@ -37,7 +37,7 @@ def base_of(expected: Expected, config: WeightsConfig) -> dict[str, Tensor] | No
         return None
     plain = WeightsConfig(ignore=config.ignore)
     found = _found(config.base, plain)
-    states = [renamed(config.base, one, expected, plain) for one in found.values()]
+    states = [renamed(config.base, item, expected, plain) for item in found.values()]
     best = max(states, key=lambda state: len(set(state) & set(expected.shapes)))
     return {name: tensor for name, tensor in best.items() if name in expected.shapes}
 

@@ -70,7 +70,7 @@ class AdeleRule:
                 f"probabilities of shape {p.shape} for a mask of shape {labels.shape}; expected "
                 "(K, H, W) and (H, W)"
             )
-        if any(not 0 <= one < num_classes for one in classes):
+        if any(not 0 <= class_ < num_classes for class_ in classes):
             raise ValueError(f"classes past onset {list(classes)}; expected 0 to {num_classes - 1}")
         present = np.unique(labels[labels != IGNORE])
         if not set(classes) & set(present.tolist()):

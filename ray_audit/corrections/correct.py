@@ -161,7 +161,9 @@ class _Work:
         self._progress = progress
         uris = {uri for step in resolved.steps for uri in step}
         checkpoints = tables.manifest.checkpoints
-        self._checkpoints = tuple(one["name"] for one in checkpoints if one["uri"] in uris)
+        self._checkpoints = tuple(
+            checkpoint["name"] for checkpoint in checkpoints if checkpoint["uri"] in uris
+        )
         self._table = CorrectionsTable(to_uri, tables.run_uri, self._metadata(), dry_run)
         self._ignored: tuple[str, ...] = ()
         self._notes = [*resolved.notes, *listing.notes]
@@ -193,9 +195,9 @@ class _Work:
         """What the label of each image or video belongs to: its file, or its key in a container."""
         keys = {shard.key for shard in self._listing.shards}
         return {
-            one.sample_id: Owner.of_sample(one.shard, one.sample_id)
-            for one in intents
-            if one.shard in keys
+            intent.sample_id: Owner.of_sample(intent.shard, intent.sample_id)
+            for intent in intents
+            if intent.shard in keys
         }
 
     def _findings(self) -> list[Intent]:

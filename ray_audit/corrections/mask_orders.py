@@ -43,9 +43,9 @@ def mask_orders(
         only_wanted: leave out units in which nothing may change, as a dry run does.
     """
     wanted: dict[str, dict[str, tuple[Intent, ...]]] = {}
-    for one in intents:
-        samples = wanted.setdefault(one.shard, {})
-        samples[one.sample_id] = (*samples.get(one.sample_id, ()), one)
+    for intent in intents:
+        samples = wanted.setdefault(intent.shard, {})
+        samples[intent.sample_id] = (*samples.get(intent.sample_id, ()), intent)
     anywhere: dict[str, set[str]] = {}
     for shard, sample_id in flagged:
         anywhere.setdefault(shard, set()).add(sample_id)

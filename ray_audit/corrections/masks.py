@@ -78,7 +78,7 @@ def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
         return {}
     device = device_of(work.config.engine)
     predictors = [Predictor(work.config, uris, work.index_uri, device) for uris in work.steps]
-    predicted = (one.predict(order.unit, wanted) for one in predictors)
+    predicted = (predictor.predict(order.unit, wanted) for predictor in predictors)
     return propose(zip(*predicted, strict=True), intents, work.rule)
 
 
@@ -184,8 +184,8 @@ class _MaskLoader:
 
     def _leave(self, intents: Sequence[Intent], why: str) -> None:
         self.rows += [
-            row_of(one, one.outcome or "unmatched", evidence=None if one.outcome else why)
-            for one in intents
+            row_of(intent, intent.outcome or "unmatched", evidence=None if intent.outcome else why)
+            for intent in intents
         ]
 
     def _decide(self, intent: Intent, targets: np.ndarray, after: np.ndarray) -> CorrectionRow:

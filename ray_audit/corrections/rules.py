@@ -1,6 +1,6 @@
 """Validates the options of a correction against the run, before any work starts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,29 +167,16 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)
-    if unlearnt:
-        notes.append(
-            f"Never learnt (IoU below {MIN_IOU:g} at every checkpoint): {', '.join(unlearnt)}; "
-            "labels of these stay as they are, unless a reviewer decides"
-        )
-    if by_early:
-        names = [checkpoint["name"] for checkpoint in early_checkpoints(tables)]
-        notes.append(
-            "The last checkpoints have learnt the labels that look wrong: masks change by the mean "
-            f"of {len(names)} before that, {names[0]} to {names[-1]}"
-        )
-    if gate.memorised and rule != "decisions":
-        notes.append(
-            "The checkpoints have learnt the labels that look wrong: the suggested class is held "
-            "against the other classes, not against the given one"
-        )
+    averaged = []
+    if tables.task.is_dense and is_averaged:
+        checkpoints = tables.manifest.checkpoints
+        averaged = early_checkpoints(tables) if by_early else _later_half(checkpoints)
+    notes += _notes(gate, rule, unlearnt, averaged if by_early else [])
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if rule == "adele":
         steps, classes_of_step = _adele_steps(asked, tables, background)
-    elif tables.task.is_dense and rule != "decisions":
-        checkpoints = tables.manifest.checkpoints
-        averaged = early_checkpoints(tables) if by_early else _later_half(checkpoints)
+    elif averaged:
         steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
     if steps and tables.num_folds:
         raise SpecificationError(
@@ -221,6 +208,27 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         tuple(notes),
         memorised_masks,
     )
+
+
+def _notes(
+    gate: Gate, rule: Rule, unlearnt: list[str], early: list[dict[str, str]]
+) -> Iterator[str]:
+    """What the user should know of the gate, a sentence each."""
+    if unlearnt:
+        yield (
+            f"Never learnt (IoU below {MIN_IOU:g} at every checkpoint): {', '.join(unlearnt)}; "
+            "labels of these stay as they are, unless a reviewer decides"
+        )
+    if early:
+        yield (
+            "The last checkpoints have learnt the labels that look wrong: masks change by the mean "
+            f"of {len(early)} before that, {early[0]['name']} to {early[-1]['name']}"
+        )
+    if gate.memorised and rule != "decisions":
+        yield (
+            "The checkpoints have learnt the labels that look wrong: the suggested class is held "
+            "against the other classes, not against the given one"
+        )
 
 
 def _chosen(asked: CorrectionOptions, wrong: WrongMasks | None) -> tuple[Rule, list[str]]:
@@ -313,23 +321,26 @@ def _adele_steps(
     by_epoch: dict[int, list[int]] = {}
     for name in wanted:
         by_epoch.setdefault(onsets[name][0], []).append(names.index(name))
-    uris = [one["uri"] for one in tables.manifest.checkpoints]
+    uris = [checkpoint["uri"] for checkpoint in tables.manifest.checkpoints]
     epochs = sorted(by_epoch)
     return tuple((uris[epoch - 1],) for epoch in epochs), tuple(tuple(by_epoch[e]) for e in epochs)
 
 
 def _check_checkpoints(tables: RunTables, steps: tuple[tuple[str, ...], ...]) -> None:
     needed = {uri for uris in steps for uri in uris}
-    for one in tables.manifest.checkpoints:
-        if one["uri"] not in needed:
+    for checkpoint in tables.manifest.checkpoints:
+        if checkpoint["uri"] not in needed:
             continue
-        if not storage.exists(one["uri"]):
+        if not storage.exists(checkpoint["uri"]):
             raise CheckpointError(
-                f"checkpoint {one['uri']} is needed and has been deleted since the run; correct "
-                "with --rule decisions, or restore it"
+                f"checkpoint {checkpoint['uri']} is needed and has been deleted since the run; "
+                "correct with --rule decisions, or restore it"
             )
-        if list_checkpoints([storage.escape_glob(one["uri"])])[0].digest != one["digest"]:
-            raise CheckpointError(f"checkpoint {one['uri']} is not the one that was audited")
+        if (
+            list_checkpoints([storage.escape_glob(checkpoint["uri"])])[0].digest
+            != checkpoint["digest"]
+        ):
+            raise CheckpointError(f"checkpoint {checkpoint['uri']} is not the one that was audited")
 
 
 def audited_labels(tables: RunTables, folder: Path) -> Listing:

@@ -46,10 +46,11 @@ def correct_frames(
             decisions may change all.
     """
     video = _CorrectedVideo(frames, given, list(classes))
-    rows = [video.apply(one) for one in intents if one.is_decided]
+    rows = [video.apply(intent) for intent in intents if intent.is_decided]
     decided = video.labels.copy()
     undecided = sorted(
-        (one for one in intents if not one.is_decided), key=lambda one: (one.rank, one.sample_id)
+        (intent for intent in intents if not intent.is_decided),
+        key=lambda one: (one.rank, one.sample_id),
     )
     at_odds = _at_odds(undecided)
     automatic = [
@@ -75,9 +76,9 @@ def correct_frames(
 def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     """Spans for which a `mislabel` and a `disorder` finding want different classes."""
     wanted: dict[tuple[int | None, int | None], set[str | None]] = {}
-    for one in intents:
-        if one.kind in ("mislabel", "disorder"):
-            wanted.setdefault((one.start_frame, one.end_frame), set()).add(one.suggested)
+    for intent in intents:
+        if intent.kind in ("mislabel", "disorder"):
+            wanted.setdefault((intent.start_frame, intent.end_frame), set()).add(intent.suggested)
     return {span for span, labels in wanted.items() if len(labels) > 1}
 
 

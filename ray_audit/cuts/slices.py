@@ -284,7 +284,7 @@ def _keys_before(index: PacketIndex, frame_index: int) -> tuple[KeyFrame, ...]:
 
 def _num_labelled(slices: list[Slice], labelled: np.ndarray, shard: Shard) -> list[int]:
     """Labels that each slice owns; those without a frame are the last one's."""
-    numbers = [int(labelled[one.own_start : one.own_stop].sum()) for one in slices]
+    numbers = [int(labelled[slice_.own_start : slice_.own_stop].sum()) for slice_ in slices]
     if numbers and shard.num_labelled is not None:
         numbers[-1] = shard.num_labelled - sum(numbers[:-1])
     return numbers

@@ -85,12 +85,12 @@ def video_facts(
     ends: dict[str, int] = defaultdict(int)
     shown: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for name, columns in (("scores", ["pts_s"]), ("filtered", [])):
-        for one in _spans(tables, name, columns, shards, near):
-            shard = one["shard"]
-            ends[shard] = max(ends[shard], one["frame_index_max"] + 1)
-            if one.get("pts_s_max") is not None:
+        for span in _spans(tables, name, columns, shards, near):
+            shard = span["shard"]
+            ends[shard] = max(ends[shard], span["frame_index_max"] + 1)
+            if span.get("pts_s_max") is not None:
                 shown[shard] += [
-                    (one[f"frame_index_{w}"], one[f"pts_s_{w}"]) for w in ("min", "max")
+                    (span[f"frame_index_{w}"], span[f"pts_s_{w}"]) for w in ("min", "max")
                 ]
     return {
         shard: VideoFacts(

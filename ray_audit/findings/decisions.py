@@ -98,7 +98,7 @@ def merge(decisions: Iterable[Decision]) -> MergedDecisions:
         by_finding.setdefault(one.finding_id, []).append(one)
     agreed, disputed = {}, {}
     for finding_id, found in by_finding.items():
-        if len({(one.decision, one.label) for one in found}) == 1:
+        if len({(item.decision, item.label) for item in found}) == 1:
             agreed[finding_id] = found[0]
         else:
             disputed[finding_id] = tuple(found)
@@ -161,7 +161,7 @@ def saved_rows(run_uri: str) -> list[Decision]:
     """All decisions that reviewers saved in a run, withdrawals and what they replaced included."""
     folder = storage.join(run_uri, "decisions")
     uris = [item.uri for item in storage.list_prefix(folder) if item.uri.endswith(".parquet")]
-    return [one for uri in uris for one in read_decisions(uri)]
+    return [decision for uri in uris for decision in read_decisions(uri)]
 
 
 def save_decisions(
@@ -180,7 +180,7 @@ def save_decisions(
     """
     name = _NAME.sub("_", reviewer)[:40].strip("._") or "reviewer"
     name = "-".join(filter(None, (name, storage.digest(reviewer)[:8], session)))
-    rows = sorted((asdict(one) for one in decisions), key=lambda row: row["finding_id"])
+    rows = sorted((asdict(decision) for decision in decisions), key=lambda row: row["finding_id"])
     sink = BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=DECISIONS_SCHEMA), sink)
     uri = storage.join(run_uri, "decisions", f"{name}.parquet")

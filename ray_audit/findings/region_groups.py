@@ -84,22 +84,22 @@ class Group:
     @property
     def num_px(self) -> int:
         """Pixels of all regions."""
-        return sum(one.num_px for one in self.regions)
+        return sum(region.num_px for region in self.regions)
 
     def mean(self, name: str) -> float:
         """Mean over the pixels."""
-        total: float = sum(one.num_px * getattr(one, name) for one in self.regions)
+        total: float = sum(region.num_px * getattr(region, name) for region in self.regions)
         return total / self.num_px
 
     @property
     def too_small_px(self) -> int:
         """Pixels seen as the subject and not given it."""
-        return sum(one.num_px for one in self.regions if one.suggested == self.subject)
+        return sum(region.num_px for region in self.regions if region.suggested == self.subject)
 
     @property
     def too_large_px(self) -> int:
         """Pixels given the subject and not seen as it."""
-        return sum(one.num_px for one in self.regions if one.given == self.subject)
+        return sum(region.num_px for region in self.regions if region.given == self.subject)
 
 
 def sort_out(regions: Iterable[Candidate]) -> list[Group]:
@@ -109,7 +109,7 @@ def sort_out(regions: Iterable[Candidate]) -> list[Group]:
     for step in (_swapped, _moved, _mislabelled, _shifted, _missing):
         found = step(left)
         groups += found
-        used = {id(one) for group in found for one in group.regions}
+        used = {id(region) for group in found for region in group.regions}
         left = [one for one in left if id(one) not in used]
     return groups
 
@@ -120,7 +120,7 @@ def _swapped(regions: list[Candidate]) -> list[Group]:
     groups = []
     for a, b in sorted(share):
         if VOID < a < b and min(share[a, b], share.get((b, a), 0.0)) >= MAX_OF:
-            both = [one for one in regions if {one.given, one.suggested} == {a, b}]
+            both = [region for region in regions if {region.given, region.suggested} == {a, b}]
             groups.append(Group("swapped_classes", a, b, f"{a}-{b}", tuple(both), a))
     return groups
 
@@ -129,9 +129,9 @@ def _class_shares(regions: list[Candidate]) -> dict[tuple[int, int], float]:
     """Share of each given class's components that is seen as each other class."""
     components: dict[int, dict[str, int]] = defaultdict(dict)
     seen: dict[tuple[int, int], int] = defaultdict(int)
-    for one in regions:
-        components[one.given][one.component] = one.component_px
-        seen[one.given, one.suggested] += one.num_px
+    for region in regions:
+        components[region.given][region.component] = region.component_px
+        seen[region.given, region.suggested] += region.num_px
     return {pair: num_px / sum(components[pair[0]].values()) for pair, num_px in seen.items()}
 
 
@@ -148,8 +148,8 @@ def _share_needed(group: Group) -> float:
 def _alike(regions: list[Candidate]) -> list[list[Candidate]]:
     """Regions of one component and one suggested class."""
     together: dict[tuple[str, int, int], list[Candidate]] = defaultdict(list)
-    for one in regions:
-        together[one.component, one.given, one.suggested].append(one)
+    for region in regions:
+        together[region.component, region.given, region.suggested].append(region)
     return list(together.values())
 
 
@@ -170,18 +170,18 @@ def _moved(regions: list[Candidate]) -> list[Group]:
     for alike in gone:
         given, num_px = alike[0].given, sum(one.num_px for one in alike)
         there = [
-            one
-            for one in regions
-            if given not in (VOID, one.given)
-            and one.suggested == given
-            and id(one) not in used
-            and num_px / _ALIKE <= one.num_px <= num_px * _ALIKE
-            and _gap(one, alike[0]) <= max(_sides(one.box) + _sides(alike[0].box))
+            region
+            for region in regions
+            if given not in (VOID, region.given)
+            and region.suggested == given
+            and id(region) not in used
+            and num_px / _ALIKE <= region.num_px <= num_px * _ALIKE
+            and _gap(region, alike[0]) <= max(_sides(region.box) + _sides(alike[0].box))
         ]
         if there and not any(id(one) in used for one in alike):
             nearest = min(there, key=lambda one: _gap(one, alike[0]))
             group = _outline(given, [*alike, nearest])
-            used |= {id(one) for one in group.regions}
+            used |= {id(region) for region in group.regions}
             groups.append(group)
     return _one_a_class(groups)
 
@@ -215,16 +215,16 @@ def _outline(subject: int, regions: list[Candidate]) -> Group:
 
 def _shifted(regions: list[Candidate]) -> list[Group]:
     """Strips along the outline of a class: the class with most of them first."""
-    strips = [one for one in regions if one.contact_fraction >= LEAST_CONTACT]
+    strips = [region for region in regions if region.contact_fraction >= LEAST_CONTACT]
     groups = []
     while strips:
         subject = _subject(strips)
-        of_class = [one for one in strips if subject in (one.given, one.suggested)]
+        of_class = [strip for strip in strips if subject in (strip.given, strip.suggested)]
         group = _outline(subject, of_class)
         height, width = of_class[0].size
         if group.num_px >= LEAST_OUTLINE_FRACTION * height * width:
             groups.append(group)
-        strips = [one for one in strips if subject not in (one.given, one.suggested)]
+        strips = [strip for strip in strips if subject not in (strip.given, strip.suggested)]
     return groups
 
 
@@ -232,10 +232,10 @@ def _subject(strips: list[Candidate]) -> int:
     """The class with most pixels in strips; of equals, the one whose structures are smaller."""
     total: dict[int, int] = defaultdict(int)
     extent: dict[int, dict[str, int]] = defaultdict(dict)
-    for one in strips:
-        total[one.given] += one.num_px
-        total[one.suggested] += one.num_px
-        extent[one.given][one.component] = one.component_px
+    for strip in strips:
+        total[strip.given] += strip.num_px
+        total[strip.suggested] += strip.num_px
+        extent[strip.given][strip.component] = strip.component_px
 
     def size_px(label: int) -> float:
         # The extent of a class that is only seen is not known: take that of a strip all around.
@@ -251,5 +251,7 @@ def _missing(regions: list[Candidate]) -> list[Group]:
     """What is left: a class that the mask has not there."""
     return [
         _of_one_kind("missing_region", alike)
-        for alike in _alike([one for one in regions if one.contact_fraction < LEAST_CONTACT])
+        for alike in _alike(
+            [region for region in regions if region.contact_fraction < LEAST_CONTACT]
+        )
     ]

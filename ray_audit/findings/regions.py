@@ -104,7 +104,7 @@ def _anchors(groups: list[Group]) -> list[str]:
 def _finding(group: Group, anchor: str, suspicion: float, context: MaskContext) -> Finding:
     first = group.regions[0]
     height, width = first.size
-    runs = rle.union([rle.decode_runs(one.mask_rle, one.size) for one in group.regions])
+    runs = rle.union([rle.decode_runs(region.mask_rle, region.size) for region in group.regions])
     num_px = rle.area(runs)
     return Finding(
         kind=group.kind,

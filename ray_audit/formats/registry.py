@@ -82,7 +82,7 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((one for one in formats() if name.endswith(one.endings)), None)
+    return next((format_ for format_ in formats() if name.endswith(format_.endings)), None)
 
 
 def known_format(key: str) -> Format:
@@ -106,7 +106,9 @@ def check_formats(keys: list[str], kind: str) -> None:
     for key in keys:
         one = format_of(key)
         if one is None or one.kind != kind:
-            known = ", ".join(e for one in formats() if one.kind == kind for e in one.endings)
+            known = ", ".join(
+                e for format_ in formats() if format_.kind == kind for e in format_.endings
+            )
             raise SpecificationError(
                 f"dataset.uri: {key} has a format that is not read for kind {kind}; supported: "
                 f"{known}. Convert the file, or narrow dataset.uri so that it does not match"

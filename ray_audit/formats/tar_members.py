@@ -125,7 +125,7 @@ class MemberNames:
             self.mask = _at_first_dot(fill_template(labels.masks, "key").rsplit("/", 1)[-1])[1]
         beside = (self.label, self.mask)
         images = dict.fromkeys((labels.image_column, *EXTENSIONS))
-        self.images = tuple(one for one in images if one not in beside)
+        self.images = tuple(image for image in images if image not in beside)
         self._wanted = {*self.images, self.label, self.mask} - {None}
 
     def split(self, name: str) -> tuple[str, str] | None:

@@ -45,7 +45,7 @@ def _documents(path: str, text: str) -> list[dict[str, Any]]:
         found = list(yaml.safe_load_all(text))
     except yaml.YAMLError as error:
         raise SpecificationError(f"{path} would be no YAML: {error}") from error
-    if not found or not all(isinstance(one, dict) and "kind" in one for one in found):
+    if not found or not all(isinstance(item, dict) and "kind" in item for item in found):
         raise SpecificationError(f"{path} would hold no object of Kubernetes")
     return found
 

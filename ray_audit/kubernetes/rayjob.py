@@ -104,7 +104,7 @@ class JobState:
 
     def __str__(self) -> str:
         parts = (self.deployment or "not started", self.job, self.reason)
-        states = ", ".join(one for one in parts if one)
+        states = ", ".join(part for part in parts if part)
         return f"{states}: {self.message}" if self.message else states
 
 

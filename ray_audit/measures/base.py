@@ -244,7 +244,10 @@ class Score:
 
     def identity(self) -> list[Any]:
         """What makes its numbers what they are, apart from the quantities that it needs."""
-        columns = [(one.name, str(one.type), one.unit, one.direction) for one in self.columns]
+        columns = [
+            (column.name, str(column.type), column.unit, column.direction)
+            for column in self.columns
+        ]
         return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
 
 

@@ -92,7 +92,9 @@ def _merged(cuts: Cuts, name: str) -> list[tuple[Region, ...]]:
     tables, runs = cuts.rows[name].to_pylist(), cuts.rows["final/region_runs"].to_pylist()
     sizes = cuts.array("final/image_size")[cuts.first].tolist()
     return [
-        _put_together([one for r in rows for one in _pieces(tables[r], runs[r])], (height, width))
+        _put_together(
+            [piece for r in rows for piece in _pieces(tables[r], runs[r])], (height, width)
+        )
         for rows, (height, width) in zip(cuts.rows_of, sizes, strict=True)
     ]
 

@@ -81,7 +81,9 @@ class Measures:
     @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """All quantities by name."""
-        return {one.name: one for _, family in self.families for one in family.quantities}
+        return {
+            quantity.name: quantity for _, family in self.families for quantity in family.quantities
+        }
 
     @cached_property
     def _scores(self) -> tuple[Score, ...]:
@@ -107,7 +109,9 @@ class Measures:
 
     def trajectories(self) -> list[Column]:
         """Columns of the `trajectories` table after the sample's name."""
-        return [one.column for one in self.quantities.values() if one.column is not None]
+        return [
+            quantity.column for quantity in self.quantities.values() if quantity.column is not None
+        ]
 
     def of(self, task: Task, *when: When) -> frozenset[str]:
         """Names of the quantities of a task that are taken then."""
@@ -117,12 +121,16 @@ class Measures:
     @cached_property
     def digest(self) -> str:
         """Of all declarations."""
-        own = [one.identity() for one in self.quantities.values()]
+        own = [quantity.identity() for quantity in self.quantities.values()]
         return storage.digest(_plain([own, [score.identity() for score in self._scores]]))
 
     @cached_property
     def _values(self) -> dict[str, Quantity]:
-        return {one.value: one for one in self.quantities.values() if one.merge is not None}
+        return {
+            quantity.value: quantity
+            for quantity in self.quantities.values()
+            if quantity.merge is not None
+        }
 
     def is_per_checkpoint(self, value: str) -> bool:
         """Whether a value of samples is (N, E), of checkpoints that each may not have reached."""
@@ -173,7 +181,7 @@ class Measures:
 
     def versions(self) -> dict[str, int]:
         """Versions that were raised, by name; all others are 1."""
-        every = {one.name: one.version for one in self.quantities.values()}
+        every = {quantity.name: quantity.version for quantity in self.quantities.values()}
         every |= {f"score.{score.name}": score.version for score in self._scores}
         return {name: version for name, version in sorted(every.items()) if version != 1}
 
@@ -200,9 +208,9 @@ class Measures:
         """Digest of what makes scores of equal records, and their ranking, what they are."""
         scores = [score.identity() for score in self.scores(kind)]
         merges = [
-            [one.name, one.into, getattr(one.merge, "__qualname__", "")]
-            for one in self.quantities.values()
-            if kind.task in one.tasks
+            [quantity.name, quantity.into, getattr(quantity.merge, "__qualname__", "")]
+            for quantity in self.quantities.values()
+            if kind.task in quantity.tasks
         ]
         return storage.digest(_plain([scores, merges, self.ranking(kind.task)]))
 
@@ -292,7 +300,7 @@ def _theirs() -> Iterator[tuple[str, Family]]:
                 f"{origin} is a {type(found).__name__}; expected a ray_audit.measures.Family, or "
                 "a Score"
             )
-        blind = [one.name for one in found.quantities if not one.observe]
+        blind = [quantity.name for quantity in found.quantities if not quantity.observe]
         if blind:
             raise MeasureError(
                 f'{origin}: nothing observes {", ".join(blind)}; give `observe="module:function"`'

@@ -60,8 +60,8 @@ def _iou(class_counts: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def _coco(components: list[np.ndarray]) -> np.ndarray:
-    merged = [segmentation.merge_components([one]) for one in components]
-    return np.array([segmentation.finish_coco(one) for one in merged])
+    merged = [segmentation.merge_components([component]) for component in components]
+    return np.array([segmentation.finish_coco(item) for item in merged])
 
 
 _fraction = partial(

@@ -104,7 +104,7 @@ QUANTITIES = (
 def _evidence(voids: list[VoidSeen]) -> np.ndarray:
     """Largest evidence of the unlabelled components of each sample, NaN where it has none."""
     every = [void_evidence(v.top_class, v.top_p)[1] for v in voids]
-    return np.array([one.max() if one.size else np.nan for one in every])
+    return np.array([item.max() if item.size else np.nan for item in every])
 
 
 SCORES = (

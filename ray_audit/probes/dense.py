@@ -85,9 +85,9 @@ def observe_pixels(
             maps = Maps.of(batch, part, few_masks.voids, masks.labels.device)
             observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
             observed |= region_states(seen, few_masks, maps)
-        for one in measures().quantities.values():
-            if one.axis == "pieces" and not one.along and one.name in observed:
-                np.asarray(observed[one.name])[:, 0] += start  # the array itself
+        for quantity in measures().quantities.values():
+            if quantity.axis == "pieces" and not quantity.along and quantity.name in observed:
+                np.asarray(observed[quantity.name])[:, 0] += start  # the array itself
         parts.append(observed)
     return {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
 

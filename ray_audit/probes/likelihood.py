@@ -92,7 +92,11 @@ def outside_observers() -> dict[str, Observe]:
     Raises:
         MeasureError: a function is not where the declaration says.
     """
-    return {one.name: _imported(one) for one in measures().quantities.values() if one.observe}
+    return {
+        quantity.name: _imported(quantity)
+        for quantity in measures().quantities.values()
+        if quantity.observe
+    }
 
 
 def _imported(quantity: Quantity) -> Observe:

@@ -34,7 +34,7 @@ def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, n
     inside = counted & (low >= wanted.first_bin) & (low <= wanted.last_bin)
     kept = {"wrong": inside & wrong, "right": inside & ~wrong}
     numbers = (issues, below, below & wrong)
-    counts = torch.stack([one.flatten(1).sum(dim=1) for one in numbers], dim=1)
+    counts = torch.stack([number.flatten(1).sum(dim=1) for number in numbers], dim=1)
     values = {
         f"recount/{name}": np.concatenate(
             [_sorted(n, p, own) for n, (p, own) in enumerate(zip(seen.p_label, where, strict=True))]

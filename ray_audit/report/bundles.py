@@ -62,7 +62,7 @@ def _of_video(
 ) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
     for name, findings in wanted.items():
-        strips = {one["finding_id"]: strip_frames(one) for one in findings}
+        strips = {finding["finding_id"]: strip_frames(finding) for finding in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
         shown = show_frames(shard, needed, FRAME_PX, orientation)
         pictures = {i: as_uri(image) for i, image in shown}

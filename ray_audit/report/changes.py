@@ -34,7 +34,7 @@ def make_changes(tables: RunTables, against: str | None = None) -> dict[str, Any
     if before is None:
         return None
     diff = diff_runs(output, before, tables.manifest.run_id)
-    alike = [one for one in nights if not any(changed_settings(one, tables.manifest))]
+    alike = [night for night in nights if not any(changed_settings(night, tables.manifest))]
     return {
         "nights": [_night(one) for one in [*alike[-NUM_NIGHTS + 1 :], tables.manifest]],
         "against": before,
@@ -43,7 +43,9 @@ def make_changes(tables: RunTables, against: str | None = None) -> dict[str, Any
         "by_kind": diff.summary()["by_kind"],
         "fixed": _fixed(diff),
         "of_finding": {
-            one.after["finding_id"]: one.change for one in diff.matches if one.after is not None
+            match.after["finding_id"]: match.change
+            for match in diff.matches
+            if match.after is not None
         },
     }
 
@@ -75,5 +77,7 @@ def _night(manifest: Manifest) -> dict[str, Any]:
 
 
 def _fixed(diff: Diff) -> list[dict[str, Any]]:
-    gone = [one.before for one in diff.matches if one.after is None and one.before is not None]
+    gone = [
+        match.before for match in diff.matches if match.after is None and match.before is not None
+    ]
     return [{name: row[name] for name in _FIXED} for row in gone[:_NUM_FIXED]]

@@ -90,7 +90,7 @@ def make_document(
     changes = make_changes(tables, against)
     if changes is not None:
         of_finding = changes.pop("of_finding")
-        columns["change"] = [of_finding.get(one) for one in columns["id"]]
+        columns["change"] = [of_finding.get(column) for column in columns["id"]]
     return {
         "schema": SCHEMA,
         "mode": mode,
@@ -120,7 +120,7 @@ def _run(tables: RunTables) -> dict[str, Any]:
         "task": tables.task.value,
         "counts": manifest.counts,
         "duration": _duration(manifest.timing.get("total_s")),
-        "checkpoints": [one["name"] for one in manifest.checkpoints],
+        "checkpoints": [checkpoint["name"] for checkpoint in manifest.checkpoints],
         "classes": list(config.dataset.classes),
         "estimate": _estimate(manifest.estimate),
         "findings": manifest.findings,

@@ -116,8 +116,8 @@ def draw_timeline(
     for axis, (name, values), colour in zip(below, lines.items(), OKABE_ITO, strict=False):
         _draw_line(axis, frames, np.asarray(values, float), step, colour)
         axis.set_ylabel(plain(name))
-        for one in findings:
-            axis.axvspan(one.start, one.end, color=_MARK, alpha=0.12, linewidth=0)
+        for finding in findings:
+            axis.axvspan(finding.start, finding.end, color=_MARK, alpha=0.12, linewidth=0)
     axes[-1, 0].set_xlabel("frame (in decoding order)")
     axes[-1, 0].set_xlim(frames[0], frames[-1] + step)
     _quiet(axes[:, 0])
@@ -127,19 +127,25 @@ def draw_timeline(
 
 
 def _mark_findings(axis: Axes, findings: Sequence[DrawnSpan], level: int) -> None:
-    for one in findings:
+    for finding in findings:
         place = (level - _BAND_SHARE / 2, _BAND_SHARE)
         axis.broken_barh(
-            [(one.start, one.end - one.start)],
+            [(finding.start, finding.end - finding.start)],
             place,
             facecolors=_MARK,
             alpha=0.35,
             edgecolor=_MARK,
         )
         if len(findings) <= _MAX_LABELS:
-            middle = (one.start + one.end) / 2
+            middle = (finding.start + finding.end) / 2
             axis.text(
-                middle, level, plain(one.text), ha="center", va="center", fontsize=8, clip_on=True
+                middle,
+                level,
+                plain(finding.text),
+                ha="center",
+                va="center",
+                fontsize=8,
+                clip_on=True,
             )
 
 
@@ -224,8 +230,8 @@ def draw_mask(
     layers = {"image": None, "given": given, "predicted": predicted}
     for axis, (name, values) in zip(axes, layers.items(), strict=True):
         axis.imshow(colour if values is None else _overlaid(colour, values))
-        for one in regions:
-            _outline(axis, one.mask)
+        for region in regions:
+            _outline(axis, region.mask)
         axis.set_title(name)
         axis.set_xlabel("x (px)")
     _name_regions(axes[0], regions)

@@ -62,7 +62,10 @@ def timeline(tables: RunTables, shard: str) -> Figure:
         for text, name in named.items()
         if rows[name].null_count < rows.num_rows
     }
-    spans = [DrawnSpan(one["start_frame"], one["end_frame"], f"#{one['rank']}") for one in findings]
+    spans = [
+        DrawnSpan(finding["start_frame"], finding["end_frame"], f"#{finding['rank']}")
+        for finding in findings
+    ]
     return draw_timeline(frames, bands, lines, classes, spans, title=shard)
 
 
@@ -76,10 +79,10 @@ def _suggested(
 ) -> np.ndarray:
     """Class index that findings suggest for each frame, -1 for none; the first ranks win."""
     found = np.full(len(frames), -1)
-    for one in reversed(findings):
-        if one["suggested"] in classes:
-            inside = (frames >= one["start_frame"]) & (frames < one["end_frame"])
-            found[inside] = classes.index(one["suggested"])
+    for finding in reversed(findings):
+        if finding["suggested"] in classes:
+            inside = (frames >= finding["start_frame"]) & (frames < finding["end_frame"])
+            found[inside] = classes.index(finding["suggested"])
     return found
 
 
@@ -95,7 +98,7 @@ def trajectory(tables: RunTables, sample_id: str) -> Figure:
     (label,) = _rows(tables, "sample_id", sample_id, ["label_name"])["label_name"].to_pylist()
     held = class_bands(tables).get(str(label))
     band = None if held is None else np.array([held[q] for q in ("low", "middle", "high")])
-    checkpoints = [stem_of(one["name"]) for one in tables.manifest.checkpoints]
+    checkpoints = [stem_of(checkpoint["name"]) for checkpoint in tables.manifest.checkpoints]
     (loss,) = losses["loss"].to_pylist()
     return draw_trajectory(np.array(loss), band, str(label), checkpoints, title=sample_id)
 
@@ -113,8 +116,10 @@ def mask_overlay(tables: RunTables, sample_id: str) -> Figure:
     (shard,) = _rows(tables, "sample_id", sample_id, ["shard"])["shard"].to_pylist()
     layers = mask_layers(tables, shard, sample_id)
     regions = [
-        DrawnRegion(rle.decode(one["mask_rle"], tuple(one["mask_size_px"])), f"#{one['rank']}")
-        for one in _findings(tables, "sample_id", sample_id)
+        DrawnRegion(
+            rle.decode(finding["mask_rle"], tuple(finding["mask_size_px"])), f"#{finding['rank']}"
+        )
+        for finding in _findings(tables, "sample_id", sample_id)
     ]
     classes = list(tables.config.dataset.classes)
     return draw_mask(
@@ -182,7 +187,7 @@ def _rows(
         rows = tables.read(file, [key, *columns])
         example = repr(rows[key][0].as_py()) if rows.num_rows else example
         found.append(rows.filter(pc.equal(rows[key], value)))
-    if not sum(one.num_rows for one in found):
+    if not sum(item.num_rows for item in found):
         raise SpecificationError(
             f"run {tables.manifest.run_id} has no {key} {value!r}; one that it has is {example}"
         )

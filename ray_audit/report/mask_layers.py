@@ -54,7 +54,7 @@ def joined(parts: list[Predicted]) -> MaskLayers:
     """A whole image, or its tiles, each where it is the tile's own."""
     first = parts[0]
     size = first.targets.shape if first.placement is None else first.placement[2:]
-    picture_of = [_picture(one) for one in parts]
+    picture_of = [_picture(part) for part in parts]
     image = np.zeros((*size, *picture_of[0].shape[2:]), np.uint8)
     given, predicted = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
     for one, pixels in zip(parts, picture_of, strict=True):

@@ -125,14 +125,14 @@ def timelines(tables: RunTables, findings: pa.Table) -> dict[str, dict[str, Any]
         for shard, here in _rows_by_shard(rows).items():
             found[shard] = _timeline(rows.take(pa.array(here)), losses[here])
     segments = findings.filter(pc.is_valid(findings["start_frame"])).to_pylist()
-    for one in segments:
-        video = found.get(one["shard"])
-        if video is not None and one["suggested"] in known:
-            first = (one["start_frame"] - video["first"]) // video["step"]
-            last = -(-(one["end_frame"] - video["first"]) // video["step"])
+    for segment in segments:
+        video = found.get(segment["shard"])
+        if video is not None and segment["suggested"] in known:
+            first = (segment["start_frame"] - video["first"]) // video["step"]
+            last = -(-(segment["end_frame"] - video["first"]) // video["step"])
             place = slice(max(0, first), max(0, last))
             num = len(video["suggested"][place])
-            video["suggested"][place] = [known[one["suggested"]]] * num
+            video["suggested"][place] = [known[segment["suggested"]]] * num
     return found
 
 

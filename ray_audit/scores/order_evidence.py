@@ -200,10 +200,10 @@ def judge(sample: VideoSample, statistics: OrderStatistics) -> JudgedVideos:
     """
     others = [_Others(video, statistics) for video in sample.videos]
     none = np.zeros(0)
-    by_order = np.array([one.transitions_nll for one in others], np.float64)
+    by_order = np.array([other.transitions_nll for other in others], np.float64)
     chance = np.concatenate([none, *_chance_nll(sample.videos, statistics)])
     return JudgedVideos(
-        nll=np.concatenate([none, *(one.contexts_nll for one in others)]),
+        nll=np.concatenate([none, *(other.contexts_nll for other in others)]),
         num_frames=np.concatenate(
             [np.zeros(0, np.int64), *(video.num_frames for video in sample.videos)]
         ),

@@ -95,11 +95,11 @@ class ExactCutoff:
 def merge_tiles(samples: list[Counted]) -> Counted:
     """Tiles of one sample to the sample."""
     return Counted(
-        sum(one.num_issues for one in samples),
-        sum(one.num_below for one in samples),
-        sum(one.num_wrong_below for one in samples),
-        np.concatenate([one.wrong for one in samples]),
-        np.concatenate([one.right for one in samples]),
+        sum(sample.num_issues for sample in samples),
+        sum(sample.num_below for sample in samples),
+        sum(sample.num_wrong_below for sample in samples),
+        np.concatenate([sample.wrong for sample in samples]),
+        np.concatenate([sample.right for sample in samples]),
     )
 
 
@@ -115,11 +115,11 @@ class UpperHalves:
     def of(cls, samples: list[Counted]) -> "UpperHalves":
         """Count some samples."""
         counts: Counter[int] = Counter()
-        for one in samples:
-            for values in (one.wrong, one.right):
+        for sample in samples:
+            for values in (sample.wrong, sample.right):
                 counts.update(_counted(_bits(values) >> np.uint32(_HALF_BITS)))
-        num_issues = sum(one.num_issues for one in samples)
-        return cls(num_issues, sum(one.num_below for one in samples), counts)
+        num_issues = sum(sample.num_issues for sample in samples)
+        return cls(num_issues, sum(sample.num_below for sample in samples), counts)
 
     def merge(self, other: "UpperHalves") -> "UpperHalves":
         """Both together."""
@@ -143,8 +143,8 @@ class UpperHalves:
 def lower_halves(samples: list[Counted], upper: int) -> Counter[int]:
     """Second round: how many values with the cutoff's upper half have each lower one."""
     counts: Counter[int] = Counter()
-    for one in samples:
-        for values in (one.wrong, one.right):
+    for sample in samples:
+        for values in (sample.wrong, sample.right):
             bits = _bits(values)
             inside = bits[bits >> _HALF_BITS == upper]
             counts.update(_counted(inside & np.uint32((1 << _HALF_BITS) - 1)))

@@ -68,7 +68,7 @@ def suggest_order(
         suspects = judge.suspects(classes, margin)
         edits = _edits(classes, suspects, others.num_classes)
         # Different edits with the same answer are one.
-        found = {one: judge.nll(one) for one in edits}
+        found = {edit: judge.nll(edit) for edit in edits}
         ranked = sorted(found, key=lambda one: (found[one], one))
         if not ranked or now - found[ranked[0]] < margin:
             break

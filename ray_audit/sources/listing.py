@@ -107,7 +107,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
             "formats (image files, Parquet, tar, volumes); give each its own specification"
         )
-    fitting = [one.name for one in formats() if labels.form in one.forms]
+    fitting = [format_.name for format_ in formats() if labels.form in format_.forms]
     for form, shard in firsts.items():
         if form.holds_several and "{" in (labels.frames or labels.segments or ""):
             raise SpecificationError(

@@ -25,7 +25,7 @@ def write_specification(
         "dataset": dataset,
         "checkpoints": absolute(checkpoints)
         if isinstance(checkpoints, str)
-        else [absolute(one) for one in checkpoints],
+        else [absolute(checkpoint) for checkpoint in checkpoints],
         "output": storage.join(to_uri, "audit"),
     }
     AuditConfig.parse(values, source="the copy of the specification")

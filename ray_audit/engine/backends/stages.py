@@ -159,7 +159,9 @@ def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
             num_decoded=item.num_decoded,
             num_lead_in=item.num_lead_in,
             decode_s=item.decode_s,
-            lost_shards=sorted({one.shard for one in failures if one.sample_id is None}),
+            lost_shards=sorted(
+                {failure.shard for failure in failures if failure.sample_id is None}
+            ),
         )
     probe_s = part.state.get("probe_s")
     return Receipt(

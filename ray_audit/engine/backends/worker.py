@@ -76,7 +76,7 @@ class PoolWorker:
             load_weights(model, self._settings.checkpoints[position].uri, config.model.weights)
             models.append(model.to(device))
             tensors = model.state_dict().values()
-            self.model_bytes = sum(one.numel() * one.element_size() for one in tensors)
+            self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         wanted = self._settings.wanted.vog
         probe = ProbeSettings(
             num_classes=len(config.dataset.classes),

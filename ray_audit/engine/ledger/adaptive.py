@@ -143,18 +143,18 @@ def _merged(
     """What some rows learnt, put beside the gaps of those that have left."""
     merged = dict(arrays)
     num_rows = len(arrays[REACHED])
-    for one in measures().quantities.values():
-        if not one.is_trajectory or one.key not in arrays:
+    for quantity in measures().quantities.values():
+        if not quantity.is_trajectory or quantity.key not in arrays:
             continue
-        before, columns = arrays[one.key], seen.get(one.key)
+        before, columns = arrays[quantity.key], seen.get(quantity.key)
         num_new = len(turns) if columns is None else columns.shape[-1]
-        gap = np.full((*before.shape[:-1], num_new), one.gap, before.dtype)
-        if columns is not None and one.axis == "batch":
+        gap = np.full((*before.shape[:-1], num_new), quantity.gap, before.dtype)
+        if columns is not None and quantity.axis == "batch":
             gap[:] = columns
         elif columns is not None:
-            of_row = arrays[one.along][:, 0] if one.along else np.arange(num_rows)
+            of_row = arrays[quantity.along][:, 0] if quantity.along else np.arange(num_rows)
             gap[np.isin(of_row, rows)] = columns
-        merged[one.key] = np.concatenate([before, gap], axis=-1)
+        merged[quantity.key] = np.concatenate([before, gap], axis=-1)
     if "vog/count" in seen:
         for name in MOMENTS:
             merged[name] = arrays[name].copy()

@@ -332,7 +332,7 @@ class _Found:
     def complete(self) -> SetFiles | None:
         """A tail with all of its parts; of several the one with the fewest passing failures."""
         found = (self._ending_in(*tail) for tail in self._tails)
-        return min((one for one in found if one is not None), key=_preference, default=None)
+        return min((item for item in found if item is not None), key=_preference, default=None)
 
     def _ending_in(self, number: int, content: str, uri: str) -> SetFiles | None:
         contents = self._contents(number, content, uri)
@@ -379,6 +379,6 @@ def read_sets(output: str) -> dict[str, RecordSet]:
 
 def write_sets(output: str, sets: Iterable[RecordSet]) -> None:
     """Write the description of each set."""
-    for one in sets:
-        uri = storage.join(output, "sets", f"{one.set_id}.json")
-        storage.write_bytes(uri, one.to_json().encode())
+    for set_ in sets:
+        uri = storage.join(output, "sets", f"{set_.set_id}.json")
+        storage.write_bytes(uri, set_.to_json().encode())

@@ -64,13 +64,13 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
         return Part(identity.slice(0, 0), {}, failures, made_by)
     columns = {name: identity[name] for name in _IDENTITY}
     state = {}
-    for one in measures().quantities.values():
-        if one.key not in arrays or not one.is_stored:
+    for quantity in measures().quantities.values():
+        if quantity.key not in arrays or not quantity.is_stored:
             continue
-        if one.axis == "batch":
-            state[one.name] = arrays[one.key]
+        if quantity.axis == "batch":
+            state[quantity.name] = arrays[quantity.key]
         else:
-            columns[one.name] = _column(one, arrays, identity.num_rows)
+            columns[quantity.name] = _column(quantity, arrays, identity.num_rows)
     return Part(pa.table(columns), state, made_by=made_by)
 
 

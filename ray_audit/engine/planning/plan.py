@@ -313,12 +313,12 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
             work.append(UnitWork(unit, positions, _kept(base, files)))
             committed = {digest for one in have for digest in one.digests}
             num_again += sum(inputs.checkpoints[p].digest in committed for p in positions)
-    num_new = sum(len(one.positions) for one in work)
+    num_new = sum(len(unit_work.positions) for unit_work in work)
     num_all = len(inputs.units) * len(inputs.checkpoints)
     payload = payload_bytes(inputs.config)
     layout = None
     if work:
-        needed = {p for one in work for p in one.positions}
+        needed = {p for unit_work in work for p in unit_work.positions}
         union = tuple(p for p in inputs.wanted.order if p in needed)
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)

@@ -80,7 +80,7 @@ class UnitFiles:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        sets = tuple(RecordSet.from_json(json.dumps(one)) for one in values["sets"])
+        sets = tuple(RecordSet.from_json(json.dumps(value)) for value in values["sets"])
         files = tuple(SetFiles(tuple(f["parts"]), f["tail"]) for f in values["files"])
         return cls(values["unit_id"], sets, files)
 
@@ -117,21 +117,21 @@ class Samples:
 
 def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     """Read a unit's records and give each sample once, sorted by shard and frame."""
-    loaded = [_load_set(one) for one in files.files]
+    loaded = [_load_set(file) for file in files.files]
     merged = [_merge_cuts(part) for part, _ in loaded]
     tails = tuple(tail for _, tail in loaded)
     failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
-    order = _common_order([one.identity for one in merged], failed)
-    aligned = [_taken(one, order) for one in merged]
+    order = _common_order([item.identity for item in merged], failed)
+    aligned = [_taken(item, order) for item in merged]
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
 def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
     """Failures in a unit's tails, and in those of its parts whose names tell of some."""
     named = [
-        SetFiles(tuple(uri for uri in one.parts if ".retry." in uri), one.tail)
-        for one in files.files
+        SetFiles(tuple(uri for uri in file.parts if ".retry." in uri), file.tail)
+        for file in files.files
     ]
     return _failures([_load_set(one) for one in named])
 
@@ -176,9 +176,9 @@ def _merge_cuts(part: Part) -> _MergedSet:
     num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
     cuts = Cuts(rows, group, first, num_labelled)
     values = {
-        one.value: one.merge(cuts, one.name)
-        for one in measures().quantities.values()
-        if one.merge is not None and one.name in rows.column_names
+        quantity.value: quantity.merge(cuts, quantity.name)
+        for quantity in measures().quantities.values()
+        if quantity.merge is not None and quantity.name in rows.column_names
     }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))

@@ -129,11 +129,11 @@ def finish_part(
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, summary, segment_order, flagged, metadata))
     names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
-    tables = {name: pa.concat_tables([getattr(one, name) for one in made]) for name in names}
+    tables = {name: pa.concat_tables([getattr(part, name) for part in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None
-    for one in made:
-        fit = merged(fit, one.fit)
+    for part in made:
+        fit = merged(fit, part.fit)
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,

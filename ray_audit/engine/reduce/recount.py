@@ -77,19 +77,19 @@ def finish_recount(
     set_id = recount_set(recount, inputs.checkpoints[-1]).set_id
     done = record_sets.completed(inputs.config.output, accept_retries=True)
     held = {unit: sets[set_id] for unit, sets in done.items() if set_id in sets}
-    lost = [one.unit_id for one in files if one.unit_id not in held]
+    lost = [file.unit_id for file in files if file.unit_id not in held]
     if lost:
         raise RunError(
             f"the second pass of confident learning did not end for work unit {lost[0]} and "
             f"{len(lost) - 1} others: run again; what was committed is reused"
         )
-    pairs = [(one, held[one.unit_id]) for one in files]
+    pairs = [(file, held[file.unit_id]) for file in files]
     halves = reduce(UpperHalves.merge, mapper.map(partial(_upper, inputs.wanted), pairs))
     found, lower = halves.place(), Counter[int]()
     if found is not None:
         for counts in mapper.map(partial(_lower, inputs.wanted, found[0]), pairs):
             lower += counts
-    return Recounted(cutoff(halves, lower), {one.unit_id: held[one.unit_id] for one in files})
+    return Recounted(cutoff(halves, lower), {file.unit_id: held[file.unit_id] for file in files})
 
 
 def flagged_pixels(sample_ids: Iterable[str], files: SetFiles, exact: ExactCutoff) -> np.ndarray:

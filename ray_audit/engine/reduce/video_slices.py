@@ -21,26 +21,26 @@ def load_whole(slices: Sequence[UnitFiles], wanted: Wanted) -> Samples:
 
 def _concatenated(loaded: list[Samples]) -> Samples:
     """Samples of the slices of one video, one after another; their labels are no masks."""
-    filtered = pa.concat_tables(one.tails[0].filtered for one in loaded)
-    full = [one for one in loaded if one.num_samples]
+    filtered = pa.concat_tables(part.tails[0].filtered for part in loaded)
+    full = [part for part in loaded if part.num_samples]
     return Samples(
         # Of no sample, a slice has a table without columns, and no predictions.
         identity=pa.concat_tables([o.identity for o in full] or [loaded[0].identity]),
         values={
-            name: np.concatenate([one.values[name] for one in full])
-            for name in set.intersection(*(set(one.values) for one in full))
+            name: np.concatenate([part.values[name] for part in full])
+            for name in set.intersection(*(set(part.values) for part in full))
         }
         if full
         else loaded[0].values,
         state={},
-        failures=tuple(failure for one in loaded for failure in one.failures),
-        reached=_stacked([one.reached for one in full]),
+        failures=tuple(failure for part in loaded for failure in part.failures),
+        reached=_stacked([part.reached for part in full]),
         tails=(
             Tail(
                 loaded[0].tails[0].unit_id,
                 num_batches=0,
                 filtered=filtered,
-                remarks=tuple({r: None for one in loaded for r in one.tails[0].remarks}),
+                remarks=tuple({r: None for part in loaded for r in part.tails[0].remarks}),
             ),
         ),
     )

@@ -131,7 +131,7 @@ def _find(context: FindingsContext, part: Part) -> tuple[pa.Table, list[Finding]
         return table, list(region_findings(read_table(context.run_uri, [regions]), table, dataset))
     table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
     shards = (table.filter(pc.equal(table["shard"], key)) for key in table["shard"].unique())
-    return table, [one for rows in shards for one in segment_findings(rows, dataset)]
+    return table, [finding for rows in shards for finding in segment_findings(rows, dataset)]
 
 
 def _summarise(context: FindingsContext, part: tuple[int, Part]) -> FindingsSummary:

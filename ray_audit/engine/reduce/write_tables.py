@@ -55,9 +55,9 @@ class Records:
 def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
     """First pass over the records."""
     summary = Summary.empty()
-    for one in records:
-        step = partial(summarise_part, config, one.wanted)
-        for partial_summary in mapper.map(step, _chunks(one.files)):
+    for record in records:
+        step = partial(summarise_part, config, record.wanted)
+        for partial_summary in mapper.map(step, _chunks(record.files)):
             summary = summary.merge(partial_summary)
     return summary
 
@@ -76,10 +76,10 @@ def publish(
     order = summary.order.finish()
     finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
     chunks = []
-    for one in records:
+    for record in records:
         # Masks, which alone are recounted, are never cut into slices.
-        pairs = [(files, recounts.get(files[0].unit_id)) for files in one.files]
-        chunks += [(one.wanted, chunk) for chunk in _chunks(pairs)]
+        pairs = [(files, recounts.get(files[0].unit_id)) for files in record.files]
+        chunks += [(record.wanted, chunk) for chunk in _chunks(pairs)]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
     tables, classes = parts.tables, config.dataset.classes

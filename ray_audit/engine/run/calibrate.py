@@ -55,7 +55,7 @@ def calibrate(plan: Plan, index_uri: str) -> tuple[Calibration | None, list[str]
     started = time.perf_counter()
     items = list(islice(decode_unit(settings, work), _MAX_DECODED))
     decode_s = (time.perf_counter() - started) / max(1, len(items))
-    batches = [one for one in items if isinstance(one.item, Batch) and not one.failures]
+    batches = [item for item in items if isinstance(item.item, Batch) and not item.failures]
     if not batches:
         return None, ["not calibrated: the first work unit gives no batch"]
     envelope = max(batches, key=lambda one: _rows(one))

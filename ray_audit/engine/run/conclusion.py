@@ -194,7 +194,7 @@ def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> N
         values["message"] = f"interrupted: {values['message']}; what was committed is reused"
     else:
         with contextlib.suppress(Exception):  # the first error is the one to be told
-            values["first_failures"] = [asdict(one) for one in first_failures(inputs)]
+            values["first_failures"] = [asdict(failure) for failure in first_failures(inputs)]
     with contextlib.suppress(RayAuditError):
         if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
             return  # another call completed the run meanwhile
@@ -282,11 +282,11 @@ def _causes(failures: Failures) -> str:
     """One failure of each kind, for the end of a sentence."""
     causes: dict[tuple[str, str], ShardFailure] = {}
     with contextlib.suppress(Exception):  # what they are for is to be told
-        for one in failures():
-            causes.setdefault((one.stage, one.error_class), one)
+        for failure in failures():
+            causes.setdefault((failure.stage, failure.error_class), failure)
     return "".join(
-        f"; {one.sample_id or one.shard} ({one.stage}, {one.error_class}): {one.message[:300]}"
-        for one in list(causes.values())[:_NUM_CAUSES]
+        f"; {caus.sample_id or caus.shard} ({caus.stage}, {caus.error_class}): {caus.message[:300]}"
+        for caus in list(causes.values())[:_NUM_CAUSES]
     )
 
 

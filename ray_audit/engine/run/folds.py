@@ -89,7 +89,8 @@ def run_folds(
             summary = summarise_dataset(engine(), inputs.config, records)
             draft = publish(engine(), inputs, records, summary, None)
             counts = {
-                name: sum(one.manifest.plan[name] for one in outcomes) for name in PLAN_COUNTS
+                name: sum(outcome.manifest.plan[name] for outcome in outcomes)
+                for name in PLAN_COUNTS
             }
             timing = {"total_s": time.monotonic() - started}
             return complete(draft, counts | {"num_folds": len(parts)}, timing, started)
@@ -122,4 +123,4 @@ def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: 
 
 
 def _digest(checkpoints: Sequence[Checkpoint]) -> str:
-    return storage.digest(*(one.digest for one in checkpoints))
+    return storage.digest(*(checkpoint.digest for checkpoint in checkpoints))

@@ -40,7 +40,7 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> nn.Mo
     for checkpoint in checkpoints:
         parts = _safetensors_of(checkpoint)
         if parts:
-            found = {"": {k: v for one in parts for k, v in _header_shapes(*one).items()}}
+            found = {"": {k: v for part in parts for k, v in _header_shapes(*part).items()}}
             fitting(checkpoint.uri, found, expected, weights, shapes)
         elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
             load_weights(model, checkpoint.uri, weights)

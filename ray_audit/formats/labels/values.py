@@ -192,7 +192,7 @@ def _from_json(uri: str, text: str, known: set[str]) -> dict[int | str, int | st
     plain = (str, int)
     if not isinstance(loaded, dict) or not all(isinstance(v, plain) for v in loaded.values()):
         raise SpecificationError(f"labels.values: {uri}: expected a mapping of values to classes")
-    if not {str(one) for one in loaded.values()} & known and set(loaded) & known:
+    if not {str(part) for part in loaded.values()} & known and set(loaded) & known:
         return {value: name for name, value in loaded.items()}
     return dict(loaded)
 

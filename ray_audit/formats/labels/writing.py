@@ -116,7 +116,7 @@ class _TableWriter:
     def check_all_written(self) -> None:
         """Every change must have met a label."""
         changes = self._changes
-        wanted = len(changes.classes) + sum(len(one.frames) for one in changes.frames.values())
+        wanted = len(changes.classes) + sum(len(frame.frames) for frame in changes.frames.values())
         if self._num_written != wanted:
             raise LabelError(
                 f"{wanted - self._num_written} of {wanted} new labels stand for samples that "

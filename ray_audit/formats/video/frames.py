@@ -41,9 +41,9 @@ def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     """
     at, times, frame_middles = Position(), list[float](), list[float]()
     with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for one in shown_frames(decode_video(stream, at), Timer(), at):
-            times.append(one.time_s)
-            frame_middles.append(one.middle_s)
+        for frame in shown_frames(decode_video(stream, at), Timer(), at):
+            times.append(frame.time_s)
+            frame_middles.append(frame.middle_s)
     return np.array(times, np.float64), np.array(frame_middles, np.float64)
 
 

@@ -114,6 +114,7 @@ def manifest(run_id, numeric=None, **specification):
     return Manifest(
         **empty
         | {"run_id": run_id, "specification": settings, "numeric": numeric or {"record_version": 2}}
+        | {"notes": [], "breached_gates": []}
     )
 
 
