@@ -2,16 +2,18 @@
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from ray_audit.config.class_files import named_classes
 from ray_audit.config.section import Auto, Count, Section, Uri
 from ray_audit.task import Task
 
 Overlap = Literal["error", "first", "last", "drop"]
 
 TEMPLATE_FIELDS = ("key", "path", "name", "stem", "folder")
+_Classes = Annotated[list[str | int], Field(min_length=1)] | dict[str, str | int] | str
 _TEMPLATES = ("frames", "segments", "masks", "arrays", "frame_arrays")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
@@ -270,8 +272,13 @@ class DatasetConfig(Section):
     """A glob, a path or a list of them; local, `s3://`, or any fsspec URI."""
     labels: LabelsConfig
     """Where the labels are."""
-    classes: Annotated[list[str], Field(min_length=1)]
-    """Class names in index order; labels may be names or indices (`values` where both)."""
+    classes: Annotated[
+        list[str],
+        Field(min_length=1),
+        BeforeValidator(lambda given: given, json_schema_input_type=_Classes),
+    ]
+    """Class names in index order; or a mapping of numbers and names; or a file of either, JSON or
+    text with a name a line. Labels may be names or indices (`values` where both)."""
     void: list[int | str] = []
     """Label values that mean "not labelled"."""
     clip: ClipConfig = ClipConfig()
@@ -291,6 +298,8 @@ class DatasetConfig(Section):
     orientation: Literal["stored", "display"] = "stored"
     """Of a video's frames. stored: as decoded; display: turned and mirrored by the file's display
     matrix, as players do. Goes with video."""
+    axes: Literal["TD", "DT"] = "TD"
+    """Of feature arrays. TD: one row per frame; DT: one column per frame. Goes with sequences."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
     with sequences."""
@@ -309,8 +318,28 @@ class DatasetConfig(Section):
             return Task.CLASS
         return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
 
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_as_given(cls, values: Any) -> Any:
+        """Names in index order; where they come with numbers, labels count from the first."""
+        if not isinstance(values, dict) or "classes" not in values:
+            return values
+        names, first = named_classes(values["classes"])
+        values = {**values, "classes": names}
+        labels = values.get("labels")
+        if not first or not isinstance(labels, dict) or labels.get("values") is not None:
+            return values
+        if labels.get("first_value") not in (None, first):
+            raise ValueError(
+                f"classes count from {first}, and labels.first_value is {labels['first_value']}: "
+                "give one of them, or labels.values"
+            )
+        return {**values, "labels": {**labels, "first_value": first}}
+
     @model_validator(mode="after")
     def _clock_fits_the_kind(self) -> Self:
+        if self.axes != "TD" and self.kind != "sequences":
+            raise ValueError(f"axes goes with kind sequences; got kind {self.kind}")
         if self.fps is not None and self.kind != "sequences":
             raise ValueError(
                 f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"

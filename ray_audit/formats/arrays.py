@@ -55,7 +55,9 @@ class NpyFiles(Format):
         try:
             with job.tally.timed(), job.tally.open_read(shard.uri, shard.size_bytes) as stream:
                 check_claimed(stream, shard.size_bytes)
-                features = _features(np.lib.format.read_array(stream, allow_pickle=False))
+                features = _features(
+                    np.lib.format.read_array(stream, allow_pickle=False), job.dataset
+                )
         except Exception as error:
             job.tally.fail(shard.key, readable(error), num_samples=_count(timeline, job))
             return
@@ -263,7 +265,7 @@ def _sequence(
                 timeline = no_labels()
                 timeline = _array_timeline(name, file, job)
             frames = _frame_numbers(name, file, job)
-            features = _features(_array(name, file))
+            features = _features(_array(name, file), job.dataset)
             frames = np.arange(len(features)) if frames is None else frames
             _check_lengths(features, frames, timeline, job)
     except Exception as error:
@@ -308,8 +310,14 @@ def _check_lengths(
         )
 
 
-def _features(values: np.ndarray) -> np.ndarray:
-    """(T, D) float32; trailing axes are flattened."""
+def _features(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
+    """(T, D) float32; trailing axes are flattened, and (D, T) is turned where axes say so."""
+    if dataset.axes == "DT":
+        if values.ndim != 2:
+            raise SampleError(
+                "array_shape", f"the array has shape {values.shape}; axes DT expects (D, T)"
+            )
+        values = values.T
     if values.ndim < 2 or values.dtype.kind not in "fiub":
         raise SampleError(
             "array_shape",
@@ -358,15 +366,16 @@ def _num_labels(name: str, file: Any, job: UnitContext) -> int:
     beside = fill_template(template, name) if template else ""
     if beside not in file.files:
         return 0
-    return _length_in_header(beside, file) or _length_in_header(name, file) or 1
+    axis = -1 if job.dataset.axes == "DT" else 0
+    return _length_in_header(beside, file, 0) or _length_in_header(name, file, axis) or 1
 
 
-def _length_in_header(name: str, file: Any) -> int:
+def _length_in_header(name: str, file: Any, axis: int) -> int:
     try:
         with file.zip.open(f"{name}.npy") as stream:
             check_claimed(stream, file.zip.getinfo(f"{name}.npy").file_size)
             version = np.lib.format.read_magic(stream)
-            return int(_READ_NPY_HEADER[version](stream)[0][0])
+            return int(_READ_NPY_HEADER[version](stream)[0][axis])
     except Exception:  # whatever a damaged file makes of it
         return 0
 

@@ -161,4 +161,5 @@ def test_our_own_formats_are_known_without_any_package():
         "tar",
         "npz",
         "npy",
+        "NIfTI",
     ]

@@ -194,7 +194,7 @@ def test_folder_that_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "labels"),
     [
-        ("images", "scan.nii.gz", {"folder": True}),
+        ("images", "scan.mha", {"folder": True}),
         ("images", "scan.dcm", {"folder": True}),
         ("video", "scan.nrrd", {"videos": "t.csv"}),
         ("sequences", "x.h5", {"arrays": "{key}_label"}),
