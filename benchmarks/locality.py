@@ -36,7 +36,7 @@ class _Counted(watchdog.RememberedExecutor):
     runs: list[list[tuple[int, int]]] = []  # noqa: RUF012
 
     def after_execution_succeeds(self, executor: Any) -> None:
-        pools = [operator for operator in executor._topology if "_Pool" in operator.name]
+        pools = [operator for operator in executor._topology if "PoolActor" in operator.name]
         self.runs.append([(pool._locality_hits, pool._locality_misses) for pool in pools])
 
 

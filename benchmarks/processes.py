@@ -32,7 +32,7 @@ class MemoryWatch(threading.Thread):
             driver = anonymous_bytes(os.getpid())
             workers = {pid: name for pid, name in below(os.getpid()).items() if is_worker(name)}
             held = {pid: anonymous_bytes(pid) for pid in workers}
-            actors = [held[pid] for pid, name in workers.items() if "_Pool" in name]
+            actors = [held[pid] for pid, name in workers.items() if "PoolActor" in name]
             self.driver_bytes = max(self.driver_bytes, driver)
             self.actor_bytes = max([self.actor_bytes, *actors])
             self.sum_bytes = max(self.sum_bytes, driver + sum(held.values()))

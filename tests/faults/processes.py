@@ -31,7 +31,7 @@ def below(pid):
 def pool_actors(pid):
     """Pids of the pools' actors below a driver or a node."""
     return sorted(
-        p for p, name in below(pid).items() if name.startswith("ray::") and "_Pool" in name
+        p for p, name in below(pid).items() if name.startswith("ray::") and "PoolActor" in name
     )
 
 

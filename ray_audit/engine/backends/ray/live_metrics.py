@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ray.util import metrics as ray_metrics
 
+from ray_audit.engine.backends.ray.actor import PoolActor
 from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.planning.plan import Plan
 from ray_audit.metrics import (
@@ -175,6 +176,6 @@ def num_queued(dataset: Any) -> int:
         return sum(
             state.total_enqueued_input_blocks()
             for operator, state in topology.items()
-            if "_Pool" in operator.name
+            if PoolActor.__name__ in operator.name
         )
     return 0
