@@ -16,7 +16,7 @@ from ray_audit.engine.backends.stages import StageSettings, recount_set
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
-from ray_audit.engine.planning.plan import Plan, make_plan, read_inputs
+from ray_audit.engine.planning.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.recount import Recounted, finish_recount, recount_plan
@@ -150,10 +150,13 @@ def run_on(
             return done
         with FailureRecord(inputs, started) as record:
             model = check_model(config, inputs.checkpoints)
-            reporter.phase("looking at a few samples")
-            seen = look_at_samples(inputs, model, str(index_dir))
+            seen = None
+            # An earlier run has looked, and a night without news shall read no data.
+            if not _has_records(inputs):
+                reporter.phase("looking at a few samples")
+                seen = look_at_samples(inputs, model, str(index_dir))
             del model
-            notes = [*_output_notes(config.output), *seen.notes]
+            notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
             plan = replace(make_plan(inputs, engine.resources()), seen=seen)
             if config.engine.calibrate:
@@ -164,6 +167,12 @@ def run_on(
             index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
             folder.cleanup()  # it may be large, and the run long
             return _run(engine, plan, index_uri, reporter, started, notes)
+
+
+def _has_records(inputs: Inputs) -> bool:
+    """Whether any of these units has been through a checkpoint of these settings."""
+    unit_ids = [unit.unit_id for unit in inputs.units]
+    return bool(record_sets.completed(inputs.config.output, False, unit_ids))
 
 
 def _run(
