@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ray_audit import storage
-from ray_audit.cuts import sequences
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import StorageError
+from ray_audit.formats import arrays
 from tests.support.small_sets import SmallSet, class_folders, masked_images, picture
 from tests.support.tables import assert_identical, rows_of
 
@@ -109,15 +109,15 @@ def sequence_set(folder):
 
 def test_no_memory_while_decoding_is_a_failure_that_passes(tmp_path, monkeypatch):
     small = sequence_set(tmp_path)
-    features = sequences._features
+    features = arrays._features
 
-    def no_memory(values):
+    def no_memory(values, dataset):
         raise MemoryError("cannot allocate 1 GiB")
 
-    monkeypatch.setattr(sequences, "_features", no_memory)
+    monkeypatch.setattr(arrays, "_features", no_memory)
     first = night(small, "2026-01-01")
     assert {(e["stage"], e["error_class"]) for e in errors_of(first)} == {("read", "memory")}
-    monkeypatch.setattr(sequences, "_features", features)
+    monkeypatch.setattr(arrays, "_features", features)
     assert_identical(night(small, "2026-01-02"), fresh(small))
 
 
