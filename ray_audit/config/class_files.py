@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from ray_audit import storage
+from ray_audit.errors import StorageError
 
 _MAX_BYTES = 16 * 2**20
 _NUMBERED = re.compile(r"(\d{1,9})[\s,;:]+(\S.*)")
@@ -71,7 +72,10 @@ def _number(value: Any) -> int | None:
 
 
 def _read(uri: str) -> Any:
-    content = storage.read_bytes(uri)
+    try:
+        content = storage.read_bytes(uri)
+    except StorageError as error:
+        raise ValueError(f"{uri!r} is no file of class names that can be read: {error}") from error
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{uri} has {len(content)} bytes; expected a file of class names")
     try:
