@@ -74,7 +74,7 @@ def _number(value: Any) -> int | None:
 def _read(uri: str) -> Any:
     try:
         content = storage.read_bytes(uri)
-    except StorageError as error:
+    except (StorageError, OSError, ValueError) as error:
         raise ValueError(f"{uri!r} is no file of class names that can be read: {error}") from error
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{uri} has {len(content)} bytes; expected a file of class names")
