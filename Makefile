@@ -9,7 +9,7 @@ FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench check clean cluster-test correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
+.PHONY: bench changelog check clean cluster-test correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -25,6 +25,9 @@ demo: $(STAMP)  ## make small datasets with planted errors, audit them, print ho
 check: $(STAMP) lint  ## seconds: lint, types, doctests, pages in step with the code
 	$(BIN)/python -m pytest -q --doctest-modules ray_audit
 	$(BIN)/python -m pytest -q tests/docs tests/unit/test_imports.py
+
+changelog: $(STAMP)  ## what the next release will say
+	$(BIN)/towncrier build --draft --version next
 
 unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
 	$(BIN)/python -m pytest -q tests/unit
