@@ -64,7 +64,7 @@ def region_findings(regions: pa.Table, scores: pa.Table, context: MaskContext) -
         scores: rows of the `scores` table, with `COLUMNS`.
         context: names and thresholds.
     """
-    images = {row["sample_id"]: row for row in scores.select(COLUMNS).to_pylist()}
+    images = {row["sample_id"]: row for row in scores.to_pylist()}
     by_image: dict[str, list[Candidate]] = defaultdict(list)
     for row in regions.to_pylist():
         candidate = Candidate.of(row)
