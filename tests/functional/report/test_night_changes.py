@@ -1,8 +1,9 @@
 import json
 
-from ray_audit import storage
 from ray_audit.report.changes import NUM_NIGHTS, make_changes
 from ray_audit.tables.run import RunTables
+
+from ray_audit import storage
 from tests.functional.tables.test_diff import image, write_night
 
 

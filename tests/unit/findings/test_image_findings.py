@@ -1,6 +1,5 @@
 import pyarrow as pa
 import pytest
-
 from ray_audit.findings.images import ImageContext, image_findings
 
 
