@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from ray_audit.evaluation.metrics import evaluate_scores, fpr_at_tpr, precision_at
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ray_audit.errors import SpecificationError
+from ray_audit.evaluation.detection import evaluate_scores, fpr_at_tpr, precision_at
 
 HIGHER = {"score": "higher"}
 
