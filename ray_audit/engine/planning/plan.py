@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
-from ray_audit.checkpoints.identity import identity_of
+from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ray_audit.corrections.changes import refusal
+from ray_audit.corrections.corrections_table import CorrectionRow, harm, row_of
+from ray_audit.corrections.extent import refusal
 from ray_audit.corrections.intents import Intent
-from ray_audit.corrections.rows import CorrectionRow, harm, row_of
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from urllib.error import URLError
 import pytest
 
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine.run import outcome
+from ray_audit.engine.run import outcome_metrics
+from ray_audit.engine.run.outcome_metrics import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 
@@ -31,7 +32,7 @@ def config(url):
 
 
 def test_without_a_gateway_only_the_file_is_written(tmp_path):
-    assert outcome.tell_outcome(config(None), str(tmp_path), RunResult(2.0)) == []
+    assert tell_outcome(config(None), str(tmp_path), RunResult(2.0)) == []
     assert b"ray_audit_run_duration_seconds 2.0" in (tmp_path / "metrics.prom").read_bytes()
 
 
@@ -39,8 +40,8 @@ def test_a_gateway_that_is_down_is_a_note(tmp_path, monkeypatch):
     def down(*args, **kwargs):
         raise URLError("connection refused")
 
-    monkeypatch.setattr(outcome, "pushadd_to_gateway", down)
-    (note,) = outcome.tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0))
+    monkeypatch.setattr(outcome_metrics, "pushadd_to_gateway", down)
+    (note,) = tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0))
     assert "http://gate:9091" in note
     assert "connection refused" in note
     assert (tmp_path / "metrics.prom").exists()
@@ -94,30 +95,32 @@ NO_GAUGE = b"ray_audit_findings is not a GAUGE"
     indirect=["answering"],
 )
 def test_whatever_a_gateway_answers_is_a_note(tmp_path, answering, said):
-    (note,) = outcome.tell_outcome(config(answering), str(tmp_path), RunResult(2.0))
+    (note,) = tell_outcome(config(answering), str(tmp_path), RunResult(2.0))
     assert said in note
     assert note.endswith("metrics.prom has the outcome")
 
 
 def test_a_gateway_that_never_ends_its_answer_is_a_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(outcome, "_MAX_S", 0.1)
-    monkeypatch.setattr(outcome, "pushadd_to_gateway", lambda *_, **__: time.sleep(3))
-    (note,) = outcome.tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0))
+    monkeypatch.setattr(outcome_metrics, "_MAX_S", 0.1)
+    monkeypatch.setattr(outcome_metrics, "pushadd_to_gateway", lambda *_, **__: time.sleep(3))
+    (note,) = tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0))
     assert "no answer within 0.1 s" in note
 
 
 def test_metrics_that_cannot_be_written_are_a_note(tmp_path):
     (tmp_path / "file").write_text("")
-    (note,) = outcome.tell_outcome(config(None), str(tmp_path / "file"), RunResult(2.0))
+    (note,) = tell_outcome(config(None), str(tmp_path / "file"), RunResult(2.0))
     assert "cannot write" in note
 
 
 def test_what_is_pushed_is_grouped_by_the_audit(tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        outcome, "pushadd_to_gateway", lambda gateway, **given: seen.update(given, to=gateway)
+        outcome_metrics,
+        "pushadd_to_gateway",
+        lambda gateway, **given: seen.update(given, to=gateway),
     )
-    assert outcome.tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0)) == []
+    assert tell_outcome(config("http://gate:9091"), str(tmp_path), RunResult(2.0)) == []
     assert (seen["to"], seen["job"]) == ("http://gate:9091", "ray_audit")
     assert seen["grouping_key"] == {"audit": "nightly"}
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ray_audit.errors import SpecificationError
-from ray_audit.training.noise.truth import TruthRow, check_kinds, num_wrong
+from ray_audit.training.noise.planted_truth import TruthRow, check_kinds, num_wrong
 
 CLASS_KINDS = ("symmetric", "asymmetric", "instance")
 """Kinds of error in class labels."""

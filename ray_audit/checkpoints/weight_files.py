@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ray_audit import storage
 from ray_audit.checkpoints.pickles import Placeholder, TensorUnpickler, is_pickle
-from ray_audit.checkpoints.split import INDEX, shards_of
+from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
 from ray_audit.errors import CheckpointError
 
 _ZIP = b"PK\x03\x04"

@@ -1,6 +1,6 @@
 """Models for out-of-sample audits: each of K is trained on all folds but one, and audits that one.
 
-Which fold a sample is in follows from its name alone (`ray_audit.sources.folds`), so a
+Which fold a sample is in follows from its name alone (`ray_audit.sources.fold_shards`), so a
 specification of a fold needs no list of samples, and a sample that comes later is one that the
 model of its fold has never seen.
 """
@@ -17,8 +17,8 @@ from ray_audit.config import AuditConfig, FoldConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.folds import fold_of
 from ray_audit.sources import Listing
-from ray_audit.sources.folds import sample_keys
-from ray_audit.training.places import Place
+from ray_audit.sources.fold_shards import sample_keys
+from ray_audit.training.training_folder import Place
 
 FOLD_SCHEMA = pa.schema([("key", pa.string()), ("fold", pa.int32())])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import Deployment
-from ray_audit.kubernetes.names import MAX_LENGTH, SUFFIXES, kubernetes_name
+from ray_audit.kubernetes.object_names import MAX_LENGTH, SUFFIXES, kubernetes_name
 from ray_audit.kubernetes.render import promql_string, render, yaml_string
 from tests.support.manifests import ROOT, problems
 

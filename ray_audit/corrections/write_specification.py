@@ -7,7 +7,7 @@ import yaml
 from ray_audit import storage
 from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig
-from ray_audit.formats.changes import WrittenLabels
+from ray_audit.formats.label_changes import WrittenLabels
 from ray_audit.formats.places import SPECIFICATION, absolute
 
 

@@ -6,7 +6,7 @@ from ray_audit.config import FoldConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.folds import fold_of, is_in
 from ray_audit.samples import Shard
-from ray_audit.sources.folds import shards_in
+from ray_audit.sources.fold_shards import shards_in
 
 
 def fold(index=0, num=3, **more):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ray_audit.errors import SpecificationError
-from ray_audit.evaluation.metrics import evaluate_scores, fpr_at_tpr, precision_at
+from ray_audit.evaluation.detection import evaluate_scores, fpr_at_tpr, precision_at
 
 HIGHER = {"score": "higher"}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ray_audit.config import TileConfig
-from ray_audit.cuts.dense import LabelledImage, tile_cuts
+from ray_audit.cuts.tiles import LabelledImage, tile_cuts
 from ray_audit.errors import SampleError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import targets_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from ray_audit import storage
 from ray_audit.samples import Shard
 from ray_audit.sources import list_dataset
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 
 def shards_now(tables: RunTables) -> dict[str, Shard]:

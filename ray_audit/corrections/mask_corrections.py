@@ -7,6 +7,7 @@ import numpy as np
 
 from ray_audit import rle, storage
 from ray_audit.config import AuditConfig
+from ray_audit.corrections.corrections_table import CorrectionRow, row_of
 from ray_audit.corrections.intents import MOVED_KINDS, Intent, Rule, sentence
 from ray_audit.corrections.mask_orders import MaskOrder
 from ray_audit.corrections.proposals import (
@@ -17,14 +18,13 @@ from ray_audit.corrections.proposals import (
     propose,
     region_in,
 )
-from ray_audit.corrections.rows import CorrectionRow, row_of
-from ray_audit.corrections.writers import write_masks
+from ray_audit.corrections.write_labels import write_masks
 from ray_audit.engine.run.predict import Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import Stored
-from ray_audit.formats.changes import MaskOf
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import MaskOf
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
 from ray_audit.formats.registry import known_format

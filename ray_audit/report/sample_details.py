@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit.engine.ledger.adaptive import carried_back
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 _BAND_SAMPLES = 20_000
 _MAX_TIMELINE_FRAMES = 4000

@@ -5,7 +5,7 @@ import torch
 
 from ray_audit.checkpoints.catalog import list_checkpoints
 from ray_audit.errors import CheckpointError, SpecificationError
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import Place
 
 
 @pytest.mark.parametrize(

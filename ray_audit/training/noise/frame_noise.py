@@ -9,7 +9,7 @@ import numpy as np
 
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
-from ray_audit.training.noise.truth import TruthRow, plant_in_turn
+from ray_audit.training.noise.planted_truth import TruthRow, plant_in_turn
 
 _NUM_TRIES = 20
 _REVERSED_SEGMENTS = (3, 5)  # fewest and most, inclusive

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
+from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,

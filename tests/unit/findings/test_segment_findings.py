@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from ray_audit.findings.finding import MAX_EVIDENCE
-from ray_audit.findings.segments import FEWEST_SHIFTED, SegmentContext, segment_findings
+from ray_audit.findings.segment_findings import FEWEST_SHIFTED, SegmentContext, segment_findings
 from ray_audit.scores.boundaries import boundary_shift
 from ray_audit.scores.csl import csl, segment_mean
 from ray_audit.scores.order import OrderStatistics

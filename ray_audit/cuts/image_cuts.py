@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.dense import LabelledImage, network_input, tile_cuts, whole_cut
+from ray_audit.cuts.tiles import LabelledImage, network_input, tile_cuts, whole_cut
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import Item
 from ray_audit.formats.job import UnitContext

@@ -5,11 +5,11 @@ from itertools import islice
 
 from ray_audit import storage
 from ray_audit.engine.backends.base import Mapper
-from ray_audit.report.document import Shown, make_document
+from ray_audit.report.document import ShownFindings, make_document
+from ray_audit.report.finding_pictures import Pictures
+from ray_audit.report.html_page import as_script_data, render_page
 from ray_audit.report.layers import Bundle
-from ray_audit.report.pictures import Pictures
-from ray_audit.report.render import as_script_data, render_page
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 5000
 NUM_BUNDLES = 150
@@ -57,7 +57,7 @@ def write_report(
     Raises:
         StorageError: the tables cannot be read, or the report cannot be written.
     """
-    shown = Shown.of(tables, num_findings)
+    shown = ShownFindings.of(tables, num_findings)
     document = make_document(tables, shown, "folder" if folder else "file", against)
     wanted = dict(islice(shown.by_bundle().items(), num_bundles))
     pictures = Pictures(tables, shown, mapper)

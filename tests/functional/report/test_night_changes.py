@@ -1,8 +1,8 @@
 import json
 
 from ray_audit import storage
-from ray_audit.report.changes import NUM_NIGHTS, make_changes
-from ray_audit.tables.run import RunTables
+from ray_audit.report.night_changes import NUM_NIGHTS, make_changes
+from ray_audit.tables.run_tables import RunTables
 from tests.functional.tables.test_diff import image, write_night
 
 

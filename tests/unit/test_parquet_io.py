@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ray_audit import parquet
+from ray_audit import parquet_io
 
 READ_AND_END = (
-    "import sys\nfrom ray_audit import parquet\nt = parquet.parse(open(sys.argv[1], 'rb').read())\n"
+    "import sys\nfrom ray_audit import parquet_io\n"
+    "t = parquet_io.parse(open(sys.argv[1], 'rb').read())\n"
 )
 
 
@@ -25,13 +26,13 @@ def _written(table, **options):
 def test_a_table_comes_back_with_its_metadata():
     columns = {"a": [1, 2, None], "b": ["x", "", None]}
     table = pa.table(columns).replace_schema_metadata({"k": "v"})
-    assert parquet.parse(_written(table)).equals(table, check_metadata=True)
-    assert parquet.parse(_written(table), ["b"]).column_names == ["b"]
+    assert parquet_io.parse(_written(table)).equals(table, check_metadata=True)
+    assert parquet_io.parse(_written(table), ["b"]).column_names == ["b"]
 
 
 def test_other_bytes_are_refused():
     with pytest.raises(pa.ArrowInvalid):
-        parquet.parse(b"not a table")
+        parquet_io.parse(b"not a table")
 
 
 def test_a_process_may_end_right_after_a_read(tmp_path):

@@ -13,11 +13,11 @@ from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.reduce.suspicion import ranked_scores
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.engine.run.folds import run_folds
+from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import SpecificationError
 from ray_audit.scores.ranking import combine_ranks
-from ray_audit.tables.run import RunTables
-from ray_audit.training.folds import held_out_parts
+from ray_audit.tables.run_tables import RunTables
+from ray_audit.training.fold_models import held_out_parts
 from ray_audit.training.train import train
 from tests.support.media import noise, png, write_parquet
 from tests.support.small_sets import (

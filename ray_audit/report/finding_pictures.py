@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.report.bundles import make_bundles, orders
-from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
-from ray_audit.report.document import Shown
+from ray_audit.report.dataset_now import index_uri, last_checkpoint, shards_now
+from ray_audit.report.document import ShownFindings
 from ray_audit.report.layers import Bundle, Findings
-from ray_audit.report.samples import finding_losses, timelines
+from ray_audit.report.sample_details import finding_losses, timelines
 from ray_audit.samples import Shard
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 
 class Pictures:
@@ -28,7 +28,7 @@ class Pictures:
         notes: what a reader should know.
     """
 
-    def __init__(self, tables: RunTables, shown: Shown, mapper: Mapper) -> None:
+    def __init__(self, tables: RunTables, shown: ShownFindings, mapper: Mapper) -> None:
         self.notes: list[str] = []
         self._tables, self._shown, self._mapper = tables, shown, mapper
         self._is_refused = False

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ray_audit.errors import SampleError
-from ray_audit.training.noise import regions
-from ray_audit.training.noise.truth import TruthRow, plant_in_turn
+from ray_audit.training.noise import mask_geometry
+from ray_audit.training.noise.planted_truth import TruthRow, plant_in_turn
 
 _NUM_TRIES = 20
 
@@ -233,7 +233,9 @@ def _drop(given: _GivenMasks) -> np.ndarray | None:
     if given.noise.void is not None and given.rng.random() < 0.5:
         return np.where(given.mask == label, given.noise.void, given.mask)
     void = () if given.noise.void is None else (given.noise.void,)
-    return regions.fill_from_nearest(given.mask, given.mask == label, (*given.noise.ignored, *void))
+    return mask_geometry.fill_from_nearest(
+        given.mask, given.mask == label, (*given.noise.ignored, *void)
+    )
 
 
 def _swap(given: _GivenMasks) -> np.ndarray | None:
@@ -249,28 +251,28 @@ def _shift(given: _GivenMasks) -> np.ndarray | None:
     label = given.random_class(besides=given.noise.background)
     if label is None:
         return None
-    offset = regions.random_offset(given.mask.shape, given.noise.shift_px, given.rng)
-    moved = regions.translated(given.mask == label, offset)
-    return regions.replace_region(given.mask, label, moved, given.noise.ignored)
+    offset = mask_geometry.random_offset(given.mask.shape, given.noise.shift_px, given.rng)
+    moved = mask_geometry.translated(given.mask == label, offset)
+    return mask_geometry.replace_region(given.mask, label, moved, given.noise.ignored)
 
 
 def _boundary(given: _GivenMasks) -> np.ndarray | None:
-    return regions.waved(given.mask, given.noise.boundary_px, given.rng)
+    return mask_geometry.waved(given.mask, given.noise.boundary_px, given.rng)
 
 
 def _under(given: _GivenMasks) -> np.ndarray | None:
     label = given.systematic_class()
     if label is None:
         return None
-    smaller = regions.eroded(given.mask == label, given.noise.under_px)
-    return regions.replace_region(given.mask, label, smaller, given.noise.ignored)
+    smaller = mask_geometry.eroded(given.mask == label, given.noise.under_px)
+    return mask_geometry.replace_region(given.mask, label, smaller, given.noise.ignored)
 
 
 def _over(given: _GivenMasks) -> np.ndarray | None:
     label = given.systematic_class()
     if label is None:
         return None
-    larger = regions.dilated(given.mask == label, given.noise.over_px)
+    larger = mask_geometry.dilated(given.mask == label, given.noise.over_px)
     return np.where(larger, label, given.mask)
 
 
@@ -278,7 +280,7 @@ def _scaled(given: _GivenMasks) -> np.ndarray | None:
     grows = bool(given.rng.random() < 0.5)
     num_steps = int(given.rng.integers(2, 5))
     classes = given.classes(besides=given.noise.background)
-    return regions.scaled_noise(given.mask, classes, given.noise.background, grows, num_steps)
+    return mask_geometry.scaled_noise(given.mask, classes, given.noise.background, grows, num_steps)
 
 
 def _other(given: _GivenMasks) -> np.ndarray | None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ray_audit.errors import SpecificationError
-from ray_audit.evaluation.segments import GAMMAS, eda, segments_of
+from ray_audit.evaluation.segment_accuracy import GAMMAS, eda, segments_of
 
 
 def test_segments_end_with_the_label_or_the_video():

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ray_audit.corrections.corrections_table import CorrectionRow, harm, row_of
+from ray_audit.corrections.frame_corrections import correct_frames
 from ray_audit.corrections.intents import Intent
-from ray_audit.corrections.rows import CorrectionRow, harm, row_of
-from ray_audit.corrections.segments import correct_frames
-from ray_audit.corrections.writers import FrameChange, LabelChanges
-from ray_audit.formats.changes import Progress
+from ray_audit.formats.label_changes import FrameChange, LabelChanges, Progress
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.sample_ids import Owner
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_audit import rle
-from ray_audit.tables.regions import box_iou, mask_iou, span_iou
+from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 masks = st.integers(0, 2**20).map(
     lambda seed: np.random.default_rng(seed).random((7, 9)) < (seed % 10) / 10

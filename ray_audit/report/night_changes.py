@@ -6,7 +6,7 @@ from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.tables.diff import Diff, changed_settings, diff_runs
 from ray_audit.tables.manifest import Manifest, run_ids
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 NUM_NIGHTS = 14
 _NUM_FIXED = 500

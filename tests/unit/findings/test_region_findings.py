@@ -7,7 +7,7 @@ import pytest
 from ray_audit import rle
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.findings.finding import findings_table
-from ray_audit.findings.regions import MaskContext, region_findings
+from ray_audit.findings.region_findings import MaskContext, region_findings
 from ray_audit.samples import IGNORE
 from tests.support.audited_masks import CLASSES, audited, picture
 

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from ray_audit.findings.images import ImageContext, image_findings
+from ray_audit.findings.image_findings import ImageContext, image_findings
 
 
 def scores(**changes):
