@@ -9,7 +9,7 @@ import numpy as np
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Frame, stream_clips
-from ray_audit.cuts.dense import LabelledImage, tile_cuts, whole_cut
+from ray_audit.cuts.tiles import LabelledImage, tile_cuts, whole_cut
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import targets_of

@@ -8,7 +8,7 @@ from ray_audit import storage
 from ray_audit.errors import LabelError
 from ray_audit.formats.stacks.pattern import matching
 from ray_audit.samples import Shard
-from ray_audit.sources.identity import by_content
+from ray_audit.sources.etags import by_content
 from ray_audit.storage import StoredObject
 
 
