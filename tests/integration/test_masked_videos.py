@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
-from ray_audit.tables.run import RunTables
 
 import ray_audit
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.write_report import write_report
+from ray_audit.tables.run_tables import RunTables
 from tests.support.audits import assert_counts_add_up, audit, filtered
 from tests.support.corrected import corrected, rows_at
 from tests.support.label_sets import files_of
