@@ -37,12 +37,7 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     check_target(to_uri)
     masks = dataset.labels.masks
     form = known_format(listing.shards[0].key)
-    if form.is_volume:
-        raise SpecificationError(
-            f"labels.masks: {masks} are label volumes, which are not written back; take the "
-            "findings of the run, and correct the volumes in the tool that made them"
-        )
-    inside = "masks" in form.forms
+    inside = "masks" in form.forms or has_stacks(dataset, listing.shards[0])
     if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
         raise SpecificationError(
             f"labels.masks: {masks} has a format in which changed masks would not come back as "
@@ -86,7 +81,7 @@ def write_labels(
     if dataset.labels.form in known_format(shards[0].key).forms:
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
-    if has_stacks(dataset):
+    if has_stacks(dataset, shards[0]):
         return WrittenLabels(
             _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
         )
@@ -115,7 +110,7 @@ def write_masks(
         LabelError: a new mask does not fit the format of the old one.
         StorageError: an object cannot be read or written.
     """
-    if has_stacks(dataset):
+    if has_stacks(dataset, shard):
         return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:

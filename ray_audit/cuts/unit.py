@@ -7,8 +7,10 @@ from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
+from ray_audit.cuts.volume_cuts import cut_volume
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.registry import known_format
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 
@@ -47,9 +49,11 @@ def cut_unit(
 
 
 def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
-    if job.dataset.kind == "images":
+    is_volume = known_format(unit.shards[0].key).is_volume
+    if job.dataset.kind == "images" and not is_volume:
         yield from cut_images(unit, job)
         return
     cut = cut_video if job.dataset.kind == "video" else cut_sequences
+    cut = cut_volume if is_volume else cut
     for shard in unit.shards:
         yield from cut(shard, job)

@@ -10,7 +10,7 @@ import numpy as np
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
 from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.masked import masked_cuts
+from ray_audit.cuts.masked_cuts import masked_cuts
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import Timeline, timeline_of
@@ -91,7 +91,7 @@ class _VideoReader:
         self._at = Position(first, max_px=job.dataset.max_px)
         self._timer = Timer(first)
         # An image by itself is cut as other images are; only frames with a mask are looked at.
-        self._is_image = job.dataset.task.is_dense and job.dataset.clip.frames == 1
+        self._is_image = job.dataset.is_by_frame
         shape = self._part.frame_shape if self._part else None
         size = None if self._is_image else job.size
         self._read = _PixelReader(size, job.dataset.orientation, shape)

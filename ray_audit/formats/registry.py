@@ -11,15 +11,15 @@ from ray_audit.errors import SpecificationError
 from ray_audit.formats.arrays import NpyFiles, NpzFiles
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
-from ray_audit.formats.nifti import NiftiVolumes
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
+from ray_audit.formats.volumes.slices import MetaImageFiles, NiftiFiles
 
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    NiftiVolumes(),
+    *(NiftiFiles(), MetaImageFiles()),
 )
 _KINDS = ("video", "images", "sequences")
 

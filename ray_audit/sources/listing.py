@@ -27,7 +27,7 @@ from ray_audit.formats.stacks.opened import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.etags import by_content, is_by_time
+from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.split import shards_of_split
@@ -86,7 +86,7 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
 
 
 def _list_shards(dataset: DatasetConfig) -> list[Shard]:
-    stored = by_content(storage.list_objects(dataset.uri))
+    stored = with_values(by_content(storage.list_objects(dataset.uri)))
     keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
@@ -198,7 +198,8 @@ def _from_files(
         _check_first_file(dataset, found, next(filter(None, wanted)), "")
         return found, notes
     found = []
-    read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
+    there = by_content([stored[uri] for uri in wanted if uri in stored])
+    read = {item.uri: item for item in with_values(there)}
     for shard, uri in zip(shards, wanted, strict=True):
         item = read.get(uri)
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""

@@ -21,7 +21,7 @@ _UNKNOWN = IGNORE - 1
 
 
 def read_labels(
-    source: bytes | IO[bytes], dataset: DatasetConfig, classes: ClassNames
+    source: bytes | IO[bytes] | np.ndarray, dataset: DatasetConfig, classes: ClassNames
 ) -> np.ndarray:
     """Decode a mask as the specification says: which channel, and whether colours are values.
 
@@ -31,6 +31,8 @@ def read_labels(
     Raises:
         SampleError: it cannot be read.
     """
+    if isinstance(source, np.ndarray):  # a slice of a volume
+        return source
     return read_mask(source, dataset.max_px, dataset.labels.channel, classes.has_colours)
 
 
