@@ -36,6 +36,7 @@ for command in (
     audit.plan,
     audit.status,
     audit.schema,
+    audit.layouts,
     findings.report,
     findings.review,
     labels.inject,

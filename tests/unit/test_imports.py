@@ -21,7 +21,7 @@ LEAVES |= {
     "printable",
 }
 LEAVES |= {"task", "sample_ids", "folds"}
-LEAVES |= {"claims", "trust"}
+LEAVES |= {"claims", "trust", "layouts"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "scores": set(),
