@@ -1,6 +1,11 @@
-"""Confident learning over the pixels of a dataset: histograms of a pass, or counts of a second."""
+"""Confident learning over the pixels of a dataset: histograms of a pass, or counts of a second.
+
+What is summed over a dataset is kept for each mask: one that fails, at another checkpoint or in
+another of its tiles, must not count in the scores of the others.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -8,21 +13,71 @@ import numpy as np
 from ray_audit.measures.base import (
     DENSE,
     ROWS,
+    Cuts,
     DatasetQuantity,
     Family,
+    Pieces,
     Quantity,
     score,
     total,
 )
-from ray_audit.scores.confident import ConfidentState, clc
+from ray_audit.scores.confident import NUM_BINS, ConfidentState, clc
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.label_noise import NoiseState
 from ray_audit.task import Task
 
-_batch = partial(Quantity, axis="batch", when="last", tasks=DENSE, merge=None)
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels by given and predicted class, of each mask at each checkpoint.
+
+    Attributes:
+        sets: of each set of records, pieces of a mask and given class: (P, K * checkpoints).
+        source: set and column of each checkpoint.
+    """
+
+    sets: tuple[Pieces, ...]
+    source: tuple[tuple[int, int], ...]
+
+    def total(self, kept: np.ndarray, num_classes: int) -> np.ndarray:
+        """Sum over some of the samples, (N,) bool: (E, K, K) int64."""
+        counts = np.zeros((len(self.source), num_classes, num_classes), np.int64)
+        for e, (place, column) in enumerate(self.source):
+            pieces = self.sets[place]
+            values = pieces.values.reshape(len(pieces.values), num_classes, -1)[..., column]
+            counts[e] = Pieces(pieces.sample, pieces.key, values).total(kept, num_classes)
+        return counts
+
+
+def _by_given(cuts: Cuts, name: str) -> Pieces:
+    return cuts.pieces(name, along="confusion/given")
+
+
+def _by_predicted(cuts: Cuts, name: str) -> Pieces:
+    """The class that stands before each piece's histogram is its key."""
+    pieces = cuts.pieces(name, width=1 + NUM_BINS)
+    return Pieces(pieces.sample, pieces.values[:, 0], pieces.values[:, 1:])
+
+
+def _of_sets(
+    sets: Sequence[Pieces], source: Sequence[tuple[int, int]], reached: np.ndarray | None
+) -> Confusion:
+    return Confusion(tuple(sets), tuple(source))
+
+
+_pieces = partial(Quantity, axis="pieces", tasks=DENSE)
 _second = partial(Quantity, when="recount", tasks=DENSE, merge=None)
 
 QUANTITIES = (
+    _pieces("confusion/given", "classes that are given", when="fixed", merge=None),
+    _pieces(
+        "confusion",
+        "(K,) pixels of a given class by predicted class",
+        merge=_by_given,
+        join=_of_sets,
+        gap=0,
+        along="confusion/given",
+    ),
     Quantity(
         "final/below",
         "histogram of p(given class) over wrongly predicted pixels",
@@ -30,10 +85,27 @@ QUANTITIES = (
         tasks=DENSE,
         merge=total,
     ),
-    _batch("confident/off_diagonal", "(K, B) wrongly predicted pixels by class and p of it"),
-    _batch("confident/p_label", "(B,) pixels by p(given class)"),
-    _batch("confident/class_sum", "(K,) sum of p(given class) by given class"),
-    _batch("confident/class_count", "(K,) pixels by given class"),
+    _pieces(
+        "confident/off_diagonal",
+        "of each class that is predicted wrongly: it, and (B,) those pixels by p of it",
+        when="last",
+        merge=_by_predicted,
+    ),
+    Quantity(
+        "confident/p_label",
+        "(B,) pixels by p(given class)",
+        when="last",
+        tasks=DENSE,
+        merge=total,
+        into="p_label_bins",
+    ),
+    _pieces(
+        "confident/class_sum",
+        "sum of p(given class) by given class",
+        when="last",
+        merge=_by_given,
+        along="confusion/given",
+    ),
     _second("recount/counts", "issues, pixels below the bins, wrong ones of them, values kept"),
     _second("recount/wrong", "sorted values in the bins, of wrong pixels", axis="pieces"),
     _second("recount/right", "sorted values in the bins, of the others", axis="pieces"),
@@ -69,8 +141,24 @@ SCORES = (
 )
 
 
-def _histograms(*arrays: np.ndarray) -> ConfidentState:
-    return ConfidentState.from_arrays(dict(zip(_HISTOGRAMS, arrays, strict=True)))
+def _confusion(pixels: Confusion, scored: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return pixels.total(scored, len(classes))
+
+
+def _histograms(
+    class_sum: Pieces,
+    off_diagonal: Pieces,
+    p_label: np.ndarray,
+    pixels: Confusion,
+    scored: np.ndarray,
+    classes: np.ndarray,
+) -> ConfidentState:
+    return ConfidentState(
+        class_sum.total(scored, len(classes))[:, 0],
+        pixels.total(scored, len(classes))[-1].sum(axis=1),
+        off_diagonal.total(scored, len(classes)),
+        p_label[scored].sum(axis=0),
+    )
 
 
 def _noise(
@@ -111,16 +199,24 @@ def _num_squared(sequences: Sequence[tuple[np.ndarray, np.ndarray]], scored: np.
     return total
 
 
-_HISTOGRAMS = ("class_sum", "class_count", "off_diagonal", "p_label")
+_OF_PIXELS = ("confusion", "sample.scored", "setting.classes")
 _NOISE_NEEDS = "score.confidence score.p_suggested score.suggested p_label prob_margin other "
 _NOISE_NEEDS += "sample.label sample.scored sample.sequences "
 _NOISE_NEEDS += "setting.classes setting.task setting.protocol"
 
 DATASET = (
     DatasetQuantity(
+        "confusion",
+        "(E, K, K) pixels by given and predicted class",
+        _OF_PIXELS,
+        _confusion,
+        np.add,
+        tasks=DENSE,
+    ),
+    DatasetQuantity(
         "confident",
         "histograms of the last checkpoint's probabilities over all labelled pixels",
-        tuple(f"batch.confident/{name}" for name in _HISTOGRAMS),
+        ("class_sum", "off_diagonal", "p_label_bins", *_OF_PIXELS),
         _histograms,
         ConfidentState.merge,
         tasks=DENSE,

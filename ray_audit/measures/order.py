@@ -48,6 +48,8 @@ class OrderState:
         num_classes = len(classes)
         statistics, videos = OrderStatistics.empty(num_classes), []
         for rows, labels in sequences:
+            if not scored[rows].any():  # of a video that failed whole, others must not depend
+                continue
             ids = segment_ids(labels)
             frames = np.bincount(ids, scored[rows], ids.max(initial=-1) + 1)
             name = storage.digest(str(shards[rows[0]]))
@@ -120,12 +122,14 @@ class SegmentOrder:
             "reason": self.evidence.reason + ", and every segment fits it alike" * alike,
         }
 
-    def nll(self, sequences: Sequences, num_samples: int) -> np.ndarray:
-        """`order_nll` of each frame of a unit; NaN where no other video says anything."""
-        values = np.full(num_samples, np.nan)
+    def nll(self, sequences: Sequences, scored: np.ndarray) -> np.ndarray:
+        """`order_nll` of each frame of a unit, (N,); NaN where no other video says anything."""
+        values = np.full(len(scored), np.nan)
         if self.statistics is not None:
             counts, durations = self.statistics.transitions, self.statistics.durations
             for rows, labels in sequences:
+                if not scored[rows].any():  # it is not among the counts, to be left out of them
+                    continue
                 values[rows] = order.order_nll(labels, counts, durations=durations)
         return values
 
@@ -135,8 +139,8 @@ def _csl_segment(known: np.ndarray, labels: np.ndarray, shards: np.ndarray) -> n
     return csl.segment_mean(np.where(np.isfinite(known), known, np.nan), labels, shards)
 
 
-def _order_nll(sequences: Sequences, labels: np.ndarray, found: SegmentOrder) -> np.ndarray:
-    return found.nll(sequences, len(labels))
+def _order_nll(sequences: Sequences, scored: np.ndarray, found: SegmentOrder) -> np.ndarray:
+    return found.nll(sequences, scored)
 
 
 SCORES = (
@@ -154,7 +158,7 @@ SCORES = (
         _order_nll,
         "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
         "only",
-        "sample.sequences sample.label dataset.order",
+        "sample.sequences sample.scored dataset.order",
         "nat",
         "higher",
         source="our definition",

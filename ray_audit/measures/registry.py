@@ -261,7 +261,10 @@ def _check(families: tuple[tuple[str, Family], ...]) -> None:
                 f"{origin}: {quantity.name} lies along an undeclared {quantity.along}"
             )
     dataset = [(origin, quantity) for origin, family in families for quantity in family.dataset]
-    _once("dataset", ((f"{q.name} ({task})", origin) for origin, q in dataset for task in q.tasks))
+    _once(
+        "dataset",
+        ((f"{q.name} ({task})", origin) for origin, q in dataset for task in sorted(q.tasks)),
+    )
     without = dict(tasks)
     # Of labels that have no such thing, a score is given None.
     tasks |= {f"dataset.{quantity.name}": EVERY for _, quantity in dataset}
@@ -270,7 +273,6 @@ def _check(families: tuple[tuple[str, Family], ...]) -> None:
         given = {f"score.{column.name}": score.tasks for column in score.columns}
         tasks |= given
         without |= {} if score.needs_dataset else given
-    without |= {f"batch.{q.name}": q.tasks for _, q in quantities if q.axis == "batch"}
     for origin, state in dataset:
         _needed(f"{origin}: dataset {state.name}", state.needs, state.tasks, without)
 

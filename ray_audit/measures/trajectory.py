@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.measures.base import (
-    DENSE,
     EVERY,
     ROWS,
     DatasetQuantity,
@@ -45,7 +44,6 @@ QUANTITIES = (
     Quantity("predicted", "class of the largest logit", tasks=ROWS, merge=majority, gap=-1),
     Quantity("other", "best class but the given one", tasks=ROWS, merge=majority, gap=-1),
     Quantity("final/p_predicted", "its probability", when="last", tasks=ROWS, merge=first),
-    Quantity("confusion", "(K, K) given, predicted", axis="batch", tasks=DENSE, merge=None, gap=0),
     Quantity("probe_s", "seconds of the probe", axis="batch", when="turn", merge=None, gap=0),
     Quantity(REACHED, "checkpoints passed, of those that leave", when="carried", merge=least),
 )
@@ -212,14 +210,13 @@ def _p_label_sum(
     return np.stack([np.bincount(labels[scored], column, len(classes)) for column in columns])
 
 
-_confusion = partial(
-    DatasetQuantity, "confusion", "(E, K, K) elements by given and predicted class", merge=np.add
-)
 DATASET = (
-    _confusion(needs=("batch.confusion",), observe=np.asarray, tasks=DENSE),
-    _confusion(
-        needs=("predicted", "sample.label", "sample.scored", "setting.classes"),
-        observe=_predictions,
+    DatasetQuantity(
+        "confusion",
+        "(E, K, K) samples by given and predicted class",
+        ("predicted", "sample.label", "sample.scored", "setting.classes"),
+        _predictions,
+        np.add,
         tasks=ROWS,
     ),
     DatasetQuantity(

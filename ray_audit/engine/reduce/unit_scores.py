@@ -120,8 +120,6 @@ class _GivenScores:
             return self.found if rest == "all" else self.found.get(rest, _ABSENT)
         if what == "dataset":
             return self.dataset.get(rest)
-        if what == "batch":
-            return self.samples.state.get(rest, _ABSENT)
         if what == "setting":
             return _SETTINGS[rest](self.config)
         if what == "sample":
