@@ -207,7 +207,7 @@ _NOISE_NEEDS += "setting.classes setting.task setting.protocol"
 DATASET = (
     DatasetQuantity(
         "confusion",
-        "(E, K, K) pixels by given and predicted class",
+        "(E, K, K) elements by given and predicted class",
         _OF_PIXELS,
         _confusion,
         np.add,

@@ -213,7 +213,7 @@ def _p_label_sum(
 DATASET = (
     DatasetQuantity(
         "confusion",
-        "(E, K, K) samples by given and predicted class",
+        "(E, K, K) elements by given and predicted class",
         ("predicted", "sample.label", "sample.scored", "setting.classes"),
         _predictions,
         np.add,
