@@ -14,8 +14,8 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
-from ray_audit.formats.video.files import VideoFiles
-from ray_audit.formats.zip import ZipArchives
+from ray_audit.formats.video.video_files import VideoFiles
+from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
 _OURS = (
