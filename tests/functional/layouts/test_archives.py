@@ -5,7 +5,7 @@ import zipfile
 import fsspec
 import numpy as np
 import pytest
-from ray_audit.corrections.writers import check_writable, write_labels
+from ray_audit.corrections.write_labels import check_writable, write_labels
 from ray_audit.formats.changes import LabelChanges
 
 from ray_audit.config import DatasetConfig

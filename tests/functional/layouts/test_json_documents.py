@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from ray_audit.corrections.writers import write_labels
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.formats.changes import FrameChange, LabelChanges
 
 from ray_audit.errors import LabelError
