@@ -6,7 +6,7 @@ import fsspec
 import numpy as np
 import pytest
 from ray_audit.corrections.write_labels import check_writable, write_labels
-from ray_audit.formats.changes import LabelChanges
+from ray_audit.formats.label_changes import LabelChanges
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError, StorageError

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from ray_audit.corrections.write_labels import write_labels
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
