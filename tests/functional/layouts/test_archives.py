@@ -5,11 +5,11 @@ import zipfile
 import fsspec
 import numpy as np
 import pytest
-from ray_audit.corrections.write_labels import check_writable, write_labels
-from ray_audit.formats.label_changes import LabelChanges
 
 from ray_audit.config import DatasetConfig
+from ray_audit.corrections.write_labels import check_writable, write_labels
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.sample_ids import Owner
 from tests.support.label_sets import all_labels, dataset, listed, tar_column
 from tests.support.media import cut, noise, png

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from ray_audit.corrections.write_labels import write_labels
-from ray_audit.formats.label_changes import FrameChange, LabelChanges
 
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.sample_ids import Owner
 from tests.support.label_sets import all_labels, dataset, listed
 from tests.support.small_sets import picture, video
