@@ -151,7 +151,7 @@ def _limited(limit_s: float | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end_process(error: Exception) -> None:
+def _end_process(error: BaseException) -> None:
     sys.stderr.write(f"this process ends itself: {error}\n")
     sys.stderr.flush()
     os._exit(1)
