@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from ray_audit import storage
 from ray_audit.corrections.calibration import Calibration, ExpectedGain, calibrate
+from ray_audit.corrections.mask_corrections import MaskWork, predicted_of
 from ray_audit.corrections.mask_orders import mask_orders
-from ray_audit.corrections.masks import MaskWork, predicted_of
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.engine.run.predict import Predicted
 from ray_audit.samples import IGNORE, Shard, WorkUnit

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ray_audit.scores.mixture import WrongShare, wrong_share
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 EARLY_CONFIDENCE = 0.5
 """Of the mean of early checkpoints: they are less sure than they are right."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ray_audit.corrections.memorised import WrongMasks, wrong_masks
 from ray_audit.scores.mixture import WrongShare
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support.audits import audit
 from tests.support.corrected import corrected
 from tests.support.knowing import SIDE, SURE, knows, save
