@@ -321,7 +321,7 @@ def _theirs() -> Iterator[tuple[str, Family]]:
         origin = f"{_package(point)} (entry point {point.name} = {point.value})"
         try:
             found = point.load()
-        except Exception as error:  # a package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise MeasureError(
                 f"{origin} cannot be imported: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"
