@@ -49,11 +49,14 @@ def cut_unit(
 
 
 def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
-    is_volume = known_format(unit.shards[0].key).is_volume
-    if job.dataset.kind == "images" and not is_volume:
+    if known_format(unit.shards[0].key).is_volume:
+        for shard in unit.shards:
+            yield from cut_volume(shard, job)
+        return
+    if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return
-    cut = cut_video if job.dataset.kind == "video" else cut_sequences
-    cut = cut_volume if is_volume else cut
     for shard in unit.shards:
-        yield from cut(shard, job)
+        # What holds several videos is an archive that cannot be read: it says so.
+        is_video = job.dataset.kind == "video" and not known_format(shard.key).holds_several
+        yield from (cut_video if is_video else cut_sequences)(shard, job)

@@ -163,4 +163,5 @@ def test_our_own_formats_are_known_without_any_package():
         "npy",
         "NIfTI",
         "MetaImage",
+        "zip",
     ]
