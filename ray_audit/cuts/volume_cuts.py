@@ -9,7 +9,7 @@ from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.masked_cuts import masked_cuts
 from ray_audit.cuts.tiles import network_input
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.volumes.slices import Slices
+from ray_audit.formats.volumes.volume_slices import Slices
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 

@@ -15,9 +15,9 @@ from ray_audit.formats.stacks.folders import MaskFolder
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import Turn
-from ray_audit.formats.volumes.slices import open_slice_masks
 from ray_audit.formats.volumes.volume import Volume
 from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
+from ray_audit.formats.volumes.volume_slices import open_slice_masks
 from ray_audit.samples import Shard
 
 _FILES = tuple(f".{extension}" for extension in LOSSLESS)
