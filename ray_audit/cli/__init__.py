@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import ray_audit
-from ray_audit.cli import audit, findings, jobs, k8s, labels, model
+from ray_audit.cli import audit, findings, init, jobs, k8s, labels, model
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -32,6 +32,7 @@ def _options(
 
 # In the order in which they are used.
 for command in (
+    init.init,
     audit.run,
     audit.plan,
     audit.status,
