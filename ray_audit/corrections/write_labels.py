@@ -17,6 +17,8 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.stacks.opened import has_stacks
+from ray_audit.formats.stacks.writing import write_stack, write_stacks
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
@@ -84,6 +86,10 @@ def write_labels(
     if dataset.labels.form in known_format(shards[0].key).forms:
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
+    if has_stacks(dataset):
+        return WrittenLabels(
+            _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
+        )
     if dataset.labels.masks:
         return WrittenLabels(
             _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
@@ -109,6 +115,8 @@ def write_masks(
         LabelError: a new mask does not fit the format of the old one.
         StorageError: an object cannot be read or written.
     """
+    if has_stacks(dataset):
+        return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
@@ -118,6 +126,19 @@ def write_masks(
     changes = LabelChanges() if mask is None else LabelChanges(mask=mask)
     _write_shard(dataset, shard, changes, below(to_uri, _DATA), mask is not None, left_out)
     return left_out
+
+
+def _write_stack(
+    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+) -> dict[str, str]:
+    """The masks of one video; a reason where they cannot be read."""
+    try:
+        write_stack(dataset, shard, mask, to_uri)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        return {shard.key: f"its masks cannot be read to their end: {error}"}
+    return {}
 
 
 def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:

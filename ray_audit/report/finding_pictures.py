@@ -90,7 +90,7 @@ class Pictures:
 
     @property
     def _has_timelines(self) -> bool:
-        return self._tables.task.is_sequence
+        return self._tables.task.is_sequence or self._tables.task.is_dense
 
     def _of_shards(self, rows: pa.Table) -> pa.Table:
         """All findings of the shards of some, for the band of suggestions."""

@@ -23,10 +23,13 @@ from ray_audit.formats.labels.names import (
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import check_formats, formats, known_format
+from ray_audit.formats.stacks.opened import check_template
+from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.etags import by_content, is_by_time
 from ray_audit.sources.fold_shards import shards_in
+from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.split import shards_of_split
 
 _NUM_NAMED = 3
@@ -181,6 +184,8 @@ def _from_files(
     """One label file a shard: found by one listing of the folder that holds them."""
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
+    if dataset.labels.masks:
+        check_template(template, dataset.kind)
     wanted, notes = _wanted(dataset, shards, template)
     shared = [uri for uri, count in Counter(wanted).items() if count > 1 and uri]
     if shared:
@@ -188,6 +193,10 @@ def _from_files(
             f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
             f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
+    if has_star(template):
+        found = with_mask_folders(shards, wanted, stored)
+        _check_first_file(dataset, found, next(filter(None, wanted)), "")
+        return found, notes
     found = []
     read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
     for shard, uri in zip(shards, wanted, strict=True):
