@@ -56,7 +56,7 @@ def discover(
 
 
 def _recognised(tree: Tree) -> tuple[Proposal, Fit | None]:
-    fitting = fits(tree, recipes())
+    fitting = fits(tree, [one for one in recipes() if not one.is_general])
     for fit in fitting[:_NUM_TRIED]:
         proposal = _of_recipe(tree, fit)
         if proposal is not None and _problem(tree, proposal) is None:

@@ -131,8 +131,10 @@ def _of_two(
     if found in ([0, 255], [255]):
         values: dict[int | str, str] = {0: classes[0], 255: classes[1]}
         return ValueGuess({"values": values}, {"classes": classes}, told, asked)
-    is_near = all(v < 32 or v > 223 for v in found) and found[-1] > 223 and len(found) > 2
-    if is_near and (is_lossy or (found[0] == 0 and 255 in found and len(found) > 3)):
+    high = [v for v in found if v > 223]
+    is_near = len(found) > 2 and bool(high) and all(v < 32 or v > 223 for v in found)
+    # One high value above a few low ones is void above classes, unless the format loses values.
+    if is_near and (is_lossy or len(high) > 1):
         values = {"0..127": classes[0], "128..255": classes[1]}
         return ValueGuess({"values": values}, {"classes": classes}, told, asked)
     return None

@@ -17,6 +17,8 @@ from ray_audit.errors import RayAuditError
 
 _HEAD_BYTES = 2**20
 _NUM_ROWS = 5_000
+_NUM_COMPARED = 500
+_TITLES = ("label", "labels", "class", "phase", "action", "category")
 _DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 _BROKEN = (RayAuditError, OSError, ValueError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
@@ -82,6 +84,9 @@ def _lines(text: str, end: str) -> list[Head]:
     with_names = Head(tuple(map(tuple, rows[1:])), names, keys) if len(rows) > 1 else None
     without = Head(tuple(map(tuple, rows)), None, keys)
     is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in names)
+    later = rows[1:_NUM_COMPARED]
+    is_named &= not any(name == row[i] for row in later for i, name in enumerate(names))
+    is_named &= len(names) > 1 or names[0].lower() in _TITLES
     return [h for h in ((with_names, without) if is_named else (without,)) if h is not None]
 
 

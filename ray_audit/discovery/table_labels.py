@@ -79,6 +79,8 @@ class _Names:
 def _proposal(
     tree: Tree, group: MediaGroup, names: _Names, path: str, head: Head
 ) -> tuple[float, Proposal] | None:
+    if head.names is not None and names.found(head.names):
+        return None  # its first line is a row
     best: tuple[int, int, str | None] | None = None
     for index in range(len(head.rows[0])):
         values = head.column(index)[:_NUM_VALUES]
