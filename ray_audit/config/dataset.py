@@ -94,6 +94,11 @@ class LabelsConfig(Section):
     """What parts the fields of a text table; its first line tells where absent."""
     comment: Annotated[str, Field(min_length=1)] | None = None
     """What begins a line of a text table to leave out, such as `#`."""
+    rows: Annotated[str, Field(min_length=1)] | None = None
+    """Where the rows of a JSON document lie: names with dots between them, `*` for every element
+    or value, `{video}` for every value of an object whose name is a column, such as
+    `database.{video}.annotations.*`. The columns are paths then, too: `segment.0`; one with `*`
+    gives a row for each element. Goes with tables."""
     values: dict[int | str, int | str] | Uri | None = None
     """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
     (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
@@ -163,8 +168,8 @@ class LabelsConfig(Section):
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
         is_table = is_timed or self.videos is not None or self.images is not None
-        if not is_table and (self.header or self.delimiter or self.comment):
-            raise ValueError("header, delimiter and comment go with tables of labels")
+        if not is_table and (self.header or self.delimiter or self.comment or self.rows):
+            raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):
             raise ValueError("header: names must be unique; name the others as you like")
         if self.channel is not None and self.masks is None:

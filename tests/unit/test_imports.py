@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
 LEAVES |= {
     "storage",
+    "archives",
     "store_errors",
     "stored_objects",
     "store_writes",
