@@ -14,7 +14,7 @@ from ray_audit.errors import SpecificationError
 
 if TYPE_CHECKING:  # each verb loads what it needs
     from ray_audit.corrections.correct import CorrectionOutcome
-    from ray_audit.discovery import Draft
+    from ray_audit.discovery import Drafted
     from ray_audit.engine.planning.plan import Plan
     from ray_audit.engine.run.audit import Reporter
     from ray_audit.engine.run.status import OutputStatus
@@ -53,7 +53,7 @@ def init(
     model: str | None = None,
     to: Uri | None = None,
     force: bool = False,
-) -> "Draft":
+) -> "Drafted":
     """Look at a dataset that nobody has described, and draft a specification for it.
 
     Published layouts and common shapes of folders are recognised by a bounded listing and a few

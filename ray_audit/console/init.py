@@ -3,10 +3,10 @@
 from rich.markup import escape
 
 from ray_audit.console.lines import LINE, SafeConsole
-from ray_audit.discovery import Draft
+from ray_audit.discovery import Drafted
 
 
-def print_draft(draft: Draft) -> None:
+def print_draft(draft: Drafted) -> None:
     """What was recognised, assumed and not known, on standard error; the draft on standard output.
 
     A draft that was written to a file is not printed.

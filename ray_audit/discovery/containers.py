@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from ray_audit import parquet_io, storage
 from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.name_pairs import folder_pattern
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.errors import RayAuditError
@@ -30,7 +30,7 @@ _TWO = ("background", "foreground")
 _CLASS_ENDS = ("cls", "class", "label", "txt", "index", "target")
 
 
-def container_proposals(tree: Tree) -> Iterator[Proposal]:
+def container_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets in containers, the likeliest first."""
     for name, read in (("Parquet", _parquet), ("tar", _tar), ("npz", _npz)):
         files = [path for path in tree.files if _is_of(path, name)]
@@ -58,7 +58,7 @@ def _uri(tree: Tree, files: list[str]) -> tuple[str, tuple[str, ...]]:
     return tree.at("/".join([*(part for part in folders if part), name])), others
 
 
-def _parquet(tree: Tree, files: list[str]) -> Proposal | None:
+def _parquet(tree: Tree, files: list[str]) -> Guess | None:
     with storage.open_read(tree.at(files[0])) as stream:
         schema = parquet_io.open_bounded(stream).schema_arrow
     images = [f.name for f in schema if _is_image(f.type)]
@@ -73,7 +73,7 @@ def _parquet(tree: Tree, files: list[str]) -> Proposal | None:
     if masks:
         labels["masks"] = masks[0]
         told.append(f"masks are the column {masks[0]!r}")
-        return Proposal(
+        return Guess(
             "Parquet with masks",
             {"kind": "images", "uri": uri, "labels": labels, "classes": list(_TWO)},
             tuple(told),
@@ -84,7 +84,7 @@ def _parquet(tree: Tree, files: list[str]) -> Proposal | None:
         return None
     dataset = {"kind": "images", "uri": uri, "labels": {"column": column, **labels, **more}}
     dataset["classes"] = classes
-    return Proposal("Parquet with labels", dataset, (*told, *why), asked)
+    return Guess("Parquet with labels", dataset, (*told, *why), asked)
 
 
 def _is_image(type_: pa.DataType) -> bool:
@@ -126,7 +126,7 @@ def _named(head: Head) -> Head:
     return Head(rows, ("\0row", *names), head.keys)
 
 
-def _tar(tree: Tree, files: list[str]) -> Proposal | None:
+def _tar(tree: Tree, files: list[str]) -> Guess | None:
     members = _members(tree, files[0])
     ends = Counter(name.rsplit("/", 1)[-1].partition(".")[2].lower() for name in members)
     images = [end for end in ends if end in EXTENSIONS]
@@ -143,13 +143,13 @@ def _tar(tree: Tree, files: list[str]) -> Proposal | None:
         dataset |= {"labels": {"masks": f"{{key}}.{mask}"}}
         dataset["classes"] = names[1] if names else list(_TWO)
         asked = ("names and number of the classes: masks were not looked into",)
-        return Proposal("tar with masks", dataset, tuple(told), asked)
+        return Guess("tar with masks", dataset, tuple(told), asked)
     if label is None:
         return None
     values = [text for name, text in members.items() if name.lower().endswith(f".{label}")]
     guess = classes_of(tuple(dict.fromkeys(v.strip() for v in values)), names)
     dataset |= {"labels": {"column": label, **guess.labels}, "classes": guess.classes}
-    return Proposal("tar with labels", dataset, (*told, *guess.told), guess.asked)
+    return Guess("tar with labels", dataset, (*told, *guess.told), guess.asked)
 
 
 def _members(tree: Tree, path: str) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _members(tree: Tree, path: str) -> dict[str, str]:
     return found
 
 
-def _npz(tree: Tree, files: list[str]) -> Proposal | None:
+def _npz(tree: Tree, files: list[str]) -> Guess | None:
     path = files[0]
     if tree.sizes[path] > 64 * _HEAD_BYTES:
         return None
@@ -187,7 +187,7 @@ def _npz(tree: Tree, files: list[str]) -> Proposal | None:
     dataset = {"kind": "sequences", "uri": uri, "labels": {**labels, **guess.labels}}
     dataset |= {"classes": guess.classes, "clip": {"frames": None}}
     told = (f"arrays whose names end in {label!r} are the labels of others", *guess.told)
-    return Proposal("npz with label arrays", dataset, told, guess.asked)
+    return Guess("npz with label arrays", dataset, told, guess.asked)
 
 
 def _endings(name: str, names: set[str]) -> list[str]:

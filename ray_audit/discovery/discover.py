@@ -12,14 +12,14 @@ from typing import Any
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.discovery.containers import container_proposals
-from ray_audit.discovery.draft import FACTORY, Draft, written
+from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
 from ray_audit.discovery.folder_classes import folder_proposals
 from ray_audit.discovery.frame_labels import frame_proposals
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
 from ray_audit.discovery.mask_pairs import mask_proposals
 from ray_audit.discovery.open_classes import with_classes
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
 from ray_audit.discovery.weights_found import WeightsFound, find_weights
@@ -36,7 +36,7 @@ _CHECKPOINTS = "checkpoints/epoch_*.safetensors"
 
 def discover(
     data: str, labels: str | None = None, checkpoints: str | None = None, model: str | None = None
-) -> Draft:
+) -> Drafted:
     """Look at what is there, and draft a specification.
 
     Args:
@@ -55,7 +55,7 @@ def discover(
     return _draft(tree, proposal, layout, found[0] if found else None, model)
 
 
-def _recognised(tree: Tree) -> tuple[Proposal, Fit | None]:
+def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
     fitting = fits(tree, [one for one in recipes() if not one.is_general])
     for fit in fitting[:_NUM_TRIED]:
         proposal = _of_recipe(tree, fit)
@@ -63,7 +63,7 @@ def _recognised(tree: Tree) -> tuple[Proposal, Fit | None]:
             rest = [one.recipe for one in fitting if one.recipe is not fit.recipe]
             also = tuple(f"layout {one.name}: {one.title}" for one in rest[:_NUM_ALSO])
             return proposal.with_also(also), fit
-    problems, fine = [], list[Proposal]()
+    problems, fine = [], list[Guess]()
     for proposal in islice(_shapes(tree), _NUM_TRIED):
         problem = _problem(tree, proposal)
         if problem is None:
@@ -77,7 +77,7 @@ def _recognised(tree: Tree) -> tuple[Proposal, Fit | None]:
     return fine[0].with_also(tuple(_in_short(one) for one in fine[1:])), None
 
 
-def _shapes(tree: Tree) -> Iterator[Proposal]:
+def _shapes(tree: Tree) -> Iterator[Guess]:
     return chain(
         mask_proposals(tree),
         frame_proposals(tree),
@@ -87,13 +87,13 @@ def _shapes(tree: Tree) -> Iterator[Proposal]:
     )
 
 
-def _in_short(proposal: Proposal) -> str:
+def _in_short(proposal: Guess) -> str:
     labels = proposal.dataset["labels"]
     form, where = next(iter(labels.items()))
     return f"{proposal.what} ({form}: {where})"
 
 
-def _of_recipe(tree: Tree, fit: Fit) -> Proposal | None:
+def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
     given: dict[str, Any] = {"layout": fit.recipe.name, "root": root}
     open_keys = set(fit.recipe.asks)
@@ -108,11 +108,11 @@ def _of_recipe(tree: Tree, fit: Fit) -> Proposal | None:
     told += [" ".join(fit.recipe.note.split())] if fit.recipe.note else []
     with suppress(ValueError, RayAuditError):
         values = expanded(given).values
-        return Proposal(fit.recipe.title, values, tuple(told), tuple(asked))
+        return Guess(fit.recipe.title, values, tuple(told), tuple(asked))
     return None
 
 
-def _problem(tree: Tree, proposal: Proposal) -> str | None:
+def _problem(tree: Tree, proposal: Guess) -> str | None:
     """Why a proposal cannot be right; None where nothing speaks against it.
 
     Its labels are read where the tree is whole; a few masks always.
@@ -156,11 +156,11 @@ def _nothing(tree: Tree, problems: list[str]) -> str:
 
 def _draft(
     tree: Tree,
-    proposal: Proposal,
+    proposal: Guess,
     fit: Fit | None,
     weights: WeightsFound | None,
     model: str | None,
-) -> Draft:
+) -> Drafted:
     name = re.sub(r"[^\w-]+", "-", tree.uri.rstrip("/").rsplit("/", 1)[-1]).strip("-") or "audit"
     asked = list(proposal.asked)
     factory = model or FACTORY
@@ -186,7 +186,7 @@ def _draft(
         root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
         heading += f" `dataset: {{layout: {fit.recipe.name}, root: {root}}}` stands for the same."
     text = written(specification, heading, told, asked, proposal.also, remarks)
-    return Draft(
+    return Drafted(
         what=proposal.what,
         layout=fit.recipe.name if fit else None,
         specification=specification,
@@ -197,7 +197,7 @@ def _draft(
     )
 
 
-def save(draft: Draft, uri: str, force: bool) -> Draft:
+def save(draft: Drafted, uri: str, force: bool) -> Drafted:
     """Write a draft; never over a file that is there, unless asked to.
 
     Raises:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from ray_audit.discovery.class_names import folder_classes, names_file
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.tree import Tree
 
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 
-def folder_proposals(tree: Tree) -> Iterator[Proposal]:
+def folder_proposals(tree: Tree) -> Iterator[Guess]:
     """Images in a folder for each class."""
     for group in media_groups(tree, "images", lambda _: True):
         parts = group.patterns[0].split("/")
@@ -28,7 +28,7 @@ def _fits(path: str, parts: list[str]) -> bool:
     return all(part in ("*", one) for part, one in zip(parts[:-1], folders, strict=True))
 
 
-def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Proposal:
+def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Guess:
     told = [f"the {len(classes)} folders are the classes"]
     asked = ["the order of your model's outputs: here classes are sorted by name"]
     names = names_file(tree)
@@ -40,6 +40,6 @@ def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Proposal:
     if group.left_out:
         told.append(f"files of other extensions are left out, such as {group.left_out[0]}")
     dataset = {"kind": "images", "uri": group.uri(tree), "labels": {"folder": True}}
-    return Proposal(
+    return Guess(
         "a folder for each class", {**dataset, "classes": classes}, tuple(told), tuple(asked)
     )

@@ -8,11 +8,11 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import Reading, reading_of
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree
 from ray_audit.discovery.video_facts import clock_of
@@ -23,7 +23,7 @@ _NUM_READ = 24
 _HEADER_BYTES = 2**16
 
 
-def frame_proposals(tree: Tree) -> Iterator[Proposal]:
+def frame_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets with a file of labels for each file, the likeliest first."""
     tables = [path for path in tree.few if is_table(path)]
     for kind in ("video", "sequences"):
@@ -41,7 +41,7 @@ def _is_one(path: str, kind: str) -> bool:
     return form is not None and form.kind == kind and not form.holds_several
 
 
-def _proposal(tree: Tree, kind: str, rule: PairRule) -> Proposal | None:
+def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     step = max(1, len(rule.pairs) // _NUM_READ)
     readings = []
     for _, path in rule.pairs[::step]:
@@ -74,7 +74,7 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Proposal | None:
     if rule.others:
         told.append(f"only the part for training: {', '.join(rule.others)} are there too")
     what = f"{kind} with a file of {first.form} each"
-    return Proposal(what, dataset, tuple(told), tuple(asked))
+    return Guess(what, dataset, tuple(told), tuple(asked))
 
 
 def _agreed(readings: list[Reading]) -> dict[str, Any]:

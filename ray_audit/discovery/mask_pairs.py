@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.formats.registry import format_of
 
@@ -30,7 +30,7 @@ class _Candidate:
     rank: tuple[float, ...]
 
 
-def mask_proposals(tree: Tree) -> Iterator[Proposal]:
+def mask_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets of images and masks, the likeliest first."""
     pictures = [path for path in tree.few if _is_picture(path)]
     read = cache(lambda path: read_pixels(tree, path))
@@ -97,7 +97,7 @@ def _contrast(image: Pixels, mask: Pixels) -> float:
     return ratio * (2 if image.is_colour and not mask.is_colour else 1)
 
 
-def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Proposal:
+def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     names = names_file(tree)
     step = max(1, len(rule.pairs) // _NUM_MASKS)
     paths = [label for _, label in rule.pairs[::step]][:_NUM_MASKS]
@@ -123,4 +123,4 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Proposal:
         asked.append("volume.window: the range of values as your training cut it off")
     if rule.others:
         told.append(f"only the part for training: {', '.join(rule.others)} are there too")
-    return Proposal(what, dataset, tuple(told), tuple(asked))
+    return Guess(what, dataset, tuple(told), tuple(asked))

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
-from ray_audit.discovery.proposal import Proposal
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree
 from ray_audit.discovery.video_facts import clock_of
@@ -21,14 +21,14 @@ _NOT_TRAIN = re.compile(r"(^|[_\-. /])(val|valid|validation|test|testing|dev)([_
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
 
 
-def table_proposals(tree: Tree) -> Iterator[Proposal]:
+def table_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets that a table labels, the likeliest first."""
     tables = sorted((path for path in tree.files if is_table(path)), key=_order)[:_NUM_TABLES]
     heads = {path: read_heads(tree, path) for path in tables}
     found = []
     for kind in ("images", "video", "sequences"):
         for group in media_groups(tree, kind, lambda path: path not in heads):
-            names = _Names(group)
+            names = _FileNames(group)
             for path in tables:
                 for head in heads[path]:
                     proposal = _proposal(tree, group, names, path, head)
@@ -44,7 +44,7 @@ def _order(path: str) -> tuple[bool, int, bool, str]:
     return bool(_NOT_TRAIN.search(path.lower())), path.count("/"), not _WORDS.search(name), path
 
 
-class _Names:
+class _FileNames:
     """What a table may call the files of a group."""
 
     def __init__(self, group: MediaGroup) -> None:
@@ -77,8 +77,8 @@ class _Names:
 
 
 def _proposal(
-    tree: Tree, group: MediaGroup, names: _Names, path: str, head: Head
-) -> tuple[float, Proposal] | None:
+    tree: Tree, group: MediaGroup, names: _FileNames, path: str, head: Head
+) -> tuple[float, Guess] | None:
     if head.names is not None and names.found(head.names):
         return None  # its first line is a row
     best: tuple[int, int, str | None] | None = None
@@ -109,7 +109,7 @@ def _proposal(
     what = f"{group.kind} with a table of {reading.form}"
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * bool(_NOT_TRAIN.search(path.lower()))
-    return score, Proposal(what, dataset, tuple(told), guess.asked)
+    return score, Guess(what, dataset, tuple(told), guess.asked)
 
 
 def _match(parts: Mapping[str, str]) -> str | None:

@@ -13,7 +13,7 @@ FACTORY = "your_package.your_module:your_function"
 
 
 @dataclass(frozen=True)
-class Draft:
+class Drafted:
     """What `init` has written.
 
     Attributes:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Guess:
     """What was recognised.
 
     Attributes:
