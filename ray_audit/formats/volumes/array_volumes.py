@@ -7,7 +7,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import SampleError
-from ray_audit.formats.arrays import check_claimed, check_inflated
+from ray_audit.formats.array_files import check_claimed, check_inflated
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader
 
 _SUFFIX = ".npy"

@@ -164,4 +164,6 @@ def test_our_own_formats_are_known_without_any_package():
         "NIfTI",
         "MetaImage",
         "zip",
+        "HDF5",
+        "MATLAB",
     ]
