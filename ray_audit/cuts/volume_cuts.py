@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ray_audit.cuts.batching import Cut
-from ray_audit.cuts.clips import Frame
 from ray_audit.cuts.masked_cuts import masked_cuts
 from ray_audit.cuts.tiles import network_input
+from ray_audit.formats.base import Frame
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.volumes.volume_slices import Slices
 from ray_audit.sample_ids import Owner
@@ -50,6 +50,9 @@ class _SliceReader:
                 values = network_input(pixels, self._size)
             self._job.tally.num_decoded += 1
             yield Frame(index, None, 0, values)
+
+    def report_lost(self) -> None:
+        """Nothing: a volume is read whole, or not at all."""
 
     @property
     def frame_size(self) -> tuple[int, ...]:
