@@ -18,7 +18,7 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
@@ -46,6 +46,9 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
             f"labels.masks: {masks} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
         )
+    if has_stacks(dataset, shards[0]):
+        first = next((shard for shard in shards if shard.label_uri), shards[0])
+        check_stack_writable(first, dataset)
     if dataset.labels.folder:
         check_folders(shards)
     why = form.not_written(shards[0], dataset.labels)

@@ -15,6 +15,7 @@ from tests.support.audits import assert_counts_add_up, audit, filtered
 from tests.support.corrected import corrected, rows_at
 from tests.support.label_sets import files_of
 from tests.support.masked_videos import NUM_FRAMES, mask_of, masked_videos
+from tests.support.media import decoded_video
 from tests.support.tables import rows_of
 from tests.support.volumes import read_volume
 
@@ -64,14 +65,17 @@ def test_missing_regions_are_drawn_into_the_masks_of_the_frames(tmp_path):
             np.testing.assert_array_equal(np.asarray(mask), mask_of(video, frame, ((), ())))
 
 
-@pytest.mark.parametrize("form", ["npy", "mha", "nii.gz"])
+@pytest.mark.parametrize("form", ["npy", "mha", "nii.gz", "ffv1"])
 def test_missing_regions_are_drawn_into_one_file_of_masks(tmp_path, form):
     small = masked_videos(tmp_path, wrong=((1, 4), ()), form=form, width=30)
     done = corrected(small)
     changed = {row["sample_id"] for row in rows_at(done) if row["outcome"] == "changed"}
     assert changed == {"v0.mkv#1", "v0.mkv#4"}
     for video in (0, 1):
-        masks = read_volume(tmp_path / f"to/labels/v{video}.{form}")
+        if form == "ffv1":
+            masks = decoded_video(tmp_path / f"to/labels/v{video}.mkv")[:, 0]
+        else:
+            masks = read_volume(tmp_path / f"to/labels/v{video}.{form}")
         right = [mask_of(video, t, ((), ()), width=30) for t in range(NUM_FRAMES)]
         np.testing.assert_array_equal(masks, right)
 

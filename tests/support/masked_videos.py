@@ -43,12 +43,16 @@ def masked_videos(
         wrong: for each video, the frames whose mask is wrong.
         masked: the frames that have a mask.
         sureness: of the checkpoints.
-        form: png, or the ending of a volume of all masks.
+        form: png, ffv1, or the ending of a volume of all masks.
         width: of the frames.
     """
     for video in range(num):
         frames = [coloured(widened(true_mask(video + t), width)) for t in range(NUM_FRAMES)]
         exact_video(folder / f"data/videos/v{video}.mkv", frames)
+        if form == "ffv1":
+            masks = [mask_of(video, t, wrong, width) for t in range(NUM_FRAMES)]
+            exact_video(folder / f"data/masks/v{video}.mkv", masks, "gray")
+            continue
         if form != "png":
             masks = np.stack([mask_of(video, t, wrong, width) for t in range(NUM_FRAMES)])
             save_volume(folder / f"data/masks/v{video}.{form}", masks)
@@ -59,7 +63,7 @@ def masked_videos(
             palette = Image.fromarray(mask_of(video, t, wrong, width))
             palette.putpalette([v for i in range(256) for v in (i, 255 - i, 7)])
             palette.save(path)
-    template = "{stem}/*.png" if form == "png" else f"{{stem}}.{form}"
+    template = {"png": "{stem}/*.png", "ffv1": "{stem}.mkv"}.get(form, f"{{stem}}.{form}")
     dataset = {
         "kind": "video",
         "uri": str(folder / "data/videos/*.mkv"),

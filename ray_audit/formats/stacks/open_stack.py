@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.errors import SampleError, SpecificationError
+from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline
 from ray_audit.formats.mask_files import LOSSLESS
@@ -13,6 +13,8 @@ from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.formats.stacks.folders import MaskFolder
 from ray_audit.formats.stacks.pattern import has_star
+from ray_audit.formats.stacks.video_masks import ENDINGS as VIDEOS
+from ray_audit.formats.stacks.video_masks import VideoMasks, check_encoder
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import Turn
 from ray_audit.formats.volumes.volume import Volume
@@ -46,6 +48,8 @@ def open_stack(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> M
         return open_slice_masks(shard, dataset, tally)
     if has_star(shard.label_uri):
         return MaskFolder(shard.label_uri, dataset, tally)
+    if shard.label_uri.lower().endswith(VIDEOS):
+        return VideoMasks(shard.label_uri, dataset, tally)
     volume = open_volume(shard.label_uri, None, tally)
     return VolumeMasks(volume, turn=_upright(volume))
 
@@ -99,9 +103,28 @@ def check_template(template: str, kind: str) -> None:
             f"labels.masks: {template} names several files for each of the dataset's; that goes "
             "with kind video, whose frames have a mask each"
         )
-    if kind == "video" and not name.endswith(_FILES if has_star(template) else ENDINGS):
+    single = (*ENDINGS, *VIDEOS)
+    if kind == "video" and not name.endswith(_FILES if has_star(template) else single):
         raise SpecificationError(
             f"labels.masks: {template} names no masks of frames; expected image files that keep "
             f"class indices, such as masks/{{stem}}/*.png ({', '.join(_FILES)}), or a file for "
-            f"each video ({', '.join(ENDINGS)})"
+            f"each video ({', '.join(single)})"
         )
+
+
+def check_stack_writable(shard: Shard, dataset: DatasetConfig) -> None:
+    """Refuse, before any work, masks that could be read and not written.
+
+    Raises:
+        SpecificationError: they are a video whose codec cannot be encoded here.
+    """
+    uri = shard.label_uri or ""
+    if dataset.kind != "video" or not uri.lower().endswith(VIDEOS):
+        return
+    try:
+        with VideoMasks(uri, dataset, UnitAccounting("labels")) as masks:
+            check_encoder(uri, masks.codec)
+    except LabelError as error:
+        raise SpecificationError(f"labels.masks: {error}") from None
+    except (SampleError, OSError, ValueError):
+        return  # it cannot be read either, and is left out of the copy
