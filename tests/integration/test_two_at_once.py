@@ -110,7 +110,8 @@ def test_of_two_that_fill_one_place_at_once_one_is_refused(tmp_path, made, bucke
     assert codes[1] in (1, 2), ends
     assert "Traceback" not in ends[1][1]
     assert any(
-        words in ends[1][1] for words in ("is being filled", "filled by another", "is there already")
+        words in ends[1][1]
+        for words in ("is being filled", "filled by another", "is there already")
     ), ends
 
 
