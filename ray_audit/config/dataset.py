@@ -4,10 +4,17 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from ray_audit.config.class_files import named_classes
 from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.layouts import Expansion, expanded
 from ray_audit.task import Task
 
 Overlap = Literal["error", "first", "last", "drop"]
@@ -266,6 +273,12 @@ class FoldConfig(Section):
 class DatasetConfig(Section):
     """The dataset: what is audited, and what its labels are."""
 
+    # Never dumped: a manifest holds what they stand for, whatever a later recipe says.
+    layout: Annotated[str, Field(min_length=1)] | None = Field(None, exclude=True)
+    """A published layout that stands for the keys below (`ray-audit layouts` lists them), or the
+    file of a recipe of your own (`.yaml`). Keys that are given beside it win."""
+    root: Uri | None = Field(None, exclude=True)
+    """The folder in which a dataset of that layout lies. Goes with layout."""
     kind: Literal["video", "images", "sequences"]
     """What a shard holds; sequences are feature sequences in npy or npz."""
     uri: Uri | list[Uri]
@@ -304,6 +317,13 @@ class DatasetConfig(Section):
     """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
     with sequences."""
 
+    _expansion: Expansion | None = PrivateAttr(None)
+
+    @property
+    def expansion(self) -> Expansion | None:
+        """What `layout` stands for; None where there is none."""
+        return self._expansion
+
     @property
     def frame_s(self) -> float:
         """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
@@ -317,6 +337,19 @@ class DatasetConfig(Section):
         if self.kind == "images":
             return Task.CLASS
         return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _layout_expanded(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, dict) or values.get("layout") is None:
+            if isinstance(values, dict) and values.get("root") is not None:
+                raise ValueError("root goes with layout, which says how the dataset lies below it")
+            return handler(values)
+        expansion = expanded(values)
+        names = {"layout": values["layout"], "root": expansion.root}
+        self = handler({**expansion.values, **names})
+        self._expansion = expansion
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts.batching import Batcher, Cut
-from ray_audit.cuts.images import cut_images
+from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
 from ray_audit.formats.accounting import UnitAccounting

@@ -7,8 +7,8 @@ from typing import IO, ClassVar, NamedTuple
 import numpy as np
 
 from ray_audit.config import DatasetConfig, LabelsConfig
-from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.timeline import Labels
 from ray_audit.sample_ids import Owner

@@ -14,7 +14,7 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
-from ray_audit.formats.video.files import VideoFiles
+from ray_audit.formats.video.video_files import VideoFiles
 
 GROUP = "ray_audit.formats"
 _OURS = (

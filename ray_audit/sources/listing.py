@@ -20,13 +20,13 @@ from ray_audit.formats.labels.names import (
     matched_groups,
     num_composed_otherwise,
 )
-from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import check_formats, formats, known_format
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.folds import shards_in
-from ray_audit.sources.identity import by_content, is_by_time
+from ray_audit.sources.etags import by_content, is_by_time
+from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.split import shards_of_split
 
 _NUM_NAMED = 3

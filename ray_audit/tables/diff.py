@@ -12,7 +12,7 @@ from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.schemas import DIFF, FINDINGS, SCHEMA_VERSION, arrow_schema
 from ray_audit.tables.manifest import Manifest, run_ids
-from ray_audit.tables.regions import box_iou, mask_iou, span_iou
+from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 LEAST_IOU = 0.5
 _READ = tuple(one.name for one in DIFF if one in FINDINGS)

@@ -149,7 +149,7 @@ class _Way:
         return found[::-1]
 
 
-class Found:
+class FoundSet:
     """Files of one set of one unit, perhaps of several decodings and sizes of crates."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine.ledger.adaptive import LeavingRule
-from ray_audit.engine.ledger.crates import RETRY, CrateFile, CrateName, Found, SetFiles, is_retry
+from ray_audit.engine.ledger.crates import RETRY, CrateFile, CrateName, FoundSet, SetFiles, is_retry
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import StoredObject
 
@@ -228,7 +228,7 @@ def completed(
         unit_ids: the units asked for; None for all. Few are listed one by one, because an output
             holds the units of all its nights.
     """
-    found: dict[tuple[str, str], Found] = defaultdict(Found)
+    found: dict[tuple[str, str], FoundSet] = defaultdict(FoundSet)
     for item in _committed_files(output, unit_ids):
         file = CrateFile.of(item.uri)
         if file is not None and (accept_retries or not is_retry(file.uri)):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
-from ray_audit.checkpoints.identity import identity_of
+from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -213,7 +213,7 @@ def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
     """Drop the keys that came later and are at their default: records made before keep names."""
     for name, field in type(section).model_fields.items():
         if name in _LATER_KEYS and getattr(section, name) == field.default:
-            del values[name]
+            values.pop(name, None)  # what is never dumped has no part in it
 
 
 def precision(config: AuditConfig) -> str:

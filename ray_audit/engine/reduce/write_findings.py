@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.findings.finding import Finding, findings_table
-from ray_audit.findings.images import COLUMNS as IMAGE_COLUMNS
-from ray_audit.findings.images import ImageContext, image_findings
-from ray_audit.findings.regions import MaskContext, region_findings
-from ray_audit.findings.segments import COLUMNS as SEGMENT_COLUMNS
-from ray_audit.findings.segments import SegmentContext, segment_findings
+from ray_audit.findings.image_findings import COLUMNS as IMAGE_COLUMNS
+from ray_audit.findings.image_findings import ImageContext, image_findings
+from ray_audit.findings.region_findings import MaskContext, region_findings
+from ray_audit.findings.segment_findings import COLUMNS as SEGMENT_COLUMNS
+from ray_audit.findings.segment_findings import SegmentContext, segment_findings
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.tables.store import TableFile, read_table, write_table
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.json_rows import JsonRow, json_rows
 from ray_audit.formats.labels.tables import is_name_mapping
@@ -307,7 +307,7 @@ def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], ed
 
     Types, row groups, codecs, other columns and the schema's metadata stay.
     """
-    file = parquet.open_bounded(source)
+    file = parquet_io.open_bounded(source)
     with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
         for group in range(file.num_row_groups):
             table = _edited(file.read_row_group(group), columns, edit)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.json_rows import json_rows
 from ray_audit.formats.labels.text_tables import (
@@ -93,7 +93,7 @@ def _open(
     """Names of the columns, and a function from wanted names to record batches."""
     name = unpacked_name(uri)
     if uri.lower().endswith((".parquet", ".pq")):
-        file = parquet.open_bounded(stream)
+        file = parquet_io.open_bounded(stream)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )

@@ -135,7 +135,10 @@ def test_a_batch_that_fails_costs_itself_and_not_its_crate(tmp_path, sized):
     assert name.endswith("-end")
 
 
-def unit_of(small, tmp_path, **changes):
+def unit_of(tmp_path, **changes):
+    """A video of which two frames make a batch, so that it has six."""
+    small = small_sets.labelled_videos(tmp_path, num_frames=24)
+    small.values["dataset"]["clip"] = {"frames": 2, "stride": 2}
     config = small.config(engine={"batch_size": 2})
     (tmp_path / "index").mkdir()
     inputs = read_inputs(config, tmp_path / "index", None, "2026-01-31")
@@ -147,9 +150,7 @@ def unit_of(small, tmp_path, **changes):
 
 
 def test_crates_follow_each_other_without_gap_and_the_last_holds_the_tail(tmp_path):
-    settings, work = unit_of(
-        small_sets.labelled_videos(tmp_path, num_frames=24), tmp_path, crate_bytes=3_000
-    )
+    settings, work = unit_of(tmp_path, crate_bytes=3_000)
     crates = list(decode_unit(settings, work))
     assert len(crates) > 1
     assert [crate.name.is_end for crate in crates] == [False] * (len(crates) - 1) + [True]
@@ -161,9 +162,7 @@ def test_crates_follow_each_other_without_gap_and_the_last_holds_the_tail(tmp_pa
 
 
 def test_a_crate_ends_before_the_batch_with_which_it_would_be_too_large(tmp_path):
-    settings, work = unit_of(
-        small_sets.labelled_videos(tmp_path, num_frames=24), tmp_path, crate_bytes=ALL
-    )
+    settings, work = unit_of(tmp_path, crate_bytes=ALL)
     (whole,) = decode_unit(settings, work)
     each = [envelope.item.num_bytes for envelope in whole.batches]
     assert len(set(each)) == 1
@@ -179,7 +178,5 @@ def test_a_crate_ends_before_the_batch_with_which_it_would_be_too_large(tmp_path
 
 def test_a_crate_holds_so_many_batches_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "MAX_BATCHES", 4)
-    settings, work = unit_of(
-        small_sets.labelled_videos(tmp_path, num_frames=24), tmp_path, crate_bytes=ALL
-    )
+    settings, work = unit_of(tmp_path, crate_bytes=ALL)
     assert [len(crate.batches) for crate in decode_unit(settings, work)] == [4, 2]

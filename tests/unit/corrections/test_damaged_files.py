@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
 from ray_audit.training.inject import inject

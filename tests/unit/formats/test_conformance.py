@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import write_labels
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.formats.contents import contents_of
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.registry import format_of, formats
 from ray_audit.training.inject import inject
 from tests.support import label_sets
