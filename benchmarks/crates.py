@@ -104,7 +104,7 @@ def measure(checkouts: dict[str, Path], numbers: dict[str, int], repeats: int) -
     notes = [
         f"batches of 1 MiB ({CLIPS_PER_BATCH} clip of {CLIP_FRAMES} frames, {NUM_FEATURES} "
         f"features), {BATCHES_PER_UNIT} a file, {NUM_ACTORS} actors, one pool",
-        "once all processes are up; a run before and a run now took turns, each on a Ray of its own",
+        "once all processes are up; runs before and now took turns, each on a Ray of its own",
     ]
     return Report("crates", figures, notes)
 
@@ -119,7 +119,7 @@ def main() -> None:
         print(json.dumps(one_run(chosen.one)))
         return
     checkouts = {"before": chosen.before, "now": _HERE} if chosen.before else {"now": _HERE}
-    numbers = {name: 4 * BATCHES_PER_UNIT for name in checkouts} if chosen.quick else NUM_BATCHES
+    numbers = dict.fromkeys(checkouts, 4 * BATCHES_PER_UNIT) if chosen.quick else NUM_BATCHES
     measure(checkouts, numbers, chosen.repeats).publish(is_kept=not chosen.quick)
 
 

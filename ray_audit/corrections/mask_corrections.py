@@ -1,7 +1,8 @@
 """Corrects the masks of one work unit: a task of the engine, which holds one mask at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ray_audit.corrections.proposals import (
     region_in,
 )
 from ray_audit.corrections.write_labels import write_masks
-from ray_audit.engine.run.predict import Predictor, device_of
+from ray_audit.engine.run.predict import Predicted, Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import Stored
@@ -28,8 +29,9 @@ from ray_audit.formats.label_changes import MaskOf
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.sample_ids import Owner
-from ray_audit.samples import IGNORE, Shard
+from ray_audit.samples import IGNORE, Shard, WorkUnit
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,17 @@ def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
     wanted = asked | order.flagged
     if work.rule is None or not wanted:
         return {}
+    return propose(predicted_of(work, order.unit, wanted), intents, work.rule)
+
+
+def predicted_of(
+    work: MaskWork, unit: WorkUnit, wanted: Collection[str]
+) -> Iterator[tuple[Predicted, ...]]:
+    """Whole images or tiles of a unit, each as every predictor of the rule sees it."""
     device = device_of(work.config.engine)
     predictors = [Predictor(work.config, uris, work.index_uri, device) for uris in work.steps]
-    predicted = (predictor.predict(order.unit, wanted) for predictor in predictors)
-    return propose(zip(*predicted, strict=True), intents, work.rule)
+    predicted = (predictor.predict(unit, wanted) for predictor in predictors)
+    return zip(*predicted, strict=True)
 
 
 def _is_asked(intent: Intent) -> bool:
@@ -121,9 +130,9 @@ class _MaskLoader:
                 write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
             )
         elif self._wanted:
-            for sample_id, stored in self._stored:
+            for sample_id, read in self._stored:
                 if sample_id in self._wanted:
-                    self._new_mask(sample_id, stored)
+                    self._new_mask(sample_id, read)
         for sample_id in self._wanted.keys() - self._seen:
             self._leave(self._wanted[sample_id], "its mask is not there any more")
 
@@ -146,28 +155,34 @@ class _MaskLoader:
         sample_id = owner.key
         if sample_id not in self._wanted:
             return None
-        stored = next(stored for name, stored in self._stored if name == sample_id)
-        return self._new_mask(sample_id, stored)
+        read = next(read for name, read in self._stored if name == sample_id)
+        return self._new_mask(sample_id, read)
 
-    def _stored_masks(self) -> Iterator[tuple[str, Stored]]:
-        """Masks of the shard as they lie there, in its order, which is the writers' too."""
-        form = known_format(self._shard.key)
-        if "masks" not in form.forms:
+    def _stored_masks(self) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+        """What reads the masks of the shard, in its order, which is the writers' too."""
+        form, dataset = known_format(self._shard.key), self._work.config.dataset
+        tally = UnitAccounting("corrections")
+        if self._shard.label_uri is not None and has_stacks(dataset):
+            with open_stack(self._shard, dataset, tally) as stack:
+                for frame in stack.frames.tolist():
+                    yield Owner(self._shard.key, str(frame)).key, partial(stack.mask, frame)
+        elif "masks" not in form.forms:
             if self._shard.label_uri is not None:
-                yield self._shard.key, storage.read_bytes(self._shard.label_uri)
-            return
-        job = UnitContext(
-            self._work.config.dataset, None, self._work.index_uri, UnitAccounting("corrections")
-        )
-        for item in form.read((self._shard,), job):
-            if item.mask is not None:
-                yield item.sample_id, item.mask
+                yield self._shard.key, self._reader(storage.read_bytes(self._shard.label_uri))
+        else:
+            job = UnitContext(dataset, None, self._work.index_uri, tally)
+            for item in form.read((self._shard,), job):
+                if item.mask is not None:
+                    yield item.sample_id, self._reader(item.mask)
 
-    def _new_mask(self, sample_id: str, stored: Stored) -> np.ndarray | None:
+    def _reader(self, stored: Stored) -> Callable[[], np.ndarray]:
+        return partial(read_labels, stored, self._work.config.dataset, self._classes)
+
+    def _new_mask(self, sample_id: str, read: Callable[[], np.ndarray]) -> np.ndarray | None:
         intents = self._wanted[sample_id]
         self._seen.add(sample_id)
         try:
-            mask = read_labels(stored, self._work.config.dataset, self._classes)
+            mask = read()
             targets = targets_of(mask, self._classes)
         except SampleError as error:
             self._leave(intents, str(error))

@@ -1,6 +1,7 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
@@ -17,6 +18,9 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 from ray_audit.sources import Listing
@@ -34,7 +38,8 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     """
     check_target(to_uri)
     masks = dataset.labels.masks
-    form = known_format(listing.shards[0].key)
+    shards = _without_damaged(listing.shards)[0]
+    form = known_format(shards[0].key)
     if form.is_volume:
         raise SpecificationError(
             f"labels.masks: {masks} are label volumes, which are not written back; take the "
@@ -47,7 +52,7 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
             f"they were; expected one of {', '.join(LOSSLESS)}"
         )
     if dataset.labels.folder:
-        check_folders(listing.shards)
+        check_folders(shards)
 
 
 def write_labels(
@@ -77,13 +82,34 @@ def write_labels(
         StorageError: an object cannot be read or written.
     """
     check_writable(dataset, listing, to_uri)
-    shards = listing.shards
+    shards, damaged = _without_damaged(listing.shards)
+    written = _written(dataset, shards, changes, to_uri, progress)
+    return replace(written, left_out=damaged | dict(written.left_out))
+
+
+def _without_damaged(shards: tuple[Shard, ...]) -> tuple[tuple[Shard, ...], dict[str, str]]:
+    """The shards that can be read, and why others are not copied."""
+    damaged = {s.key: "it cannot be read as a zip archive" for s in shards if is_damaged(s.key)}
+    return tuple(shard for shard in shards if shard.key not in damaged), damaged
+
+
+def _written(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> WrittenLabels:
     to_labels, to_data = below(to_uri, _LABELS), below(to_uri, _DATA)
     if dataset.labels.folder:
         return write_folders(dataset, shards, changes, to_data, progress)
     if dataset.labels.form in known_format(shards[0].key).forms:
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
+    if has_stacks(dataset):
+        return WrittenLabels(
+            _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
+        )
     if dataset.labels.masks:
         return WrittenLabels(
             _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
@@ -109,6 +135,10 @@ def write_masks(
         LabelError: a new mask does not fit the format of the old one.
         StorageError: an object cannot be read or written.
     """
+    if is_damaged(shard.key):
+        return _without_damaged((shard,))[1]
+    if has_stacks(dataset):
+        return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
@@ -120,8 +150,22 @@ def write_masks(
     return left_out
 
 
+def _write_stack(
+    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+) -> dict[str, str]:
+    """The masks of one video; a reason where they cannot be read."""
+    try:
+        write_stack(dataset, shard, mask, to_uri)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        return {shard.key: f"its masks cannot be read to their end: {error}"}
+    return {}
+
+
 def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:
     """What `write_masks` of all shards has made."""
+    shards = _without_damaged(shards)[0]
     if "masks" in known_format(shards[0].key).forms:
         to_data = below(to_uri, _DATA)
         written = {item.uri for item in storage.list_prefix(to_data)}

@@ -25,6 +25,8 @@ class LabelledImage:
         pixels: (H, W, C) uint8 or uint16.
         mask: (H, W) values as stored.
         targets: (H, W) class indices with `IGNORE`.
+        frame_index: of a video's frame, or of a volume's slice.
+        pts_s: when the frame is shown.
     """
 
     sample_id: str
@@ -32,14 +34,25 @@ class LabelledImage:
     pixels: np.ndarray
     mask: np.ndarray
     targets: np.ndarray
+    frame_index: int | None = None
+    pts_s: float | None = None
+
+    def row(self, num_labelled: int, sample_num_labelled: int) -> SampleRow:
+        """Its row of a batch: of all of it, or of a tile."""
+        return SampleRow(
+            self.sample_id,
+            self.shard,
+            self.frame_index,
+            self.pts_s,
+            num_labelled=num_labelled,
+            sample_num_labelled=sample_num_labelled,
+        )
 
 
 def whole_cut(image: LabelledImage, size: tuple[int, int] | None) -> Cut:
     """The image as one cut."""
     num_labelled = int((image.targets != IGNORE).sum())
-    row = SampleRow(
-        image.sample_id, image.shard, num_labelled=num_labelled, sample_num_labelled=num_labelled
-    )
+    row = image.row(num_labelled, num_labelled)
     return Cut(network_input(image.pixels, size), image.targets, (row,))
 
 
@@ -74,12 +87,7 @@ def tile_cuts(
             ],
             np.int32,
         )
-        row = SampleRow(
-            image.sample_id,
-            image.shard,
-            num_labelled=num_labelled,
-            sample_num_labelled=sample_num_labelled,
-        )
+        row = image.row(num_labelled, sample_num_labelled)
         # Copies: a view would keep the whole image alive while the tile waits for its batch.
         extras: dict[str, np.ndarray] = {
             "owned_rect": rect,

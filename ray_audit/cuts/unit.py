@@ -9,6 +9,7 @@ from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video import cut_video
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.registry import known_format
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 
@@ -50,6 +51,7 @@ def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return
-    cut = cut_video if job.dataset.kind == "video" else cut_sequences
     for shard in unit.shards:
-        yield from cut(shard, job)
+        # What holds several videos is an archive that cannot be read: it says so.
+        is_video = job.dataset.kind == "video" and not known_format(shard.key).holds_several
+        yield from (cut_video if is_video else cut_sequences)(shard, job)

@@ -36,7 +36,7 @@ _SUBJECTS: dict[Subject, str] = {
     "videos": "videos with one label each",
     "segments": "segments of videos",
     "sequences": "feature sequences",
-    "members": "images within tar or Parquet files or volumes",
+    "members": "images within tar or Parquet files, volumes or videos",
 }
 _FEW = 3
 
@@ -120,6 +120,8 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     dataset = tables.config.dataset
     if dataset.kind == "sequences":
         return "sequences"
+    if dataset.kind == "video" and tables.task.is_dense:
+        return "members"
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]

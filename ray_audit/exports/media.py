@@ -26,7 +26,7 @@ def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
     Raises:
         StorageError: the dataset cannot be listed.
     """
-    found = storage.list_objects(uri)
+    found = storage.list_data(uri)
     keys = storage.shard_keys(uri, [item.uri for item in found])
     return dict(zip(keys, found, strict=True))
 

@@ -8,8 +8,9 @@ an outline (`shifted_boundary`); and what is left: a class that the mask does no
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,9 @@ from ray_audit.findings.region_reasons import reason_of
 LEAST_P_SUGGESTED = 0.5
 LEAST_GAP = 0.25
 _HALF_SIZE_FRACTION = 0.01
+
+COLUMNS = ("sample_id", "frame_index", "suspicion")
+"""Columns of the `scores` table that are read."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,10 @@ def region_findings(regions: pa.Table, scores: pa.Table, context: MaskContext) -
 
     Args:
         regions: rows of the `regions` table; those of an image stand together.
-        scores: rows of the `scores` table with `sample_id` and `suspicion`.
+        scores: rows of the `scores` table, with `COLUMNS`.
         context: names and thresholds.
     """
-    ids = scores["sample_id"].to_pylist()
-    suspicions = dict(zip(ids, scores["suspicion"].to_pylist(), strict=True))
+    images = {row["sample_id"]: row for row in scores.to_pylist()}
     by_image: dict[str, list[Candidate]] = defaultdict(list)
     for row in regions.to_pylist():
         candidate = Candidate.of(row)
@@ -69,11 +72,11 @@ def region_findings(regions: pa.Table, scores: pa.Table, context: MaskContext) -
             by_image[candidate.sample_id].append(candidate)
     findings = []
     for sample_id, candidates in by_image.items():
-        suspicion = suspicions.get(sample_id) or 0.0
+        image = images.get(sample_id, {})
         groups = sort_out(candidates)
         anchors = _anchors(groups)
         findings += [
-            _finding(group, anchor, suspicion, context)
+            _finding(group, anchor, image, context)
             for group, anchor in zip(groups, anchors, strict=True)
         ]
     return findings
@@ -101,25 +104,27 @@ def _anchors(groups: list[Group]) -> list[str]:
     return anchors
 
 
-def _finding(group: Group, anchor: str, suspicion: float, context: MaskContext) -> Finding:
+def _finding(group: Group, anchor: str, image: Mapping[str, Any], context: MaskContext) -> Finding:
     first = group.regions[0]
     height, width = first.size
     runs = rle.union([rle.decode_runs(region.mask_rle, region.size) for region in group.regions])
-    num_px = rle.area(runs)
+    frame = image.get("frame_index")
     return Finding(
         kind=group.kind,
         shard=first.shard,
         sample_id=first.sample_id,
         given=context.name(group.given),
         suggested=context.name(group.suggested),
-        suspicion=region_suspicion(group, suspicion),
+        suspicion=region_suspicion(group, image.get("suspicion") or 0.0),
         reason=reason_of(group, context.name),
         anchor=anchor,
         evidence=(first.sample_id,),
+        start_frame=frame,
+        end_frame=None if frame is None else frame + 1,
         box=rle.box(runs, height),
         mask_rle=rle.encode_runs(runs, (height, width)),
         mask_size_px=(height, width),
-        num_px=num_px,
+        num_px=rle.area(runs),
         loss=group.mean("loss") if group.given >= 0 else None,
         p_given=group.mean("p_given") if group.given >= 0 else None,
         p_suggested=group.mean("p_suggested"),

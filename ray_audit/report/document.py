@@ -57,15 +57,16 @@ def _bundle_names(rows: pa.Table) -> list[str]:
 
     Findings of one image or video share a bundle, `FINDINGS_PER_BUNDLE` at most.
     """
-    columns = [rows[name].to_pylist() for name in ("sample_id", "shard", "start_frame")]
+    names = ("sample_id", "shard", "start_frame", "mask_rle")
+    columns = [rows[name].to_pylist() for name in names]
     seen: Counter[str] = Counter()
-    names = []
-    for sample_id, shard, start_frame in zip(*columns, strict=True):
-        key = sample_id if start_frame is None else shard
+    bundles = []
+    for sample_id, shard, start_frame, region in zip(*columns, strict=True):
+        key = sample_id if start_frame is None or region else shard
         part = seen[key] // FINDINGS_PER_BUNDLE
         seen[key] += 1
-        names.append(storage.digest(key, part)[:20])
-    return names
+        bundles.append(storage.digest(key, part)[:20])
+    return bundles
 
 
 def make_document(

@@ -13,6 +13,8 @@ from ray_audit.tables.run_tables import RunTables
 
 _BAND_SAMPLES = 20_000
 _MAX_TIMELINE_FRAMES = 4000
+_LABEL_LINES = ("label", "predicted", "suggested", "csl", "order_nll")
+_MASK_LINES = ("csl", "softmin")
 _QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
 
@@ -113,19 +115,23 @@ def _parts_of(
 def timelines(tables: RunTables, findings: pa.Table) -> dict[str, dict[str, Any]]:
     """What the page draws of each video that has findings, by shard.
 
-    Labels, CSL and order per frame from the first to the last scored frame (-1 and null where
-    there is none), thinned to 4000 frames; losses by checkpoint and frame as bytes in base64,
-    255 = `loss_max` and above, the video's 99% quantile.
+    Of masks too, where samples are frames of videos or slices of volumes. Labels (but of masks),
+    CSL, order and soft-min per frame from the first to the last scored frame (-1 and null where
+    there is none), thinned to 4000 frames; losses by checkpoint and frame as bytes in base64, 255 =
+    `loss_max` and above, the video's 99% quantile.
     """
     names = tables.config.dataset.classes
     known = {name: index for index, name in enumerate(names)}
-    columns = ["shard", "frame_index", "label", "predicted", "suggested", "csl", "order_nll"]
+    is_dense = tables.task.is_dense
+    columns = ["shard", "frame_index", *(_MASK_LINES if is_dense else _LABEL_LINES)]
     found = {}
     for rows, losses in _parts_of(tables, findings, columns):
+        is_frame = pc.is_valid(rows["frame_index"]).to_numpy(zero_copy_only=False)
         for shard, here in _rows_by_shard(rows).items():
-            found[shard] = _timeline(rows.take(pa.array(here)), losses[here])
+            if is_frame[here].all():
+                found[shard] = _timeline(rows.take(pa.array(here)), losses[here])
     segments = findings.filter(pc.is_valid(findings["start_frame"])).to_pylist()
-    for segment in segments:
+    for segment in segments if not is_dense else ():
         video = found.get(segment["shard"])
         if video is not None and segment["suggested"] in known:
             first = (segment["start_frame"] - video["first"]) // video["step"]
@@ -152,13 +158,16 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
             values[i] = value
         return values
 
-    def classes(name: str) -> list[int]:
+    def classes(name: str) -> list[int] | None:
+        if name not in rows.column_names:
+            return None
         return [-1 if value is None else value for value in per_frame(name)]
 
-    def rounded(name: str) -> list[float | None]:
+    def rounded(name: str) -> list[float | None] | None:
+        if name not in rows.column_names or rows[name].null_count == len(rows):
+            return None
         return [None if v is None else round(v, 3) for v in per_frame(name)]
 
-    order = rounded("order_nll")
     most = max(round(float(np.quantile(losses, 0.99)), 4), 1e-6)
     return {
         "first": int(frames[0]),
@@ -168,7 +177,8 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
         "predicted": classes("predicted"),
         "suggested": [-1] * num,
         "csl": rounded("csl"),
-        "order": None if all(value is None for value in order) else order,
+        "order": rounded("order_nll"),
+        "softmin": rounded("softmin"),
         "losses": _as_bytes(losses[first], most, place, num),
         "loss_max": most,
     }

@@ -224,19 +224,20 @@ def _overlapping(before: Iterable[Row], after: Iterable[Row]) -> Iterator[tuple[
 
 
 def _group(row: Row) -> tuple[str, ...]:
-    where = row["sample_id"] if row["start_frame"] is None else row["shard"]
+    is_segment = row["start_frame"] is not None and not row["mask_rle"]
+    where = row["shard"] if is_segment else row["sample_id"]
     return where, row["kind"], row["given"]
 
 
 def finding_iou(a: Row, b: Row) -> float:
-    """Overlap of two findings: of their frames, else their masks, else their boxes; else 0."""
-    if a["start_frame"] is not None and b["start_frame"] is not None:
-        spans = [(row["start_frame"], row["end_frame"]) for row in (a, b)]
-        return span_iou(spans[0], spans[1])
+    """Overlap of two findings: of their masks, else their frames, else their boxes; else 0."""
     if a["mask_rle"] and b["mask_rle"]:
         size_px = tuple(a["mask_size_px"])
         same_size = size_px == tuple(b["mask_size_px"])
         return mask_iou(a["mask_rle"], b["mask_rle"], size_px) if same_size else 0.0
+    if a["start_frame"] is not None and b["start_frame"] is not None:
+        spans = [(row["start_frame"], row["end_frame"]) for row in (a, b)]
+        return span_iou(spans[0], spans[1])
     if a["box"] and b["box"]:
         return box_iou(tuple(a["box"]), tuple(b["box"]))
     return 0.0

@@ -1,7 +1,7 @@
 """Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.engine.ledger.crates import SetFiles, is_retry
 from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
-from ray_audit.engine.ledger.records import CrateRecords, decode_crate
+from ray_audit.engine.ledger.records import decode_crate
 from ray_audit.errors import StorageError
-from ray_audit.measures import Quantity, measures
-from ray_audit.measures.base import Cuts
+from ray_audit.measures import measures
+from ray_audit.measures.base import Cuts, Pieces
 from ray_audit.samples import ShardFailure, Tail
 
 
@@ -97,7 +97,6 @@ class Samples:
         values: of the samples, by the name under which a quantity is declared to give them: (N, E)
             of what is taken at each checkpoint, (N, ...) or a list of N of other things. Without
             what the records do not hold.
-        state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
         reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
@@ -106,7 +105,6 @@ class Samples:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...] = ()
     tails: tuple[Tail, ...] = ()
     reached: np.ndarray | None = None
@@ -141,10 +139,9 @@ def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
 
 @dataclass(frozen=True)
 class _LoadedSet:
-    """All crates of one set of one unit: rows, sums of the batches' states, and the unit's end."""
+    """All crates of one set of one unit, and the unit's end."""
 
     rows: pa.Table
-    state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...]
     tail: Tail
 
@@ -162,7 +159,6 @@ class _MergedSet:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
 
 
 def _load_set(files: SetFiles) -> _LoadedSet:
@@ -174,24 +170,14 @@ def _load_set(files: SetFiles) -> _LoadedSet:
     tail = crates[-1].tail
     if tail is None:
         raise StorageError(f"{files.crates[-1]} is damaged: it does not end its unit. Remove it")
-    return _LoadedSet(rows, _sums(crates), failures, tail)
-
-
-def _sums(crates: Iterable[CrateRecords]) -> dict[str, np.ndarray]:
-    """The batches' states, added up one after another: a sum that does not depend on crates."""
-    state: dict[str, np.ndarray] = {}
-    for crate in crates:
-        for name, of_batches in crate.states.items():
-            for values in of_batches:
-                state[name] = state[name] + values if name in state else values
-    return state
+    return _LoadedSet(rows, failures, tail)
 
 
 def _merge_cuts(loaded: _LoadedSet) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
     rows = loaded.rows
     if not rows.num_rows:
-        return _MergedSet(rows, {}, loaded.state)
+        return _MergedSet(rows, {})
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
@@ -203,7 +189,7 @@ def _merge_cuts(loaded: _LoadedSet) -> _MergedSet:
     }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
-    return _MergedSet(identity, values, loaded.state)
+    return _MergedSet(identity, values)
 
 
 def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
@@ -224,14 +210,18 @@ def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
 
 def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
     if not order:
-        return _MergedSet(merged.identity.slice(0, 0), {}, merged.state)
+        return _MergedSet(merged.identity.slice(0, 0), {})
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
     values = {
-        name: [held[i] for i in index] if isinstance(held, list) else held[index]
+        name: held.take(index) if isinstance(held, Pieces) else _at(held, index)
         for name, held in merged.values.items()
     }
-    return _MergedSet(merged.identity.take(index), values, merged.state)
+    return _MergedSet(merged.identity.take(index), values)
+
+
+def _at(held: Any, index: np.ndarray) -> Any:
+    return [held[i] for i in index] if isinstance(held, list) else held[index]
 
 
 def _joined(
@@ -251,12 +241,9 @@ def _joined(
         # Who leaves depends on all checkpoints, so that there is one set.
         reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
     values: dict[str, Any] = {}
-    state: dict[str, np.ndarray] = {}
     for one in measures().quantities.values():
         name = one.value
-        if one.axis == "batch":
-            state |= _of_batches(one, merged, final_from, source)
-        elif one.when == "last" and name in final_from.values:
+        if one.when == "last" and name in final_from.values:
             values[name] = final_from.values[name]
         elif one.when == "each" and name in merged[0].values:
             joined = one.join([of_set.values[name] for of_set in merged], source, reached)
@@ -267,18 +254,7 @@ def _joined(
             # Of no sample too: a table's type tells the number of checkpoints.
             values[name] = np.zeros((0, len(source)))
     values |= _gradients(merged, sets, wanted)
-    return Samples(identity, values, state, failures, tails, reached)
-
-
-def _of_batches(
-    one: Quantity, merged: list[_MergedSet], final_from: _MergedSet, source: list[tuple[int, int]]
-) -> dict[str, np.ndarray]:
-    """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
-    if one.when == "last":
-        return {name: values for name, values in final_from.state.items() if name == one.name}
-    if one.when != "each" or not all(one.name in merged[s].state for s, _ in source):
-        return {}
-    return {one.name: np.stack([merged[s].state[one.name][..., e] for s, e in source])}
+    return Samples(identity, values, failures, tails, reached)
 
 
 def _gradients(

@@ -22,6 +22,7 @@ from ray_audit.engine.ledger.records import decode_crate
 from ray_audit.engine.planning.layout import ClusterResources, plan_layout
 from ray_audit.engine.planning.plan import Inputs, Plan, UnitWork, crated, payload_bytes
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
+from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.errors import RunError
 from ray_audit.scores.recount import (
     Counted,
@@ -113,15 +114,13 @@ def _lower(wanted: Wanted, upper: int, pair: tuple[UnitFiles, SetFiles]) -> Coun
 
 
 def _of_first_pass(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> list[Counted]:
-    """Counts of the samples that the first pass has.
-
-    The thresholds know of no others, but for the tiles that a failed image had in good batches.
-    """
+    """Counts of the samples that the first pass scored: the thresholds know of no others."""
     files, recounted = pair
     samples = load_samples(files, wanted)
-    return _counted(
-        samples.identity["sample_id"].to_pylist() if samples.num_samples else (), recounted
-    )
+    if not samples.num_samples:
+        return _counted((), recounted)
+    finite, _ = split_non_finite(samples)
+    return _counted(samples.identity["sample_id"].filter(finite).to_pylist(), recounted)
 
 
 def _counted(sample_ids: Iterable[str], files: SetFiles) -> list[Counted]:

@@ -15,6 +15,8 @@ from ray_audit.formats.labels.clocks import LabelClock, seconds_of
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 from ray_audit.formats.labels.text_tables import TextForm
 
+_NUM_NAMED = 8
+
 
 @dataclass(frozen=True)
 class TableLayout:
@@ -93,7 +95,8 @@ def layout_of(
         return TableLayout(named, {}, columns.label, text=text)
     found = column_names(uri, text)
     edges = {"start": columns.start_frame, "end": columns.end_frame}
-    if columns.start_frame in found or not {columns.start_s, columns.start_ms} & set(found):
+    is_timed = columns.start_s in found or columns.start_ms in found
+    if columns.start_frame in found or not is_timed:
         return TableLayout(named, edges, columns.label, False, clock, text)
     _check_times(uri, clock)
     if columns.start_s in found:
@@ -167,14 +170,22 @@ def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np
     encoded = column.dictionary_encode()
     codes = _codes(encoded)
     values = np.zeros(len(encoded.dictionary), np.int32)
-    for code, text in enumerate(encoded.dictionary.to_pylist()):
+    texts = encoded.dictionary.to_pylist()
+    for code, text in enumerate(texts):
         try:
             values[code] = parse(text)
         except ValueError as error:
             row = int(np.flatnonzero(codes == code)[0])
-            raise LabelError(f"{locate(row)}: {error}") from None
+            raise LabelError(f"{locate(row)}: {error}{_beside(text, texts)}") from None
     mapped: np.ndarray = values[codes]
     return mapped
+
+
+def _beside(text: str, texts: list[str]) -> str:
+    """The other labels of a table in which one is wrong: they may all be named otherwise."""
+    others = [one for one in texts if one != text]
+    few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")
+    return f". The table's other labels are {few}" if few else ""
 
 
 def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:

@@ -94,26 +94,25 @@ def test_receipts_round_trip():
 def test_records_of_a_crate_round_trip_exactly_and_equal_ones_give_equal_bytes():
     batch = class_batch(np.zeros((2, 1, 1, 1), np.uint8), [0, 1])
     loss = np.array([[0.1, np.nan, np.inf], [1e-300, 3.0, 4.0]])
-    states = [{"confident/class_sum": np.array(values)} for values in ([0.1, 0.2], [0.3, 1e-20])]
+    states = [{"trajectory/probe_s": np.array(values)} for values in ([0.1, 0.2], [0.3, 1e-20])]
     parts = [part_of(batch.with_arrays({"trajectory/loss": loss, **state})) for state in states]
     tail = Tail("", 2, failures=(FAILURE,))
     content = encode_crate(parts, tail)
     got = decode_crate(content)
     both = np.concatenate([loss, loss])
     assert np.array_equal(np.stack(got.rows["loss"].to_numpy()), both, equal_nan=True)
-    # One a batch, so that sums over them do not depend on where crates end.
-    assert got.states["confident/class_sum"].tolist() == [[0.1, 0.2], [0.3, 1e-20]]
+    assert got.states["probe_s"].tolist() == [[0.1, 0.2], [0.3, 1e-20]]
     assert (got.tail.num_batches, got.tail.failures, got.failures) == (2, (FAILURE,), ())
     assert encode_crate(parts, tail) == content
 
 
 def test_a_failed_batch_keeps_its_failures_and_the_others_of_its_crate_their_rows():
     batch = class_batch(np.zeros((2, 1, 1, 1), np.uint8), [0, 1])
-    loss = {"trajectory/loss": np.ones((2, 3)), "confident/class_sum": np.ones(2)}
+    loss = {"trajectory/loss": np.ones((2, 3)), "trajectory/probe_s": np.ones(2)}
     good = part_of(batch.with_arrays(loss))
     got = decode_crate(encode_crate([part_of(batch, (FAILURE,)), good]))
     assert got.rows.num_rows == 2
-    assert got.states["confident/class_sum"].tolist() == [[1.0, 1.0]]
+    assert got.states["probe_s"].tolist() == [[1.0, 1.0]]
     assert got.failures == (FAILURE,)
     alone = decode_crate(encode_crate([part_of(batch, (FAILURE,))]))
     assert (alone.rows.num_rows, alone.states, alone.failures) == (0, {}, (FAILURE,))
