@@ -22,7 +22,7 @@ from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
 from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
-from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
 from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
@@ -39,7 +39,7 @@ VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
-    *("values", "first_value", "channel", "rows"),
+    *("values", "first_value", "channel", "rows", "variable"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
 """Of data, labels, model and input: left out of what names records where they are not given."""
@@ -352,7 +352,7 @@ def crated(plan: Plan, cluster: ClusterResources) -> Plan:
     return replace(plan, layout=layout, crate_bytes=most_bytes)
 
 
-def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+def paced(plan: Plan, seen: BatchTimes, cluster: ClusterResources) -> Plan:
     """The plan with the layout that is fastest by a calibration.
 
     Raises:
