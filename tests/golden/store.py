@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import numpy as np
 import torch
 
 from ray_audit import parquet
@@ -32,7 +33,7 @@ def machine():
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
     capability = torch.backends.cpu.get_cpu_capability()
-    return [platform.machine(), names[0] if names else "", capability, torch.__version__]
+    return [platform.machine(), names[0] if names else "", capability, torch.__version__, np.__version__]
 
 
 def versions():
