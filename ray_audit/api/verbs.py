@@ -69,12 +69,12 @@ def audit(
         SpecificationError: nothing was started.
         RunError: the run failed; what was committed is reused by the next one.
     """
-    from ray_audit.tables.run import RunTables
+    from ray_audit.tables.run_tables import RunTables
 
     config = as_config(config)
     if folds:
-        from ray_audit.engine.run.folds import run_folds
-        from ray_audit.training.folds import held_out_parts
+        from ray_audit.engine.run.fold_run import run_folds
+        from ray_audit.training.fold_models import held_out_parts
 
         if limit is not None:
             raise SpecificationError("--limit does not go with --folds")
@@ -156,7 +156,7 @@ def open_run(
     """
     from dataclasses import replace
 
-    from ray_audit.tables.run import RunTables
+    from ray_audit.tables.run_tables import RunTables
 
     output = fspath(output)
     tables = RunTables.open(output, run)

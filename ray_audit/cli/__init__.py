@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import ray_audit
-from ray_audit.cli import audit, findings, jobs, labels, model, render
+from ray_audit.cli import audit, findings, jobs, k8s, labels, model
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -36,6 +36,7 @@ for command in (
     audit.plan,
     audit.status,
     audit.schema,
+    audit.layouts,
     findings.report,
     findings.review,
     labels.inject,
@@ -49,7 +50,7 @@ for command in (
     model.demo,
 ):
     app.command()(command)
-app.add_typer(render.app, name="render")
+app.add_typer(k8s.app, name="render")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,10 +4,17 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from ray_audit.config.class_files import named_classes
 from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.layouts import Expansion, expanded
 from ray_audit.task import Task
 
 Overlap = Literal["error", "first", "last", "drop"]
@@ -57,7 +64,8 @@ class LabelsConfig(Section):
     videos: Uri | None = None
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
-    """Index masks by template, such as `masks/{stem}.png`. Goes with images."""
+    """Index masks by template, such as `masks/{stem}.png`. Goes with images; and with video, where
+    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video."""
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
@@ -86,6 +94,11 @@ class LabelsConfig(Section):
     """What parts the fields of a text table; its first line tells where absent."""
     comment: Annotated[str, Field(min_length=1)] | None = None
     """What begins a line of a text table to leave out, such as `#`."""
+    rows: Annotated[str, Field(min_length=1)] | None = None
+    """Where the rows of a JSON document lie: names with dots between them, `*` for every element
+    or value, `{video}` for every value of an object whose name is a column, such as
+    `database.{video}.annotations.*`. The columns are paths then, too: `segment.0`; one with `*`
+    gives a row for each element. Goes with tables."""
     values: dict[int | str, int | str] | Uri | None = None
     """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
     (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
@@ -101,7 +114,7 @@ class LabelsConfig(Section):
     segments."""
     first_frame: Annotated[int, Field(ge=0)] = 0
     """The number of the first frame, where the table does not count from 0. Goes with frames and
-    segments."""
+    segments, and with masks whose file names hold numbers."""
     ends: Literal["exclusive", "inclusive"] = "exclusive"
     """Whether `end_frame` is the frame behind a segment, or its last one. Goes with segments."""
     overlap: Overlap = "error"
@@ -146,13 +159,17 @@ class LabelsConfig(Section):
         if self.values is not None and self.first_value is not None:
             raise ValueError("give values or first_value, not both")
         is_timed = self.frames is not None or self.segments is not None
-        if not is_timed and (self.fps or self.first_frame or self.overlap != "error"):
-            raise ValueError("fps, first_frame and overlap go with frames or segments")
+        if not is_timed and (self.fps or self.overlap != "error"):
+            raise ValueError("fps and overlap go with frames or segments")
+        if not is_timed and self.first_frame and "*" not in (self.masks or ""):
+            raise ValueError(
+                "first_frame goes with frames or segments, or with masks in a file each (`*`)"
+            )
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
         is_table = is_timed or self.videos is not None or self.images is not None
-        if not is_table and (self.header or self.delimiter or self.comment):
-            raise ValueError("header, delimiter and comment go with tables of labels")
+        if not is_table and (self.header or self.delimiter or self.comment or self.rows):
+            raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):
             raise ValueError("header: names must be unique; name the others as you like")
         if self.channel is not None and self.masks is None:
@@ -179,7 +196,8 @@ class ClipConfig(Section):
     """How a video or a sequence is cut: lengths in sampled frames."""
 
     frames: Count | None = 32
-    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip."""
+    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip. With masks
+    on frames 1 where absent: each frame is an image by itself."""
     stride: Count | None = None
     """Frames between the starts of two clips; half a clip where absent."""
     every: Count = 1
@@ -266,6 +284,12 @@ class FoldConfig(Section):
 class DatasetConfig(Section):
     """The dataset: what is audited, and what its labels are."""
 
+    # Never dumped: a manifest holds what they stand for, whatever a later recipe says.
+    layout: Annotated[str, Field(min_length=1)] | None = Field(None, exclude=True)
+    """A published layout that stands for the keys below (`ray-audit layouts` lists them), or the
+    file of a recipe of your own (`.yaml`). Keys that are given beside it win."""
+    root: Uri | None = Field(None, exclude=True)
+    """The folder in which a dataset of that layout lies. Goes with layout."""
     kind: Literal["video", "images", "sequences"]
     """What a shard holds; sequences are feature sequences in npy or npz."""
     uri: Uri | list[Uri]
@@ -304,6 +328,13 @@ class DatasetConfig(Section):
     """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
     with sequences."""
 
+    _expansion: Expansion | None = PrivateAttr(None)
+
+    @property
+    def expansion(self) -> Expansion | None:
+        """What `layout` stands for; None where there is none."""
+        return self._expansion
+
     @property
     def frame_s(self) -> float:
         """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
@@ -317,6 +348,19 @@ class DatasetConfig(Section):
         if self.kind == "images":
             return Task.CLASS
         return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _layout_expanded(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, dict) or values.get("layout") is None:
+            if isinstance(values, dict) and values.get("root") is not None:
+                raise ValueError("root goes with layout, which says how the dataset lies below it")
+            return handler(values)
+        expansion = expanded(values)
+        names = {"layout": values["layout"], "root": expansion.root}
+        self = handler({**expansion.values, **names})
+        self._expansion = expansion
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -336,6 +380,17 @@ class DatasetConfig(Section):
             )
         return {**values, "labels": {**labels, "first_value": first}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _masks_are_of_single_frames(cls, values: Any) -> Any:
+        """Most models of masks look at one frame: a clip of several must be asked for."""
+        if not isinstance(values, dict) or values.get("kind") != "video":
+            return values
+        labels, clip = values.get("labels"), values.get("clip", {})
+        if not isinstance(labels, dict) or not labels.get("masks") or not isinstance(clip, dict):
+            return values
+        return {**values, "clip": {"frames": 1, **clip}}
+
     @model_validator(mode="after")
     def _clock_fits_the_kind(self) -> Self:
         if self.axes != "TD" and self.kind != "sequences":
@@ -353,14 +408,13 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
         allowed = {
-            "video": ("frames", "segments", "videos"),
+            "video": ("frames", "segments", "videos", "masks"),
             "images": ("masks", "images", "folder", "column"),
             "sequences": ("arrays", "frames", "segments"),
         }[self.kind]
         if self.labels.form not in allowed:
-            hint = " (masks on video frames are not supported)" if self.labels.masks else ""
             raise ValueError(
-                f"labels.{self.labels.form} does not go with kind {self.kind}{hint}; "
+                f"labels.{self.labels.form} does not go with kind {self.kind}; "
                 f"expected one of {', '.join(allowed)}"
             )
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
@@ -368,4 +422,6 @@ class DatasetConfig(Section):
             raise ValueError(f"classes: names must be unique, and {twice[0]!r} is there twice")
         if self.tile is not None and self.labels.form != "masks":
             raise ValueError("tile goes with labels.masks only: a tile has no label of its own")
+        if self.tile is not None and self.kind == "video" and self.clip.frames != 1:
+            raise ValueError("tile does not go with clips of several frames; give clip.frames: 1")
         return self

@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from ray_audit.console.layouts import expansion_of, expansion_rows
 from ray_audit.console.lines import human_bytes, human_s
 from ray_audit.engine.planning.plan import Plan
 
@@ -23,6 +25,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for title, text in expansion_rows(inputs.config.dataset):
+        table.add_row(title, Text(text))  # its brackets are no markup
     for title, text in seen_rows(plan):
         table.add_row(title, text)
     for note in identity_notes(plan):
@@ -124,6 +128,9 @@ def described(plan: Plan) -> dict[str, Any]:
         "seen": None if plan.seen is None else asdict(plan.seen),
         "num_by_time": inputs.listing.num_by_time,
     }
+    expansion = expansion_of(inputs.config.dataset)
+    if expansion is not None:
+        values["recipe"] = expansion
     if layout is not None:
         values["layout"] = {
             "hops": [list(hop) for hop in layout.hops],

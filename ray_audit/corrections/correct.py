@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.claims import Claim
+from ray_audit.corrections.corrections_table import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
+from ray_audit.corrections.mask_corrections import MaskWork, correct_masks
 from ray_audit.corrections.mask_orders import mask_orders
-from ray_audit.corrections.masks import MaskWork, correct_masks
-from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.rules import (
     CorrectionOptions,
     CorrectionPlan,
@@ -23,19 +23,19 @@ from ray_audit.corrections.rules import (
     resolve,
     suspicion_histogram,
 )
-from ray_audit.corrections.samples import correct_classes, correct_sequences
-from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
-from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
+from ray_audit.corrections.write_labels import check_writable, write_labels, written_masks
+from ray_audit.corrections.write_specification import write_specification
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
-from ray_audit.formats.changes import Progress
+from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
 from ray_audit.sources.destinations import check_destination
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.scores.mixture import WrongShare, wrong_share
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 EARLY_CONFIDENCE = 0.5
 """Of the mean of early checkpoints, whose probabilities are of a model that still learns."""

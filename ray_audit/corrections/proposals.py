@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ray_audit import rle
 from ray_audit.corrections.adele import AdeleRule
-from ray_audit.corrections.changes import ChangeCounts, Extent
+from ray_audit.corrections.extent import ChangeCounts, Extent
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.refurbish import refurbish
 from ray_audit.engine.run.predict import Predicted

@@ -6,7 +6,7 @@ import numpy as np
 
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame
-from ray_audit.cuts.frames import filter_frame, frame_cuts
+from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import StoredSequence
 from ray_audit.formats.job import UnitContext

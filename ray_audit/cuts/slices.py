@@ -85,6 +85,8 @@ def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     # One label per video, or one clip a video: the sample is the whole.
     if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
         return False
+    if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
+        return False
     if wanted == "auto":
         is_indexed = shard.key.lower().endswith(_AUTO_INDEXED)
         return is_indexed and shard.size_bytes >= _AUTO_LEAST_BYTES

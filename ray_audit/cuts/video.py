@@ -1,7 +1,7 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import IO, Any
 
 import av
@@ -9,11 +9,13 @@ import numpy as np
 
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.frames import filter_frame, frame_cuts, video_cuts
+from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts, video_cuts
+from ray_audit.cuts.masked import masked_cuts
 from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import Timeline, timeline_of
 from ray_audit.formats.pixels.resize import pays_off, resize
+from ray_audit.formats.stacks.opened import MaskedFrames, open_stack
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of
@@ -28,6 +30,9 @@ def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of one video; what cannot be decoded is recorded in the job's tally."""
     if job.dataset.labels.form == "videos":
         yield from _cut_labelled_video(shard, job)
+        return
+    if job.dataset.labels.form == "masks":
+        yield from _cut_masked_video(shard, job)
         return
     timeline = timeline_of(shard, job)
     if timeline is None:
@@ -58,6 +63,22 @@ def _cut_labelled_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     reader.report_lost_video()
 
 
+def _cut_masked_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
+    if shard.label_uri is None or not shard.label_digest:
+        masks, frames = None, MaskedFrames(())
+    else:
+        try:
+            masks = open_stack(shard, job.dataset, job.tally)
+        except Exception as error:  # of a file that is no mask stack: whatever its library raises
+            job.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
+            return
+        frames = MaskedFrames(masks.frames)
+    with nullcontext() if masks is None else masks:
+        reader = _VideoReader(shard, job, frames)
+        yield from masked_cuts(shard.key, reader, masks, job)
+        reader.report_lost_labels()
+
+
 class _VideoReader:
     """Reads one video; keeps what the labels that were not reached depend on."""
 
@@ -69,6 +90,11 @@ class _VideoReader:
         first = self._part.first_frame if self._part else 0
         self._at = Position(first, max_px=job.dataset.max_px)
         self._timer = Timer(first)
+        # An image by itself is cut as other images are; only frames with a mask are looked at.
+        self._is_image = job.dataset.task.is_dense and job.dataset.clip.frames == 1
+        shape = self._part.frame_shape if self._part else None
+        size = None if self._is_image else job.size
+        self._read = _PixelReader(size, job.dataset.orientation, shape)
         self._end_s: float | None = None
         self._num_sampled = 0
         self._num_labelled = 0
@@ -77,8 +103,6 @@ class _VideoReader:
     def frames(self) -> Iterator[Frame]:
         """Sampled frames; ends at the first decoder error."""
         every = self._job.dataset.clip.every
-        shape = self._part.frame_shape if self._part else None
-        read = _PixelReader(self._job.size, self._job.dataset.orientation, shape)
         for one in self._shown():
             label = self._timeline.label(one.index, one.middle_s) if self._timeline else None
             sampled = one.index % every == 0
@@ -88,14 +112,21 @@ class _VideoReader:
                 filter_frame(self._job.tally, self._shard.key, one.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
                 continue
+            if self._is_image and label is None:
+                continue
             try:
                 with self._job.tally.timed():
-                    values = read(one.frame)
+                    values = self._read(one.frame)
             except (SampleError, ValueError, av.error.FFmpegError) as error:
                 self._at.num_frames, self._end_s = one.index, one.time_s
                 self._error = error
                 return
             yield Frame(one.index, one.time_s, label, values)
+
+    @property
+    def frame_size(self) -> tuple[int, ...]:
+        """Height and width of the frames before they are resized, once one was given."""
+        return (self._read.first_shape or ())[:2]
 
     def _shown(self) -> Iterator[Shown]:
         """Frames with their times; records an error instead of raising."""
@@ -152,7 +183,9 @@ class _VideoReader:
     def report_lost_labels(self) -> None:
         """Record the labelled frames that were not reached, or do not exist."""
         assert self._timeline is not None
-        if self._part is None and 0 < self._num_labelled < _FEW * self._num_sampled:
+        is_few = 0 < self._num_labelled < _FEW * self._num_sampled
+        # Masks of a few frames are what people make.
+        if self._part is None and is_few and not self._job.dataset.task.is_dense:
             self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
         report_lost(self._job.tally, self._shard.key, self._timeline, every, self._stop())
@@ -197,20 +230,20 @@ class _PixelReader:
     ) -> None:
         self._size = size
         self._orientation = orientation
-        self._first_shape = first_shape
+        self.first_shape = first_shape
         self._resizes: bool | None = None
 
     def __call__(self, frame: Any) -> np.ndarray:
         """(C, H, W): uint8 or uint16 as decoded, or float32 resized and in [0, 1]."""
         pixels = pixels_of(frame, self._orientation)
-        if self._first_shape is None:
-            self._first_shape = pixels.shape
+        if self.first_shape is None:
+            self.first_shape = pixels.shape
         if self._resizes is None:
-            self._resizes = pays_off(self._first_shape, pixels.itemsize, self._size)
+            self._resizes = pays_off(self.first_shape, pixels.itemsize, self._size)
         if self._resizes and self._size is not None:
             pixels = resize(pixels, self._size)
-        elif pixels.shape != self._first_shape:
+        elif pixels.shape != self.first_shape:
             raise SampleError(
-                "decode", f"the frame size changes from {self._first_shape} to {pixels.shape}"
+                "decode", f"the frame size changes from {self.first_shape} to {pixels.shape}"
             )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from ray_audit import storage
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.evaluation.metrics import ALL_KINDS, Detection, evaluate_scores
-from ray_audit.evaluation.segments import SegmentAccuracy, eda, segments_of
+from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
+from ray_audit.evaluation.segment_accuracy import SegmentAccuracy, eda, segments_of
 from ray_audit.evaluation.truth import JoinedScores, directed_columns, join_truth, read_truth
 from ray_audit.tables.manifest import Manifest, latest_complete
 

@@ -15,9 +15,9 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import Format, StoredSequence
-from ray_audit.formats.changes import FrameChange, LabelChanges
 from ray_audit.formats.damage import readable
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.names import fill_template

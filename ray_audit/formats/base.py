@@ -7,8 +7,8 @@ from typing import IO, ClassVar, NamedTuple
 import numpy as np
 
 from ray_audit.config import DatasetConfig, LabelsConfig
-from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.timeline import Labels
 from ray_audit.sample_ids import Owner
@@ -83,6 +83,7 @@ class Format:
     Attributes:
         name: of the format, in messages.
         kind: of the datasets that it goes with: video, images or sequences.
+        kinds: all of these, where it goes with several.
         extensions: endings of file names, in lower case, without the dot.
         forms: forms of `dataset.labels` that lie in the files themselves (or in their paths).
         holds_several: whether a file holds several samples that labels name one by one; others
@@ -174,6 +175,11 @@ class Format:
     def is_clean(self, shard: Shard) -> bool:
         """Whether a file in which no label changes may be copied byte for byte."""
         return True
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of the datasets that it goes with."""
+        return (self.kind,)
 
     @property
     def endings(self) -> tuple[str, ...]:

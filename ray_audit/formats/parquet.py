@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import SampleError, SpecificationError
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
-from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.copying import Cells, copy_parquet
@@ -55,7 +55,7 @@ class ParquetImages(Format):
     def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
         """Values of the key column, or numbers of rows."""
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet.open_bounded(stream)
+            file = parquet_io.open_bounded(stream)
             if labels.key_column is None:
                 yield from map(str, range(file.metadata.num_rows))
                 return
@@ -70,7 +70,7 @@ class ParquetImages(Format):
         names = list(dict.fromkeys(column for column in columns if column))
         row_in_file = 0
         with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet.open_bounded(stream, _BUFFER_BYTES)
+            file = parquet_io.open_bounded(stream, _BUFFER_BYTES)
             batches = file.iter_batches(_ROWS, columns=names)
             while True:
                 try:
@@ -89,7 +89,7 @@ class ParquetImages(Format):
         columns = [column for column in (labels.column, labels.key_column) if column]
         row_in_file = 0
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            for batch in parquet.open_bounded(stream).iter_batches(columns=columns):
+            for batch in parquet_io.open_bounded(stream).iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     label = label_of(row[labels.column])
                     yield Owner(shard.key, str(_key(row, row_in_file, labels))), label

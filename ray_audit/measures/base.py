@@ -63,12 +63,55 @@ class Cuts:
         np.add.at(sums, self.group, values)
         return sums
 
+    def pieces(self, name: str, width: int = 1, along: str = "") -> "Pieces":
+        """A column of pieces: of so many numbers each, or as many as `along`, of one each, has."""
+        flat = self.rows[name].combine_chunks()
+        lengths = self.rows[along or name].combine_chunks().value_lengths().to_numpy() // width
+        values = flat.flatten().to_numpy(zero_copy_only=False)
+        keys = np.zeros(int(lengths.sum()), np.int64)
+        if along:
+            keys = self.rows[along].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        per_piece = len(values) // len(keys) if len(keys) else width
+        return Pieces(np.repeat(self.group, lengths), keys, values.reshape(len(keys), per_piece))
+
     @cached_property
     def rows_of(self) -> list[np.ndarray]:
         """Rows of each sample, in row order."""
         order = np.argsort(self.group, kind="stable")
         counts = np.bincount(self.group, minlength=len(self.first))
         return np.split(order, np.cumsum(counts)[:-1])
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Numbers of any number of pieces of each sample, P over all samples.
+
+    Attributes:
+        sample: (P,) place of the sample.
+        key: (P,) what the piece is, such as a class.
+        values: (P, L) its numbers.
+    """
+
+    sample: np.ndarray
+    key: np.ndarray
+    values: np.ndarray
+
+    def take(self, index: np.ndarray) -> "Pieces":
+        """Of some of the samples, in their new order, which the place in `index` tells."""
+        place = np.full(max(self.sample.max(initial=-1), index.max(initial=-1)) + 1, -1)
+        place[index] = np.arange(len(index))
+        sample = place[self.sample]
+        # A stable order, so that sums of floats do not depend on how records were read.
+        kept = np.argsort(sample, kind="stable")[np.count_nonzero(sample < 0) :]
+        return Pieces(sample[kept], self.key[kept], self.values[kept])
+
+    def total(self, kept: np.ndarray, num_keys: int) -> np.ndarray:
+        """Sum by key over the samples of (N,) bool: (num_keys, L); counts in 64 bit."""
+        is_float = self.values.dtype.kind == "f"
+        sums = np.zeros((num_keys, self.values.shape[1]), np.float64 if is_float else np.int64)
+        chosen = kept[self.sample]
+        np.add.at(sums, self.key[chosen], self.values[chosen])
+        return sums
 
 
 Merge = Callable[[Cuts, str], Any]

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.measures.base import (
-    DENSE,
     EVERY,
     ROWS,
     Family,
@@ -44,7 +43,6 @@ QUANTITIES = (
     Quantity("predicted", "class of the largest logit", tasks=ROWS, merge=majority, gap=-1),
     Quantity("other", "best class but the given one", tasks=ROWS, merge=majority, gap=-1),
     Quantity("final/p_predicted", "its probability", when="last", tasks=ROWS, merge=first),
-    Quantity("confusion", "(K, K) given, predicted", axis="batch", tasks=DENSE, merge=None, gap=0),
     Quantity("probe_s", "seconds of the probe", axis="batch", when="turn", merge=None, gap=0),
     Quantity(REACHED, "checkpoints passed, of those that leave", when="carried", merge=least),
 )

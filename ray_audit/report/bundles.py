@@ -47,6 +47,8 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
         return {name: {"pictures": {}, "reason": gone} for name in order.wanted}
     try:
         kind = order.config.dataset.kind
+        if order.config.dataset.task.is_dense:
+            return _of_images(order, order.shard)
         if kind == "video":
             return _of_video(order.shard, order.wanted, order.config.dataset.orientation)
         if kind == "sequences":

@@ -8,10 +8,10 @@ from PIL import Image
 
 from ray_audit.engine.run.predict import Predicted, Predictor
 from ray_audit.errors import SpecificationError
-from ray_audit.report.dataset import index_uri, last_checkpoint, shards_now
+from ray_audit.report.dataset_now import index_uri, last_checkpoint, shards_now
 from ray_audit.report.layers import picture
 from ray_audit.samples import WorkUnit
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 
 @dataclass(frozen=True)

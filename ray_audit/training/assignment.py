@@ -8,7 +8,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.training.correction import TrainingCorrection
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import EpochDone, Loop, Worker
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import Place
 
 
 @dataclass(frozen=True)

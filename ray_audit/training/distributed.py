@@ -21,7 +21,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
 from ray_audit.training.assignment import Assignment
 from ray_audit.training.loop import EpochDone, Worker
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import Place
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5

@@ -11,17 +11,17 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import WrittenLabels
-from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.label_changes import WrittenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.sources.destinations import check_destination
 from ray_audit.training.assignment import Assignment
 from ray_audit.training.correction import Harm, check_correction
-from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
+from ray_audit.training.fold_models import fold_parts, write_fold_map, write_fold_specification
 from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import Place
 
 Progress = Callable[[int | None, EpochDone], None]
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import numpy as np
 import torch
 
-from ray_audit import parquet
+from ray_audit import parquet_io
 from ray_audit.measures import measures
 from ray_audit.measures.versions import RECORD_VERSION, SCORE_VERSION
 from ray_audit.schemas import IDENTITY
@@ -128,7 +128,7 @@ def differences(name, tables):
 
 def _is_close(name, table, column, rows):
     path = KEPT / name / f"{table}.parquet"
-    before = parquet.parse(path.read_bytes())
+    before = parquet_io.parse(path.read_bytes())
     fields = before.schema.field(column), rows.schema.field(column)
     if not fields[0].equals(fields[1]) or before.num_rows != rows.num_rows:
         return False

@@ -8,7 +8,7 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import InputConfig
 from ray_audit.cuts.batching import Batcher
-from ray_audit.cuts.dense import LabelledImage, tile_cuts, whole_cut
+from ray_audit.cuts.tiles import LabelledImage, tile_cuts, whole_cut
 from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
 from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples

@@ -10,7 +10,7 @@ from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.sources import group_units, list_dataset
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import Loop, Worker
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import Place
 
 NUM_EPOCHS = 3
 CAMVID = [

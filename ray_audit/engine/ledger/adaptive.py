@@ -186,11 +186,15 @@ def _left(batch: Batch, rule: LeavingRule) -> Batch:
 
 
 def _mean_loss(batch: Batch, num_cuts: int) -> np.ndarray:
-    """Of each clip or image over the checkpoints so far: that of its worst row."""
+    """Of each clip or image over the checkpoints so far: that of its worst row that has one.
+
+    What is no number fails either way: it must not take the place of what can still be scored.
+    """
     loss = batch.arrays["trajectory/loss"].mean(axis=1) / batch.samples["num_labelled"].to_numpy()
     worst = np.full(num_cuts, -np.inf)
-    # What is no number comes first: it fails either way.
-    np.maximum.at(worst, batch.samples["cut"].to_numpy(), np.nan_to_num(loss, nan=np.inf))
+    np.maximum.at(
+        worst, batch.samples["cut"].to_numpy(), np.where(np.isfinite(loss), loss, -np.inf)
+    )
     return worst
 
 

@@ -283,7 +283,7 @@ def completed(
         unit_ids: the units asked for; None for all. Few are listed one by one, because an output
             holds the units of all its nights.
     """
-    found: dict[tuple[str, str], _Found] = defaultdict(_Found)
+    found: dict[tuple[str, str], _FoundSet] = defaultdict(_FoundSet)
     for item in _committed_files(output, unit_ids):
         match = _PART.search(item.uri)
         if match is None:
@@ -309,7 +309,7 @@ def _committed_files(output: str, unit_ids: Sequence[str] | None) -> Iterator[St
         yield from storage.list_prefix(storage.join(everything, unit_id))
 
 
-class _Found:
+class _FoundSet:
     """Files of one set of one unit, perhaps of several decodings."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet
+from ray_audit import parquet_io
 from ray_audit.errors import StorageError
 from ray_audit.measures import Quantity, measures
 from ray_audit.samples import Batch, ShardFailure, Tail
@@ -150,7 +150,7 @@ def decode_part(content: bytes, uri: str = "a part") -> Part:
     Raises:
         StorageError: another version of ray_audit wrote it, or another set of measures.
     """
-    table = parquet.parse(content)
+    table = parquet_io.parse(content)
     with _of_this_version(uri):
         metadata = table.schema.metadata
         made_by = metadata[_MADE_BY].decode()
@@ -167,7 +167,7 @@ def decode_tail(unit_id: str, content: bytes, uri: str = "a tail") -> Tail:
     Raises:
         StorageError: another version of ray_audit wrote it.
     """
-    table = parquet.parse(content)
+    table = parquet_io.parse(content)
     with _of_this_version(uri):
         counters = json.loads(table.schema.metadata[_COUNTERS])
         filtered = table.replace_schema_metadata(None)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
-from ray_audit.checkpoints.identity import identity_of
+from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
@@ -37,7 +37,7 @@ VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
-    *("values", "first_value", "channel"),
+    *("values", "first_value", "channel", "rows"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
 """Of data, labels, model and input: left out of what names records where they are not given."""
@@ -202,7 +202,7 @@ def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
     """Drop the keys that came later and are at their default: records made before keep names."""
     for name, field in type(section).model_fields.items():
         if name in _LATER_KEYS and getattr(section, name) == field.default:
-            del values[name]
+            values.pop(name, None)  # what is never dumped has no part in it
 
 
 def precision(config: AuditConfig) -> str:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.ledger.records import Part, decode_part, decode_tail
-from ray_audit.measures import Quantity, measures
-from ray_audit.measures.base import Cuts
+from ray_audit.measures import measures
+from ray_audit.measures.base import Cuts, Pieces
 from ray_audit.samples import ShardFailure, Tail
 
 
@@ -94,7 +94,6 @@ class Samples:
         values: of the samples, by the name under which a quantity is declared to give them: (N, E)
             of what is taken at each checkpoint, (N, ...) or a list of N of other things. Without
             what the records do not hold.
-        state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
         reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
@@ -103,7 +102,6 @@ class Samples:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...] = ()
     tails: tuple[Tail, ...] = ()
     reached: np.ndarray | None = None
@@ -149,7 +147,6 @@ class _MergedSet:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
 
 
 def _load_set(files: SetFiles) -> tuple[Part, Tail]:
@@ -158,19 +155,15 @@ def _load_set(files: SetFiles) -> tuple[Part, Tail]:
     # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
     tables = [part.rows for part in parts if part.rows.num_rows]
     rows = pa.concat_tables(tables) if tables else (parts[0].rows if parts else pa.table({}))
-    state: dict[str, np.ndarray] = {}
-    for part in parts:
-        for name, values in part.state.items():
-            state[name] = state[name] + values if name in state else values
     failures = tuple(f for part in parts for f in part.failures)
-    return Part(rows, state, failures), tail
+    return Part(rows, {}, failures), tail
 
 
 def _merge_cuts(part: Part) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
     rows = part.rows
     if not rows.num_rows:
-        return _MergedSet(rows, {}, part.state)
+        return _MergedSet(rows, {})
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
@@ -182,7 +175,7 @@ def _merge_cuts(part: Part) -> _MergedSet:
     }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
-    return _MergedSet(identity, values, part.state)
+    return _MergedSet(identity, values)
 
 
 def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
@@ -203,14 +196,18 @@ def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
 
 def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
     if not order:
-        return _MergedSet(merged.identity.slice(0, 0), {}, merged.state)
+        return _MergedSet(merged.identity.slice(0, 0), {})
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
     values = {
-        name: [held[i] for i in index] if isinstance(held, list) else held[index]
+        name: held.take(index) if isinstance(held, Pieces) else _at(held, index)
         for name, held in merged.values.items()
     }
-    return _MergedSet(merged.identity.take(index), values, merged.state)
+    return _MergedSet(merged.identity.take(index), values)
+
+
+def _at(held: Any, index: np.ndarray) -> Any:
+    return [held[i] for i in index] if isinstance(held, list) else held[index]
 
 
 def _joined(
@@ -230,12 +227,9 @@ def _joined(
         # Who leaves depends on all checkpoints, so that there is one set.
         reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
     values: dict[str, Any] = {}
-    state: dict[str, np.ndarray] = {}
     for one in measures().quantities.values():
         name = one.value
-        if one.axis == "batch":
-            state |= _of_batches(one, merged, final_from, source)
-        elif one.when == "last" and name in final_from.values:
+        if one.when == "last" and name in final_from.values:
             values[name] = final_from.values[name]
         elif one.when == "each" and name in merged[0].values:
             joined = one.join([of_set.values[name] for of_set in merged], source, reached)
@@ -246,18 +240,7 @@ def _joined(
             # Of no sample too: a table's type tells the number of checkpoints.
             values[name] = np.zeros((0, len(source)))
     values |= _gradients(merged, sets, wanted)
-    return Samples(identity, values, state, failures, tails, reached)
-
-
-def _of_batches(
-    one: Quantity, merged: list[_MergedSet], final_from: _MergedSet, source: list[tuple[int, int]]
-) -> dict[str, np.ndarray]:
-    """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
-    if one.when == "last":
-        return {name: values for name, values in final_from.state.items() if name == one.name}
-    if one.when != "each" or not all(one.name in merged[s].state for s, _ in source):
-        return {}
-    return {one.name: np.stack([merged[s].state[one.name][..., e] for s, e in source])}
+    return Samples(identity, values, failures, tails, reached)
 
 
 def _gradients(

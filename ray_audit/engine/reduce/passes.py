@@ -11,8 +11,8 @@ import pyarrow as pa
 from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
 from ray_audit.engine.reduce.load import UnitFiles
-from ray_audit.engine.reduce.recount import flagged_pixels
 from ray_audit.engine.reduce.remarks import Remarks
+from ray_audit.engine.reduce.second_pass import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, merged, summarise
 from ray_audit.engine.reduce.suspicion import SegmentOrder
 from ray_audit.engine.reduce.unit_tables import unit_tables

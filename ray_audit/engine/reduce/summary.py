@@ -14,6 +14,7 @@ from ray_audit.engine.reduce.unit_scores import (
     split_non_finite,
     unit_scores,
 )
+from ray_audit.measures.confident import Confusion
 from ray_audit.scores.confident import ConfidentState, class_thresholds
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.label_noise import NoiseEstimate, NoiseState, estimate_pixels
@@ -115,19 +116,27 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     order = OrderState()
     if config.dataset.task.is_sequence:
         order = OrderState.of(samples, finite, num_classes)
-    states = {
-        name.removeprefix("confident/"): values
-        for name, values in samples.state.items()
-        if name.startswith("confident/")
-    }
+    confusion = _confusion(samples, finite, config)
+    is_dense = config.dataset.task.is_dense
     return Summary(
         moments,
         ranks,
         order,
-        _confusion(samples, finite, config),
-        ConfidentState.from_arrays(states) if states else None,
+        confusion,
+        _confident(samples, finite, confusion) if is_dense else None,
         _p_label_sum(samples, finite, num_classes) if "predicted" in samples.values else None,
         _noise(samples, scores, finite, config) if "suggested" in scores else None,
+    )
+
+
+def _confident(samples: Samples, finite: np.ndarray, confusion: np.ndarray) -> ConfidentState:
+    """Of the masks that were scored: one that failed must not move the others' thresholds."""
+    values, num_classes = samples.values, confusion.shape[1]
+    return ConfidentState(
+        values["class_sum"].total(finite, num_classes)[:, 0],
+        confusion[-1].sum(axis=1),
+        values["off_diagonal"].total(finite, num_classes),
+        values["p_label_bins"][finite].sum(axis=0),
     )
 
 
@@ -176,9 +185,10 @@ def _p_label_sum(samples: Samples, finite: np.ndarray, num_classes: int) -> np.n
 
 def _confusion(samples: Samples, finite: np.ndarray, config: AuditConfig) -> np.ndarray:
     """(E, K, K) counts: those of the pixels, or of the samples' own predictions."""
-    if "predicted" not in samples.values:
-        return samples.state["confusion"]
     num_classes = len(config.dataset.classes)
+    if "predicted" not in samples.values:
+        of_masks: Confusion = samples.values["confusion"]
+        return of_masks.total(finite, num_classes)
     labels = samples.identity["label"].to_numpy()[finite]
     counts = [
         np.bincount((labels * num_classes + column)[column >= 0], minlength=num_classes**2)

@@ -12,7 +12,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.unit_scores import sequences_of
+from ray_audit.engine.reduce.unit_scores import sequences_of, split_non_finite
 from ray_audit.measures.ranking import RANKED
 from ray_audit.scores import order
 from ray_audit.scores.csl import segment_ids
@@ -53,6 +53,8 @@ class OrderState:
         """
         statistics, videos = OrderStatistics.empty(num_classes), []
         for rows, labels in sequences_of(samples):
+            if not ranked[rows].any():  # of a video that failed whole, others must not depend
+                continue
             ids = segment_ids(labels)
             frames = np.bincount(ids, ranked[rows], ids.max(initial=-1) + 1)
             name = storage.digest(samples.identity["shard"][int(rows[0])].as_py())
@@ -130,7 +132,10 @@ class SegmentOrder:
         values = np.full(samples.num_samples, np.nan)
         if self.statistics is not None:
             counts, durations = self.statistics.transitions, self.statistics.durations
+            finite, _ = split_non_finite(samples)
             for rows, labels in sequences_of(samples):
+                if not finite[rows].any():  # it is not among the counts, to be left out of them
+                    continue
                 values[rows] = order.order_nll(labels, counts, durations=durations)
         return values
 

@@ -19,16 +19,16 @@ from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import Draft
 from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
-from ray_audit.engine.reduce.recount import Recounted
+from ray_audit.engine.reduce.second_pass import Recounted
 from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
 from ray_audit.errors import RunError
-from ray_audit.findings.images import ImageContext
-from ray_audit.findings.regions import MaskContext
-from ray_audit.findings.segments import SegmentContext
+from ray_audit.findings.image_findings import ImageContext
+from ray_audit.findings.region_findings import MaskContext
+from ray_audit.findings.segment_findings import SegmentContext
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate

@@ -19,7 +19,7 @@ from ray_audit.engine.ledger.heartbeat import Heartbeat
 from ray_audit.engine.planning.plan import Inputs, Plan, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
-from ray_audit.engine.reduce.recount import Recounted, finish_recount, recount_plan
+from ray_audit.engine.reduce.second_pass import Recounted, finish_recount, recount_plan
 from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.write_tables import (
     publish,

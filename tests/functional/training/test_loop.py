@@ -13,8 +13,8 @@ from ray_audit.errors import FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.prepare import model_input
 from ray_audit.sources import group_units, list_dataset
 from ray_audit.training.loop import Loop, learning_rate
-from ray_audit.training.places import Place
 from ray_audit.training.train import local_device, train
+from ray_audit.training.training_folder import Place
 from tests.support.small_sets import (
     class_folders,
     feature_sequences,

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import write_labels
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.formats.contents import contents_of
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.registry import format_of, formats
 from ray_audit.training.inject import inject
 from tests.support import label_sets
@@ -82,11 +82,18 @@ def image_files(folder):
     return dataset("images", folder / "*.png", labels)
 
 
+def write_zip(path, keys):
+    with zipfile.ZipFile(path, "w") as file:
+        for i, key in enumerate(keys):
+            file.writestr(f"{key}.png", png(noise(4, 5, i)))
+
+
 BY_TABLE = {
     "image files": image_files,
     "Parquet": lambda f: images_of(f, ".parquet", write_images),
     "tar": lambda f: images_of(f, ".tar", write_archive),
     "tar.gz": lambda f: images_of(f, ".tar.gz", write_archive),
+    "zip": lambda f: images_of(f, ".zip", write_zip),
     "npz": lambda f: sequences(f, ".npz"),
     "npy": lambda f: sequences(f, ".npy"),
     "video": videos,
@@ -179,11 +186,18 @@ def npz_bomb(path):
         one.write(bytes(300 * MIB))
 
 
+def zip_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b0.png", "w") as one:
+        for _ in range(300):
+            one.write(bytes(MIB))
+
+
 CLAIMS = {
     "image files": ("b.png", lambda path: path.write_bytes(png_header(40_000, 40_000))),
     "Parquet": ("b.parquet", parquet_bomb),
     "tar": ("b.tar.gz", tar_bomb),
     "npz": ("b.npz", npz_bomb),
+    "zip": ("b.zip", zip_bomb),
 }
 """A small file of each format that could grow: what it would inflate to fills the memory."""
 
