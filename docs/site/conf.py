@@ -1,4 +1,4 @@
-"""The docs as a site: `make docs` builds it into build/site. A broken link or a failing notebook fails the build."""
+"""The docs as a site, built into build/site; a broken link or a failing notebook fails."""
 
 import re
 from pathlib import Path
@@ -28,13 +28,17 @@ autodoc_typehints = "signature"
 napoleon_google_docstring = True
 
 _ROOT = Path(__file__).parents[2]
-_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+_PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 _ROOT_PAGE = re.compile(r"```\{include\} \.\./(\S+)\n```")
 _LINK = re.compile(r"\[([^]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def _link(found: re.Match[str], at_root: bool) -> str:
-    """A link of the repository as it is on the site; of what the site does not hold only the words."""
+    """A link of the repository on the site; the words alone of what the site does not hold."""
     words, path, anchor = found[1], found[2], found[3] or ""
     name = path.removeprefix("../") if not at_root else path
     if name in _PAGES:
@@ -46,7 +50,7 @@ def _link(found: re.Match[str], at_root: bool) -> str:
 
 
 def _read_source(app, docname, source):  # noqa: ANN001, ANN202 - Sphinx's own signature
-    """Take in the pages that stand at the repository's root, and lead links to where the site has them."""
+    """Take in the pages of the repository's root; lead links to where the site has them."""
     text = _LINK.sub(lambda found: _link(found, at_root=False), source[0])
     page = _ROOT_PAGE.search(text)
     if page:
@@ -55,7 +59,7 @@ def _read_source(app, docname, source):  # noqa: ANN001, ANN202 - Sphinx's own s
     source[0] = text
 
 
-def _as_code(app, what, name, obj, options, lines):  # noqa: ANN001, ANN202, PLR0913 - Sphinx's own signature
+def _as_code(app, what, name, obj, options, lines):  # noqa: ANN001, ANN202 - Sphinx's own signature
     """Docstrings mark code by single backticks, as the pages do."""
     lines[:] = [re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
 

@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("extras", nargs="*")
     parser.add_argument("--keep", nargs="*", default=[], metavar="NAME==VERSION")
     options = parser.parse_args()
-    pins = {pin.split("==")[0]: pin for each in requirements(options.extras) if (pin := lowest(each))}
+    pins = {
+        pin.split("==")[0]: pin for each in requirements(options.extras) if (pin := lowest(each))
+    }
     pins.update((pin.split("==")[0], pin) for pin in options.keep)
     print("\n".join(pins.values()))
 
