@@ -1,6 +1,6 @@
 """Corrects the masks of one work unit: a task of the engine, which holds one mask at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from ray_audit.corrections.proposals import (
     region_in,
 )
 from ray_audit.corrections.write_labels import write_masks
-from ray_audit.engine.run.predict import Predictor, device_of
+from ray_audit.engine.run.predict import Predicted, Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import Stored
@@ -31,7 +31,7 @@ from ray_audit.formats.pixels.encoding import read_labels, stored_values, target
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.opened import has_stacks, open_stack
 from ray_audit.sample_ids import Owner
-from ray_audit.samples import IGNORE, Shard
+from ray_audit.samples import IGNORE, Shard, WorkUnit
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,17 @@ def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
     wanted = asked | order.flagged
     if work.rule is None or not wanted:
         return {}
+    return propose(predicted_of(work, order.unit, wanted), intents, work.rule)
+
+
+def predicted_of(
+    work: MaskWork, unit: WorkUnit, wanted: Collection[str]
+) -> Iterator[tuple[Predicted, ...]]:
+    """Whole images or tiles of a unit, each as every predictor of the rule sees it."""
     device = device_of(work.config.engine)
     predictors = [Predictor(work.config, uris, work.index_uri, device) for uris in work.steps]
-    predicted = (predictor.predict(order.unit, wanted) for predictor in predictors)
-    return propose(zip(*predicted, strict=True), intents, work.rule)
+    predicted = (predictor.predict(unit, wanted) for predictor in predictors)
+    return zip(*predicted, strict=True)
 
 
 def _is_asked(intent: Intent) -> bool:

@@ -64,6 +64,11 @@ class CorrectionOptions:
     background: str | None = None
     kinds: Sequence[str] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is left to the run what changes, if anything."""
+        return self.rule == "auto" and self.flagged_fraction is None
+
     @classmethod
     def parse(
         cls,
