@@ -18,8 +18,8 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.stacks.opened import has_stacks
-from ray_audit.formats.stacks.writing import write_stack, write_stacks
+from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard

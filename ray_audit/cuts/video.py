@@ -15,7 +15,7 @@ from ray_audit.errors import SampleError
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import Timeline, timeline_of
 from ray_audit.formats.pixels.resize import pays_off, resize
-from ray_audit.formats.stacks.opened import MaskedFrames, open_stack
+from ray_audit.formats.stacks.open_stack import MaskedFrames, open_stack
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of

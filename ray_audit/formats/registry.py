@@ -52,7 +52,7 @@ def _theirs() -> Iterator[tuple[str, Format]]:
         try:
             loaded = point.load()
             one = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:  # a package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise SpecificationError(
                 f"{origin} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"

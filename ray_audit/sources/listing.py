@@ -23,7 +23,7 @@ from ray_audit.formats.labels.names import (
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import formats, known_format
-from ray_audit.formats.stacks.opened import check_template
+from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner

@@ -62,7 +62,7 @@ class PoolWorker:
             self._prober = self._made()
             names = [settings.checkpoints[position].name for position in positions]
             self.note = shared_note(names, self._prober.chain)
-        except Exception as error:  # a user's model may raise anything
+        except (Exception, SystemExit) as error:  # a user's model may raise anything
             what = "the model could not be started"
             if isinstance(error, StorageError):  # expired credentials, say
                 what = "the weights could not be read"
@@ -102,7 +102,7 @@ class PoolWorker:
                 item = self._probed(item, envelope)
             except MeasureError as error:  # true of every batch
                 return replace(envelope, fatal=str(error))
-            except Exception as error:  # a user's model may raise anything
+            except (Exception, SystemExit) as error:  # a user's model may raise anything
                 if self._limit_s is not None and "CUDA error" in str(error):
                     # The device answers nothing any more; Ray starts the process again.
                     _end_process(error)
@@ -151,7 +151,7 @@ def _limited(limit_s: float | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end_process(error: Exception) -> None:
+def _end_process(error: BaseException) -> None:
     sys.stderr.write(f"this process ends itself: {error}\n")
     sys.stderr.flush()
     os._exit(1)

@@ -285,9 +285,9 @@ def _recounted(
     """Second pass over the dataset, where exact confident learning is asked for."""
     inputs, config = plan.inputs, plan.inputs.config
     is_asked = config.confident == "exact" and "softmin" in config.scores
-    if not is_asked or summary.confident is None:
+    if not is_asked or "confident" not in summary.states:
         return None
-    recount = Recount.of(summary.confident)
+    recount = Recount.of(summary.states["confident"])
     second = recount_plan(inputs, engine.resources(), recount)
     settings = replace(settings, recount=recount)
     record_sets.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])

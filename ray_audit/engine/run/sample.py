@@ -144,7 +144,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
         raise SpecificationError(f"the model does not fit {where}: {error}") from error
     except SpecificationError as error:  # it took too long, which others may not find
         return f"{where}: {error}"
-    except Exception as error:  # a user's model may raise anything
+    except (Exception, SystemExit) as error:  # a user's model may raise anything
         said = f"{type(error).__name__}: {error}"
         if _ABOUT_THIS_MACHINE.search(said):
             return f"the model fails on {where}, on this machine: {said}"

@@ -27,7 +27,7 @@ from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.pixels.resize import resize
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.base import MaskStack
-from ray_audit.formats.stacks.opened import has_stacks, open_stack
+from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.formats.video.frames import frame_times
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
