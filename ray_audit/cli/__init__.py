@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ray_audit
-from ray_audit.cli import audit, findings, jobs, k8s, labels, model
+from ray_audit.cli import audit, findings, init, jobs, k8s, labels, model
 from ray_audit.cli.ending import leave
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ def _options(
 
 # In the order in which they are used.
 for command in (
+    init.init,
     audit.run,
     audit.plan,
     audit.status,
