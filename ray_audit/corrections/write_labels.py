@@ -53,6 +53,9 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
         )
     if dataset.labels.folder:
         check_folders(shards)
+    why = form.not_written(shards[0], dataset.labels)
+    if why is not None:
+        raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
 
 
 def write_labels(

@@ -172,6 +172,14 @@ class Format:
         """
         raise TypeError(f"labels do not lie in files of {self.name}")
 
+    def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
+        """What a file itself says that stored numbers stand for, in their order, if it does."""
+        return []
+
+    def not_written(self, shard: Shard, labels: LabelsConfig) -> str | None:
+        """Why labels that lie in this file cannot be written back; None where they can."""
+        return None
+
     def is_clean(self, shard: Shard) -> bool:
         """Whether a file in which no label changes may be copied byte for byte."""
         return True

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.arrays import NpyFiles, NpzFiles
+from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
@@ -20,7 +20,7 @@ from ray_audit.formats.zip_archives import ZipArchives
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    *(NiftiVolumes(), ZipArchives()),
+    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles()),
 )
 _KINDS = ("video", "images", "sequences")
 

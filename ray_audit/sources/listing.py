@@ -113,7 +113,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"labels.{labels.form} does not go with {shard.key}: it needs files of "
                 f"{' or '.join(fitting)}"
             )
-        if form.holds_several and labels.match is not None:
+        if form.holds_several and labels.match is not None and "arrays" not in form.forms:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
             )

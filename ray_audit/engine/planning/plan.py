@@ -37,7 +37,7 @@ VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
-    *("values", "first_value", "channel", "rows"),
+    *("values", "first_value", "channel", "rows", "variable"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
 """Of data, labels, model and input: left out of what names records where they are not given."""
