@@ -20,7 +20,7 @@ from ray_audit.engine.ledger.adaptive import LeavingRule
 from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
-from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
 from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
@@ -328,7 +328,7 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
     )
 
 
-def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+def paced(plan: Plan, seen: BatchTimes, cluster: ClusterResources) -> Plan:
     """The plan with the layout that is fastest by a calibration.
 
     Raises:

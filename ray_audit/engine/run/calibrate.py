@@ -12,7 +12,7 @@ from ray_audit.engine.backends.stages import StageSettings, decode_unit
 from ray_audit.engine.backends.wire import Envelope
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.layout import ClusterResources
-from ray_audit.engine.planning.pace import Calibration
+from ray_audit.engine.planning.pace import BatchTimes
 from ray_audit.engine.planning.plan import Plan, paced
 from ray_audit.errors import RunError
 from ray_audit.samples import Batch
@@ -35,7 +35,7 @@ def calibrated(plan: Plan, index_uri: str, cluster: ClusterResources) -> Plan:
     return replace(plan, layout=replace(plan.layout, reasons=(*plan.layout.reasons, *notes)))
 
 
-def calibrate(plan: Plan, index_uri: str) -> tuple[Calibration | None, list[str]]:
+def calibrate(plan: Plan, index_uri: str) -> tuple[BatchTimes | None, list[str]]:
     """Decode a few batches, and time one at each checkpoint; what was found on the way, too.
 
     The checkpoints of one pool of the plan are held at a time. None where the first unit has no
@@ -74,7 +74,7 @@ def calibrate(plan: Plan, index_uri: str) -> tuple[Calibration | None, list[str]
     # A checkpoint that the first unit does not need takes as long as the others.
     typical_s = sum(probe_s.values()) / len(probe_s)
     every = {p: probe_s.get(p, typical_s) for hop in plan.layout.hops for p in hop}
-    seen = Calibration(
+    seen = BatchTimes(
         probe_s=every,
         overhead_s=sum(overheads) / len(overheads),
         decode_s=decode_s,
