@@ -216,3 +216,18 @@ def labels_deep_in_a_document(root):
     built = _table(root, "labels.json", json.dumps(document), dataset={"rows": "{image}"})
     built.init = False
     return built
+
+
+def medmnist(root):
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    labels = np.array([[0], [2], [1], [1]], np.uint8)
+    arrays = {
+        "train_images": rng.integers(0, 256, (4, 28, 28, 3), np.uint8),
+        "train_labels": labels,
+        "val_images": rng.integers(0, 256, (2, 28, 28, 3), np.uint8),
+        "val_labels": labels[:2],
+    }
+    np.savez_compressed(root / "bloodmnist.npz", **arrays)
+    expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
+    return Built("medmnist", expected, {"classes": list("abc")}, init=False)

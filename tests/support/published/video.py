@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -226,3 +227,23 @@ def egoper(root):
         tasks[task] = {"segments": entries}
     put_text(root / "annotation.json", json.dumps(tasks, indent=1))
     return Built("egoper", expected, {"classes": ["pour", "stir"]})
+
+
+def hdf5_features(root):
+    root.mkdir(parents=True, exist_ok=True)
+    expected = {}
+    with h5py.File(root / "features.h5", "w") as file:
+        for number, name in enumerate(("video01", "video02")):
+            labels = np.array([(t + number) // 3 % 2 for t in range(9)])
+            file[f"{name}/features"] = np.zeros((9, 4), np.float32)
+            file[f"{name}/labels"] = labels
+            key = f"features.h5#{name}/features"
+            expected |= {f"{key}#{t}": k for t, k in enumerate(labels.tolist())}
+    dataset = {
+        "kind": "sequences",
+        "uri": "{root}/features.h5",
+        "labels": {"arrays": "{folder}/labels"},
+        "classes": ["a", "b"],
+        "clip": {"frames": None},
+    }
+    return Built(None, expected, dataset=dataset, init=False)
