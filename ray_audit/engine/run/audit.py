@@ -233,6 +233,7 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
         index_uri,
         device,
         attempts=attempts,
+        crate_bytes=plan.crate_bytes,
     )
 
 
@@ -289,7 +290,7 @@ def _recounted(
         return None
     recount = Recount.of(summary.states["confident"])
     second = recount_plan(inputs, engine.resources(), recount)
-    settings = replace(settings, recount=recount)
+    settings = replace(settings, recount=recount, crate_bytes=second.crate_bytes)
     record_sets.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")

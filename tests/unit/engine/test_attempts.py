@@ -24,10 +24,15 @@ def test_what_is_survived_leaves_nothing(tmp_path):
     assert attempts.begin("unit") == 0
 
 
-def test_a_death_that_left_no_marker_counts_once(tmp_path):
+def test_signs_of_life_are_others_each_time_and_leave_one_a_process(tmp_path):
     attempts = Attempts.below(str(tmp_path))
-    assert attempts.begin("unit", num_unmarked=1) == 1
-    assert attempts.begin("unit", num_unmarked=1) == 2
+    seen = {attempts.beats()}
+    for number in (1, 2, 3):
+        attempts.beat("one", number)
+        seen.add(attempts.beats())
+    attempts.beat("other", 1)
+    assert len(seen | {attempts.beats()}) == 5
+    assert len(attempts.beats()) == 2
 
 
 def test_two_calls_do_not_count_together_and_leave_nothing(tmp_path):
