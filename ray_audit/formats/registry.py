@@ -14,7 +14,7 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
-from ray_audit.formats.volumes.volume_slices import MetaImageFiles, NiftiFiles
+from ray_audit.formats.volumes.volume_formats import MetaImageFiles, NiftiFiles
 from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
