@@ -74,8 +74,8 @@ class AuditConfig(Section):
         is_of_clips = self.dataset.task.is_dense and not self.dataset.is_by_frame
         if self.adaptive is not None and is_of_clips:
             raise ValueError(
-                "adaptive does not go with clips of masks: give dataset.clip.frames: 1, or leave it "
-                "out"
+                "adaptive does not go with clips of masks: give dataset.clip.frames: 1, or leave "
+                "adaptive out"
             )
         return self
 

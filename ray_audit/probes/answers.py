@@ -40,8 +40,9 @@ class AnswerForm:
             num_frames: T of sequences, and of clips of masks.
 
         Returns:
-            (N, K), (N, T, K) or (N, K, h, w), of clips of masks (N * T, K, h, w), whatever the model gave; a model that answers one
-            number for two classes gives the second class's, the first one's is 0.
+            (N, K), (N, T, K), (N, K, h, w), or of clips of masks (N * T, K, h, w), whatever the
+            model gave; a model that answers one number for two classes gives the second class's,
+            the first one's is 0.
 
         Raises:
             ValueError: there is no tensor, or it holds class indices.
@@ -71,9 +72,9 @@ class AnswerForm:
             logits = logits.transpose(1, 2)
         if logits.ndim not in (4, 5) or logits.shape[1] != num_frames:
             raise ValueError(
-                f"the model answered logits of shape {tuple(logits.shape)} to clips of {num_frames} "
-                f"frames; expected (clips, {num_frames}, {self.num_classes}, height, width). Give "
-                "dataset.clip.frames: 1 where it looks at one frame"
+                f"the model answered logits of shape {tuple(logits.shape)} to clips of "
+                f"{num_frames} frames; expected (clips, {num_frames}, {self.num_classes}, height, "
+                "width). Give dataset.clip.frames: 1 where it looks at one frame"
             )
         return logits.flatten(0, 1)
 

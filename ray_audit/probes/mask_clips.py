@@ -75,6 +75,7 @@ class ClipFrames:
             labels != IGNORE,
             upload(num_labelled, device),
             np.zeros(flat.shape, np.uint8),
+            np.empty((0, 2), np.int64),
         )
         return cls(targets.shape[1], cuts, positions, every)
 
