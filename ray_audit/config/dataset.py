@@ -349,7 +349,7 @@ class DatasetConfig(Section):
 
     @property
     def is_by_frame(self) -> bool:
-        """Whether each frame or slice with a mask is an image by itself, and not of a clip."""
+        """Whether each image, frame or slice with a mask goes to the model alone, not in a clip."""
         is_alone = self.clip.frames == 1 or (self.kind == "images" and self.volume is None)
         return self.labels.masks is not None and is_alone
 
