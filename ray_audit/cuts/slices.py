@@ -25,8 +25,10 @@ from ray_audit.formats.video.decode import Position, begins_at_key, decode_video
 from ray_audit.formats.video.frames import pixels_of
 from ray_audit.formats.video.orientation import Orientation
 from ray_audit.formats.video.packets import PacketIndex, pack_pts, read_packets
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.samples import KeyFrame, Shard, Slice
 from ray_audit.sources.units import Part
+from ray_audit.task import Task
 
 _AUTO_LEAST_BYTES = 64 * 2**20
 _AUTO_INDEXED = (".mp4", ".m4v", ".mov")  # others would be read twice
@@ -83,9 +85,11 @@ def slice_videos(
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     wanted = dataset.clip.slice_frames
     # One label per video, or one clip a video: the sample is the whole.
-    if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
+    if dataset.kind != "video" or dataset.task is Task.CLIPS or dataset.clip.frames is None:
         return False
     if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
+        return False
+    if is_folder(shard.uri):
         return False
     if wanted == "auto":
         is_indexed = shard.key.lower().endswith(_AUTO_INDEXED)

@@ -8,6 +8,7 @@ class VideoFiles(Format):
 
     name = "video"
     kind = "video"
+    forms = frozenset({"folder"})
     extensions = (
         *("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "ts", "m2ts"),
         *("mts", "3gp", "ogv", "mjpeg", "mjpg", "y4m", "vob", "m2v"),
