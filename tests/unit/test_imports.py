@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ray_audit.formats.registry import formats
+
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
 LEAVES |= {
@@ -17,6 +19,7 @@ LEAVES |= {
     "stored_objects",
     "store_writes",
     "interrupts",
+    "processes",
     "parquet_io",
     "metrics",
     "rle",
@@ -127,6 +130,13 @@ def test_inside_the_engine_imports_go_one_way_too():
         names = [name.split(".") for name in imported(path)]
         rooms = {n[2] for n in names if n[:2] == ["ray_audit", "engine"] and len(n) > 2}
         assert not rooms & set(above), f"{path}: {parts[1]} stands below {rooms & set(above)}"
+
+
+def test_cuts_know_clips_tiles_and_batches_and_no_format():
+    by_format = {type(format_).__module__ for format_ in formats()} | {"ray_audit.formats.video"}
+    for path in (PACKAGE / "cuts").glob("*.py"):
+        names = [name for name in imported(path) if name.startswith(tuple(by_format))]
+        assert names == [], f"{path}: ask the format in the registry instead"
 
 
 def test_each_folder_and_each_file_of_the_engine_stands_in_the_page_on_architecture():

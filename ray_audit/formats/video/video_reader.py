@@ -1,21 +1,17 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from typing import Any
 
 import av
 import numpy as np
 
-from ray_audit.cuts.batching import Cut
-from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.masked import masked_cuts
 from ray_audit.errors import SampleError
+from ray_audit.formats.base import Frame
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.labels.timeline import Timeline
 from ray_audit.formats.pixels.resize import pays_off, resize
-from ray_audit.formats.stacks.open_stack import MaskedFrames, open_stack
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of
@@ -28,67 +24,19 @@ from ray_audit.formats.video.lost import (
 )
 from ray_audit.formats.video.orientation import Orientation, turns
 from ray_audit.formats.video.stills import Still, clock_of, decode_folder, is_folder
-from ray_audit.samples import IGNORE, Shard, Slice
-from ray_audit.task import Task
+from ray_audit.samples import Shard
 
 _FEW = 0.1
 
 
-def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    """Clips of one video; what cannot be decoded is recorded in the job's tally."""
-    if job.dataset.task is Task.CLIPS:
-        yield from _cut_labelled_video(shard, job)
-        return
-    if job.dataset.labels.form == "masks":
-        yield from _cut_masked_video(shard, job)
-        return
-    timeline = timeline_of(shard, job)
-    if timeline is None:
-        return
-    reader = _VideoReader(shard, job, timeline)
-    clip, part = job.dataset.clip, job.part
-    stretch = None if part is None else stretch_of(part, clip.every)
-    yield from frame_cuts(shard.key, reader.frames(), clip, job.classes.target_dtype, stretch)
-    if part is None:
-        reader.report_lost_labels()
-    else:
-        reader.report_lost_part(part)
+class VideoReader:
+    """Reads one video; keeps what the labels that were not reached depend on.
 
-
-def _cut_labelled_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    if shard.class_index is None or shard.class_index == IGNORE:
-        reason = "unlabelled" if shard.class_index is None else "void"
-        job.tally.filter(shard.key, shard.key, None, reason)
-        return
-    reader = _VideoReader(shard, job, None)
-    yield from video_cuts(
-        shard.key,
-        shard.class_index,
-        reader.frames(),
-        job.dataset.clip,
-        job.classes.target_dtype,
-    )
-    reader.report_lost_video()
-
-
-def _cut_masked_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    if shard.label_uri is None or not shard.label_digest:
-        masks, frames = None, MaskedFrames(())
-    else:
-        try:
-            masks = open_stack(shard, job.dataset, job.tally)
-        except Exception as error:  # of a file that is no mask stack: whatever its library raises
-            job.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
-            return
-        frames = MaskedFrames(masks.frames)
-    with nullcontext() if masks is None else masks:
-        reader = _VideoReader(shard, job, frames)
-        yield from masked_cuts(shard.key, reader, masks, job)
-        reader.report_lost_labels()
-
-
-class _VideoReader:
-    """Reads one video; keeps what the labels that were not reached depend on."""
+    Args:
+        shard: the video.
+        job: the dataset, the part that is read, and the tally that takes what is no sample.
+        timeline: labels of its frames; None where it has one label.
+    """
 
     def __init__(self, shard: Shard, job: UnitContext, timeline: Timeline | None) -> None:
         self._shard = shard
@@ -117,7 +65,7 @@ class _VideoReader:
             self._num_sampled += sampled
             self._num_labelled += sampled and label is not None
             if self._timeline is not None and self._owns(one.index):
-                filter_frame(self._job.tally, self._shard.key, one.index, label, sampled)
+                self._job.tally.filter_frame(self._shard.key, one.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
                 continue
             if self._is_image and label is None:
@@ -214,37 +162,27 @@ class _VideoReader:
         end_s = self._timer.end_s(at.clock) if self._end_s is None else self._end_s
         return Stop(at.num_frames, end_s, at.clock.frame_s, self._error)
 
-    def report_lost_labels(self) -> None:
-        """Record the labelled frames that were not reached, or do not exist."""
-        assert self._timeline is not None
+    def report_lost(self) -> None:
+        """Record what labels say of frames that were not reached, or do not exist."""
+        if self._timeline is None:
+            report_lost_video(self._job.tally, self._shard.key, self._stop())
+        elif self._part is None:
+            self._report_lost_labels(self._timeline)
+        elif self._error is not None:
+            every = self._job.dataset.clip.every
+            report_lost_in_slice(
+                self._job.tally, self._shard.key, self._timeline, every, self._part, self._stop()
+            )
+        elif self._part.is_last:  # labels behind the video's end are nobody else's
+            self._report_lost_labels(self._timeline)
+
+    def _report_lost_labels(self, timeline: Timeline) -> None:
         is_few = 0 < self._num_labelled < _FEW * self._num_sampled
         # Masks of a few frames are what people make.
         if self._part is None and is_few and not self._job.dataset.task.is_dense:
             self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
-        report_lost(self._job.tally, self._shard.key, self._timeline, every, self._stop())
-
-    def report_lost_part(self, part: Slice) -> None:
-        """Record what a slice lost: of its own frames, and, in the last, of labels behind them."""
-        assert self._timeline is not None
-        every = self._job.dataset.clip.every
-        if self._error is None:
-            if part.is_last:
-                self.report_lost_labels()
-            return
-        report_lost_in_slice(
-            self._job.tally, self._shard.key, self._timeline, every, part, self._stop()
-        )
-
-    def report_lost_video(self) -> None:
-        """Record the video where none of it could be decoded, or only its beginning."""
-        report_lost_video(self._job.tally, self._shard.key, self._stop())
-
-
-def stretch_of(part: Slice, every: int) -> Stretch:
-    """The clips of a slice, in sampled frames."""
-    own_stop = None if part.is_last else -(-part.own_stop // every)
-    return Stretch(part.first_frame // every, part.own_start // every, own_stop)
+        report_lost(self._job.tally, self._shard.key, timeline, every, self._stop())
 
 
 def _turns(frame: Any) -> bool:
