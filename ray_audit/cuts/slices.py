@@ -18,7 +18,6 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.timeline import shard_timeline
 from ray_audit.formats.pixels.resize import pays_off
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.video.stills import is_folder
 from ray_audit.samples import Shard, Slice
 from ray_audit.sources.units import Part
 from ray_audit.task import Task
@@ -77,8 +76,6 @@ def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     if dataset.kind != "video" or dataset.task is Task.CLIPS or dataset.clip.frames is None:
         return False
     if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
-        return False
-    if is_folder(shard.uri):
         return False
     if wanted == "auto":
         is_indexed = known_format(shard.key).is_indexed(shard)
