@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
 from typing import ClassVar
 
 import pytest
 
 from ray_audit import storage, store_writes
 from ray_audit.errors import AlreadyThereError
+from ray_audit.processes import own_name
 from tests.support.stores import names, put
 
 
@@ -93,3 +95,22 @@ def test_a_store_that_ignores_conditions_is_found_by_trying(monkeypatch):
     put = store_writes.put
     monkeypatch.setattr(store_writes, "put", lambda fs, path, content, mode: put(fs, path, content))
     assert not storage.knows_conditions(f"memory://ignoring-{os.urandom(4).hex()}")
+
+
+def test_what_a_killed_process_had_not_written_whole_is_removed_and_nothing_else(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = own_name().partition("-")[0]
+    names = {
+        "dead": f".a.parquet.{here}-{ended.pid}.0123abcd.tmp",
+        "living": f".a.parquet.{own_name()}.0123abcd.tmp",
+        "of another machine": f".a.parquet.ffffffff-{ended.pid}.0123abcd.tmp",
+        "theirs": ".a.parquet.1.tmp",
+        "whole": "a.parquet",
+    }
+    for name in names.values():
+        (tmp_path / "units").mkdir(exist_ok=True)
+        (tmp_path / "units" / name).touch()
+    storage.remove_unfinished(str(tmp_path))
+    left = {path.name for path in (tmp_path / "units").iterdir()}
+    assert set(names.values()) - left == {names["dead"]}

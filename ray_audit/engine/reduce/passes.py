@@ -9,7 +9,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
+from ray_audit.engine.ledger.crates import SetFiles
+from ray_audit.engine.ledger.record_sets import Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.second_pass import flagged_pixels
