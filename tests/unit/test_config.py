@@ -110,7 +110,6 @@ def dataset_of(kind, **labels):
     ("kind", "form"),
     [
         ("video", "images"),
-        ("video", "folder"),
         ("video", "column"),
         ("video", "arrays"),
         ("images", "frames"),
