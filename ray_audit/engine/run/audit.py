@@ -156,7 +156,6 @@ def run_on(
             if not done_before:
                 reporter.phase("looking at a few samples")
                 seen = look_at_samples(inputs, model, str(index_dir))
-                remember_notes(config, seen)
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
@@ -166,6 +165,8 @@ def run_on(
                 plan = calibrated(plan, str(index_dir), engine.resources())
             reporter.plan(plan)
             record.has_begun = True
+            if seen is not None and not done_before:
+                remember_notes(config, seen)
             index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
             folder.cleanup()  # it may be large, and the run long
             return _run(engine, plan, index_uri, reporter, started, notes)
