@@ -216,9 +216,10 @@ class Measures:
 
     def ranking(self, task: Task) -> dict[str, Any]:
         """By which rule samples are ranked, for a manifest and for comparing two runs."""
-        weights = dict(ranking.RANKED[task])
-        versions = {k: v for k, v in sorted(self.behind(task, *weights).items()) if v != 1}
-        return {"weights": weights, "version": SCORE_VERSION, "raised": versions}
+        scores = dict(ranking.RANKED[task])
+        versions = {k: v for k, v in sorted(self.behind(task, *scores).items()) if v != 1}
+        rule = {"weights": scores, "rule": ranking.RULE}
+        return rule | {"version": SCORE_VERSION, "raised": versions}
 
 
 def _plain(values: Any) -> str:

@@ -48,7 +48,7 @@ MAY_IMPORT = {
         "engine",
         "rle",
     },
-    "evaluation": LEAVES | {"tables"},
+    "evaluation": LEAVES | {"scores", "tables"},
     "training": LEAVES
     | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"},
     "demo": LEAVES

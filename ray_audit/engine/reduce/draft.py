@@ -26,6 +26,7 @@ class Draft:
     estimate: dict[str, Any]
     memorisation: dict[str, Any]
     order: dict[str, Any]
+    ranking: dict[str, Any]
     top: list[dict[str, Any]]
     top_findings: list[dict[str, Any]]
     notes: list[str]
@@ -61,6 +62,7 @@ class Draft:
             estimate=self.estimate,
             memorisation=self.memorisation,
             order=self.order,
+            ranking=self.ranking,
             top=self.top,
             top_findings=self.top_findings,
             notes=self.notes,

@@ -6,16 +6,19 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 
 from ray_audit.config import AuditConfig
+from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.suspicion import OrderState, oriented, ranked_scores
+from ray_audit.engine.reduce.suspicion import OrderState, fit_of, oriented, ranked_scores
 from ray_audit.engine.reduce.unit_scores import (
     group_labels,
     sequences_of,
     split_non_finite,
     unit_scores,
 )
+from ray_audit.measures.ranking import Fit
 from ray_audit.scores.confident import ConfidentState, class_thresholds
 from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.label_noise import NoiseEstimate, NoiseState, estimate_pixels
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.scores.vog import group_moments, merge_group_moments
@@ -34,6 +37,7 @@ class Summary:
         confident: histograms of confident learning over pixels; None where labels are not dense.
         p_label_sum: (E, K) sum of p(given class) by given class; None where labels are dense.
         noise: counts from which the number of wrong labels is estimated; None likewise.
+        profile: how far labels are fitted, by their loss; None likewise.
     """
 
     vog_moments: dict[int, tuple[int, float, float]]
@@ -43,6 +47,7 @@ class Summary:
     confident: ConfidentState | None
     p_label_sum: np.ndarray | None
     noise: NoiseState | None
+    profile: FitProfile | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -61,7 +66,12 @@ class Summary:
             merged(self.confident, other.confident),
             _sum(self.p_label_sum, other.p_label_sum),
             merged(self.noise, other.noise),
+            merged(self.profile, other.profile),
         )
+
+    def fit(self, config: AuditConfig) -> Fit:
+        """What the dataset shows of how its checkpoints were trained."""
+        return fit_of(config, self.profile, self.confusion)
 
     @property
     def estimate(self) -> NoiseEstimate | None:
@@ -109,7 +119,7 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
     moments = group_moments(scores["vog"][finite], labels) if "vog" in scores else {}
     ranks = {
         name: RankHistogram.empty().observe(oriented(scores, name, sign)[finite])
-        for name, sign in ({"csl": 1.0} | ranked_scores(config)).items()
+        for name, sign in ({"csl": 1} | ranked_scores(config)).items()
     }
     num_classes = len(config.dataset.classes)
     order = OrderState()
@@ -128,7 +138,17 @@ def summarise(samples: Samples, config: AuditConfig) -> Summary:
         ConfidentState.from_arrays(states) if states else None,
         _p_label_sum(samples, finite, num_classes) if "predicted" in samples.values else None,
         _noise(samples, scores, finite, config) if "suggested" in scores else None,
+        None if config.dataset.task.is_dense else _profile(samples, scores, finite),
     )
+
+
+def _profile(
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray
+) -> FitProfile | None:
+    if not finite.any():
+        return None
+    correct = carried_back(samples.values["correct"], samples.reached)
+    return FitProfile.of(scores["csl"][finite], correct[finite])
 
 
 def _noise(

@@ -1,7 +1,7 @@
-"""The default ranking: which scores enter `suspicion`, and the order of segments.
+"""The default ranking of a run: which scores enter `suspicion`, and the order of segments.
 
-A fixed, unsupervised combination per kind of dataset: of the ranks of the scores named here, as
-`scores.ranking.combine_ranks` does it.
+How much each weighs is chosen by what the run shows of its own training: see
+`measures.ranking.weights_of`.
 """
 
 from dataclasses import dataclass, field
@@ -13,21 +13,64 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.unit_scores import sequences_of
-from ray_audit.measures.ranking import RANKED
+from ray_audit.measures.ranking import RANKED, Fit, weights_of
 from ray_audit.scores import order
 from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.early_learning import iou_from_counts
+from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.order_evidence import OrderEvidence, VideoSample, VideoSegments, judge
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 
-_WEIGHT_OF_ODDS = 3.0
-_FULLY_STRICT = 2.0 / 3.0
-"""Share that the order explains from which on its weight grows no more: 6."""
+_WEIGHT_OF_ODDS = 4.0
+_LOOSE_ODDS = 0.25
+"""Odds of what an order explains up to which losses that see anything say more."""
+_OF_MEMORISED = 1.5
+_HEAVIEST = 6.0
+_FALLBACK = {"softmin_interior": "softmin", "late_loss": "final_loss"}
+"""What stands for a score that a sample has not: a mask of thin regions only has no interior, and
+with one checkpoint there is no second half."""
 
 
-def ranked_scores(config: AuditConfig) -> dict[str, float]:
-    """Scores whose ranks are combined, with their weight, negative where low is suspicious."""
+def ranked_scores(config: AuditConfig) -> dict[str, int]:
+    """Scores whose ranks may be combined, with 1 where high is suspicious, else -1."""
     return dict(RANKED[config.dataset.task])
+
+
+def fit_of(config: AuditConfig, profile: FitProfile | None, confusion: np.ndarray | None) -> Fit:
+    """What a dataset shows of how its checkpoints were trained.
+
+    Args:
+        config: the specification.
+        profile: how far labels are fitted; None for masks, and where nothing was scored.
+        confusion: (E, K, K) counts of given and predicted classes, or None.
+    """
+    is_held_out = config.protocol == "held_out"
+    if config.dataset.task.is_dense:
+        return Fit(is_held_out, float("nan") if confusion is None else _mean_iou(confusion[-1]))
+    num_classes = len(config.dataset.classes)
+    if profile is None or num_classes < 2:
+        return Fit(is_held_out, float("nan"))
+    chance = 1.0 / num_classes
+    agreement = (profile.agreement - chance) / (1.0 - chance)
+    return Fit(is_held_out, agreement, profile.fitted, profile.gain)
+
+
+def _mean_iou(counts: np.ndarray) -> float:
+    """Over the classes that are given or predicted."""
+    iou = iou_from_counts(np.diagonal(counts), counts.sum(axis=0), counts.sum(axis=1))
+    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    return float(iou[occurs].mean()) if occurs.any() else float("nan")
+
+
+def described(config: AuditConfig, fit: Fit) -> dict[str, Any]:
+    """The chosen weights and what they were chosen by, for the manifest."""
+    known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
+    weights = weights_of(config.dataset.task, fit)
+    return {
+        "weights": {name: weight for name, weight in weights.items() if weight},
+        "memorised": fit.memorised,
+    } | {name: None if np.isnan(value) else value for name, value in known.items()}
 
 
 @dataclass(frozen=True)
@@ -67,13 +110,17 @@ class OrderState:
         statistics = self.statistics.merge(other.statistics)
         return type(self)(statistics, self.videos.merge(other.videos))
 
-    def finish(self) -> "SegmentOrder":
-        """Judge each video by the others."""
+    def finish(self, memorised: float = 0.0) -> "SegmentOrder":
+        """Judge each video by the others.
+
+        Args:
+            memorised: how far the checkpoints have fitted wrong labels, 0-1.
+        """
         if self.statistics is None:
             return SegmentOrder()
         judged = judge(self.videos, self.statistics)
         ranks = RankHistogram.empty().observe(judged.nll, judged.num_frames)
-        return SegmentOrder(self.statistics, ranks, judged.evidence)
+        return SegmentOrder(self.statistics, ranks, judged.evidence, memorised)
 
 
 @dataclass(frozen=True)
@@ -84,24 +131,29 @@ class SegmentOrder:
         statistics: of all sequences; None where samples have no order.
         ranks: distribution of `order_nll` over the dataset's frames.
         evidence: what the order gains over chance on videos that it has not seen.
+        memorised: how far the checkpoints have fitted wrong labels, 0-1.
     """
 
     statistics: OrderStatistics | None = None
     ranks: RankHistogram = field(default_factory=RankHistogram.empty)
     evidence: OrderEvidence = field(default_factory=OrderEvidence.of_none)
+    memorised: float = 0.0
 
     @property
     def weight(self) -> float:
-        """Of `order_nll` beside 1 for `csl_segment`: 0 where the order is not believed in.
+        """Of `order_nll` beside 1 for all losses: 0 where the order is not believed in.
 
-        The odds of what the order explains, three times, up to 6: labels alone say more of a
-        strict order than losses do, since a model may have memorised its violations, or be too
-        weak to see them; of a loose one they say less.
+        Four times the odds of what the order explains above a quarter, up to 6: labels alone say
+        more of a strict order than losses do, since a model may be too weak to see its violations;
+        of a loose one they say less. Where wrong labels were memorised, losses say still less.
         """
         if not self.evidence.is_predictive or self.ranks.is_constant:
             return 0.0
-        explained = min(self.evidence.strictness, _FULLY_STRICT)
-        return _WEIGHT_OF_ODDS * explained / (1.0 - explained)
+        explained = self.evidence.strictness
+        if explained >= 1.0:
+            return _HEAVIEST
+        above = max(0.0, explained / (1.0 - explained) - _LOOSE_ODDS)
+        return min(_HEAVIEST, _WEIGHT_OF_ODDS * above * (1.0 + _OF_MEMORISED * self.memorised))
 
     @property
     def is_used(self) -> bool:
@@ -122,7 +174,9 @@ class SegmentOrder:
             "num_videos": self.evidence.num_videos,
             "used": self.is_used,
             "weight": self.weight,
-            "reason": self.evidence.reason + ", and every segment fits it alike" * alike,
+            "reason": self.evidence.reason
+            + ", and every segment fits it alike" * alike
+            + ", but too little to weigh" * (self.evidence.is_predictive and not self.weight),
         }
 
     def nll(self, samples: Samples) -> np.ndarray:
@@ -139,6 +193,7 @@ def suspicion(
     scores: dict[str, np.ndarray],
     ranks: dict[str, RankHistogram],
     segment_order: SegmentOrder,
+    weights: dict[str, float],
     config: AuditConfig,
 ) -> np.ndarray:
     """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
@@ -147,18 +202,22 @@ def suspicion(
         scores: of some samples.
         ranks: distribution of each ranked score over the dataset.
         segment_order: of the dataset.
+        weights: of each ranked score, together 1.
         config: the specification.
     """
-    weighted = ranked_scores(config)
-    telling = [name for name in weighted if not ranks[name].is_constant]
+    signs = ranked_scores(config)
+    telling = [name for name in signs if name in ranks and not ranks[name].is_constant]
     # A constant ranks nothing; where all are, each sample has the same middle rank.
-    used = telling or ([] if segment_order.is_used else list(weighted))
-    parts = [ranks[name].cdf(oriented(scores, name, weighted[name])) for name in used]
-    weights = [abs(weighted[name]) for name in used]
+    weighed = [name for name in telling if weights.get(name)] or telling
+    used = weighed or ([] if segment_order.is_used else [n for n in signs if n in ranks])
+    parts = [ranks[name].cdf(oriented(scores, name, signs[name])) for name in used]
+    # What does not weigh speaks only where nothing that does can.
+    shares = np.array([weights.get(name, 0.0) for name in used])
+    shares = shares / shares.sum() if shares.sum() else np.full(len(used), 1.0 / max(1, len(used)))
     if segment_order.is_used:
         parts.append(segment_order.ranks.cdf(scores["order_nll"]))
-        weights.append(segment_order.weight)
-    return combine_ranks(np.stack(parts), np.array(weights))
+        shares = np.append(shares, segment_order.weight)
+    return combine_ranks(np.stack(parts), shares)
 
 
 def ranks_nothing(
@@ -169,11 +228,10 @@ def ranks_nothing(
     return constant and not segment_order.is_used
 
 
-def oriented(scores: dict[str, np.ndarray], name: str, weight: float) -> np.ndarray:
+def oriented(scores: dict[str, np.ndarray], name: str, sign: int) -> np.ndarray:
     """A score turned so that high is suspicious."""
     values = scores[name]
-    if name == "softmin_interior":
-        # A mask of thin regions only has no interior.
-        values = np.where(np.isnan(values), scores["softmin"], values)
-    turned: np.ndarray = np.copysign(1.0, weight) * values
+    if name in _FALLBACK:
+        values = np.where(np.isnan(values), scores[_FALLBACK[name]], values)
+    turned: np.ndarray = sign * values
     return turned

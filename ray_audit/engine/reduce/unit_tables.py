@@ -18,6 +18,7 @@ from ray_audit.engine.reduce.unit_scores import (
     unit_scores,
 )
 from ray_audit.measures import Kind, measures
+from ray_audit.measures.ranking import weights_of
 from ray_audit.samples import FILTERED_SCHEMA, ShardFailure
 from ray_audit.schemas import (
     CLASS_PAIRS,
@@ -66,7 +67,13 @@ def unit_tables(
         metadata: of the files.
     """
     finite, failures = split_non_finite(samples)
-    rank = partial(suspicion, ranks=summary.ranks, segment_order=segment_order, config=config)
+    rank = partial(
+        suspicion,
+        ranks=summary.ranks,
+        segment_order=segment_order,
+        weights=weights_of(config.dataset.task, summary.fit(config)),
+        config=config,
+    )
     dataset = {
         "vog_moments": summary.vog_moments,
         "order": segment_order,

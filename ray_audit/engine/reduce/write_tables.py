@@ -21,7 +21,7 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.recount import Recounted
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
+from ray_audit.engine.reduce.suspicion import SegmentOrder, described, ranks_nothing
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
@@ -73,7 +73,8 @@ def publish(
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
-    order = summary.order.finish()
+    fit = summary.fit(config)
+    order = summary.order.finish(fit.memorised)
     finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
     chunks = []
     for record in records:
@@ -104,6 +105,7 @@ def publish(
         {} if estimate is None else _estimate(estimate, config),
         parts.memorisation(config.dataset.task.is_dense),
         order.described(),
+        described(config, fit),
         [] if ties else parts.top,
         found.top,
         [

@@ -8,10 +8,12 @@ from ray_audit.training.noise.classes import CLASS_KINDS, corrupt_classes
 from ray_audit.training.noise.frames import FRAME_KINDS, corrupt_frames, frame_truth, plant_frames
 from ray_audit.training.noise.masks import MASK_KINDS, MaskNoise, corrupt_masks, plant_masks
 from ray_audit.training.noise.truth import (
+    REGION_SCHEMA,
     TRUTH_SCHEMA,
     TruthRow,
     check_kinds,
     num_wrong,
+    region_rows,
     truth_table,
 )
 
@@ -19,6 +21,7 @@ __all__ = [
     "CLASS_KINDS",
     "FRAME_KINDS",
     "MASK_KINDS",
+    "REGION_SCHEMA",
     "TRUTH_SCHEMA",
     "MaskNoise",
     "TruthRow",
@@ -30,5 +33,6 @@ __all__ = [
     "num_wrong",
     "plant_frames",
     "plant_masks",
+    "region_rows",
     "truth_table",
 ]

@@ -43,7 +43,7 @@ def _forget():
 
 
 def rank_otherwise(monkeypatch):
-    weights = {task: {"aum": -1.0} for task in ranking.RANKED}
+    weights = {task: {"aum": -1} for task in ranking.RANKED}
     monkeypatch.setattr(ranking, "RANKED", weights)
     monkeypatch.setattr("ray_audit.engine.reduce.suspicion.RANKED", weights)
 
@@ -64,8 +64,8 @@ def test_a_diff_says_that_two_runs_were_ranked_by_different_rules(small, monkeyp
     after = audited(small, LATER)
     (change,) = diff_runs(small.values["output"], before.run_id, after.run_id).changed_settings
     assert change == (
-        "the runs were ranked by different rules: +1 early_loss, -1 prob_margin "
-        f"(version {SCORE_VERSION}); then -1 aum (version {SCORE_VERSION})"
+        "the runs were ranked by different rules: +1 early_loss, +1 late_loss, "
+        f"-1 prob_margin (version {SCORE_VERSION}); then -1 aum (version {SCORE_VERSION})"
     )
 
 

@@ -113,7 +113,7 @@ def test_nothing_observed_has_no_order():
 
 def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
     scores = {"softmin_interior": np.array([0.5, np.nan]), "softmin": np.array([0.1, 0.2])}
-    assert oriented(scores, "softmin_interior", -1.0) == pytest.approx([-0.5, -0.2])
+    assert oriented(scores, "softmin_interior", -1) == pytest.approx([-0.5, -0.2])
 
 
 @pytest.mark.parametrize("num_cycles", [1, 4])
@@ -129,11 +129,19 @@ def test_ranks_are_those_of_the_scores_themselves(num_cycles):
 
 
 @pytest.mark.parametrize(
-    ("share", "weight"), [(-0.1, 0.0), (0.25, 1.0), (0.5, 3.0), (2 / 3, 6.0), (0.9, 6.0)]
+    ("share", "weight"),
+    [(-0.1, 0.0), (0.2, 0.0), (1 / 3, 1.0), (0.5, 3.0), (2 / 3, 6.0), (1.0, 6.0)],
 )
 def test_an_order_weighs_by_the_odds_of_what_it_explains(share, weight):
     ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
     assert SegmentOrder(None, ranks, evidence_of(share)).weight == pytest.approx(weight)
+
+
+def test_an_order_weighs_more_where_its_violations_were_memorised():
+    ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
+    loose, some = evidence_of(0.2), evidence_of(1 / 3)
+    assert SegmentOrder(None, ranks, some, memorised=1.0).weight == pytest.approx(2.5)
+    assert SegmentOrder(None, ranks, loose, memorised=1.0).weight == pytest.approx(0.0)
 
 
 def test_an_order_that_may_be_chance_weighs_nothing():
@@ -144,6 +152,7 @@ def test_an_order_that_may_be_chance_weighs_nothing():
 
 SEQUENCES = SimpleNamespace(dataset=SimpleNamespace(task=Task.FRAMES))
 CLASSES = SimpleNamespace(dataset=SimpleNamespace(task=Task.CLASS))
+EQUAL = {"early_loss": 0.5, "prob_margin": 0.5, "late_loss": 0.0}
 
 
 def test_a_strict_order_outweighs_losses_that_say_nothing():
@@ -154,7 +163,7 @@ def test_a_strict_order_outweighs_losses_that_say_nothing():
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
     both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
-    found = suspicion(scores, ranks, segment_order, SEQUENCES)
+    found = suspicion(scores, ranks, segment_order, {"csl_segment": 1.0}, SEQUENCES)
     np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert found[is_wrong].min() > found[~is_wrong].max()
@@ -166,9 +175,21 @@ def test_a_constant_score_ranks_nothing():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    found = suspicion(scores, ranks, SegmentOrder(), CLASSES)
+    found = suspicion(scores, ranks, SegmentOrder(), EQUAL, CLASSES)
     np.testing.assert_allclose(found, ranks["prob_margin"].cdf(-scores["prob_margin"]))
     assert not ranks_nothing(ranks, SegmentOrder(), CLASSES)
+
+
+def test_a_score_that_does_not_weigh_speaks_where_nothing_else_can():
+    scores = {"late_loss": np.full(4, 0.7), "early_loss": np.array([0.1, 0.4, 0.2, 0.3])}
+    ranks = {name: RankHistogram.empty().observe(values) for name, values in scores.items()}
+    found = suspicion(scores, ranks, SegmentOrder(), {"early_loss": 0.0, "late_loss": 1.0}, CLASSES)
+    np.testing.assert_allclose(found, ranks["early_loss"].cdf(scores["early_loss"]))
+
+
+def test_with_one_checkpoint_the_last_loss_stands_for_the_second_half():
+    scores = {"late_loss": np.full(2, np.nan), "final_loss": np.array([0.5, 0.2])}
+    assert oriented(scores, "late_loss", 1) == pytest.approx([0.5, 0.2])
 
 
 def test_equal_samples_tie():
@@ -177,5 +198,7 @@ def test_equal_samples_tie():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    assert suspicion(scores, ranks, SegmentOrder(), CLASSES) == pytest.approx(np.full(4, 0.5))
+    assert suspicion(scores, ranks, SegmentOrder(), EQUAL, CLASSES) == pytest.approx(
+        np.full(4, 0.5)
+    )
     assert ranks_nothing(ranks, SegmentOrder(), CLASSES)
