@@ -24,7 +24,7 @@ from benchmarks.quality.measure import train
 from benchmarks.quality.recipes import RECIPES, Recipe
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.evaluation.metrics import ALL_KINDS, evaluate_scores
+from ray_audit.evaluation.detection import ALL_KINDS, evaluate_scores
 
 _ROOT = Path(__file__).parents[1]
 BUDGETS = (0.25, 0.5, 0.75)

@@ -32,8 +32,8 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.report.serve import Review, ReviewServer
-from ray_audit.report.write import write_report
-from ray_audit.tables.run import RunTables
+from ray_audit.report.write_report import write_report
+from ray_audit.tables.run_tables import RunTables
 
 CLASSES = [f"class {index}" for index in range(12)]
 NUM_CHECKPOINTS = 10

@@ -16,18 +16,27 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from ray_audit.errors import AlreadyThereError, StorageError, redacted
+from ray_audit import archives
+from ray_audit.archives import inflates_too_far as inflates_too_far
+from ray_audit.errors import AlreadyThereError, SampleError, StorageError, redacted
 from ray_audit.store_errors import explained as explained
 from ray_audit.store_errors import explained_stream
-from ray_audit.store_writes import create, moved_into, put, put_file, says_there, says_unknown
+from ray_audit.store_writes import (
+    clear_unfinished,
+    create,
+    moved_into,
+    put,
+    put_file,
+    says_there,
+    says_unknown,
+)
+from ray_audit.stored_objects import NUMBERED, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
-from ray_audit.stored_objects import stored_object
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
-_INFLATED_BYTES = 256 * 2**20
-_INFLATED_TIMES = 100
+_ARCHIVE_BLOCK_BYTES = 2**20  # members are read in any order
 _PAUSES_S = (0.5, 2.0)
 _SETTLE_S = 1.0
 
@@ -76,6 +85,8 @@ def filesystem(uri: str) -> tuple[Any, str]:
             f"{uri}: credentials must not stand in a URI: leave them to the environment "
             "(AWS_ACCESS_KEY_ID, a profile, or a role)"
         )
+    if archives.is_member(uri):
+        return _MEMBERS, uri.removeprefix(archives.SCHEME)
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme in ("", "file"):
         path = os.path.abspath(uri.removeprefix("file://"))
@@ -107,11 +118,13 @@ def _tried(action: str, uri: str, call: Callable[[], Value]) -> Value:
 def list_objects(uri: str | list[str]) -> list[StoredObject]:
     """List the files that a glob, a plain URI or a list of these stands for.
 
-    A glob's files come sorted by URI, a list's in the order of the list.
+    A glob's files come sorted by URI, a list's in the order of the list. `{000..146}` stands for
+    the numbers, of as many digits, each of which must be there.
 
     Raises:
         StorageError: nothing matches, one file is named twice, or the store cannot be listed.
     """
+    uri = uri if isinstance(uri, list) else numbered(uri)
     if isinstance(uri, list):
         found = [item for one in uri for item in list_objects(one)]
         twice = [name for name, count in Counter(o.uri for o in found).items() if count > 1]
@@ -120,6 +133,8 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
         return found
     fs, path = filesystem(uri)
     with explained("list", uri):
+        if archives.is_member(uri):
+            return _list_members(uri)
         if has_wildcard(uri):
             infos = list(fs.glob(path, detail=True).values())
         else:
@@ -133,6 +148,34 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
                 f"{uri}: the name of {item.uri!a} is not UTF-8; rename it, or narrow the pattern"
             )
     return sorted(found, key=lambda item: item.uri)
+
+
+def _list_members(uri: str) -> list[StoredObject]:
+    try:
+        found = list(_MEMBERS.glob(uri, list_objects(archives.parted(uri)[0])))
+    except SampleError as error:
+        raise StorageError(str(error)) from error
+    if not found:
+        raise StorageError(f"{uri} matches no member: check the path and the wildcards")
+    return sorted(found, key=lambda item: item.uri)
+
+
+def list_data(uri: str | list[str]) -> list[StoredObject]:
+    """As `list_objects`, with the members of zip archives in place of them.
+
+    One that is damaged stays: reading it will say so.
+
+    Raises:
+        StorageError: nothing matches, or a member cannot be read at all: it is encrypted, say.
+    """
+    found: list[StoredObject] = []
+    for item in list_objects(uri):
+        if item.uri.lower().endswith(archives.ENDING) and not archives.is_member(item.uri):
+            with explained("list", item.uri), contextlib.suppress(SampleError):
+                found += _MEMBERS.glob(archives.SCHEME + item.uri, [item])
+                continue
+        found.append(item)
+    return found
 
 
 def list_prefix(uri: str) -> list[StoredObject]:
@@ -150,6 +193,16 @@ def list_prefix(uri: str) -> list[StoredObject]:
     return sorted((stored_object(fs, i) for i in infos.values()), key=lambda item: item.uri)
 
 
+def remove_unfinished(folder: str) -> None:
+    """Remove what killed processes of this machine had not written whole, on a local disk.
+
+    A store has nothing of the kind: there an object is whole, or is not.
+    """
+    fs, path = filesystem(folder)
+    if "file" in fs.protocol:
+        clear_unfinished(Path(path))
+
+
 def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
     """Keys of listed shards: the path below the last `/` before the first wildcard.
 
@@ -160,9 +213,11 @@ def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
     ['or1/x.mp4', 'or2/x.mp4']
     """
     paths = [path_of(u) for u in uris]
-    if isinstance(uri, str) and has_wildcard(uri):
-        pattern = path_of(uri)
-        root = pattern[: _WILDCARD.search(pattern).start()]  # type: ignore[union-attr]
+    pattern = path_of(uri) if isinstance(uri, str) else ""
+    places = (one.search(pattern) for one in (_WILDCARD, NUMBERED))
+    wildcards = [found.start() for found in places if found]
+    if wildcards:
+        root = pattern[: min(wildcards)]
         base = root[: root.rfind("/") + 1]
     else:
         folders = [p[: p.rfind("/") + 1] for p in paths]
@@ -171,9 +226,16 @@ def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
 
 
 def path_of(uri: str) -> str:
-    """The path of a URI, from the root of its disk, or from its bucket on."""
+    """The path of a URI, from the root of its disk, or from its bucket on.
+
+    >>> path_of("zip://s3://b/a.zip!/x/1.png")
+    '/b/a.zip/x/1.png'
+    """
+    if archives.is_member(uri):
+        outer, inner = archives.parted(uri)
+        return f"{path_of(outer)}/{inner}"
     if "://" in uri and not uri.startswith("file://"):
-        return "/" + uri.split("://", 1)[1]
+        return "/" + uri.split("://", 1)[1].lstrip("/")
     return os.path.abspath(uri.removeprefix("file://"))
 
 
@@ -192,6 +254,13 @@ def open_read(
             block = min(block_bytes, size_bytes) if size_bytes else block_bytes
             opened = fs.open(path, "rb", block_size=block, cache_type="readahead")
     return explained_stream(opened, "read", uri)
+
+
+def _open_archive(uri: str) -> IO[bytes]:
+    return open_read(uri, block_bytes=_ARCHIVE_BLOCK_BYTES)
+
+
+_MEMBERS = archives.ZipMembers(_open_archive)
 
 
 def read_bytes(uri: str, in_parts: bool = False) -> bytes:
@@ -304,15 +373,6 @@ def copy(uri: str, to_uri: str) -> None:
         return
     with open_read(uri) as source, open_write(to_uri) as sink:
         shutil.copyfileobj(source, sink, _READ_BLOCK_BYTES)
-
-
-def inflates_too_far(stored_bytes: int, inflated_bytes: int) -> bool:
-    """Whether something compressed is refused before it is inflated.
-
-    Up to 256 MiB always pass, and so does what grows at most 100 times: features and images grow
-    a few times, a bomb a thousand times or more.
-    """
-    return inflated_bytes > max(_INFLATED_BYTES, _INFLATED_TIMES * stored_bytes)
 
 
 def remove(uri: str) -> None:

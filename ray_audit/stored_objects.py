@@ -1,9 +1,16 @@
 """Stored objects, as the listings of fsspec's filesystems show them."""
 
 import contextlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from ray_audit.errors import StorageError
+
+NUMBERED = re.compile(r"\{(\d+)\.\.(\d+)\}")
+"""Numbers of files in a URI, as WebDataset writes them."""
+_MAX_NUMBERED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +49,23 @@ def _modified_s(info: dict[str, Any]) -> float | None:
         if isinstance(value, datetime):
             return value.timestamp()
     return None
+
+
+def numbered(uri: str) -> str | list[str]:
+    """The URIs that a pattern of numbers stands for; others as they are.
+
+    >>> numbered("s3://b/x-{08..10}.tar")
+    ['s3://b/x-08.tar', 's3://b/x-09.tar', 's3://b/x-10.tar']
+    """
+    found = NUMBERED.search(uri)
+    if found is None:
+        return uri
+    first, last = int(found[1]), int(found[2])
+    if not first <= last < first + _MAX_NUMBERED:
+        raise StorageError(f"{uri}: {found[0]} are no numbers that rise, or too many")
+    head, tail, digits = uri[: found.start()], uri[found.end() :], len(found[1])
+    uris: list[str] = []
+    for number in range(first, last + 1):
+        rest = numbered(f"{head}{number:0{digits}d}{tail}")
+        uris += [rest] if isinstance(rest, str) else rest
+    return uris

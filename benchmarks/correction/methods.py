@@ -25,13 +25,14 @@ from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.refurbish import refurbish
 from ray_audit.corrections.rules import CorrectionOptions
-from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.correction import read_corrected
 from ray_audit.training.train import train
 

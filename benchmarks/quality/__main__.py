@@ -14,7 +14,7 @@ from benchmarks.quality.page import LEARNT, page
 from benchmarks.quality.ranking import RESULT, section
 from benchmarks.quality.recipes import RECIPES, Recipe
 from benchmarks.quality.results import read, record
-from ray_audit.evaluation.metrics import ALL_KINDS
+from ray_audit.evaluation.detection import ALL_KINDS
 
 _ROOT = Path(__file__).parents[2]
 

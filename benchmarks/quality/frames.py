@@ -12,7 +12,7 @@ from benchmarks.quality.case import Case, Part
 from ray_audit.config import InputConfig
 from ray_audit.demo.videos import read_video
 from ray_audit.training.noise import corrupt_frames, truth_table
-from ray_audit.training.noise.frames import CorruptedFrames
+from ray_audit.training.noise.frame_noise import CorruptedFrames
 
 POSE_KINDS = ("mislabel", "adjacent", "distant", "reversed")
 SWING_KINDS = ("mislabel", "adjacent")

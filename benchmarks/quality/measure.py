@@ -22,7 +22,7 @@ from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, ModelConfig
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.evaluation.metrics import Detection, evaluate_scores
+from ray_audit.evaluation.detection import Detection, evaluate_scores
 from ray_audit.evaluation.truth import directed_columns
 
 TRUTH_COLUMNS = ("is_error", "kind")

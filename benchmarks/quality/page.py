@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.quality.recipes import CLASSES, DENSE, RECIPES, SEQUENCES, Recipe
 from benchmarks.quality.rivals import PREFIX
 from benchmarks.quality.targets import TARGETS
-from ray_audit.evaluation.metrics import ALL_KINDS
+from ray_audit.evaluation.detection import ALL_KINDS
 
 LEARNT = Path(__file__).with_name("learnt.md")
 _TITLES = {DENSE: "Masks", SEQUENCES: "Phases of frames", CLASSES: "One label an image"}

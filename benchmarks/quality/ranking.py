@@ -29,7 +29,7 @@ from benchmarks.quality.regimes import (
     recipe,
 )
 from benchmarks.quality.rivals import PREFIX
-from ray_audit.evaluation.metrics import ALL_KINDS, evaluate_scores
+from ray_audit.evaluation.detection import ALL_KINDS, evaluate_scores
 
 RESULT = RESULTS / "quality-regimes.json"
 TOLERANCE = 0.01

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ray_audit.evaluation.metrics import ALL_KINDS
+from ray_audit.evaluation.detection import ALL_KINDS
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:  # each method loads what it needs: opening a run needs neithe
     from ray_audit.exports.export import Exported
     from ray_audit.findings.decisions import Decision
     from ray_audit.report.serve import ReviewServer
-    from ray_audit.report.write import WrittenReport
+    from ray_audit.report.write_report import WrittenReport
     from ray_audit.tables.diff import Diff
     from ray_audit.tables.manifest import Manifest
-    from ray_audit.tables.run import RunTables
+    from ray_audit.tables.run_tables import RunTables
 
 Uri = str | PathLike[str]
 Progress = Callable[[str, int, int], None]
@@ -145,7 +145,7 @@ class Run:
             StorageError: the tables cannot be read, or the report cannot be written.
         """
         from ray_audit.engine.run.audit import opened_backend
-        from ray_audit.report.write import NUM_BUNDLES, NUM_FINDINGS, write_report
+        from ray_audit.report.write_report import NUM_BUNDLES, NUM_FINDINGS, write_report
 
         with opened_backend(self.config.engine, address, local) as backend:
             return write_report(

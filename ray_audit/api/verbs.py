@@ -14,6 +14,7 @@ from ray_audit.errors import SpecificationError
 
 if TYPE_CHECKING:  # each verb loads what it needs
     from ray_audit.corrections.correct import CorrectionOutcome
+    from ray_audit.discovery import Drafted
     from ray_audit.engine.planning.plan import Plan
     from ray_audit.engine.run.audit import Reporter
     from ray_audit.engine.run.status import OutputStatus
@@ -44,6 +45,39 @@ def as_config(specification: Specification) -> AuditConfig:
     )
 
 
+def init(
+    data: Uri,
+    *,
+    labels: Uri | None = None,
+    checkpoints: Uri | None = None,
+    model: str | None = None,
+    to: Uri | None = None,
+    force: bool = False,
+) -> "Drafted":
+    """Look at a dataset that nobody has described, and draft a specification for it.
+
+    Published layouts and common shapes of folders are recognised by a bounded listing and a few
+    files; the draft says in comments what was assumed, and what could not be known.
+
+    Args:
+        data: its folder, local or in a store.
+        labels: the folder of its labels, where that lies elsewhere.
+        checkpoints: folder, pattern or file of weights.
+        model: `package.module:function` that returns the model.
+        to: where the draft is written; nowhere by default.
+        force: write over a file that is there.
+
+    Raises:
+        SpecificationError: nothing was recognised, or a file is there at `to`.
+        StorageError: something cannot be listed, read or written.
+    """
+    from ray_audit.discovery import discover, save
+
+    places = [None if uri is None else fspath(uri) for uri in (labels, checkpoints)]
+    draft = discover(fspath(data), places[0], places[1], model)
+    return draft if to is None else save(draft, fspath(to), force)
+
+
 def audit(
     config: Specification,
     *,
@@ -69,12 +103,12 @@ def audit(
         SpecificationError: nothing was started.
         RunError: the run failed; what was committed is reused by the next one.
     """
-    from ray_audit.tables.run import RunTables
+    from ray_audit.tables.run_tables import RunTables
 
     config = as_config(config)
     if folds:
-        from ray_audit.engine.run.folds import run_folds
-        from ray_audit.training.folds import held_out_parts
+        from ray_audit.engine.run.fold_run import run_folds
+        from ray_audit.training.fold_models import held_out_parts
 
         if limit is not None:
             raise SpecificationError("--limit does not go with --folds")
@@ -156,7 +190,7 @@ def open_run(
     """
     from dataclasses import replace
 
-    from ray_audit.tables.run import RunTables
+    from ray_audit.tables.run_tables import RunTables
 
     output = fspath(output)
     tables = RunTables.open(output, run)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ray_audit import storage
-from ray_audit.checkpoints.split import INDEX, shards_of
+from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
 from ray_audit.errors import CheckpointError, StorageError
 
 SUFFIXES = (
@@ -60,7 +60,7 @@ class Catalog:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _StoredCheckpoint:
     uri: str
     size_bytes: int
     digest: str
@@ -114,7 +114,7 @@ def shortest_names(uris: Sequence[str]) -> list[str]:
     return names
 
 
-def _in_training_order(uri: str | list[str]) -> list[_Found]:
+def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
     if isinstance(uri, list):
         found = [item for one in uri for item in _in_training_order(one)]
         uris = [item.uri for item in found]
@@ -154,12 +154,12 @@ def _files(uri: str) -> list[storage.StoredObject]:
         raise
 
 
-def _described(item: storage.StoredObject, is_listed: bool) -> _Found:
+def _described(item: storage.StoredObject, is_listed: bool) -> _StoredCheckpoint:
     if not item.uri.endswith(INDEX):
-        return _Found(item.uri, item.size_bytes, _digest(item), is_listed)
+        return _StoredCheckpoint(item.uri, item.size_bytes, _digest(item), is_listed)
     shards = [storage.list_objects(storage.escape_glob(one))[0] for one in shards_of(item.uri)]
     digest = storage.digest(_digest(item), [_digest(shard) for shard in shards])
-    return _Found(item.uri, sum(shard.size_bytes for shard in shards), digest, is_listed)
+    return _StoredCheckpoint(item.uri, sum(shard.size_bytes for shard in shards), digest, is_listed)
 
 
 def _digest(item: storage.StoredObject) -> str:
@@ -170,7 +170,7 @@ def _digest(item: storage.StoredObject) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 
 
-def _without_aliases(found: list[_Found]) -> tuple[list[_Found], list[str]]:
+def _without_aliases(found: list[_StoredCheckpoint]) -> tuple[list[_StoredCheckpoint], list[str]]:
     """Leave out what a pattern matches by a name such as `last`, and is another's copy."""
     notes: list[str] = []
     left_out: set[str] = set()
@@ -202,7 +202,7 @@ def _is_alias(uri: str) -> bool:
     return bool(_ALIAS.search(name)) or not re.search(r"\d", name)
 
 
-def _twin(one: _Found, others: Sequence[_Found]) -> _Found | None:
+def _twin(one: _StoredCheckpoint, others: Sequence[_StoredCheckpoint]) -> _StoredCheckpoint | None:
     """The other checkpoint of the same weights: of the same bytes, or tensor by tensor."""
     for other in others:
         if other.digest == one.digest:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ray_audit.checkpoints.identity import see_working_directory
+from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
 from ray_audit.errors import SpecificationError
 

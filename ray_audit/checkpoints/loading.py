@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from ray_audit.checkpoints.files import read_file, refusal
+from ray_audit.checkpoints.weight_files import read_file, refusal
 from ray_audit.checkpoints.weights import WRAPPERS, Expected, fitting, mappings_in, renamed
 from ray_audit.config import WeightsConfig
 from ray_audit.errors import CheckpointError, StorageError

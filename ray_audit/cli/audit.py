@@ -1,4 +1,4 @@
-"""Commands that audit: run, plan, status, schema."""
+"""Commands that audit: run, plan, status, schema, layouts."""
 
 import json
 from dataclasses import asdict
@@ -106,3 +106,23 @@ def schema() -> None:
     from ray_audit.config.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def layouts(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, with all that it stands for.")
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the published layouts that `dataset.layout` knows, or show one."""
+    with ending(verbose, as_json) as answer:
+        from ray_audit.console.layouts import print_layout, print_layouts
+        from ray_audit.layouts import recipe_named, recipes
+
+        found = recipes() if name is None else (recipe_named(name),)
+        answer({"layouts": [recipe.model_dump() for recipe in found]})
+        if not as_json and name is None:
+            print_layouts(found)
+        elif not as_json:
+            print_layout(found[0])

@@ -4,10 +4,17 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from ray_audit.config.class_files import named_classes
 from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.layouts import Expansion, expanded
 from ray_audit.task import Task
 
 Overlap = Literal["error", "first", "last", "drop"]
@@ -57,26 +64,28 @@ class LabelsConfig(Section):
     videos: Uri | None = None
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
-    """Index masks by template, such as `masks/{stem}.png`. Goes with images."""
+    """Index masks by template, such as `masks/{stem}.png`. Goes with images; and with video, where
+    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video."""
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
     """Whether the folder of an image names its class. Goes with images."""
     column: str | None = None
-    """The label's column in Parquet, or its extension in tar. Goes with images."""
+    """The label's column in Parquet, its extension in tar, or its array in npz, HDF5 and MATLAB
+    files. Goes with images."""
     image_column: str = "image"
-    """The image's column in Parquet, beside `column`."""
+    """The image's column in Parquet, beside `column`; or the array of all images."""
     key_column: str | None = None
-    """The column in Parquet that names a sample, beside `column`; the row's number where absent."""
+    """The column or array that names a sample, beside `column`; the row's number where absent."""
     arrays: str | None = None
-    """The label array beside the feature array in npz, such as `{key}_label`. Goes with sequences.
-    """
+    """The label array beside the feature array in npz, HDF5 and MATLAB files, such as `{key}_label`
+    or `{folder}/labels`. Goes with sequences."""
     frame_arrays: str | None = None
-    """The array of frame indices in npz, beside `arrays`, such as `{key}_frame`."""
+    """The array of frame indices, beside `arrays`, such as `{key}_frame`."""
     match: Annotated[str, Field(min_length=1)] | None = None
     """A regular expression that is searched for in the key of each file. A template uses its groups
-    as `{1}`, `{2}` or by name; in a table the first group is what a row calls the file. Goes with
-    labels in files of their own."""
+    as `{1}`, `{2}` or by name; in a table the first group is what a row calls the file. With
+    `arrays`, it is searched for in the name of each array: those without it are no features."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
     header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
@@ -86,6 +95,11 @@ class LabelsConfig(Section):
     """What parts the fields of a text table; its first line tells where absent."""
     comment: Annotated[str, Field(min_length=1)] | None = None
     """What begins a line of a text table to leave out, such as `#`."""
+    rows: Annotated[str, Field(min_length=1)] | None = None
+    """Where the rows of a JSON document lie: names with dots between them, `*` for every element
+    or value, `{video}` for every value of an object whose name is a column, such as
+    `database.{video}.annotations.*`. The columns are paths then, too: `segment.0`; one with `*`
+    gives a row for each element. Goes with tables."""
     values: dict[int | str, int | str] | Uri | None = None
     """What stored values mean: a mapping from a number, a text, a colour (`#804080`) or a range
     (`0..10`) to a class name or `void`; or a CSV or JSON file of it. What is not listed is an
@@ -95,13 +109,16 @@ class LabelsConfig(Section):
     those that are stored."""
     channel: Annotated[int, Field(ge=0, le=3)] | None = None
     """Which channel of a colour mask holds the class, from 0. Goes with masks."""
+    variable: Annotated[str, Field(min_length=1)] | None = None
+    """Which array of a mask's npz, HDF5 or MATLAB file is the mask, such as `GTcls.Segmentation`;
+    the only one where absent. Goes with masks."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames a second of the labels' own clock, where frame numbers of the table are not those of
     the video: number n stands for the time from n / fps to (n + 1) / fps. Goes with frames and
     segments."""
     first_frame: Annotated[int, Field(ge=0)] = 0
     """The number of the first frame, where the table does not count from 0. Goes with frames and
-    segments."""
+    segments, and with masks whose file names hold numbers."""
     ends: Literal["exclusive", "inclusive"] = "exclusive"
     """Whether `end_frame` is the frame behind a segment, or its last one. Goes with segments."""
     overlap: Overlap = "error"
@@ -122,7 +139,7 @@ class LabelsConfig(Section):
         known = list(TEMPLATE_FIELDS)
         if self.match is not None:
             known += _groups(self.match)
-            if self._forms() and self.form in ("folder", "column", "arrays"):
+            if self._forms() and self.form in ("folder", "column"):
                 raise ValueError(f"match does not go with {self.form}: those labels have no names")
         for key in _TEMPLATES:
             for name in _FIELD.findall(getattr(self, key) or ""):
@@ -146,15 +163,21 @@ class LabelsConfig(Section):
         if self.values is not None and self.first_value is not None:
             raise ValueError("give values or first_value, not both")
         is_timed = self.frames is not None or self.segments is not None
-        if not is_timed and (self.fps or self.first_frame or self.overlap != "error"):
-            raise ValueError("fps, first_frame and overlap go with frames or segments")
+        if not is_timed and (self.fps or self.overlap != "error"):
+            raise ValueError("fps and overlap go with frames or segments")
+        if not is_timed and self.first_frame and "*" not in (self.masks or ""):
+            raise ValueError(
+                "first_frame goes with frames or segments, or with masks in a file each (`*`)"
+            )
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
         is_table = is_timed or self.videos is not None or self.images is not None
-        if not is_table and (self.header or self.delimiter or self.comment):
-            raise ValueError("header, delimiter and comment go with tables of labels")
+        if not is_table and (self.header or self.delimiter or self.comment or self.rows):
+            raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):
             raise ValueError("header: names must be unique; name the others as you like")
+        if self.variable is not None and self.masks is None:
+            raise ValueError("variable goes with masks only: it is the array that is the mask")
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
@@ -179,7 +202,8 @@ class ClipConfig(Section):
     """How a video or a sequence is cut: lengths in sampled frames."""
 
     frames: Count | None = 32
-    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip."""
+    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip. With masks
+    on frames 1 where absent: each frame is an image by itself."""
     stride: Count | None = None
     """Frames between the starts of two clips; half a clip where absent."""
     every: Count = 1
@@ -266,6 +290,12 @@ class FoldConfig(Section):
 class DatasetConfig(Section):
     """The dataset: what is audited, and what its labels are."""
 
+    # Never dumped: a manifest holds what they stand for, whatever a later recipe says.
+    layout: Annotated[str, Field(min_length=1)] | None = Field(None, exclude=True)
+    """A published layout that stands for the keys below (`ray-audit layouts` lists them), or the
+    file of a recipe of your own (`.yaml`). Keys that are given beside it win."""
+    root: Uri | None = Field(None, exclude=True)
+    """The folder in which a dataset of that layout lies. Goes with layout."""
     kind: Literal["video", "images", "sequences"]
     """What a shard holds; sequences are feature sequences in npy or npz."""
     uri: Uri | list[Uri]
@@ -304,6 +334,13 @@ class DatasetConfig(Section):
     """Frames a second of feature sequences, which gives them a clock for labels in seconds. Goes
     with sequences."""
 
+    _expansion: Expansion | None = PrivateAttr(None)
+
+    @property
+    def expansion(self) -> Expansion | None:
+        """What `layout` stands for; None where there is none."""
+        return self._expansion
+
     @property
     def frame_s(self) -> float:
         """Seconds a frame of a sequence; 1 where it has no clock, and nothing is in seconds."""
@@ -317,6 +354,19 @@ class DatasetConfig(Section):
         if self.kind == "images":
             return Task.CLASS
         return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _layout_expanded(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, dict) or values.get("layout") is None:
+            if isinstance(values, dict) and values.get("root") is not None:
+                raise ValueError("root goes with layout, which says how the dataset lies below it")
+            return handler(values)
+        expansion = expanded(values)
+        names = {"layout": values["layout"], "root": expansion.root}
+        self = handler({**expansion.values, **names})
+        self._expansion = expansion
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -336,6 +386,17 @@ class DatasetConfig(Section):
             )
         return {**values, "labels": {**labels, "first_value": first}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _masks_are_of_single_frames(cls, values: Any) -> Any:
+        """Most models of masks look at one frame: a clip of several must be asked for."""
+        if not isinstance(values, dict) or values.get("kind") != "video":
+            return values
+        labels, clip = values.get("labels"), values.get("clip", {})
+        if not isinstance(labels, dict) or not labels.get("masks") or not isinstance(clip, dict):
+            return values
+        return {**values, "clip": {"frames": 1, **clip}}
+
     @model_validator(mode="after")
     def _clock_fits_the_kind(self) -> Self:
         if self.axes != "TD" and self.kind != "sequences":
@@ -353,14 +414,13 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
         allowed = {
-            "video": ("frames", "segments", "videos"),
+            "video": ("frames", "segments", "videos", "masks"),
             "images": ("masks", "images", "folder", "column"),
             "sequences": ("arrays", "frames", "segments"),
         }[self.kind]
         if self.labels.form not in allowed:
-            hint = " (masks on video frames are not supported)" if self.labels.masks else ""
             raise ValueError(
-                f"labels.{self.labels.form} does not go with kind {self.kind}{hint}; "
+                f"labels.{self.labels.form} does not go with kind {self.kind}; "
                 f"expected one of {', '.join(allowed)}"
             )
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
@@ -368,4 +428,6 @@ class DatasetConfig(Section):
             raise ValueError(f"classes: names must be unique, and {twice[0]!r} is there twice")
         if self.tile is not None and self.labels.form != "masks":
             raise ValueError("tile goes with labels.masks only: a tile has no label of its own")
+        if self.tile is not None and self.kind == "video" and self.clip.frames != 1:
+            raise ValueError("tile does not go with clips of several frames; give clip.frames: 1")
         return self

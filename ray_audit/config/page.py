@@ -83,6 +83,7 @@ def keys_of(section: str) -> list[Key]:
 
 
 def _keys(model: dict[str, Any], defs: dict[str, Any]) -> Iterator[Key]:
+    required = model.get("required") or model.get("anyOf", [{}])[0].get("required", ())
     for name, key in model["properties"].items():
         options = [one for one in key.get("anyOf", [key]) if one.get("type") != "null"]
         named = [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
@@ -92,7 +93,7 @@ def _keys(model: dict[str, Any], defs: dict[str, Any]) -> Iterator[Key]:
             values="keys" if named else " or ".join(_values(option) for option in options),
             description=key["description"],
             default="" if named or default is None else _plain(default),
-            is_required=name in model.get("required", ()),
+            is_required=name in required,
             section=defs[named[0]] if named else None,
         )
 

@@ -13,5 +13,8 @@ def json_schema() -> dict[str, Any]:
     for model in (schema, *schema["$defs"].values()):
         for key in model["properties"].values():
             key["description"] = " ".join(key["description"].split())
+    dataset = schema["$defs"]["DatasetConfig"]
+    # A layout stands for all that is required.
+    dataset["anyOf"] = [{"required": dataset.pop("required")}, {"required": ["layout", "root"]}]
     title = {"$schema": DIALECT, "title": "Specification of ray_audit"}
     return {**schema, **title, "description": "Read by `ray-audit plan` and `ray-audit run`."}

@@ -30,7 +30,26 @@ def _without_credentials(uri: str) -> str:
     return uri
 
 
-Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+def _unchained(uri: str) -> str:
+    """A chain of fsspec to a member of a zip archive as one URI; any other chain is refused.
+
+    >>> _unchained("zip://train/*/*.png::s3://b/train.zip")
+    'zip://s3://b/train.zip!/train/*/*.png'
+    """
+    if "::" not in uri:
+        return uri
+    inner, _, outer = uri.partition("::")
+    if not inner.startswith("zip://") or "::" in outer or outer.startswith("zip://"):
+        raise ValueError(
+            f"{uri} chains filesystems; only zip://MEMBER::ARCHIVE is read, one archive deep. "
+            "Unpack the archive, or copy the files to where they can be read directly"
+        )
+    return f"zip://{outer.removeprefix('file://')}!/{inner.removeprefix('zip://').lstrip('/')}"
+
+
+Uri = Annotated[
+    str, Field(min_length=1), AfterValidator(_without_credentials), AfterValidator(_unchained)
+]
 
 
 class Section(BaseModel):

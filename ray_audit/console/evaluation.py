@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ray_audit.console.lines import SafeConsole
-from ray_audit.evaluation.metrics import ALL_KINDS, Detection
+from ray_audit.evaluation.detection import ALL_KINDS, Detection
 from ray_audit.evaluation.report import Evaluation, overall
 
 _WIDTH = 100

@@ -96,7 +96,9 @@ def print_findings(rows: list[dict[str, Any]], console: Console) -> None:
     for row in rows:
         where = row["sample_id"]
         if row["start_frame"] is not None:
-            where = f"{row['shard']} frames {row['start_frame']}-{row['end_frame'] - 1}"
+            first, last = row["start_frame"], row["end_frame"] - 1
+            frames = f"frames {first}-{last}" if last > first else f"frame {first}"
+            where = f"{row['shard']} {frames}"
         labels = f"{row['given']} -> {row['suggested'] or '?'}"
         console.print(f"{row['rank']:>4}  {where}  {row['kind']}: {labels}", markup=False, **LINE)
         console.print(Padding(Text(row["reason"], style="dim"), (0, 0, 0, 6)))

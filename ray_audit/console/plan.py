@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from ray_audit.console.layouts import expansion_of, expansion_rows
 from ray_audit.console.lines import human_bytes, human_s
 from ray_audit.engine.planning.plan import Plan
 
@@ -23,6 +25,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")
     table.add_row("reused", f"{plan.num_reused} unit-checkpoint pairs")
+    for title, text in expansion_rows(inputs.config.dataset):
+        table.add_row(title, Text(text))  # its brackets are no markup
     for title, text in seen_rows(plan):
         table.add_row(title, text)
     for note in identity_notes(plan):
@@ -41,8 +45,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("each actor", f"{layout.cpus_per_actor:g} CPU{gpus}")
     table.add_row("decoders", f"{layout.num_decoders} of {layout.cpus_per_decoder:g} CPU")
     table.add_row("bytes to read", human_bytes(plan.bytes_to_read))
-    in_flight = layout.in_flight_bytes(plan.payload_bytes)
-    table.add_row("batches under way", f"up to {human_bytes(in_flight)} of object store")
+    table.add_row("crates", f"of up to {human_bytes(plan.crate_bytes)}, or of one batch")
+    table.add_row("crates under way", f"up to {human_bytes(plan.in_flight_bytes)} of object store")
     models = layout.num_actors * len(layout.hops[0]) * inputs.checkpoints[0].size_bytes
     table.add_row("weights in memory", human_bytes(models))
     duration = plan.expected_s
@@ -124,6 +128,9 @@ def described(plan: Plan) -> dict[str, Any]:
         "seen": None if plan.seen is None else asdict(plan.seen),
         "num_by_time": inputs.listing.num_by_time,
     }
+    expansion = expansion_of(inputs.config.dataset)
+    if expansion is not None:
+        values["recipe"] = expansion
     if layout is not None:
         values["layout"] = {
             "hops": [list(hop) for hop in layout.hops],
@@ -133,7 +140,8 @@ def described(plan: Plan) -> dict[str, Any]:
             "gpus_per_actor": layout.gpus_per_actor,
             "num_decoders": layout.num_decoders,
             "cpus_per_decoder": layout.cpus_per_decoder,
-            "in_flight_bytes": layout.in_flight_bytes(plan.payload_bytes),
+            "crate_bytes": plan.crate_bytes,
+            "in_flight_bytes": plan.in_flight_bytes,
             "reasons": list(layout.reasons),
         }
     return values

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.claims import Claim
+from ray_audit.corrections.agreement import Image, agreement, evenly
+from ray_audit.corrections.corrections_table import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
+from ray_audit.corrections.mask_corrections import MaskWork, correct_masks
 from ray_audit.corrections.mask_orders import mask_orders
-from ray_audit.corrections.masks import MaskWork, correct_masks
-from ray_audit.corrections.rows import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.rules import (
     CorrectionOptions,
     CorrectionPlan,
@@ -23,19 +24,21 @@ from ray_audit.corrections.rules import (
     resolve,
     suspicion_histogram,
 )
-from ray_audit.corrections.samples import correct_classes, correct_sequences
-from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels, written_masks
-from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
+from ray_audit.corrections.write_labels import check_writable, write_labels, written_masks
+from ray_audit.corrections.write_specification import write_specification
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
-from ray_audit.formats.changes import Progress
+from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
 from ray_audit.sources.destinations import check_destination
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
+
+_IMAGE = ("shard", "sample_id")
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,9 @@ class _Work:
             None if self._dry_run else self._to_uri,
         )
         shards = self._listing.shards
-        flagged = self._flagged_images(mapper)
+        flagged = list(self._flagged_images(mapper))
+        if resolved.wrong_masks is not None and flagged:
+            work, flagged = self._calibrated(mapper, work, flagged)
         orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
 
         def rows() -> Iterator[CorrectionRow]:
@@ -273,15 +278,37 @@ class _Work:
             return None
         return written_masks(dataset, self._listing.shards, self._to_uri)
 
-    def _flagged_images(self, mapper: Mapper) -> Iterator[tuple[str, str]]:
-        """Shard and sample of the images that are not confined to findings."""
-        columns = ("shard", "sample_id")
-        parts = self._flagged_parts(mapper, (*columns, "suspicion"))
+    def _calibrated(
+        self, mapper: Mapper, work: MaskWork, flagged: list[Image]
+    ) -> tuple[MaskWork, list[Image]]:
+        """Predictions that say of the other masks what these say; which masks they better."""
+        chosen, tables = set(flagged), self._tables
+        rows = (
+            image
+            for (file,) in tables.parts("scores")
+            for image in _images(tables.read(file, list(_IMAGE)))
+            if image not in chosen
+        )
+        num_others = int(tables.manifest.counts["scored"]) - len(flagged)
+        others = evenly(rows, num_others)
+        some = evenly(flagged, len(flagged))
+        found = agreement(mapper, work, self._listing.shards, some, others)
+        if found.gain is not None:
+            self._notes.append(found.gain.sentence(len(some), len(others)))
+            if self._resolved.asked.is_open and not found.gain.is_positive:
+                self._notes.append("So nothing changes; --rule flagged changes them nevertheless")
+                flagged = []
+        assert work.rule is not None
+        return replace(work, rule=replace(work.rule, calibration=found.calibration)), flagged
+
+    def _flagged_images(self, mapper: Mapper) -> Iterator[Image]:
+        """The images that are not confined to findings."""
+        parts = self._flagged_parts(mapper, (*_IMAGE, "suspicion"))
         if self._resolved.rule == "adele":
             tables = self._tables
-            parts = (tables.read(file, list(columns)) for (file,) in tables.parts("scores"))
+            parts = (tables.read(file, list(_IMAGE)) for (file,) in tables.parts("scores"))
         for part in parts:
-            yield from zip(*(part[name].to_pylist() for name in columns), strict=True)
+            yield from _images(part)
 
     def _metadata(self) -> dict[str, str]:
         manifest, resolved = self._tables.manifest, self._resolved
@@ -321,6 +348,10 @@ class _Work:
             table=None if self._dry_run else self._table.uri,
             notes=tuple(self._notes),
         )
+
+
+def _images(scores: pa.Table) -> Iterator[Image]:
+    return zip(*(scores[name].to_pylist() for name in _IMAGE), strict=True)
 
 
 def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ray_audit.scores.mixture import WrongShare, wrong_share
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 EARLY_CONFIDENCE = 0.5
-"""Of the mean of early checkpoints, whose probabilities are of a model that still learns."""
+"""Of the mean of early checkpoints: they are less sure than they are right."""
 _MAX_LOSSES = 200_000
-_WINDOW = (0.3, 0.8)
+_WINDOW = (0.2, 0.55)
 _PARTS = (8, 6, 4, 3)
-_LOSSES = pa.list_(pa.float32())
 
 
 def is_memorised(tables: RunTables) -> bool:
@@ -29,7 +29,7 @@ def is_memorised(tables: RunTables) -> bool:
 
 
 def early_checkpoints(tables: RunTables) -> list[dict[str, str]]:
-    """The checkpoints before the onset of memorisation: from 3/10 to 8/10 of it.
+    """The checkpoints before the onset of memorisation: from a fifth to just over half of it.
 
     The onset is the median of those of the classes; without any, a third of the checkpoints, as if
     memorisation began there.
@@ -49,7 +49,8 @@ class WrongMasks:
     Attributes:
         share: how many, and how that was found.
         num_first: over how many of the first checkpoints losses are averaged.
-        threshold: of that mean loss, in nats; higher ones are wrong.
+        threshold: the highest such loss of a mask that is not among them, in nats: of equal ones
+            that would not all fit, none is.
     """
 
     share: WrongShare
@@ -58,7 +59,9 @@ class WrongMasks:
 
     def holds(self, trajectories: pa.Table) -> np.ndarray:
         """Which of some samples are among them, (N,) bool."""
-        flagged: np.ndarray = _mean_of_first(trajectories, self.num_first) >= self.threshold
+        flagged: np.ndarray = (
+            _mean_of_first(losses_of(trajectories), self.num_first) > self.threshold
+        )
         return flagged
 
 
@@ -74,12 +77,11 @@ def wrong_masks(tables: RunTables, fraction: float | None = None) -> WrongMasks:
     """
     num = sum(file.num_rows for file in tables.manifest.tables.get("trajectories", []))
     step = max(1, num // _MAX_LOSSES)
-    parts = []
-    for (file,) in tables.parts("trajectories"):
-        part = tables.read(file, ["loss"])
-        parts.append(part.take(pa.array(range(0, part.num_rows, step), pa.int64())))
-    sampled = pa.concat_tables(parts) if parts else pa.table({"loss": pa.array([], _LOSSES)})
     num_checkpoints = len(tables.manifest.checkpoints)
+    parts = [
+        losses_of(tables.read(file, ["loss"]))[::step] for (file,) in tables.parts("trajectories")
+    ]
+    sampled = np.concatenate(parts) if parts else np.empty((0, num_checkpoints))
     windows = sorted({math.ceil(num_checkpoints / part) for part in _PARTS})
     found = [_wrong_by(_mean_of_first(sampled, first), first, fraction) for first in windows]
     return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
@@ -89,11 +91,20 @@ def _wrong_by(loss: np.ndarray, num_first: int, fraction: float | None) -> Wrong
     share = wrong_share(loss)
     known = np.sort(loss[np.isfinite(loss)])[::-1]
     num = round((share.fraction if fraction is None else fraction) * len(known))
-    return WrongMasks(share, num_first, float(known[num - 1]) if num else float("inf"))
+    threshold = math.inf if not num else float(known[num]) if num < len(known) else -math.inf
+    return WrongMasks(share, num_first, threshold)
 
 
-def _mean_of_first(trajectories: pa.Table, num_first: int) -> np.ndarray:
-    """Mean loss over the first checkpoints that a sample passed, NaN where it passed none."""
-    losses = trajectories["loss"].to_pylist()
-    first = [[value for value in row[:num_first] if value is not None] for row in losses]
-    return np.array([np.mean(values) if values else np.nan for values in first], np.float64)
+def losses_of(trajectories: pa.Table) -> npt.NDArray[np.float64]:
+    """Loss of each sample at each checkpoint, (N, E) nats, NaN where there is none."""
+    lists = trajectories["loss"].combine_chunks()
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    return values.reshape(len(lists), -1) if len(lists) else np.empty((0, 0))
+
+
+def _mean_of_first(losses: npt.NDArray[np.float64], num_first: int) -> npt.NDArray[np.float64]:
+    """Mean over the first checkpoints that a sample passed, NaN where it passed none."""
+    first = losses[:, :num_first]
+    num = np.isfinite(first).sum(axis=1)
+    total = np.where(np.isfinite(first), first, 0.0).sum(axis=1)
+    return np.where(num > 0, total / np.maximum(num, 1), np.nan)

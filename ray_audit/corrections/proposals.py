@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ray_audit import rle
 from ray_audit.corrections.adele import AdeleRule
-from ray_audit.corrections.changes import ChangeCounts, Extent
+from ray_audit.corrections.calibration import LabelCalibration
+from ray_audit.corrections.extent import ChangeCounts, Extent
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.refurbish import refurbish
 from ray_audit.engine.run.predict import Predicted
@@ -38,6 +39,7 @@ class MaskRule:
         writable: class indices that a label can have.
         background: index of the class whose spreading empties a mask.
         unlearnt: class indices that no checkpoint has learnt: these labels stay.
+        calibration: of averaged predictions; None where they are taken as they are.
     """
 
     kind: Literal["adele", "regions", "images"]
@@ -46,6 +48,7 @@ class MaskRule:
     writable: tuple[int, ...]
     background: int = BACKGROUND
     unlearnt: tuple[int, ...] = ()
+    calibration: LabelCalibration | None = None
 
 
 @dataclass
@@ -163,8 +166,9 @@ def _changed(
     gate = rule.gate
     if rule.kind != "adele":
         where = where & ~np.isin(before, rule.unlearnt)
-        new = refurbish(before, p_each[0], gate.confidence, where, gate.memorised).labels
-        return np.where(np.isin(new, rule.writable), new, before).astype(before.dtype), p_each[0]
+        p = p_each[0] if rule.calibration is None else rule.calibration.of(p_each[0])
+        new = refurbish(before, p, gate.confidence, where, gate.memorised).labels
+        return np.where(np.isin(new, rule.writable), new, before).astype(before.dtype), p
     adele = AdeleRule(gate.confidence, gate.confidence, background=rule.background)
     after, p_used = before, p_each[0].copy()
     for p, classes in zip(p_each, rule.classes_of_step, strict=True):

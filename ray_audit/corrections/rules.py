@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import list_checkpoints
-from ray_audit.corrections.changes import MAX_CHANGED_FRACTION
+from ray_audit.corrections.extent import MAX_CHANGED_FRACTION
 from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.memorised import (
@@ -29,7 +29,7 @@ from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.sources import Listing, list_dataset
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from ray_audit.tables.store import TableFile, read_table
 
 CONFIDENCE: dict[Rule, float] = {"findings": 0.8, "flagged": 0.8, "adele": 0.7, "decisions": 0.8}
@@ -63,6 +63,11 @@ class CorrectionOptions:
     classes: Sequence[str] | None = None
     background: str | None = None
     kinds: Sequence[str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is left to the run what changes, if anything."""
+        return self.rule == "auto" and self.flagged_fraction is None
 
     @classmethod
     def parse(

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts.batching import Batcher, Cut
-from ray_audit.cuts.images import cut_images
+from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
-from ray_audit.cuts.video import cut_video
+from ray_audit.cuts.video_cuts import cut_video
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.registry import known_format
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 
@@ -50,6 +51,7 @@ def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
     if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return
-    cut = cut_video if job.dataset.kind == "video" else cut_sequences
     for shard in unit.shards:
-        yield from cut(shard, job)
+        # What holds several videos is an archive that cannot be read: it says so.
+        is_video = job.dataset.kind == "video" and not known_format(shard.key).holds_several
+        yield from (cut_video if is_video else cut_sequences)(shard, job)

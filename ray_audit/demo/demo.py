@@ -12,10 +12,10 @@ from ray_audit.console.progress import ConsoleReporter
 from ray_audit.demo.planted import write_mask_set, write_video_set
 from ray_audit.demo.specifications import write_specifications
 from ray_audit.engine.run.audit import RunOutcome, opened_backend, run_audit
-from ray_audit.evaluation.metrics import ALL_KINDS, Detection
+from ray_audit.evaluation.detection import ALL_KINDS, Detection
 from ray_audit.evaluation.truth import evaluate_table, read_truth
-from ray_audit.report.write import write_report
-from ray_audit.tables.run import RunTables
+from ray_audit.report.write_report import write_report
+from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.loop import EpochDone
 from ray_audit.training.train import train
 

@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
-from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.evaluation.metrics import ALL_KINDS, Detection, evaluate_scores
-from ray_audit.evaluation.regions import (
+from ray_audit import parquet_io, storage
+from ray_audit.errors import LabelError, SpecificationError, StorageError
+from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
+from ray_audit.evaluation.region_detection import (
     RegionDetection,
     evaluate_regions,
     planted_of,
     proposals_of,
     regions_beside,
 )
-from ray_audit.evaluation.segments import SegmentAccuracy, eda, segments_of
+from ray_audit.evaluation.segment_accuracy import SegmentAccuracy, eda, segments_of
 from ray_audit.evaluation.truth import JoinedScores, directed_columns, join_truth, read_truth
 from ray_audit.tables.manifest import Manifest, latest_complete
 
@@ -119,7 +119,12 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
     if "regions" not in manifest.tables or not storage.exists(uri):
         return []
     scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())
-    planted = planted_of(parquet.parse(storage.read_bytes(uri)))
+    try:
+        planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise LabelError(
+            f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
+        ) from error
     findings = manifest.table(
         run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
     )

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError
-from ray_audit.evaluation.metrics import Detection, evaluate_scores
+from ray_audit.evaluation.detection import Detection, evaluate_scores
 
 _REQUIRED = ("sample_id", "is_error")
 
@@ -44,7 +44,7 @@ def read_truth(uri: str) -> pa.Table:
     content = storage.read_bytes(uri)
     try:
         if uri.lower().endswith((".parquet", ".pq")):
-            table = parquet.parse(content)
+            table = parquet_io.parse(content)
         else:
             as_text = pyarrow.csv.ConvertOptions(column_types={"sample_id": pa.string()})
             table = pyarrow.csv.read_csv(io.BytesIO(content), convert_options=as_text)

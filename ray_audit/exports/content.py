@@ -102,7 +102,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A format that findings are written in.
 
     Attributes:

@@ -7,7 +7,7 @@ from ray_audit import storage
 from ray_audit.claims import Claim
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.coco import coco_documents
-from ray_audit.exports.content import Content, Format, Row, Subject
+from ray_audit.exports.content import Content, ExportFormat, Row, Subject
 from ray_audit.exports.cvat import cvat_documents
 from ray_audit.exports.fiftyone import fiftyone_documents
 from ray_audit.exports.label_studio import label_studio_documents
@@ -16,19 +16,19 @@ from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.formats.registry import known_format
 from ray_audit.sources.destinations import check_destination
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
     ("masks", "images", "videos", "segments", "sequences", "members")
 )
 _FILES: frozenset[Subject] = frozenset(("masks", "images", "videos", "segments"))
 FORMATS = {
-    "fiftyone": Format(fiftyone_documents, _FILES),
-    "labelstudio": Format(label_studio_documents, _FILES, needs_times=True),
-    "cvat": Format(cvat_documents, _FILES - {"videos"}, needs_sizes=True),
-    "coco": Format(coco_documents, frozenset({"masks"})),
-    "csv": Format(csv_documents, _EVERYTHING, needs_media=False),
-    "parquet": Format(parquet_documents, _EVERYTHING, needs_media=False),
+    "fiftyone": ExportFormat(fiftyone_documents, _FILES),
+    "labelstudio": ExportFormat(label_studio_documents, _FILES, needs_times=True),
+    "cvat": ExportFormat(cvat_documents, _FILES - {"videos"}, needs_sizes=True),
+    "coco": ExportFormat(coco_documents, frozenset({"masks"})),
+    "csv": ExportFormat(csv_documents, _EVERYTHING, needs_media=False),
+    "parquet": ExportFormat(parquet_documents, _EVERYTHING, needs_media=False),
 }
 _SUBJECTS: dict[Subject, str] = {
     "masks": "masks of images",
@@ -36,7 +36,7 @@ _SUBJECTS: dict[Subject, str] = {
     "videos": "videos with one label each",
     "segments": "segments of videos",
     "sequences": "feature sequences",
-    "members": "images within tar or Parquet files or volumes",
+    "members": "images within tar or Parquet files, volumes or videos",
 }
 _FEW = 3
 
@@ -120,6 +120,8 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     dataset = tables.config.dataset
     if dataset.kind == "sequences":
         return "sequences"
+    if dataset.kind == "video" and tables.task.is_dense:
+        return "members"
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
@@ -129,7 +131,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     return "masks" if tables.task.is_dense else "images"
 
 
-def _check_fit(name: str, form: Format, subject: Subject) -> None:
+def _check_fit(name: str, form: ExportFormat, subject: Subject) -> None:
     if subject not in form.fits:
         fitting = ", ".join(other for other, one in FORMATS.items() if subject in one.fits)
         raise SpecificationError(
@@ -140,7 +142,7 @@ def _check_fit(name: str, form: Format, subject: Subject) -> None:
 
 def _located(
     tables: RunTables,
-    form: Format,
+    form: ExportFormat,
     subject: Subject,
     rows: list[Row],
     prefix: str | None,

@@ -15,9 +15,9 @@ from ray_audit import storage
 from ray_audit.exports.content import Media, Row, VideoFacts
 from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
-_ARRAY = re.compile(r"^(.*?\.npz)#", re.IGNORECASE | re.DOTALL)
+_ARRAY = re.compile(r"^(.*?\.(?:npz|h5|hdf5|hdf|mat))#", re.IGNORECASE | re.DOTALL)
 
 
 def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
@@ -26,7 +26,7 @@ def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
     Raises:
         StorageError: the dataset cannot be listed.
     """
-    found = storage.list_objects(uri)
+    found = storage.list_data(uri)
     keys = storage.shard_keys(uri, [item.uri for item in found])
     return dict(zip(keys, found, strict=True))
 

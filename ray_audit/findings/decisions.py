@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError
 
 Verdict = Literal["accept", "reject", "relabel", "withdraw"]
@@ -141,7 +141,7 @@ def read_decisions(uri: str) -> list[Decision]:
     content = storage.read_bytes(uri)
     try:
         if uri.lower().endswith(".parquet"):
-            rows: Any = parquet.parse(content).to_pylist()
+            rows: Any = parquet_io.parse(content).to_pylist()
         else:
             values = json.loads(content)
             rows = values.get("decisions") if isinstance(values, dict) else values

@@ -38,7 +38,7 @@ class Finding:
         anchor: what names the given-label segment or component within the sample: does not
             change as long as the label does not.
         evidence: sample ids to look at, at most `MAX_EVIDENCE`.
-        start_frame: first frame (video and sequences).
+        start_frame: first frame (video and sequences); of a mask, its frame or its slice.
         end_frame: frame after the last.
         side: which boundary of the given segment moves (`boundary`).
         shift_frames: frames by which it moves, below 0 where it moves to an earlier frame.
@@ -75,7 +75,8 @@ class Finding:
     @property
     def finding_id(self) -> str:
         """The same on every night on which this label is found wrong in this way."""
-        where = self.shard if self.start_frame is not None else self.sample_id
+        is_segment = self.start_frame is not None and self.mask_rle is None
+        where = self.shard if is_segment else self.sample_id
         return digest(where, self.anchor, self.kind, self.given)[:16]
 
 

@@ -3,7 +3,7 @@
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.changes import LabelChanges, Progress, WrittenLabels
+from ray_audit.formats.label_changes import LabelChanges, Progress, WrittenLabels
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.names import stem_of
 from ray_audit.formats.labels.relabel import relabelled

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
-from ray_audit.formats.changes import LabelChanges, Progress
+from ray_audit.formats.label_changes import LabelChanges, Progress
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import oriented
 from ray_audit.formats.pixels.pictures import read_mask

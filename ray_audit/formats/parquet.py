@@ -1,18 +1,20 @@
 """Parquet files whose rows are images, with a label or mask column, or a label table."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import SampleError, SpecificationError
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
-from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.copying import Cells, copy_parquet
@@ -52,10 +54,15 @@ class ParquetImages(Format):
                 "key_column"
             )
 
+    def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
+        """What Hugging Face's `ClassLabel` says of the label column, in the schema's metadata."""
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            return hugging_face_names(pq.read_schema(stream), labels.column)
+
     def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
         """Values of the key column, or numbers of rows."""
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet.open_bounded(stream)
+            file = parquet_io.open_bounded(stream)
             if labels.key_column is None:
                 yield from map(str, range(file.metadata.num_rows))
                 return
@@ -70,7 +77,7 @@ class ParquetImages(Format):
         names = list(dict.fromkeys(column for column in columns if column))
         row_in_file = 0
         with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet.open_bounded(stream, _BUFFER_BYTES)
+            file = parquet_io.open_bounded(stream, _BUFFER_BYTES)
             batches = file.iter_batches(_ROWS, columns=names)
             while True:
                 try:
@@ -89,7 +96,7 @@ class ParquetImages(Format):
         columns = [column for column in (labels.column, labels.key_column) if column]
         row_in_file = 0
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            for batch in parquet.open_bounded(stream).iter_batches(columns=columns):
+            for batch in parquet_io.open_bounded(stream).iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     label = label_of(row[labels.column])
                     yield Owner(shard.key, str(_key(row, row_in_file, labels))), label
@@ -123,6 +130,16 @@ class ParquetImages(Format):
         ):
             copy_parquet(source, sink, columns, edit)
         return num_written
+
+
+def hugging_face_names(schema: pa.Schema, column: str | None) -> list[str]:
+    """Class names of a column by the metadata that `datasets` writes; empty where it has none."""
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    if metadata is None or column is None:
+        return []
+    feature = json.loads(metadata)["info"]["features"].get(column)
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _key(row: dict[str, Any], row_in_file: int, labels: LabelsConfig) -> object:

@@ -2,7 +2,7 @@
 
 import os
 
-from ray_audit import storage
+from ray_audit import archives, storage
 from ray_audit.claims import files_in
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import Shard
@@ -57,6 +57,9 @@ def check_target(to_uri: str) -> None:
 
 def copied_uri(uri: str | list[str], shards: tuple[Shard, ...], folder: str) -> str | list[str]:
     """`dataset.uri` of shards that were copied below `folder` under their keys."""
+    if isinstance(uri, str) and uri.lower().endswith(archives.ENDING):
+        endings = {os.path.splitext(shard.key)[1] for shard in shards}
+        return storage.join(folder, f"**/*{endings.pop() if len(endings) == 1 else ''}")
     if isinstance(uri, str):
         (tail,) = storage.shard_keys(uri, [uri])
         return storage.join(folder, tail)

@@ -69,5 +69,7 @@ def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
         labels = table_labels(shard, job)
     except (LabelError, StorageError):
         return shard.num_labelled
+    if not labels:
+        return shard.num_labelled
     names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
     return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)

@@ -8,18 +8,19 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.arrays import NpyFiles, NpzFiles
+from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
-from ray_audit.formats.video.files import VideoFiles
+from ray_audit.formats.video.video_files import VideoFiles
+from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    NiftiVolumes(),
+    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles()),
 )
 _KINDS = ("video", "images", "sequences")
 
@@ -51,7 +52,7 @@ def _theirs() -> Iterator[tuple[str, Format]]:
         try:
             loaded = point.load()
             one = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:  # a package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise SpecificationError(
                 f"{origin} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"
@@ -97,6 +98,12 @@ def known_format(key: str) -> Format:
     return found
 
 
+def goes_with(key: str, kind: str) -> bool:
+    """Whether a file is read in a dataset of a kind."""
+    one = format_of(key)
+    return one is not None and kind in one.kinds
+
+
 def check_formats(keys: list[str], kind: str) -> None:
     """Refuse files that a dataset of this kind cannot hold.
 
@@ -105,9 +112,9 @@ def check_formats(keys: list[str], kind: str) -> None:
     """
     for key in keys:
         one = format_of(key)
-        if one is None or one.kind != kind:
+        if one is None or kind not in one.kinds:
             known = ", ".join(
-                e for format_ in formats() if format_.kind == kind for e in format_.endings
+                e for format_ in formats() if kind in format_.kinds for e in format_.endings
             )
             raise SpecificationError(
                 f"dataset.uri: {key} has a format that is not read for kind {kind}; supported: "

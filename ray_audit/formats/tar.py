@@ -10,8 +10,8 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
-from ray_audit.formats.changes import LabelChanges
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask

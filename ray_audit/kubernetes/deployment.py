@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ray_audit.errors import SpecificationError
-from ray_audit.kubernetes.names import DNS_LABEL
+from ray_audit.kubernetes.object_names import DNS_LABEL
 from ray_audit.kubernetes.schedule import check_schedule, check_time_zone
 
 _BLOCK = re.compile(r"([0-9a-fA-F.:]+/\d{1,3})(?::(\d{1,5}))?", re.ASCII)

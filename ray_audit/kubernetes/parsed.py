@@ -11,7 +11,7 @@ import yaml
 
 from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import Deployment
-from ray_audit.kubernetes.names import DNS_LABEL
+from ray_audit.kubernetes.object_names import DNS_LABEL
 
 _MAX_CONFIG_MAP_BYTES = 2**20
 _MATCHER = re.compile(r'ray_(?:audit|node)\w*(?::\w+)*\{audit=("(?:[^"\\]|\\.)*")')

@@ -16,7 +16,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import Deployment
-from ray_audit.kubernetes.names import kubernetes_name
+from ray_audit.kubernetes.object_names import kubernetes_name
 from ray_audit.kubernetes.parsed import check_rendered
 
 _CPUS_PER_WORKER = 8

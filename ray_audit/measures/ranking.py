@@ -5,120 +5,116 @@ how much follows from what a run shows of its own training: `weights_of`. The ru
 the matrix of `docs/quality.md`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from ray_audit.measures.base import Family, score
+from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
+from ray_audit.measures.fit import RANKED, Fit, fit_of, weights_of
+from ray_audit.measures.order import SegmentOrder
+from ray_audit.scores.fit_profile import FitProfile
+from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
 
-_ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1}
-RANKED: Mapping[Task, Mapping[str, int]] = {
-    Task.DENSE: {"softmin_interior": -1, "softmin": -1, "late_loss": 1, "csl": 1, "iou": -1},
-    # `order_nll` weighs too, where there is an order: see the engine's suspicion.
-    Task.FRAMES: {"csl_segment": 1, "late_loss": 1, "early_loss": 1},
-    Task.CLASS: _ONE_LABEL,
-    Task.CLIPS: _ONE_LABEL,
-}
-"""Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
-
-RULE = 1
-"""Raised with whatever changes `weights_of`."""
-
-_MEMORISED = (0.1, 0.3)
-_STILL_RISING = (0.0, 0.05)
-_KNOWN = (0.5, 0.8)
-_KNOWN_SEGMENTS = (0.6, 0.9)
-_OUTLINED = (0.6, 0.75)
-_TRAINED_MASKS = (
-    {"softmin_interior": 2 / 3, "late_loss": 1 / 3},
-    {"late_loss": 1 / 3, "csl": 1 / 3, "iou": 1 / 3},
-)
-_UNSEEN_MASKS = (
-    {"softmin_interior": 2 / 5, "softmin": 2 / 5, "late_loss": 1 / 5},
-    {"softmin_interior": 1 / 2, "iou": 1 / 2},
-)
-"""Weights for models that do not yet tell the classes apart, and for those that do."""
+_FALLBACK = {"softmin_interior": "softmin", "late_loss": "final_loss"}
+"""What stands for a score that a sample has not: a mask of thin regions only has no interior, and
+with one checkpoint there is no second half."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What a run shows of how its checkpoints were trained.
-
-    Attributes:
-        is_held_out: whether the checkpoints never saw the labels.
-        agreement: how well they predict the given labels, 0 for chance, 1 for all of them; of
-            masks the mean IoU of the classes at the last checkpoint. NaN where unknown.
-        fitted: share of the most suspicious labels that they predict in the end, 0-1; NaN of
-            masks, which are wrong in some pixels only.
-        gain: agreement in the end less that of the first half of the checkpoints; NaN of masks.
-    """
-
-    is_held_out: bool
-    agreement: float
-    fitted: float = float("nan")
-    gain: float = float("nan")
-
-    @property
-    def memorised(self) -> float:
-        """0: wrong labels are not fitted; 1: they are."""
-        return 0.0 if self.is_held_out else _ramp(self.fitted, *_MEMORISED)
-
-    @property
-    def of_first_half(self) -> float:
-        """Weight of the first half's losses beside the second's: 0 to 1.
-
-        What was memorised late had a high loss before. Checkpoints that never saw the labels are
-        all alike once they get no better; otherwise the last ones see best.
-        """
-        if self.is_held_out:
-            return 0.5 - 0.5 * _ramp(self.gain, *_STILL_RISING)
-        return self.memorised
-
-
-def weights_of(task: Task, fit: Fit) -> dict[str, float]:
-    """How much each of the scores `RANKED` weighs, at least 0, together 1.
+def suspicion(
+    scores: Mapping[str, np.ndarray],
+    ranks: Mapping[str, RankHistogram],
+    order: SegmentOrder | None,
+    fit: Fit,
+    task: Task,
+) -> np.ndarray:
+    """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
 
     Args:
+        scores: of some samples.
+        ranks: distribution of each ranked score over the dataset.
+        order: of the dataset's segments; None where labels have none.
+        fit: what the run shows of its training.
         task: what labels belong to.
-        fit: of the run.
     """
-    raw = _of_masks(fit) if task is Task.DENSE else _of_labels(task, fit)
-    total = sum(raw.values())
-    return {name: weight / total for name, weight in raw.items()}
+    signs, segment_order = RANKED[task], order or SegmentOrder()
+    weights = weights_of(task, fit)
+    telling = [name for name in signs if name in ranks and not ranks[name].is_constant]
+    # A constant ranks nothing; where all are, each sample has the same middle rank.
+    weighed = [name for name in telling if weights.get(name)] or telling
+    used = weighed or ([] if segment_order.is_used else [n for n in signs if n in ranks])
+    parts = [ranks[name].cdf(oriented(scores, name, signs[name])) for name in used]
+    # What does not weigh speaks only where nothing that does can.
+    shares = np.array([weights.get(name, 0.0) for name in used])
+    shares = shares / shares.sum() if shares.sum() else np.full(len(used), 1.0 / max(1, len(used)))
+    if segment_order.is_used:
+        parts.append(segment_order.ranks.cdf(scores["order_nll"]))
+        shares = np.append(shares, segment_order.weight(fit.memorised))
+    return combine_ranks(np.stack(parts), shares)
 
 
-def _of_labels(task: Task, fit: Fit) -> dict[str, float]:
-    weights = {"late_loss": 1.0 - fit.of_first_half, "early_loss": fit.of_first_half}
-    if task is Task.FRAMES:
-        # A wrong segment is wrong throughout, but a weak model is wrong about whole segments.
-        return weights | {"csl_segment": _ramp(fit.agreement, *_KNOWN_SEGMENTS)}
-    # Margins compare classes: they are sharp once a model knows most of them apart.
-    return weights | {"prob_margin": max(_ramp(fit.agreement, *_KNOWN), fit.memorised)}
+def ranks_nothing(
+    ranks: Mapping[str, RankHistogram], order: SegmentOrder | None, task: Task
+) -> bool:
+    """Whether all samples of a dataset tie, so that none is to be looked at before another."""
+    constant = all(ranks[name].is_constant for name in RANKED[task] if name in ranks)
+    return constant and (order is None or not order.is_used)
 
 
-def _of_masks(fit: Fit) -> dict[str, float]:
-    # A soft minimum sees what a weak model is sure of, whose mean loss is that of hard pixels; over
-    # a mask that is wrong throughout it saturates, and memorised masks have no such pixel left.
-    weak, strong = _UNSEEN_MASKS if fit.is_held_out else _TRAINED_MASKS
-    good = _ramp(fit.agreement, *_OUTLINED)
+def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarray:
+    """A score turned so that high is suspicious."""
+    values = scores[name]
+    if name in _FALLBACK and np.isnan(values).any():
+        values = np.where(np.isnan(values), scores[_FALLBACK[name]], values)
+    turned: np.ndarray = sign * values
+    return turned
+
+
+def described(fit: Fit, task: Task) -> dict[str, Any]:
+    """The chosen weights and what they were chosen by, for the manifest."""
+    known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
+    weights = weights_of(task, fit)
     return {
-        name: (1.0 - good) * weak.get(name, 0.0) + good * strong.get(name, 0.0)
-        for name in RANKED[Task.DENSE]
+        "weights": {name: weight for name, weight in weights.items() if weight},
+        "memorised": fit.memorised,
+    } | {name: None if np.isnan(value) else value for name, value in known.items()}
+
+
+def _ranks(
+    scores: Mapping[str, np.ndarray], scored: np.ndarray, task: Task
+) -> dict[str, RankHistogram]:
+    return {
+        name: RankHistogram.empty().observe(oriented(scores, name, sign)[scored])
+        for name, sign in ({"csl": 1} | dict(RANKED[task])).items()
     }
 
 
-def _ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on; 0 for NaN."""
-    return float(np.clip(np.nan_to_num((value - low) / (high - low), nan=0.0), 0.0, 1.0))
+def _both(
+    one: Mapping[str, RankHistogram], other: Mapping[str, RankHistogram]
+) -> dict[str, RankHistogram]:
+    return {name: histogram.merge(other[name]) for name, histogram in one.items()}
 
 
-Rank = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+def _profile(
+    csl: np.ndarray, correct: np.ndarray, reached: np.ndarray | None, scored: np.ndarray
+) -> FitProfile | None:
+    if not scored.any():
+        return None
+    return FitProfile.of(csl[scored], correct[scored], None if reached is None else reached[scored])
 
 
-def _suspicion(scores: Mapping[str, np.ndarray], rank: Rank) -> np.ndarray:
-    return rank(scores)
+def _suspicion(
+    scores: Mapping[str, np.ndarray],
+    ranks: Mapping[str, RankHistogram],
+    order: SegmentOrder | None,
+    profile: FitProfile | None,
+    confusion: np.ndarray | None,
+    *settings: Any,
+) -> np.ndarray:
+    classes, protocol, task = settings
+    fit = fit_of(task, len(classes), protocol, profile, confusion)
+    return suspicion(scores, ranks, order, fit, task)
 
 
 SCORES = (
@@ -126,10 +122,29 @@ SCORES = (
         "suspicion",
         _suspicion,
         "default ranking: the larger, the sooner to be looked at",
-        "score.all dataset.rank",
+        "score.all dataset.ranks dataset.order dataset.profile dataset.confusion setting.classes "
+        "setting.protocol setting.task",
         "fraction",
         "higher",
     ),
 )
 
-FAMILY = Family("The default ranking", scores=SCORES)
+DATASET = (
+    DatasetQuantity(
+        "ranks",
+        "distribution of csl and of each score that is ranked, high = suspicious",
+        ("score.all", "sample.scored", "setting.task"),
+        _ranks,
+        _both,
+    ),
+    DatasetQuantity(
+        "profile",
+        "how many given labels each checkpoint misses, by how large their losses are",
+        ("score.csl", "correct", "sample.reached", "sample.scored"),
+        _profile,
+        FitProfile.merge,
+        tasks=ROWS,
+    ),
+)
+
+FAMILY = Family("The default ranking", scores=SCORES, dataset=DATASET)

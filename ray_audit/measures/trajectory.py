@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.measures.base import (
-    DENSE,
     EVERY,
     ROWS,
+    DatasetQuantity,
     Family,
     Quantity,
     Score,
@@ -44,7 +44,6 @@ QUANTITIES = (
     Quantity("predicted", "class of the largest logit", tasks=ROWS, merge=majority, gap=-1),
     Quantity("other", "best class but the given one", tasks=ROWS, merge=majority, gap=-1),
     Quantity("final/p_predicted", "its probability", when="last", tasks=ROWS, merge=first),
-    Quantity("confusion", "(K, K) given, predicted", axis="batch", tasks=DENSE, merge=None, gap=0),
     Quantity("probe_s", "seconds of the probe", axis="batch", when="turn", merge=None, gap=0),
     Quantity(REACHED, "checkpoints passed, of those that leave", when="carried", merge=least),
 )
@@ -186,4 +185,48 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From the loss and probability of each checkpoint", QUANTITIES, SCORES)
+
+def _predictions(
+    predicted: np.ndarray, labels: np.ndarray, scored: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """(E, K, K) counts of the samples' own predictions, at the checkpoints that they passed."""
+    num_classes, given = len(classes), labels[scored]
+    counts = [
+        np.bincount((given * num_classes + column)[column >= 0], minlength=num_classes**2)
+        for column in predicted[scored].T
+    ]
+    return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)
+
+
+def _p_label_sum(
+    p_label: np.ndarray,
+    labels: np.ndarray,
+    scored: np.ndarray,
+    reached: np.ndarray | None,
+    classes: np.ndarray,
+) -> np.ndarray:
+    known = p_label if reached is None else np.where(reached, p_label, 0.0)
+    columns = known[scored].T
+    return np.stack([np.bincount(labels[scored], column, len(classes)) for column in columns])
+
+
+DATASET = (
+    DatasetQuantity(
+        "confusion",
+        "(E, K, K) elements by given and predicted class",
+        ("predicted", "sample.label", "sample.scored", "setting.classes"),
+        _predictions,
+        np.add,
+        tasks=ROWS,
+    ),
+    DatasetQuantity(
+        "p_label_sum",
+        "(E, K) sum of p(given class) by given class",
+        ("p_label", "sample.label", "sample.scored", "sample.reached", "setting.classes"),
+        _p_label_sum,
+        np.add,
+        tasks=ROWS,
+    ),
+)
+
+FAMILY = Family("From the loss and probability of each checkpoint", QUANTITIES, SCORES, DATASET)

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
 from ray_audit.engine.run.conclusion import asked_again
-from ray_audit.engine.run.outcome import tell_outcome
+from ray_audit.engine.run.outcome_metrics import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 from ray_audit.nightly.lease import Lease, LeaseState

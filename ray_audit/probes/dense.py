@@ -1,7 +1,5 @@
 """Probe of batches with a label for each pixel."""
 
-from functools import reduce
-
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -67,9 +65,9 @@ def observe_pixels(
         temperature: of soft-min where the final states are wanted as well, else None.
 
     Returns:
-        Observations, one value a mask; `confusion` (K, K) int64 (given, predicted) of the whole
-        batch; those of `void_states`; with a temperature also the states of `final_states` and
-        `region_states`.
+        Observations, one value a mask; `confusion/given` (P, 2) int64: mask, given class, and
+        `confusion` (P, K) int32 its pixels by predicted class; those of `void_states`; with a
+        temperature also the states of `final_states` and `region_states`.
     """
     num = _masks_at_once(logits)
     rects = owned_rects(batch)
@@ -89,7 +87,7 @@ def observe_pixels(
             if quantity.axis == "pieces" and not quantity.along and quantity.name in observed:
                 np.asarray(observed[quantity.name])[:, 0] += start  # the array itself
         parts.append(observed)
-    return {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _masks_at_once(logits: Tensor) -> int:
@@ -97,15 +95,12 @@ def _masks_at_once(logits: Tensor) -> int:
     return max(1, limit // (logits[0].numel() * logits.element_size()))
 
 
-def _joined(name: str, parts: list[Tensor | np.ndarray]) -> Tensor | np.ndarray:
+def _joined(parts: list[Tensor | np.ndarray]) -> Tensor | np.ndarray:
     if len(parts) == 1:
         return parts[0]
     if not torch.is_tensor(parts[0]):
         return np.concatenate([np.asarray(part) for part in parts])
-    tensors = [torch.as_tensor(part) for part in parts]
-    if measures().quantities[name].axis == "batch":
-        return reduce(torch.add, tensors)
-    return torch.cat(tensors)
+    return torch.cat([torch.as_tensor(part) for part in parts])
 
 
 def _observe(logits: Tensor, masks: Masks) -> tuple[Observed, Likelihood]:
@@ -119,9 +114,10 @@ def _observe(logits: Tensor, masks: Masks) -> tuple[Observed, Likelihood]:
         kept = torch.where(counted, values, 0).flatten(1)
         return kept.sum(dim=1, dtype=torch.float64)
 
-    pairs = safe * num_classes + seen.predicted
-    # A mask whose loss is no number fails: it must not spoil what is summed over the others.
+    sample = torch.arange(len(logits), device=logits.device).view(-1, 1, 1)
+    pairs = (sample * num_classes + safe) * num_classes + seen.predicted
     finite = torch.isfinite(seen.loss)
-    confusion = count(pairs, counted & finite, num_classes**2)
+    confusion = count(pairs, counted & finite, len(logits) * num_classes**2)
+    by_class = masks.of_given(confusion.view(-1, num_classes, num_classes)).int()
     observed: Observed = {name: total(values) for name, values in seen.observed.items()}
-    return observed | {"confusion": confusion.view(num_classes, num_classes)}, seen
+    return observed | {"confusion/given": masks.given.copy(), "confusion": by_class}, seen

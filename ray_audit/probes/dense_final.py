@@ -23,8 +23,10 @@ def final_states(
         given; `tccp` (N, K, T) int64 pixels on which threshold map and label agree; `components`
         (C, 6) float64 mask, id, class, sum of p, pixels, first pixel (y * W + x) in the image;
         `image_size` (N, 2) int64 height and width of the image; `below` (N, B) int32 histogram of p
-        over wrongly predicted pixels. For the batch, under `confident/`: the histograms of
-        confident learning over the counted pixels.
+        over wrongly predicted pixels. Under `confident/`, for confident learning over the counted
+        pixels: `p_label` (N, B) int32 histogram of p; `class_sum` (P,) float64 sum of p by mask and
+        given class, as `Masks.given`; `off_diagonal` (Q, 2 + B) int32 mask, predicted class and
+        histogram of its probability over wrongly predicted pixels.
     """
     num_classes = p_NKHW.shape[1]
     return {
@@ -56,14 +58,17 @@ def _is_cpu(tensor: Tensor) -> bool:
 
 
 def class_sums(values: Tensor, classes: Tensor, counted: Tensor, num_classes: int) -> Tensor:
-    """Sum of `values` where `counted`, by class: (K,) float64."""
-    kept = torch.where(counted, values, 0.0).double().flatten()
+    """Sum of `values` (N, ...) where `counted`, by mask and class: (N, K) float64."""
+    num = len(values)
+    kept = torch.where(counted, values, 0.0).double().flatten(1)
+    given = torch.where(counted, classes, num_classes).flatten(1)
     if _is_cpu(kept):
-        bins = torch.where(counted, classes, num_classes).flatten()
-        return torch.bincount(bins, kept, num_classes + 1)[:num_classes]
+        bins = given + torch.arange(num).unsqueeze(1) * (num_classes + 1)
+        sums = torch.bincount(bins.flatten(), kept.flatten(), num * (num_classes + 1))
+        return sums.view(num, -1)[:, :num_classes]
     # On a GPU bincount adds in any order, which floats do not bear: class by class.
-    given = classes.flatten()
-    return torch.stack([torch.where(given == k, kept, 0.0).sum() for k in range(num_classes)])
+    by_class = [torch.where(given == k, kept, 0.0).sum(dim=1) for k in range(num_classes)]
+    return torch.stack(by_class, dim=1)
 
 
 def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> Tensor:
@@ -134,15 +139,26 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> Observed
     low, top = probability_bin(seen.p_label), probability_bin(seen.p_predicted)
     wrong = counted & (given != predicted)
     sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
-    below = count(sample * NUM_BINS + low, wrong, num_samples * NUM_BINS)
-    off_diagonal = count(predicted * NUM_BINS + top, wrong, num_classes * NUM_BINS)
+    below, every = (
+        count(sample * NUM_BINS + low, kept, num_samples * NUM_BINS).view(-1, NUM_BINS).int()
+        for kept in (wrong, counted)
+    )
+    places = (sample * num_classes + predicted) * NUM_BINS + top
+    off_diagonal = count(places, wrong, num_samples * num_classes * NUM_BINS)
+    sums = class_sums(seen.p_label, given, counted, num_classes)
     return {
-        "final/below": below.view(num_samples, NUM_BINS).int(),
-        "confident/off_diagonal": off_diagonal.view(num_classes, NUM_BINS),
-        "confident/p_label": count(low, counted, NUM_BINS),
-        "confident/class_sum": class_sums(seen.p_label, given, counted, num_classes),
-        "confident/class_count": count(given, counted, num_classes),
+        "final/below": below,
+        "confident/off_diagonal": _occurring(off_diagonal.view(-1, NUM_BINS).int(), num_classes),
+        "confident/p_label": every,
+        "confident/class_sum": masks.of_given(sums.unsqueeze(-1)).squeeze(-1),
     }
+
+
+def _occurring(histograms: Tensor, num_classes: int) -> np.ndarray:
+    """Of histograms by mask and class those that hold anything, with both before them."""
+    table = histograms.cpu().numpy()
+    place = np.flatnonzero(table.any(axis=1)).astype(np.int32)
+    return np.column_stack([place // num_classes, place % num_classes, table[place]])
 
 
 def probability_bin(p: Tensor) -> Tensor:

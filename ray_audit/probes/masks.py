@@ -26,29 +26,45 @@ class Masks:
         num_labelled: (N,) labelled pixels of the whole image, over all its tiles.
         voids: (N, H, W) uint8: sizeable unlabelled component of the whole mask, from 1; 0
             elsewhere.
+        given: (P, 2) int64: mask and each class that counted pixels of it are given, in order.
     """
 
     labels: Tensor
     counted: Tensor
     num_labelled: Tensor
     voids: np.ndarray
+    given: np.ndarray
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Masks":
         """Read the targets of a batch."""
-        labels = upload(batch.arrays["targets"].astype(np.int64), device)
+        targets = batch.arrays["targets"]
+        labels = upload(targets.astype(np.int64), device)
         owned = torch.zeros_like(labels, dtype=torch.bool)
+        given = []
         for n, (y0, x0, y1, x1) in enumerate(owned_rects(batch)):
             owned[n, y0:y1, x0:x1] = True
+            classes = np.unique(targets[n, y0:y1, x0:x1])
+            given += [(n, int(one)) for one in classes if one != IGNORE]
         totals = batch.samples["sample_num_labelled"].to_numpy().astype(np.float64)
         num_labelled = upload(totals, device)
-        return cls(labels, owned & (labels != IGNORE), num_labelled, _void_maps(batch))
+        pieces = np.array(given, np.int64).reshape(-1, 2)
+        counted = owned & (labels != IGNORE)
+        return cls(labels, counted, num_labelled, _void_maps(batch), pieces)
 
     def part(self, part: slice) -> "Masks":
         """Some of the masks."""
+        kept = (self.given[:, 0] >= part.start) & (self.given[:, 0] < part.stop)
+        given = self.given[kept] - (part.start, 0)
         return Masks(
-            self.labels[part], self.counted[part], self.num_labelled[part], self.voids[part]
+            self.labels[part], self.counted[part], self.num_labelled[part], self.voids[part], given
         )
+
+    def of_given(self, values: Tensor) -> Tensor:
+        """Of values by mask and class, (N, K, ...), those of `given`: (P, ...)."""
+        flat = values.flatten(0, 1)
+        place = self.given[:, 0] * values.shape[1] + self.given[:, 1]
+        return flat[upload(place, values.device)]
 
 
 def owned_rects(batch: Batch) -> np.ndarray:

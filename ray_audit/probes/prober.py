@@ -380,7 +380,8 @@ def without_payload(batch: Batch) -> Batch:
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
         if batch.task.is_dense:
-            size, num_classes = arrays["vog/mean"].shape[1:], len(arrays["trajectory/confusion"])
+            num_classes = arrays["trajectory/confusion"].shape[1]
+            size = arrays["vog/mean"].shape[1:]
             rects = owned_input_rects(batch, (size[0], size[1]))
             arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)
         else:

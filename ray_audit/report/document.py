@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit import storage
-from ray_audit.report.changes import make_changes
-from ray_audit.report.samples import class_bands, finding_losses
-from ray_audit.tables.run import RunTables
+from ray_audit.report.night_changes import make_changes
+from ray_audit.report.sample_details import class_bands, finding_losses
+from ray_audit.tables.run_tables import RunTables
 
 SCHEMA = 1
 FINDINGS_PER_BUNDLE = 12
@@ -25,7 +25,7 @@ _NUMBERS = ("suspicion", "loss", "p_given", "p_suggested")
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFindings:
     """The findings that a report shows.
 
     Attributes:
@@ -37,7 +37,7 @@ class Shown:
     bundles: list[str]
 
     @classmethod
-    def of(cls, tables: RunTables, most: int) -> "Shown":
+    def of(cls, tables: RunTables, most: int) -> "ShownFindings":
         """Take the first findings of a run."""
         rows = tables.findings()
         order = pc.sort_indices(rows, [("rank", "ascending"), ("finding_id", "ascending")])
@@ -57,19 +57,20 @@ def _bundle_names(rows: pa.Table) -> list[str]:
 
     Findings of one image or video share a bundle, `FINDINGS_PER_BUNDLE` at most.
     """
-    columns = [rows[name].to_pylist() for name in ("sample_id", "shard", "start_frame")]
+    names = ("sample_id", "shard", "start_frame", "mask_rle")
+    columns = [rows[name].to_pylist() for name in names]
     seen: Counter[str] = Counter()
-    names = []
-    for sample_id, shard, start_frame in zip(*columns, strict=True):
-        key = sample_id if start_frame is None else shard
+    bundles = []
+    for sample_id, shard, start_frame, region in zip(*columns, strict=True):
+        key = sample_id if start_frame is None or region else shard
         part = seen[key] // FINDINGS_PER_BUNDLE
         seen[key] += 1
-        names.append(storage.digest(key, part)[:20])
-    return names
+        bundles.append(storage.digest(key, part)[:20])
+    return bundles
 
 
 def make_document(
-    tables: RunTables, shown: Shown, mode: str, against: str | None = None
+    tables: RunTables, shown: ShownFindings, mode: str, against: str | None = None
 ) -> dict[str, Any]:
     """Everything but pictures and timelines.
 
@@ -192,7 +193,7 @@ def _class_pairs(tables: RunTables) -> list[dict[str, Any]]:
     return rows
 
 
-def _findings(shown: Shown, strings: dict[str, int]) -> dict[str, list[Any]]:
+def _findings(shown: ShownFindings, strings: dict[str, int]) -> dict[str, list[Any]]:
     """Findings as columns; texts that repeat as an index into `strings`."""
     rows = shown.rows.to_pydict()
     columns: dict[str, list[Any]] = {

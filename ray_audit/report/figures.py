@@ -27,8 +27,8 @@ from ray_audit.report.drawing import (
     draw_trajectory,
 )
 from ray_audit.report.mask_layers import mask_layers
-from ray_audit.report.samples import class_bands
-from ray_audit.tables.run import RunTables
+from ray_audit.report.sample_details import class_bands
+from ray_audit.tables.run_tables import RunTables
 from ray_audit.task import Task
 
 if TYPE_CHECKING:

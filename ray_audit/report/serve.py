@@ -24,12 +24,12 @@ from ray_audit.findings.decisions import (
     saved_rows,
     standing,
 )
-from ray_audit.report.document import Shown, make_document
+from ray_audit.report.document import ShownFindings, make_document
+from ray_audit.report.finding_pictures import Pictures
+from ray_audit.report.html_page import policy, render_page
 from ray_audit.report.layers import Bundle
-from ray_audit.report.pictures import Pictures
-from ray_audit.report.render import policy, render_page
 from ray_audit.report.saving import LIMIT_S, Saver, within
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 100_000
 _MAX_BODY_BYTES = 64 * 1024
@@ -64,7 +64,7 @@ class Review:
     ) -> None:
         self._tables = tables
         self.reviewer = reviewer
-        self._shown = Shown.of(tables, num_findings)
+        self._shown = ShownFindings.of(tables, num_findings)
         self._by_bundle = self._shown.by_bundle()
         self._known = set(self._shown.rows["finding_id"].to_pylist())
         self._classes = set(tables.config.dataset.classes)

@@ -35,16 +35,23 @@ class FitProfile:
     missed: Integers
 
     @classmethod
-    def of(cls, csl: npt.NDArray[np.floating], correct: npt.NDArray[np.floating]) -> Self:
+    def of(
+        cls,
+        csl: npt.NDArray[np.floating],
+        correct: npt.NDArray[np.floating],
+        reached: npt.NDArray[np.bool_] | None = None,
+    ) -> Self:
         """Observe samples.
 
         Args:
             csl: (N,) mean loss over checkpoints, in nats.
             correct: (N, E) whether a checkpoint predicts the given label.
+            reached: (N, E) which checkpoints a sample passed; None: all.
         """
+        correct = carried_back(np.asarray(correct), reached)
         loss = np.maximum(np.asarray(csl, np.float64), _SMALLEST_LOSS)
         of_sample = np.floor(_BINS_PER_OCTAVE * np.log2(loss)).astype(np.int64)
-        missed = (np.asarray(correct) < 0.5).astype(np.int64)
+        missed = (correct < 0.5).astype(np.int64)
         return cls._summed(of_sample, np.ones(len(loss), np.int64), missed)
 
     @classmethod
@@ -97,3 +104,16 @@ class FitProfile:
         num = values.shape[1]
         last: Integers = values[:, num - max(1, num // _LAST_PART) :]
         return last
+
+
+def carried_back(values: np.ndarray, reached: np.ndarray | None) -> np.ndarray:
+    """Each gap of (N, E) filled from the next checkpoint that was reached; the last always is.
+
+    >>> carried_back(np.array([[np.nan, 0.5, np.nan, 1.0]]), np.array([[False, True, False, True]]))
+    array([[0.5, 0.5, 1. , 1. ]])
+    """
+    if reached is None:
+        return values
+    place = np.where(reached, np.arange(reached.shape[1]), reached.shape[1] - 1)
+    following = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
+    return np.take_along_axis(values, following, axis=1)

@@ -17,6 +17,8 @@ MIN_GAP = 2.0
 MIN_BIC_GAIN = 6.0
 """Least gain of two groups over one by the Bayesian information criterion (strong evidence by Kass
 and Raftery 1995): two normal distributions can always be laid into one."""
+MAX_FRACTION = 0.5
+"""What more than half of the samples have in common is the rule, and no error that can be told."""
 MIN_SAMPLES = 20
 _LEAST_LOSS = 1e-6
 
@@ -26,7 +28,7 @@ class WrongShare:
     """An estimate of how many samples are wrong.
 
     Attributes:
-        fraction: 0 to 1; 0 where the losses form one group.
+        fraction: 0 to 1; 0 where the losses form one group, or more than half the higher one.
         gap: distance of the two groups' means in pooled standard deviations; NaN where unknown.
         reason: how it was found, or why nothing was, a sentence.
     """
@@ -61,6 +63,10 @@ def wrong_share(loss: npt.NDArray[np.floating]) -> WrongShare:
             f"two {gain:.1f}, at least {MIN_BIC_GAIN:g})",
         )
     fraction = float((fitted.predict(known) == means.argmax()).mean())
+    if fraction > MAX_FRACTION:
+        return WrongShare(
+            0.0, gap, f"{fraction:.1%} of the losses form the higher group: more than can be wrong"
+        )
     return WrongShare(
         fraction, gap, f"{fraction:.1%} of the losses form a group apart (gap {gap:.2f})"
     )

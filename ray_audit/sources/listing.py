@@ -20,13 +20,18 @@ from ray_audit.formats.labels.names import (
     matched_groups,
     num_composed_otherwise,
 )
-from ray_audit.formats.labels.rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
-from ray_audit.formats.registry import check_formats, formats, known_format
+from ray_audit.formats.registry import formats, known_format
+from ray_audit.formats.stacks.open_stack import check_template
+from ray_audit.formats.stacks.pattern import has_star
+from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
-from ray_audit.sources.folds import shards_in
-from ray_audit.sources.identity import by_content, is_by_time
+from ray_audit.sources.data_files import list_files
+from ray_audit.sources.etags import by_content, is_by_time
+from ray_audit.sources.fold_shards import shards_in
+from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.split import shards_of_split
 
 _NUM_NAMED = 3
@@ -67,7 +72,7 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
         LabelError: a label table is wrong; the message names file, row and value.
         StorageError: the store cannot be listed or read.
     """
-    shards = _list_shards(dataset)
+    shards = list_files(dataset)
     _check_labels_form(dataset, shards)
     labelled, notes = _with_labels(dataset, shards, index_dir)
     labelled, missing = shards_of_split(labelled, dataset)
@@ -82,26 +87,15 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     return Listing(tuple(kept), tuple(notes), digests, by_time)
 
 
-def _list_shards(dataset: DatasetConfig) -> list[Shard]:
-    stored = by_content(storage.list_objects(dataset.uri))
-    keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
-        raise SpecificationError(
-            f"dataset.uri: {_plural(len(twice), 'key')} stand for several files: {_few(twice)}. "
-            "Keys are paths below the first wildcard; list the files from a common folder"
-        )
-    check_formats(keys, dataset.kind)
-    shards = [
-        Shard(key, item.uri, item.size_bytes, item.etag)
-        for key, item in zip(keys, stored, strict=True)
-    ]
-    return sorted(shards, key=lambda shard: shard.key)
-
-
 def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     labels = dataset.labels
-    firsts = {known_format(shard.key): shard for shard in reversed(shards)}
+    readable = [shard for shard in shards if not is_damaged(shard.key)]
+    if not readable:
+        raise SpecificationError(
+            f"dataset.uri: {_few(s.uri for s in shards)} cannot be read as zip archives: they are "
+            "damaged, or were cut off"
+        )
+    firsts = {known_format(shard.key): shard for shard in reversed(readable)}
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
             f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
@@ -119,7 +113,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"labels.{labels.form} does not go with {shard.key}: it needs files of "
                 f"{' or '.join(fitting)}"
             )
-        if form.holds_several and labels.match is not None:
+        if form.holds_several and labels.match is not None and "arrays" not in form.forms:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
             )
@@ -142,7 +136,7 @@ def _with_labels(
     labels = dataset.labels
     if labels.folder:
         return [_from_folder(shard, dataset) for shard in shards], []
-    form = known_format(shards[0].key)
+    form = known_format(next(shard.key for shard in shards if not is_damaged(shard.key)))
     if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
         return [
@@ -163,6 +157,8 @@ def _with_labels(
 
 
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
+    if is_damaged(shard.key):
+        return shard
     folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
     try:
         index = ClassNames.of(dataset).parse(folder)
@@ -181,6 +177,8 @@ def _from_files(
     """One label file a shard: found by one listing of the folder that holds them."""
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
+    if dataset.labels.masks:
+        check_template(template, dataset.kind)
     wanted, notes = _wanted(dataset, shards, template)
     shared = [uri for uri, count in Counter(wanted).items() if count > 1 and uri]
     if shared:
@@ -188,6 +186,10 @@ def _from_files(
             f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
             f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
+    if has_star(template):
+        found = with_mask_folders(shards, wanted, stored)
+        _check_first_file(dataset, found, next(filter(None, wanted)), "")
+        return found, notes
     found = []
     read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
     for shard, uri in zip(shards, wanted, strict=True):
@@ -255,11 +257,15 @@ def _from_short_table(
     layout = _layout_of(uri, dataset, with_name=True)
     matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     found: dict[str, tuple[int, int]] = {}
+    lost: Counter[str] = Counter()
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
         owners = matcher.match(rows)
         for offset, (code, label) in enumerate(zip(rows.name_codes, rows.labels, strict=True)):
             owner, row = owners[code], rows.first_row + offset
             if owner is None:
+                continue
+            if owner.member:  # in an archive that cannot be read
+                lost[owner.shard_key] += int(label) != IGNORE
                 continue
             if owner.shard_key in found:
                 raise LabelError(
@@ -268,7 +274,8 @@ def _from_short_table(
                 )
             found[owner.shard_key] = (int(label), row)
     notes = matcher.notes(dataset, shards, any_found=bool(found))
-    return [_with_class(shard, found.get(shard.key)) for shard in shards], notes
+    labelled = [_with_class(shard, found.get(shard.key)) for shard in shards]
+    return [replace(s, num_labelled=lost[s.key]) if s.key in lost else s for s in labelled], notes
 
 
 def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:

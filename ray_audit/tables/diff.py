@@ -12,7 +12,7 @@ from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.schemas import DIFF, FINDINGS, SCHEMA_VERSION, arrow_schema
 from ray_audit.tables.manifest import Manifest, run_ids, weights_in_words
-from ray_audit.tables.regions import box_iou, mask_iou, span_iou
+from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 LEAST_IOU = 0.5
 _READ = tuple(one.name for one in DIFF if one in FINDINGS)
@@ -241,19 +241,20 @@ def _overlapping(before: Iterable[Row], after: Iterable[Row]) -> Iterator[tuple[
 
 
 def _group(row: Row) -> tuple[str, ...]:
-    where = row["sample_id"] if row["start_frame"] is None else row["shard"]
+    is_segment = row["start_frame"] is not None and not row["mask_rle"]
+    where = row["shard"] if is_segment else row["sample_id"]
     return where, row["kind"], row["given"]
 
 
 def finding_iou(a: Row, b: Row) -> float:
-    """Overlap of two findings: of their frames, else their masks, else their boxes; else 0."""
-    if a["start_frame"] is not None and b["start_frame"] is not None:
-        spans = [(row["start_frame"], row["end_frame"]) for row in (a, b)]
-        return span_iou(spans[0], spans[1])
+    """Overlap of two findings: of their masks, else their frames, else their boxes; else 0."""
     if a["mask_rle"] and b["mask_rle"]:
         size_px = tuple(a["mask_size_px"])
         same_size = size_px == tuple(b["mask_size_px"])
         return mask_iou(a["mask_rle"], b["mask_rle"], size_px) if same_size else 0.0
+    if a["start_frame"] is not None and b["start_frame"] is not None:
+        spans = [(row["start_frame"], row["end_frame"]) for row in (a, b)]
+        return span_iou(spans[0], spans[1])
     if a["box"] and b["box"]:
         return box_iou(tuple(a["box"]), tuple(b["box"]))
     return 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import StorageError
 
 
@@ -52,7 +52,8 @@ def read_table(run_uri: str, files: list[TableFile], columns: list[str] | None =
     if not files:
         raise ValueError(f"{run_uri}: the manifest lists no file of this table")
     parts = [
-        parquet.parse(_verified(storage.join(run_uri, file.path), file), columns) for file in files
+        parquet_io.parse(_verified(storage.join(run_uri, file.path), file), columns)
+        for file in files
     ]
     return pa.concat_tables(parts)
 

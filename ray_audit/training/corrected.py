@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ray_audit.corrections.adele import AdeleRule, Schedule
-from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts, refusal
+from ray_audit.corrections.extent import MAX_CHANGED_FRACTION, ChangeCounts, refusal
 from ray_audit.corrections.refurbish import flagged, refurbish
 from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import iou_from_counts

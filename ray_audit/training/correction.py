@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from torch.nn import functional
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.adele import CONFIDENCE, AdeleRule
-from ray_audit.corrections.changes import MAX_CHANGED_FRACTION, ChangeCounts
+from ray_audit.corrections.extent import MAX_CHANGED_FRACTION, ChangeCounts
 from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
 from ray_audit.scores.early_learning import MIN_EPOCHS
@@ -36,8 +36,8 @@ from ray_audit.training.gradient_spread import (
     mean_per_sample_loss,
     per_sample_gradient,
 )
-from ray_audit.training.places import Place
 from ray_audit.training.sample_store import SampleStore
+from ray_audit.training.training_folder import TrainingFolder
 
 _WARM_UP_SHARE = 0.4
 
@@ -92,7 +92,7 @@ class TrainingCorrection:
         SpecificationError: the method does not go with the labels.
     """
 
-    def __init__(self, config: AuditConfig, task: Task, place: Place) -> None:
+    def __init__(self, config: AuditConfig, task: Task, place: TrainingFolder) -> None:
         self._settings = config.training.correction
         check_correction(config, task)
         self._place = place
@@ -230,7 +230,7 @@ class TrainingCorrection:
 
 def read_corrected(uri: str) -> dict[str, npt.NDArray[np.int32]]:
     """Corrected labels of one epoch's file, by key."""
-    rows = parquet.parse(storage.read_bytes(uri)).to_pylist()
+    rows = parquet_io.parse(storage.read_bytes(uri)).to_pylist()
     return {
         row["key"]: np.frombuffer(row["labels"], np.int32).reshape(row["shape"]) for row in rows
     }

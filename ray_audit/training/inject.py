@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig, DatasetConfig
-from ray_audit.corrections.writers import WrittenLabels, check_writable, write_labels
-from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.corrections.write_labels import check_writable, write_labels
+from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.evaluation.regions import regions_beside
-from ray_audit.formats.changes import Progress
+from ray_audit.evaluation.region_detection import regions_beside
+from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import list_dataset

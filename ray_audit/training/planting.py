@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.changes import FrameChange, LabelChanges, Progress, WrittenLabels
+from ray_audit.formats.label_changes import FrameChange, LabelChanges, Progress, WrittenLabels
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.given import GivenLabels, Lazy
 from ray_audit.formats.labels.relabel import writable_classes
@@ -32,7 +32,7 @@ from ray_audit.training.noise import (
     plant_masks,
     region_rows,
 )
-from ray_audit.training.noise.masks import PlantedMasks
+from ray_audit.training.noise.mask_noise import PlantedMasks
 
 KINDS_OF: dict[Task, tuple[str, ...]] = {
     Task.FRAMES: tuple(FRAME_KINDS),

@@ -11,17 +11,17 @@ import torch
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import WrittenLabels
-from ray_audit.corrections.writers.specification import write_specification
+from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.formats.label_changes import WrittenLabels
 from ray_audit.formats.places import absolute
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.sources.destinations import check_destination
 from ray_audit.training.assignment import Assignment
 from ray_audit.training.correction import Harm, check_correction
-from ray_audit.training.folds import fold_parts, write_fold_map, write_fold_specification
+from ray_audit.training.fold_models import fold_parts, write_fold_map, write_fold_specification
 from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
-from ray_audit.training.places import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 Progress = Callable[[int | None, EpochDone], None]
 
@@ -133,7 +133,7 @@ def train(
     if to is not None:
         check_destination(config, absolute(to), "--to")
         config = _kept_at(config, absolute(to))
-    place = Place.of(config.checkpoints)
+    place = TrainingFolder.of(config.checkpoints)
     check_correction(config, config.dataset.task)
     if local and config.training.workers > 1:
         raise SpecificationError(
@@ -195,7 +195,7 @@ def _listed(config: AuditConfig, index_dir: Path) -> Listing:
 def _train_one(
     trainer: _Later,
     config: AuditConfig,
-    place: Place,
+    place: TrainingFolder,
     fold: int | None,
     listing: Listing,
     index_dir: Path,
@@ -220,7 +220,7 @@ def _train_one(
     )
 
 
-def _harm(place: Place) -> Harm | None:
+def _harm(place: TrainingFolder) -> Harm | None:
     state = place.last() or {}
     return Harm(*state["correction"]["harm"]) if "correction" in state else None
 

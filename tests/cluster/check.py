@@ -21,7 +21,7 @@ import yaml
 from ray_audit.config import AuditConfig
 from ray_audit.kubernetes.api_server import ApiServer
 from ray_audit.kubernetes.deployment import Deployment
-from ray_audit.kubernetes.names import kubernetes_name
+from ray_audit.kubernetes.object_names import kubernetes_name
 from ray_audit.kubernetes.render import render, write
 from ray_audit.kubernetes.start_rayjob import Starter
 

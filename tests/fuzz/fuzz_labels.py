@@ -12,7 +12,7 @@ with atheris.instrument_imports(include=["ray_audit.sources", "ray_audit.config"
     from ray_audit.config import AuditConfig, LabelColumns
     from ray_audit.errors import RayAuditError
     from ray_audit.formats.labels.classes import ClassNames
-    from ray_audit.formats.labels.rows import layout_of, read_rows
+    from ray_audit.formats.labels.table_rows import layout_of, read_rows
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".yaml")
 FOLDER = scratch()

@@ -6,9 +6,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.engine.run.folds import run_folds
+from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.tables.manifest import Manifest
-from ray_audit.training.folds import held_out_parts
+from ray_audit.training.fold_models import held_out_parts
 from ray_audit.training.train import train
 from tests.support import small_sets, tiny_models
 

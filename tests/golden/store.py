@@ -11,10 +11,11 @@ import platform
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from ray_audit import parquet
+from ray_audit import parquet_io
 from ray_audit.measures import measures
 from ray_audit.measures.versions import RECORD_VERSION, SCORE_VERSION
 from ray_audit.schemas import IDENTITY
@@ -32,7 +33,13 @@ def machine():
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
     capability = torch.backends.cpu.get_cpu_capability()
-    return [platform.machine(), names[0] if names else "", capability, torch.__version__]
+    return [
+        platform.machine(),
+        names[0] if names else "",
+        capability,
+        torch.__version__,
+        np.__version__,
+    ]
 
 
 def versions():
@@ -83,7 +90,8 @@ def write(name, tables):
     folder = KEPT / name
     kept = read_digests(name)
     found = {table: digests(tables[table]) for table in tables}
-    if kept and (kept["tables"], kept["versions"]) == (found, versions()):
+    content = {"versions": versions(), "machine": machine(), "tables": found}
+    if kept == content:
         return False
     changed = [
         f"{table}.{column}"
@@ -97,7 +105,6 @@ def write(name, tables):
     folder.mkdir(parents=True, exist_ok=True)
     for table, rows in tables.items():
         pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
-    content = {"versions": versions(), "machine": machine(), "tables": found}
     (folder / "digests.json").write_text(json.dumps(content, indent=1) + "\n")
     return True
 
@@ -127,7 +134,7 @@ def differences(name, tables):
 
 def _is_close(name, table, column, rows):
     path = KEPT / name / f"{table}.parquet"
-    before = parquet.parse(path.read_bytes())
+    before = parquet_io.parse(path.read_bytes())
     fields = before.schema.field(column), rows.schema.field(column)
     if not fields[0].equals(fields[1]) or before.num_rows != rows.num_rows:
         return False

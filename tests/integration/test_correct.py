@@ -6,7 +6,7 @@ from PIL import Image
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import (

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ray_audit.errors import SpecificationError
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from ray_audit.tables.store import write_table
 from tests.support import knowing
 from tests.support.audits import audit

@@ -7,7 +7,7 @@ import pytest
 
 from ray_audit.errors import LabelError
 from ray_audit.findings.decisions import Decision, save_decisions
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import (

@@ -16,7 +16,7 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.backends.ray import pipeline
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import corrected, decided, findings_of, labels_at, rows_at

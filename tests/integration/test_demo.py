@@ -3,7 +3,7 @@
 import pytest
 
 from ray_audit.demo.demo import run_demo
-from ray_audit.evaluation.metrics import ALL_KINDS
+from ray_audit.evaluation.detection import ALL_KINDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

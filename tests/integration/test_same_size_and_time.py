@@ -8,7 +8,7 @@ from PIL import Image
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.dry_run import dry_run
-from ray_audit.sources import identity
+from ray_audit.sources import etags
 from tests.support.small_sets import class_folders, feature_sequences, masked_images
 from tests.support.tables import assert_identical
 
@@ -77,7 +77,7 @@ def test_files_that_were_only_touched_or_copied_are_not_audited_again(tmp_path):
 
 def test_the_plan_says_what_is_told_apart_by_size_and_time_alone(tmp_path, monkeypatch):
     small = class_folders(tmp_path)
-    monkeypatch.setattr(identity, "SMALL_BYTES", 0)
+    monkeypatch.setattr(etags, "SMALL_BYTES", 0)
     plan = dry_run(small.config(), None, True, None, "2026-01-01", False)
     assert plan.inputs.listing.num_by_time == 12
     monkeypatch.undo()
@@ -88,12 +88,10 @@ def test_the_plan_says_what_is_told_apart_by_size_and_time_alone(tmp_path, monke
 def test_files_are_read_up_to_a_limit_for_all_of_them(tmp_path, monkeypatch):
     small = class_folders(tmp_path)
     sizes = sorted((str(p), p.stat().st_size) for p in (tmp_path / "data").rglob("*.png"))
-    monkeypatch.setattr(identity, "_MAX_READ_BYTES", sum(size for _, size in sizes[:5]))
+    monkeypatch.setattr(etags, "_MAX_READ_BYTES", sum(size for _, size in sizes[:5]))
     plan = dry_run(small.config(), None, True, None, "2026-01-01", False)
     by_time = [
-        shard.uri
-        for shard in plan.inputs.listing.shards
-        if identity.is_by_time(shard.uri, shard.etag)
+        shard.uri for shard in plan.inputs.listing.shards if etags.is_by_time(shard.uri, shard.etag)
     ]
     assert not set(by_time) & {uri for uri, _ in sizes[:5]}
     assert len(by_time) >= 5

@@ -14,7 +14,7 @@ from ray_audit.engine.run.dry_run import dry_run
 from ray_audit.exports.content import VideoFacts
 from ray_audit.exports.export import export
 from ray_audit.tables.manifest import Manifest
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import small_sets
 from tests.support.media import write_groups
 from tests.unit.cuts.test_orientation import turned_video

@@ -13,8 +13,8 @@ import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.serve import Review, ReviewServer
-from ray_audit.report.write import write_report
-from ray_audit.tables.run import RunTables
+from ray_audit.report.write_report import write_report
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 

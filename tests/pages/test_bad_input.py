@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ray_audit import storage
 from ray_audit.cli import app
-from ray_audit.report.render import render_page
+from ray_audit.report.html_page import render_page
 from tests.pages.conftest import audited, text_of, written
 from tests.support import knowing, small_sets
 

@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from ray_audit.cli import app
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.pages.conftest import text_of, written
 from tests.support import knowing
 

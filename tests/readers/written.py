@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ray_audit.exports.export import FORMATS, export, subject_of
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 

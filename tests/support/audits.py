@@ -60,10 +60,10 @@ def filtered(outcome):
     return {row["sample_id"]: row["reason"] for row in rows}
 
 
-def with_trap(images, epoch):
+def with_trap(images, epoch, is_set=True):
     """A checkpoint that gives NaN for black images."""
     path = images.folder / f"checkpoints/epoch_{epoch}.safetensors"
-    save_file(load_file(path) | {"trap": torch.ones(())}, path)
+    save_file(load_file(path) | {"trap": torch.tensor(float(is_set))}, path)
 
 
 def bad_images(folder, num=2):

@@ -13,7 +13,7 @@ from ray_audit.corrections.correct import correct
 from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.findings.decisions import Decision
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support.audits import audit
 from tests.support.knowing import SURE
 from tests.support.label_sets import all_labels

@@ -143,3 +143,27 @@ class EchoModel(nn.Module):
 
     def forward(self, inputs):
         return (inputs.mean((2, 3)) if inputs.ndim == 4 else inputs) * self.scale
+
+
+class TrappedPixels(PixelModel):
+    """A `PixelModel` that, with `trap` above 0, gives NaN for an image with a black row on top."""
+
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.register_buffer("trap", torch.zeros(()))
+
+    def forward(self, images):
+        black = (images[:, :, :1].amax((1, 2, 3), keepdim=True) == 0) & (self.trap > 0)
+        return torch.where(black, torch.nan, super().forward(images))
+
+
+class TrappedFrames(FrameModel):
+    """A `FrameModel` that, with `trap` above 0, gives NaN for a sequence of zeros."""
+
+    def __init__(self, num_classes, in_features=3):
+        super().__init__(num_classes, in_features)
+        self.register_buffer("trap", torch.zeros(()))
+
+    def forward(self, clips):
+        empty = (clips.abs().amax((1, 2), keepdim=True) == 0) & (self.trap > 0)
+        return torch.where(empty, torch.nan, super().forward(clips))

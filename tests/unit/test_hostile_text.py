@@ -22,7 +22,7 @@ from ray_audit.errors import (
     redacted,
 )
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.rows import layout_of, read_rows
+from ray_audit.formats.labels.table_rows import layout_of, read_rows
 from ray_audit.tables.store import read_table, write_table
 from tests.support.media import cut, dataset, write_video
 

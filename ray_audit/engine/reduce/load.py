@@ -1,6 +1,7 @@
 """Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -8,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
-from ray_audit.engine.ledger.records import Part, decode_part, decode_tail
-from ray_audit.measures import Quantity, measures
-from ray_audit.measures.base import Cuts
+from ray_audit.engine.ledger.crates import SetFiles, is_retry
+from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
+from ray_audit.engine.ledger.records import decode_crate
+from ray_audit.errors import StorageError
+from ray_audit.measures import measures
+from ray_audit.measures.base import Cuts, Pieces
 from ray_audit.samples import ShardFailure, Tail
 
 
@@ -81,7 +84,7 @@ class UnitFiles:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         sets = tuple(RecordSet.from_json(json.dumps(value)) for value in values["sets"])
-        files = tuple(SetFiles(tuple(f["parts"]), f["tail"]) for f in values["files"])
+        files = tuple(SetFiles(tuple(f["crates"])) for f in values["files"])
         return cls(values["unit_id"], sets, files)
 
 
@@ -94,7 +97,6 @@ class Samples:
         values: of the samples, by the name under which a quantity is declared to give them: (N, E)
             of what is taken at each checkpoint, (N, ...) or a list of N of other things. Without
             what the records do not hold.
-        state: arrays over the whole unit, summed: confusion (E, K, K), `confident/...`.
         failures: samples and shards that failed.
         tails: the unit's ends, one a set.
         reached: (N, E) bool: the checkpoints that a sample passed, where some left early; what it
@@ -103,7 +105,6 @@ class Samples:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...] = ()
     tails: tuple[Tail, ...] = ()
     reached: np.ndarray | None = None
@@ -118,26 +119,35 @@ class Samples:
 def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     """Read a unit's records and give each sample once, sorted by shard and frame."""
     loaded = [_load_set(file) for file in files.files]
-    merged = [_merge_cuts(part) for part, _ in loaded]
-    tails = tuple(tail for _, tail in loaded)
+    merged = [_merge_cuts(one) for one in loaded]
     failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([item.identity for item in merged], failed)
     aligned = [_taken(item, order) for item in merged]
+    tails = tuple(one.tail for one in loaded)
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
 def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
-    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    """Failures in a unit's last crates, and in those whose names tell of some."""
     named = [
-        SetFiles(tuple(uri for uri in file.parts if ".retry." in uri), file.tail)
+        SetFiles((*(uri for uri in file.crates[:-1] if is_retry(uri)), file.crates[-1]))
         for file in files.files
     ]
     return _failures([_load_set(one) for one in named])
 
 
-def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
-    every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
+@dataclass(frozen=True)
+class _LoadedSet:
+    """All crates of one set of one unit, and the unit's end."""
+
+    rows: pa.Table
+    failures: tuple[ShardFailure, ...]
+    tail: Tail
+
+
+def _failures(loaded: Sequence[_LoadedSet]) -> tuple[ShardFailure, ...]:
+    every = [f for one in loaded for f in (*one.failures, *one.tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
     unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
@@ -149,28 +159,25 @@ class _MergedSet:
 
     identity: pa.Table
     values: dict[str, Any]
-    state: dict[str, np.ndarray]
 
 
-def _load_set(files: SetFiles) -> tuple[Part, Tail]:
-    parts = [decode_part(storage.read_bytes(uri), uri) for uri in files.parts]
-    tail = decode_tail("", storage.read_bytes(files.tail), files.tail)
-    # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
-    tables = [part.rows for part in parts if part.rows.num_rows]
-    rows = pa.concat_tables(tables) if tables else (parts[0].rows if parts else pa.table({}))
-    state: dict[str, np.ndarray] = {}
-    for part in parts:
-        for name, values in part.state.items():
-            state[name] = state[name] + values if name in state else values
-    failures = tuple(f for part in parts for f in part.failures)
-    return Part(rows, state, failures), tail
+def _load_set(files: SetFiles) -> _LoadedSet:
+    crates = [decode_crate(storage.read_bytes(uri), uri) for uri in files.crates]
+    # Where all batches of a crate failed there are no trajectory columns: only failures remain.
+    tables = [crate.rows for crate in crates if crate.rows.num_rows]
+    rows = pa.concat_tables(tables) if tables else crates[0].rows
+    failures = tuple(f for crate in crates for f in crate.failures)
+    tail = crates[-1].tail
+    if tail is None:
+        raise StorageError(f"{files.crates[-1]} is damaged: it does not end its unit. Remove it")
+    return _LoadedSet(rows, failures, tail)
 
 
-def _merge_cuts(part: Part) -> _MergedSet:
+def _merge_cuts(loaded: _LoadedSet) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
-    rows = part.rows
+    rows = loaded.rows
     if not rows.num_rows:
-        return _MergedSet(rows, {}, part.state)
+        return _MergedSet(rows, {})
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     num_labelled = np.bincount(group, weights=rows["num_labelled"].to_numpy())
@@ -182,7 +189,7 @@ def _merge_cuts(part: Part) -> _MergedSet:
     }
     identity = rows.select(["sample_id", "shard", "frame_index", "pts_s", "label"]).take(first)
     identity = identity.append_column("num_labelled", pa.array(num_labelled.astype(np.int64)))
-    return _MergedSet(identity, values, part.state)
+    return _MergedSet(identity, values)
 
 
 def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
@@ -203,14 +210,18 @@ def _common_order(identities: list[pa.Table], failed: set[str]) -> list[str]:
 
 def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
     if not order:
-        return _MergedSet(merged.identity.slice(0, 0), {}, merged.state)
+        return _MergedSet(merged.identity.slice(0, 0), {})
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
     values = {
-        name: [held[i] for i in index] if isinstance(held, list) else held[index]
+        name: held.take(index) if isinstance(held, Pieces) else _at(held, index)
         for name, held in merged.values.items()
     }
-    return _MergedSet(merged.identity.take(index), values, merged.state)
+    return _MergedSet(merged.identity.take(index), values)
+
+
+def _at(held: Any, index: np.ndarray) -> Any:
+    return [held[i] for i in index] if isinstance(held, list) else held[index]
 
 
 def _joined(
@@ -230,12 +241,9 @@ def _joined(
         # Who leaves depends on all checkpoints, so that there is one set.
         reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
     values: dict[str, Any] = {}
-    state: dict[str, np.ndarray] = {}
     for one in measures().quantities.values():
         name = one.value
-        if one.axis == "batch":
-            state |= _of_batches(one, merged, final_from, source)
-        elif one.when == "last" and name in final_from.values:
+        if one.when == "last" and name in final_from.values:
             values[name] = final_from.values[name]
         elif one.when == "each" and name in merged[0].values:
             joined = one.join([of_set.values[name] for of_set in merged], source, reached)
@@ -246,18 +254,7 @@ def _joined(
             # Of no sample too: a table's type tells the number of checkpoints.
             values[name] = np.zeros((0, len(source)))
     values |= _gradients(merged, sets, wanted)
-    return Samples(identity, values, state, failures, tails, reached)
-
-
-def _of_batches(
-    one: Quantity, merged: list[_MergedSet], final_from: _MergedSet, source: list[tuple[int, int]]
-) -> dict[str, np.ndarray]:
-    """What is known of whole batches, checkpoints first; nothing where a set does not hold it."""
-    if one.when == "last":
-        return {name: values for name, values in final_from.state.items() if name == one.name}
-    if one.when != "each" or not all(one.name in merged[s].state for s, _ in source):
-        return {}
-    return {one.name: np.stack([merged[s].state[one.name][..., e] for s, e in source])}
+    return Samples(identity, values, failures, tails, reached)
 
 
 def _gradients(

@@ -32,7 +32,6 @@ def _concatenated(loaded: list[Samples]) -> Samples:
         }
         if full
         else loaded[0].values,
-        state={},
         failures=tuple(failure for part in loaded for failure in part.failures),
         reached=_stacked([part.reached for part in full]),
         tails=(

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.findings.finding import Finding, findings_table
-from ray_audit.findings.images import COLUMNS as IMAGE_COLUMNS
-from ray_audit.findings.images import ImageContext, image_findings
-from ray_audit.findings.regions import MaskContext, region_findings
-from ray_audit.findings.segments import COLUMNS as SEGMENT_COLUMNS
-from ray_audit.findings.segments import SegmentContext, segment_findings
+from ray_audit.findings.image_findings import COLUMNS as IMAGE_COLUMNS
+from ray_audit.findings.image_findings import ImageContext, image_findings
+from ray_audit.findings.region_findings import COLUMNS as REGION_COLUMNS
+from ray_audit.findings.region_findings import MaskContext, region_findings
+from ray_audit.findings.segment_findings import COLUMNS as SEGMENT_COLUMNS
+from ray_audit.findings.segment_findings import SegmentContext, segment_findings
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.tables.store import TableFile, read_table, write_table
 
@@ -125,7 +126,7 @@ def _find(context: FindingsContext, part: Part) -> tuple[pa.Table, list[Finding]
         table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
         return table, list(image_findings(table, dataset))
     if isinstance(dataset, MaskContext):
-        table = read_table(context.run_uri, [scores], ["sample_id", "suspicion"])
+        table = read_table(context.run_uri, [scores], list(REGION_COLUMNS))
         if regions is None:
             return table, []
         return table, list(region_findings(read_table(context.run_uri, [regions]), table, dataset))
@@ -152,7 +153,7 @@ def _below_one(found: pa.Table) -> np.ndarray:
 
 def _num_samples(found: pa.Table, scores: pa.Table) -> int:
     """Rows of the score table that lie in a finding, each once: frames of segments, or images."""
-    is_segment = pc.is_valid(found["start_frame"])
+    is_segment = pc.and_(pc.is_valid(found["start_frame"]), pc.is_null(found["mask_rle"]))
     images = found.filter(pc.invert(is_segment))["sample_id"]
     num = int(pc.count_distinct(images).as_py())
     spans: dict[str, list[tuple[int, int]]] = defaultdict(list)

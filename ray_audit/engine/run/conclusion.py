@@ -18,7 +18,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import Draft
 from ray_audit.engine.reduce.write_tables import first_failures
-from ray_audit.engine.run.outcome import tell_gate, tell_outcome, was_told
+from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, was_told
 from ray_audit.errors import FailureBudgetError, RayAuditError, redacted
 from ray_audit.metrics import RunResult
 from ray_audit.samples import ShardFailure

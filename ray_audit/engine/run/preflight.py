@@ -10,7 +10,7 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.checkpoints.factory import build_model, within
 from ray_audit.checkpoints.loading import base_of, load_weights
-from ray_audit.checkpoints.split import INDEX, shards_of
+from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
 from ray_audit.checkpoints.weights import Expected, fitting
 from ray_audit.config import AuditConfig
 from ray_audit.errors import CheckpointError

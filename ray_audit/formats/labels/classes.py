@@ -201,10 +201,25 @@ class ClassNames:
         text = str(value)
         if not text:
             return "the label is empty; leave the row out where there is no label"
+        parts = self._several(text)
+        if parts:
+            return (
+                f"label {text!r} names several classes ({', '.join(parts)}), and one label a "
+                "sample is audited: write a table of one of them, with a label of yes or no for "
+                "each sample, and audit one after another"
+            )
         nearest = difflib.get_close_matches(text, self.classes, n=1, cutoff=0.0)
         few = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
         hint = f"; did you mean {nearest[0]!r}?" if nearest and number is None else ""
         return f"label {text!r} is none of the {len(self)} classes ({few}) and not void{hint}"
+
+    def _several(self, text: str) -> list[str]:
+        """The classes that a label of several names, as tables of findings have them."""
+        for mark in "|;,+":
+            parts = [part.strip() for part in text.split(mark)]
+            if len(parts) > 1 and all(part in self._index for part in parts):
+                return parts
+        return []
 
 
 def with_values(config: AuditConfig) -> AuditConfig:

@@ -11,9 +11,17 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.json_rows import JsonRow, json_rows
+from ray_audit.formats.labels.nested_json import (
+    CocoImages,
+    dumped,
+    edit_rows,
+    load_document,
+    looks_like_coco,
+    places,
+)
 from ray_audit.formats.labels.tables import is_name_mapping
 from ray_audit.formats.labels.text_tables import (
     BLANKS,
@@ -25,6 +33,8 @@ from ray_audit.formats.labels.text_tables import (
     unpacked,
     unpacked_name,
 )
+
+_HEAD_BYTES = 2**12
 
 Cells = dict[str, Any]
 Edit = Callable[[Cells], list[Cells] | None]
@@ -55,6 +65,11 @@ def copy_table(
         source = unpacked(uri, stored)
         with packed(uri, target) as sink:
             if not unpacked_name(uri).endswith(SUFFIXES):
+                if form.rows is not None or (
+                    set(columns) == {"name", "label"} and looks_like_coco(source)
+                ):
+                    _copy_nested(uri, source, sink, columns, edit, form.rows)
+                    return
                 _copy_json(uri, source, sink, columns, edit)
                 return
             layout = text_layout(uri, source, form)
@@ -248,6 +263,25 @@ def _copy_json(
             num_written += 1
 
 
+def _copy_nested(
+    uri: str,
+    source: IO[bytes],
+    sink: IO[bytes],
+    columns: dict[str, str],
+    edit: Edit,
+    path: str | None,
+) -> None:
+    """A document whose rows lie deeper: written anew with the same values and indentation."""
+    head = source.read(_HEAD_BYTES).decode("utf-8", "replace")
+    source.seek(0)
+    document = load_document(uri, source)
+    if path is None:
+        CocoImages.of(uri, document).edit(edit)
+    else:
+        edit_rows(uri, places(uri, document, path), columns, edit)
+    sink.write(dumped(document, head))
+
+
 def _edited_mapping(row: JsonRow, edit: Edit) -> str:
     """A JSON object of names and labels with some labels replaced."""
     text = row.text
@@ -307,7 +341,7 @@ def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], ed
 
     Types, row groups, codecs, other columns and the schema's metadata stay.
     """
-    file = parquet.open_bounded(source)
+    file = parquet_io.open_bounded(source)
     with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
         for group in range(file.num_row_groups):
             table = _edited(file.read_row_group(group), columns, edit)

@@ -26,6 +26,8 @@ from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.pixels.resize import resize
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.stacks.base import MaskStack
+from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.formats.video.frames import frame_times
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
@@ -77,6 +79,7 @@ class GivenLabels:
         self._job = UnitContext(dataset, None, index_uri, UnitAccounting("labels"))
         self.left_out: dict[str, str] = {}
         self._clocks = lru_cache(maxsize=2)(self._times_and_middles)
+        self._stacks = lru_cache(maxsize=1)(self._open_stack)
 
     def sequence_owners(self) -> list[Owner]:
         """Videos and sequences that have labels."""
@@ -208,8 +211,19 @@ class GivenLabels:
                 yield from form.read(group, self._job)
 
     def mask_owners(self) -> list[Owner]:
-        """Images that are files and have a mask."""
+        """Images that are files and have a mask, or frames with one."""
+        if has_stacks(self._dataset):
+            return [o for s in self._shards.values() if s.label_uri for o in self._frames_of(s)]
         return [Owner(shard.key) for shard in self._shards.values() if shard.label_uri]
+
+    def _frames_of(self, shard: Shard) -> list[Owner]:
+        with self._leaving_out(shard.key):
+            frames = self._stacks(shard).frames.tolist()
+            return [Owner(shard.key, str(frame)) for frame in frames]
+        return []
+
+    def _open_stack(self, shard: Shard) -> MaskStack:
+        return open_stack(shard, self._dataset, self._job.tally)
 
     def mask(self, owner: Owner) -> np.ndarray:
         """An index mask as `read_mask` gives it.
@@ -218,8 +232,11 @@ class GivenLabels:
             SampleError: it cannot be read, or holds values that are no class.
         """
         shard = self._shards[owner.shard_key]
-        stored = storage.read_bytes(str(shard.label_uri))
-        mask = read_labels(stored, self._dataset, self._classes)
+        if has_stacks(self._dataset):
+            mask = self._stacks(shard).mask(int(owner.member))
+        else:
+            stored = storage.read_bytes(str(shard.label_uri))
+            mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask
 

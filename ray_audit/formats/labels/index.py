@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.config import Overlap
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
@@ -65,7 +65,7 @@ def read_index(index_uri: str, shard_key: str) -> pa.Table:
     uri = storage.join(index_uri, bucket_name(bucket_of(shard_key)))
     with storage.open_read(uri) as stream, storage.explained("read", uri):
         # A file object, and not a name: the store's credentials are fsspec's.
-        table = parquet.open_file(stream)
+        table = parquet_io.open_file(stream)
         groups = [i for i in range(table.num_row_groups) if _may_hold(table, i, shard_key)]
         rows = table.read_row_groups(groups)
     return rows.filter(pc.equal(rows["shard"], shard_key))

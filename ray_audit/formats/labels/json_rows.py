@@ -65,5 +65,5 @@ def _check_length(uri: str, num_chars: int) -> None:
         raise LabelError(
             f"{uri}: a value of more than {_MAX_ROW_CHARS >> 20} MiB where one object a row was "
             'expected, such as {"video": "a.mp4", "frame": 0, "label": "x"}; a whole '
-            "annotation file (COCO, say) is no label table: write its labels as rows"
+            "annotation file is no label table: give labels.rows, or write its labels as rows"
         )

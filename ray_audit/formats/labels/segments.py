@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ray_audit.errors import LabelError
-from ray_audit.formats.changes import FrameChange
+from ray_audit.formats.label_changes import FrameChange
 from ray_audit.samples import IGNORE
 
 

@@ -13,9 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ray_audit import parquet, storage
+from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.json_rows import json_rows
+from ray_audit.formats.labels.nested_json import (
+    CocoImages,
+    Place,
+    cells_of,
+    has_column,
+    load_document,
+    looks_like_coco,
+    names_in,
+    places,
+)
 from ray_audit.formats.labels.text_tables import (
     SUFFIXES,
     TextForm,
@@ -93,12 +103,12 @@ def _open(
     """Names of the columns, and a function from wanted names to record batches."""
     name = unpacked_name(uri)
     if uri.lower().endswith((".parquet", ".pq")):
-        file = parquet.open_bounded(stream)
+        file = parquet_io.open_bounded(stream)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )
     if name.endswith(_JSON_SUFFIXES):
-        return _open_json(uri, unpacked(uri, stream), required)
+        return _open_json(uri, unpacked(uri, stream), required, form)
     if name.endswith(SUFFIXES):
         return _open_text(uri, unpacked(uri, stream), form)
     raise LabelError(
@@ -125,7 +135,37 @@ def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], 
     return layout.names, batches
 
 
-def _open_json(uri: str, stream: IO[bytes], required: dict[str, str]) -> tuple[list[str], Any]:
+class _PathNames(list[str]):
+    """Names of the columns of nested rows: a path is one where any row has it."""
+
+    def __init__(self, found: list[Place]) -> None:
+        super().__init__(names_in(found))
+        self._found = found
+
+    def __contains__(self, name: object) -> bool:
+        return has_column(self._found, str(name))
+
+
+def _open_nested(uri: str, stream: IO[bytes], path: str) -> tuple[list[str], Any]:
+    found = places(uri, load_document(uri, stream), path)
+
+    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        wanted = {column: column for column in columns}
+        rows = (row for place in found for row in cells_of(uri, place, wanted))
+        while held := list(itertools.islice(rows, _CHUNK_ROWS)):
+            yield _json_batch(held, columns)
+
+    return _PathNames(found), batches
+
+
+def _open_json(
+    uri: str, stream: IO[bytes], required: dict[str, str], form: TextForm
+) -> tuple[list[str], Any]:
+    if form.rows is not None:
+        return _open_nested(uri, stream, form.rows)
+    if set(required) == {"name", "label"} and looks_like_coco(stream):
+        names = CocoImages.of(uri, load_document(uri, stream)).names
+        return list(required.values()), lambda columns: iter([_named_batch(names, required)])
     text = io.TextIOWrapper(stream, encoding="utf-8-sig")
     rows = (row.values for row in json_rows(uri, text) if row.values is not None)
     first = next(rows, {})

@@ -30,17 +30,20 @@ class TextForm:
         delimiter: between fields, `BLANKS` for any number of blanks and tabs; None to look.
         header: names of the fields, where no line of the table names them.
         comment: what begins a line to leave out.
+        rows: path of the rows in a JSON document.
     """
 
     delimiter: str | None = None
     header: tuple[str, ...] | None = None
     comment: str | None = None
+    rows: str | None = None
 
     @classmethod
     def of(cls, labels: LabelsConfig) -> Self:
         """The form that a specification describes."""
         delimiter = None if labels.delimiter is None else _DELIMITERS[labels.delimiter]
-        return cls(delimiter, tuple(labels.header) if labels.header else None, labels.comment)
+        header = tuple(labels.header) if labels.header else None
+        return cls(delimiter, header, labels.comment, labels.rows)
 
     def is_comment(self, line: str) -> bool:
         """Whether a line is to be left out."""

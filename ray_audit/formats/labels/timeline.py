@@ -12,7 +12,7 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import index_rows, is_in_seconds
 from ray_audit.formats.labels.overlaps import chosen_frames, disjoint
-from ray_audit.formats.labels.rows import layout_of, read_rows
+from ray_audit.formats.labels.table_rows import layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.samples import IGNORE, Shard
 

@@ -11,15 +11,15 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
-from ray_audit.formats.changes import LabelChanges, Progress
 from ray_audit.formats.contents import owner_names
+from ray_audit.formats.label_changes import LabelChanges, Progress
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.copying import Cells, Edit, copy_table
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
-from ray_audit.formats.labels.rows import TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.segments import Segment, resegmented
+from ray_audit.formats.labels.table_rows import TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner

@@ -133,7 +133,7 @@ function timelineOf(row, bundle) {
   const rows = [];
   const key = columns.shard[row.index];
   for (let index = 0; index < numFindings; index++) if (columns.shard[index] === key && columns.start[index] != null) rows.push(finding(index));
-  return [make("h2", {}, "Timeline"), timeline(bundle.video, rows, row), classLegend([...bundle.video.given, ...bundle.video.predicted, ...bundle.video.suggested])];
+  return [make("h2", {}, "Timeline"), timeline(bundle.video, rows, row), bundle.video.given && classLegend([...bundle.video.given, ...bundle.video.predicted, ...bundle.video.suggested])];
 }
 
 function classLegend(indices) {

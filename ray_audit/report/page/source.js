@@ -55,7 +55,8 @@ function finding(index) {
   return row;
 }
 
-const where = (row) => (row.start == null ? row.sample : `${row.shard}  ${row.start}–${row.end - 1}`);
+const framesOf = (row) => (row.end - row.start > 1 ? `${row.start}–${row.end - 1}` : `${row.start}`);
+const where = (row) => (row.start == null ? row.sample : `${row.shard}  ${framesOf(row)}`);
 const kindName = (kind) => kind.replaceAll("_", " ");
 
 // Text from labels and shards is data: it is set as text, never as markup.

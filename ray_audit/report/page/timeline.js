@@ -1,4 +1,5 @@
 // A video on one line: given, predicted and suggested labels, loss by checkpoint and frame, scores.
+// Frames with masks, and slices of volumes, have no one label.
 const bandHeight = 16;
 const leftOfBands = 84;
 
@@ -10,9 +11,10 @@ const heatHeight = (video) => Math.min(90, 4 * video.num_checkpoints + 8);
 const tokenOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
 
 function timeline(video, rows, current) {
-  const numFrames = video.given.length;
+  const numFrames = video.csl.length;
+  const lines = [["csl", "accent", "CSL, nat"], ["order", "warn", "order, nat"], ["softmin", "warn", "soft-min"]].filter(([name]) => video[name]);
   const width = Math.max(320, Math.min(1100, query("detail").clientWidth - 44));
-  const height = 4 * bandHeight + heatHeight(video) + (video.order ? 124 : 76);
+  const height = (video.given ? 4 : 1) * bandHeight + heatHeight(video) + 28 + 48 * lines.length;
   const ratio = window.devicePixelRatio || 1;
   const canvas = make("canvas", { class: "timeline", width: width * ratio, height: height * ratio });
   canvas.style.width = `${width}px`;
@@ -24,11 +26,10 @@ function timeline(video, rows, current) {
   const across = width - leftOfBands - 12;
   const x = (frame) => leftOfBands + ((frame - video.first) / video.step / Math.max(1, numFrames)) * across;
   const pen = { context, video, x, across, ink: tokenOf("quiet") };
-  let top = drawBands(pen, 4);
+  let top = video.given ? drawBands(pen, 4) : 4;
   top = drawFindings(pen, rows, current, top);
   top = drawHeat(pen, top) + 8;
-  top = drawLine(pen, video.csl, top, tokenOf("accent"), "CSL, nat");
-  if (video.order) top = drawLine(pen, video.order, top, tokenOf("warn"), "order, nat");
+  for (const [name, token, title] of lines) top = drawLine(pen, video[name], top, tokenOf(token), title);
   drawFrames(pen, top, numFrames);
   canvas.addEventListener("click", (event) => {
     const place = ((event.offsetX / canvas.clientWidth) * width - leftOfBands) / across;
@@ -40,7 +41,7 @@ function timeline(video, rows, current) {
 }
 
 function timelineText(video, rows) {
-  const last = video.first + (video.given.length - 1) * video.step;
+  const last = video.first + (video.csl.length - 1) * video.step;
   const found = rows.map((row) => `frames ${row.start} to ${row.end - 1} given ${row.given}, suggested ${row.suggested ?? "nothing"}`);
   return `Timeline of frames ${video.first} to ${last}. Findings: ${found.join("; ")}`;
 }
@@ -93,7 +94,7 @@ function runsOf(values) {
 
 function drawHeat(pen, top) {
   const { context, video, x, across } = pen;
-  const numFrames = video.given.length;
+  const numFrames = video.csl.length;
   const losses = unpack(video.losses);
   const image = new ImageData(numFrames, video.num_checkpoints);
   for (let i = 0; i < losses.length; i++) image.data.set([...heat(losses[i] / 255), 255], 4 * i);

@@ -4,10 +4,15 @@ Needs numpy and scipy only. Every function is a pure function of its arguments: 
 plants the same errors.
 """
 
-from ray_audit.training.noise.classes import CLASS_KINDS, corrupt_classes
-from ray_audit.training.noise.frames import FRAME_KINDS, corrupt_frames, frame_truth, plant_frames
-from ray_audit.training.noise.masks import MASK_KINDS, MaskNoise, corrupt_masks, plant_masks
-from ray_audit.training.noise.truth import (
+from ray_audit.training.noise.class_noise import CLASS_KINDS, corrupt_classes
+from ray_audit.training.noise.frame_noise import (
+    FRAME_KINDS,
+    corrupt_frames,
+    frame_truth,
+    plant_frames,
+)
+from ray_audit.training.noise.mask_noise import MASK_KINDS, MaskNoise, corrupt_masks, plant_masks
+from ray_audit.training.noise.planted_truth import (
     REGION_SCHEMA,
     TRUTH_SCHEMA,
     TruthRow,

@@ -7,7 +7,7 @@ from ray_audit.corrections.correct import correct
 from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.errors import SpecificationError
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import labels_at

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.places import below
 from ray_audit.sample_ids import Owner

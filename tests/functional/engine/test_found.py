@@ -3,7 +3,7 @@ import pyarrow as pa
 
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
-from ray_audit.findings.images import ImageContext
+from ray_audit.findings.image_findings import ImageContext
 from ray_audit.tables.store import read_table, write_table
 
 

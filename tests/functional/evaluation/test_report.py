@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.report import evaluate_run, overall
-from ray_audit.evaluation.segments import eda
+from ray_audit.evaluation.segment_accuracy import eda
 from ray_audit.measures import Kind, measures
 from ray_audit.schemas import arrow_schema
 from ray_audit.tables.manifest import Manifest

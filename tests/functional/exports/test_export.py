@@ -11,7 +11,7 @@ from ray_audit.cli import findings as findings_commands
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.exports.export import FORMATS, export
 from ray_audit.exports.selection import Selection
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.pixels.encoding import targets_of

@@ -8,7 +8,7 @@ import pytest
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import MeasureError, RunError, StorageError
-from ray_audit.measures import Measures, measures, ranking, registry
+from ray_audit.measures import Measures, fit, measures, ranking, registry
 from ray_audit.measures.versions import SCORE_VERSION
 from ray_audit.tables.diff import diff_runs
 from tests.support import small_sets
@@ -43,9 +43,9 @@ def _forget():
 
 
 def rank_otherwise(monkeypatch):
-    weights = {task: {"aum": -1} for task in ranking.RANKED}
-    monkeypatch.setattr(ranking, "RANKED", weights)
-    monkeypatch.setattr("ray_audit.engine.reduce.suspicion.RANKED", weights)
+    weights = {task: {"aum": -1} for task in fit.RANKED}
+    for module in (fit, ranking):
+        monkeypatch.setattr(module, "RANKED", weights)
 
 
 def test_another_ranking_is_another_run_of_the_same_day_over_the_same_records(small, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import small_sets
 
 

@@ -23,7 +23,7 @@ from ray_audit.report.drawing import (
 )
 from ray_audit.report.mask_layers import mask_layers
 from ray_audit.report.palette import class_colour, class_rgb
-from ray_audit.tables.run import RunTables
+from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 

@@ -8,8 +8,8 @@ import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.report.bundles import strip_frames
-from ray_audit.report.render import as_script_data
-from ray_audit.report.write import write_report
+from ray_audit.report.html_page import as_script_data
+from ray_audit.report.write_report import write_report
 
 
 def document_of(path):

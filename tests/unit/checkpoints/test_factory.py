@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ray_audit.checkpoints.factory import build_model, call_factory, within
-from ray_audit.checkpoints.identity import identity_of
+from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import ModelConfig
 from ray_audit.errors import SpecificationError
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from ray_audit.corrections.frame_corrections import correct_frames
 from ray_audit.corrections.intents import Intent
-from ray_audit.corrections.segments import correct_frames
 from ray_audit.samples import IGNORE
 
 CLASSES = ("a", "b", "c")

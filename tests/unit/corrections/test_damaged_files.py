@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import FrameChange, LabelChanges, write_labels
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
 from ray_audit.training.inject import inject
@@ -202,7 +203,7 @@ def test_a_label_file_that_is_one_large_json_object_is_refused_in_time(tmp_path,
     (tmp_path / "d").mkdir()
     (tmp_path / "d/a.png").write_bytes(PNGS[0])
     value = [[i, i] for i in range(4_000_000)] if content == "list" else "x" * 40_000_000
-    (tmp_path / "t.json").write_text(json.dumps({"annotations": value}))
+    (tmp_path / "t.json").write_text(json.dumps({"values": value}))
     config = dataset("images", tmp_path / "d/*.png", {"images": str(tmp_path / "t.json")})
     begin_s = time.perf_counter()
     with pytest.raises(LabelError, match="more than 16 MiB where one object a row was expected"):

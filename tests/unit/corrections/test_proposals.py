@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ray_audit import rle
-from ray_audit.corrections.changes import Extent, refusal
+from ray_audit.corrections.extent import Extent, refusal
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.proposals import MaskRule, propose, region_in
 from ray_audit.engine.run.predict import Predicted

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ray_audit.corrections.changes import ChangeCounts, refusal
+from ray_audit.corrections.extent import ChangeCounts, refusal
 from ray_audit.corrections.refurbish import flagged, refurbish
 from ray_audit.samples import IGNORE
 

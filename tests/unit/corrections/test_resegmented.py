@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_audit.corrections.writers import FrameChange
 from ray_audit.errors import LabelError
+from ray_audit.formats.label_changes import FrameChange
 from ray_audit.formats.labels.segments import Segment, resegmented
 from ray_audit.samples import IGNORE
 

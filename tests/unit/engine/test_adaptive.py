@@ -5,8 +5,9 @@ import pytest
 
 from ray_audit.config import AdaptiveConfig
 from ray_audit.engine.ledger import adaptive
-from ray_audit.engine.ledger.adaptive import LeavingRule, carried_back, visiting_order
+from ray_audit.engine.ledger.adaptive import LeavingRule, visiting_order
 from ray_audit.samples import IGNORE
+from ray_audit.scores.fit_profile import carried_back
 from tests.support.batches import class_batch, dense_batch, frames_batch, rows
 
 NUM_CHECKPOINTS = 8
@@ -85,13 +86,13 @@ def test_the_images_of_highest_loss_stay_whatever_the_hops(hops):
     assert sum(len(turns) * len(names) for turns, names in observe.runs) == 24  # half of 48
 
 
-def test_of_equal_losses_the_first_stay_and_what_is_no_number_comes_before():
+def test_of_equal_losses_the_first_stay_and_what_is_no_number_takes_no_place():
     losses = np.ones((4, NUM_CHECKPOINTS))
     batch, _ = through(images(4), losses, rule(), [range(8)])
     assert batch.arrays["adaptive/reached"].tolist() == [8, 2, 2, 2]
-    losses[2, 1] = np.nan
+    losses[0, 1] = np.nan
     batch, _ = through(images(4), losses, rule(), [range(8)])
-    assert batch.arrays["adaptive/reached"].tolist() == [2, 2, 8, 2]
+    assert batch.arrays["adaptive/reached"].tolist() == [2, 8, 2, 2]
 
 
 def test_a_clip_leaves_as_a_whole_and_is_as_suspicious_as_its_worst_frame():

@@ -5,15 +5,17 @@ import io
 import tarfile
 import zipfile
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.io import savemat
 
 from ray_audit.config import AuditConfig
-from ray_audit.corrections.writers import write_labels
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.corrections.write_labels import write_labels
 from ray_audit.formats.contents import contents_of
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.registry import format_of, formats
 from ray_audit.training.inject import inject
 from tests.support import label_sets
@@ -57,7 +59,12 @@ def write_archive(path, keys):
 def sequences(folder, suffix):
     for part in ("a", "b"):
         values = np.random.default_rng(0).normal(size=(NUM, 4)).astype(np.float32)
-        if suffix == ".npy":
+        if suffix == ".h5":
+            with h5py.File(folder / f"{part}.h5", "w") as file:
+                file[part] = values
+        elif suffix == ".mat":
+            savemat(folder / f"{part}.mat", {part: values}, do_compression=True)
+        elif suffix == ".npy":
             np.save(folder / f"{part}.npy", values)
         else:
             np.savez(folder / f"{part}.npz", **{part: values})
@@ -82,12 +89,21 @@ def image_files(folder):
     return dataset("images", folder / "*.png", labels)
 
 
+def write_zip(path, keys):
+    with zipfile.ZipFile(path, "w") as file:
+        for i, key in enumerate(keys):
+            file.writestr(f"{key}.png", png(noise(4, 5, i)))
+
+
 BY_TABLE = {
     "image files": image_files,
     "Parquet": lambda f: images_of(f, ".parquet", write_images),
     "tar": lambda f: images_of(f, ".tar", write_archive),
     "tar.gz": lambda f: images_of(f, ".tar.gz", write_archive),
+    "zip": lambda f: images_of(f, ".zip", write_zip),
     "npz": lambda f: sequences(f, ".npz"),
+    "HDF5": lambda f: sequences(f, ".h5"),
+    "MATLAB": lambda f: sequences(f, ".mat"),
     "npy": lambda f: sequences(f, ".npy"),
     "video": videos,
 }
@@ -179,11 +195,30 @@ def npz_bomb(path):
         one.write(bytes(300 * MIB))
 
 
+def zip_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b0.png", "w") as one:
+        for _ in range(300):
+            one.write(bytes(MIB))
+
+
+def hdf5_bomb(path):
+    with h5py.File(path, "w") as file:
+        one = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
+        one[:MIB] = 1
+
+
+def matlab_bomb(path):
+    savemat(path, {"b": np.zeros((300 * MIB, 1), np.uint8)}, do_compression=True)
+
+
 CLAIMS = {
     "image files": ("b.png", lambda path: path.write_bytes(png_header(40_000, 40_000))),
     "Parquet": ("b.parquet", parquet_bomb),
     "tar": ("b.tar.gz", tar_bomb),
     "npz": ("b.npz", npz_bomb),
+    "zip": ("b.zip", zip_bomb),
+    "HDF5": ("b.h5", hdf5_bomb),
+    "MATLAB": ("b.mat", matlab_bomb),
 }
 """A small file of each format that could grow: what it would inflate to fills the memory."""
 

@@ -162,4 +162,7 @@ def test_our_own_formats_are_known_without_any_package():
         "npz",
         "npy",
         "NIfTI",
+        "zip",
+        "HDF5",
+        "MATLAB",
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.writers import check_writable
+from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext

@@ -9,7 +9,7 @@ import pytest
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
 from ray_audit.config.engine import FailuresConfig, GatesConfig
-from ray_audit.engine.run import outcome
+from ray_audit.engine.run import outcome_metrics
 from ray_audit.errors import RunError, SpecificationError
 from ray_audit.nightly import lease
 from ray_audit.nightly.night import (
@@ -32,7 +32,9 @@ GATEWAY = "http://gate:9091"
 def pushed(monkeypatch):
     """What the Pushgateway was told."""
     seen = []
-    monkeypatch.setattr(outcome, "pushadd_to_gateway", lambda gateway, **given: seen.append(given))
+    monkeypatch.setattr(
+        outcome_metrics, "pushadd_to_gateway", lambda gateway, **given: seen.append(given)
+    )
     return seen
 
 

@@ -15,7 +15,9 @@ def test_counts_equal_a_loop(void):
     labels, p, _ = data(3, num=3, size=16, void=void)
     wanted = Recount.of(confident.observe(labels, p)[0])
     targets = torch.from_numpy(labels)
-    masks = Masks(targets, targets >= 0, (targets >= 0).sum(dim=(1, 2)), np.zeros(0))
+    masks = Masks(
+        targets, targets >= 0, (targets >= 0).sum(dim=(1, 2)), np.zeros(0), np.zeros((0, 2))
+    )
     seen = recount_pixels(torch.from_numpy(np.log(p)), masks, wanted)
     expected = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
     assert seen["recount/counts"].tolist() == [
@@ -32,7 +34,7 @@ def test_counts_equal_a_loop(void):
 
 def test_a_mask_without_labels_counts_nothing():
     targets = torch.full((1, 4, 4), -1)
-    masks = Masks(targets, targets >= 0, torch.zeros(1), np.zeros(0))
+    masks = Masks(targets, targets >= 0, torch.zeros(1), np.zeros(0), np.zeros((0, 2)))
     seen = recount_pixels(torch.zeros(1, 2, 4, 4), masks, Recount((0.5, 0.5), 0, 999, 1000))
     assert seen["recount/counts"].tolist() == [[0, 0, 0]]
     assert len(seen["recount/wrong"]) == len(seen["recount/right"]) == 0

@@ -3,7 +3,7 @@ from importlib.resources import files
 
 import pytest
 
-from ray_audit.report.render import policy
+from ray_audit.report.html_page import policy
 
 PAGE = files("ray_audit.report") / "page"
 

@@ -7,7 +7,7 @@ import pytest
 
 from ray_audit.config import AuditConfig, LabelsConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.changes import FrameChange, LabelChanges
+from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.sample_ids import Owner

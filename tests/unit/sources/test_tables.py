@@ -9,7 +9,7 @@ from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels import json_rows, tables
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.rows import layout_of, read_rows
+from ray_audit.formats.labels.table_rows import layout_of, read_rows
 from ray_audit.samples import IGNORE
 
 ROWS = [("v", 0, "a"), ("v", 1, "1"), ("w", 7, "c"), ("w", 8, "255")]

@@ -3,7 +3,7 @@ import pytest
 
 from ray_audit.errors import SpecificationError
 from ray_audit.training.noise import FRAME_KINDS, corrupt_frames, truth_table
-from ray_audit.training.noise.frames import runs
+from ray_audit.training.noise.frame_noise import runs
 
 NUM_CLASSES = 6
 

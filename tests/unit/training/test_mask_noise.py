@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ray_audit.errors import SpecificationError
-from ray_audit.training.noise import MASK_KINDS, MaskNoise, corrupt_masks, regions
+from ray_audit.training.noise import MASK_KINDS, MaskNoise, corrupt_masks, mask_geometry
 
 
 def make_mask(radius, shift=0, size=64):
@@ -83,7 +83,7 @@ def test_shift_moves_one_class_by_a_length_in_range():
             for label in (1, 2, 3)
             if (mask == label)[wrong].any() and (true == label)[wrong].any()
             if any(
-                (regions.translated(true == label, (dy, dx)) == (mask == label)).all()
+                (mask_geometry.translated(true == label, (dy, dx)) == (mask == label)).all()
                 for dy in range(-7, 8)
                 for dx in range(-7, 8)
                 if 4 <= abs(dy) + abs(dx) <= 7
@@ -121,11 +121,11 @@ def test_scaled_noise_hurts_small_regions_in_proportion():
     mask[20:84, 20:84] = 1
     mask[100:116, 100:116] = 2
     classes = np.array([1, 2])
-    smaller = regions.scaled_noise(mask, classes, 0, grows=False, num_steps=3)
+    smaller = mask_geometry.scaled_noise(mask, classes, 0, grows=False, num_steps=3)
     lost = [1 - (smaller == label).sum() / (mask == label).sum() for label in classes]
     # A square of 1000 px is 31.6 wide: 3 steps on either side leave (25.6 / 31.6)^2 of it.
     assert lost == pytest.approx([1 - (25.6 / 31.6) ** 2] * 2, abs=0.1)
-    larger = regions.scaled_noise(mask, classes, 0, grows=True, num_steps=3)
+    larger = mask_geometry.scaled_noise(mask, classes, 0, grows=True, num_steps=3)
     assert ((mask > 0) <= (larger == mask)).all()
     assert (larger == 2).sum() > (mask == 2).sum()
 
@@ -134,9 +134,9 @@ def test_scaling_alone_moves_no_boundary():
     mask = make_mask(12)
     for label in (1, 2, 3):
         region = mask == label
-        resized = regions._resized(region, regions._scaled_shape(region))
+        resized = mask_geometry._resized(region, mask_geometry._scaled_shape(region))
         assert resized.sum() == pytest.approx(1000, rel=0.05)
-        assert (regions._resized(resized, region.shape) != region).mean() < 0.01
+        assert (mask_geometry._resized(resized, region.shape) != region).mean() < 0.01
 
 
 def test_random_is_the_mask_of_another_image():
@@ -155,7 +155,7 @@ def test_masks_of_one_class_are_passed_over():
 
 def test_offsets_follow_the_size_of_the_picture():
     rng = np.random.default_rng(0)
-    drawn = np.abs([regions.random_offset((120, 160), None, rng) for _ in range(3000)])
+    drawn = np.abs([mask_geometry.random_offset((120, 160), None, rng) for _ in range(3000)])
     assert drawn[:, 0].max() == 12
     assert drawn[:, 1].max() == 20
     assert drawn.sum(axis=1).min() == 8

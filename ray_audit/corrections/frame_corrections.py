@@ -1,0 +1,123 @@
+"""New labels of the frames of one video or sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ray_audit.corrections.corrections_table import CorrectionRow, harm, row_of
+from ray_audit.corrections.extent import refusal
+from ray_audit.corrections.intents import Intent
+
+
+@dataclass(frozen=True)
+class CorrectedFrames:
+    """New labels of one video or sequence.
+
+    Attributes:
+        labels: (R,) classes afterwards.
+        rows: what became of each intent.
+    """
+
+    labels: npt.NDArray[np.int32]
+    rows: list[CorrectionRow]
+
+
+def correct_frames(
+    frames: npt.NDArray[np.int64],
+    given: npt.NDArray[np.int32],
+    intents: Sequence[Intent],
+    classes: Sequence[str],
+    max_changed_fraction: float | None,
+) -> CorrectedFrames:
+    """Apply intents to one video: whole segments, the reviewers' first, then by rank.
+
+    Only frames that have the intent's given class change. What a reviewer decided is not touched
+    by a rule. Where a segment is seen as one class and the order of segments speaks for another,
+    it stays as it is.
+
+    Args:
+        frames: (R,) frames that have a label, ascending.
+        given: (R,) their classes, `IGNORE` where void.
+        intents: of this video.
+        classes: names in index order.
+        max_changed_fraction: what a rule may change of the video, 0-1, None for all of it;
+            decisions may change all.
+    """
+    video = _CorrectedVideo(frames, given, list(classes))
+    rows = [video.apply(intent) for intent in intents if intent.is_decided]
+    decided = video.labels.copy()
+    undecided = sorted(
+        (intent for intent in intents if not intent.is_decided),
+        key=lambda one: (one.rank, one.sample_id),
+    )
+    at_odds = _at_odds(undecided)
+    automatic = [
+        row_of(one, "conflict", evidence=f"{one.evidence}; the order speaks for another class")
+        if one.outcome is None and (one.start_frame, one.end_frame) in at_odds
+        else video.apply(one)
+        for one in undecided
+    ]
+    why = None
+    if max_changed_fraction is not None:
+        why = refusal(decided, video.labels, None, max_changed_fraction)
+    if why is not None:
+        automatic = [
+            row_of(one, "refused", evidence=f"{why} ({one.evidence})")
+            if row.outcome == "changed"
+            else row
+            for one, row in zip(undecided, automatic, strict=True)
+        ]
+        video.labels = decided
+    return CorrectedFrames(video.labels, rows + automatic)
+
+
+def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
+    """Spans for which a `mislabel` and a `disorder` finding want different classes."""
+    wanted: dict[tuple[int | None, int | None], set[str | None]] = {}
+    for intent in intents:
+        if intent.kind in ("mislabel", "disorder"):
+            wanted.setdefault((intent.start_frame, intent.end_frame), set()).add(intent.suggested)
+    return {span for span, labels in wanted.items() if len(labels) > 1}
+
+
+class _CorrectedVideo:
+    def __init__(
+        self, frames: npt.NDArray[np.int64], given: npt.NDArray[np.int32], classes: list[str]
+    ) -> None:
+        self.labels = given.copy()
+        self._frames = frames
+        self._given = given
+        self._classes = classes
+        self._taken = np.zeros(len(given), bool)
+
+    def apply(self, intent: Intent) -> CorrectionRow:
+        """Change the frames of one intent, if it is to be applied."""
+        start, end = (
+            int(np.searchsorted(self._frames, frame))
+            for frame in (intent.start_frame or 0, intent.end_frame or 0)
+        )
+        inside = slice(start, end)
+        if intent.outcome is not None:
+            if intent.is_decided:
+                self._taken[inside] = True
+            return row_of(intent, intent.outcome)
+        new = self._classes.index(str(intent.suggested))
+        wanted = np.zeros(len(self._given), bool)
+        wanted[inside] = self._given[inside] == self._classes.index(intent.given)
+        if not wanted.any():
+            return row_of(intent, "unmatched", evidence="no frame there has the given class")
+        free = wanted & ~self._taken
+        if (self.labels[wanted & self._taken] != new).any():
+            return row_of(
+                intent, "conflict", evidence=f"{intent.evidence}; another finding comes first"
+            )
+        self.labels[free] = new
+        self._taken[free] = True
+        num = int(np.count_nonzero(free & (self._given != new)))
+        known = intent.p_given is not None and intent.p_suggested is not None
+        harmed = None
+        if known and intent.by != "decisions":
+            harmed = harm(float(intent.p_given or 0), float(intent.p_suggested or 0), num)
+        return row_of(intent, "changed" if num else "unmatched", num, harmed)

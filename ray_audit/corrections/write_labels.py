@@ -1,0 +1,242 @@
+"""Writes a copy of a dataset's labels, in the format in which they came."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.class_folders import check_folders, write_folders
+from ray_audit.formats.damage import is_damage
+from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
+from ray_audit.formats.labels.writing import write_tables
+from ray_audit.formats.mask_files import (
+    LOSSLESS,
+    copied_masks,
+    write_mask_file,
+    write_mask_files,
+)
+from ray_audit.formats.places import absolute, below, check_target, copied_uri
+from ray_audit.formats.registry import known_format
+from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.zip_archives import is_damaged
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+from ray_audit.sources import Listing
+
+_LABELS, _DATA = "labels", "data"
+
+
+def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> None:
+    """Refuse, before any work, what could not be written.
+
+    Raises:
+        SpecificationError: the target holds files, or the labels have a form that cannot be
+            written back.
+        StorageError: the target cannot be listed.
+    """
+    check_target(to_uri)
+    masks = dataset.labels.masks
+    shards = _without_damaged(listing.shards)[0]
+    form = known_format(shards[0].key)
+    if form.is_volume:
+        raise SpecificationError(
+            f"labels.masks: {masks} are label volumes, which are not written back; take the "
+            "findings of the run, and correct the volumes in the tool that made them"
+        )
+    inside = "masks" in form.forms
+    if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
+        raise SpecificationError(
+            f"labels.masks: {masks} has a format in which changed masks would not come back as "
+            f"they were; expected one of {', '.join(LOSSLESS)}"
+        )
+    if dataset.labels.folder:
+        check_folders(shards)
+    why = form.not_written(shards[0], dataset.labels)
+    if why is not None:
+        raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
+
+
+def write_labels(
+    dataset: DatasetConfig,
+    listing: Listing,
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress = lambda what, done, total: None,
+) -> WrittenLabels:
+    """Copy the labels of a dataset to a new place, with some of them changed.
+
+    Nothing is written in place. Other columns, their order, the order of rows, and whether a label
+    is a name or an index stay as they came; void and missing labels stay too. Labels that lie in
+    the data (Parquet columns, npz arrays, tar members, class folders) take the data along.
+
+    Args:
+        dataset: whose labels.
+        listing: its shards; those left out by a limit are not changed (label tables) or not
+            copied (everything that is one file per shard).
+        changes: the new labels.
+        to_uri: an empty folder, local or of any store; gets `labels/` or `data/`.
+        progress: told how far the work is.
+
+    Raises:
+        SpecificationError: see `check_writable`.
+        LabelError: a new label has no place in the labels, or does not fit their format.
+        StorageError: an object cannot be read or written.
+    """
+    check_writable(dataset, listing, to_uri)
+    shards, damaged = _without_damaged(listing.shards)
+    written = _written(dataset, shards, changes, to_uri, progress)
+    return replace(written, left_out=damaged | dict(written.left_out))
+
+
+def _without_damaged(shards: tuple[Shard, ...]) -> tuple[tuple[Shard, ...], dict[str, str]]:
+    """The shards that can be read, and why others are not copied."""
+    damaged = {s.key: "it cannot be read as a zip archive" for s in shards if is_damaged(s.key)}
+    return tuple(shard for shard in shards if shard.key not in damaged), damaged
+
+
+def _written(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> WrittenLabels:
+    to_labels, to_data = below(to_uri, _LABELS), below(to_uri, _DATA)
+    if dataset.labels.folder:
+        return write_folders(dataset, shards, changes, to_data, progress)
+    if dataset.labels.form in known_format(shards[0].key).forms:
+        left_out = _write_shards(dataset, shards, changes, to_data, progress)
+        return _copied_data(dataset, shards, to_data, left_out)
+    if has_stacks(dataset):
+        return WrittenLabels(
+            _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
+        )
+    if dataset.labels.masks:
+        return WrittenLabels(
+            _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
+        )
+    return WrittenLabels(_with_data(write_tables(dataset, shards, changes, to_labels, progress)))
+
+
+def write_masks(
+    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+) -> dict[str, str]:
+    """Write the masks of one shard, so that several can be written side by side.
+
+    Args:
+        dataset: with `labels.masks`.
+        shard: an image with its mask file, or a Parquet or tar file.
+        mask: as in `LabelChanges`; None to copy the shard's masks as they are.
+        to_uri: as for `write_labels`, whose `check_writable` comes first.
+
+    Returns:
+        What is not in the copy, and why: the shard, or `shard key#member`.
+
+    Raises:
+        LabelError: a new mask does not fit the format of the old one.
+        StorageError: an object cannot be read or written.
+    """
+    if is_damaged(shard.key):
+        return _without_damaged((shard,))[1]
+    if has_stacks(dataset):
+        return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
+    if "masks" not in known_format(shard.key).forms:
+        if shard.label_uri is not None:
+            new = None if mask is None else mask(Owner(shard.key))
+            write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
+        return {}
+    left_out: dict[str, str] = {}
+    changes = LabelChanges() if mask is None else LabelChanges(mask=mask)
+    _write_shard(dataset, shard, changes, below(to_uri, _DATA), mask is not None, left_out)
+    return left_out
+
+
+def _write_stack(
+    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+) -> dict[str, str]:
+    """The masks of one video; a reason where they cannot be read."""
+    try:
+        write_stack(dataset, shard, mask, to_uri)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        return {shard.key: f"its masks cannot be read to their end: {error}"}
+    return {}
+
+
+def written_masks(dataset: DatasetConfig, shards: tuple[Shard, ...], to_uri: str) -> WrittenLabels:
+    """What `write_masks` of all shards has made."""
+    shards = _without_damaged(shards)[0]
+    if "masks" in known_format(shards[0].key).forms:
+        to_data = below(to_uri, _DATA)
+        written = {item.uri for item in storage.list_prefix(to_data)}
+        gone = {s.key: "" for s in shards if storage.join(to_data, s.key) not in written}
+        return _copied_data(dataset, shards, to_data, gone)
+    return WrittenLabels(_with_data(copied_masks(dataset, below(to_uri, _LABELS))))
+
+
+def _copied_data(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    to_data: str,
+    left_out: Mapping[str, str],
+) -> WrittenLabels:
+    kept = tuple(shard for shard in shards if shard.key not in left_out)
+    uri = copied_uri(dataset.uri, kept, absolute(to_data))
+    return WrittenLabels(dataset.model_copy(update={"uri": uri}), left_out=left_out)
+
+
+def _with_data(dataset: DatasetConfig) -> DatasetConfig:
+    """The section with a `uri` that means the same from every working directory."""
+    uri = dataset.uri
+    found = absolute(uri) if isinstance(uri, str) else [absolute(one) for one in uri]
+    return dataset.model_copy(update={"uri": found})
+
+
+def _write_shards(
+    dataset: DatasetConfig,
+    shards: tuple[Shard, ...],
+    changes: LabelChanges,
+    to_uri: str,
+    progress: Progress,
+) -> dict[str, str]:
+    """Copy shards with their new labels; what had to be left out of the copy, and why."""
+    touched = {owner.shard_key for owner in (*changes.frames, *changes.classes)}
+    left_out, num_written = dict(changes.left_out), 0
+    for num_done, shard in enumerate(shards):
+        progress("writing files", num_done, len(shards))
+        if shard.key not in left_out:
+            is_touched = bool(dataset.labels.masks) or shard.key in touched
+            num_written += _write_shard(dataset, shard, changes, to_uri, is_touched, left_out)
+    wanted = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
+        len(one.frames) for owner, one in changes.frames.items() if owner.shard_key not in left_out
+    )
+    if not dataset.labels.masks and num_written != wanted:
+        raise LabelError(
+            f"{wanted - num_written} of {wanted} new labels stand for samples that have no label"
+        )
+    return left_out
+
+
+def _write_shard(
+    dataset: DatasetConfig,
+    shard: Shard,
+    changes: LabelChanges,
+    to_uri: str,
+    is_touched: bool,
+    left_out: dict[str, str],
+) -> int:
+    """Copy one shard; 0, and a reason in `left_out`, where it cannot be read to its end."""
+    target, form = below(to_uri, shard.key), known_format(shard.key)
+    try:
+        if not is_touched and form.is_clean(shard):
+            storage.copy(shard.uri, target)
+            return 0
+        return form.write(shard, dataset, changes, target, left_out)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        left_out[shard.key] = f"it cannot be read to its end: {error}"
+        return 0

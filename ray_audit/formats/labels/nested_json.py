@@ -1,0 +1,309 @@
+"""Labels that lie deeper in a JSON document than one object a row: found by a path; COCO's too.
+
+A path is names, numbers and `*` with dots between them: `*` stands for every element of a list, or
+every value of an object; `{video}` for every value of an object, whose name is then a column.
+"""
+
+import copy
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from ray_audit.errors import LabelError
+
+Cells = dict[str, Any]
+_MAX_BYTES = 2**30
+_COCO = ("images", "annotations", "categories")
+_FIRST_KEY = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"(images|annotations|categories|info|licenses)"')
+_HEAD_BYTES = 2**12
+_ITSELF = "."
+_MISSING = object()
+
+
+@dataclass
+class Place:
+    """A row's value, and where it stands.
+
+    Attributes:
+        holder: the list or object that holds it.
+        key: its place in that.
+        names: what `{name}` steps of the path found.
+    """
+
+    holder: Any
+    key: Any
+    names: Cells = field(default_factory=dict)
+
+    @property
+    def value(self) -> Any:
+        """The row itself."""
+        return self.holder[self.key]
+
+
+def looks_like_coco(stream: IO[bytes]) -> bool:
+    """Whether a JSON file begins as COCO's do; the stream is at its beginning afterwards."""
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    return _FIRST_KEY.match(head) is not None
+
+
+def load_document(uri: str, stream: IO[bytes]) -> Any:
+    """A whole JSON document.
+
+    Raises:
+        LabelError: it is none, or has more than 1 GiB.
+    """
+    content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise LabelError(f"{uri}: a JSON document of more than 1 GiB; split it")
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise LabelError(f"{uri}: not valid JSON: {error}") from error
+
+
+def places(uri: str, document: Any, path: str) -> list[Place]:
+    """The rows that a path leads to, in the order of the document.
+
+    Raises:
+        LabelError: it leads nowhere.
+    """
+    found = [Place([document], 0)]
+    for step in [] if path == _ITSELF else path.split("."):
+        found = [inner for one in found for inner in _inside(one, step)]
+        if not found:
+            raise LabelError(f"{uri}: labels.rows: {path!r} leads nowhere: there is no {step!r}")
+    return found
+
+
+def _inside(place: Place, step: str) -> Iterator[Place]:
+    value = place.value
+    if step == "*" or (step.startswith("{") and step.endswith("}")):
+        keys = value if isinstance(value, dict) else range(len(value) if _is_list(value) else 0)
+        for key in keys:
+            names = {} if step == "*" else {step[1:-1]: str(key)}
+            yield Place(value, key, place.names | names)
+    elif isinstance(value, dict) and step in value:
+        yield Place(value, step, place.names)
+    elif _is_list(value) and step.isdecimal() and int(step) < len(value):
+        yield Place(value, int(step), place.names)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def cell(value: Any, path: str) -> Any:
+    """What a path without `*` leads to in a row; `_MISSING` where that is nothing."""
+    for step in [] if path == _ITSELF else path.split("."):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif _is_list(value) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return _MISSING
+    return value
+
+
+def _lists(place: Place, columns: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Columns whose path has a `*`: name -> path of the list, and path within each element."""
+    starred = {name: path.partition("*") for name, path in columns.items() if "*" in path}
+    return {n: (a.rstrip("."), b.lstrip(".") or _ITSELF) for n, (a, _, b) in starred.items()}
+
+
+def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
+    """The wanted cells of a row: one, or as many as its parallel lists have elements.
+
+    Raises:
+        LabelError: the lists have different lengths.
+    """
+    lists = _lists(place, columns)
+    shared = {n: _plain(place, path) for n, path in columns.items() if n not in lists}
+    if not lists:
+        return [shared]
+    held = {name: cell(place.value, path) for name, (path, _) in lists.items()}
+    held = {name: value if _is_list(value) else [] for name, value in held.items()}
+    lengths = {name: len(value) for name, value in held.items()}
+    if len(set(lengths.values())) > 1:
+        raise LabelError(
+            f"{uri}: lists that belong together have {lengths} elements; expected as many of each"
+        )
+    num = next(iter(lengths.values()))
+    return [
+        shared | {name: _given(cell(held[name][at], lists[name][1])) for name in lists}
+        for at in range(num)
+    ]
+
+
+def _plain(place: Place, path: str) -> Any:
+    return place.names[path] if path in place.names else _given(cell(place.value, path))
+
+
+def _given(value: Any) -> Any:
+    return None if value is _MISSING else value
+
+
+def has_column(found: list[Place], path: str) -> bool:
+    """Whether any row has a column."""
+    head = path.partition("*")[0].rstrip(".") or _ITSELF if "*" in path else path
+    return any(head in one.names or cell(one.value, head) is not _MISSING for one in found)
+
+
+def names_in(found: list[Place]) -> list[str]:
+    """Names of the columns of the first row, for messages."""
+    first = found[0]
+    return [*first.names, *(first.value if isinstance(first.value, dict) else ())]
+
+
+def edit_rows(
+    uri: str,
+    found: list[Place],
+    columns: dict[str, str],
+    edit: Callable[[Cells], list[Cells] | None],
+) -> None:
+    """Change rows in place, in the order of the document.
+
+    Args:
+        uri: of the document, for messages.
+        found: the rows.
+        columns: name for `edit` -> path.
+        edit: gives None where a row stays, else the rows that replace it.
+
+    Raises:
+        LabelError: a row would be cut in two where there is no list of rows.
+    """
+    new_lists: dict[int, tuple[list[Any], list[Any]]] = {}
+    for place in found:
+        edited = [(cells, edit(cells)) for cells in cells_of(uri, place, columns)]
+        lists = _lists(place, columns)
+        if lists:
+            _edit_lists(place, lists, [rows for _, rows in edited])
+            rows: list[Any] = [place.value]
+        else:
+            rows = _replaced(place, columns, edited[0][1])
+        if _is_list(place.holder):
+            new_lists.setdefault(id(place.holder), (place.holder, []))[1].extend(rows)
+        elif len(rows) == 1:
+            place.holder[place.key] = rows[0]
+        else:
+            raise LabelError(f"{uri}: {place.key!r} holds one row, which cannot be cut in two")
+    for holder, values in new_lists.values():
+        holder[:] = values
+
+
+def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -> list[Any]:
+    if rows is None:
+        return [place.value]
+    made = []
+    for row in rows:
+        held = [copy.deepcopy(place.value)]
+        for name, new in row.items():
+            held[0] = _with_cell(held[0], columns[name], new)
+        made += held
+    return made
+
+
+def _with_cell(value: Any, path: str, new: Any) -> Any:
+    """The value with a new cell; of the type of the old one."""
+    if path == _ITSELF:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (int(new) if isinstance(new, str) else new) if is_number else str(new)
+    *above, last = path.split(".")
+    holder = cell(value, ".".join(above) or _ITSELF)
+    key: Any = int(last) if _is_list(holder) else last
+    holder[key] = _with_cell(holder[key], _ITSELF, new)
+    return value
+
+
+def _edit_lists(
+    place: Place, lists: dict[str, tuple[str, str]], rows: list[list[Cells] | None]
+) -> None:
+    """Change the parallel lists of one row; lists of their length beside them go along."""
+    within: dict[str, dict[str, str]] = {}  # path of a list -> name -> path within its elements
+    for name, (path, where) in lists.items():
+        within.setdefault(path, {})[name] = where
+    num = len(rows)
+    for path in list(within):
+        above = path.rpartition(".")[0]
+        beside = cell(place.value, above or _ITSELF)
+        for key, value in beside.items() if isinstance(beside, dict) else ():
+            if _is_list(value) and len(value) == num:
+                within.setdefault(f"{above}.{key}" if above else key, {})
+    for path, inner in within.items():
+        held = cell(place.value, path)
+        new: list[Any] = []
+        for element, replaced in zip(list(held), rows, strict=True):
+            for row in [{}] if replaced is None else replaced:
+                one = copy.deepcopy(element)
+                for name in inner.keys() & row.keys():
+                    one = _with_cell(one, inner[name], row[name])
+                new.append(one)
+        held[:] = new
+
+
+@dataclass
+class CocoImages:
+    """One class an image, from a COCO file whose annotations of an image agree.
+
+    Attributes:
+        names: file name of each image that has annotations -> name of its category.
+        annotations: file name -> its annotations.
+        ids: name of a category -> its number.
+    """
+
+    names: dict[str, str]
+    annotations: dict[str, list[Any]]
+    ids: dict[str, int]
+
+    @classmethod
+    def of(cls, uri: str, document: Any) -> "CocoImages":
+        """Join images, annotations and categories.
+
+        Raises:
+            LabelError: it is no COCO file, or an image has annotations of several categories.
+        """
+        if not isinstance(document, dict) or not all(_is_list(document.get(k)) for k in _COCO):
+            raise LabelError(f"{uri}: expected COCO's lists {', '.join(_COCO)}, or labels.rows")
+        try:
+            files = {one["id"]: str(one["file_name"]) for one in document["images"]}
+            categories = {one["id"]: str(one["name"]) for one in document["categories"]}
+            names: dict[str, str] = {}
+            held: dict[str, list[Any]] = defaultdict(list)
+            for one in document["annotations"]:
+                file, name = files[one["image_id"]], categories[one["category_id"]]
+                if names.setdefault(file, name) != name:
+                    raise LabelError(
+                        f"{uri}: {file} has annotations of several categories ({names[file]}, "
+                        f"{name}): one label an image is audited; for what is in an image give "
+                        "labels.masks"
+                    )
+                held[file].append(one)
+        except (KeyError, TypeError) as error:
+            raise LabelError(f"{uri}: a COCO file without {error} where it is needed") from error
+        return cls(names, dict(held), {name: number for number, name in categories.items()})
+
+    def edit(self, edit: Callable[[Cells], list[Cells] | None]) -> None:
+        """Give images other categories, in place.
+
+        Raises:
+            LabelError: the file has no category of this name.
+        """
+        for file, name in self.names.items():
+            rows = edit({"name": file, "label": name})
+            if rows is None:
+                continue
+            label = str(rows[0]["label"])
+            if label not in self.ids:
+                raise LabelError(f"the COCO file has no category {label!r}")
+            for one in self.annotations[file]:
+                one["category_id"] = self.ids[label]
+
+
+def dumped(document: Any, head: str) -> bytes:
+    """The document as JSON, indented as its beginning was."""
+    found = re.search(r"[\[{]\r?\n([ \t]+)", head)
+    indent = None if found is None else found[1].expandtabs(4).count(" ")
+    return (json.dumps(document, ensure_ascii=False, indent=indent) + "\n").encode()

@@ -1,0 +1,220 @@
+"""Rows of a label table as numbers: parsed, checked, and located when they are wrong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_audit.config import LabelColumns
+from ray_audit.errors import LabelError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock, seconds_of
+from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
+from ray_audit.formats.labels.text_tables import TextForm
+
+_NUM_NAMED = 8
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """How a form of labels is laid out in a table.
+
+    Attributes:
+        name_column: column with the video or image, None where a file is of one video.
+        number_columns: name to give out -> column with numbers.
+        label_column: column with the label.
+        is_timed: whether the numbers are times, and not frames.
+        clock: how they count.
+        text: how a text table is written.
+        is_by_row: whether each row is a frame, and no column says which.
+    """
+
+    name_column: str | None
+    number_columns: dict[str, str]
+    label_column: str
+    is_timed: bool = False
+    clock: LabelClock = field(default_factory=LabelClock)
+    text: TextForm = field(default_factory=TextForm)
+    is_by_row: bool = False
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether rows are given out in seconds."""
+        has_numbers = bool(self.number_columns) or self.is_by_row
+        return has_numbers and (self.is_timed or self.clock.fps is not None)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the numbers that are given out: `frame`, or `start` and `end`, or none."""
+        names = ("frame",) if self.is_by_row else tuple(self.number_columns)
+        return ("start", "end") if "frame" in names and self.clock.fps is not None else names
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Some rows: `names` may be empty where the table is of one video.
+
+    Attributes:
+        first_row: number of the first row, from 1.
+        names: distinct values of the name column.
+        name_codes: (R,) position in `names` of each row.
+        numbers: name -> (R,) float64.
+        labels: (R,) int32 class index or `IGNORE`.
+    """
+
+    first_row: int
+    names: list[str]
+    name_codes: np.ndarray
+    numbers: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def layout_of(
+    uri: str,
+    form: str,
+    columns: LabelColumns,
+    with_name: bool,
+    clock: LabelClock = LabelClock(),  # noqa: B008, it is frozen
+    text: TextForm = TextForm(),  # noqa: B008
+) -> TableLayout:
+    """Layout of the table at `uri` for a form of `labels`.
+
+    Raises:
+        LabelError: the clock does not go with the table.
+    """
+    name = columns.image if form == "images" else columns.video
+    named = name if with_name else None
+    if form == "frames":
+        if not with_name and text.header is not None and columns.frame not in text.header:
+            return TableLayout(None, {}, columns.label, False, clock, text, is_by_row=True)
+        return TableLayout(named, {"frame": columns.frame}, columns.label, False, clock, text)
+    if form != "segments":
+        return TableLayout(named, {}, columns.label, text=text)
+    found = column_names(uri, text)
+    edges = {"start": columns.start_frame, "end": columns.end_frame}
+    is_timed = columns.start_s in found or columns.start_ms in found
+    if columns.start_frame in found or not is_timed:
+        return TableLayout(named, edges, columns.label, False, clock, text)
+    _check_times(uri, clock)
+    if columns.start_s in found:
+        edges = {"start": columns.start_s, "end": columns.end_s}
+        return TableLayout(named, edges, columns.label, True, clock, text)
+    edges = {"start": columns.start_ms, "end": columns.end_ms}
+    return TableLayout(named, edges, columns.label, True, replace(clock, unit_s=0.001), text)
+
+
+def _check_times(uri: str, clock: LabelClock) -> None:
+    if clock != LabelClock():
+        raise LabelError(
+            f"{uri}: its segments are times, which have no fps, first_frame or last frame: "
+            "labels.fps, labels.first_frame and labels.ends go with frame numbers"
+        )
+
+
+def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[LabelRows]:
+    """Stream a label table.
+
+    Raises:
+        LabelError: a missing column, a label outside the classes, a number that is none;
+            the message names the file, the row and the value.
+    """
+    wanted = {f"number:{k}": column for k, column in layout.number_columns.items()}
+    wanted["label"] = layout.label_column
+    if layout.name_column:
+        wanted["name"] = layout.name_column
+    for chunk in read_table(uri, wanted, layout.text):
+        yield _parsed(uri, chunk, layout, classes)
+
+
+def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames) -> LabelRows:
+    def locate(row: int) -> str:
+        return f"{uri}, row {chunk.first_row + row}"
+
+    labels = _mapped(chunk.columns["label"], classes.parse, locate)
+    numbers = {
+        key: _numbers(chunk.columns[f"number:{key}"], column, locate)
+        for key, column in layout.number_columns.items()
+    }
+    if layout.is_by_row:
+        counted = np.arange(len(labels)) + chunk.first_row - 1 + layout.clock.first_frame
+        numbers = {"frame": counted.astype(np.float64)}
+    elif "frame" in numbers:
+        first = layout.clock.first_frame
+        _check_frames(numbers["frame"], layout.number_columns["frame"], first, locate)
+    numbers = layout.clock.read(numbers, layout.is_timed)
+    if "start" in numbers:
+        _check_spans(numbers["start"], numbers["end"], locate)
+    encoded = chunk.columns["name"].dictionary_encode() if layout.name_column else None
+    return LabelRows(
+        first_row=chunk.first_row,
+        names=encoded.dictionary.to_pylist() if encoded is not None else [],
+        name_codes=_codes(encoded) if encoded is not None else np.zeros(len(labels), np.int32),
+        numbers=numbers,
+        labels=labels,
+    )
+
+
+Locate = Callable[[int], str]
+
+
+def _codes(encoded: Any) -> np.ndarray:
+    codes: np.ndarray = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return codes
+
+
+def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np.ndarray:
+    """Parse each distinct value once."""
+    encoded = column.dictionary_encode()
+    codes = _codes(encoded)
+    values = np.zeros(len(encoded.dictionary), np.int32)
+    texts = encoded.dictionary.to_pylist()
+    for code, text in enumerate(texts):
+        try:
+            values[code] = parse(text)
+        except ValueError as error:
+            row = int(np.flatnonzero(codes == code)[0])
+            raise LabelError(f"{locate(row)}: {error}{_beside(text, texts)}") from None
+    mapped: np.ndarray = values[codes]
+    return mapped
+
+
+def _beside(text: str, texts: list[str]) -> str:
+    """The other labels of a table in which one is wrong: they may all be named otherwise."""
+    others = [one for one in texts if one != text]
+    few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")
+    return f". The table's other labels are {few}" if few else ""
+
+
+def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:
+    numbers: np.ndarray
+    try:
+        numbers = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        numbers = np.array([seconds_of(text) for text in column.to_pylist()])
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(f"{locate(row)}: {name} is {column[row].as_py()!r}, expected a number")
+    return numbers
+
+
+def _check_frames(frames: np.ndarray, name: str, first: int, locate: Locate) -> None:
+    bad = np.flatnonzero((frames < first) | (frames != np.floor(frames)))
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(
+            f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from {first}"
+        )
+
+
+def _check_spans(starts: np.ndarray, ends: np.ndarray, locate: Locate) -> None:
+    bad = np.flatnonzero(ends <= starts)
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(
+            f"{locate(row)}: the segment ends at {ends[row]:g}, not after its start "
+            f"{starts[row]:g}; ends are exclusive (labels.ends)"
+        )

@@ -1,0 +1,130 @@
+"""Masks whose errors the last checkpoints have learnt, audited and corrected."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from ray_audit.corrections.memorised import WrongMasks, wrong_masks
+from ray_audit.scores.mixture import WrongShare
+from ray_audit.tables.run_tables import RunTables
+from tests.support.audits import audit
+from tests.support.corrected import corrected
+from tests.support.knowing import SIDE, SURE, knows, save
+from tests.support.small_sets import SmallSet
+
+NUM, WRONG = 24, (3, 7, 8, 13, 18, 22)
+EARLY, LATE = SURE * np.eye(3), SURE * np.diag([10, 1, 1])
+"""Early checkpoints see the class whose channel is brightest, late ones each trace of the first."""
+SURENESS = (*(EARLY * size for size in (0.4, 0.7, 1, 1)), *(LATE,) * 8)
+
+
+def true_mask(index):
+    """The first class, with a block of the second and one of the third that move."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[2 + index % 4 : 12, 2:12] = 1
+    mask[14:22, 8 : 20 - index % 5] = 2
+    return mask
+
+
+def wrong_mask(index):
+    mask = true_mask(index)
+    mask[mask == 1] = 0
+    return mask
+
+
+def memorised(folder, shown, given, sureness=SURENESS):
+    """Images of which each pixel is (H, W, 3) shares of the classes, and their masks."""
+    for index, (pixels, mask) in enumerate(zip(shown, given, strict=True)):
+        save((255 * pixels).round().astype(np.uint8), folder / f"data/images/i{index:02}.png")
+        save(mask, folder / f"data/masks/i{index:02}.png")
+    labels = {"masks": str(folder / "data/masks/{stem}.png")}
+    dataset = {"kind": "images", "uri": str(folder / "data/images/*.png"), "labels": labels}
+    return knows(SmallSet(folder, dataset, "PixelModel"), *sureness)
+
+
+def wrong_and_learnt(folder, wrong=WRONG):
+    """A block is called the first class in some masks; the image has a trace of that."""
+    true = [true_mask(index) for index in range(NUM)]
+    given = [wrong_mask(i) if i in wrong else true[i] for i in range(NUM)]
+    shown = [0.8 * np.eye(3)[t] + 0.2 * np.eye(3)[g] for t, g in zip(true, given, strict=True)]
+    return memorised(folder, shown, given), true, given
+
+
+def masks_of(done):
+    paths = sorted((Path(done.to_uri) / "labels").rglob("*.png"))
+    return [np.asarray(Image.open(path)) for path in paths]
+
+
+def open_run(small):
+    return RunTables.open(str(small.out))
+
+
+def test_learnt_masks_are_told_by_early_losses_and_mended_by_early_checkpoints(tmp_path):
+    small, true, _ = wrong_and_learnt(tmp_path)
+    done = corrected(small)
+    assert open_run(small).manifest.memorisation["verdict"] == "early"
+    np.testing.assert_array_equal(masks_of(done), true)
+    assert done.rule == "flagged"
+    assert set(done.checkpoints) < {f"epoch_{epoch}.safetensors" for epoch in range(4)}
+    assert any(note.startswith("Expected: ") for note in done.notes)
+
+
+def test_as_many_masks_are_held_to_be_wrong_as_have_losses_of_their_own(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path)
+    audit(small)
+    tables = open_run(small)
+    found = wrong_masks(tables)
+    assert found.share.fraction == len(WRONG) / NUM
+    flagged = found.holds(tables.whole("trajectories"))
+    names = np.array(tables.whole("scores")["sample_id"].to_pylist())[flagged]
+    assert sorted(names) == [f"i{index:02}.png" for index in WRONG]
+
+
+def test_of_masks_with_equal_losses_that_do_not_all_fit_none_is_held_to_be_wrong(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path)
+    audit(small)
+    tables = open_run(small)
+    losses = tables.whole("trajectories")
+    # Images 18 and 22 lose most and the same, then 3 and 7 the same.
+    num = {asked: wrong_masks(tables, asked / NUM).holds(losses).sum() for asked in (3, 4, 6, 24)}
+    assert num == {3: 2, 4: 4, 6: 6, 24: 24}
+
+
+def test_masks_that_are_all_right_stay(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path, wrong=())
+    done = corrected(small)
+    assert done.num_changed == 0
+
+
+def test_masks_that_are_hard_and_right_stay_unless_told_otherwise(tmp_path):
+    # Early checkpoints cannot tell the block of some images from what is around it.
+    true = [true_mask(index) for index in range(NUM)]
+    shown = [np.eye(3)[mask] for mask in true]
+    for index in WRONG:
+        block, upper = true[index] == 1, np.arange(SIDE)[:, None] < 7
+        shown[index][block & upper] = (0.52, 0.48, 0)
+        shown[index][block & ~upper] = (0.48, 0.52, 0)
+    late = SURE * np.array([[1, 0, 0], [0, 10, 0], [0, 0, 1]])
+    small = memorised(tmp_path, shown, true, (*SURENESS[:4], *(late,) * 8))
+    audit(small)
+    assert wrong_masks(open_run(small)).share.fraction == len(WRONG) / NUM
+    done = corrected(small)
+    assert (done.rule, done.num_changed) == ("flagged", 0)
+    assert done.notes[-1].startswith("So nothing changes")
+    assert corrected(small, "told", rule="flagged").num_changed > 0
+
+
+def test_what_most_masks_have_is_no_error(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path, wrong=range(4, NUM))
+    done = corrected(small)
+    assert done.num_changed == 0
+    assert any("more than can be wrong" in note for note in done.notes)
+
+
+def test_losses_of_checkpoints_that_a_sample_did_not_pass_do_not_count():
+    losses = [[None, 2.0, 0.0], [0.5, 0.4, 9.0], [None, None, 5.0], [1.5, 0.6, 0.0]]
+    table = pa.table({"loss": pa.array(losses, pa.list_(pa.float32(), 3))})
+    wrong = WrongMasks(WrongShare(0.5, 3.0, ""), num_first=2, threshold=1.0)
+    assert wrong.holds(table).tolist() == [True, False, False, True]

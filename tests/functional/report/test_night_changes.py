@@ -1,0 +1,56 @@
+import json
+
+from ray_audit import storage
+from ray_audit.report.night_changes import NUM_NIGHTS, make_changes
+from ray_audit.tables.run_tables import RunTables
+from tests.functional.tables.test_diff import image, write_night
+
+
+def night(output, date, *findings, **settings):
+    run_id = f"{date}-0123abcd"
+    write_night(str(output), run_id, findings)
+    uri = f"{output}/runs/{run_id}/manifest.json"
+    values = json.loads(storage.read_bytes(uri))
+    values["findings"] = {"total": len(findings), "by_kind": {"mislabel": len(findings)}}
+    values["specification"] |= settings
+    storage.write_bytes(uri, json.dumps(values).encode())
+    return RunTables.open(str(output), run_id)
+
+
+def test_the_first_night_has_none(tmp_path):
+    assert make_changes(night(tmp_path, "2026-01-01", image("a"))) is None
+
+
+def test_changes_are_those_since_the_date_before(tmp_path):
+    night(tmp_path, "2026-01-01", image("a"))
+    night(tmp_path, "2026-01-02", image("a"), image("b"))
+    night(tmp_path, "2026-01-04", image("z"))  # later nights count for nothing
+    found = make_changes(night(tmp_path, "2026-01-03", image("b"), image("c")))
+    assert found["totals"] == {"new": 1, "fixed": 1, "recurring": 1}
+    assert [one["sample_id"] for one in found["fixed"]] == ["a"]
+    assert sorted(found["of_finding"].values()) == ["new", "recurring"]
+    assert [one["total"] for one in found["nights"]] == [1, 2, 2]
+    assert found["against"] == "2026-01-02-0123abcd"
+
+
+def test_a_chosen_run_comes_before_the_last_one(tmp_path):
+    first = night(tmp_path, "2026-01-01")
+    night(tmp_path, "2026-01-02", image("a"))
+    last = night(tmp_path, "2026-01-03", image("a"))
+    assert make_changes(last, first.manifest.run_id)["totals"]["new"] == 1
+    assert make_changes(last)["totals"]["recurring"] == 1
+
+
+def test_nights_with_other_settings_are_said_and_have_no_place_in_the_trend(tmp_path):
+    night(tmp_path, "2026-01-01", image("a"), protocol="held_out")
+    found = make_changes(night(tmp_path, "2026-01-02", image("a"), protocol="training"))
+    assert [one.split(" was ")[0] for one in found["settings"]] == ["protocol"]
+    assert [one["run_id"] for one in found["nights"]] == ["2026-01-02-0123abcd"]
+
+
+def test_the_trend_holds_the_last_nights_only(tmp_path):
+    for day in range(1, NUM_NIGHTS + 5):
+        last = night(tmp_path, f"2026-01-{day:02}", image("a"))
+    nights = make_changes(last)["nights"]
+    assert len(nights) == NUM_NIGHTS
+    assert nights[-1]["run_id"] == last.manifest.run_id
