@@ -1,6 +1,6 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ray_audit import storage
@@ -46,9 +46,10 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
             "findings of the run, and correct the volumes in the tool that made them"
         )
     inside = "masks" in form.forms
-    if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
+    lossy = _first_lossy(shards) if masks and not inside else None
+    if lossy is not None:
         raise SpecificationError(
-            f"labels.masks: {masks} has a format in which changed masks would not come back as "
+            f"labels.masks: {lossy} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
         )
     if dataset.labels.folder:
@@ -56,6 +57,13 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     why = form.not_written(shards[0], dataset.labels)
     if why is not None:
         raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
+
+
+def _first_lossy(shards: Sequence[Shard]) -> str | None:
+    """A mask file that would not come back as it was; the template may end in a field."""
+    ends = tuple(f".{extension}" for extension in LOSSLESS)
+    uris = (shard.label_uri for shard in shards)
+    return next((uri for uri in uris if uri and not uri.lower().endswith(ends)), None)
 
 
 def write_labels(
