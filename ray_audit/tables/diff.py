@@ -148,7 +148,7 @@ def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     rules = [(manifest.measures or {}).get("ranking", {}) for manifest in (before, after)]
     if rules[0] != rules[1]:
         yield f"the runs were ranked by different rules: {_rule(rules[0])}; then {_rule(rules[1])}"
-    weights = [manifest.ranking.get("weights", {}) for manifest in (before, after)]
+    weights = [(manifest.ranking or {}).get("weights", {}) for manifest in (before, after)]
     if rules[0] == rules[1] and _apart(*weights) > _ALIKE:
         yield (
             "the checkpoints fit the labels differently, so that samples were ranked by other "

@@ -56,7 +56,8 @@ MAY_IMPORT = {
     },
     "evaluation": LEAVES | {"scores", "tables"},
     "training": LEAVES
-    | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"},
+    | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"}
+    | {"evaluation"},
     "demo": LEAVES
     | {"formats", "sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console", "report"},
