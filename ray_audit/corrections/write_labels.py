@@ -20,6 +20,7 @@ from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import has_stacks
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -51,6 +52,11 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
         raise SpecificationError(
             f"labels.masks: {lossy} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
+        )
+    if dataset.labels.folder and is_folder(shards[0].uri):
+        raise SpecificationError(
+            "labels.folder: folders of frames are not moved to other classes; write their labels "
+            "as a table (labels.videos)"
         )
     if dataset.labels.folder:
         check_folders(shards)
