@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ray_audit.scores.early_learning import iou_from_counts
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.task import Task
 
@@ -138,6 +137,7 @@ def fit_of(
 
 def _mean_iou(counts: np.ndarray) -> float:
     """Over the classes that are given or predicted."""
-    iou = iou_from_counts(np.diagonal(counts), counts.sum(axis=0), counts.sum(axis=1))
-    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
-    return float(iou[occurs].mean()) if occurs.any() else float("nan")
+    both = np.diagonal(counts)
+    either = counts.sum(axis=0) + counts.sum(axis=1) - both
+    occurs = either > 0
+    return float((both[occurs] / either[occurs]).mean()) if occurs.any() else float("nan")
