@@ -51,7 +51,7 @@ class PlantedRegion:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedRegion:
     """A component that somebody calls wrong.
 
     Attributes:
@@ -94,7 +94,9 @@ class RegionDetection:
 
 
 def evaluate_regions(
-    proposals: Sequence[Proposal], planted: Sequence[PlantedRegion], least_iou: float = LEAST_IOU
+    proposals: Sequence[ProposedRegion],
+    planted: Sequence[PlantedRegion],
+    least_iou: float = LEAST_IOU,
 ) -> list[RegionDetection]:
     """Match proposals with components, the most suspicious first, and measure.
 
@@ -113,7 +115,7 @@ def evaluate_regions(
 
 
 def _matched(
-    proposals: Sequence[Proposal], planted: Sequence[PlantedRegion], least_iou: float
+    proposals: Sequence[ProposedRegion], planted: Sequence[PlantedRegion], least_iou: float
 ) -> list[Match]:
     """For each proposal, the most suspicious first: the component it finds, and its suspicion."""
     of_image: dict[str, list[int]] = defaultdict(list)
@@ -215,7 +217,7 @@ def components_of(mask: npt.NDArray[np.bool_]) -> Iterator[rle.Runs]:
             yield runs
 
 
-def proposals_of(findings: pa.Table) -> list[Proposal]:
+def proposals_of(findings: pa.Table) -> list[ProposedRegion]:
     """Components of the findings that have a mask; of pixels in several, the most suspicious.
 
     Args:
@@ -229,7 +231,7 @@ def proposals_of(findings: pa.Table) -> list[Proposal]:
         height, width = row["mask_size_px"]
         mask = rle.decode(row["mask_rle"], (height, width))
         proposals += [
-            Proposal(row["sample_id"], row["suspicion"], runs) for runs in components_of(mask)
+            ProposedRegion(row["sample_id"], row["suspicion"], runs) for runs in components_of(mask)
         ]
     return proposals
 

@@ -38,7 +38,7 @@ _UNSEEN_MASKS = (
 
 
 @dataclass(frozen=True)
-class Fit:
+class TrainingFit:
     """What a run shows of how its checkpoints were trained.
 
     Attributes:
@@ -72,7 +72,7 @@ class Fit:
         return self.memorised
 
 
-def weights_of(task: Task, fit: Fit) -> dict[str, float]:
+def weights_of(task: Task, fit: TrainingFit) -> dict[str, float]:
     """How much each of the scores `RANKED` weighs, at least 0, together 1.
 
     Args:
@@ -84,7 +84,7 @@ def weights_of(task: Task, fit: Fit) -> dict[str, float]:
     return {name: weight / total for name, weight in raw.items()}
 
 
-def _of_labels(task: Task, fit: Fit) -> dict[str, float]:
+def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
     weights = {"late_loss": 1.0 - fit.of_first_half, "early_loss": fit.of_first_half}
     if task is Task.FRAMES:
         # A wrong segment is wrong throughout, but a weak model is wrong about whole segments.
@@ -93,7 +93,7 @@ def _of_labels(task: Task, fit: Fit) -> dict[str, float]:
     return weights | {"prob_margin": max(_ramp(fit.agreement, *_KNOWN), fit.memorised)}
 
 
-def _of_masks(fit: Fit) -> dict[str, float]:
+def _of_masks(fit: TrainingFit) -> dict[str, float]:
     # A soft minimum sees what a weak model is sure of, whose mean loss is that of hard pixels; over
     # a mask that is wrong throughout it saturates, and memorised masks have no such pixel left.
     weak, strong = _UNSEEN_MASKS if fit.is_held_out else _TRAINED_MASKS
@@ -115,7 +115,7 @@ def fit_of(
     protocol: str,
     profile: FitProfile | None,
     confusion: np.ndarray | None,
-) -> Fit:
+) -> TrainingFit:
     """What a dataset shows of how its checkpoints were trained.
 
     Args:
@@ -127,12 +127,14 @@ def fit_of(
     """
     is_held_out = protocol == "held_out"
     if task is Task.DENSE:
-        return Fit(is_held_out, float("nan") if confusion is None else _mean_iou(confusion[-1]))
+        return TrainingFit(
+            is_held_out, float("nan") if confusion is None else _mean_iou(confusion[-1])
+        )
     if profile is None or num_classes < 2:
-        return Fit(is_held_out, float("nan"))
+        return TrainingFit(is_held_out, float("nan"))
     chance = 1.0 / num_classes
     agreement = (profile.agreement - chance) / (1.0 - chance)
-    return Fit(is_held_out, agreement, profile.fitted, profile.gain)
+    return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain)
 
 
 def _mean_iou(counts: np.ndarray) -> float:

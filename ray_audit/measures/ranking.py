@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
-from ray_audit.measures.fit import RANKED, Fit, fit_of, weights_of
+from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
@@ -26,7 +26,7 @@ def suspicion(
     scores: Mapping[str, np.ndarray],
     ranks: Mapping[str, RankHistogram],
     order: SegmentOrder | None,
-    fit: Fit,
+    fit: TrainingFit,
     task: Task,
 ) -> np.ndarray:
     """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
@@ -71,7 +71,7 @@ def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarr
     return turned
 
 
-def described(fit: Fit, task: Task) -> dict[str, Any]:
+def described(fit: TrainingFit, task: Task) -> dict[str, Any]:
     """The chosen weights and what they were chosen by, for the manifest."""
     known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
     weights = weights_of(task, fit)

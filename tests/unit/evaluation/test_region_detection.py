@@ -4,7 +4,7 @@ import pytest
 from ray_audit import rle
 from ray_audit.evaluation.region_detection import (
     PlantedRegion,
-    Proposal,
+    ProposedRegion,
     average_precision,
     components_of,
     evaluate_regions,
@@ -25,7 +25,7 @@ def planted(*boxes, kind="drop", sample="a"):
 
 
 def proposed(suspicion, *corners, sample="a"):
-    return Proposal(sample, suspicion, box(*corners))
+    return ProposedRegion(sample, suspicion, box(*corners))
 
 
 def test_a_proposal_finds_the_component_of_its_image_that_it_overlaps():

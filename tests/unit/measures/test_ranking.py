@@ -4,7 +4,7 @@ import pytest
 
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.unit_scores import sequences_of
-from ray_audit.measures.fit import Fit
+from ray_audit.measures.fit import TrainingFit
 from ray_audit.measures.order import OrderState, SegmentOrder
 from ray_audit.measures.ranking import oriented, ranks_nothing, suspicion
 from ray_audit.scores.order_evidence import OrderEvidence
@@ -154,8 +154,8 @@ def test_an_order_that_may_be_chance_weighs_nothing():
     assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight() == 0.0
 
 
-KNOWN = Fit(False, 1.0, 0.0)
-MEMORISED = Fit(False, 1.0, 1.0)
+KNOWN = TrainingFit(False, 1.0, 0.0)
+MEMORISED = TrainingFit(False, 1.0, 1.0)
 """Ranked by early losses and margins alike."""
 
 
