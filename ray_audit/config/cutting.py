@@ -61,9 +61,10 @@ class TileConfig(Section):
 class VolumeConfig(Section):
     """How a volume is cut into slices, each a sample `<key>#<index>`, and which values it has."""
 
-    axis: Annotated[int, Field(ge=0, le=2)] = 2
-    """Along which stored axis slices lie, from 0. Height and width of a slice are the other two, in
-    their order."""
+    axis: Annotated[int, Field(ge=0, le=2)] | None = None
+    """Along which axis of the array slices lie, from 0; height and width of a slice are the other
+    two, in their order. NIfTI has (x, y, z) and slices along 2, MetaImage and DICOM have (z, y, x)
+    and slices along 0, where absent."""
     window: tuple[float, float] | None = None
     """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
     beyond is cut off. Unsigned values of 8 or 16 bits need none."""

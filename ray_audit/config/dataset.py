@@ -258,6 +258,12 @@ class DatasetConfig(Section):
         return 1.0 if self.fps is None else 1.0 / self.fps
 
     @property
+    def is_by_frame(self) -> bool:
+        """Whether each image, frame or slice with a mask goes to the model alone, not in a clip."""
+        is_alone = self.clip.frames == 1 or (self.kind == "images" and self.volume is None)
+        return self.labels.masks is not None and is_alone
+
+    @property
     def task(self) -> Task:
         """What a label of this dataset belongs to."""
         if self.labels.masks is not None:
@@ -301,7 +307,9 @@ class DatasetConfig(Section):
     @classmethod
     def _masks_are_of_single_frames(cls, values: Any) -> Any:
         """Most models of masks look at one frame: a clip of several must be asked for."""
-        if not isinstance(values, dict) or values.get("kind") != "video":
+        if not isinstance(values, dict):
+            return values
+        if values.get("kind") != "video" and values.get("volume") is None:
             return values
         labels, clip = values.get("labels"), values.get("clip", {})
         if not isinstance(labels, dict) or not labels.get("masks") or not isinstance(clip, dict):
