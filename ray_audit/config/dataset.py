@@ -69,7 +69,7 @@ class LabelsConfig(Section):
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
-    """Whether the folder of an image names its class. Goes with images."""
+    """Whether the folder of an image or video names its class. Goes with images and video."""
     column: str | None = None
     """The label's column in Parquet, its extension in tar, or its array in npz, HDF5 and MATLAB
     files. Goes with images."""
@@ -353,7 +353,7 @@ class DatasetConfig(Section):
             return Task.DENSE
         if self.kind == "images":
             return Task.CLASS
-        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+        return Task.CLIPS if self.labels.form in ("videos", "folder") else Task.FRAMES
 
     @model_validator(mode="wrap")
     @classmethod
@@ -401,10 +401,15 @@ class DatasetConfig(Section):
     def _clock_fits_the_kind(self) -> Self:
         if self.axes != "TD" and self.kind != "sequences":
             raise ValueError(f"axes goes with kind sequences; got kind {self.kind}")
-        if self.fps is not None and self.kind != "sequences":
+        uris = [self.uri] if isinstance(self.uri, str) else self.uri
+        of_folders = self.kind == "video" and any(uri.endswith("/") for uri in uris)
+        if self.fps is not None and self.kind != "sequences" and not of_folders:
             raise ValueError(
-                f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
+                f"fps goes with kind sequences, whose arrays have no clock, and with folders of "
+                f"frames (uri: frames/*/); got kind {self.kind}"
             )
+        if self.fps is None and of_folders:
+            raise ValueError("fps is missing: images in folders have no clock; give their rate")
         if self.volume is not None and self.kind != "images":
             raise ValueError(f"volume goes with kind images; got kind {self.kind}")
         if self.orientation != "stored" and self.kind != "video":
@@ -414,7 +419,7 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
         allowed = {
-            "video": ("frames", "segments", "videos", "masks"),
+            "video": ("frames", "segments", "videos", "folder", "masks"),
             "images": ("masks", "images", "folder", "column"),
             "sequences": ("arrays", "frames", "segments"),
         }[self.kind]

@@ -20,6 +20,7 @@ from ray_audit.formats.pixels.resize import pays_off
 from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard, Slice
 from ray_audit.sources.units import Part
+from ray_audit.task import Task
 
 _AUTO_LEAST_BYTES = 64 * 2**20
 _AUTO_PX = 6e9  # about a minute of decoding on one core
@@ -72,7 +73,7 @@ def slice_videos(
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     wanted = dataset.clip.slice_frames
     # One label per video, or one clip a video: the sample is the whole.
-    if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
+    if dataset.kind != "video" or dataset.task is Task.CLIPS or dataset.clip.frames is None:
         return False
     if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
         return False

@@ -12,11 +12,12 @@ from ray_audit.formats.labels.timeline import timeline_of
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import MaskedFrames, open_stack
 from ray_audit.samples import IGNORE, Shard, Slice
+from ray_audit.task import Task
 
 
 def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of one video; what cannot be decoded is recorded in the job's tally."""
-    if job.dataset.labels.form == "videos":
+    if job.dataset.task is Task.CLIPS:
         yield from _cut_labelled_video(shard, job)
         return
     if job.dataset.labels.form == "masks":

@@ -100,7 +100,7 @@ def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     told = [f"files as {', '.join(fit.recipe.files)}"]
     asked = [f"{key}: {text}" for key, text in fit.recipe.asks.items()]
     if "classes" in open_keys:
-        guess = with_classes(tree, fit)
+        guess = with_classes(tree, fit, root)
         if guess is None:
             return None
         given |= guess.keys

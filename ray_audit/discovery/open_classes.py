@@ -1,17 +1,26 @@
 """Classes that a recipe leaves open, from what lies there."""
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
+from ray_audit.config import LabelsConfig
 from ray_audit.discovery.class_names import folder_classes, names_file
 from ray_audit.discovery.fitting import Fit, regex
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.pixel_values import guessed, read_pixels
-from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree
+from ray_audit.errors import RayAuditError
+from ray_audit.formats.labels.tables import read_table
+from ray_audit.formats.labels.text_tables import TextForm
+from ray_audit.layouts.expand import filled
 from ray_audit.layouts.recipe import ROOT
 
 _NUM_READ = 24
+_NUM_CHUNKS = 4
+_TABLES = ("frames", "segments", "videos", "images")
 
 
 class OpenClasses(NamedTuple):
@@ -26,14 +35,19 @@ class OpenClasses(NamedTuple):
     told: tuple[str, ...]
 
 
-def with_classes(tree: Tree, fit: Fit) -> OpenClasses | None:
-    """Classes for a recipe that leaves them open; None where nothing tells them."""
+def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
+    """Classes for a recipe that leaves them open; None where nothing tells them.
+
+    Args:
+        tree: what lies there.
+        fit: the recipe, and where it fits.
+        root: the folder that stands for the recipe's root.
+    """
     dataset, labels = fit.recipe.dataset, fit.recipe.dataset["labels"]
-    names = names_file(tree)
     if labels.get("folder"):
-        files = _found(tree, fit, dataset["uri"])
-        classes = folder_classes(tree, files)
+        classes = folder_classes(tree, _found(tree, fit, dataset["uri"]))
         return OpenClasses({"classes": classes}, (f"classes are the {len(classes)} folders",))
+    names = names_file(tree)
     if "masks" in labels:
         paths = _found(tree, fit, labels["masks"])[:_NUM_READ]
         masks = [one for one in (read_pixels(tree, path) for path in paths) if one is not None]
@@ -42,33 +56,39 @@ def with_classes(tree: Tree, fit: Fit) -> OpenClasses | None:
         guess = guessed(masks, paths, names)
         keys = {**guess.dataset, **({"labels": guess.labels} if guess.labels else {})}
         return OpenClasses(keys, guess.told)
-    form = next(iter(labels))
-    values: dict[str, None] = {}
-    for path in _found(tree, fit, labels[form])[:_NUM_READ]:
-        for head in read_heads(tree, path)[:1]:
-            header = list(labels.get("header") or head.names or ())
-            column = labels.get("columns", {}).get("label", "label")
-            if column in header:
-                has_header = head.names is not None and not labels.get("header")
-                rows = head.rows if has_header or head.names is None else (head.names, *head.rows)
-                values |= dict.fromkeys(row[header.index(column)] for row in rows)
-    kept = tuple(value for value in values if value)
-    if not kept:
+    form = next((one for one in _TABLES if one in labels), None)
+    if form is None:
         return None
-    found = classes_of(kept, names)
+    config = LabelsConfig.model_validate(filled({"labels": labels}, root)["labels"])
+    values = _values(config, [tree.at(path) for path in _found(tree, fit, labels[form])])
+    if not values:
+        return None
+    found = classes_of(values, names)
     more = {"labels": found.labels} if found.labels else {}
     return OpenClasses({"classes": found.classes, **more}, found.told)
 
 
+def _values(labels: LabelsConfig, uris: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels of some tables, in the order in which they come."""
+    name = labels.columns.image if labels.form == "images" else labels.columns.video
+    values: dict[str, None] = {}
+    for uri in islice(uris, _NUM_READ):
+        columns = {"label": labels.columns.label}
+        columns |= {"name": name} if labels.form in ("images", "videos") else {}
+        with suppress(RayAuditError):
+            for chunk in islice(read_table(uri, columns, TextForm.of(labels)), _NUM_CHUNKS):
+                values |= dict.fromkeys(chunk.columns["label"].unique().to_pylist())
+    return tuple(value for value in values if value)
+
+
 def _found(tree: Tree, fit: Fit, pattern: str) -> list[str]:
     """Files of the tree that a pattern or template of a recipe fits."""
-    root = f"{fit.root}/" if fit.root not in ("", "..") else ""
-    text = pattern.removeprefix(f"{ROOT}/")
-    parts = re.split(r"(\{\w+\})", text)
+    parts = re.split(r"(\{\w+\})", pattern.removeprefix(f"{ROOT}/"))
     expression = "".join(".*" if part.startswith("{") else regex(part) for part in parts)
-    own = tree.uri.rsplit("/", 1)[-1]
     compiled = re.compile(expression)
     if fit.root == "..":
+        own = tree.uri.rsplit("/", 1)[-1]
         return [path for path in tree.files if compiled.fullmatch(f"{own}/{path}")]
+    root = f"{fit.root}/" if fit.root else ""
     inner = (path for path in tree.files if path.startswith(root))
     return [path for path in inner if compiled.fullmatch(path[len(root) :])]

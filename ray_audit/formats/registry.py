@@ -3,6 +3,7 @@
 A package adds one under the entry point group `ray_audit.formats`: a `Format`, or its class.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +23,7 @@ _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
     *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles()),
 )
+_HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
 
 
@@ -93,6 +95,8 @@ def known_format(key: str) -> Format:
         SpecificationError: it is not read (any more).
     """
     found = format_of(key)
+    if found is None and not _HAS_ENDING.search(key):
+        return _OURS[0]  # a folder of frames
     if found is None:
         raise SpecificationError(f"{key} has a format that is not read here")
     return found

@@ -22,7 +22,7 @@ def yaml_lines(dataset: Mapping[str, Any], num_shown: int | None = _NUM_SHOWN) -
     return [
         line
         for key, value in dataset.items()
-        for line in _lines(key, value if num_shown is None else _cut(value, num_shown))
+        for line in _lines(key, value if num_shown is None else cut(value, num_shown))
     ]
 
 
@@ -57,11 +57,12 @@ def flow(value: Any, width: int = 10**9) -> str:
     )
 
 
-def _cut(value: Any, num: int) -> Any:
+def cut(value: Any, num: int) -> Any:
+    """Plain values with no more than so many entries of a list, and `...` for the others."""
     if isinstance(value, list) and len(value) > num:
         return [*value[: num - 1], "...", value[-1]]
     if _is_section(value):
-        return {key: _cut(one, num) for key, one in value.items()}
+        return {key: cut(one, num) for key, one in value.items()}
     if isinstance(value, dict) and len(value) > num:
         items = list(value.items())
         return {**dict(items[: num - 1]), "...": "...", items[-1][0]: items[-1][1]}

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import CheckpointError, RayAuditError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.show import show_frames, show_images
-from ray_audit.formats.video.orientation import Orientation
+from ray_audit.formats.show import show_frames, show_images, show_stills
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.report.layers import IMAGE_PX, Bundle, Findings, as_uri, mask_bundles
 from ray_audit.report.seen_masks import Regions, SeenMask, stored_masks
 from ray_audit.samples import Shard, WorkUnit
@@ -54,7 +54,7 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
         if order.config.dataset.task.is_dense:
             return _of_images(order, order.shard)
         if kind == "video":
-            return _of_video(order.shard, order.wanted, order.config.dataset.orientation)
+            return _of_video(order.shard, order.wanted, order.config.dataset)
         if kind == "sequences":
             return {name: {"pictures": {}} for name in order.wanted}
         return _of_images(order, order.shard)
@@ -64,13 +64,16 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
 
 
 def _of_video(
-    shard: Shard, wanted: dict[str, Findings], orientation: Orientation
+    shard: Shard, wanted: dict[str, Findings], dataset: DatasetConfig
 ) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
     for name, findings in wanted.items():
         strips = {finding["finding_id"]: strip_frames(finding) for finding in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
-        shown = show_frames(shard, needed, FRAME_PX, orientation)
+        if is_folder(shard.uri):
+            shown = show_stills(shard, dataset, needed, FRAME_PX)
+        else:
+            shown = show_frames(shard, needed, FRAME_PX, dataset.orientation)
         pictures = {i: as_uri(image) for i, image in shown}
         bundles[name] = {
             "pictures": {},

@@ -159,7 +159,7 @@ def _with_labels(
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
     if is_damaged(shard.key):
         return shard
-    folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
+    folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
         index = ClassNames.of(dataset).parse(folder)
     except ValueError as error:

@@ -19,6 +19,7 @@ LEAVES |= {
     "stored_objects",
     "store_writes",
     "interrupts",
+    "processes",
     "parquet_io",
     "metrics",
     "rle",

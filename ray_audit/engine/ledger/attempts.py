@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ray_audit import storage
 from ray_audit.engine.ledger.record_sets import CRASH
 from ray_audit.errors import StorageError, redacted
+from ray_audit.processes import has_died, own_name
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
 MAX_CRASHES = 3
@@ -37,7 +38,8 @@ class Attempts:
     @classmethod
     def below(cls, output: str) -> "Attempts":
         """A folder of its own for a call that begins."""
-        return cls(storage.join(output, "attempts", os.urandom(8).hex()))
+        name = f"{own_name()}-{os.urandom(8).hex()}"
+        return cls(storage.join(output, "attempts", name))
 
     def begin(self, name: str) -> int:
         """Mark that `name` is tried; return how often that ended with the process's death."""
@@ -53,7 +55,7 @@ class Attempts:
 
     @staticmethod
     def remove_old(output: str) -> None:
-        """Remove markers of calls that were killed: of those where nothing changed for a day."""
+        """Remove markers of calls that were killed: on this machine, or silent for a day."""
         latest_s: dict[str, float] = {}
         folder = storage.join(output, "attempts")
         for item in storage.list_prefix(folder):
@@ -62,7 +64,7 @@ class Attempts:
             written_s = time.time() if item.modified_s is None else item.modified_s
             latest_s[call] = max(latest_s.get(call, 0.0), written_s)
         for call, written_s in latest_s.items():
-            if time.time() - written_s > _OLD_S:
+            if time.time() - written_s > _OLD_S or has_died(call.rpartition("-")[0]):
                 storage.remove_prefix(storage.join(folder, call))
 
     def beat(self, who: str, number: int) -> None:

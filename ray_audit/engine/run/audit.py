@@ -187,6 +187,9 @@ def _run(
     inputs, config = plan.inputs, plan.inputs.config
     with contextlib.suppress(RayAuditError):  # it is in nobody's way
         Attempts.remove_old(config.output)
+        # Looking through all records takes a while, and is for nothing where no run was killed.
+        if Heartbeat.some_died_here(config.output):
+            storage.remove_unfinished(config.output)
     attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:

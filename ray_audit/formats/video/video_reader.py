@@ -1,8 +1,8 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
-from typing import IO, Any
+from contextlib import ExitStack, closing
+from typing import Any
 
 import av
 import numpy as np
@@ -15,8 +15,15 @@ from ray_audit.formats.pixels.resize import pays_off, resize
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of
-from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
+from ray_audit.formats.video.lost import (
+    Stop,
+    label_without_file,
+    report_lost,
+    report_lost_in_slice,
+    report_lost_video,
+)
 from ray_audit.formats.video.orientation import Orientation, turns
+from ray_audit.formats.video.stills import Still, clock_of, decode_folder, is_folder
 from ray_audit.samples import Shard
 
 _FEW = 0.1
@@ -80,10 +87,8 @@ class VideoReader:
     def _shown(self) -> Iterator[Shown]:
         """Frames with their times; records an error instead of raising."""
         try:
-            with (
-                self._job.tally.open_read(self._shard.uri, self._shard.size_bytes) as stream,
-                closing(self._opened(stream)) as decoded,
-            ):
+            with ExitStack() as stack:
+                decoded = stack.enter_context(closing(self._opened(stack)))
                 yield from shown_frames(self._counted(decoded), self._timer, self._at)
         except Exception as error:
             # A damaged file raises whatever the decoder likes; the frames before it count.
@@ -93,7 +98,12 @@ class VideoReader:
             if self._at.clock.counts or self._timer.is_broken:
                 self._job.tally.remark("clock", self._shard.key)
 
-    def _opened(self, stream: IO[bytes]) -> Generator[Any, None, None]:
+    def _opened(self, stack: ExitStack) -> Generator[Any, None, None]:
+        shard = self._shard
+        if is_folder(shard.uri):
+            self._at.clock = clock_of(self._job.dataset)
+            return decode_folder(shard.uri, self._job.dataset)
+        stream = stack.enter_context(self._job.tally.open_read(shard.uri, shard.size_bytes))
         if self._part is None:
             return decode_video(stream, self._at)
         return decode_slice(stream, self._at, self._part)
@@ -104,10 +114,12 @@ class VideoReader:
                 frame = next(decoded, None)
             if frame is None:
                 return
+            if isinstance(frame, Still):
+                self._jump_to(frame)
             index = self._at.num_frames
             if index == 0:
                 self._check_clock()
-            if index == (self._part.first_frame if self._part else 0) and turns(frame):
+            if index == (self._part.first_frame if self._part else 0) and _turns(frame):
                 self._job.tally.remark("display_matrix", self._shard.key)
             self._at.num_frames += 1
             if self._owns(index):
@@ -115,6 +127,27 @@ class VideoReader:
             else:
                 self._job.tally.num_lead_in += 1
             yield frame
+
+    def _jump_to(self, still: Still) -> None:
+        """Frames before this one, which have no file, are not there: their labels are lost."""
+        gap = np.arange(self._at.num_frames, still.index)
+        self._at.num_promised = still.num_promised
+        labelled = self._labelled(gap, still)
+        last = np.array([still.num_promised - 1])
+        if gap.tolist() == [0] and labelled.any() and not self._labelled(last, still).any():
+            raise label_without_file(1, 0, still)
+        self._at.num_frames = still.index
+        self._timer.skip_to(still.index)
+        if labelled.any():
+            num_lost = int((gap[labelled] % self._job.dataset.clip.every == 0).sum())
+            error = label_without_file(int(labelled.sum()), int(gap[labelled][0]), still)
+            self._job.tally.fail(self._shard.key, error, stage="labels", num_samples=num_lost)
+
+    def _labelled(self, frames: np.ndarray, still: Still) -> np.ndarray:
+        if self._timeline is None:
+            return np.zeros(len(frames), bool)
+        middles_s = (frames + 0.5 + still.pts - still.index) * self._at.clock.frame_s
+        return self._timeline.is_labelled(frames, middles_s)
 
     def _check_clock(self) -> None:
         labels, at = self._job.dataset.labels, self._at
@@ -150,6 +183,10 @@ class VideoReader:
             self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
         report_lost(self._job.tally, self._shard.key, timeline, every, self._stop())
+
+
+def _turns(frame: Any) -> bool:
+    return not isinstance(frame, Still) and turns(frame)
 
 
 class _PixelReader:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -164,3 +165,69 @@ def grey_among_colour(root):
     built = imagefolder(root)
     put_image(root / "train/cat/0.png", np.zeros((6, 7), np.uint8))
     return built
+
+
+def coco_image_classes(root):
+    names, rows = {18: "dog", 17: "cat"}, [(9, 17), (25, 18), (30, 17)]
+    for number, _ in rows:
+        photo(root / f"train2017/{number:012d}.jpg", number)
+    document = {
+        "images": [{"id": n, "file_name": f"{n:012d}.jpg"} for n, _ in rows],
+        "annotations": [
+            {"id": i, "image_id": n, "category_id": c} for i, (n, c) in enumerate(rows)
+        ],
+        "categories": [{"id": c, "name": name} for c, name in names.items()],
+    }
+    put_text(root / "annotations/instances_train2017.json", json.dumps(document))
+    expected = {f"{n:012d}.jpg": names[c] for n, c in rows}
+    return Built("coco-image-classes", expected, {"classes": CLASSES})
+
+
+def class_folders_in_an_archive(root):
+    root.mkdir(parents=True, exist_ok=True)
+    expected = {}
+    with zipfile.ZipFile(root / "train.zip", "w") as archive:
+        for label in CLASSES:
+            for index in range(2):
+                archive.writestr(f"train/{label}/{index}.png", _png(index))
+                expected[f"{label}/{index}.png"] = label
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/train.zip",
+        "labels": {"folder": True},
+        "classes": CLASSES,
+    }
+    return Built(None, expected, dataset=dataset, init=False)
+
+
+def shards_by_their_numbers(root):
+    built = webdataset(root)
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/shard-{000000..000001}.tar",
+        "labels": {"column": "cls"},
+        "classes": ["no", "yes"],
+    }
+    return Built(None, built.expected, dataset=dataset, init=False)
+
+
+def labels_deep_in_a_document(root):
+    document = {key.split(".")[0]: {"label": label, "age": 3} for key, label in ROWS}
+    built = _table(root, "labels.json", json.dumps(document), dataset={"rows": "{image}"})
+    built.init = False
+    return built
+
+
+def medmnist(root):
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    labels = np.array([[0], [2], [1], [1]], np.uint8)
+    arrays = {
+        "train_images": rng.integers(0, 256, (4, 28, 28, 3), np.uint8),
+        "train_labels": labels,
+        "val_images": rng.integers(0, 256, (2, 28, 28, 3), np.uint8),
+        "val_labels": labels[:2],
+    }
+    np.savez_compressed(root / "bloodmnist.npz", **arrays)
+    expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
+    return Built("medmnist", expected, {"classes": list("abc")}, init=False)

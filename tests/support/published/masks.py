@@ -1,6 +1,7 @@
 """Images with masks."""
 
 import numpy as np
+from scipy.io import savemat
 
 from ray_audit.formats.pixels.png import png_bytes
 from ray_audit.layouts import recipe_named
@@ -301,3 +302,19 @@ def numbers_from_one_with_a_file_of_names(root):
         "void": [0],
     }
     return Built(None, expected, dataset=dataset)
+
+
+def sbd(root):
+    expected = {}
+    for index in range(3):
+        stem = f"2008_00000{index}"
+        photo(root / f"dataset/img/{stem}.jpg", index)
+        mask = index_mask(index, 21)
+        segmentation = {"Segmentation": stored(mask, range(21)), "Boundaries": np.zeros(3)}
+        path = root / f"dataset/cls/{stem}.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"GTcls": segmentation})
+        expected[f"{stem}.jpg"] = mask
+    del expected["2008_000001.jpg"]
+    put_text(root / "dataset/train.txt", "2008_000000", "2008_000002")
+    return Built("sbd", expected)

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,3 +185,65 @@ def frames_in_one_table(root):
         "classes": ["idle", "work"],
     }
     return Built(None, expected, dataset=dataset)
+
+
+def activitynet(root):
+    """Segments overlap: the first of them holds."""
+    annotations = {"A1": [([0.0, 1.0], "Run"), ([0.8, 2.0], "Jump")], "B2": [([0.4, 1.2], "Jump")]}
+    expected = {}
+    for name, segments in annotations.items():
+        video(root / f"videos/v_{name}.mp4", 50)  # 25 a second
+        for t in range(50):
+            middle = (t + 0.5) / 25
+            over = [label for (start, end), label in segments if start <= middle < end]
+            expected |= {f"v_{name}.mp4#{t}": over[0]} if over else {}
+    database = {
+        name: {
+            "subset": "training",
+            "duration": 2.0,
+            "annotations": [{"segment": at, "label": label} for at, label in segments],
+        }
+        for name, segments in annotations.items()
+    }
+    put_text(root / "activity_net.v1-3.json", json.dumps({"version": "1.3", "database": database}))
+    return Built("activitynet", expected, {"classes": ["Jump", "Run"]})
+
+
+def egoper(root):
+    expected, tasks = {}, {}
+    for task in ("coffee", "pinwheels"):
+        entries = []
+        for number in range(2):
+            name = f"{task}_u{number}"
+            (root / "features").mkdir(parents=True, exist_ok=True)
+            np.save(root / f"features/{name}.npy", np.zeros((20, 4), np.float32))
+            labels = {
+                "action": ["pour", "stir"],
+                "time_stamp": [[0.0, 0.8], [0.8, 2.0]],
+                "error_description": [None, "spilled"],
+            }
+            entries.append({"video_id": name, "labels": labels})
+            expected |= {f"{name}.npy#{t}": "pour" if t < 8 else "stir" for t in range(20)}
+        tasks[task] = {"segments": entries}
+    put_text(root / "annotation.json", json.dumps(tasks, indent=1))
+    return Built("egoper", expected, {"classes": ["pour", "stir"]})
+
+
+def hdf5_features(root):
+    root.mkdir(parents=True, exist_ok=True)
+    expected = {}
+    with h5py.File(root / "features.h5", "w") as file:
+        for number, name in enumerate(("video01", "video02")):
+            labels = np.array([(t + number) // 3 % 2 for t in range(9)])
+            file[f"{name}/features"] = np.zeros((9, 4), np.float32)
+            file[f"{name}/labels"] = labels
+            key = f"features.h5#{name}/features"
+            expected |= {f"{key}#{t}": k for t, k in enumerate(labels.tolist())}
+    dataset = {
+        "kind": "sequences",
+        "uri": "{root}/features.h5",
+        "labels": {"arrays": "{folder}/labels"},
+        "classes": ["a", "b"],
+        "clip": {"frames": None},
+    }
+    return Built(None, expected, dataset=dataset, init=False)

@@ -1,9 +1,11 @@
 import os
+import subprocess
 import time
 from pathlib import Path
 
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts, given_up_unit
+from ray_audit.processes import own_name
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -60,6 +62,18 @@ def test_a_unit_without_labels_that_is_given_up_is_named():
 def test_what_was_given_up_is_tried_again_by_a_later_run():
     unit = WorkUnit("id", (shard("a", 5),))
     assert record_sets.may_pass(given_up_unit(unit).failures)
+
+
+def test_markers_of_a_process_of_this_machine_that_was_killed_are_removed(tmp_path, monkeypatch):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = own_name().partition("-")[0]
+    for name in (f"{here}-{ended.pid}", f"ffffffff-{ended.pid}", own_name()):
+        monkeypatch.setattr("ray_audit.engine.ledger.attempts.own_name", lambda name=name: name)
+        Attempts.below(str(tmp_path)).begin("unit/set/decode")
+    Attempts.remove_old(str(tmp_path))
+    left = {path.name.rpartition("-")[0] for path in (tmp_path / "attempts").iterdir()}
+    assert left == {f"ffffffff-{ended.pid}", own_name()}
 
 
 def test_markers_of_a_call_that_was_killed_a_day_ago_are_removed(tmp_path):
