@@ -2,9 +2,9 @@ import copy
 import importlib.util
 import json
 import re
-import tomllib
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 import yaml
