@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 STAMP := $(VENV)/.installed
 
+# Pins that stand above the lowest: where an index has a light build of one version only.
+KEEP ?=
 FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench changelog check clean cluster-test correction demo export-test format fuzz fuzz-engine gpu k8s lint monitor-test ops-test page-test prometheus quality setup soak test test-all unit wheel-test
+.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test
 
 setup: $(STAMP)
 
@@ -40,6 +42,32 @@ test-all: $(STAMP) check  ## the slow tests too
 
 wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
 	$(BIN)/python -m pytest -q tests/functional/test_wheel.py
+
+lowest-test:  ## the suite with the lowest versions that pyproject.toml allows, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) -m tests.versions.lowest medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[medical,plots]'
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
+	$(VENV)-lowest/bin/python -m pytest -m 'not slow'
+
+docs: $(STAMP)  ## the docs as a site, in build/site; runs the notebook, and fails at a broken link
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -q -c docs/site -d build/doctrees -b html docs build/site
+	@echo "build/site/index.html"
+
+release: $(STAMP)  ## builds sdist and wheel, and tries the wheel where nothing else is
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[release]'
+	rm -rf dist build/lib
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m tests.versions.released dist
+
+lock: $(STAMP)  ## the image's packages with their hashes; torch, whose build is chosen, is not among them
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[release]'
+	echo "torch ; python_version < '0'" > $(VENV)/without-torch.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --extra medical --constraints constraints.txt --overrides $(VENV)/without-torch.txt \
+	  --output-file k8s/requirements.txt pyproject.toml
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -24,8 +24,9 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.backends import wire
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.backends.stages import StageSettings, decode_unit
-from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.backends.worker import PoolWorker
+from ray_audit.engine.ledger.crates import START, CrateName
 from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.samples import Batch
 from ray_audit.task import Task
@@ -45,7 +46,7 @@ _DAY = "2026-01-31"
 
 
 def travelled(config: AuditConfig, folder: Path) -> Iterator[tuple[int, int, list[int]]]:
-    """Samples, bytes of pixels, and bytes on the wire after each stage, of each batch."""
+    """Samples, bytes of pixels, and bytes on the wire after each stage, of each crate."""
     inputs = read_inputs(config, folder / "index", None, _DAY)
     plan = make_plan(inputs, LocalBackend().resources())
     settings = StageSettings(
@@ -53,25 +54,26 @@ def travelled(config: AuditConfig, folder: Path) -> Iterator[tuple[int, int, lis
     )
     pools = [PoolWorker(settings, (i,), is_last=i == NUM_POOLS - 1) for i in range(NUM_POOLS)]
     for work in plan.work:
-        for envelope in decode_unit(settings, work):
-            if not isinstance(envelope.item, Batch):
+        for crate in decode_unit(settings, work):
+            if not crate.batches:
                 continue
-            pixels = envelope.item.arrays["inputs"].nbytes
-            sizes = [wire.encode(envelope).nbytes]
+            pixels = sum(envelope.item.arrays["inputs"].nbytes for envelope in crate.batches)
+            sizes = [wire.encode(crate).nbytes]
             for pool in pools:
-                envelope = pool.process(_received(envelope))
-                if envelope.failures or envelope.fatal:
-                    raise SystemExit(f"{envelope.fatal or envelope.failures[0]}")
-                sizes.append(wire.encode(envelope).nbytes)
-            yield envelope.item.samples.num_rows, pixels, sizes
+                crate = pool.process(_received(crate))
+                failures = [f for envelope in crate.batches for f in envelope.failures]
+                if failures or crate.fatal:
+                    raise SystemExit(f"{crate.fatal or failures[0]}")
+                sizes.append(wire.encode(crate).nbytes)
+            yield sum(e.item.samples.num_rows for e in crate.batches), pixels, sizes
 
 
-def _received(envelope: Envelope) -> Envelope:
-    return wire.decode(wire.encode(envelope))
+def _received(crate: Crate) -> Crate:
+    return wire.decode(wire.encode(crate))
 
 
 def byte_figures(name: str, scores: list[str]) -> list[Figure]:
-    """Bytes a sample after each stage; the spread is over batches."""
+    """Bytes a sample after each stage; the spread is over crates."""
     work = SETS[name]
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
@@ -134,7 +136,8 @@ def _batch_of(num_bytes: int) -> pa.Table:
     columns = {name: [None] * num for name in SAMPLE_SCHEMA.names}
     samples = pa.table(columns, schema=SAMPLE_SCHEMA)
     batch = Batch("unit", 0, Task.CLASS, samples, {"inputs": pixels})
-    return wire.encode(Envelope(batch, (0,), "set", "name"))
+    name = CrateName(0, 1, START, START)
+    return wire.encode(Crate("unit", (0,), "set", name, (Envelope(batch, "name"),)))
 
 
 def hop_figures(repeats: int) -> list[Figure]:

@@ -29,10 +29,9 @@ from benchmarks.sets import Workload, decoded, make_data, model
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.backends.stages import StageSettings, decode_unit
-from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.wire import Crate
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.plan import make_plan, read_inputs
-from ray_audit.samples import Batch
 from ray_audit.scores.vog import vog_from_gradients
 
 BATCH = 32
@@ -55,7 +54,7 @@ def written(work: Workload, folder: Path) -> AuditConfig:
 
 
 class Ours:
-    """An actor that holds all checkpoints, and the batches of a dataset, ready."""
+    """An actor that holds all checkpoints, and the crates of a dataset, ready."""
 
     def __init__(self, config: AuditConfig, folder: Path, num_checkpoints: int) -> None:
         inputs = read_inputs(config, folder / "index", None, _DAY)
@@ -64,17 +63,15 @@ class Ours:
             config, inputs.checkpoints, inputs.wanted, str(folder / "index"), "cpu"
         )
         self._pool = PoolWorker(settings, tuple(range(num_checkpoints)), is_last=True)
-        self._batches: list[Envelope] = [
-            envelope
-            for work in plan.work
-            for envelope in decode_unit(settings, work)
-            if isinstance(envelope.item, Batch)
+        self._crates: list[Crate] = [
+            crate for work in plan.work for crate in decode_unit(settings, work)
         ]
 
     def run(self) -> np.ndarray:
         """VoG of every sample, in key order."""
-        done = [self._pool.process(envelope).item for envelope in self._batches]
-        return np.concatenate([b.arrays["vog/sum"] / b.arrays["vog/num_px"] for b in done])
+        done = [self._pool.process(crate) for crate in self._crates]
+        arrays = [envelope.item.arrays for crate in done for envelope in crate.batches]
+        return np.concatenate([one["vog/sum"] / one["vog/num_px"] for one in arrays])
 
 
 def textbook(models: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:

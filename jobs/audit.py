@@ -2,7 +2,7 @@
 
 import sys
 
-from ray_audit.cli import main
+from ray_audit.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main(["run", "--gate-passes", *sys.argv[1:]]))
+    run(["run", "--gate-passes", *sys.argv[1:]])

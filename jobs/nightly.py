@@ -2,7 +2,7 @@
 
 import sys
 
-from ray_audit.cli import main
+from ray_audit.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main(["night", *sys.argv[1:]]))
+    run(["night", *sys.argv[1:]])

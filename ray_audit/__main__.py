@@ -1,8 +1,6 @@
 """`python -m ray_audit` is `ray-audit`."""
 
-import sys
-
-from ray_audit.cli import main
+from ray_audit.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

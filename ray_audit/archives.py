@@ -3,9 +3,13 @@
 A member's URI is that of the archive, then `!/` and its name: `zip://s3://bucket/a.zip!/x/1.png`.
 """
 
+import contextlib
+import errno
 import io
+import lzma
 import os
 import re
+import struct
 import threading
 import zipfile
 import zlib
@@ -26,7 +30,10 @@ _ENCRYPTED = 1
 _NUM_OPEN = 8
 _NUM_NAMED = 3
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+)
 
 Opener = Callable[[str], IO[bytes]]
 """Opens an archive for reading, by its URI; the stream can seek."""
@@ -109,10 +116,8 @@ class Archive:
         if name not in self._members:
             raise FileNotFoundError(f"{self.uri} has no member {name}")
         info = self._members[name]
-        try:
+        with _damage_told(f"member {name} cannot be read"):
             return _Member(self._zip.open(info), info)  # type: ignore[return-value]
-        except _BROKEN as error:
-            raise SampleError("decode", f"member {name} cannot be read: {error}") from error
 
     def _is_encrypted(self, name: str) -> bool:
         return bool(self._members[name].flag_bits & _ENCRYPTED)
@@ -155,12 +160,12 @@ class _Member(io.BufferedIOBase):
                 f"member {self.name} would inflate from {info.compress_size} to {info.file_size} "
                 "bytes",
             )
-        content: bytes = self._tried(lambda: self._stream.read(-1 if size is None else size))
-        return content
+        with _damage_told(f"member {self.name} cannot be read"):
+            return self._stream.read(-1 if size is None else size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        place: int = self._tried(lambda: self._stream.seek(offset, whence))
-        return place
+        with _damage_told(f"member {self.name} cannot be read"):
+            return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         return self._stream.tell()
@@ -169,11 +174,18 @@ class _Member(io.BufferedIOBase):
         self._stream.close()
         super().close()
 
-    def _tried(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except _BROKEN as error:
-            raise SampleError("decode", f"member {self.name} cannot be read: {error}") from error
+
+@contextlib.contextmanager
+def _damage_told(what: str) -> Iterator[None]:
+    """Tell damage as a `SampleError`; a store's or disk's errors have a number, and pass."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise SampleError("decode", f"{what}: {error}") from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL) or isinstance(error, ConnectionError):
+            raise
+        raise SampleError("decode", f"{what}: {error}") from error
 
 
 class ZipMembers:
@@ -203,10 +215,8 @@ class ZipMembers:
         with self._lock:
             if anew or key not in self._opened:
                 # An old one is not closed here: a member of it may be read still.
-                try:
+                with _damage_told(f"{uri} is no zip archive"):
                     self._opened[key] = Archive(uri, self._open_archive(uri))
-                except _BROKEN as error:
-                    raise SampleError("decode", f"{uri} is no zip archive: {error}") from error
             self._opened.move_to_end(key)
             while len(self._opened) > _NUM_OPEN:
                 self._opened.popitem(last=False)

@@ -255,7 +255,6 @@ class Tail:
         num_decoded: frames or images decoded.
         num_lead_in: further frames decoded because a slice needs them and does not own them.
         remarks: what a reader should know of shards that were read.
-        contents: digests of what each batch holds, in batch order.
     """
 
     unit_id: str
@@ -267,20 +266,3 @@ class Tail:
     num_decoded: int = 0
     num_lead_in: int = 0
     remarks: tuple[Remark, ...] = ()
-    contents: tuple[str, ...] = ()
-
-
-def encode_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Name, dtype and shape of each array as JSON, and the bytes, in one fixed order."""
-    names = sorted(arrays)
-    header = [[n, arrays[n].dtype.str, list(arrays[n].shape)] for n in names]
-    contiguous = [np.ascontiguousarray(arrays[n]) for n in names]
-    return {"header": json.dumps(header), "buffers": contiguous}
-
-
-def decode_arrays(header: str, buffers: list[Any]) -> dict[str, np.ndarray]:
-    """Read what `encode_arrays` made, without copying; the arrays are read-only views."""
-    arrays = {}
-    for (name, dtype, shape), buffer in zip(json.loads(header), buffers, strict=True):
-        arrays[name] = np.frombuffer(buffer, dtype=np.dtype(dtype)).reshape(shape)
-    return arrays

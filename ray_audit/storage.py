@@ -21,7 +21,15 @@ from ray_audit.archives import inflates_too_far as inflates_too_far
 from ray_audit.errors import AlreadyThereError, SampleError, StorageError, redacted
 from ray_audit.store_errors import explained as explained
 from ray_audit.store_errors import explained_stream
-from ray_audit.store_writes import create, moved_into, put, put_file, says_there, says_unknown
+from ray_audit.store_writes import (
+    clear_unfinished,
+    create,
+    moved_into,
+    put,
+    put_file,
+    says_there,
+    says_unknown,
+)
 from ray_audit.stored_objects import NUMBERED, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
 
@@ -183,6 +191,16 @@ def list_prefix(uri: str) -> list[StoredObject]:
 
     infos = _tried("list", uri, find)
     return sorted((stored_object(fs, i) for i in infos.values()), key=lambda item: item.uri)
+
+
+def remove_unfinished(folder: str) -> None:
+    """Remove what killed processes of this machine had not written whole, on a local disk.
+
+    A store has nothing of the kind: there an object is whole, or is not.
+    """
+    fs, path = filesystem(folder)
+    if "file" in fs.protocol:
+        clear_unfinished(Path(path))
 
 
 def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:

@@ -3,16 +3,22 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from fsspec.asyn import AsyncFileSystem, sync
 
+from ray_audit.processes import has_died, own_name
 from ray_audit.store_errors import explained, explained_stream
 
 _PUT_LIMIT_S = 60.0
 _PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
+
+
+_UNFINISHED = re.compile(r"\..*\.(?P<process>[0-9a-f]{8}-\d+)\.[0-9a-f]{8}\.tmp")
+"""The name that a file has until it is whole."""
 
 
 def create(fs: Any, path: str, content: bytes) -> None:
@@ -57,6 +63,20 @@ def put(fs: Any, path: str, content: bytes, mode: str = "overwrite") -> None:
     sync(fs.loop, fs._pipe_file, path, content, mode=mode, timeout=limit_s)
 
 
+def clear_unfinished(folder: Path) -> int:
+    """Remove what killed processes of this machine had not written whole; how many files."""
+    left = [path for path in folder.rglob(".*.tmp") if _is_left(path.name)]
+    for path in left:
+        with contextlib.suppress(OSError):  # it is in nobody's way
+            path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _is_left(name: str) -> bool:
+    found = _UNFINISHED.fullmatch(name)
+    return found is not None and has_died(found["process"])
+
+
 def _link(temporary: Path, path: Path) -> None:
     """Give a file its name, unless there is one."""
     try:
@@ -79,7 +99,7 @@ def moved_into(path: Path, move: Callable[[Path, Path], object]) -> Iterator[IO[
     """Write beside the final name, then move it there; nothing where the block raises."""
     with explained("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+        temporary = path.with_name(f".{path.name}.{own_name()}.{os.urandom(4).hex()}.tmp")
         opened = open(temporary, "w+b")  # noqa: SIM115  # closed below, where its errors are
     stream = explained_stream(opened, "write", str(path))
     try:

@@ -14,6 +14,7 @@ from ray_audit.errors import SpecificationError
 
 if TYPE_CHECKING:  # each verb loads what it needs
     from ray_audit.corrections.correct import CorrectionOutcome
+    from ray_audit.discovery import Drafted
     from ray_audit.engine.planning.plan import Plan
     from ray_audit.engine.run.audit import Reporter
     from ray_audit.engine.run.status import OutputStatus
@@ -42,6 +43,39 @@ def as_config(specification: Specification) -> AuditConfig:
         f"a specification is an AuditConfig, the path of a YAML file, or a mapping; got "
         f"{type(specification).__name__}"
     )
+
+
+def init(
+    data: Uri,
+    *,
+    labels: Uri | None = None,
+    checkpoints: Uri | None = None,
+    model: str | None = None,
+    to: Uri | None = None,
+    force: bool = False,
+) -> "Drafted":
+    """Look at a dataset that nobody has described, and draft a specification for it.
+
+    Published layouts and common shapes of folders are recognised by a bounded listing and a few
+    files; the draft says in comments what was assumed, and what could not be known.
+
+    Args:
+        data: its folder, local or in a store.
+        labels: the folder of its labels, where that lies elsewhere.
+        checkpoints: folder, pattern or file of weights.
+        model: `package.module:function` that returns the model.
+        to: where the draft is written; nowhere by default.
+        force: write over a file that is there.
+
+    Raises:
+        SpecificationError: nothing was recognised, or a file is there at `to`.
+        StorageError: something cannot be listed, read or written.
+    """
+    from ray_audit.discovery import discover, save
+
+    places = [None if uri is None else fspath(uri) for uri in (labels, checkpoints)]
+    draft = discover(fspath(data), places[0], places[1], model)
+    return draft if to is None else save(draft, fspath(to), force)
 
 
 def audit(

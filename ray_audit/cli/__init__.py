@@ -1,12 +1,13 @@
 """The command line: `ray-audit`."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import ray_audit
-from ray_audit.cli import audit, findings, jobs, k8s, labels, model
+from ray_audit.cli import audit, findings, init, jobs, k8s, labels, model
+from ray_audit.cli.ending import leave
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -32,6 +33,7 @@ def _options(
 
 # In the order in which they are used.
 for command in (
+    init.init,
     audit.run,
     audit.plan,
     audit.status,
@@ -54,9 +56,14 @@ app.add_typer(k8s.app, name="render")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; the exit code."""
+    """Run a command; the exit code."""
     try:
         app(arguments)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command as the whole of a process: the entry point of the console script."""
+    leave(main(arguments))

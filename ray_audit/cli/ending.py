@@ -1,12 +1,15 @@
 """How a command ends: its exit code, its error, and its one JSON object."""
 
+import multiprocessing
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -15,6 +18,9 @@ from ray_audit.interrupts import Interrupted, interruptible
 from ray_audit.printable import printable
 
 Answer = Callable[[dict[str, Any]], None]
+
+_GRACE_S = 5.0
+"""For what is left to end by itself."""
 
 
 class ExitCode(IntEnum):
@@ -60,6 +66,12 @@ def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
             print(printable(redacted(traceback.format_exc()), keep="\n"), file=sys.stderr)
         fail(str(error))
         raise typer.Exit(ExitCode.of(error)) from error
+    except SystemExit as error:
+        # What a command calls may leave with 0, which a scheduler would take for a success.
+        if verbose:
+            print(printable(redacted(traceback.format_exc()), keep="\n"), file=sys.stderr)
+        fail(f"something that was called ended the process with sys.exit({error.code!r})")
+        raise typer.Exit(ExitCode.FAILED) from error
     except typer.Exit:  # with an answer, but not well: a breached gate
         _write(as_json, answers)
         raise
@@ -71,6 +83,34 @@ def _write(as_json: bool, answers: list[dict[str, Any]]) -> None:
         from ray_audit.console.lines import write_json
 
         write_json(answers[-1])
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, whatever a model's code has left running in it.
+
+    The interpreter waits for threads that are no daemons, and for children of `multiprocessing`:
+    a loader's or a logger's thread would keep a job from ending for as long as it likes.
+    """
+    threading.Thread(target=_end_what_stays, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end_what_stays(code: int) -> None:
+    time.sleep(_GRACE_S)
+    threads = [
+        t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()
+    ]
+    children = multiprocessing.active_children()
+    if not threads and not children:
+        return  # the interpreter is on its way
+    names = ", ".join([t.name for t in threads] + [f"process {c.pid}" for c in children])
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        print(f"still there after the end, and not waited for: {printable(names)}", file=sys.stderr)
+        sys.stderr.flush()
+    for child in children:
+        child.kill()
+    os._exit(code)
 
 
 @contextmanager

@@ -69,22 +69,23 @@ class LabelsConfig(Section):
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
-    """Whether the folder of an image names its class. Goes with images."""
+    """Whether the folder of an image or video names its class. Goes with images and video."""
     column: str | None = None
-    """The label's column in Parquet, or its extension in tar. Goes with images."""
+    """The label's column in Parquet, its extension in tar, or its array in npz, HDF5 and MATLAB
+    files. Goes with images."""
     image_column: str = "image"
-    """The image's column in Parquet, beside `column`."""
+    """The image's column in Parquet, beside `column`; or the array of all images."""
     key_column: str | None = None
-    """The column in Parquet that names a sample, beside `column`; the row's number where absent."""
+    """The column or array that names a sample, beside `column`; the row's number where absent."""
     arrays: str | None = None
-    """The label array beside the feature array in npz, such as `{key}_label`. Goes with sequences.
-    """
+    """The label array beside the feature array in npz, HDF5 and MATLAB files, such as `{key}_label`
+    or `{folder}/labels`. Goes with sequences."""
     frame_arrays: str | None = None
-    """The array of frame indices in npz, beside `arrays`, such as `{key}_frame`."""
+    """The array of frame indices, beside `arrays`, such as `{key}_frame`."""
     match: Annotated[str, Field(min_length=1)] | None = None
     """A regular expression that is searched for in the key of each file. A template uses its groups
-    as `{1}`, `{2}` or by name; in a table the first group is what a row calls the file. Goes with
-    labels in files of their own."""
+    as `{1}`, `{2}` or by name; in a table the first group is what a row calls the file. With
+    `arrays`, it is searched for in the name of each array: those without it are no features."""
     columns: LabelColumns = LabelColumns()
     """Names of the columns, where they are other than the usual."""
     header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
@@ -108,6 +109,9 @@ class LabelsConfig(Section):
     those that are stored."""
     channel: Annotated[int, Field(ge=0, le=3)] | None = None
     """Which channel of a colour mask holds the class, from 0. Goes with masks."""
+    variable: Annotated[str, Field(min_length=1)] | None = None
+    """Which array of a mask's npz, HDF5 or MATLAB file is the mask, such as `GTcls.Segmentation`;
+    the only one where absent. Goes with masks."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames a second of the labels' own clock, where frame numbers of the table are not those of
     the video: number n stands for the time from n / fps to (n + 1) / fps. Goes with frames and
@@ -135,7 +139,7 @@ class LabelsConfig(Section):
         known = list(TEMPLATE_FIELDS)
         if self.match is not None:
             known += _groups(self.match)
-            if self._forms() and self.form in ("folder", "column", "arrays"):
+            if self._forms() and self.form in ("folder", "column"):
                 raise ValueError(f"match does not go with {self.form}: those labels have no names")
         for key in _TEMPLATES:
             for name in _FIELD.findall(getattr(self, key) or ""):
@@ -172,6 +176,8 @@ class LabelsConfig(Section):
             raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):
             raise ValueError("header: names must be unique; name the others as you like")
+        if self.variable is not None and self.masks is None:
+            raise ValueError("variable goes with masks only: it is the array that is the mask")
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")
         return self
@@ -347,7 +353,7 @@ class DatasetConfig(Section):
             return Task.DENSE
         if self.kind == "images":
             return Task.CLASS
-        return Task.CLIPS if self.labels.form == "videos" else Task.FRAMES
+        return Task.CLIPS if self.labels.form in ("videos", "folder") else Task.FRAMES
 
     @model_validator(mode="wrap")
     @classmethod
@@ -395,10 +401,15 @@ class DatasetConfig(Section):
     def _clock_fits_the_kind(self) -> Self:
         if self.axes != "TD" and self.kind != "sequences":
             raise ValueError(f"axes goes with kind sequences; got kind {self.kind}")
-        if self.fps is not None and self.kind != "sequences":
+        uris = [self.uri] if isinstance(self.uri, str) else self.uri
+        of_folders = self.kind == "video" and any(uri.endswith("/") for uri in uris)
+        if self.fps is not None and self.kind != "sequences" and not of_folders:
             raise ValueError(
-                f"fps goes with kind sequences, whose arrays have no clock; got kind {self.kind}"
+                f"fps goes with kind sequences, whose arrays have no clock, and with folders of "
+                f"frames (uri: frames/*/); got kind {self.kind}"
             )
+        if self.fps is None and of_folders:
+            raise ValueError("fps is missing: images in folders have no clock; give their rate")
         if self.volume is not None and self.kind != "images":
             raise ValueError(f"volume goes with kind images; got kind {self.kind}")
         if self.orientation != "stored" and self.kind != "video":
@@ -408,7 +419,7 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
         allowed = {
-            "video": ("frames", "segments", "videos", "masks"),
+            "video": ("frames", "segments", "videos", "folder", "masks"),
             "images": ("masks", "images", "folder", "column"),
             "sequences": ("arrays", "frames", "segments"),
         }[self.kind]

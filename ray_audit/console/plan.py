@@ -45,8 +45,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("each actor", f"{layout.cpus_per_actor:g} CPU{gpus}")
     table.add_row("decoders", f"{layout.num_decoders} of {layout.cpus_per_decoder:g} CPU")
     table.add_row("bytes to read", human_bytes(plan.bytes_to_read))
-    in_flight = layout.in_flight_bytes(plan.payload_bytes)
-    table.add_row("batches under way", f"up to {human_bytes(in_flight)} of object store")
+    table.add_row("crates", f"of up to {human_bytes(plan.crate_bytes)}, or of one batch")
+    table.add_row("crates under way", f"up to {human_bytes(plan.in_flight_bytes)} of object store")
     models = layout.num_actors * len(layout.hops[0]) * inputs.checkpoints[0].size_bytes
     table.add_row("weights in memory", human_bytes(models))
     duration = plan.expected_s
@@ -140,7 +140,8 @@ def described(plan: Plan) -> dict[str, Any]:
             "gpus_per_actor": layout.gpus_per_actor,
             "num_decoders": layout.num_decoders,
             "cpus_per_decoder": layout.cpus_per_decoder,
-            "in_flight_bytes": layout.in_flight_bytes(plan.payload_bytes),
+            "crate_bytes": plan.crate_bytes,
+            "in_flight_bytes": plan.in_flight_bytes,
             "reasons": list(layout.reasons),
         }
     return values

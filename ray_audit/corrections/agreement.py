@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ray_audit import storage
-from ray_audit.corrections.calibration import Calibration, ExpectedGain, calibrate
+from ray_audit.corrections.calibration import ExpectedGain, LabelCalibration, calibrate
 from ray_audit.corrections.mask_corrections import MaskWork, predicted_of
 from ray_audit.corrections.mask_orders import mask_orders
 from ray_audit.engine.backends.base import Mapper
@@ -34,7 +34,7 @@ class Agreement:
             there are only flagged ones, or none.
     """
 
-    calibration: Calibration
+    calibration: LabelCalibration
     gain: ExpectedGain | None
 
 

@@ -20,7 +20,7 @@ _PENALTY = 1e-4
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LabelCalibration:
     """What is done to log probabilities.
 
     Attributes:
@@ -47,7 +47,7 @@ def _log(p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return found
 
 
-def calibrate(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Calibration:
+def calibrate(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> LabelCalibration:
     """Fit temperature and biases by maximum likelihood.
 
     Args:
@@ -60,7 +60,7 @@ def calibrate(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> C
     num_classes, num = p.shape
     nothing = np.concatenate([[1.0], np.zeros(num_classes)])
     if not num:
-        return Calibration(1.0, (0.0,) * num_classes)
+        return LabelCalibration(1.0, (0.0,) * num_classes)
     log_p, picked = _log(p), (labels, np.arange(num))
 
     def loss(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -74,7 +74,7 @@ def calibrate(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> C
         return value, gradient + 2 * _PENALTY * away
 
     found = minimize(loss, nothing, jac=True, method="L-BFGS-B").x
-    return Calibration(float(found[0]), tuple(found[1:].tolist()))
+    return LabelCalibration(float(found[0]), tuple(found[1:].tolist()))
 
 
 @dataclass(frozen=True)

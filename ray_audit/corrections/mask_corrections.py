@@ -29,7 +29,7 @@ from ray_audit.formats.label_changes import MaskOf
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels, stored_values, targets_of
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.stacks.opened import has_stacks, open_stack
+from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ray_audit import rle
 from ray_audit.corrections.adele import AdeleRule
-from ray_audit.corrections.calibration import Calibration
+from ray_audit.corrections.calibration import LabelCalibration
 from ray_audit.corrections.extent import ChangeCounts, Extent
 from ray_audit.corrections.intents import Gate, Intent
 from ray_audit.corrections.refurbish import refurbish
@@ -48,7 +48,7 @@ class MaskRule:
     writable: tuple[int, ...]
     background: int = BACKGROUND
     unlearnt: tuple[int, ...] = ()
-    calibration: Calibration | None = None
+    calibration: LabelCalibration | None = None
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ray_audit import storage
@@ -18,8 +18,9 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.stacks.opened import has_stacks
-from ray_audit.formats.stacks.writing import write_stack, write_stacks
+from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -46,13 +47,29 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
             "findings of the run, and correct the volumes in the tool that made them"
         )
     inside = "masks" in form.forms
-    if masks and not inside and not masks.lower().endswith(tuple(f".{e}" for e in LOSSLESS)):
+    lossy = _first_lossy(shards) if masks and not inside else None
+    if lossy is not None:
         raise SpecificationError(
-            f"labels.masks: {masks} has a format in which changed masks would not come back as "
+            f"labels.masks: {lossy} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
+        )
+    if dataset.labels.folder and is_folder(shards[0].uri):
+        raise SpecificationError(
+            "labels.folder: folders of frames are not moved to other classes; write their labels "
+            "as a table (labels.videos)"
         )
     if dataset.labels.folder:
         check_folders(shards)
+    why = form.not_written(shards[0], dataset.labels)
+    if why is not None:
+        raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
+
+
+def _first_lossy(shards: Sequence[Shard]) -> str | None:
+    """A mask file that would not come back as it was; the template may end in a field."""
+    ends = tuple(f".{extension}" for extension in LOSSLESS)
+    uris = (shard.label_uri for shard in shards)
+    return next((uri for uri in uris if uri and not uri.lower().endswith(ends)), None)
 
 
 def write_labels(

@@ -3,26 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from ray_audit.cuts.geometry import boundary
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One sampled frame.
-
-    Attributes:
-        frame_index: position in decoding order (for npz: what the frame array says).
-        pts_s: presentation time, or None where the container gives none.
-        label: class index, `IGNORE` where void, None where unlabelled.
-        values: (C, H, W) pixels, or (D,) features.
-    """
-
-    frame_index: int
-    pts_s: float | None
-    label: int | None
-    values: np.ndarray
+from ray_audit.formats.base import Frame
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.clips import Clip, Frame, Stretch, stream_clips
-from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.cuts.clips import Clip, Stretch, stream_clips
+from ray_audit.formats.base import Frame
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
 
@@ -35,7 +35,7 @@ def frame_cuts(
             yield _cut(one, np.array(labels, target_dtype), rows, clip)
 
 
-def video_cuts(
+def clips_of_one_label(
     shard: str, class_index: int, frames: Iterable[Frame], clip: ClipConfig, target_dtype: np.dtype
 ) -> Iterator[Cut]:
     """Clips of a video that has one label."""
@@ -43,21 +43,6 @@ def video_cuts(
         # How many clips there will be is not known while the video is being decoded.
         row = SampleRow(sample_id=shard, shard=shard, label=class_index)
         yield _cut(one, np.array(class_index, target_dtype), (row,), clip)
-
-
-def filter_frame(
-    tally: UnitAccounting, shard: str, frame_index: int, label: int | None, sampled: bool
-) -> None:
-    """Record why a frame is no sample, if it is none."""
-    if not sampled:
-        reason = "not_sampled"
-    elif label is None:
-        reason = "unlabelled"
-    elif label == IGNORE:
-        reason = "void"
-    else:
-        return
-    tally.filter(frame_id(shard, frame_index), shard, frame_index, reason)
 
 
 def _has(clip: Clip, position: int) -> bool:

@@ -2,31 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
-from ray_audit.cuts.clips import Clip, Frame, stream_clips
+from ray_audit.cuts.clips import Clip, stream_clips
 from ray_audit.cuts.tiles import LabelledImage, tile_cuts, whole_cut
 from ray_audit.errors import SampleError
+from ray_audit.formats.base import Frame, FrameReader
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import targets_of
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
-
-
-class FrameReader(Protocol):
-    """Gives the frames of a video: those with a mask, or all where clips are cut."""
-
-    def frames(self) -> Iterator[Frame]:
-        """Frames in order, with label 0 where they have a mask."""
-
-    @property
-    def frame_size(self) -> tuple[int, ...]:
-        """Height and width of the frames before they are resized, once one was given."""
 
 
 @dataclass(frozen=True)

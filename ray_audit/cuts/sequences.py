@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ray_audit.cuts.batching import Cut
-from ray_audit.cuts.clips import Frame
-from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts
+from ray_audit.cuts.frame_cuts import frame_cuts
 from ray_audit.errors import SampleError
-from ray_audit.formats.base import StoredSequence
+from ray_audit.formats.base import Frame, StoredSequence
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import FrameTimeline, Labels
 from ray_audit.formats.registry import known_format
@@ -29,7 +28,7 @@ def _cut_sequence(sequence: StoredSequence, job: UnitContext) -> Iterator[Cut]:
     def sampled() -> Iterator[Frame]:
         for position, frame in enumerate(frames.tolist()):
             label = timeline.label(frame, (frame + 0.5) * frame_s)
-            filter_frame(job.tally, key, frame, label, position % every == 0)
+            job.tally.filter_frame(key, frame, label, position % every == 0)
             if position % every == 0:
                 yield Frame(frame, None, label, features[position])
 

@@ -1,41 +1,31 @@
 """Long videos into slices that several tasks decode side by side, with the results of one."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from math import prod
-from typing import IO
 
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
 from ray_audit.cuts.batching import batch_of_equals, max_cuts
 from ray_audit.cuts.geometry import Span, spans
 from ray_audit.errors import SampleError
+from ray_audit.formats.base import FrameIndex, SliceBounds
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.timeline import shard_timeline
 from ray_audit.formats.pixels.resize import pays_off
-from ray_audit.formats.video.clock import middles
-from ray_audit.formats.video.decode import Position, begins_at_key, decode_video
-from ray_audit.formats.video.frames import pixels_of
-from ray_audit.formats.video.orientation import Orientation
-from ray_audit.formats.video.packets import PacketIndex, pack_pts, read_packets
-from ray_audit.samples import KeyFrame, Shard, Slice
+from ray_audit.formats.registry import known_format
+from ray_audit.samples import Shard, Slice
 from ray_audit.sources.units import Part
+from ray_audit.task import Task
 
 _AUTO_LEAST_BYTES = 64 * 2**20
-_AUTO_INDEXED = (".mp4", ".m4v", ".mov")  # others would be read twice
 _AUTO_PX = 6e9  # about a minute of decoding on one core
 _AUTO_LEAST_CLIPS = 16
 _NUM_THREADS = 8
-_BLOCK_BYTES = 2**20  # headers are small, and lie at both ends
-_NUM_COMPARED = 8
-_NUM_KEYS = 3
 
 
 @dataclass(frozen=True)
@@ -83,12 +73,12 @@ def slice_videos(
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
     wanted = dataset.clip.slice_frames
     # One label per video, or one clip a video: the sample is the whole.
-    if dataset.kind != "video" or dataset.labels.form == "videos" or dataset.clip.frames is None:
+    if dataset.kind != "video" or dataset.task is Task.CLIPS or dataset.clip.frames is None:
         return False
     if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
         return False
     if wanted == "auto":
-        is_indexed = shard.key.lower().endswith(_AUTO_INDEXED)
+        is_indexed = known_format(shard.key).is_indexed(shard)
         return is_indexed and shard.size_bytes >= _AUTO_LEAST_BYTES
     return wanted is not None
 
@@ -102,51 +92,34 @@ def _slice_video(
 ) -> tuple[Part, ...] | str:
     """The slices of one video, none where it is short, or why it stays whole."""
     try:
-        index, first = _indexed(shard, dataset)
+        least = 2 * _least_frames(dataset.clip)
+        index = known_format(shard.key).frame_index(shard, dataset, least)
         timeline = shard_timeline(shard, dataset, index_uri)
     except Exception as error:
         # A damaged file raises whatever the decoder likes; its decoding will say what is wrong.
         return str(error) or type(error).__name__
+    first = index.first
     if first is None:
         return ()
     if dataset.labels.fps is None:
         try:
-            timeline.check_clock(len(index.pts), index.clock.frame_s)
+            timeline.check_clock(index.num_frames, index.frame_s)
         except SampleError as error:
             return str(error)
-    times_s = middles(index.times_s, index.clock.frame_s)
-    labelled = timeline.is_labelled(np.arange(len(index.pts)), times_s)
+    labelled = timeline.is_labelled(np.arange(index.num_frames), index.middles_s)
     classes = ClassNames.of(dataset)
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
     )
     wanted = dataset.clip.slice_frames
     num_frames = wanted if isinstance(wanted, int) else _auto_frames(dataset.clip, first)
-    slices = cut_slices(index, first.shape, labelled, dataset.clip, per_batch, num_frames)
-    if slices and not _begins_at_key(shard, slices[-1]):
+    slices = cut_slices(index, labelled, dataset.clip, per_batch, num_frames)
+    if slices and not index.begins_at(slices[-1]):
         return "decoding cannot begin at its key frames"
     return tuple(
         (part, replace(shard, num_labelled=num))
         for part, num in zip(slices, _num_labelled(slices, labelled, shard), strict=True)
     )
-
-
-def _indexed(shard: Shard, dataset: DatasetConfig) -> tuple[PacketIndex, np.ndarray | None]:
-    """Its packets, and its first frame (H, W, C) where it has frames enough to be cut."""
-    with storage.open_read(shard.uri, shard.size_bytes, _BLOCK_BYTES) as stream:
-        index = read_packets(stream, shard.size_bytes)
-        if len(index.pts) < 2 * _least_frames(dataset.clip):
-            return index, None
-        stream.seek(0)
-        return index, _compared(stream, index, dataset.orientation)
-
-
-def _begins_at_key(shard: Shard, part: Slice) -> bool:
-    try:
-        with storage.open_read(shard.uri, shard.size_bytes, _BLOCK_BYTES) as stream:
-            return begins_at_key(stream, part)
-    except Exception:  # as above
-        return False
 
 
 def _least_frames(clip: ClipConfig) -> int:
@@ -158,15 +131,6 @@ def _auto_frames(clip: ClipConfig, first: np.ndarray) -> int:
     """Frames that take about a minute to decode, and many against a slice's halo."""
     least = _AUTO_LEAST_CLIPS * (clip.frames or 1) * clip.every
     return max(least, int(_AUTO_PX / prod(first.shape[:2])))
-
-
-def _compared(stream: IO[bytes], index: PacketIndex, orientation: Orientation) -> np.ndarray:
-    """The first frame (H, W, C); the first few must be shown when the index says."""
-    with closing(decode_video(stream, Position())) as decoded:
-        frames = list(islice(decoded, _NUM_COMPARED))
-    if [frame.pts for frame in frames] != index.pts[:_NUM_COMPARED].tolist():
-        raise SampleError("index", "the decoder gives other frames than the packets promise")
-    return pixels_of(frames[0], orientation)
 
 
 def clips_per_batch(
@@ -196,8 +160,7 @@ def clips_per_batch(
 
 
 def cut_slices(
-    index: PacketIndex,
-    frame_shape: tuple[int, ...],
+    index: FrameIndex,
     labelled: np.ndarray,
     clip: ClipConfig,
     per_batch: int,
@@ -206,8 +169,7 @@ def cut_slices(
     """Slices of about `slice_frames` frames that hold whole batches of the whole video.
 
     Args:
-        index: the video's packets.
-        frame_shape: (H, W, C) of its first frame.
+        index: of the video.
         labelled: (T,) bool, which frames have a label.
         clip: lengths; `frames` is not None.
         per_batch: clips in each full batch.
@@ -217,7 +179,7 @@ def cut_slices(
         None, or at least two; their own frames are a partition of the video's.
     """
     size = clip.frames or 1
-    num_frames = len(index.pts)
+    num_frames = index.num_frames
     if num_frames < 2 * slice_frames:
         return []
     clips = spans(-(-num_frames // clip.every), size, clip.step)
@@ -232,23 +194,8 @@ def cut_slices(
         first = clips[begin].start * clip.every
         needed = (clips[end - 1].stop - 1) * clip.every + 1
         stop = num_frames if end == len(clips) else max(needed, own_stop)
-        slices.append(
-            Slice(
-                number=number,
-                num_slices=len(borders),
-                first_frame=first,
-                own_start=own_start,
-                own_stop=own_stop,
-                stop_frame=stop,
-                keys=_keys_before(index, first),
-                packed_pts=pack_pts(index.pts[first : stop + 1]),
-                time_base=index.clock.time_base,
-                start=index.clock.start,
-                frame_s=index.clock.frame_s,
-                counts=index.clock.counts,
-                frame_shape=frame_shape,
-            )
-        )
+        bounds = SliceBounds(first, own_start, own_stop, stop)
+        slices.append(index.part(number, len(borders), bounds))
     return slices
 
 
@@ -274,14 +221,6 @@ def _borders(
         if is_regular and is_far and is_long and is_full:
             borders.append(number)
     return borders
-
-
-def _keys_before(index: PacketIndex, frame_index: int) -> tuple[KeyFrame, ...]:
-    """The last key frames at or before a frame, the latest first; none at the beginning."""
-    if frame_index == 0:
-        return ()
-    stop = bisect_right([key.frame_index for key in index.keys], frame_index)
-    return tuple(reversed(index.keys[max(0, stop - _NUM_KEYS) : stop]))
 
 
 def _num_labelled(slices: list[Slice], labelled: np.ndarray, shard: Shard) -> list[int]:

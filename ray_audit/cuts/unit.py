@@ -6,7 +6,7 @@ from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
-from ray_audit.cuts.video import cut_video
+from ray_audit.cuts.video_cuts import cut_video
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.registry import known_format

@@ -17,7 +17,7 @@ from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
 from ray_audit.tables.run_tables import RunTables
 
-_ARRAY = re.compile(r"^(.*?\.npz)#", re.IGNORECASE | re.DOTALL)
+_ARRAY = re.compile(r"^(.*?\.(?:npz|h5|hdf5|hdf|mat))#", re.IGNORECASE | re.DOTALL)
 
 
 def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError, StorageError, redacted
-from ray_audit.samples import FILTERED_SCHEMA, Remark, RemarkKind, ShardFailure, Tail
+from ray_audit.sample_ids import frame_id
+from ray_audit.samples import FILTERED_SCHEMA, IGNORE, Remark, RemarkKind, ShardFailure, Tail
 
 _WHOLE_BYTES = 16 * 2**20
 
@@ -37,6 +38,18 @@ class UnitAccounting:
         row = (sample_id, shard, frame_index, reason)
         for column, value in zip(self._filtered.values(), row, strict=True):
             column.append(value)
+
+    def filter_frame(self, shard: str, frame_index: int, label: int | None, sampled: bool) -> None:
+        """Record why a frame is no sample, if it is none."""
+        if not sampled:
+            reason = "not_sampled"
+        elif label is None:
+            reason = "unlabelled"
+        elif label == IGNORE:
+            reason = "void"
+        else:
+            return
+        self.filter(frame_id(shard, frame_index), shard, frame_index, reason)
 
     def fail(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, ClassVar, NamedTuple
+from typing import IO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.index import index_rows
-from ray_audit.formats.labels.timeline import Labels
+from ray_audit.formats.labels.timeline import Labels, Timeline
 from ray_audit.sample_ids import Owner
-from ray_audit.samples import Shard
+from ray_audit.samples import Shard, Slice
 
 Stored = bytes | IO[bytes]
 
@@ -40,6 +40,23 @@ class Item:
     mask: Stored | None = None
     mask_uri: str | None = None
     error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One sampled frame.
+
+    Attributes:
+        frame_index: position in decoding order (for npz: what the frame array says).
+        pts_s: presentation time, or None where the container gives none.
+        label: class index, `IGNORE` where void, None where unlabelled.
+        values: (C, H, W) pixels, or (D,) features.
+    """
+
+    frame_index: int
+    pts_s: float | None
+    label: int | None
+    values: np.ndarray
 
 
 class BrokenOffError(Exception):
@@ -70,6 +87,55 @@ class StoredSequence(NamedTuple):
     features: np.ndarray
     frames: np.ndarray
     timeline: Labels
+
+
+class FrameReader(Protocol):
+    """Gives the frames of one video, as far as it can be decoded."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Sampled frames in order; an error ends them, and is kept for `report_lost`."""
+
+    @property
+    def frame_size(self) -> tuple[int, ...]:
+        """Height and width of the frames before they are resized, once one was given."""
+
+    def report_lost(self) -> None:
+        """Record labels of frames that were not reached, or do not exist; after the frames."""
+
+
+class FrameIndex(Protocol):
+    """What of a long video is known without decoding it, to cut it into slices."""
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame."""
+
+    @property
+    def middles_s(self) -> np.ndarray:
+        """(T,) float64, the middle of each frame's time."""
+
+    @property
+    def first(self) -> np.ndarray | None:
+        """(H, W, C) its first frame; None where it is too short to be cut."""
+
+    def part(self, number: int, num_slices: int, bounds: "SliceBounds") -> Slice:
+        """A slice, with what its decoding needs."""
+
+    def begins_at(self, part: Slice) -> bool:
+        """Whether decoding can begin where a slice does."""
+
+
+class SliceBounds(NamedTuple):
+    """Frames of a slice: the first that is decoded, its own, and the end of what it needs."""
+
+    first_frame: int
+    own_start: int
+    own_stop: int
+    stop_frame: int
 
 
 class Format:
@@ -132,6 +198,24 @@ class Format:
         """Feature sequences of a file; what cannot be read is recorded in the job's tally."""
         raise TypeError(f"{self.name} holds no feature sequences")
 
+    def frames(self, shard: Shard, job: UnitContext, timeline: Timeline | None) -> FrameReader:
+        """Reads the frames of a video.
+
+        Args:
+            shard: the video.
+            job: the dataset, the part that is read, and the tally that takes what is no sample.
+            timeline: labels of its frames; None where it has one label.
+        """
+        raise TypeError(f"{self.name} holds no frames")
+
+    def is_indexed(self, shard: Shard) -> bool:
+        """Whether the frames of a video are known without reading all of it."""
+        return False
+
+    def frame_index(self, shard: Shard, dataset: DatasetConfig, least_frames: int) -> FrameIndex:
+        """Looks at a video that may be cut into slices, if it has so many frames."""
+        raise TypeError(f"{self.name} holds no frames")
+
     def timelines(
         self, shard: Shard, job: UnitContext
     ) -> Iterator[tuple[str, Callable[[], Labels]]]:
@@ -171,6 +255,14 @@ class Format:
             LabelError: a new label does not fit the format.
         """
         raise TypeError(f"labels do not lie in files of {self.name}")
+
+    def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
+        """What a file itself says that stored numbers stand for, in their order, if it does."""
+        return []
+
+    def not_written(self, shard: Shard, labels: LabelsConfig) -> str | None:
+        """Why labels that lie in this file cannot be written back; None where they can."""
+        return None
 
     def is_clean(self, shard: Shard) -> bool:
         """Whether a file in which no label changes may be copied byte for byte."""

@@ -1,10 +1,12 @@
 """Parquet files whose rows are images, with a label or mask column, or a label table."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
@@ -51,6 +53,11 @@ class ParquetImages(Format):
                 f"{', '.join(map(repr, found))}. See dataset.labels.column, image_column, "
                 "key_column"
             )
+
+    def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
+        """What Hugging Face's `ClassLabel` says of the label column, in the schema's metadata."""
+        with storage.open_read(shard.uri, shard.size_bytes) as stream:
+            return hugging_face_names(pq.read_schema(stream), labels.column)
 
     def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
         """Values of the key column, or numbers of rows."""
@@ -123,6 +130,16 @@ class ParquetImages(Format):
         ):
             copy_parquet(source, sink, columns, edit)
         return num_written
+
+
+def hugging_face_names(schema: pa.Schema, column: str | None) -> list[str]:
+    """Class names of a column by the metadata that `datasets` writes; empty where it has none."""
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    if metadata is None or column is None:
+        return []
+    feature = json.loads(metadata)["info"]["features"].get(column)
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _key(row: dict[str, Any], row_in_file: int, labels: LabelsConfig) -> object:

@@ -33,7 +33,7 @@ def absolute(uri: str) -> str:
     >>> absolute("s3://b/x"), absolute("/a/../b")
     ('s3://b/x', '/b')
     """
-    return uri if "://" in uri else os.path.abspath(uri)
+    return uri if "://" in uri else os.path.abspath(uri) + "/" * uri.endswith("/")
 
 
 def check_target(to_uri: str) -> None:

@@ -3,12 +3,13 @@
 A package adds one under the entry point group `ray_audit.formats`: a `Format`, or its class.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.errors import SpecificationError
-from ray_audit.formats.arrays import NpyFiles, NpzFiles
+from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
@@ -20,8 +21,9 @@ from ray_audit.formats.zip_archives import ZipArchives
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    *(NiftiVolumes(), ZipArchives()),
+    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles()),
 )
+_HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
 
 
@@ -52,7 +54,7 @@ def _theirs() -> Iterator[tuple[str, Format]]:
         try:
             loaded = point.load()
             one = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:  # a package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise SpecificationError(
                 f"{origin} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"
@@ -93,6 +95,8 @@ def known_format(key: str) -> Format:
         SpecificationError: it is not read (any more).
     """
     found = format_of(key)
+    if found is None and not _HAS_ENDING.search(key):
+        return _OURS[0]  # a folder of frames
     if found is None:
         raise SpecificationError(f"{key} has a format that is not read here")
     return found

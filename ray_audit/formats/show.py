@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ray_audit import storage
+from ray_audit.config import DatasetConfig
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
@@ -15,6 +16,7 @@ from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.reading import unit_items
 from ray_audit.formats.video.frames import decoded_frames
 from ray_audit.formats.video.orientation import Orientation
+from ray_audit.formats.video.stills import stills_in
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -59,6 +61,17 @@ def show_frames(
                 return
             if index in wanted:
                 yield index, reduced(pixels(), max_px)
+
+
+def show_stills(
+    shard: Shard, dataset: DatasetConfig, wanted: Collection[int], max_px: int
+) -> Iterator[tuple[int, Image.Image]]:
+    """As `show_frames`, of a folder of images; what cannot be read is left out."""
+    with suppress(RayAuditError):
+        for still in stills_in(shard.uri, dataset):
+            if still.index in wanted:
+                with suppress(RayAuditError):
+                    yield still.index, reduced(still.pixels(), max_px)
 
 
 def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int, int] | None:

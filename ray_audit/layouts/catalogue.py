@@ -78,7 +78,7 @@ def _folder(point: EntryPoint) -> Path:
         loaded = point.load()
         path = loaded.__path__[0] if isinstance(loaded, ModuleType) else loaded
         folder = Path(fspath(path)) if isinstance(path, str | PathLike) else None
-    except Exception as error:  # a package may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a package may raise anything on import
         raise SpecificationError(
             f"{where} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall the "
             "package"

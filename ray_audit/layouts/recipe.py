@@ -34,6 +34,8 @@ class Recipe(BaseModel):
     """The section `dataset` that it stands for, with `{root}` for the folder."""
     asks: dict[str, str] = {}
     """Keys that the layout does not settle, and what to give for them."""
+    is_general: bool = False
+    """Whether many datasets are laid out so: `init` looks closer then."""
     note: str = ""
     """What else is worth knowing."""
 

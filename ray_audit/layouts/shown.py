@@ -22,27 +22,32 @@ def yaml_lines(dataset: Mapping[str, Any], num_shown: int | None = _NUM_SHOWN) -
     return [
         line
         for key, value in dataset.items()
-        for line in _lines(key, value if num_shown is None else _cut(value, num_shown))
+        for line in _lines(key, value if num_shown is None else cut(value, num_shown))
     ]
 
 
 def _lines(key: str, value: Any) -> list[str]:
-    one = f"{key}: {flow(value)}"
-    if len(one) <= _WIDTH or not _is_section(value):
+    named = f"{flow(key)}: "
+    one = f"{named}{flow(value)}"
+    if len(one) <= _WIDTH:
         return [one]
-    return [f"{key}:"] + [
-        f"  {line}" for name, inner in value.items() for line in _lines(name, inner)
-    ]
+    if _is_section(value):
+        inner = [line for name, below in value.items() for line in _lines(name, below)]
+        return [named.rstrip(), *(f"  {line}" for line in inner)]
+    if isinstance(value, list | dict):
+        # On lines of their own, as YAML may break a list between its brackets.
+        return [named.rstrip(), *(f"  {line}" for line in flow(value, _WIDTH - 4).split("\n"))]
+    return [one]
 
 
-def flow(value: Any) -> str:
-    """A value on one line of YAML.
+def flow(value: Any, width: int = 10**9) -> str:
+    """A value as YAML in one line, or in lines of a width.
 
     >>> flow({"frames": "{stem}.csv", "values": {0: "void"}})
     "{frames: '{stem}.csv', values: {0: void}}"
     """
     text = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=width
     )
     return (
         text.removesuffix("\n")
@@ -52,11 +57,12 @@ def flow(value: Any) -> str:
     )
 
 
-def _cut(value: Any, num: int) -> Any:
+def cut(value: Any, num: int) -> Any:
+    """Plain values with no more than so many entries of a list, and `...` for the others."""
     if isinstance(value, list) and len(value) > num:
         return [*value[: num - 1], "...", value[-1]]
     if _is_section(value):
-        return {key: _cut(one, num) for key, one in value.items()}
+        return {key: cut(one, num) for key, one in value.items()}
     if isinstance(value, dict) and len(value) > num:
         items = list(value.items())
         return {**dict(items[: num - 1]), "...": "...", items[-1][0]: items[-1][1]}

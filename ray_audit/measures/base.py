@@ -1,8 +1,9 @@
 """What a measure is: quantities that the device observes, and scores that are finished from them.
 
 Each is declared once, in its family's file. What travels in batches, what records hold, how parts
-of a sample are merged, what an audit that lets samples leave early fills in, the columns of the
-tables, the list in `docs/scores.md` and the identity of a run are derived from the declarations.
+of a sample and units of a dataset are merged, what an audit that lets samples leave early fills in,
+the columns of the tables, the list in `docs/scores.md` and the identity of a run are derived from
+the declarations.
 """
 
 from collections.abc import Callable, Sequence
@@ -251,7 +252,8 @@ class Score:
         columns: its columns in the `scores` table.
         needs: what the formula is given, in order: values of quantities by name; `score.x` a column
             that is finished before it; `sample.x` one of `SAMPLE`; `setting.x` one of `SETTINGS`;
-            `dataset.x` one of `DATASET`, for which all samples are looked at first.
+            `dataset.x` a quantity of the whole dataset, for which all samples are looked at first:
+            None where nothing was observed.
         formula: gives an array (N,), one for each column, or None: null in this run.
         tasks: labels for which it is computed.
         shown: labels whose tables have its columns; null where it is not computed.
@@ -316,10 +318,52 @@ def score(
     return Score((column,), tuple(needs.split()), formula, **rest)
 
 
+def _same(state: Any) -> Any:
+    return state
+
+
+@dataclass(frozen=True)
+class DatasetQuantity:
+    """What the finishing of a sample must know of all others: small, mergeable, exact.
+
+    Attributes:
+        name: by which scores ask for it, as `dataset.name`.
+        definition: what it is, in one sentence.
+        needs: what `observe` is given, in order, of one unit: as a score's needs, of scores those
+            that need no dataset. Where one of them is null in this run, so is the state.
+        observe: gives the state of a unit; only samples of `sample.scored` may count.
+        merge: two states to that of both; units are folded in their order.
+        empty: state from which folding starts; None: from the first unit's.
+        finish: the state of the whole dataset to what scores are given, once.
+        tasks: labels for which it is observed.
+        version: raised whenever its numbers change.
+    """
+
+    name: str
+    definition: str
+    needs: tuple[str, ...]
+    observe: Callable[..., Any]
+    merge: Callable[[Any, Any], Any]
+    empty: Any = None
+    finish: Callable[[Any], Any] = _same
+    tasks: frozenset[Task] = EVERY
+    version: int = 1
+
+    def merged(self, one: Any, other: Any) -> Any:
+        """The state of both; None stands for no unit."""
+        if other is None:
+            return one
+        one = self.empty if one is None else one
+        return other if one is None else self.merge(one, other)
+
+    def identity(self) -> list[Any]:
+        """What makes its numbers what they are, apart from the quantities that it needs."""
+        return [self.name, self.needs, sorted(self.tasks), self.version]
+
+
 SAMPLE: tuple[str, ...] = ("label", "shard", "frame_index", "num_labelled", "sequences", "group")
-SAMPLE += ("reached", "flagged_px", "all")
-SETTINGS = ("classes", "temperature")
-DATASET = ("vog_moments", "order", "confident", "rank")
+SAMPLE += ("reached", "scored", "flagged_px", "all")
+SETTINGS = ("classes", "temperature", "task", "protocol")
 
 
 @dataclass(frozen=True)
@@ -330,8 +374,10 @@ class Family:
         title: of its part of the list of columns.
         quantities: what is observed.
         scores: what is finished, in the order of the columns.
+        dataset: what is known of all samples together.
     """
 
     title: str
     quantities: tuple[Quantity, ...] = ()
     scores: tuple[Score, ...] = ()
+    dataset: tuple[DatasetQuantity, ...] = ()

@@ -10,8 +10,21 @@ from functools import partial
 
 import numpy as np
 
-from ray_audit.measures.base import DENSE, Cuts, Family, Pieces, Quantity, score, total
+from ray_audit.measures.base import (
+    DENSE,
+    ROWS,
+    Cuts,
+    DatasetQuantity,
+    Family,
+    Pieces,
+    Quantity,
+    score,
+    total,
+)
 from ray_audit.scores.confident import NUM_BINS, ConfidentState, clc
+from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.label_noise import NoiseState
+from ray_audit.task import Task
 
 
 @dataclass(frozen=True)
@@ -127,4 +140,95 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From confident learning over the whole dataset", QUANTITIES, SCORES)
+
+def _confusion(pixels: Confusion, scored: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return pixels.total(scored, len(classes))
+
+
+def _histograms(
+    class_sum: Pieces,
+    off_diagonal: Pieces,
+    p_label: np.ndarray,
+    pixels: Confusion,
+    scored: np.ndarray,
+    classes: np.ndarray,
+) -> ConfidentState:
+    return ConfidentState(
+        class_sum.total(scored, len(classes))[:, 0],
+        pixels.total(scored, len(classes))[-1].sum(axis=1),
+        off_diagonal.total(scored, len(classes)),
+        p_label[scored].sum(axis=0),
+    )
+
+
+def _noise(
+    confidence: np.ndarray,
+    p_suggested: np.ndarray,
+    suggested: np.ndarray,
+    p_label: np.ndarray,
+    prob_margin: np.ndarray,
+    other: np.ndarray,
+    labels: np.ndarray,
+    scored: np.ndarray,
+    sequences: Sequence[tuple[np.ndarray, np.ndarray]],
+    classes: np.ndarray,
+    task: Task,
+    protocol: str,
+) -> NoiseState:
+    p, p_other, guess = confidence, p_suggested, suggested
+    if protocol == "held_out":
+        # Of checkpoints that do not know the labels the last sees best. All samples pass it.
+        p, guess = p_label[:, -1], other[:, -1]
+        p_other = np.maximum(p - prob_margin[:, -1], 0.0)
+    return NoiseState.observe(
+        p[scored],
+        p_other[scored],
+        labels[scored],
+        guess[scored],
+        len(classes),
+        num_squared=_num_squared(sequences, scored) if task.is_sequence else None,
+    )
+
+
+def _num_squared(sequences: Sequence[tuple[np.ndarray, np.ndarray]], scored: np.ndarray) -> int:
+    """Squared numbers of scored frames of the segments: these are right or wrong together."""
+    total = 0
+    for rows, labels in sequences:
+        ids = segment_ids(labels)[scored[rows]]
+        total += int((np.bincount(ids[ids >= 0]) ** 2).sum())
+    return total
+
+
+_OF_PIXELS = ("confusion", "sample.scored", "setting.classes")
+_NOISE_NEEDS = "score.confidence score.p_suggested score.suggested p_label prob_margin other "
+_NOISE_NEEDS += "sample.label sample.scored sample.sequences "
+_NOISE_NEEDS += "setting.classes setting.task setting.protocol"
+
+DATASET = (
+    DatasetQuantity(
+        "confusion",
+        "(E, K, K) elements by given and predicted class",
+        _OF_PIXELS,
+        _confusion,
+        np.add,
+        tasks=DENSE,
+    ),
+    DatasetQuantity(
+        "confident",
+        "histograms of the last checkpoint's probabilities over all labelled pixels",
+        ("class_sum", "off_diagonal", "p_label_bins", *_OF_PIXELS),
+        _histograms,
+        ConfidentState.merge,
+        tasks=DENSE,
+    ),
+    DatasetQuantity(
+        "noise",
+        "counts from which the number of wrong labels is estimated",
+        tuple(_NOISE_NEEDS.split()),
+        _noise,
+        NoiseState.merge,
+        tasks=ROWS,
+    ),
+)
+
+FAMILY = Family("From confident learning over the whole dataset", QUANTITIES, SCORES, DATASET)

@@ -10,9 +10,18 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, Score, score, total
+from ray_audit.measures.base import (
+    DENSE,
+    Cuts,
+    DatasetQuantity,
+    Family,
+    Quantity,
+    Score,
+    score,
+    total,
+)
 from ray_audit.schemas import Direction
-from ray_audit.scores.vog import finish_z
+from ray_audit.scores.vog import finish_z, group_moments, merge_group_moments
 
 _SOURCE = "Agarwal et al. 2022, arXiv 2008.11600"
 
@@ -78,4 +87,22 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From input gradients", QUANTITIES, SCORES)
+
+def _moments(
+    vog: np.ndarray, groups: np.ndarray, scored: np.ndarray
+) -> dict[int, tuple[int, float, float]]:
+    return group_moments(vog[scored], groups[scored])
+
+
+DATASET = (
+    DatasetQuantity(
+        "vog_moments",
+        "count, mean and squared deviations of VoG within each label",
+        ("score.vog", "sample.group", "sample.scored"),
+        _moments,
+        merge_group_moments,
+        empty={},
+    ),
+)
+
+FAMILY = Family("From input gradients", QUANTITIES, SCORES, DATASET)

@@ -1,11 +1,137 @@
 """What the order of the given labels tells: segments of equal label, and how they follow."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
-from ray_audit.measures.base import SEQUENCES, Family, score
-from ray_audit.scores import csl
+from ray_audit import storage
+from ray_audit.measures.base import SEQUENCES, DatasetQuantity, Family, score
+from ray_audit.scores import csl, order
+from ray_audit.scores.csl import segment_ids
+from ray_audit.scores.order import OrderStatistics
+from ray_audit.scores.order_evidence import OrderEvidence, VideoSample, VideoSegments, judge
+from ray_audit.scores.ranking import RankHistogram
+
+_WEIGHT_OF_ODDS = 3.0
+_FULLY_STRICT = 2.0 / 3.0
+"""Share that the order explains from which on its weight grows no more: 6."""
+Sequences = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Rows and given labels of each sequence of a unit, in frame order."""
+
+
+@dataclass(frozen=True)
+class OrderState:
+    """How the segments of part of a dataset follow each other; parts add up in any order.
+
+    Attributes:
+        statistics: of all sequences; None without sequences.
+        videos: the segments of each, as many as are kept.
+    """
+
+    statistics: OrderStatistics | None = None
+    videos: VideoSample = field(default_factory=VideoSample)
+
+    @classmethod
+    def of(
+        cls, sequences: Sequences, shards: np.ndarray, scored: np.ndarray, classes: np.ndarray
+    ) -> Self:
+        """Observe the sequences of one unit.
+
+        Args:
+            sequences: rows and labels of each, in frame order.
+            shards: (N,) names.
+            scored: (N,) bool, those that get a score.
+            classes: K names.
+        """
+        num_classes = len(classes)
+        statistics, videos = OrderStatistics.empty(num_classes), []
+        for rows, labels in sequences:
+            if not scored[rows].any():  # of a video that failed whole, others must not depend
+                continue
+            ids = segment_ids(labels)
+            frames = np.bincount(ids, scored[rows], ids.max(initial=-1) + 1)
+            name = storage.digest(str(shards[rows[0]]))
+            videos.append(VideoSegments.of(name, labels, frames, num_classes))
+            statistics = statistics.merge(OrderStatistics.empty(num_classes).observe(labels))
+        return cls(statistics, VideoSample.of(videos))
+
+    def merge(self, other: Self) -> Self:
+        """Both together."""
+        if self.statistics is None or other.statistics is None:
+            return other if self.statistics is None else self
+        statistics = self.statistics.merge(other.statistics)
+        return type(self)(statistics, self.videos.merge(other.videos))
+
+    def finish(self) -> "SegmentOrder":
+        """Judge each video by the others."""
+        if self.statistics is None:
+            return SegmentOrder()
+        judged = judge(self.videos, self.statistics)
+        ranks = RankHistogram.empty().observe(judged.nll, judged.num_frames)
+        return SegmentOrder(self.statistics, ranks, judged.evidence)
+
+
+@dataclass(frozen=True)
+class SegmentOrder:
+    """The order of a dataset's segments, and whether it is one.
+
+    Attributes:
+        statistics: of all sequences; None where samples have no order.
+        ranks: distribution of `order_nll` over the dataset's frames.
+        evidence: what the order gains over chance on videos that it has not seen.
+    """
+
+    statistics: OrderStatistics | None = None
+    ranks: RankHistogram = field(default_factory=RankHistogram.empty)
+    evidence: OrderEvidence = field(default_factory=OrderEvidence.of_none)
+
+    @property
+    def weight(self) -> float:
+        """Of `order_nll` beside 1 for `csl_segment`: 0 where the order is not believed in.
+
+        The odds of what the order explains, three times, up to 6: labels alone say more of a
+        strict order than losses do, since a model may have memorised its violations, or be too
+        weak to see them; of a loose one they say less.
+        """
+        if not self.evidence.is_predictive or self.ranks.is_constant:
+            return 0.0
+        explained = min(self.evidence.strictness, _FULLY_STRICT)
+        return _WEIGHT_OF_ODDS * explained / (1.0 - explained)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the order enters the ranking."""
+        return self.weight > 0.0
+
+    def described(self) -> dict[str, Any]:
+        """For the manifest; empty where samples have no order."""
+        if self.statistics is None:
+            return {}
+        alike = self.evidence.is_predictive and self.ranks.is_constant
+        known = {
+            "strictness": self.evidence.strictness,
+            "gain": self.evidence.gain,
+            "standard_error": self.evidence.standard_error,
+        }
+        return {name: None if np.isnan(value) else value for name, value in known.items()} | {
+            "num_videos": self.evidence.num_videos,
+            "used": self.is_used,
+            "weight": self.weight,
+            "reason": self.evidence.reason + ", and every segment fits it alike" * alike,
+        }
+
+    def nll(self, sequences: Sequences, scored: np.ndarray) -> np.ndarray:
+        """`order_nll` of each frame of a unit, (N,); NaN where no other video says anything."""
+        values = np.full(len(scored), np.nan)
+        if self.statistics is not None:
+            counts, durations = self.statistics.transitions, self.statistics.durations
+            for rows, labels in sequences:
+                if not scored[rows].any():  # it is not among the counts, to be left out of them
+                    continue
+                values[rows] = order.order_nll(labels, counts, durations=durations)
+        return values
 
 
 def _csl_segment(known: np.ndarray, labels: np.ndarray, shards: np.ndarray) -> np.ndarray:
@@ -13,9 +139,8 @@ def _csl_segment(known: np.ndarray, labels: np.ndarray, shards: np.ndarray) -> n
     return csl.segment_mean(np.where(np.isfinite(known), known, np.nan), labels, shards)
 
 
-def _order_nll(samples: Any, order: Any) -> np.ndarray:
-    nll: np.ndarray = order.nll(samples)
-    return nll
+def _order_nll(sequences: Sequences, scored: np.ndarray, found: SegmentOrder) -> np.ndarray:
+    return found.nll(sequences, scored)
 
 
 SCORES = (
@@ -33,7 +158,7 @@ SCORES = (
         _order_nll,
         "how unusual the steps into and out of the frame's segment, and its duration, are; labels "
         "only",
-        "sample.all dataset.order",
+        "sample.sequences sample.scored dataset.order",
         "nat",
         "higher",
         source="our definition",
@@ -41,4 +166,16 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From the order of the labels", scores=SCORES)
+DATASET = (
+    DatasetQuantity(
+        "order",
+        "in which order segments follow each other, and how much that says",
+        ("sample.sequences", "sample.shard", "sample.scored", "setting.classes"),
+        OrderState.of,
+        OrderState.merge,
+        finish=OrderState.finish,
+        tasks=SEQUENCES,
+    ),
+)
+
+FAMILY = Family("From the order of the labels", scores=SCORES, dataset=DATASET)

@@ -23,12 +23,15 @@ def filled(page: str) -> str:
 
 
 def listed(declared: Measures) -> str:
-    """A table of the score columns of each family, in Markdown."""
+    """Tables of the score columns of each family and of the dataset's quantities, in Markdown."""
     rows = ["| column | what it is | unit | direction | source |", "|---|---|---|---|---|"]
     for _, family in declared.families:
         if family.scores:
             rows.append(f"| **{family.title}** | | | | |")
         rows += _unique(column for score in family.scores for column in score.columns)
+    rows += ["", "| known of the whole dataset | what it is |", "|---|---|"]
+    states = {state.name: state for _, family in declared.families for state in family.dataset}
+    rows += [f"| `{name}` | {state.definition} |" for name, state in states.items()]
     return "\n".join(rows)
 
 

@@ -5,7 +5,7 @@ Another package offers a `Family`, or a `Score`, under an entry point of the gro
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -26,10 +26,10 @@ from ray_audit.measures import (
     void,
 )
 from ray_audit.measures.base import (
-    DATASET,
     EVERY,
     SAMPLE,
     SETTINGS,
+    DatasetQuantity,
     Family,
     Quantity,
     Score,
@@ -89,6 +89,14 @@ class Measures:
     def _scores(self) -> tuple[Score, ...]:
         return tuple(score for _, family in self.families for score in family.scores)
 
+    @cached_property
+    def _dataset(self) -> tuple[DatasetQuantity, ...]:
+        return tuple(quantity for _, family in self.families for quantity in family.dataset)
+
+    def dataset(self, task: Task) -> dict[str, DatasetQuantity]:
+        """What is known of a whole dataset of such labels, by name."""
+        return {quantity.name: quantity for quantity in self._dataset if task in quantity.tasks}
+
     def scores(self, kind: Kind) -> tuple[Score, ...]:
         """Scores that are finished for a kind, or whose columns its table has."""
         return tuple(
@@ -121,8 +129,9 @@ class Measures:
     @cached_property
     def digest(self) -> str:
         """Of all declarations."""
-        own = [quantity.identity() for quantity in self.quantities.values()]
-        return storage.digest(_plain([own, [score.identity() for score in self._scores]]))
+        every: Iterable[Quantity | Score | DatasetQuantity]
+        every = (*self.quantities.values(), *self._scores, *self._dataset)
+        return storage.digest(_plain([declared.identity() for declared in every]))
 
     @cached_property
     def _values(self) -> dict[str, Quantity]:
@@ -163,6 +172,7 @@ class Measures:
     def behind(self, task: Task, *columns: str) -> dict[str, int]:
         """Versions of the scores that give some columns, and of all that these stand on."""
         of_column = {c.name: s for s in self._scores if task in s.tasks for c in s.columns}
+        of_dataset = self.dataset(task)
         found: dict[str, int] = {}
         left = [f"score.{column}" for column in columns]
         while left:
@@ -170,8 +180,9 @@ class Measures:
             what, _, name = need.rpartition(".")
             if need == "score.all":
                 left += [f"score.{ranked}" for ranked in ranking.RANKED[task]]
-            elif need == "dataset.order":
-                found[need] = SCORE_VERSION
+            elif what == "dataset" and name in of_dataset and need not in found:
+                found[need] = of_dataset[name].version
+                left += of_dataset[name].needs
             elif what == "score" and name in of_column and need not in found:
                 found[need] = of_column[name].version
                 left += of_column[name].needs
@@ -183,6 +194,7 @@ class Measures:
         """Versions that were raised, by name; all others are 1."""
         every = {quantity.name: quantity.version for quantity in self.quantities.values()}
         every |= {f"score.{score.name}": score.version for score in self._scores}
+        every |= {f"dataset.{state.name}": state.version for state in self._dataset}
         return {name: version for name, version in sorted(every.items()) if version != 1}
 
     def identity(self, kind: Kind) -> dict[str, Any]:
@@ -212,7 +224,8 @@ class Measures:
             for quantity in self.quantities.values()
             if kind.task in quantity.tasks
         ]
-        return storage.digest(_plain([scores, merges, self.ranking(kind.task)]))
+        dataset = [quantity.identity() for quantity in self.dataset(kind.task).values()]
+        return storage.digest(_plain([scores, merges, dataset, self.ranking(kind.task)]))
 
     def ranking(self, task: Task) -> dict[str, Any]:
         """By which rule samples are ranked, for a manifest and for comparing two runs."""
@@ -247,20 +260,40 @@ def _check(families: tuple[tuple[str, Family], ...]) -> None:
             raise MeasureError(
                 f"{origin}: {quantity.name} lies along an undeclared {quantity.along}"
             )
+    dataset = [(origin, quantity) for origin, family in families for quantity in family.dataset]
+    _once(
+        "dataset",
+        ((f"{q.name} ({task})", origin) for origin, q in dataset for task in sorted(q.tasks)),
+    )
+    without = dict(tasks)
+    # Of labels that have no such thing, a score is given None.
+    tasks |= {f"dataset.{quantity.name}": EVERY for _, quantity in dataset}
     for origin, score in scores:
-        for need in score.needs:
-            if not score.tasks <= tasks.get(need, frozenset()):
-                raise MeasureError(
-                    f"{origin}: score {score.name} of {'/'.join(sorted(score.tasks))} labels needs "
-                    f"{need!r}, which is no quantity of all of these, no score before it and "
-                    "nothing else that scores may need"
-                )
-        tasks |= {f"score.{column.name}": score.tasks for column in score.columns}
+        _needed(f"{origin}: score {score.name}", score.needs, score.tasks, tasks)
+        given = {f"score.{column.name}": score.tasks for column in score.columns}
+        tasks |= given
+        without |= {} if score.needs_dataset else given
+    for origin, state in dataset:
+        _needed(f"{origin}: dataset {state.name}", state.needs, state.tasks, without)
+
+
+def _needed(
+    whose: str,
+    needs: Iterable[str],
+    own: frozenset[Task],
+    known: Mapping[str, frozenset[Task]],
+) -> None:
+    for need in needs:
+        if not own <= known.get(need, frozenset()):
+            raise MeasureError(
+                f"{whose} of {'/'.join(sorted(own))} labels needs {need!r}, which is no quantity "
+                "of all of these, no score before it and nothing else that may be needed"
+            )
 
 
 _GIVEN = {
     f"{what}.{name}": EVERY
-    for what, names in (("sample", SAMPLE), ("setting", SETTINGS), ("dataset", DATASET))
+    for what, names in (("sample", SAMPLE), ("setting", SETTINGS))
     for name in names
 } | {"score.all": EVERY}
 
@@ -288,7 +321,7 @@ def _theirs() -> Iterator[tuple[str, Family]]:
         origin = f"{_package(point)} (entry point {point.name} = {point.value})"
         try:
             found = point.load()
-        except Exception as error:  # a package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise MeasureError(
                 f"{origin} cannot be imported: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ray_audit.measures.base import (
     EVERY,
     ROWS,
+    DatasetQuantity,
     Family,
     Quantity,
     Score,
@@ -184,4 +185,48 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From the loss and probability of each checkpoint", QUANTITIES, SCORES)
+
+def _predictions(
+    predicted: np.ndarray, labels: np.ndarray, scored: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """(E, K, K) counts of the samples' own predictions, at the checkpoints that they passed."""
+    num_classes, given = len(classes), labels[scored]
+    counts = [
+        np.bincount((given * num_classes + column)[column >= 0], minlength=num_classes**2)
+        for column in predicted[scored].T
+    ]
+    return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)
+
+
+def _p_label_sum(
+    p_label: np.ndarray,
+    labels: np.ndarray,
+    scored: np.ndarray,
+    reached: np.ndarray | None,
+    classes: np.ndarray,
+) -> np.ndarray:
+    known = p_label if reached is None else np.where(reached, p_label, 0.0)
+    columns = known[scored].T
+    return np.stack([np.bincount(labels[scored], column, len(classes)) for column in columns])
+
+
+DATASET = (
+    DatasetQuantity(
+        "confusion",
+        "(E, K, K) elements by given and predicted class",
+        ("predicted", "sample.label", "sample.scored", "setting.classes"),
+        _predictions,
+        np.add,
+        tasks=ROWS,
+    ),
+    DatasetQuantity(
+        "p_label_sum",
+        "(E, K) sum of p(given class) by given class",
+        ("p_label", "sample.label", "sample.scored", "sample.reached", "setting.classes"),
+        _p_label_sum,
+        np.add,
+        tasks=ROWS,
+    ),
+)
+
+FAMILY = Family("From the loss and probability of each checkpoint", QUANTITIES, SCORES, DATASET)

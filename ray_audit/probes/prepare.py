@@ -100,7 +100,7 @@ class ModelInput:
     ) -> bool:
         try:
             answer(model_input(inputs, config, self._device))
-        except Exception:  # a user's model may raise anything at what it does not take
+        except (Exception, SystemExit):  # a user's model, at what it does not take
             return False
         return True
 

@@ -1,19 +1,20 @@
 """Bundles: the pictures and timelines of one image or video, made by the engine's workers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.engine.run.predict import Predictor
-from ray_audit.errors import RayAuditError
+from ray_audit.errors import CheckpointError, RayAuditError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.show import show_frames, show_images
-from ray_audit.formats.video.orientation import Orientation
+from ray_audit.formats.show import show_frames, show_images, show_stills
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.report.layers import IMAGE_PX, Bundle, Findings, as_uri, mask_bundles
+from ray_audit.report.seen_masks import Regions, SeenMask, stored_masks
 from ray_audit.samples import Shard, WorkUnit
 
 FRAME_PX = 240
@@ -28,9 +29,11 @@ class Order:
     Attributes:
         config: the specification of the run.
         index_uri: label index of the run, where labels are tables.
-        last_checkpoint: whose predictions are shown.
+        last_checkpoint: whose predictions are shown; empty where its model is not called, and the
+            candidate regions tell what it sees.
         shard: where the data lies; None where it has gone.
         wanted: bundle name -> findings of one image or video in the shard.
+        regions: of the images, as the run keeps them.
     """
 
     config: AuditConfig
@@ -38,6 +41,7 @@ class Order:
     last_checkpoint: str
     shard: Shard | None
     wanted: dict[str, Findings]
+    regions: Regions
 
 
 def make_bundles(order: Order) -> dict[str, Bundle]:
@@ -50,7 +54,7 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
         if order.config.dataset.task.is_dense:
             return _of_images(order, order.shard)
         if kind == "video":
-            return _of_video(order.shard, order.wanted, order.config.dataset.orientation)
+            return _of_video(order.shard, order.wanted, order.config.dataset)
         if kind == "sequences":
             return {name: {"pictures": {}} for name in order.wanted}
         return _of_images(order, order.shard)
@@ -60,13 +64,16 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
 
 
 def _of_video(
-    shard: Shard, wanted: dict[str, Findings], orientation: Orientation
+    shard: Shard, wanted: dict[str, Findings], dataset: DatasetConfig
 ) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
     for name, findings in wanted.items():
         strips = {finding["finding_id"]: strip_frames(finding) for finding in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
-        shown = show_frames(shard, needed, FRAME_PX, orientation)
+        if is_folder(shard.uri):
+            shown = show_stills(shard, dataset, needed, FRAME_PX)
+        else:
+            shown = show_frames(shard, needed, FRAME_PX, dataset.orientation)
         pictures = {i: as_uri(image) for i, image in shown}
         bundles[name] = {
             "pictures": {},
@@ -104,11 +111,24 @@ def _of_images(order: Order, shard: Shard) -> dict[str, Bundle]:
     unit = WorkUnit("report", (shard,))
     ids = {findings[0]["sample_id"]: name for name, findings in order.wanted.items()}
     if dataset.labels.masks is not None:
-        predictor = Predictor(order.config, (order.last_checkpoint,), order.index_uri)
-        return mask_bundles(predictor.predict(unit, set(ids)), order.wanted, ids)
+        return _of_masks(order, unit, ids)
     job = UnitContext(dataset, None, order.index_uri, UnitAccounting("report"))
     shown = show_images(unit, job, set(ids), IMAGE_PX)
     return {ids[sample_id]: {"pictures": {"image": as_uri(image)}} for sample_id, image in shown}
+
+
+def _of_masks(order: Order, unit: WorkUnit, ids: dict[str, str]) -> dict[str, Bundle]:
+    config, reason = order.config, ""
+    seen: Iterable[SeenMask] | None = None
+    if order.last_checkpoint:
+        try:
+            predictor = Predictor(config, (order.last_checkpoint,), order.index_uri)
+            seen = (SeenMask.of(one) for one in predictor.predict(unit, set(ids)))
+        except (CheckpointError, StorageError) as error:
+            reason = f"The prediction is that of the run's regions: {error}"
+    seen = seen or stored_masks(config, order.index_uri, unit, set(ids), order.regions)
+    bundles = mask_bundles(seen, order.wanted, ids)
+    return {name: one | {"reason": reason} if reason else one for name, one in bundles.items()}
 
 
 def orders(
@@ -117,10 +137,13 @@ def orders(
     last_checkpoint: str,
     shards: dict[str, Shard],
     by_bundle: dict[str, Findings],
+    regions: Regions,
 ) -> Iterator[Order]:
     """Put bundles of one shard into one order, so that it is read once."""
     grouped: dict[str, dict[str, Findings]] = {}
     for name, findings in by_bundle.items():
         grouped.setdefault(findings[0]["shard"], {})[name] = findings
     for key, wanted in grouped.items():
-        yield Order(config, index_uri, last_checkpoint, shards.get(key), wanted)
+        ids = {finding["sample_id"] for findings in wanted.values() for finding in findings}
+        own = {sample_id: rows for sample_id, rows in regions.items() if sample_id in ids}
+        yield Order(config, index_uri, last_checkpoint, shards.get(key), wanted, own)

@@ -6,12 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit.engine.backends.base import Mapper
-from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.errors import RayAuditError
 from ray_audit.report.bundles import make_bundles, orders
 from ray_audit.report.dataset_now import index_uri, last_checkpoint, shards_now
 from ray_audit.report.document import ShownFindings
 from ray_audit.report.layers import Bundle, Findings
 from ray_audit.report.sample_details import finding_losses, timelines
+from ray_audit.report.seen_masks import Regions, regions_of
 from ray_audit.samples import Shard
 from ray_audit.tables.run_tables import RunTables
 
@@ -31,23 +32,28 @@ class Pictures:
     def __init__(self, tables: RunTables, shown: ShownFindings, mapper: Mapper) -> None:
         self.notes: list[str] = []
         self._tables, self._shown, self._mapper = tables, shown, mapper
-        self._is_refused = False
+        self._calls_model = self._decided()
         self._shards = self._listed()
 
-    def _listed(self) -> dict[str, Shard]:
-        if self._has_no_model:
+    def _decided(self) -> bool:
+        """Whether the model says what is predicted; else the regions that the run keeps do."""
+        if not self._tables.task.is_dense:
+            return False
+        drawn = "Predictions are drawn from the regions that the run keeps, without its model"
+        if self._tables.num_folds:
+            self.notes.append(f"{drawn}: each fold has one of its own")
+            return False
+        if not self._tables.may_call_model:
+            model = self._tables.config.model
             self.notes.append(
-                "There are no pictures: each fold has a model of its own. The folds' own runs show "
-                "them"
+                f"{drawn}: its manifest names {model.factory}, a function that would be called "
+                "here. To see all of them, give your own specification (--spec FILE), or --trust "
+                "if you know who wrote this run"
             )
-            return {}
-        try:
-            if self._tables.task.is_dense:
-                self._tables.check_trusted()
-        except SpecificationError as error:
-            self.notes.append(f"There are no pictures: {error}")
-            self._is_refused = True
-            return {}
+            return False
+        return True
+
+    def _listed(self) -> dict[str, Shard]:
         try:
             return shards_now(self._tables)
         except RayAuditError as error:
@@ -64,7 +70,7 @@ class Pictures:
             with_losses: put the findings' loss trajectories in, for a page that lacks them.
         """
         rows = [row for findings in wanted.values() for row in findings]
-        if not rows or self._has_no_model or self._is_refused:
+        if not rows:
             return
         here = pa.Table.from_pylist(rows, self._shown.rows.schema)
         drawn = timelines(self._tables, self._of_shards(here)) if self._has_timelines else {}
@@ -84,11 +90,6 @@ class Pictures:
             yield name, bundle
 
     @property
-    def _has_no_model(self) -> bool:
-        """Whether no single model predicts the masks of all findings."""
-        return self._tables.task.is_dense and bool(self._tables.num_folds)
-
-    @property
     def _has_timelines(self) -> bool:
         return self._tables.task.is_sequence or self._tables.task.is_dense
 
@@ -101,9 +102,17 @@ class Pictures:
         work = orders(
             self._tables.config,
             index_uri(self._tables),
-            last_checkpoint(self._tables),
+            last_checkpoint(self._tables) if self._calls_model else "",
             self._shards,
             wanted,
+            self._regions(wanted),
         )
         for made in self._mapper.map(make_bundles, work):
             yield from made.items()
+
+    def _regions(self, wanted: dict[str, Findings]) -> Regions:
+        if not self._tables.task.is_dense:
+            return {}
+        rows = [row for findings in wanted.values() for row in findings]
+        shards, ids = ({str(row[name]) for row in rows} for name in ("shard", "sample_id"))
+        return regions_of(self._tables, shards, ids)

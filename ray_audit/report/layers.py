@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ray_audit.engine.run.predict import Predicted
 from ray_audit.formats.show import reduced
+from ray_audit.report.seen_masks import SeenMask
 from ray_audit.samples import IGNORE
 
 IMAGE_PX = 512
@@ -23,18 +23,18 @@ Findings = list[dict[str, Any]]
 
 
 def mask_bundles(
-    predicted: Iterable[Predicted], wanted: dict[str, Findings], ids: dict[str, str]
+    seen: Iterable[SeenMask], wanted: dict[str, Findings], ids: dict[str, str]
 ) -> dict[str, Bundle]:
     """Bundles of masks by name.
 
     Args:
-        predicted: images, or all tiles of them, in any order.
+        seen: images, or all tiles of them, in any order.
         wanted: bundle name -> findings of one image; they get close-ups where the whole
             picture is smaller than the mask.
         ids: sample id -> bundle name.
     """
     bundles: dict[str, Bundle] = {}
-    for one in predicted:
+    for one in seen:
         name = ids[one.sample_id]
         findings = wanted[name]
         # Of a tiled image the tile that holds the middle of its first finding is shown as a whole.
@@ -54,16 +54,16 @@ def _region(finding: dict[str, Any]) -> dict[str, Any]:
     return {"counts": finding["mask_rle"], "height": finding["mask_size_px"][0]}
 
 
-def _needs_closeup(one: Predicted) -> bool:
+def _needs_closeup(one: SeenMask) -> bool:
     return one.placement is not None or max(one.targets.shape) > IMAGE_PX
 
 
-def _origin(one: Predicted) -> tuple[int, int]:
+def _origin(one: SeenMask) -> tuple[int, int]:
     """Y and x of a cut in its image."""
     return (0, 0) if one.placement is None else (one.placement[0], one.placement[1])
 
 
-def _owns_middle(one: Predicted, box: list[int] | None) -> bool:
+def _owns_middle(one: SeenMask, box: list[int] | None) -> bool:
     if box is None or one.placement is None or one.owned is None:
         return True
     top, left = _origin(one)
@@ -72,7 +72,7 @@ def _owns_middle(one: Predicted, box: list[int] | None) -> bool:
     return y0 <= y < y1 and x0 <= x < x1
 
 
-def _cropped(one: Predicted, box: list[int]) -> Predicted:
+def _cropped(one: SeenMask, box: list[int]) -> SeenMask:
     """What lies around a box, with half its size on each side, in the pixels of the mask."""
     top, left = _origin(one)
     height, width = one.targets.shape
@@ -87,12 +87,13 @@ def _cropped(one: Predicted, box: list[int]) -> Predicted:
         one,
         pixels=one.pixels[:, rows, columns],
         targets=one.targets[y0:y1, x0:x1],
-        p=one.p[:, y0:y1, x0:x1],
+        predicted=one.predicted[y0:y1, x0:x1],
+        doubt=one.doubt[y0:y1, x0:x1],
         placement=(top + y0, left + x0, height, width),
     )
 
 
-def layers(one: Predicted, max_px: int = IMAGE_PX) -> Bundle:
+def layers(one: SeenMask, max_px: int = IMAGE_PX) -> Bundle:
     """Image, given mask, prediction and doubt of one image, tile or crop.
 
     Args:
@@ -105,17 +106,13 @@ def layers(one: Predicted, max_px: int = IMAGE_PX) -> Bundle:
     height, width = one.targets.shape
     scale = min(1.0, max_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    labelled = one.targets != IGNORE
-    given = np.where(labelled, one.targets, 0).astype(np.int64)
-    p_given = np.take_along_axis(one.p, given[None], axis=0)[0]
-    doubt = np.where(labelled, 255 * (1 - p_given), 0).round().astype(np.uint8)
     top, left = _origin(one)
     return {
         "pictures": {
             "image": as_uri(picture(one.pixels).resize(size, Image.Resampling.BILINEAR)),
-            "given": _index_uri(np.where(labelled, given, _VOID), size),
-            "predicted": _index_uri(one.p.argmax(axis=0), size),
-            "doubt": as_uri(Image.fromarray(doubt).resize(size, Image.Resampling.BOX), "PNG"),
+            "given": _index_uri(one.targets, size),
+            "predicted": _index_uri(one.predicted, size),
+            "doubt": as_uri(Image.fromarray(one.doubt).resize(size, Image.Resampling.BOX), "PNG"),
         },
         "scale": scale,
         "origin": [left, top],
@@ -132,9 +129,8 @@ def picture(pixels: np.ndarray) -> Image.Image:
 
 def _index_uri(classes: np.ndarray, size: tuple[int, int]) -> str:
     # One byte a pixel: of more than 255 classes the last ones look alike.
-    image = Image.fromarray(
-        np.where(classes == _VOID, _VOID, np.minimum(classes, 254)).astype("u1")
-    )
+    shown = np.minimum(classes.astype(np.int64), _VOID - 1)
+    image = Image.fromarray(np.where(classes == IGNORE, _VOID, shown).astype("u1"))
     return as_uri(image.resize(size, Image.Resampling.NEAREST), "PNG")
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ray_audit.engine.run.predict import Predicted, Predictor
+from ray_audit.engine.run.predict import Predictor
 from ray_audit.errors import SpecificationError
 from ray_audit.report.dataset_now import index_uri, last_checkpoint, shards_now
 from ray_audit.report.layers import picture
+from ray_audit.report.seen_masks import SeenMask, regions_of, stored_masks
 from ray_audit.samples import WorkUnit
 from ray_audit.tables.run_tables import RunTables
 
@@ -30,19 +31,26 @@ class MaskLayers:
 
 
 def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers:
-    """Decode an image and run the last checkpoint over it.
+    """Decode an image and run the last checkpoint over it, where its model may be called.
+
+    Elsewhere what is predicted is drawn from the candidate regions that the run keeps.
 
     Raises:
         SpecificationError: the image is not in the dataset any more, or cannot be read.
         RayAuditError: the dataset cannot be listed any more.
         CheckpointError: the checkpoint is not there any more, or cannot be read.
     """
-    tables.check_trusted()
     shards = shards_now(tables)
-    found: list[Predicted] = []
+    found: list[SeenMask] = []
     if shard_key in shards:
-        predictor = Predictor(tables.config, (last_checkpoint(tables),), index_uri(tables))
-        found = list(predictor.predict(WorkUnit("figure", (shards[shard_key],)), {sample_id}))
+        config, uri, wanted = tables.config, index_uri(tables), {sample_id}
+        unit = WorkUnit("figure", (shards[shard_key],))
+        if tables.may_call_model:
+            predictor = Predictor(config, (last_checkpoint(tables),), uri)
+            found = [SeenMask.of(one) for one in predictor.predict(unit, wanted)]
+        else:
+            regions = regions_of(tables, [shard_key], wanted)
+            found = list(stored_masks(config, uri, unit, wanted, regions))
     if not found:
         raise SpecificationError(
             f"{sample_id} cannot be shown: it has gone since the run, or cannot be read"
@@ -50,7 +58,7 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
     return joined(found)
 
 
-def joined(parts: list[Predicted]) -> MaskLayers:
+def joined(parts: list[SeenMask]) -> MaskLayers:
     """A whole image, or its tiles, each where it is the tile's own."""
     first = parts[0]
     size = first.targets.shape if first.placement is None else first.placement[2:]
@@ -64,11 +72,11 @@ def joined(parts: list[Predicted]) -> MaskLayers:
         place = np.s_[top + y0 : top + y1, left + x0 : left + x1]
         image[place] = pixels[inside]
         given[place] = one.targets[inside]
-        predicted[place] = one.p.argmax(axis=0)[inside]
+        predicted[place] = one.predicted[inside]
     return MaskLayers(image, given, predicted)
 
 
-def _picture(one: Predicted) -> npt.NDArray[np.uint8]:
+def _picture(one: SeenMask) -> npt.NDArray[np.uint8]:
     height, width = one.targets.shape
     shown = picture(one.pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(shown, np.uint8)

@@ -1,12 +1,13 @@
 """The files of a dataset, each with its key; of zip archives, their members."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ray_audit import archives, storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, goes_with
+from ray_audit.formats.video.stills import is_folder, is_still
 from ray_audit.samples import Shard
 from ray_audit.sources.etags import by_content
 from ray_audit.stored_objects import StoredObject
@@ -21,15 +22,19 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
         SpecificationError: a format that is not read, or two files with one key.
         StorageError: the store cannot be listed.
     """
-    stored = by_content(_data_files(dataset))
-    keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
+    if dataset.kind == "video" and any(is_folder(uri) for uri in _patterns(dataset)):
+        stored = _folders(dataset)
+        keys = storage.shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
+    else:
+        stored = by_content(_data_files(dataset))
+        keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
+        check_formats(keys, dataset.kind)
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise SpecificationError(
             f"dataset.uri: {len(twice)} key(s) stand for several files: {_few(twice)}. "
             "Keys are paths below the first wildcard; list the files from a common folder"
         )
-    check_formats(keys, dataset.kind)
     shards = [
         Shard(key, item.uri, item.size_bytes, item.etag)
         for key, item in zip(keys, stored, strict=True)
@@ -37,11 +42,40 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.key)
 
 
+def _patterns(dataset: DatasetConfig) -> list[str]:
+    return [dataset.uri] if isinstance(dataset.uri, str) else dataset.uri
+
+
+def _folders(dataset: DatasetConfig) -> list[StoredObject]:
+    """Folders of images, each as one object; it changes when any of its images does."""
+    patterns = _patterns(dataset)
+    other = [uri for uri in patterns if not is_folder(uri)]
+    if other:
+        raise SpecificationError(
+            f"dataset.uri: {_few(other)} are no folders, and others are; give each its own "
+            "specification"
+        )
+    held: dict[str, list[StoredObject]] = defaultdict(list)
+    for item in by_content(storage.list_objects([f"{uri}*" for uri in patterns])):
+        if is_still(item.uri):
+            held[item.uri.rpartition("/")[0] + "/"].append(item)
+    if not held:
+        raise SpecificationError(f"dataset.uri: {_few(patterns)} hold no images")
+    return [
+        StoredObject(
+            folder,
+            sum(item.size_bytes for item in items),
+            "content "
+            + storage.digest(*((i.uri[len(folder) :], i.size_bytes, i.etag) for i in items)),
+        )
+        for folder, items in sorted(held.items())
+    ]
+
+
 def _data_files(dataset: DatasetConfig) -> list[StoredObject]:
     """The files of a dataset; of archives, the members that it can hold."""
     listed = storage.list_data(dataset.uri)
-    patterns = [dataset.uri] if isinstance(dataset.uri, str) else dataset.uri
-    if any(archives.is_member(one) for one in patterns):
+    if any(archives.is_member(one) for one in _patterns(dataset)):
         return listed
     found = [
         item

@@ -23,7 +23,7 @@ from ray_audit.formats.labels.names import (
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import formats, known_format
-from ray_audit.formats.stacks.opened import check_template
+from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
@@ -113,7 +113,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"labels.{labels.form} does not go with {shard.key}: it needs files of "
                 f"{' or '.join(fitting)}"
             )
-        if form.holds_several and labels.match is not None:
+        if form.holds_several and labels.match is not None and "arrays" not in form.forms:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
             )
@@ -159,7 +159,7 @@ def _with_labels(
 def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
     if is_damaged(shard.key):
         return shard
-    folder = shard.uri.replace("\\", "/").rsplit("/", 2)[-2]
+    folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
         index = ClassNames.of(dataset).parse(folder)
     except ValueError as error:

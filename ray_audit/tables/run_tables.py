@@ -15,7 +15,7 @@ from ray_audit.schemas import FINDINGS, arrow_schema
 from ray_audit.tables.manifest import MANIFEST, Manifest, latest_complete
 from ray_audit.tables.store import TableFile, read_table
 from ray_audit.task import Task
-from ray_audit.trust import check_trusted
+from ray_audit.trust import check_trusted, is_known
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class RunTables:
             SpecificationError: says how to allow it.
         """
         check_trusted(self.config.model, self.is_trusted)
+
+    @property
+    def may_call_model(self) -> bool:
+        """Whether what the manifest names may be called here; see `trust`."""
+        return self.is_trusted or is_known(self.config.model)
 
     @property
     def task(self) -> Task:

@@ -8,7 +8,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.training.correction import TrainingCorrection
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import EpochDone, Loop, Worker
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Assignment:
     """
 
     config: AuditConfig
-    place: Place
+    place: TrainingFolder
     digest: str
     index_uri: str
     shares: tuple[tuple[WorkUnit, ...], ...]

@@ -37,7 +37,7 @@ from ray_audit.training.gradient_spread import (
     per_sample_gradient,
 )
 from ray_audit.training.sample_store import SampleStore
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 _WARM_UP_SHARE = 0.4
 
@@ -92,7 +92,7 @@ class TrainingCorrection:
         SpecificationError: the method does not go with the labels.
     """
 
-    def __init__(self, config: AuditConfig, task: Task, place: Place) -> None:
+    def __init__(self, config: AuditConfig, task: Task, place: TrainingFolder) -> None:
         self._settings = config.training.correction
         check_correction(config, task)
         self._place = place

@@ -21,7 +21,7 @@ from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
 from ray_audit.training.assignment import Assignment
 from ray_audit.training.loop import EpochDone, Worker
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5
@@ -176,7 +176,7 @@ def _from_json(text: str) -> Assignment:
     values = json.loads(text)
     return Assignment(
         AuditConfig.parse(values["config"]),
-        Place(*values["place"]),
+        TrainingFolder(*values["place"]),
         values["digest"],
         values["index_uri"],
         tuple(tuple(map(WorkUnit.from_json, share)) for share in values["shares"]),

@@ -18,12 +18,14 @@ from ray_audit.errors import SpecificationError
 from ray_audit.folds import fold_of
 from ray_audit.sources import Listing
 from ray_audit.sources.fold_shards import sample_keys
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 FOLD_SCHEMA = pa.schema([("key", pa.string()), ("fold", pa.int32())])
 
 
-def fold_parts(config: AuditConfig, place: Place) -> dict[int | None, tuple[AuditConfig, Place]]:
+def fold_parts(
+    config: AuditConfig, place: TrainingFolder
+) -> dict[int | None, tuple[AuditConfig, TrainingFolder]]:
     """The trainings: fold -> its specification and place; None -> the whole.
 
     A fold's dataset is everything but the fold.
@@ -36,7 +38,7 @@ def fold_parts(config: AuditConfig, place: Place) -> dict[int | None, tuple[Audi
         return {None: (config, place)}
     if config.dataset.fold is not None:
         raise SpecificationError("training.folds: the dataset is a fold already (dataset.fold)")
-    parts: dict[int | None, tuple[AuditConfig, Place]] = {}
+    parts: dict[int | None, tuple[AuditConfig, TrainingFolder]] = {}
     for index in range(training.folds):
         fold = _fold(config, index).model_copy(update={"part": "rest"})
         dataset = config.dataset.model_copy(update={"fold": fold})
@@ -52,7 +54,7 @@ def _fold(config: AuditConfig, index: int) -> FoldConfig:
     )
 
 
-def write_fold_map(config: AuditConfig, place: Place, listing: Listing) -> str:
+def write_fold_map(config: AuditConfig, place: TrainingFolder, listing: Listing) -> str:
     """Write `folds.parquet`: `key` of a shard (or shard#name within one) and its `fold`.
 
     Raises:
@@ -76,7 +78,7 @@ def write_fold_map(config: AuditConfig, place: Place, listing: Listing) -> str:
     return uri
 
 
-def write_fold_specification(config: AuditConfig, place: Place) -> str:
+def write_fold_specification(config: AuditConfig, place: TrainingFolder) -> str:
     """Write `audit.yaml` into a fold's place: it audits the fold with the models that never saw it.
 
     Args:
@@ -110,7 +112,7 @@ def held_out_parts(config: AuditConfig) -> list[AuditConfig]:
     Raises:
         SpecificationError: there are no folds, or not all of them.
     """
-    place = Place.of(config.checkpoints)
+    place = TrainingFolder.of(config.checkpoints)
     first = _trained_fold(place.fold(0))
     parts = []
     for index in range(first.num):
@@ -131,7 +133,7 @@ def held_out_parts(config: AuditConfig) -> list[AuditConfig]:
     return parts
 
 
-def _trained_fold(place: Place) -> FoldConfig:
+def _trained_fold(place: TrainingFolder) -> FoldConfig:
     uri = place.at("audit.yaml")
     if not storage.exists(uri):
         raise SpecificationError(f"--folds: there is no {uri}; train with `--folds K` first")

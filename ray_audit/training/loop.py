@@ -22,7 +22,7 @@ from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
 from ray_audit.training.examples import ExampleReader, TrainingBatch
 from ray_audit.training.objective import Objective
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _WARM_UP = 0.3
@@ -106,7 +106,7 @@ def settings_digest(config: AuditConfig, data_digest: str) -> str:
     return storage.digest(dataset, model, training, data_digest)
 
 
-def trained_epochs(config: AuditConfig, place: Place, digest: str) -> int:
+def trained_epochs(config: AuditConfig, place: TrainingFolder, digest: str) -> int:
     """Epochs that are done at a place.
 
     Raises:
@@ -149,7 +149,7 @@ class Loop:
         self,
         config: AuditConfig,
         reader: ExampleReader,
-        place: Place,
+        place: TrainingFolder,
         digest: str,
         worker: Worker,
         correction: TrainingCorrection | None = None,

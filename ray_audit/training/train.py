@@ -21,7 +21,7 @@ from ray_audit.training.assignment import Assignment
 from ray_audit.training.correction import Harm, check_correction
 from ray_audit.training.fold_models import fold_parts, write_fold_map, write_fold_specification
 from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 Progress = Callable[[int | None, EpochDone], None]
 
@@ -133,7 +133,7 @@ def train(
     if to is not None:
         check_destination(config, absolute(to), "--to")
         config = _kept_at(config, absolute(to))
-    place = Place.of(config.checkpoints)
+    place = TrainingFolder.of(config.checkpoints)
     check_correction(config, config.dataset.task)
     if local and config.training.workers > 1:
         raise SpecificationError(
@@ -195,7 +195,7 @@ def _listed(config: AuditConfig, index_dir: Path) -> Listing:
 def _train_one(
     trainer: _Later,
     config: AuditConfig,
-    place: Place,
+    place: TrainingFolder,
     fold: int | None,
     listing: Listing,
     index_dir: Path,
@@ -220,7 +220,7 @@ def _train_one(
     )
 
 
-def _harm(place: Place) -> Harm | None:
+def _harm(place: TrainingFolder) -> Harm | None:
     state = place.last() or {}
     return Harm(*state["correction"]["harm"]) if "correction" in state else None
 

@@ -25,7 +25,7 @@ _SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingFolder:
     """A folder of checkpoints.
 
     Attributes:
@@ -37,7 +37,7 @@ class Place:
     prefix: str
 
     @classmethod
-    def of(cls, checkpoints: str | list[str]) -> "Place":
+    def of(cls, checkpoints: str | list[str]) -> "TrainingFolder":
         """The place that a pattern such as `dir/epoch_*.safetensors` names.
 
         Raises:
@@ -60,9 +60,9 @@ class Place:
         """The pattern that matches its checkpoints, as `checkpoints` takes it."""
         return storage.join(storage.escape_glob(self.folder), f"{self.prefix}*{_SUFFIX}")
 
-    def fold(self, index: int) -> "Place":
+    def fold(self, index: int) -> "TrainingFolder":
         """The place of one fold."""
-        return Place(self.at(f"fold_{index}"), self.prefix)
+        return TrainingFolder(self.at(f"fold_{index}"), self.prefix)
 
     def at(self, *names: str) -> str:
         """URI of a file beside the checkpoints."""

@@ -69,7 +69,7 @@ class Driver:
         kill_tree(self.pid)
         self.process.wait()
 
-    def wait_until(self, condition, limit_s=90):
+    def wait_until(self, condition, limit_s=240):
         """Wait for a condition; False where the driver ended before it came true."""
         deadline = time.monotonic() + limit_s
         while not condition():

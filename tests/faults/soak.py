@@ -24,6 +24,7 @@ from tests.faults.drivers import Driver
 from tests.faults.nodes import Nodes, kill_node
 from tests.faults.processes import kill, pool_actors
 
+KINDS = ("local_driver", "actors", "nodes", "ray_driver")
 NUM_DRIVER_KILLS = 4
 NUM_ACTOR_KILLS = 4
 
@@ -120,8 +121,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     asked = parser.parse_args()
-    kinds = ("local_driver", "actors", "nodes", "ray_driver")
+    kinds = asked.kinds
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         soak = Soak(Path(name), random.Random(asked.seed))
         started_s, number = time.monotonic(), 0

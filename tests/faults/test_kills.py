@@ -40,6 +40,10 @@ def test_the_driver_is_killed(tmp_path, num_kills):
         driver.completes()
     again = assert_survived(videos.out, undisturbed(videos))
     assert again.manifest.plan["num_reused"] > 0
+    # What the killed ones left is gone: markers, files that were not whole, signs of life.
+    assert not list(videos.out.glob("attempts/*"))
+    assert not list(videos.out.rglob("*.tmp"))
+    assert not list(videos.out.glob("runs/*/running.json"))
 
 
 def three_actors(tmp_path):

@@ -1,4 +1,8 @@
-"""The built package alone, in a folder without the checkout: all that is started is in it."""
+"""The built package alone, in a folder without the checkout: all that is started is in it.
+
+`make release` lets the same tests speak of what it has built: RAY_AUDIT_WHEEL names the wheel, and
+RAY_AUDIT_ENVIRONMENT the virtual environment into which nothing but it was installed.
+"""
 
 import json
 import os
@@ -25,6 +29,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Built from a copy, so that what an earlier build left cannot get into it."""
+    if "RAY_AUDIT_WHEEL" in os.environ:
+        return Path(os.environ["RAY_AUDIT_WHEEL"])
     copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
@@ -39,17 +45,23 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
     """Runs a command of the installed package in an empty folder; its other packages are ours."""
-    site = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "install", "--no-deps", "--quiet", "--target", str(site), str(wheel)], check=True
-    )
     folder = tmp_path_factory.mktemp("elsewhere")
     shutil.copy(tiny_models.__file__, folder / "models.py")
-    path = os.pathsep.join(
-        [str(site / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-    )
-    env = {**os.environ, "PATH": path, "PYTHONPATH": f"{site}{os.pathsep}{folder}"}
+    if "RAY_AUDIT_ENVIRONMENT" in os.environ:
+        site = Path(os.environ["RAY_AUDIT_ENVIRONMENT"])
+        paths, python_path = [site / "bin"], [folder]
+    else:
+        site = tmp_path_factory.mktemp("site")
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run(
+            [*pip, "install", "--no-deps", "--quiet", "--target", str(site), str(wheel)], check=True
+        )
+        paths, python_path = [site / "bin", Path(sys.executable).parent], [site, folder]
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([*map(str, paths), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(map(str, python_path)),
+    }
 
     def run(command):
         done = subprocess.run(

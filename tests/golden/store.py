@@ -11,6 +11,7 @@ import platform
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 
@@ -32,7 +33,13 @@ def machine():
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
     capability = torch.backends.cpu.get_cpu_capability()
-    return [platform.machine(), names[0] if names else "", capability, torch.__version__]
+    return [
+        platform.machine(),
+        names[0] if names else "",
+        capability,
+        torch.__version__,
+        np.__version__,
+    ]
 
 
 def versions():
@@ -83,7 +90,8 @@ def write(name, tables):
     folder = KEPT / name
     kept = read_digests(name)
     found = {table: digests(tables[table]) for table in tables}
-    if kept and (kept["tables"], kept["versions"]) == (found, versions()):
+    content = {"versions": versions(), "machine": machine(), "tables": found}
+    if kept == content:
         return False
     changed = [
         f"{table}.{column}"
@@ -97,7 +105,6 @@ def write(name, tables):
     folder.mkdir(parents=True, exist_ok=True)
     for table, rows in tables.items():
         pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
-    content = {"versions": versions(), "machine": machine(), "tables": found}
     (folder / "digests.json").write_text(json.dumps(content, indent=1) + "\n")
     return True
 

@@ -48,7 +48,7 @@ def test_a_run_goes_on_in_a_bucket_where_one_stopped(tmp_path, bucket, requests,
     def killed(engine, plan, settings):
         for receipt in relay(engine, plan, settings):
             yield receipt
-            if receipt.is_tail:
+            if receipt.ends_unit:
                 raise KilledError
 
     with monkeypatch.context() as patch:

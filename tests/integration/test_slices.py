@@ -135,7 +135,7 @@ def test_resume_after_one_slice(tmp_path, monkeypatch):
     def killed(engine, plan, settings):
         for receipt in relay(engine, plan, settings):
             yield receipt
-            if receipt.is_tail:
+            if receipt.ends_unit:
                 raise KilledError
 
     with monkeypatch.context() as patch:

@@ -9,8 +9,9 @@ from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import InputConfig
 from ray_audit.cuts.batching import Batcher
 from ray_audit.cuts.tiles import LabelledImage, tile_cuts, whole_cut
-from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
-from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
+from ray_audit.engine.ledger.crates import SetFiles
+from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.records import encode_crate, part_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
 from ray_audit.samples import Tail
@@ -46,7 +47,7 @@ def picture(name, given, shown):
 
 
 def records(pictures, positions, tile):
-    """Parts of one relay over some of the checkpoints."""
+    """Crates of one relay over some of the checkpoints, a batch each, and then its tail."""
     batcher = Batcher("unit", Task.DENSE, 4, None, len(CLASSES))
     cuts = [
         cut
@@ -62,17 +63,17 @@ def records(pictures, positions, tile):
             turn = ProbeTurn(is_final=position == 3, in_window=True)
             arrays = Prober([model], settings, torch.device("cpu")).observe(batch, {0: turn})
             batch = batch.with_arrays(arrays)
-        parts.append(encode_part(part_of(without_payload(batch))))
-    return parts, encode_tail(Tail("unit", len(parts)))
+        parts.append(encode_crate([part_of(without_payload(batch))]))
+    return [*parts, encode_crate([], Tail("unit", len(parts)))]
 
 
 def audited(folder, pictures, sets=((0, 1, 2, 3),), tile=None):
     chosen, files = [], []
     for number, positions in enumerate(sets):
-        parts, tail = records(pictures, positions, tile)
-        uris = [str(folder / f"{number}-{i}.parquet") for i in range(len(parts) + 1)]
-        for uri, content in zip(uris, [*parts, tail], strict=True):
+        crates = records(pictures, positions, tile)
+        uris = [str(folder / f"{number}-{i}.parquet") for i in range(len(crates))]
+        for uri, content in zip(uris, crates, strict=True):
             storage.write_bytes(uri, content)
         chosen.append(WANTED.set_for(positions))
-        files.append(SetFiles(tuple(uris[:-1]), uris[-1]))
+        files.append(SetFiles(tuple(uris)))
     return load_samples(UnitFiles("unit", tuple(chosen), tuple(files)), WANTED)

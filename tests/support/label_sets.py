@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -186,6 +187,48 @@ def label_arrays(folder, names=False):
     return dataset("sequences", folder / "*.npz", labels)
 
 
+def _matlab(file, name, values, kind):
+    """As MATLAB 7.3 stores it: axes turned, and the class in an attribute."""
+    one = file.create_dataset(name, data=np.atleast_2d(values).T)
+    one.attrs["MATLAB_class"] = np.bytes_(kind)
+
+
+def hdf5_arrays(folder, names=False, matlab=False):
+    path = folder / ("s.mat" if matlab else "s.h5")
+    with h5py.File(path, "w", userblock_size=512 if matlab else 0) as file:
+        for i in range(5):
+            length = 10 + i
+            features = np.random.default_rng(i).normal(size=(length, 4)).astype(np.float32)
+            labels = np.arange(length) * 3 // length
+            if matlab:
+                _matlab(file, f"v{i}/features", features, "single")
+                _matlab(file, f"v{i}/labels", labels[:, None].astype(np.uint8), "uint8")
+                continue
+            file[f"v{i}/features"] = features
+            if names:
+                enum = h5py.enum_dtype({"c": 0, "b": 1, "a": 2}, np.uint8)
+                file.create_dataset(f"v{i}/labels", data=2 - labels, dtype=enum)
+            elif i % 2:
+                file[f"v{i}/labels"] = [CLASSES[k] for k in labels]
+            else:
+                file.create_dataset(f"v{i}/labels", data=labels, dtype="i1", compression="gzip")
+            file[f"v{i}"].attrs["by"] = "hand"
+    return dataset("sequences", path, {"arrays": "{folder}/labels"})
+
+
+def array_images(folder, suffix="npz"):
+    images = np.random.default_rng(0).integers(0, 256, (70, 6, 5, 3), np.uint8)
+    arrays = {"train_images": images, "train_labels": np.arange(70)[:, None] % 3, "extra": [1]}
+    if suffix == "npz":
+        np.savez_compressed(folder / "m.npz", **arrays)
+    else:
+        with h5py.File(folder / "m.h5", "w") as file:
+            for name, values in arrays.items():
+                file[name] = values
+    labels = {"image_column": "train_images", "column": "train_labels"}
+    return dataset("images", folder / f"m.{suffix}", labels)
+
+
 FORMS = {
     **{
         f"frames{s}": lambda f, s=s: frame_table(f, s)
@@ -205,6 +248,11 @@ FORMS = {
     "tar.gz": lambda f: tar_column(f, "tar.gz"),
     "npz": label_arrays,
     "npz names": lambda f: label_arrays(f, names=True),
+    "npz images": array_images,
+    "HDF5 images": lambda f: array_images(f, "h5"),
+    "HDF5": hdf5_arrays,
+    "HDF5 enumeration": lambda f: hdf5_arrays(f, names=True),
+    "MATLAB 7.3": lambda f: hdf5_arrays(f, matlab=True),
 }
 
 

@@ -10,7 +10,7 @@ from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.sources import group_units, list_dataset
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import Loop, Worker
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 NUM_EPOCHS = 3
 CAMVID = [
@@ -173,6 +173,6 @@ def train(real: RealSet, config: AuditConfig, folder: Path) -> Path:
     listing = list_dataset(config.dataset, folder / "index")
     units = group_units(listing.shards, "train")[: real.num_train_units]
     reader = FirstBatches(config, units, str(folder / "index"))
-    place = Place(str(folder / "checkpoints"), "epoch_")
+    place = TrainingFolder(str(folder / "checkpoints"), "epoch_")
     Loop(config, reader, place, "", Worker(torch.device("cpu"))).run(lambda done: None)
     return folder / "checkpoints"

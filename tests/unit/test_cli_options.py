@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 
 import pytest
 import typer
@@ -116,3 +117,10 @@ def test_main_returns_the_exit_code(capsys):
     assert main(["--version"]) == 0
     assert main(["status"]) == 2
     assert main(["evaluate", "nowhere", "--truth", "none.csv"]) == 1
+
+
+def test_a_command_in_which_something_leaves_the_process_has_failed(capsys):
+    with pytest.raises(typer.Exit) as end, ending():
+        sys.exit(0)
+    assert end.value.exit_code == ExitCode.FAILED
+    assert "ended the process with sys.exit(0)" in capsys.readouterr().err

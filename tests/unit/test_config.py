@@ -141,9 +141,7 @@ def dataset_of(kind, **labels):
 @pytest.mark.parametrize(
     ("kind", "form"),
     [
-        ("video", "masks"),
         ("video", "images"),
-        ("video", "folder"),
         ("video", "column"),
         ("video", "arrays"),
         ("images", "frames"),

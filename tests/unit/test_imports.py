@@ -1,11 +1,14 @@
-"""Data flows one way, and so do imports."""
+"""Data flows one way, and so do imports; a name of a file or of a class means one thing."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from ray_audit.formats.registry import formats
 
 PACKAGE = Path(__file__).parents[2] / "ray_audit"
 LEAVES = {"config", "spec_yaml", "errors", "samples", "schemas"}
@@ -16,6 +19,7 @@ LEAVES |= {
     "stored_objects",
     "store_writes",
     "interrupts",
+    "processes",
     "parquet_io",
     "metrics",
     "rle",
@@ -34,6 +38,7 @@ MAY_IMPORT = {
     "probes": LEAVES | {"scores", "measures"},
     "tables": LEAVES | {"measures"},
     "findings": LEAVES | {"scores", "tables"},
+    "discovery": LEAVES | {"formats", "sources"},
     "engine": LEAVES
     | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "tables", "findings"}
     | {"measures"},
@@ -61,13 +66,13 @@ MAY_IMPORT = {
     "nightly": LEAVES | {"engine", "tables"},
     "kubernetes": LEAVES,
     "jobs": LEAVES,
-    "console": LEAVES | {"api", "engine", "tables", "evaluation", "training"},
+    "console": LEAVES | {"api", "discovery", "engine", "tables", "evaluation", "training"},
     # The command line calls the verbs of `import ray_audit`, and shows their answers.
     "cli": LEAVES | {"console", "demo", "kubernetes", "nightly", "jobs"},
     "__main__": {"cli"},
     "api": LEAVES
     | {"engine", "training", "tables", "findings", "corrections", "exports", "report"}
-    | {"evaluation"},
+    | {"evaluation", "discovery"},
     "__init__": {"api", "config", "errors"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -127,6 +132,13 @@ def test_inside_the_engine_imports_go_one_way_too():
         assert not rooms & set(above), f"{path}: {parts[1]} stands below {rooms & set(above)}"
 
 
+def test_cuts_know_clips_tiles_and_batches_and_no_format():
+    by_format = {type(format_).__module__ for format_ in formats()} | {"ray_audit.formats.video"}
+    for path in (PACKAGE / "cuts").glob("*.py"):
+        names = [name for name in imported(path) if name.startswith(tuple(by_format))]
+        assert names == [], f"{path}: ask the format in the registry instead"
+
+
 def test_each_folder_and_each_file_of_the_engine_stands_in_the_page_on_architecture():
     page = (PACKAGE.parent / "docs/architecture.md").read_text(encoding="utf-8")
     folders = {room_of(path) for path in FILES if path.parent != PACKAGE}
@@ -153,3 +165,40 @@ def test_decoding_does_without_torch(room):
     ]
     check = "; ".join([*names, "assert 'torch' not in sys.modules"])
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+# The same part in each of these folders: its protocol, what registers there, its page of the docs.
+ROLES = {"__init__", "base", "registry", "page"}
+# One family of quantities: observed on the device, declared, and its formula.
+FAMILIES = {"probes", "measures", "scores"}
+# A section of the specification, a command, or a display goes by the name of its subject.
+SURFACES = {"config", "cli", "console"}
+
+
+def _folders(stem):
+    return {path.parent for path in FILES if path.stem == stem}
+
+
+def test_a_file_name_means_one_thing():
+    shared = defaultdict(list)
+    for path in FILES:
+        folder = path.relative_to(PACKAGE).parts[0]
+        if path.stem in ROLES or folder in SURFACES:
+            continue
+        subject = "family" if folder in FAMILIES else str(path.parent)
+        if subject not in shared[path.stem]:
+            shared[path.stem].append(subject)
+    assert {stem: folders for stem, folders in shared.items() if len(folders) > 1} == {}
+
+
+def test_each_shared_name_is_still_shared():
+    assert [stem for stem in ROLES if len(_folders(stem)) < 2] == []
+
+
+def test_a_class_name_means_one_thing():
+    modules = defaultdict(list)
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                modules[node.name].append(str(path.relative_to(PACKAGE)))
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}

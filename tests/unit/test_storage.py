@@ -3,6 +3,7 @@ import errno
 import io
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from ray_audit import storage, store_errors, store_writes
 from ray_audit.errors import AlreadyThereError, StorageError
+from ray_audit.processes import own_name
 
 
 @pytest.fixture
@@ -489,3 +491,22 @@ def test_a_disk_that_is_full_in_the_middle_of_a_stream_is_a_sentence(tmp_path, m
         storage.open_write(f"{tmp_path}/a.tar") as stream,
     ):
         stream.write(b"x")
+
+
+def test_what_a_killed_process_had_not_written_whole_is_removed_and_nothing_else(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = own_name().partition("-")[0]
+    names = {
+        "dead": f".a.parquet.{here}-{ended.pid}.0123abcd.tmp",
+        "living": f".a.parquet.{own_name()}.0123abcd.tmp",
+        "of another machine": f".a.parquet.ffffffff-{ended.pid}.0123abcd.tmp",
+        "theirs": ".a.parquet.1.tmp",
+        "whole": "a.parquet",
+    }
+    for name in names.values():
+        (tmp_path / "units").mkdir(exist_ok=True)
+        (tmp_path / "units" / name).touch()
+    storage.remove_unfinished(str(tmp_path))
+    left = {path.name for path in (tmp_path / "units").iterdir()}
+    assert set(names.values()) - left == {names["dead"]}

@@ -1,7 +1,7 @@
 """What a backend must promise, whatever it runs on.
 
 A backend runs the stages of `stages` over the work of a plan: `decode_unit` once per work unit,
-`PoolWorker.process` once per batch and hop, `commit` once per batch. `LocalBackend` does so in this
+`PoolWorker.process` once per crate and hop, `commit` once per crate. `LocalBackend` does so in this
 process and is the oracle of the tests; `RayBackend` does so on a cluster.
 """
 
@@ -49,17 +49,17 @@ class Backend(Mapper, Protocol):
 
     Promises that the rest of the engine relies on:
 
-    - *Batches stay whole.* What `decode_unit` yields passes the hops of `plan.layout` in their
-      order, one envelope at a time, and is never joined with, split into or mixed with others.
-      Units, batches of a unit and batches of different units may overtake each other.
+    - *Crates stay whole.* What `decode_unit` yields passes the hops of `plan.layout` in their
+      order, one crate at a time, and is never joined with, split into or mixed with others.
+      Units, crates of a unit and crates of different units may overtake each other.
     - *Death and restart.* A worker that dies is started again, with the same constructor
       arguments, and what it was at is repeated; `engine.ledger.attempts` counts the deaths of one
       piece of work outside the worker and gives it up at the third. Workers end their own process
       where a batch takes longer than their limit, because nothing else ends native code that
       hangs: a backend must take that for a death. One that shares the user's process (`local`)
       sets no limit, and dies with it.
-    - *Order of repetition.* The first batch that a restarted worker is given is the one that was
-      under way when it died. `PoolActor` marks batches from then on, and relies on this.
+    - *A restarted worker knows that it is one.* It marks each batch while it is under way, so
+      that the batch of a crate that is deadly is found. Nothing hangs on which crate comes first.
     - *Resuming of generators.* A decode task that died is run again from its beginning, and what
       it yielded before is recognised by its number, not by its content: so `decode_unit` must
       yield the same in every run, and a backend must not commit an output twice under two names
@@ -67,7 +67,8 @@ class Backend(Mapper, Protocol):
     - *Repetition is finite.* What dies for ever ends as a failure or as a `RunError`, never as a
       run that goes on without an end.
     - *A receipt for each commit*, handed over as it comes: counts, never samples. No receipt for
-      longer than `engine.start_timeout_s` (the first) or `engine.stall_timeout_s` is an error.
+      longer than `engine.start_timeout_s` (the first) or `engine.stall_timeout_s`, and no sign of
+      life of a worker that is busy with a long crate, is an error.
     """
 
     def resources(self) -> ClusterResources:
@@ -75,7 +76,7 @@ class Backend(Mapper, Protocol):
         ...
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
-        """Do the plan's work; a receipt for each committed batch and tail.
+        """Do the plan's work; a receipt for each committed crate.
 
         Closing the iterator early ends the work that is still under way.
 

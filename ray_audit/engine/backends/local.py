@@ -1,4 +1,4 @@
-"""The engine in one process: no Ray, one batch after another; the oracle of the tests."""
+"""The engine in one process: no Ray, one crate after another; the oracle of the tests."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ class LocalBackend:
         return ClusterResources((node,), object_store_bytes=pages // 3)
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
-        """Run all work of the plan; a receipt for each committed batch and tail."""
+        """Run all work of the plan; a receipt for each committed crate."""
         if plan.layout is None:
             return
         last = len(plan.layout.hops) - 1
@@ -31,10 +31,10 @@ class LocalBackend:
             for i, positions in enumerate(plan.layout.hops)
         ]
         for work in plan.work:
-            for envelope in decode_unit(settings, work):
+            for crate in decode_unit(settings, work):
                 for pool in pools:
-                    envelope = pool.process(envelope)
-                yield commit(settings, envelope)
+                    crate = pool.process(crate)
+                yield commit(settings, crate)
 
     def map(
         self,

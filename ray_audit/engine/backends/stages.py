@@ -1,4 +1,4 @@
-"""What every engine does to a unit before and after the pools: decode it, commit its batches.
+"""What every engine does to a unit before and after the pools: decode it, commit its crates.
 
 Without torch, so that the processes which decode and commit start fast and stay small.
 """
@@ -6,13 +6,15 @@ Without torch, so that the processes which decode and commit start fast and stay
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
+
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
-from ray_audit.engine.backends.wire import Envelope, Receipt
+from ray_audit.engine.backends.wire import Crate, Envelope, Receipt
+from ray_audit.engine.ledger import crates, record_sets
 from ray_audit.engine.ledger import moments as kept_moments
-from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import (
     MAX_CRASHES,
     Attempts,
@@ -20,7 +22,8 @@ from ray_audit.engine.ledger.attempts import (
     decode_name,
     given_up_unit,
 )
-from ray_audit.engine.ledger.records import encode_part, encode_tail, part_of
+from ray_audit.engine.ledger.records import Part, encode_crate, part_of
+from ray_audit.engine.planning.crate_size import FULL_BYTES, MAX_BATCHES
 from ray_audit.engine.planning.plan import UnitWork
 from ray_audit.errors import StorageError
 from ray_audit.measures import measures
@@ -41,6 +44,7 @@ class StageSettings:
         recount: what a second pass of confident learning counts, or None in the first.
         attempts: markers of what is under way, where processes may die.
         measures: digest of what is declared where the run was started.
+        crate_bytes: most bytes of a crate of more than one batch, by the plan.
     """
 
     config: AuditConfig
@@ -51,6 +55,7 @@ class StageSettings:
     recount: Recount | None = None
     attempts: Attempts | None = None
     measures: str = field(default_factory=lambda: measures().digest)
+    crate_bytes: int = FULL_BYTES
 
     def other_measures(self) -> str:
         """Why this process cannot take part; empty where its measures are the driver's."""
@@ -74,11 +79,27 @@ def recount_set(recount: Recount, last: Checkpoint) -> record_sets.RecordSet:
     return record_sets.RecordSet((), None, None, recount=digest)
 
 
-def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
+def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
+    """Read and decode one unit, once, into crates of batches; the last holds the tail.
+
+    The same unit gives the same crates each time: see `planning.crate_size`.
+    """
+    set_id, packed = settings.set_for(work).set_id, _Packed(settings.crate_bytes)
+    for item in decode_batches(settings, work):
+        if isinstance(item, Tail):
+            name, batches = packed.taken(is_end=True)
+            yield Crate(item.unit_id, work.positions, set_id, name, batches, item)
+            return
+        if packed.is_full_before(item.item):
+            name, batches = packed.taken()
+            yield Crate(item.item.unit_id, work.positions, set_id, name, batches)
+        packed.add(item)
+
+
+def decode_batches(settings: StageSettings, work: UnitWork) -> Iterator[Envelope | Tail]:
     """Read and decode one unit, once, into batches and a tail."""
     config = settings.config
     batch_size = config.engine.batch_size
-    set_id = settings.set_for(work).set_id
     items = cut_unit(
         work.unit,
         config.dataset,
@@ -86,27 +107,54 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
         settings.index_uri,
         None if batch_size == "auto" else batch_size,
     )
-    contents: list[str] = []
     for item in items:
         if isinstance(item, Tail):
-            tail = replace(item, contents=tuple(contents))
-            yield Envelope(tail, work.positions, set_id, record_sets.tail_name(contents))
+            yield item
             continue
-        contents.append(record_sets.content_digest(item.samples))
-        name = record_sets.part_name(item.index, contents[-1])
-        envelope = Envelope(item, work.positions, set_id, name)
-        yield envelope if work.kept is None else _with_moments(envelope, item, work.kept)
+        name = crates.batch_name(item.index, crates.content_digest(item.samples))
+        yield Envelope(item, name) if work.kept is None else _with_moments(item, name, work.kept)
 
 
-def _with_moments(envelope: Envelope, batch: Batch, kept: kept_moments.KeptMoments) -> Envelope:
+class _Packed:
+    """The batches of the crate that is being packed, and where in its unit it is."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._batches: list[Envelope] = []
+        self._num_bytes = self._first = 0
+        self._before = self._after = crates.START
+
+    def is_full_before(self, batch: Batch) -> bool:
+        """Whether the crate ends here; it holds a batch at least."""
+        num = len(self._batches)
+        exceeds = self._num_bytes + batch.num_bytes > self._most_bytes
+        return num > 0 and (exceeds or num == MAX_BATCHES)
+
+    def add(self, envelope: Envelope) -> None:
+        """Take the next batch of the unit."""
+        content = envelope.name.rpartition("-")[2]
+        self._after = crates.after_batch(self._after, content)
+        self._num_bytes += envelope.item.num_bytes
+        self._batches.append(envelope)
+
+    def taken(self, is_end: bool = False) -> tuple[crates.CrateName, tuple[Envelope, ...]]:
+        """Name and batches of the crate; what comes next is of another."""
+        batches, stop = tuple(self._batches), self._first + len(self._batches)
+        name = crates.CrateName(self._first, stop, self._before, self._after, is_end)
+        self._batches, self._num_bytes = [], 0
+        self._first, self._before = stop, self._after
+        return name, batches
+
+
+def _with_moments(batch: Batch, name: str, kept: kept_moments.KeptMoments) -> Envelope:
     try:
-        return replace(envelope, item=kept.attach(batch, envelope.name))
+        return Envelope(kept.attach(batch, name), name)
     except StorageError as error:
         failures = batch_failures(batch, "read", str(error), error.attempts, stage="read")
-        return replace(envelope, failures=failures)
+        return Envelope(batch, name, failures)
 
 
-def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]:
+def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
     """Decode one unit in a process that may die of it; give the unit up after the third time."""
     if settings.attempts is None:
         yield from decode_unit(settings, work)
@@ -118,61 +166,61 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Envelope]
         yield from decode_unit(settings, work)
         settings.attempts.survived(name, num_before)
         return
-    tail = given_up_unit(work.unit)
-    envelope = Envelope(tail, work.positions, set_id, record_sets.tail_name([]))
+    end = crates.CrateName(0, 0, crates.START, crates.START, is_end=True)
+    crate = Crate(work.unit.unit_id, work.positions, set_id, end, tail=given_up_unit(work.unit))
     # Of an answer that is repeated, Ray takes only what comes after the part that it has seen.
-    commit(settings, envelope)
-    yield envelope
+    commit(settings, crate)
+    yield crate
 
 
-def commit(settings: StageSettings, envelope: Envelope) -> Receipt:
-    """Write a batch's records, or a tail, under their final name; then say so."""
-    item, output = envelope.item, settings.config.output
-    fatal = envelope.fatal or settings.other_measures()
+def commit(settings: StageSettings, crate: Crate) -> Receipt:
+    """Write the records of a crate under their final name; then say so."""
+    fatal = crate.fatal or settings.other_measures()
     if fatal:
-        return Receipt(item.unit_id, isinstance(item, Tail), fatal=fatal)
-    if isinstance(item, Tail):
-        failures = item.failures
-        content = encode_tail(item)
-    else:
-        failures = envelope.failures
-        part = part_of(item, failures)
-        content = encode_part(part)
-        moments = None if failures else kept_moments.encode(item)
-        if moments is not None:
-            # Before the records: where those are, the moments are too.
-            file_name = kept_moments.name_of(envelope.name, moments)
-            folder = storage.join(output, "units", item.unit_id, envelope.set_id)
-            storage.write_bytes(storage.join(folder, file_name), moments)
-    uri = record_sets.file_uri(output, item.unit_id, envelope.set_id, envelope.name, failures)
-    storage.write_bytes(uri, content)
-    num_failed = sum(failure.num_samples for failure in failures)
-    failed = _named(failures) if settings.config.failures.max_count is not None else []
-    if isinstance(item, Tail):
-        return Receipt(
-            item.unit_id,
-            is_tail=True,
-            num_filtered=item.filtered.num_rows,
-            num_failed=num_failed,
-            failed=failed,
-            num_bytes=item.bytes_read,
-            num_decoded=item.num_decoded,
-            num_lead_in=item.num_lead_in,
-            decode_s=item.decode_s,
-            lost_shards=sorted(
-                {failure.shard for failure in failures if failure.sample_id is None}
-            ),
-        )
-    probe_s = part.state.get("probe_s")
-    return Receipt(
-        item.unit_id,
-        is_tail=False,
-        num_samples=part.rows.num_rows,
-        num_failed=num_failed,
-        failed=failed,
-        probe_s=[] if probe_s is None else probe_s[0].tolist(),
-        probed_at_s=envelope.probed_at_s,
-        notes=list(envelope.notes),
+        return Receipt(crate.unit_id, fatal=fatal)
+    parts = [part_of(envelope.item, envelope.failures) for envelope in crate.batches]
+    failures = [failure for part in parts for failure in part.failures]
+    failures += crate.tail.failures if crate.tail is not None else ()
+    output = settings.config.output
+    moments = kept_moments.encode((e.name, e.item) for e in crate.batches if not e.failures)
+    if moments is not None:
+        # Before the records: where those are, the moments are too.
+        file_name = kept_moments.name_of(crate.name, moments)
+        folder = storage.join(output, "units", crate.unit_id, crate.set_id)
+        storage.write_bytes(storage.join(folder, file_name), moments)
+    uri = record_sets.crate_uri(output, crate.unit_id, crate.set_id, crate.name, failures)
+    storage.write_bytes(uri, encode_crate(parts, crate.tail))
+    return _receipt(crate, parts, failures, settings.config.failures.max_count is not None)
+
+
+def _receipt(
+    crate: Crate, parts: list[Part], failures: list[ShardFailure], names_failed: bool
+) -> Receipt:
+    # A sample that was cut may fail in several batches of the crate: it is lost once.
+    unique = {failure.sample_id or index: failure for index, failure in enumerate(failures)}
+    spent = [part.state["probe_s"][0] for part in parts if "probe_s" in part.state]
+    receipt = Receipt(
+        crate.unit_id,
+        num_batches=len(parts),
+        num_samples=sum(part.rows.num_rows for part in parts),
+        num_failed=sum(failure.num_samples for failure in unique.values()),
+        failed=_named(failures) if names_failed else [],
+        probe_s=np.sum(spent, axis=0).tolist() if spent else [],
+        probed_at_s=crate.probed_at_s,
+        notes=list(crate.notes),
+    )
+    tail = crate.tail
+    if tail is None:
+        return receipt
+    return replace(
+        receipt,
+        ends_unit=True,
+        num_filtered=tail.filtered.num_rows,
+        num_bytes=tail.bytes_read,
+        num_decoded=tail.num_decoded,
+        num_lead_in=tail.num_lead_in,
+        decode_s=tail.decode_s,
+        lost_shards=sorted({f.shard for f in tail.failures if f.sample_id is None}),
     )
 
 

@@ -1,45 +1,61 @@
-"""Batches and tails as one-row Arrow tables, the form in which they cross the cluster."""
+"""Crates of batches as one-row Arrow tables, the form in which they cross the cluster."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.engine.ledger.crates import CrateName
 from ray_audit.engine.ledger.records import decode_tail, encode_tail
-from ray_audit.samples import Batch, ShardFailure, Tail, decode_arrays, encode_arrays
+from ray_audit.samples import SAMPLE_SCHEMA, Batch, ShardFailure, Tail
 from ray_audit.task import Task
 
-WIRE_SCHEMA = pa.schema(
-    [
-        ("header", pa.string()),
-        ("samples", pa.large_binary()),
-        ("buffers", pa.list_(pa.large_binary())),
-    ]
-)
+WIRE_SCHEMA = pa.schema([("header", pa.string()), ("payload", pa.large_binary())])
+_ALIGNED = 64
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What one row carries through the relay.
+    """A batch on its way.
 
     Attributes:
-        item: a batch, or the tail that ends a unit.
-        positions: checkpoints that the unit needs.
-        set_id: set of records that these make.
-        name: file name of the item's records, without its suffix.
+        item: the batch.
+        name: of the batch within its unit.
         failures: samples of the batch that failed on the way.
+        fatal: why the whole run must stop, or empty.
+    """
+
+    item: Batch
+    name: str
+    failures: tuple[ShardFailure, ...] = ()
+    fatal: str = ""
+
+
+@dataclass(frozen=True)
+class Crate:
+    """Consecutive batches of one unit, which travel and are committed together.
+
+    Attributes:
+        unit_id: the unit.
+        positions: checkpoints that it needs.
+        set_id: set of records that these make.
+        name: which batches they are.
+        batches: the batches, in order; none where a tail comes alone.
+        tail: the end of the unit, where it ends in this crate.
         fatal: why the whole run must stop, or empty.
         probed_at_s: Unix time when the last pool had done with it; 0 before.
         notes: what the pools say of how they ran it, a sentence each.
     """
 
-    item: Batch | Tail
+    unit_id: str
     positions: tuple[int, ...]
     set_id: str
-    name: str
-    failures: tuple[ShardFailure, ...] = ()
+    name: CrateName
+    batches: tuple[Envelope, ...] = ()
+    tail: Tail | None = None
     fatal: str = ""
     probed_at_s: float = 0.0
     notes: tuple[str, ...] = ()
@@ -47,29 +63,33 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the driver hears of a committed batch or tail: counts, never samples.
+    """What the driver hears of a committed crate: counts, never samples.
+
+    One of no batch and no end says only that somebody is still at work.
 
     Attributes:
         unit_id: its work unit.
-        is_tail: whether it ends the unit.
+        ends_unit: whether it ends the unit.
+        num_batches: batches committed.
         num_samples: rows committed.
-        num_filtered: samples filtered (tails).
+        num_filtered: samples filtered (where a unit ends).
         num_failed: labelled samples that failed.
         failed: a short digest of each of them that has a name: a sample that was cut into tiles
             or clips may fail in several batches.
-        num_bytes: bytes read from shards (tails).
-        num_decoded: frames or images decoded (tails).
-        num_lead_in: frames decoded because a slice needs them and does not own them (tails).
-        decode_s: seconds of decoding (tails).
-        probe_s: seconds of each checkpoint's probe (batches).
-        probed_at_s: Unix time when the pools had done with it (batches).
+        num_bytes: bytes read from shards (where a unit ends).
+        num_decoded: frames or images decoded (likewise).
+        num_lead_in: frames decoded because a slice needs them and does not own them (likewise).
+        decode_s: seconds of decoding (likewise).
+        probe_s: seconds of each checkpoint's probe, over all batches.
+        probed_at_s: Unix time when the pools had done with it.
         fatal: why the whole run must stop, or empty.
-        lost_shards: keys of shards that were lost, wholly or from some place on (tails).
-        notes: those of the envelope (batches).
+        lost_shards: keys of shards that were lost, wholly or from some place on (likewise).
+        notes: those of the crate.
     """
 
     unit_id: str
-    is_tail: bool
+    ends_unit: bool = False
+    num_batches: int = 0
     num_samples: int = 0
     num_filtered: int = 0
     num_failed: int = 0
@@ -94,74 +114,129 @@ class Receipt:
         return cls(**json.loads(text))
 
 
-def encode(envelope: Envelope) -> pa.Table:
+class _Packer:
+    """Bytes laid out one after another, aligned, and copied once."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, np.ndarray]] = []
+        self._end = 0
+
+    def add(self, array: np.ndarray) -> tuple[int, int]:
+        """Take an array; where its bytes will lie, and how many there are."""
+        start = -(-self._end // _ALIGNED) * _ALIGNED
+        self._parts.append((start, array))
+        self._end = start + array.nbytes
+        return start, array.nbytes
+
+    def packed(self) -> np.ndarray:
+        """All bytes."""
+        data = np.zeros(self._end, np.uint8)
+        for start, array in self._parts:
+            # Of an array in another order only this copy is made.
+            place = data[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            place[...] = array
+        return data
+
+
+def encode(crate: Crate) -> pa.Table:
     """One row; the arrays' bytes are copied once."""
-    item = envelope.item
+    packer = _Packer()
     header: dict[str, Any] = {
-        "unit_id": item.unit_id,
-        "positions": envelope.positions,
-        "set_id": envelope.set_id,
+        "unit_id": crate.unit_id,
+        "positions": crate.positions,
+        "set_id": crate.set_id,
+        "name": asdict(crate.name),
+        "batches": [_described(envelope, packer) for envelope in crate.batches],
+        "fatal": crate.fatal,
+        "probed_at_s": crate.probed_at_s,
+        "notes": crate.notes,
+    }
+    if crate.batches:
+        rows = pa.concat_tables(envelope.item.samples for envelope in crate.batches)
+        header["samples"] = packer.add(_ipc(rows))
+    if crate.tail is not None:
+        header["tail"] = packer.add(np.frombuffer(encode_tail(crate.tail), np.uint8))
+    columns = [pa.array([json.dumps(header)], pa.string()), _binary(packer.packed())]
+    return pa.table(columns, schema=WIRE_SCHEMA)
+
+
+def _described(envelope: Envelope, packer: _Packer) -> dict[str, Any]:
+    batch = envelope.item
+    arrays = []
+    for name, array in sorted(batch.arrays.items()):
+        start, _ = packer.add(array)
+        arrays.append([name, array.dtype.str, list(array.shape), start])
+    return {
+        "index": batch.index,
+        "task": batch.task.value,
+        "num_rows": batch.samples.num_rows,
+        "arrays": arrays,
         "name": envelope.name,
         "failures": [asdict(failure) for failure in envelope.failures],
         "fatal": envelope.fatal,
-        "probed_at_s": envelope.probed_at_s,
-        "notes": envelope.notes,
     }
-    if isinstance(item, Tail):
-        return _row(header, np.frombuffer(encode_tail(item), np.uint8), [])
-    encoded = encode_arrays(item.arrays)
-    header |= {"index": item.index, "task": item.task.value, "arrays": encoded["header"]}
-    buffers = [array.reshape(-1).view(np.uint8) for array in encoded["buffers"]]
-    return _row(header, _ipc(item.samples), buffers)
 
 
-def decode(table: pa.Table) -> Envelope:
-    """Read a row; the arrays are views into the table's memory."""
+def decode(table: pa.Table) -> Crate:
+    """Read a row; the arrays are read-only views into the table's memory."""
     header: dict[str, Any] = json.loads(table["header"][0].as_py())
-    payload = table["samples"][0].as_buffer()
-    item: Batch | Tail
-    if "index" not in header:
-        item = decode_tail(header["unit_id"], payload.to_pybytes())
-    else:
-        arrays = decode_arrays(
-            header["arrays"], [b.as_buffer() for b in table["buffers"][0].values]
-        )
-        samples = pa.ipc.open_stream(payload).read_all()
-        item = Batch(header["unit_id"], header["index"], Task(header["task"]), samples, arrays)
-    return Envelope(
-        item=item,
+    payload = _only_value(table["payload"].chunk(0))
+    tail = None
+    if "tail" in header:
+        tail = decode_tail(header["unit_id"], payload.slice(*header["tail"]).to_pybytes())
+    return Crate(
+        unit_id=header["unit_id"],
         positions=tuple(header["positions"]),
         set_id=header["set_id"],
-        name=header["name"],
-        failures=tuple(ShardFailure(**failure) for failure in header["failures"]),
+        name=CrateName(**header["name"]),
+        batches=tuple(_batches(header, payload)),
+        tail=tail,
         fatal=header["fatal"],
         probed_at_s=header["probed_at_s"],
         notes=tuple(header["notes"]),
     )
 
 
+def _batches(header: dict[str, Any], payload: pa.Buffer) -> Iterator[Envelope]:
+    rows, start = SAMPLE_SCHEMA.empty_table(), 0
+    if "samples" in header:
+        rows = pa.ipc.open_stream(payload.slice(*header["samples"])).read_all().combine_chunks()
+    for told in header["batches"]:
+        samples = rows.slice(start, told["num_rows"])
+        start += told["num_rows"]
+        arrays = {name: _view(payload, *where) for name, *where in told["arrays"]}
+        batch = Batch(header["unit_id"], told["index"], Task(told["task"]), samples, arrays)
+        failures = tuple(ShardFailure(**failure) for failure in told["failures"])
+        yield Envelope(batch, told["name"], failures, told["fatal"])
+
+
+def _view(payload: pa.Buffer, dtype: str, shape: list[int], start: int) -> np.ndarray:
+    num = int(np.prod(shape, dtype=np.int64))
+    if not num:
+        return np.zeros(shape, dtype)
+    values = np.frombuffer(payload, np.dtype(dtype), num, start)
+    return values.reshape(shape)
+
+
 def _ipc(table: pa.Table) -> np.ndarray:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table.combine_chunks())
     return np.frombuffer(sink.getvalue(), np.uint8)
 
 
-def _row(header: dict[str, Any], samples: np.ndarray, buffers: list[np.ndarray]) -> pa.Table:
-    columns = [
-        pa.array([json.dumps(header)], pa.string()),
-        _binary([samples]),
-        pa.ListArray.from_arrays(pa.array([0, len(buffers)], pa.int32()), _binary(buffers)),
-    ]
-    return pa.table(columns, schema=WIRE_SCHEMA)
-
-
-def _binary(parts: list[np.ndarray]) -> pa.Array:
-    """Byte arrays as one binary column.
+def _binary(data: np.ndarray) -> pa.Array:
+    """Bytes as a binary column of one value.
 
     Laid out by hand: pa.array of memoryviews never gives them back (seen with pyarrow 26).
     """
-    offsets = np.concatenate([[0], np.cumsum([part.nbytes for part in parts])]).astype(np.int64)
-    data = np.concatenate(parts) if parts else np.empty(0, np.uint8)
+    offsets = np.array([0, data.nbytes], np.int64)
     layout = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(parts), layout)
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, layout)
+
+
+def _only_value(column: pa.Array) -> pa.Buffer:
+    """The bytes of a binary column of one value; its scalar would give a copy of them."""
+    _, offsets, data = column.buffers()
+    start, end = np.frombuffer(offsets, np.int64)[column.offset : column.offset + 2].tolist()
+    return data.slice(start, end - start)

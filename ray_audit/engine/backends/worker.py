@@ -1,11 +1,11 @@
-"""One actor of the relay: its checkpoints, and what it does to each batch."""
+"""One actor of the relay: its checkpoints, and what it does to the batches of a crate."""
 
 import contextlib
 import faulthandler
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +14,7 @@ import torch
 from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.engine.backends.stages import StageSettings
-from ray_audit.engine.backends.wire import Envelope
+from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger import adaptive
 from ray_audit.engine.ledger.attempts import batch_failures
 from ray_audit.engine.ledger.moments import carried_on
@@ -23,7 +23,7 @@ from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
-from ray_audit.samples import Batch, Tail
+from ray_audit.samples import Batch
 
 
 class PoolWorker:
@@ -39,6 +39,7 @@ class PoolWorker:
         is_last: whether batches end their way here.
         limit_s: longest time of a batch at one checkpoint, after which this process ends itself.
             None where the process is the user's own.
+        beat: called before each checkpoint's turn: a sign of life, or None.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class PoolWorker:
         positions: tuple[int, ...],
         is_last: bool,
         limit_s: float | None = None,
+        beat: Callable[[], None] | None = None,
     ) -> None:
-        self._limit_s = limit_s
+        self._limit_s, self._beat = limit_s, beat
         self._settings = settings
         self._is_last = is_last
         self._positions = positions
@@ -62,7 +64,7 @@ class PoolWorker:
             self._prober = self._made()
             names = [settings.checkpoints[position].name for position in positions]
             self.note = shared_note(names, self._prober.chain)
-        except Exception as error:  # a user's model may raise anything
+        except (Exception, SystemExit) as error:  # a user's model may raise anything
             what = "the model could not be started"
             if isinstance(error, StorageError):  # expired credentials, say
                 what = "the weights could not be read"
@@ -90,19 +92,35 @@ class PoolWorker:
         )
         return Prober(models, probe, device)
 
-    def process(self, envelope: Envelope) -> Envelope:
+    def process(self, crate: Crate) -> Crate:
+        """Probe the batches of a crate, one after another."""
+        probe = partial(self.probe, positions=crate.positions)
+        return self.processed(crate, map(probe, crate.batches))
+
+    def processed(self, crate: Crate, probed: Iterable[Envelope]) -> Crate:
+        """The crate with its batches as they come out of `probe`."""
+        fatal = crate.fatal or self._fatal
+        if fatal:
+            return replace(crate, fatal=fatal)
+        batches = []
+        for envelope in probed:
+            if envelope.fatal:
+                return replace(crate, batches=(), fatal=envelope.fatal)
+            batches.append(envelope)
+        notes = (*crate.notes, self.note) if self.note and batches else crate.notes
+        return replace(crate, batches=tuple(batches), probed_at_s=time.time(), notes=notes)
+
+    def probe(self, envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
         """Probe a batch with each checkpoint that is held here and that its unit needs."""
         item = envelope.item
         if self._fatal:
-            return replace(envelope, fatal=envelope.fatal or self._fatal)
-        if isinstance(item, Tail) or envelope.fatal:
-            return envelope
+            return replace(envelope, fatal=self._fatal)
         if not envelope.failures:
             try:
-                item = self._probed(item, envelope)
+                item = self._probed(item, positions)
             except MeasureError as error:  # true of every batch
                 return replace(envelope, fatal=str(error))
-            except Exception as error:  # a user's model may raise anything
+            except (Exception, SystemExit) as error:  # a user's model may raise anything
                 if self._limit_s is not None and "CUDA error" in str(error):
                     # The device answers nothing any more; Ray starts the process again.
                     _end_process(error)
@@ -113,24 +131,23 @@ class PoolWorker:
             bare = without_payload(item)
             keeps = self._settings.wanted.keep_moments and self._is_last
             item = carried_on(item, bare) if keeps else bare
-        notes = (*envelope.notes, self.note) if self.note else envelope.notes
-        return replace(envelope, item=item, probed_at_s=time.time(), notes=notes)
+        return replace(envelope, item=item)
 
-    def _probed(self, batch: Batch, envelope: Envelope) -> Batch:
+    def _probed(self, batch: Batch, positions: tuple[int, ...]) -> Batch:
         wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
         # Moments that the batch has brought along are continued; else all of the window must run.
         takes_gradients = self._settings.recount is None and (
-            "vog/count" in batch.arrays or wanted.set_for(envelope.positions).vog
+            "vog/count" in batch.arrays or wanted.set_for(positions).vog
         )
         window = wanted.window if takes_gradients else ()
         turns = {
             index: ProbeTurn(position == last, position in window, self._settings.recount)
             for index, position in enumerate(self._positions)
-            if position in envelope.positions
+            if position in positions
         }
         if not turns:
             return batch
-        limited = partial(_limited, self._limit_s)
+        limited = partial(_limited, self._limit_s, self._beat)
         if wanted.rule is None or self._settings.recount is not None:
             return batch.with_arrays(self._prober.observe(batch, turns, limited))
         observe = partial(self._prober.observe, limited=limited)
@@ -138,8 +155,10 @@ class PoolWorker:
 
 
 @contextlib.contextmanager
-def _limited(limit_s: float | None) -> Iterator[None]:
+def _limited(limit_s: float | None, beat: Callable[[], None] | None = None) -> Iterator[None]:
     """End this process where the block takes longer; the worker's log then says where it was."""
+    if beat is not None:
+        beat()
     if limit_s is None:
         yield
         return
@@ -151,7 +170,7 @@ def _limited(limit_s: float | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end_process(error: Exception) -> None:
+def _end_process(error: BaseException) -> None:
     sys.stderr.write(f"this process ends itself: {error}\n")
     sys.stderr.flush()
     os._exit(1)

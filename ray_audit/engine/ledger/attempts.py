@@ -1,6 +1,7 @@
 """Markers of work that was begun, by which the unit or batch that kills its process is found.
 
     OUTPUT/attempts/<attempt_id>/<unit_id>/<set_id>/<name>/<n>
+    OUTPUT/attempts/<attempt_id>/alive/<process>/<n>          signs of life, by the way
 
 A process that dies (a crash in native code, no memory, `os._exit`, a hang that is cut short) says
 nothing. Ray tries its task again; what is tried lies in the store as a marker, removed when it was
@@ -8,13 +9,15 @@ survived. What died three times is given up as failed. Markers belong to one cal
 that is killed from outside must not cast suspicion on what it was doing.
 """
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 
 from ray_audit import storage
 from ray_audit.engine.ledger.record_sets import CRASH
-from ray_audit.errors import redacted
+from ray_audit.errors import StorageError, redacted
+from ray_audit.processes import has_died, own_name
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail, WorkUnit
 
 MAX_CRASHES = 3
@@ -35,20 +38,14 @@ class Attempts:
     @classmethod
     def below(cls, output: str) -> "Attempts":
         """A folder of its own for a call that begins."""
-        return cls(storage.join(output, "attempts", os.urandom(8).hex()))
+        name = f"{own_name()}-{os.urandom(8).hex()}"
+        return cls(storage.join(output, "attempts", name))
 
-    def begin(self, name: str, num_unmarked: int = 0) -> int:
-        """Mark that `name` is tried; return how often that ended with the process's death.
-
-        Args:
-            name: what is tried.
-            num_unmarked: deaths that left no marker; they are marked now.
-        """
+    def begin(self, name: str) -> int:
+        """Mark that `name` is tried; return how often that ended with the process's death."""
         folder = storage.join(self.uri, name)
-        num_marked = len(storage.list_prefix(folder))
-        num_before = num_marked or num_unmarked
-        for number in range(num_marked, num_before + 1):
-            storage.write_bytes(storage.join(folder, str(number)), b"")
+        num_before = len(storage.list_prefix(folder))
+        storage.write_bytes(storage.join(folder, str(num_before)), b"")
         return num_before
 
     def survived(self, name: str, num_before: int) -> None:
@@ -58,7 +55,7 @@ class Attempts:
 
     @staticmethod
     def remove_old(output: str) -> None:
-        """Remove markers of calls that were killed: of those where nothing changed for a day."""
+        """Remove markers of calls that were killed: on this machine, or silent for a day."""
         latest_s: dict[str, float] = {}
         folder = storage.join(output, "attempts")
         for item in storage.list_prefix(folder):
@@ -67,8 +64,22 @@ class Attempts:
             written_s = time.time() if item.modified_s is None else item.modified_s
             latest_s[call] = max(latest_s.get(call, 0.0), written_s)
         for call, written_s in latest_s.items():
-            if time.time() - written_s > _OLD_S:
+            if time.time() - written_s > _OLD_S or has_died(call.rpartition("-")[0]):
                 storage.remove_prefix(storage.join(folder, call))
+
+    def beat(self, who: str, number: int) -> None:
+        """Say for the so-manieth time that somebody is at work; what cannot be said is left out."""
+        folder = storage.join(self.uri, "alive", who)
+        with contextlib.suppress(StorageError):
+            storage.write_bytes(storage.join(folder, str(number)), b"")
+            storage.remove(storage.join(folder, str(number - 1)))
+
+    def beats(self) -> frozenset[str]:
+        """The latest signs of life: others than before where somebody was at work meanwhile."""
+        with contextlib.suppress(StorageError):
+            listed = storage.list_prefix(storage.join(self.uri, "alive"))
+            return frozenset(item.uri for item in listed)
+        return frozenset()
 
     def remove(self) -> None:
         """Remove what is left."""

@@ -6,11 +6,13 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self
 
 from ray_audit import storage
 from ray_audit.config import EngineConfig
 from ray_audit.errors import RayAuditError
+from ray_audit.processes import is_gone
 from ray_audit.tables.manifest import RUNNING
 
 _EVERY_S = 30.0
@@ -52,15 +54,7 @@ class HeartbeatState:
 
     def has_died_here(self) -> bool:
         """Whether its process was one of this machine, and is no more."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:  # it belongs to somebody else: it is there
-            return False
-        return False
+        return self.host == socket.gethostname() and is_gone(self.pid)
 
 
 class Heartbeat:
@@ -89,6 +83,14 @@ class Heartbeat:
         self._sign = HeartbeatState(**(asdict(self._sign) | changes))
         with contextlib.suppress(RayAuditError):
             storage.write_bytes(self._uri, json.dumps(asdict(self._sign)).encode())
+
+    @staticmethod
+    def some_died_here(output: str) -> bool:
+        """Whether a run's process on this machine is no more, though its sign is on its disk."""
+        fs, path = storage.filesystem(output)
+        signs = Path(path).glob(f"runs/*/{RUNNING}") if "file" in fs.protocol else ()
+        states = (HeartbeatState.read(str(sign.parent)) for sign in signs)
+        return any(state is not None and state.has_died_here() for state in states)
 
     def end(self) -> None:
         """Take the sign away."""

@@ -1,24 +1,26 @@
-"""VoG's moments of a batch, kept beside its records, so that a later night can continue them.
+"""VoG's moments of a crate, kept beside its records, so that a later night can continue them.
 
-    OUTPUT/units/<unit_id>/<set_id>/<index>-<content>-<digest>.moments
+    OUTPUT/units/<unit_id>/<set_id>/<crate>-<digest>.moments
 
-Mean and sum of squared deviations of the input gradient over the set's checkpoints, as one npy
-array (2, R, ...) float32: 8 bytes a pixel a row. They are written before the records are, and
-found by the name of the batch; the digest in the name is that of the bytes.
+An npz file with an array a batch, under the batch's name: mean and sum of squared deviations of
+the input gradient over the set's checkpoints, (2, R, ...) float32: 8 bytes a pixel a row. They are
+written before the records are; the digest in the name is that of the bytes. A later night may cut
+the unit into other crates, and finds its batches by their names.
 """
 
 import hashlib
 import io
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ray_audit import storage
+from ray_audit.engine.ledger.crates import CrateFile, CrateName
 from ray_audit.errors import StorageError
 from ray_audit.samples import Batch
 
-MOMENTS = re.compile(r"(?P<part>\d+-[0-9a-f]{12})-(?P<digest>[0-9a-f]{12})\.moments$")
 BYTES_PER_PX = 8
 
 
@@ -28,51 +30,62 @@ class KeptMoments:
 
     Attributes:
         num_checkpoints: checkpoints that they span.
-        uris: one a batch.
+        uris: one a crate of that time.
     """
 
     num_checkpoints: int
     uris: tuple[str, ...]
 
-    def attach(self, batch: Batch, part_name: str) -> Batch:
+    def attach(self, batch: Batch, name: str) -> Batch:
         """The batch carrying its moments, as if the earlier checkpoints had just run.
 
         Raises:
             StorageError: there are none of this batch, or they are damaged.
         """
-        named = {found["part"]: uri for uri in self.uris if (found := MOMENTS.search(uri))}
-        if part_name not in named:
+        uri = self._uri_of(batch.index)
+        held = {} if uri is None else _decode(uri)
+        if name not in held:
             raise StorageError(
                 "the earlier moments of VoG are of other samples: the shard was not read as it "
                 "was then"
             )
-        mean, m2 = _decode(named[part_name])
+        mean, m2 = held[name]
         count = np.array([self.num_checkpoints], np.int64)
         moments = {"vog/count": count, "vog/mean": mean, "vog/m2": m2}
         return batch.with_arrays(batch.arrays | moments)
 
+    def _uri_of(self, index: int) -> str | None:
+        named = ((uri, CrateFile.of(uri)) for uri in self.uris)
+        return next((u for u, f in named if f and f.name.first <= index < f.name.stop), None)
 
-def encode(batch: Batch) -> bytes | None:
-    """Bytes of a batch's moments; None where it carries none."""
-    if "vog/mean" not in batch.arrays:
+
+def encode(batches: Iterable[tuple[str, Batch]]) -> bytes | None:
+    """Bytes of the moments of some batches, by name; None where none carries any."""
+    arrays = {
+        name: np.stack([batch.arrays["vog/mean"], batch.arrays["vog/m2"]])
+        for name, batch in batches
+        if "vog/mean" in batch.arrays
+    }
+    if not arrays:
         return None
     sink = io.BytesIO()
-    np.save(sink, np.stack([batch.arrays["vog/mean"], batch.arrays["vog/m2"]]), allow_pickle=False)
+    np.savez(sink, allow_pickle=False, **arrays)
     return sink.getvalue()
 
 
-def name_of(part_name: str, content: bytes) -> str:
-    """File name of a batch's moments."""
-    return f"{part_name}-{hashlib.sha256(content).hexdigest()[:12]}.moments"
+def name_of(crate: CrateName, content: bytes) -> str:
+    """File name of a crate's moments."""
+    return f"{crate}-{hashlib.sha256(content).hexdigest()[:12]}.moments"
 
 
-def _decode(uri: str) -> np.ndarray:
-    """(2, R, ...) float32, checked against the digest in the name."""
+@lru_cache(maxsize=1)  # batches come in order: one file at a time is enough
+def _decode(uri: str) -> dict[str, np.ndarray]:
+    """(2, R, ...) float32 by batch, checked against the digest in the name."""
     content = storage.read_bytes(uri)
     if not uri.endswith(f"-{hashlib.sha256(content).hexdigest()[:12]}.moments"):
         raise StorageError(f"{uri} is damaged: remove it, and VoG runs over all checkpoints again")
-    values: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
-    return values
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        return {name: held[name] for name in held.files}
 
 
 def carried_on(before: Batch, after: Batch) -> Batch:

@@ -1,46 +1,27 @@
 """The ledger: which work is committed, under names that do not depend on who did it.
 
-    OUTPUT/units/<unit_id>/<set_id>/<index>-<content>.parquet       records of one batch
-    OUTPUT/units/<unit_id>/<set_id>/tail-<number>-<contents>.parquet  the unit's end
-    OUTPUT/sets/<set_id>.json                                what a set computes
+    OUTPUT/units/<unit_id>/<set_id>/<crate>.parquet     records of some batches: see `crates`
+    OUTPUT/sets/<set_id>.json                           what a set computes
 
-A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG.
-The content of a batch is a digest of its sample ids, that of a tail a digest of its batches'
-contents: so parts of two decodings, one of which lost a sample on the way, are never taken for
-one. The tail lists these contents too. A unit is done for a set when its tail and the batches that
-the tail counts are there. A file with failures that may pass (a store that did not answer, a
-process out of memory) ends in `.retry.parquet`: it counts in the run that wrote it, and is tried
-again by later ones.
+A set is the list of checkpoints that a relay ran, and whether it took the final scores and VoG. A
+unit is done for a set when crates that join, from its first batch to its tail, are there.
 """
 
 import contextlib
 import json
-import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Self
-
-import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine.ledger.adaptive import LeavingRule
-from ray_audit.engine.ledger.moments import MOMENTS
-from ray_audit.engine.ledger.records import decode_tail
+from ray_audit.engine.ledger.crates import RETRY, CrateFile, CrateName, FoundSet, SetFiles, is_retry
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import StoredObject
 
-_PART = re.compile(
-    r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/"
-    r"(?P<tail>tail-)?(?P<number>\d+)-(?P<content>[0-9a-f]{12})(?P<retry>\.retry)?\.parquet$"
-)
-_MOMENTS = re.compile(r"/units/(?P<unit>[0-9a-f]+)/(?P<set>[0-9a-f]+)/" + MOMENTS.pattern)
-_RETRY = ".retry.parquet"
 _FEW_UNITS = 16
-_MAX_COMBINATIONS = 1000
 _RETRIED_STAGES = ("read", "probe")
 CRASH = "crash"
 """Error class of what killed its process; it may do better with more memory."""
@@ -225,51 +206,15 @@ class Wanted:
         )
 
 
-@dataclass(frozen=True)
-class SetFiles:
-    """The committed files of one set of one unit.
-
-    Attributes:
-        parts: URIs of the batches' records, in batch order.
-        tail: URI of the tail.
-        moments: URIs of the moments of VoG, in batch order; None unless every batch has them.
-    """
-
-    parts: tuple[str, ...]
-    tail: str
-    moments: tuple[str, ...] | None = None
-
-    @property
-    def may_do_better(self) -> bool:
-        """Whether it holds failures that another try may spare."""
-        return any(_RETRY in uri for uri in (*self.parts, self.tail))
-
-
 def may_pass(failures: Iterable[ShardFailure]) -> bool:
     """Whether another try could do better."""
     return any(f.stage in _RETRIED_STAGES or f.error_class in _RETRIED_CLASSES for f in failures)
 
 
-def content_digest(samples: pa.Table) -> str:
-    """Digest of what a batch holds: its samples and how much of each."""
-    columns = [samples[name].to_pylist() for name in ("sample_id", "num_labelled")]
-    return storage.digest(*columns)[:12]
-
-
-def part_name(batch_index: int, content: str) -> str:
-    """Name of a batch's records, without suffix."""
-    return f"{batch_index:06d}-{content}"
-
-
-def tail_name(contents: Sequence[str]) -> str:
-    """Name of a unit's tail, without suffix, from the contents of its batches in order."""
-    return f"tail-{len(contents):06d}-{storage.digest(*contents)[:12]}"
-
-
-def file_uri(output: str, unit_id: str, set_id: str, name: str, failures: Failures) -> str:
-    """Where a part or a tail of a unit lies."""
-    suffix = _RETRY if may_pass(failures) else ".parquet"
-    return storage.join(output, "units", unit_id, set_id, name + suffix)
+def crate_uri(output: str, unit_id: str, set_id: str, name: CrateName, failures: Failures) -> str:
+    """Where the records of a crate lie."""
+    suffix = RETRY if may_pass(failures) else ".parquet"
+    return storage.join(output, "units", unit_id, set_id, f"{name}{suffix}")
 
 
 def completed(
@@ -283,20 +228,16 @@ def completed(
         unit_ids: the units asked for; None for all. Few are listed one by one, because an output
             holds the units of all its nights.
     """
-    found: dict[tuple[str, str], _FoundSet] = defaultdict(_FoundSet)
+    found: dict[tuple[str, str], FoundSet] = defaultdict(FoundSet)
     for item in _committed_files(output, unit_ids):
-        match = _PART.search(item.uri)
-        if match is None:
-            kept = _MOMENTS.search(item.uri)
-            if kept is not None:
-                found[kept["unit"], kept["set"]].add_moments(kept["part"], item.uri)
-        elif accept_retries or not match["retry"]:
-            found[match["unit"], match["set"]].add(match, item.uri)
+        file = CrateFile.of(item.uri)
+        if file is not None and (accept_retries or not is_retry(file.uri)):
+            found[file.unit_id, file.set_id].add(file)
     done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
     for (unit_id, set_id), files in found.items():
-        complete = files.complete()
-        if complete is not None:
-            done[unit_id][set_id] = complete
+        whole = files.whole()
+        if whole is not None:
+            done[unit_id][set_id] = whole
     return dict(done)
 
 
@@ -307,61 +248,6 @@ def _committed_files(output: str, unit_ids: Sequence[str] | None) -> Iterator[St
         return
     for unit_id in unit_ids:
         yield from storage.list_prefix(storage.join(everything, unit_id))
-
-
-class _FoundSet:
-    """Files of one set of one unit, perhaps of several decodings."""
-
-    def __init__(self) -> None:
-        self._parts: dict[int, dict[str, str]] = defaultdict(dict)
-        self._tails: list[tuple[int, str, str]] = []
-        self._moments: dict[str, str] = {}
-
-    def add_moments(self, part: str, uri: str) -> None:
-        """Take the moments of a batch."""
-        self._moments[part] = uri
-
-    def add(self, match: re.Match[str], uri: str) -> None:
-        """Take a file. Of one content, the try that succeeded wins: it is listed first."""
-        number, content = int(match["number"]), match["content"]
-        if match["tail"]:
-            self._tails.append((number, content, uri))
-        else:
-            self._parts[number].setdefault(content, uri)
-
-    def complete(self) -> SetFiles | None:
-        """A tail with all of its parts; of several the one with the fewest passing failures."""
-        found = (self._ending_in(*tail) for tail in self._tails)
-        return min((item for item in found if item is not None), key=_preference, default=None)
-
-    def _ending_in(self, number: int, content: str, uri: str) -> SetFiles | None:
-        contents = self._contents(number, content, uri)
-        if contents is None or len(contents) != number:
-            return None
-        if not all(one in self._parts[index] for index, one in enumerate(contents)):
-            return None
-        parts = tuple(self._parts[i][one] for i, one in enumerate(contents))
-        names = [part_name(i, one) for i, one in enumerate(contents)]
-        moments = tuple(self._moments[n] for n in names if n in self._moments)
-        return SetFiles(parts, uri, moments if len(moments) == len(names) else None)
-
-    def _contents(self, number: int, content: str, uri: str) -> tuple[str, ...] | None:
-        """Contents of a tail's batches: told by names where few are possible, else by itself.
-
-        A sample that is lost shifts all batches behind it: two decodings of n batches have up to
-        2^n combinations.
-        """
-        candidates = [sorted(self._parts[index]) for index in range(number)]
-        if math.prod(map(len, candidates)) > _MAX_COMBINATIONS:
-            return decode_tail("", storage.read_bytes(uri)).contents
-        digests = ((one, storage.digest(*one)[:12]) for one in product(*candidates))
-        return next((one for one, digest in digests if digest == content), None)
-
-
-def _preference(files: SetFiles) -> tuple[int, bool, int, str]:
-    """Nothing that may pass; then a good tail; then the try that got furthest."""
-    num_retries = sum(_RETRY in uri for uri in (*files.parts, files.tail))
-    return (num_retries, _RETRY in files.tail, -len(files.parts), files.tail)
 
 
 def read_sets(output: str) -> dict[str, RecordSet]:

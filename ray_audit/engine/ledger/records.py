@@ -1,8 +1,8 @@
-"""Records: what the relay learnt of a batch, as one Parquet part; and parts as samples again.
+"""Records: what the relay learnt of the batches of a crate, as one Parquet file; and back.
 
-A part holds a row per sample (or per tile or clip of one) with its trajectories over the
-checkpoints of one relay, sums over labelled elements in float64. What belongs to the whole batch
-(confusion counts, histograms) and the failures travel in the file's own metadata.
+It holds a row per sample (or per tile or clip of one) with its trajectories over the checkpoints
+of one relay, sums over labelled elements in float64. What belongs to a whole batch (confusion
+counts, histograms), the failures and the unit's tail travel in the file's own metadata.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ from ray_audit.measures import Quantity, measures
 from ray_audit.samples import Batch, ShardFailure, Tail
 from ray_audit.task import Task
 
-_STATE, _FAILURES, _COUNTERS = b"ray_audit.state", b"ray_audit.failures", b"ray_audit.counters"
-_MADE_BY = b"ray_audit.made_by"
+_STATES, _FAILURES, _COUNTERS = b"ray_audit.states", b"ray_audit.failures", b"ray_audit.counters"
+_MADE_BY, _TAIL = b"ray_audit.made_by", b"ray_audit.tail"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _IDENTITY = (
     "sample_id",
@@ -40,7 +40,7 @@ _IDENTITY = (
 
 @dataclass(frozen=True)
 class Part:
-    """One committed batch.
+    """What is to be committed of one batch.
 
     Attributes:
         rows: a row per sample or part of one.
@@ -53,6 +53,24 @@ class Part:
     state: dict[str, np.ndarray]
     failures: tuple[ShardFailure, ...] = ()
     made_by: str = ""
+
+
+@dataclass(frozen=True)
+class CrateRecords:
+    """One committed crate.
+
+    Attributes:
+        rows: of its batches, one batch after another.
+        states: arrays that describe a batch as a whole, (B, ...): of each batch that has not
+            failed, in order. They are kept apart, so that sums over them do not depend on crates.
+        failures: samples that failed at a checkpoint.
+        tail: the end of the unit, where it ends in this crate.
+    """
+
+    rows: pa.Table
+    states: dict[str, np.ndarray]
+    failures: tuple[ShardFailure, ...] = ()
+    tail: Tail | None = None
 
 
 def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
@@ -100,9 +118,26 @@ def _ragged(values: np.ndarray, of_row: np.ndarray, num_rows: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
 
 
-def encode_part(part: Part) -> bytes:
-    """Parquet bytes of a part; equal parts give equal bytes."""
-    return _parquet(part.rows, part.state, part.failures, {}, part.made_by)
+def encode_crate(parts: Sequence[Part], tail: Tail | None = None) -> bytes:
+    """Parquet bytes of a crate; equal parts give equal bytes.
+
+    Args:
+        parts: its batches, in order; they may be none where a tail comes alone.
+        tail: the end of the unit, where it comes with them.
+    """
+    # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
+    tables = [part.rows for part in parts if part.rows.num_rows] or [p.rows for p in parts[:1]]
+    good = [part.state for part in parts if not part.failures]
+    states = {name: np.stack([state[name] for state in good]) for name in good[0]} if good else {}
+    failures = tuple(failure for part in parts for failure in part.failures)
+    metadata = {
+        _STATES: _packed(states),
+        _FAILURES: _rows_json(failures),
+        _MADE_BY: parts[0].made_by.encode() if parts else b"",
+    }
+    if tail is not None:
+        metadata[_TAIL] = encode_tail(tail)
+    return _parquet(pa.concat_tables(tables) if tables else pa.table({}), metadata)
 
 
 def encode_tail(tail: Tail) -> bytes:
@@ -114,29 +149,25 @@ def encode_tail(tail: Tail) -> bytes:
         "num_decoded": tail.num_decoded,
         "num_lead_in": tail.num_lead_in,
         "remarks": tail.remarks,
-        "contents": tail.contents,
     }
-    return _parquet(tail.filtered, {}, tail.failures, counters)
+    metadata = {_FAILURES: _rows_json(tail.failures), _COUNTERS: json.dumps(counters).encode()}
+    return _parquet(tail.filtered, metadata)
 
 
-def _parquet(
-    table: pa.Table,
-    state: dict[str, np.ndarray],
-    failures: tuple[ShardFailure, ...],
-    counters: dict[str, Any],
-    made_by: str = "",
-) -> bytes:
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **state)
-    metadata = {
-        _STATE: packed.getvalue(),
-        _FAILURES: json.dumps([_as_row(failure) for failure in failures]).encode(),
-        _COUNTERS: json.dumps(counters).encode(),
-        _MADE_BY: made_by.encode(),
-    }
+def _parquet(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _packed(states: dict[str, np.ndarray]) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **states)
+    return packed.getvalue()
+
+
+def _rows_json(failures: tuple[ShardFailure, ...]) -> bytes:
+    return json.dumps([_as_row(failure) for failure in failures]).encode()
 
 
 def _as_row(failure: ShardFailure) -> dict[str, Any]:
@@ -144,8 +175,8 @@ def _as_row(failure: ShardFailure) -> dict[str, Any]:
     return asdict(failure) | {"message": _ADDRESS.sub("", failure.message)}
 
 
-def decode_part(content: bytes, uri: str = "a part") -> Part:
-    """Read what `encode_part` wrote.
+def decode_crate(content: bytes, uri: str = "a crate") -> CrateRecords:
+    """Read what `encode_crate` wrote.
 
     Raises:
         StorageError: another version of ray_audit wrote it, or another set of measures.
@@ -154,11 +185,14 @@ def decode_part(content: bytes, uri: str = "a part") -> Part:
     with _of_this_version(uri):
         metadata = table.schema.metadata
         made_by = metadata[_MADE_BY].decode()
-        if made_by not in [measures().record_identity(task) for task in Task]:
+        # A tail that comes alone is made of no quantities.
+        if made_by and made_by not in [measures().record_identity(task) for task in Task]:
             raise ValueError(f"of the quantities {made_by[:8]}")
-        with np.load(io.BytesIO(metadata[_STATE]), allow_pickle=False) as packed:
-            state = {name: packed[name] for name in packed.files}
-        return Part(table.replace_schema_metadata(None), state, _failures(table), made_by)
+        with np.load(io.BytesIO(metadata[_STATES]), allow_pickle=False) as packed:
+            states = {name: packed[name] for name in packed.files}
+        failures = _failures(table)
+    tail = decode_tail("", metadata[_TAIL], uri) if _TAIL in metadata else None
+    return CrateRecords(table.replace_schema_metadata(None), states, failures, tail)
 
 
 def decode_tail(unit_id: str, content: bytes, uri: str = "a tail") -> Tail:
@@ -171,8 +205,6 @@ def decode_tail(unit_id: str, content: bytes, uri: str = "a tail") -> Tail:
     with _of_this_version(uri):
         counters = json.loads(table.schema.metadata[_COUNTERS])
         filtered = table.replace_schema_metadata(None)
-        # Tails that were written before they listed their batches' contents name none.
-        counters["contents"] = tuple(counters.get("contents", ()))
         remarks = tuple((kind, shard) for kind, shard in counters.pop("remarks", ()))
         failures = _failures(table)
         return Tail(unit_id, filtered=filtered, failures=failures, remarks=remarks, **counters)

@@ -67,7 +67,7 @@ class Layout:
         num_decoders: decode tasks side by side.
         cpus_per_decoder: logical CPUs of each.
         cpus_per_committer: logical CPUs of each task that writes records.
-        in_flight_per_actor: batches queued at or inside one actor.
+        in_flight_per_actor: crates queued at or inside one actor.
         reasons: why, one sentence each.
     """
 
@@ -86,10 +86,18 @@ class Layout:
         """Actors of all pools."""
         return len(self.hops) * self.actors_per_pool
 
-    def in_flight_bytes(self, payload_bytes: int) -> int:
-        """Most object store that batches under way can take."""
-        queued = self.num_actors * self.in_flight_per_actor + 2 * self.num_decoders
-        return queued * payload_bytes
+    @property
+    def in_flight_crates(self) -> int:
+        """Most crates under way: at the actors, and two at each decoder."""
+        return self.num_actors * self.in_flight_per_actor + 2 * self.num_decoders
+
+    def in_flight_bytes(self, crate_bytes: int) -> int:
+        """Most object store that crates under way can take.
+
+        Args:
+            crate_bytes: of a crate, at least those of a batch.
+        """
+        return self.in_flight_crates * crate_bytes
 
 
 def plan_layout(
@@ -261,7 +269,9 @@ def _cpus_per_actor(
     most = max(node.num_cpus for node in cluster.nodes)
     # Nodes hold actors by their size: the largest gets the most of them.
     on_largest = math.ceil(num_actors * most / max(cluster.num_cpus, 1e-9))
-    return _round_down(min((most - reserved) / on_largest, float(engine.threads_per_actor)))
+    share = _round_down(min((most - reserved) / on_largest, float(engine.threads_per_actor)))
+    # Of equal resources Ray would run decoding and the model in one process, one after the other.
+    return share - 0.01 if share == _CPUS_PER_DECODE else share
 
 
 def _actors_per_pool(

@@ -22,7 +22,7 @@ _WORTH_IT = 0.95  # of two layouts that are as good as equal, the one with fewer
 
 
 @dataclass(frozen=True)
-class Calibration:
+class BatchTimes:
     """What one batch took, on one core or one GPU.
 
     Attributes:
@@ -64,7 +64,7 @@ class Calibration:
 
 
 def predicted_s(
-    layout: Layout, seen: Calibration, cluster: ClusterResources, num_batches: int, threads: int
+    layout: Layout, seen: BatchTimes, cluster: ClusterResources, num_batches: int, threads: int
 ) -> float:
     """Seconds of a run: processes start, a first batch passes, and the slowest part sets the pace.
 
@@ -92,7 +92,7 @@ def predicted_s(
 
 def fastest_layout(
     positions: tuple[int, ...],
-    seen: Calibration,
+    seen: BatchTimes,
     num_batches: int | None,
     cluster: ClusterResources,
     engine: EngineConfig,
@@ -170,7 +170,7 @@ def _doubling(most: int) -> list[int]:
     return sorted(numbers)
 
 
-def _deep_enough(layout: Layout, seen: Calibration, cluster: ClusterResources) -> Layout:
+def _deep_enough(layout: Layout, seen: BatchTimes, cluster: ClusterResources) -> Layout:
     """So many batches at each actor that it need not wait for the next, if the store holds them."""
     shortest = min(sum(seen.probe_s[p] for p in hop) for hop in layout.hops) + seen.overhead_s
     depth = layout.in_flight_per_actor + math.ceil(seen.hop_s / max(shortest, 1e-6)) - 1

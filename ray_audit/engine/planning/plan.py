@@ -17,10 +17,12 @@ from ray_audit.config import AuditConfig
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.adaptive import LeavingRule
+from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
-from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
+from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
+from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
-from ray_audit.engine.planning.pace import Calibration, fastest_layout
+from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
 from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
@@ -37,7 +39,7 @@ VIDEO_VERSION = 2
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
-    *("values", "first_value", "channel", "rows"),
+    *("values", "first_value", "channel", "rows", "variable"),
     *("channels", "scale", "layout", "answers", "weights"),
 }
 """Of data, labels, model and input: left out of what names records where they are not given."""
@@ -101,6 +103,7 @@ class Plan:
         expected_s: duration by the pace of an earlier run here, or None.
         seen: what a look at a few samples has shown, where one was taken.
         num_again: of `num_new`, pairs that are committed and run again for VoG's sake.
+        crate_bytes: most bytes of batches that travel and are committed together.
     """
 
     inputs: Inputs
@@ -112,6 +115,7 @@ class Plan:
     expected_s: float | None = None
     num_again: int = 0
     seen: Seen | None = None
+    crate_bytes: int = FULL_BYTES
 
     def __repr__(self) -> str:
         return (
@@ -123,6 +127,13 @@ class Plan:
     def set_of(self, work: UnitWork) -> RecordSet:
         """What the relay computes for a unit."""
         return self.inputs.wanted.set_for(work.positions, work.kept is not None)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Most object store that crates under way can take."""
+        if self.layout is None:
+            return 0
+        return self.layout.in_flight_bytes(max(self.crate_bytes, self.payload_bytes))
 
     @property
     def moments_bytes(self) -> int | None:
@@ -323,12 +334,25 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
     expected_s = _expected_s(output, num_new)
-    return Plan(
+    plan = Plan(
         inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
     )
+    return crated(plan, cluster)
 
 
-def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
+def crated(plan: Plan, cluster: ClusterResources) -> Plan:
+    """The plan with the size of its crates, which follows from its layout."""
+    layout = plan.layout
+    if layout is None:
+        return plan
+    units = [work.unit for work in plan.work]
+    config = plan.inputs.config
+    most_bytes, why = crate_bytes(units, config, plan.payload_bytes, layout, cluster)
+    layout = replace(layout, reasons=(*layout.reasons, why))
+    return replace(plan, layout=layout, crate_bytes=most_bytes)
+
+
+def paced(plan: Plan, seen: BatchTimes, cluster: ClusterResources) -> Plan:
     """The plan with the layout that is fastest by a calibration.
 
     Raises:
@@ -343,7 +367,8 @@ def paced(plan: Plan, seen: Calibration, cluster: ClusterResources) -> Plan:
     engine = plan.inputs.config.engine
     layout, expected_s = fastest_layout(positions, seen, num_batches, cluster, engine)
     known_s = None if num_batches is None else expected_s
-    return replace(plan, layout=layout, payload_bytes=seen.payload_bytes, expected_s=known_s)
+    plan = replace(plan, layout=layout, payload_bytes=seen.payload_bytes, expected_s=known_s)
+    return crated(plan, cluster)
 
 
 def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments | None:

@@ -1,6 +1,7 @@
 """Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -8,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit import storage
-from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
-from ray_audit.engine.ledger.records import Part, decode_part, decode_tail
+from ray_audit.engine.ledger.crates import SetFiles, is_retry
+from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
+from ray_audit.engine.ledger.records import decode_crate
+from ray_audit.errors import StorageError
 from ray_audit.measures import measures
 from ray_audit.measures.base import Cuts, Pieces
 from ray_audit.samples import ShardFailure, Tail
@@ -81,7 +84,7 @@ class UnitFiles:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         sets = tuple(RecordSet.from_json(json.dumps(value)) for value in values["sets"])
-        files = tuple(SetFiles(tuple(f["parts"]), f["tail"]) for f in values["files"])
+        files = tuple(SetFiles(tuple(f["crates"])) for f in values["files"])
         return cls(values["unit_id"], sets, files)
 
 
@@ -116,26 +119,35 @@ class Samples:
 def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     """Read a unit's records and give each sample once, sorted by shard and frame."""
     loaded = [_load_set(file) for file in files.files]
-    merged = [_merge_cuts(part) for part, _ in loaded]
-    tails = tuple(tail for _, tail in loaded)
+    merged = [_merge_cuts(one) for one in loaded]
     failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([item.identity for item in merged], failed)
     aligned = [_taken(item, order) for item in merged]
+    tails = tuple(one.tail for one in loaded)
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
 def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
-    """Failures in a unit's tails, and in those of its parts whose names tell of some."""
+    """Failures in a unit's last crates, and in those whose names tell of some."""
     named = [
-        SetFiles(tuple(uri for uri in file.parts if ".retry." in uri), file.tail)
+        SetFiles((*(uri for uri in file.crates[:-1] if is_retry(uri)), file.crates[-1]))
         for file in files.files
     ]
     return _failures([_load_set(one) for one in named])
 
 
-def _failures(loaded: list[tuple[Part, Tail]]) -> tuple[ShardFailure, ...]:
-    every = [f for part, tail in loaded for f in (*part.failures, *tail.failures)]
+@dataclass(frozen=True)
+class _LoadedSet:
+    """All crates of one set of one unit, and the unit's end."""
+
+    rows: pa.Table
+    failures: tuple[ShardFailure, ...]
+    tail: Tail
+
+
+def _failures(loaded: Sequence[_LoadedSet]) -> tuple[ShardFailure, ...]:
+    every = [f for one in loaded for f in (*one.failures, *one.tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
     unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
@@ -149,19 +161,21 @@ class _MergedSet:
     values: dict[str, Any]
 
 
-def _load_set(files: SetFiles) -> tuple[Part, Tail]:
-    parts = [decode_part(storage.read_bytes(uri), uri) for uri in files.parts]
-    tail = decode_tail("", storage.read_bytes(files.tail), files.tail)
-    # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
-    tables = [part.rows for part in parts if part.rows.num_rows]
-    rows = pa.concat_tables(tables) if tables else (parts[0].rows if parts else pa.table({}))
-    failures = tuple(f for part in parts for f in part.failures)
-    return Part(rows, {}, failures), tail
+def _load_set(files: SetFiles) -> _LoadedSet:
+    crates = [decode_crate(storage.read_bytes(uri), uri) for uri in files.crates]
+    # Where all batches of a crate failed there are no trajectory columns: only failures remain.
+    tables = [crate.rows for crate in crates if crate.rows.num_rows]
+    rows = pa.concat_tables(tables) if tables else crates[0].rows
+    failures = tuple(f for crate in crates for f in crate.failures)
+    tail = crates[-1].tail
+    if tail is None:
+        raise StorageError(f"{files.crates[-1]} is damaged: it does not end its unit. Remove it")
+    return _LoadedSet(rows, failures, tail)
 
 
-def _merge_cuts(part: Part) -> _MergedSet:
+def _merge_cuts(loaded: _LoadedSet) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
-    rows = part.rows
+    rows = loaded.rows
     if not rows.num_rows:
         return _MergedSet(rows, {})
     ids = np.asarray(rows["sample_id"].to_pylist(), dtype=object)

@@ -2,19 +2,19 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
+from ray_audit.engine.ledger.crates import SetFiles
+from ray_audit.engine.ledger.record_sets import Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.second_pass import flagged_pixels
-from ray_audit.engine.reduce.summary import Summary, merged, summarise
-from ray_audit.engine.reduce.suspicion import SegmentOrder
+from ray_audit.engine.reduce.summary import Summary, summarise
 from ray_audit.engine.reduce.unit_tables import unit_tables
 from ray_audit.engine.reduce.video_slices import load_whole
 from ray_audit.scores.memorisation import FitState
@@ -73,7 +73,7 @@ class PartTotals:
             totals.failed.update(outcome.failed)
             totals.remarks.add(outcome.remarks)
             totals.top = _largest([*totals.top, *outcome.top])
-            totals.fit = merged(totals.fit, outcome.fit)
+            totals.fit = _merged(totals.fit, outcome.fit)
         return totals
 
     def counts(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def summarise_part(
     config: AuditConfig, wanted: Wanted, units: tuple[tuple[UnitFiles, ...], ...]
 ) -> Summary:
     """First pass over some units."""
-    summary = Summary.empty()
+    summary = Summary(config.dataset.task)
     for files in units:
         summary = summary.merge(summarise(load_whole(files, wanted), config))
     return summary
@@ -112,8 +112,7 @@ def summarise_part(
 
 def finish_part(
     config: AuditConfig,
-    summary: Summary,
-    segment_order: SegmentOrder,
+    dataset: Mapping[str, Any],
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
@@ -127,13 +126,13 @@ def finish_part(
         remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
-        made.append(unit_tables(samples, config, summary, segment_order, flagged, metadata))
+        made.append(unit_tables(samples, config, dataset, flagged, metadata))
     names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
     tables = {name: pa.concat_tables([getattr(part, name) for part in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None
     for part in made:
-        fit = merged(fit, part.fit)
+        fit = _merged(fit, part.fit)
     return PartOutcome(
         files={name: write_table(run_uri, name, number, table) for name, table in tables.items()},
         num_scored=tables["scores"].num_rows,
@@ -145,6 +144,12 @@ def finish_part(
         num_whole=int((reached == len(wanted.checkpoints)).sum()),
         remarks=remarks,
     )
+
+
+def _merged(one: FitState | None, other: FitState | None) -> FitState | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one.merge(other)
 
 
 def _failed_by_stage(errors: pa.Table) -> dict[str, int]:

@@ -16,10 +16,11 @@ from ray_audit import storage
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.engine.backends.stages import recount_set
 from ray_audit.engine.ledger import record_sets
-from ray_audit.engine.ledger.record_sets import SetFiles, Wanted
-from ray_audit.engine.ledger.records import decode_part
+from ray_audit.engine.ledger.crates import SetFiles
+from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.records import decode_crate
 from ray_audit.engine.planning.layout import ClusterResources, plan_layout
-from ray_audit.engine.planning.plan import Inputs, Plan, UnitWork, payload_bytes
+from ray_audit.engine.planning.plan import Inputs, Plan, UnitWork, crated, payload_bytes
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.errors import RunError
@@ -64,7 +65,8 @@ def recount_plan(inputs: Inputs, cluster: ClusterResources, recount: Recount) ->
     payload, layout = payload_bytes(config), None
     if work:
         layout = plan_layout((last.index,), last.size_bytes, payload, cluster, config.engine)
-    return Plan(inputs, work, layout, payload, len(inputs.units) - len(work), len(work))
+    plan = Plan(inputs, work, layout, payload, len(inputs.units) - len(work), len(work))
+    return crated(plan, cluster)
 
 
 def finish_recount(
@@ -124,10 +126,10 @@ def _of_first_pass(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> list[Cou
 def _counted(sample_ids: Iterable[str], files: SetFiles) -> list[Counted]:
     tiles: dict[str, list[Counted]] = defaultdict(list)
     open_px: dict[str, int] = {}
-    for uri in files.parts:
-        rows = decode_part(storage.read_bytes(uri), uri).rows
+    for uri in files.crates:
+        rows = decode_crate(storage.read_bytes(uri), uri).rows
         if "recount/counts" not in rows.column_names:
-            continue  # a batch that failed
+            continue  # all of its batches failed, or it has none
         counts = rows["recount/counts"].to_pylist()
         values = [rows[f"recount/{name}"].combine_chunks() for name in ("wrong", "right")]
         own_px, all_px = (rows[n].to_pylist() for n in ("num_labelled", "sample_num_labelled"))

@@ -17,12 +17,8 @@ NON_FINITE = "non_finite"
 
 def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, ...]]:
     """Which samples have a finite loss at every checkpoint, and a failure for each other one."""
-    if not samples.num_samples:
-        return np.zeros(0, bool), ()
-    unknown = ~np.isfinite(samples.values["loss"])
-    if samples.reached is not None:
-        unknown &= samples.reached
-    finite = ~unknown.any(axis=1)
+    unknown = _unknown(samples)
+    finite = ~np.asarray(unknown.any(axis=1))
     failures = []
     for row in np.flatnonzero(~finite):
         where = np.flatnonzero(unknown[row])
@@ -40,6 +36,14 @@ def split_non_finite(samples: Samples) -> tuple[np.ndarray, tuple[ShardFailure, 
     return finite, tuple(failures)
 
 
+def _unknown(samples: Samples) -> np.ndarray:
+    """(N, E) bool: checkpoints that a sample passed without a finite loss."""
+    if not samples.num_samples:
+        return np.zeros((0, 0), bool)
+    unknown: np.ndarray = ~np.isfinite(samples.values["loss"])
+    return unknown if samples.reached is None else unknown & samples.reached
+
+
 def unit_scores(
     samples: Samples, config: AuditConfig, dataset: Mapping[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
@@ -48,8 +52,8 @@ def unit_scores(
     Args:
         samples: of the unit.
         config: the specification.
-        dataset: what `DATASET` names, and `flagged_px`; None while other units are not known, for
-            the scores that need none.
+        dataset: what is known of the whole of it, by name, and `flagged_px`; None while other units
+            are not known, for the scores that need none.
 
     Raises:
         MeasureError: the records do not hold what is declared, or a formula gives another shape.
@@ -64,6 +68,19 @@ def unit_scores(
     return found
 
 
+def unit_states(samples: Samples, config: AuditConfig) -> dict[str, Any]:
+    """A unit's states of the quantities of the whole dataset, by name; without what is null."""
+    states: dict[str, Any] = {}
+    if not samples.num_samples:
+        return states
+    given = _GivenScores(samples, config, {}, unit_scores(samples, config))
+    for name, quantity in measures().dataset(config.dataset.task).items():
+        needed = [given.needed(need, f"dataset.{name}") for need in quantity.needs]
+        if not any(value is _ABSENT for value in needed):
+            states[name] = quantity.observe(*needed)
+    return states
+
+
 @dataclass(frozen=True)
 class _GivenScores:
     """What the formulas of one unit's scores are given."""
@@ -75,7 +92,7 @@ class _GivenScores:
 
     def finished(self, score: Score) -> dict[str, np.ndarray]:
         """Its columns; none where it is null in this run."""
-        needed = [self._needed(name, score) for name in score.needs]
+        needed = [self.needed(name, f"score {score.name}") for name in score.needs]
         if any(value is _ABSENT for value in needed):
             return {}
         reached = self.samples.reached
@@ -96,19 +113,20 @@ class _GivenScores:
             )
         return dict(zip(names, columns, strict=True))
 
-    def _needed(self, name: str, score: Score) -> Any:
+    def needed(self, name: str, whose: str) -> Any:
+        """What a name of `needs` stands for; `_ABSENT` where it is null in this run."""
         what, _, rest = name.rpartition(".")
         if what == "score":
             return self.found if rest == "all" else self.found.get(rest, _ABSENT)
         if what == "dataset":
-            return self.dataset[rest]
+            return self.dataset.get(rest)
         if what == "setting":
             return _SETTINGS[rest](self.config)
         if what == "sample":
             return self.dataset.get(rest) if rest == "flagged_px" else _SAMPLE[rest](self.samples)
         if name not in self.samples.values and not measures().may_be_absent(name):
             raise MeasureError(
-                f"the records hold no {name}, which score {score.name} needs: they were made by "
+                f"the records hold no {name}, which {whose} needs: they were made by "
                 "another version of ray_audit, or with other packages of measures installed"
             )
         return self.samples.values.get(name, _ABSENT)
@@ -162,6 +180,8 @@ _ABSENT = object()
 _SETTINGS: dict[str, Callable[[AuditConfig], Any]] = {
     "classes": lambda config: np.asarray(config.dataset.classes, dtype=object),
     "temperature": lambda config: config.softmin.temperature,
+    "task": lambda config: config.dataset.task,
+    "protocol": lambda config: config.protocol,
 }
 _SAMPLE: dict[str, Callable[[Samples], Any]] = {
     "all": lambda samples: samples,
@@ -172,4 +192,5 @@ _SAMPLE: dict[str, Callable[[Samples], Any]] = {
     "sequences": lambda samples: list(sequences_of(samples)),
     "group": group_labels,
     "reached": lambda samples: samples.reached,
+    "scored": lambda samples: ~_unknown(samples).any(axis=1),
 }

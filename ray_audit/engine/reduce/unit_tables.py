@@ -1,7 +1,7 @@
 """Samples of one unit to the rows of the tables."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,6 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
-from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import SegmentOrder, suspicion
 from ray_audit.engine.reduce.unit_scores import (
     split_non_finite,
     unit_scores,
@@ -50,8 +48,7 @@ class UnitTables:
 def unit_tables(
     samples: Samples,
     config: AuditConfig,
-    summary: Summary,
-    segment_order: SegmentOrder,
+    dataset: Mapping[str, Any],
     flagged_px: np.ndarray | None,
     metadata: dict[str, str],
 ) -> UnitTables:
@@ -60,21 +57,12 @@ def unit_tables(
     Args:
         samples: of the unit.
         config: the specification.
-        summary: of the dataset.
-        segment_order: of the dataset.
+        dataset: what is known of the whole of it, by name.
         flagged_px: (N,) pixels flagged by exact confident learning; None for that of histograms.
         metadata: of the files.
     """
     finite, failures = split_non_finite(samples)
-    rank = partial(suspicion, ranks=summary.ranks, segment_order=segment_order, config=config)
-    dataset = {
-        "vog_moments": summary.vog_moments,
-        "order": segment_order,
-        "confident": summary.confident,
-        "rank": rank,
-        "flagged_px": flagged_px,
-    }
-    scores = unit_scores(samples, config, dataset)
+    scores = unit_scores(samples, config, {**dataset, "flagged_px": flagged_px})
     columns = measures().columns(Kind.of(config))
     identity = _identity(samples, config)
     arrays = [_array(column, scores, identity, samples.num_samples) for column in columns]
@@ -85,14 +73,14 @@ def unit_tables(
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
         regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
-        fit=_fit(samples, scores, finite, summary) if finite.any() else None,
+        fit=_fit(samples, scores, finite, dataset) if finite.any() else None,
     )
 
 
 def _fit(
-    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, summary: Summary
+    samples: Samples, scores: dict[str, np.ndarray], finite: np.ndarray, dataset: Mapping[str, Any]
 ) -> FitState:
-    rank = summary.ranks["csl"].cdf(scores["csl"][finite])
+    rank = dataset["ranks"]["csl"].cdf(scores["csl"][finite])
     correct = carried_back(samples.values["correct"], samples.reached)
     return FitState.of(correct[finite], rank > 1.0 - MAX_SUSPICIOUS_FRACTION)
 

@@ -5,11 +5,13 @@ unit's rows with it; then findings are made from these. Rows are written where t
 driver sees counts and ten rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
+
+import numpy as np
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.base import Item, Mapper
@@ -21,7 +23,6 @@ from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.suspicion import SegmentOrder, ranks_nothing
 from ray_audit.engine.reduce.unit_scores import split_non_finite
 from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
@@ -29,6 +30,7 @@ from ray_audit.errors import RunError
 from ray_audit.findings.image_findings import ImageContext
 from ray_audit.findings.region_findings import MaskContext
 from ray_audit.findings.segment_findings import SegmentContext
+from ray_audit.measures.ranking import ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate
@@ -54,7 +56,7 @@ class Records:
 
 def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
     """First pass over the records."""
-    summary = Summary.empty()
+    summary = Summary(config.dataset.task)
     for record in records:
         step = partial(summarise_part, config, record.wanted)
         for partial_summary in mapper.map(step, _chunks(record.files)):
@@ -73,8 +75,8 @@ def publish(
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
-    order = summary.order.finish()
-    finish = partial(finish_part, config, summary, order, exact, metadata, inputs.run_uri)
+    dataset = summary.finish()
+    finish = partial(finish_part, config, dataset, exact, metadata, inputs.run_uri)
     chunks = []
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
@@ -82,28 +84,29 @@ def publish(
         chunks += [(record.wanted, chunk) for chunk in _chunks(pairs)]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
-    tables, classes = parts.tables, config.dataset.classes
+    tables, task, classes = parts.tables, config.dataset.task, config.dataset.classes
+    confusion, order = dataset.get("confusion"), dataset.get("order")
     leave_early = inputs.wanted.rule is not None
-    stats = class_stats_table(summary.confusion, summary.thresholds, classes, metadata, leave_early)
+    stats = class_stats_table(confusion, summary.thresholds, classes, metadata, leave_early)
     for name, table in (
         ("class_stats", stats),
-        ("class_pairs", class_pairs_table(summary.confusion, classes, metadata)),
+        ("class_pairs", class_pairs_table(confusion, classes, metadata)),
     ):
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
-    context = _findings_context(inputs, metadata, summary, order, wrong_fraction)
+    context = _findings_context(inputs, metadata, dataset, summary.thresholds, wrong_fraction)
     found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
-    ties = [_TIES] if ranks_nothing(summary.ranks, order, config) else []
+    ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
     return Draft(
         inputs,
         tables,
         parts.counts(),
         found.summary.counts(),
         {} if estimate is None else _estimate(estimate, config),
-        parts.memorisation(config.dataset.task.is_dense),
-        order.described(),
+        parts.memorisation(task.is_dense),
+        {} if order is None else order.described(),
         [] if ties else parts.top,
         found.top,
         [
@@ -119,21 +122,21 @@ def publish(
 def _findings_context(
     inputs: Inputs,
     metadata: dict[str, str],
-    summary: Summary,
-    order: SegmentOrder,
+    dataset: Mapping[str, Any],
+    thresholds: np.ndarray | None,
     wrong_fraction: float,
 ) -> FindingsContext:
     config, classes = inputs.config, tuple(inputs.config.dataset.classes)
     if config.dataset.task.is_dense:
-        thresholds = summary.thresholds
         last = None if thresholds is None else thresholds[-1]
         return FindingsContext(inputs.run_uri, metadata, MaskContext(classes, last))
     if not config.dataset.task.is_sequence:
         return FindingsContext(inputs.run_uri, metadata, ImageContext(wrong_fraction))
     cutoff = None
     if wrong_fraction > 0:
-        cutoff = summary.ranks["csl_segment"].quantile(1.0 - wrong_fraction)
-    statistics = order.statistics if order.is_used else None
+        cutoff = dataset["ranks"]["csl_segment"].quantile(1.0 - wrong_fraction)
+    order = dataset.get("order")
+    statistics = order.statistics if order is not None and order.is_used else None
     segments = SegmentContext(classes, statistics, wrong_fraction, cutoff)
     return FindingsContext(inputs.run_uri, metadata, segments)
 

@@ -187,6 +187,9 @@ def _run(
     inputs, config = plan.inputs, plan.inputs.config
     with contextlib.suppress(RayAuditError):  # it is in nobody's way
         Attempts.remove_old(config.output)
+        # Looking through all records takes a while, and is for nothing where no run was killed.
+        if Heartbeat.some_died_here(config.output):
+            storage.remove_unfinished(config.output)
     attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
@@ -233,6 +236,7 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
         index_uri,
         device,
         attempts=attempts,
+        crate_bytes=plan.crate_bytes,
     )
 
 
@@ -285,11 +289,11 @@ def _recounted(
     """Second pass over the dataset, where exact confident learning is asked for."""
     inputs, config = plan.inputs, plan.inputs.config
     is_asked = config.confident == "exact" and "softmin" in config.scores
-    if not is_asked or summary.confident is None:
+    if not is_asked or "confident" not in summary.states:
         return None
-    recount = Recount.of(summary.confident)
+    recount = Recount.of(summary.states["confident"])
     second = recount_plan(inputs, engine.resources(), recount)
-    settings = replace(settings, recount=recount)
+    settings = replace(settings, recount=recount, crate_bytes=second.crate_bytes)
     record_sets.write_sets(config.output, [recount_set(recount, inputs.checkpoints[-1])])
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")

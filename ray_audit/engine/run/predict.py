@@ -20,6 +20,8 @@ from ray_audit.probes.masks import owned_rects
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import Batch, Tail, WorkUnit
 
+_Rect = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -107,20 +109,8 @@ class Predictor:
         Yields:
             The wanted samples in the order of the data; those that cannot be read are left out.
         """
-        batch_size = self._config.engine.batch_size
-        items = cut_unit(
-            unit,
-            self._config.dataset,
-            self._config.model.input,
-            self._index_uri,
-            None if batch_size == "auto" else batch_size,
-        )
-        for item in items:
-            if isinstance(item, Tail):
-                continue
-            chosen = np.isin(item.samples["sample_id"].to_pylist(), list(wanted))
-            if chosen.any():
-                yield from self._looked_at(item, np.flatnonzero(chosen))
+        for batch, rows in chosen_cuts(self._config, self._index_uri, unit, wanted):
+            yield from self._looked_at(batch, rows)
 
     def _looked_at(self, batch: Batch, rows: np.ndarray) -> Iterator[Predicted]:
         p = self._prober.probabilities(batch)
@@ -133,8 +123,34 @@ class Predictor:
                 yield _row(batch, identity, cut, p[row])
 
 
-def _dense(batch: Batch, identity: dict[str, object], cut: int, p: np.ndarray) -> Predicted:
+def chosen_cuts(
+    config: AuditConfig, index_uri: str, unit: WorkUnit, wanted: Collection[str]
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Batches of a unit as the audit cuts them, and in each the rows of the wanted samples."""
+    batch_size = config.engine.batch_size
+    items = cut_unit(
+        unit,
+        config.dataset,
+        config.model.input,
+        index_uri,
+        None if batch_size == "auto" else batch_size,
+    )
+    for item in items:
+        if isinstance(item, Tail):
+            continue
+        chosen = np.isin(item.samples["sample_id"].to_pylist(), list(wanted))
+        if chosen.any():
+            yield item, np.flatnonzero(chosen)
+
+
+def placed(batch: Batch, cut: int) -> tuple[_Rect, _Rect | None]:
+    """What a cut of a dense batch owns, and where in its image it lies; None for whole images."""
     placement = batch.arrays.get("placement")
+    return _four(owned_rects(batch)[cut]), None if placement is None else _four(placement[cut])
+
+
+def _dense(batch: Batch, identity: dict[str, object], cut: int, p: np.ndarray) -> Predicted:
+    owned, placement = placed(batch, cut)
     return Predicted(
         sample_id=str(identity["sample_id"]),
         shard=str(identity["shard"]),
@@ -142,12 +158,12 @@ def _dense(batch: Batch, identity: dict[str, object], cut: int, p: np.ndarray) -
         pixels=batch.arrays["inputs"][cut],
         targets=batch.arrays["targets"][cut],
         p=p,
-        owned=_four(owned_rects(batch)[cut]),
-        placement=None if placement is None else _four(placement[cut]),
+        owned=owned,
+        placement=placement,
     )
 
 
-def _four(values: np.ndarray) -> tuple[int, int, int, int]:
+def _four(values: np.ndarray) -> _Rect:
     y0, x0, y1, x1 = (int(value) for value in values)
     return y0, x0, y1, x1
 

@@ -15,9 +15,9 @@ class Progress:
         num_units: work units ended, of `num_units_total`.
         num_samples: rows committed; a tile or clip of a sample is a row.
         num_failed: labelled samples that failed.
-        samples_per_s: rows that the pools did per second, from the first batch to the latest.
+        samples_per_s: rows that the pools did per second, from the first crate to the latest.
         num_batches: batches committed.
-        probed_at_s: Unix time when the pools had done the batch last committed.
+        probed_at_s: Unix time when the pools had done the crate last committed.
     """
 
     num_units: int
@@ -71,15 +71,15 @@ class ProgressCounter:
         self._num_lead_in += receipt.num_lead_in
         self._decode_s += receipt.decode_s
         self._probe_s += sum(receipt.probe_s)
-        self._num_units += receipt.is_tail
+        self._num_units += receipt.ends_unit
         self.notes.update(receipt.notes)
-        self.num_sound += max(0, receipt.num_samples - receipt.num_failed)
-        if not receipt.is_tail:
+        self.num_sound += receipt.num_samples
+        if receipt.num_batches:
             # The pools' own clock: commits may lag behind and come in bursts.
             if self._first_s is None or receipt.probed_at_s < self._first_s:
                 self._first_s, self._num_first = receipt.probed_at_s, receipt.num_samples
             self._last_s = max(self._last_s, receipt.probed_at_s)
-            self._num_batches += 1
+            self._num_batches += receipt.num_batches
             self._num_samples += receipt.num_samples
         return Progress(
             self._num_units,

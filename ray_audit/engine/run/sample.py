@@ -6,7 +6,6 @@ left to the run, which counts them.
 """
 
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,6 @@ from contextlib import suppress
 from itertools import islice
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch import nn
@@ -28,6 +26,7 @@ from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.registry import known_format
 from ray_audit.probes.prober import Look, Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
 
@@ -144,7 +143,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
         raise SpecificationError(f"the model does not fit {where}: {error}") from error
     except SpecificationError as error:  # it took too long, which others may not find
         return f"{where}: {error}"
-    except Exception as error:  # a user's model may raise anything
+    except (Exception, SystemExit) as error:  # a user's model may raise anything
         said = f"{type(error).__name__}: {error}"
         if _ABOUT_THIS_MACHINE.search(said):
             return f"the model fails on {where}, on this machine: {said}"
@@ -199,26 +198,24 @@ def _label_notes(
 
 
 def _check_class_names(inputs: Inputs) -> None:
-    """Hold the class names that a Parquet file of Hugging Face has against those that are given.
+    """Hold the class names that a file has against those that are given.
 
     Raises:
         SpecificationError: its integers mean other classes.
     """
     dataset, labels = inputs.config.dataset, inputs.config.dataset.labels
     first = inputs.listing.shards[0]
-    if labels.column is None or labels.values is not None or not first.key.endswith(".parquet"):
+    form = known_format(first.key)
+    if labels.values is not None or labels.form not in form.forms:
         return
     names: list[str] = []
-    with suppress(OSError, RayAuditError, ValueError, LookupError, TypeError, AttributeError):
-        with storage.open_read(first.uri, first.size_bytes) as stream:
-            metadata = pq.ParquetFile(stream).schema_arrow.metadata
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        names = [str(name) for name in features[labels.column]["names"]]
+    with suppress(Exception):  # a damaged file says what is wrong where it is read
+        names = form.class_names(first, labels)
     if names and names[: len(dataset.classes)] != dataset.classes:
         raise SpecificationError(
-            f"column {labels.column!r} of {first.key} names its classes {', '.join(names[:8])}, "
-            f"dataset.classes are {', '.join(dataset.classes[:8])}: give them in the file's order, "
-            "or what each number means in labels.values"
+            f"{labels.column or labels.arrays!r} of {first.key} names its classes "
+            f"{', '.join(names[:8])}, dataset.classes are {', '.join(dataset.classes[:8])}: give "
+            "them in the file's order, or what each number means in labels.values"
         )
 
 

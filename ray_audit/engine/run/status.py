@@ -50,7 +50,7 @@ class OutputStatus:
 def read_status(output: str) -> OutputStatus:
     """Look at an output; an empty one gives no runs."""
     done = record_sets.completed(output, accept_retries=True)
-    num_parts = sum(len(files.parts) for sets in done.values() for files in sets.values())
+    num_parts = sum(files.num_batches for sets in done.values() for files in sets.values())
     return OutputStatus(tuple(_status(output, r) for r in run_ids(output)), len(done), num_parts)
 
 

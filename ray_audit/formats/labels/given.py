@@ -27,8 +27,9 @@ from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.pixels.resize import resize
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.base import MaskStack
-from ray_audit.formats.stacks.opened import has_stacks, open_stack
+from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.formats.video.frames import frame_times
+from ray_audit.formats.video.stills import folder_times, is_folder
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 
@@ -161,7 +162,10 @@ class GivenLabels:
     def _times_and_middles(self, owner: Owner) -> tuple[np.ndarray, np.ndarray]:
         if self._dataset.kind == "sequences":
             return _uniform(self._timeline(owner), self._dataset.frame_s)
-        return frame_times(self._shards[owner.shard_key])
+        shard = self._shards[owner.shard_key]
+        if is_folder(shard.uri):
+            return folder_times(shard.uri, self._dataset)
+        return frame_times(shard)
 
     def class_labels(self) -> Iterator[tuple[Owner, int]]:
         """Class of every image, or video with one label, that has one; void ones left out."""

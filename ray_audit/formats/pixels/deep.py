@@ -1,5 +1,6 @@
 """Colour of 16 bits a channel, which Pillow would cut down to 8: through FFmpeg's decoders."""
 
+import re
 import struct
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray_audit.errors import SampleError
 _CODECS = {"PNG": "png", "TIFF": "tiff", "PPM": "ppm"}
 _TARGETS = {1: "gray16le", 2: "gray16le", 3: "rgb48le", 4: "rgba64le"}
 _FULL_DEPTH = 65535
+_DEEP_RAWMODE = re.compile(r";16[BLN]")
 
 # Tags of TIFF 6.0.
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -32,7 +34,9 @@ def is_deep_colour(image: ImageFile.ImageFile) -> bool:
     if image.format == "PPM":
         return image.mode == "RGB" and isinstance(args, tuple) and int(args[1]) > 255
     rawmode = args[0] if isinstance(args, tuple) else args
-    return ";16" in str(rawmode) and not image.mode.startswith("I;16")
+    # 16 bits a channel come with an order of bytes; "BGR;16" are 5, 6 and 5 bits of a BMP.
+    is_deep = _DEEP_RAWMODE.search(str(rawmode)) is not None
+    return is_deep and not image.mode.startswith("I;16")
 
 
 def read_deep(image: ImageFile.ImageFile) -> np.ndarray:

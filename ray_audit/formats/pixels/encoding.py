@@ -10,6 +10,7 @@ import numpy as np
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.array_files import is_array_file, mask_array
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.values import packed_colour
 from ray_audit.formats.pixels.pictures import read_mask
@@ -31,7 +32,29 @@ def read_labels(
     Raises:
         SampleError: it cannot be read.
     """
-    return read_mask(source, dataset.max_px, dataset.labels.channel, classes.has_colours)
+    labels = dataset.labels
+    if isinstance(source, bytes) and is_array_file(source):
+        return _array_labels(mask_array(source, labels.variable), dataset.max_px, classes)
+    return read_mask(source, dataset.max_px, labels.channel, classes.has_colours)
+
+
+def _array_labels(values: np.ndarray, max_px: float, classes: ClassNames) -> np.ndarray:
+    """A mask that is stored as an array: whole numbers, of whatever type."""
+    is_mask = values.ndim == 2 or (classes.has_colours and values.shape[2:] == (3,))
+    if not is_mask or values.dtype.kind not in "fiub":
+        raise SampleError(
+            "mask_format",
+            f"the mask is an array of shape {values.shape} and type {values.dtype}; expected "
+            "(H, W) whole numbers",
+        )
+    if values.shape[0] * values.shape[1] > max_px:
+        raise SampleError("too_large", f"the mask has the shape {values.shape}")
+    if values.dtype.kind == "f" and not (values == np.floor(values)).all():
+        raise SampleError("label_outside", "the mask holds numbers that are not whole")
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 4:
+        return values
+    whole: np.ndarray = values.astype(np.int64)
+    return whole
 
 
 def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:

@@ -130,6 +130,10 @@ class Timer:
         self._gap_s: float | None = None
         self._held: tuple[int, Any, float] | None = None
 
+    def skip_to(self, index: int) -> None:
+        """Give the next frame this index: frames before it are not there."""
+        self._index = index
+
     def add(self, frame: Any, clock: Clock) -> Shown | None:
         """Take the next frame; gives the one before, whose middle is known now."""
         time_s = self._time_s(frame.pts, clock)

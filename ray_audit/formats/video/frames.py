@@ -11,6 +11,7 @@ from ray_audit import storage
 from ray_audit.formats.video.clock import Timer
 from ray_audit.formats.video.decode import Position, decode_video, shown_frames
 from ray_audit.formats.video.orientation import Orientation, oriented, turns
+from ray_audit.formats.video.stills import Still
 from ray_audit.samples import Shard
 
 
@@ -53,6 +54,8 @@ def pixels_of(frame: Any, orientation: Orientation) -> np.ndarray:
     Raises:
         SampleError: the frame's display matrix cannot be applied.
     """
+    if isinstance(frame, Still):
+        return frame.pixels()
     name = frame.format.name
     pixels: np.ndarray
     if not name.startswith("gray"):

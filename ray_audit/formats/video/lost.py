@@ -10,6 +10,7 @@ from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline, Timeline
 from ray_audit.formats.video.clock import Clock, middles
 from ray_audit.formats.video.packets import unpack_pts
+from ray_audit.formats.video.stills import Still
 from ray_audit.samples import Slice
 
 _NUM_NAMED = 5
@@ -109,4 +110,14 @@ def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -
         "label_without_frame",
         f"{num_missing} labels stand for frames that do not exist{few}: it has {num_frames} "
         "frames, from 0. Check that labels and file belong together, and that frames count from 0",
+    )
+
+
+def label_without_file(num_missing: int, first: int, still: Still) -> SampleError:
+    """The error for labels of frames between or before the images of a folder."""
+    return SampleError(
+        "label_clock" if (num_missing, first, still.index) == (1, 0, 1) else "label_without_frame",
+        f"{num_missing} labels, of frame {first} and others, stand for images that are not there "
+        f"before {still.uri}, frame {still.index}: labels name the numbers of files less "
+        "dataset.labels.first_frame; check from where both count",
     )

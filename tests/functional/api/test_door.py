@@ -13,6 +13,7 @@ from tests.support.small_sets import class_folders, masked_images
 
 PUBLIC = {
     # verbs
+    "init",
     "audit",
     "plan",
     "status",

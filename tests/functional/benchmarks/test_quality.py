@@ -19,7 +19,7 @@ from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
 from ray_audit.config import AuditConfig
-from ray_audit.engine.reduce.suspicion import ranked_scores
+from ray_audit.measures.ranking import RANKED
 
 torch.set_num_threads(1)
 
@@ -193,7 +193,7 @@ def config_of(kind, labels):
     ],
 )
 def test_the_ranking_is_the_one_that_was_measured(measured_as, kind, labels):
-    ranked = ranked_scores(config_of(kind, labels))
+    ranked = RANKED[config_of(kind, labels).dataset.task]
     signs = SIGNS[measured_as]
     # `order_nll` joins where the dataset proves ordered, see `suspicion`.
     times = Counter(SHIPPED[measured_as])

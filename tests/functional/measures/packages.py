@@ -25,6 +25,33 @@ NAMES = {
             (score("mean_sharpness", mean, "mean sharpness of p", "sharpness", "1", "lower"),),
         )
     """,
+    "dataset": """
+        from ray_audit.measures import DatasetQuantity, Family, score
+
+        def counted(csl, scored):
+            return int(scored.sum()), float(csl[scored].sum())
+
+        def added(one, other):
+            return one[0] + other[0], one[1] + other[1]
+
+        def mean(state):
+            return state[1] / state[0]
+
+        def above(csl, mean):
+            return csl - mean
+
+        needs = ("score.csl", "sample.scored")
+        FAMILY = Family(
+            "Beside the mean",
+            (),
+            (score("csl_above_mean", above, "x", "score.csl dataset.mean_csl", "nat", "higher"),),
+            (
+                DatasetQuantity(
+                    "mean_csl", "count and sum of csl", needs, counted, added, finish=mean
+                ),
+            ),
+        )
+    """,
 }
 
 

@@ -64,6 +64,17 @@ def test_a_quantity_of_a_package_is_observed_on_the_device_and_merged_like_ours(
     assert pc.count(early["mean_sharpness"]).as_py() == early.num_rows
 
 
+@pytest.mark.parametrize("kind", ["class_folders", "masked_images"])
+def test_a_quantity_of_a_package_that_is_of_the_whole_dataset_is_folded_over_its_units(
+    site, tmp_path, kind
+):
+    install(site, "acme_dataset", NAMES["dataset"], ["acme = acme_dataset:FAMILY"])
+    _, scores = audited(getattr(small_sets, kind)(tmp_path))
+    csl = scores["csl"].to_numpy()
+    assert scores["csl_above_mean"].to_numpy() == pytest.approx(csl - csl.mean())
+    assert "| `mean_csl` | count and sum of csl |" in listed(measures())
+
+
 def test_a_package_of_scores_changes_the_runs_name_and_reuses_the_records(site, tmp_path):
     small = small_sets.class_folders(tmp_path)
     before, _ = audited(small)

@@ -45,7 +45,6 @@ def _forget():
 def rank_otherwise(monkeypatch):
     weights = {task: {"aum": -1.0} for task in ranking.RANKED}
     monkeypatch.setattr(ranking, "RANKED", weights)
-    monkeypatch.setattr("ray_audit.engine.reduce.suspicion.RANKED", weights)
 
 
 def test_another_ranking_is_another_run_of_the_same_day_over_the_same_records(small, monkeypatch):

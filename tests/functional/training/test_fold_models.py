@@ -11,10 +11,10 @@ from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
-from ray_audit.engine.reduce.suspicion import ranked_scores
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import SpecificationError
+from ray_audit.measures.ranking import RANKED
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
@@ -171,7 +171,7 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     num = len(mine)
     ranks = {
         name: (rankdata(sign * mine[name]) - 0.5) / num
-        for name, sign in ranked_scores(config).items()
+        for name, sign in RANKED[config.dataset.task].items()
         if name in mine
     }
     if make is class_folders:

@@ -14,7 +14,7 @@ from ray_audit.probes.prepare import model_input
 from ray_audit.sources import group_units, list_dataset
 from ray_audit.training.loop import Loop, learning_rate
 from ray_audit.training.train import local_device, train
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 from tests.support.small_sets import (
     class_folders,
     feature_sequences,
@@ -226,7 +226,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, s
 def test_killed_between_weights_and_state_trains_that_epoch_again(tmp_path, monkeypatch):
     run(with_dropout(tmp_path / "whole"))
     config = with_dropout(tmp_path / "killed")
-    write, num_written = Place._write_last, []
+    write, num_written = TrainingFolder._write_last, []
 
     def dies(self, state):
         num_written.append(1)
@@ -234,7 +234,7 @@ def test_killed_between_weights_and_state_trains_that_epoch_again(tmp_path, monk
             raise KilledError
         write(self, state)
 
-    monkeypatch.setattr(Place, "_write_last", dies)
+    monkeypatch.setattr(TrainingFolder, "_write_last", dies)
     with pytest.raises(KilledError):
         run(config)
     assert len(weights_of(tmp_path / "killed")) == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ray_audit.corrections.calibration import Calibration, ExpectedGain, calibrate
+from ray_audit.corrections.calibration import ExpectedGain, LabelCalibration, calibrate
 
 RNG = np.random.default_rng(0)
 
@@ -45,7 +45,7 @@ def test_a_class_without_labels_and_predictions_that_are_sure_give_finite_number
 
 
 def test_nothing_to_fit_changes_nothing():
-    assert calibrate(np.empty((2, 0)), np.empty(0, int)) == Calibration(1.0, (0.0, 0.0))
+    assert calibrate(np.empty((2, 0)), np.empty(0, int)) == LabelCalibration(1.0, (0.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -195,9 +195,9 @@ def test_times_rise(tmp_path):
 
 def test_a_frame_that_is_far_larger_than_its_file_is_refused(tmp_path, monkeypatch):
     path = write_groups(tmp_path / "v.mp4", "libx264", PYRAMID)
-    monkeypatch.setattr("ray_audit.storage._INFLATED_BYTES", 3 * 48 * 64 - 1)
-    monkeypatch.setattr("ray_audit.storage._INFLATED_TIMES", 0)
+    monkeypatch.setattr("ray_audit.archives._INFLATED_BYTES", 3 * 48 * 64 - 1)
+    monkeypatch.setattr("ray_audit.archives._INFLATED_TIMES", 0)
     with pytest.raises(SampleError, match="would take 9216 bytes"):
         next(decoded_frames(io.BytesIO(path.read_bytes())))
-    monkeypatch.setattr("ray_audit.storage._INFLATED_BYTES", 3 * 48 * 64)
+    monkeypatch.setattr("ray_audit.archives._INFLATED_BYTES", 3 * 48 * 64)
     assert len(given(path.read_bytes())) == 60

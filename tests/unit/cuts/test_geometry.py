@@ -2,8 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_audit.cuts.clips import Frame, stream_clips
+from ray_audit.cuts.clips import stream_clips
 from ray_audit.cuts.geometry import spans, starts, tiles
+from ray_audit.formats.base import Frame
 
 
 def owner_by_definition(position, begins, size):

@@ -1,9 +1,11 @@
 import os
+import subprocess
 import time
 from pathlib import Path
 
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts, given_up_unit
+from ray_audit.processes import own_name
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -24,10 +26,15 @@ def test_what_is_survived_leaves_nothing(tmp_path):
     assert attempts.begin("unit") == 0
 
 
-def test_a_death_that_left_no_marker_counts_once(tmp_path):
+def test_signs_of_life_are_others_each_time_and_leave_one_a_process(tmp_path):
     attempts = Attempts.below(str(tmp_path))
-    assert attempts.begin("unit", num_unmarked=1) == 1
-    assert attempts.begin("unit", num_unmarked=1) == 2
+    seen = {attempts.beats()}
+    for number in (1, 2, 3):
+        attempts.beat("one", number)
+        seen.add(attempts.beats())
+    attempts.beat("other", 1)
+    assert len(seen | {attempts.beats()}) == 5
+    assert len(attempts.beats()) == 2
 
 
 def test_two_calls_do_not_count_together_and_leave_nothing(tmp_path):
@@ -55,6 +62,18 @@ def test_a_unit_without_labels_that_is_given_up_is_named():
 def test_what_was_given_up_is_tried_again_by_a_later_run():
     unit = WorkUnit("id", (shard("a", 5),))
     assert record_sets.may_pass(given_up_unit(unit).failures)
+
+
+def test_markers_of_a_process_of_this_machine_that_was_killed_are_removed(tmp_path, monkeypatch):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = own_name().partition("-")[0]
+    for name in (f"{here}-{ended.pid}", f"ffffffff-{ended.pid}", own_name()):
+        monkeypatch.setattr("ray_audit.engine.ledger.attempts.own_name", lambda name=name: name)
+        Attempts.below(str(tmp_path)).begin("unit/set/decode")
+    Attempts.remove_old(str(tmp_path))
+    left = {path.name.rpartition("-")[0] for path in (tmp_path / "attempts").iterdir()}
+    assert left == {f"ffffffff-{ended.pid}", own_name()}
 
 
 def test_markers_of_a_call_that_was_killed_a_day_ago_are_removed(tmp_path):

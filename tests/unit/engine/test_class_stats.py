@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -8,6 +6,7 @@ from ray_audit.engine.reduce.unit_tables import class_stats_table
 from ray_audit.schemas import CLASS_STATS
 from ray_audit.scores.confident import ConfidentState
 from ray_audit.scores.early_learning import curve, fit_onset
+from ray_audit.task import Task
 
 CLASSES = ["learnt", "never", "absent"]
 
@@ -83,11 +82,11 @@ def test_unknown_thresholds_are_null():
 
 
 def test_thresholds_of_rows_are_means_at_each_checkpoint():
-    empty = Summary.empty()
+    empty = Summary(Task.CLASS)
     assert empty.thresholds is None
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
     sums = np.array([[2.0, 0.0], [3.0, 0.0]])
-    summary = replace(empty, confusion=counts, p_label_sum=sums)
+    summary = Summary(Task.CLASS, {"confusion": counts, "p_label_sum": sums})
     expected = np.array([[0.5, np.nan], [0.75, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)
     np.testing.assert_array_equal(empty.merge(summary).merge(summary).thresholds, expected)
@@ -97,6 +96,6 @@ def test_thresholds_of_pixels_are_known_at_the_last_checkpoint():
     state = ConfidentState.empty(2)
     state.class_sum[:], state.class_count[:] = [2.0, 0.0], [4, 0]
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
-    summary = replace(Summary.empty(), confusion=counts, confident=state)
+    summary = Summary(Task.DENSE, {"confusion": counts, "confident": state})
     expected = np.array([[np.nan, np.nan], [0.5, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)

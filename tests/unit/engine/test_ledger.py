@@ -1,6 +1,7 @@
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.engine.ledger import record_sets
-from ray_audit.engine.ledger.record_sets import RecordSet, SetFiles, Wanted
+from ray_audit.engine.ledger import crates, record_sets
+from ray_audit.engine.ledger.crates import CrateName, SetFiles
+from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import write_bytes
@@ -16,16 +17,22 @@ def failure(stage):
     return ShardFailure("shard", None, stage, "error", "message", 1)
 
 
-def part(index, content="a"):
-    return record_sets.part_name(index, content * 12)
+def digest_of(contents):
+    """Of what so many batches hold, a letter each."""
+    digest = crates.START
+    for content in contents:
+        digest = crates.after_batch(digest, content * 12)
+    return digest
 
 
-def tail(*contents):
-    return record_sets.tail_name([content * 12 for content in contents])
+def crate(contents, first=0, end=False):
+    """The batches from `first` on of a unit whose batches up to there hold these."""
+    before, after = digest_of(contents[:first]), digest_of(contents)
+    return CrateName(first, len(contents), before, after, end)
 
 
 def put(output, name, failures=()):
-    uri = record_sets.file_uri(output, UNIT, SET, name, failures)
+    uri = record_sets.crate_uri(output, UNIT, SET, name, failures)
     write_bytes(uri, b"x")
     return uri
 
@@ -34,45 +41,88 @@ def complete(output, accept_retries=True):
     return record_sets.completed(output, accept_retries).get(UNIT, {}).get(SET)
 
 
-def test_a_unit_is_done_when_its_tail_and_every_batch_are_there(tmp_path):
+def test_a_unit_is_done_when_its_crates_join_from_the_first_batch_to_the_tail(tmp_path):
     output = str(tmp_path)
-    first = put(output, part(0))
-    put(output, tail("a", "b"))
+    first = put(output, crate("ab"))
+    last = put(output, crate("abcd", first=3, end=True))
     assert complete(output) is None
-    second = put(output, part(1, "b"))
-    assert complete(output).parts == (first, second)
+    middle = put(output, crate("abc", first=2))
+    assert complete(output).crates == (first, middle, last)
+    assert complete(output).num_batches == 4
 
 
 def test_a_unit_without_batches_is_done_by_its_tail(tmp_path):
-    put(str(tmp_path), tail())
-    assert complete(str(tmp_path)).parts == ()
+    uri = put(str(tmp_path), crate("", end=True))
+    assert complete(str(tmp_path)).crates == (uri,)
+    assert complete(str(tmp_path)).num_batches == 0
 
 
-def test_parts_of_two_decodings_are_never_mixed(tmp_path):
+def test_crates_of_any_size_join(tmp_path):
     output = str(tmp_path)
-    put(output, part(0, "a"))
-    put(output, part(1, "b"))
-    put(output, tail("a", "b"), [failure("read")])
-    put(output, part(0, "c"))
-    put(output, tail("c", "d"))
+    put(output, crate("a"))
+    put(output, crate("abc", first=1))
+    first = put(output, crate("ab"))
+    rest = put(output, crate("abcd", first=2, end=True))
+    assert complete(output).crates == (first, rest)
+
+
+def test_crates_that_overlap_or_leave_a_gap_do_not_join(tmp_path):
+    output = str(tmp_path)
+    put(output, crate("abc"))
+    put(output, crate("abcd", first=2, end=True))
+    put(output, crate("abcdef", first=4, end=True))
+    assert complete(output) is None
+
+
+def test_crates_of_two_decodings_are_never_mixed(tmp_path):
+    output = str(tmp_path)
+    put(output, crate("a"))
+    put(output, crate("ab", first=1, end=True), [failure("read")])
+    put(output, crate("c"))
     assert complete(output, accept_retries=False) is None
-    last = put(output, part(1, "d"))
-    assert complete(output, accept_retries=False).parts[1] == last
+    last = put(output, crate("cb", first=1, end=True))
+    assert complete(output, accept_retries=False).crates[1] == last
 
 
 def test_a_failure_that_may_pass_is_tried_again_by_later_runs(tmp_path):
     output = str(tmp_path)
-    put(output, part(0), [failure("probe")])
-    put(output, tail("a"))
-    assert complete(output)
+    put(output, crate("a"), [failure("probe")])
+    last = put(output, crate("ab", first=1, end=True))
+    assert complete(output).may_do_better
     assert not complete(output, accept_retries=False)
-    good = put(output, part(0))
-    assert complete(output).parts == (good,)
+    good = put(output, crate("a"))
+    assert complete(output).crates == (good, last)
+    assert not complete(output).may_do_better
+
+
+def test_a_chain_without_failures_is_preferred_to_a_shorter_one_with_some(tmp_path):
+    output = str(tmp_path)
+    put(output, crate("ab", end=True), [failure("probe")])
+    good = put(output, crate("a")), put(output, crate("ab", first=1, end=True))
+    assert complete(output).crates == good
+
+
+def test_moments_count_where_every_crate_with_batches_has_them(tmp_path):
+    output = str(tmp_path)
+    first, end = crate("ab"), crate("ab", first=2, end=True)
+    put(output, first)
+    put(output, end)
+    assert complete(output).moments is None
+    uri = f"{tmp_path}/units/{UNIT}/{SET}/{first}-{'0' * 12}.moments"
+    write_bytes(uri, b"x")
+    assert complete(output).moments == (uri,)
 
 
 def test_a_failure_of_the_data_is_final(tmp_path):
-    put(str(tmp_path), tail(), [failure("decode")])
+    put(str(tmp_path), crate("", end=True), [failure("decode")])
     assert complete(str(tmp_path), accept_retries=False)
+
+
+def test_records_of_an_earlier_version_are_not_counted(tmp_path):
+    folder = f"{tmp_path}/units/{UNIT}/{SET}"
+    write_bytes(f"{folder}/000000-{'a' * 12}.parquet", b"x")
+    write_bytes(f"{folder}/tail-000001-{'b' * 12}.parquet", b"x")
+    assert record_sets.completed(str(tmp_path), accept_retries=True) == {}
 
 
 def test_files_of_others_are_not_counted(tmp_path):
@@ -121,14 +171,13 @@ def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
     assert record_sets.read_sets(str(tmp_path))[second.set_id] == second
     assert second.set_id != RecordSet((), None, None, recount="other thresholds").set_id
     assert wanted.missing_from([second]) == (0, 1)
-    files = {one.set_id: SetFiles((), "tail") for one in (first, second)}
+    files = {one.set_id: SetFiles(("end",)) for one in (first, second)}
     sets = {one.set_id: one for one in (first, second)}
     assert UnitFiles.choose("u", sets, files, wanted).sets == (first,)
 
 
 def test_of_two_tries_with_failures_the_one_that_got_further_counts(tmp_path):
     output = str(tmp_path)
-    put(output, tail(), [failure("read")])
-    put(output, part(0))
-    further = put(output, tail("a"), [failure("read")])
-    assert complete(output).tail == further
+    put(output, crate("", end=True), [failure("read")])
+    further = put(output, crate("a", end=True), [failure("read")])
+    assert complete(output).crates == (further,)

@@ -31,7 +31,7 @@ def watched(work, hops, counts=True):
 
 def test_samples_and_progress_follow_the_receipts():
     live, recorder = watched([unit("u", (0,), "a"), unit("v", (0,), "b")], ((0,),))
-    live.observe(Receipt("u", False, num_samples=5, probe_s=[0.5]))
+    live.observe(Receipt("u", num_batches=1, num_samples=5, probe_s=[0.5]))
     live.observe(Receipt("u", True, decode_s=2.0))
     assert recorder.sums["ray_audit_samples_total",] == 5
     assert recorder.sums["ray_audit_shards_total", "done"] == 1
@@ -42,7 +42,7 @@ def test_samples_and_progress_follow_the_receipts():
 
 def test_probe_times_are_those_of_the_pools_that_hold_the_checkpoints():
     live, recorder = watched([unit("u", (1, 2, 3), "a")], ((0, 1), (2, 3)))
-    live.observe(Receipt("u", False, num_samples=1, probe_s=[0.1, 0.2, 0.4]))
+    live.observe(Receipt("u", num_batches=1, num_samples=1, probe_s=[0.1, 0.2, 0.4]))
     assert recorder.sums["ray_audit_probe_seconds", "00"] == 0.1
     assert abs(recorder.sums["ray_audit_probe_seconds", "01"] - 0.6) < 1e-12
 
@@ -58,7 +58,7 @@ def test_a_sliced_video_is_one_shard_and_fails_once():
 
 def test_a_second_pass_over_the_same_samples_does_not_count_them_again():
     live, recorder = watched([unit("u", (0,), "a")], ((0,),), counts=False)
-    live.observe(Receipt("u", False, num_samples=5))
+    live.observe(Receipt("u", num_batches=1, num_samples=5))
     live.observe(Receipt("u", True))
     assert not [key for key in recorder.sums if key[0].endswith("_total")]
     assert recorder.last["ray_audit_progress_ratio",] == 1.0

@@ -6,7 +6,7 @@ import pytest
 
 from ray_audit.config import EngineConfig
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources, plan_layout
-from ray_audit.engine.planning.pace import Calibration, fastest_layout, predicted_s
+from ray_audit.engine.planning.pace import BatchTimes, fastest_layout, predicted_s
 from ray_audit.errors import PlanError
 
 GIB = 2**30
@@ -27,7 +27,7 @@ def seen(num=8, **changed):
         "num_rows": 16,
         "device": "cpu",
     }
-    return Calibration(**(values | changed))
+    return BatchTimes(**(values | changed))
 
 
 def fastest(calibration, num_batches=1000, cluster=LAPTOP, **engine):

@@ -5,10 +5,12 @@ import io
 import tarfile
 import zipfile
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.io import savemat
 
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.write_labels import write_labels
@@ -57,7 +59,12 @@ def write_archive(path, keys):
 def sequences(folder, suffix):
     for part in ("a", "b"):
         values = np.random.default_rng(0).normal(size=(NUM, 4)).astype(np.float32)
-        if suffix == ".npy":
+        if suffix == ".h5":
+            with h5py.File(folder / f"{part}.h5", "w") as file:
+                file[part] = values
+        elif suffix == ".mat":
+            savemat(folder / f"{part}.mat", {part: values}, do_compression=True)
+        elif suffix == ".npy":
             np.save(folder / f"{part}.npy", values)
         else:
             np.savez(folder / f"{part}.npz", **{part: values})
@@ -95,6 +102,8 @@ BY_TABLE = {
     "tar.gz": lambda f: images_of(f, ".tar.gz", write_archive),
     "zip": lambda f: images_of(f, ".zip", write_zip),
     "npz": lambda f: sequences(f, ".npz"),
+    "HDF5": lambda f: sequences(f, ".h5"),
+    "MATLAB": lambda f: sequences(f, ".mat"),
     "npy": lambda f: sequences(f, ".npy"),
     "video": videos,
 }
@@ -192,12 +201,24 @@ def zip_bomb(path):
             one.write(bytes(MIB))
 
 
+def hdf5_bomb(path):
+    with h5py.File(path, "w") as file:
+        one = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
+        one[:MIB] = 1
+
+
+def matlab_bomb(path):
+    savemat(path, {"b": np.zeros((300 * MIB, 1), np.uint8)}, do_compression=True)
+
+
 CLAIMS = {
     "image files": ("b.png", lambda path: path.write_bytes(png_header(40_000, 40_000))),
     "Parquet": ("b.parquet", parquet_bomb),
     "tar": ("b.tar.gz", tar_bomb),
     "npz": ("b.npz", npz_bomb),
     "zip": ("b.zip", zip_bomb),
+    "HDF5": ("b.h5", hdf5_bomb),
+    "MATLAB": ("b.mat", matlab_bomb),
 }
 """A small file of each format that could grow: what it would inflate to fills the memory."""
 

@@ -163,4 +163,6 @@ def test_our_own_formats_are_known_without_any_package():
         "npy",
         "NIfTI",
         "zip",
+        "HDF5",
+        "MATLAB",
     ]

@@ -123,6 +123,25 @@ def test_the_image_is_made_of_the_wheel_and_names_no_index():
     assert "extra-index" not in lines
 
 
+def test_what_the_image_is_made_of_is_not_kept_from_its_build():
+    (copied,) = re.findall(r"^COPY (.*) \./$", (ROOT / "k8s/Dockerfile").read_text(), re.M)
+    let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]
+    assert sorted(copied.split()) == sorted(let_in)
+
+
+def test_the_image_s_packages_are_those_of_the_tests_and_have_hashes():
+    locked = (ROOT / "k8s/requirements.txt").read_text()
+    packages = re.split(r"\n(?=\w)", locked)
+    pins = dict(re.match(r"(\S+)==(\S+)", package).groups() for package in packages)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", package) for package in packages)
+    tested = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
+    tested = {name.lower().replace("_", "-"): version for name, version in tested.items()}
+    assert {name: tested.get(name, version) for name, version in pins.items()} == pins
+    assert {"ray", "pyarrow", "av"} <= pins.keys()
+    assert "torch" not in pins
+    assert "://" not in locked
+
+
 def test_pods_may_do_little():
     for pod in pod_specs():
         assert pod["securityContext"]["runAsNonRoot"] is True

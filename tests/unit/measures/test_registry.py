@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from ray_audit.errors import MeasureError
-from ray_audit.measures import DENSE, ROWS, Family, Kind, Quantity, measures, score
+from ray_audit.measures import (
+    DENSE,
+    ROWS,
+    DatasetQuantity,
+    Family,
+    Kind,
+    Quantity,
+    measures,
+    score,
+)
 from ray_audit.measures.base import total
 from ray_audit.measures.registry import OURS, Measures, collected
 from ray_audit.task import Task
@@ -52,6 +61,28 @@ def test_a_score_that_needs_what_nobody_declares_is_named(need):
     unknown = score("mine", mean_of, "mine", need, "1")
     with pytest.raises(MeasureError, match=f"package 0: score mine .*needs '{need}'"):
         with_theirs(Family("Mine", scores=(unknown,)))
+
+
+@pytest.mark.parametrize("need", ["score.vog_z", "dataset.ranks", "probe_s"])
+def test_what_is_known_of_a_dataset_stands_on_what_is_known_of_a_unit(need):
+    state = DatasetQuantity("mine", "mine", (need,), mean_of, max)
+    with pytest.raises(MeasureError, match=f"package 0: dataset mine .*needs '{need}'"):
+        with_theirs(Family("Mine", dataset=(state,)))
+
+
+def test_a_dataset_has_one_quantity_of_a_name_for_each_kind_of_labels():
+    state = DatasetQuantity("noise", "mine", ("loss",), mean_of, max, tasks=DENSE)
+    assert with_theirs(Family("Mine", dataset=(state,)))
+    with pytest.raises(MeasureError, match=r"dataset noise \(class\) is declared twice.*package 0"):
+        with_theirs(Family("Mine", dataset=(replace(state, tasks=ROWS),)))
+
+
+def test_states_of_units_are_merged_from_the_first_or_from_an_empty_one():
+    largest = DatasetQuantity("mine", "mine", ("loss",), mean_of, max)
+    assert largest.merged(None, None) is None
+    assert largest.merged(None, -2) == largest.merged(-2, None) == -2
+    assert largest.merged(-2, 3) == 3
+    assert replace(largest, empty=0).merged(None, -2) == 0
 
 
 def test_a_score_of_labels_that_its_quantity_does_not_have_is_named():
@@ -120,7 +151,10 @@ def changed(declared, name, **changes):
     for origin, family in declared.families:
         quantities = [replace(q, **changes) if q.name == name else q for q in family.quantities]
         scores = [replace(s, **changes) if f"score.{s.name}" == name else s for s in family.scores]
-        family = Family(family.title, tuple(quantities), tuple(scores))
+        states = [
+            replace(q, **changes) if f"dataset.{q.name}" == name else q for q in family.dataset
+        ]
+        family = Family(family.title, tuple(quantities), tuple(scores), tuple(states))
         families.append((origin, family))
     return Measures(tuple(families))
 
@@ -142,6 +176,16 @@ def test_a_scores_version_changes_the_runs_name_and_no_record():
         assert raised.score_identity(Kind(task)) != ours.score_identity(Kind(task))
         assert raised.ranking(task) == ours.ranking(task)
     assert with_theirs(SHARPNESS).score_identity(FRAMES) != ours.score_identity(FRAMES)
+
+
+def test_a_version_of_the_dataset_changes_the_runs_name_and_no_record():
+    ours = collected()
+    raised = changed(ours, "dataset.order", version=2)
+    assert raised.record_identity(Task.FRAMES) == ours.record_identity(Task.FRAMES)
+    assert raised.score_identity(FRAMES) != ours.score_identity(FRAMES)
+    assert raised.score_identity(MASKS) == ours.score_identity(MASKS)
+    assert raised.behind(Task.FRAMES, "order_nll")["dataset.order"] == 2
+    assert raised.versions()["dataset.order"] == 2
 
 
 def test_prose_is_no_part_of_an_identity():

@@ -5,7 +5,10 @@ import numpy as np
 from PIL import Image
 
 from ray_audit.engine.run.predict import Predicted
-from ray_audit.report.layers import CLOSEUP_PX, IMAGE_PX, layers, mask_bundles
+from ray_audit.report.layers import CLOSEUP_PX, IMAGE_PX
+from ray_audit.report.layers import layers as layers_of
+from ray_audit.report.layers import mask_bundles as bundles_of
+from ray_audit.report.seen_masks import SeenMask
 
 HEIGHT, WIDTH = 700, 1000
 BOX = [600, 300, 640, 330]  # class 1 in an image of class 0
@@ -18,6 +21,14 @@ def predicted(scale=1, **more):
     pixels = np.zeros((3, HEIGHT // scale, WIDTH // scale), np.uint8)
     pixels[0, BOX[1] // scale : BOX[3] // scale, BOX[0] // scale : BOX[2] // scale] = 255
     return Predicted("i", "i", None, pixels, targets, p, **more)
+
+
+def layers(one):
+    return layers_of(SeenMask.of(one))
+
+
+def mask_bundles(several, wanted, ids):
+    return bundles_of([SeenMask.of(one) for one in several], wanted, ids)
 
 
 def finding(finding_id="f", box=BOX):

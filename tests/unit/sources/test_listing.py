@@ -197,7 +197,7 @@ def test_folder_that_is_no_class(tmp_path):
         ("images", "scan.mha", {"folder": True}),
         ("images", "scan.dcm", {"folder": True}),
         ("video", "scan.nrrd", {"videos": "t.csv"}),
-        ("sequences", "x.h5", {"arrays": "{key}_label"}),
+        ("sequences", "x.pkl", {"arrays": "{key}_label"}),
         ("video", "x.png", {"videos": "t.csv"}),
         ("images", "x.mp4", {"folder": True}),
     ],
@@ -212,7 +212,7 @@ def test_formats_that_are_not_read_are_refused_by_name(tmp_path, kind, name, lab
     ("names", "labels", "message"),
     [
         (["x.png"], {"column": "label"}, "needs files of Parquet or tar"),
-        (["x.tar"], {"folder": True}, "needs files of image"),
+        (["x.tar"], {"folder": True}, "needs files of video or image files"),
         (["x.tar", "x.png"], {"images": "t.csv"}, "different formats"),
         (["x.tar"], {"masks": "m/{key}.png"}, "lie in the same files"),
     ],

@@ -5,7 +5,7 @@ import torch
 
 from ray_audit.checkpoints.catalog import list_checkpoints
 from ray_audit.errors import CheckpointError, SpecificationError
-from ray_audit.training.training_folder import Place
+from ray_audit.training.training_folder import TrainingFolder
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from ray_audit.training.training_folder import Place
 )
 def test_what_names_no_place_is_refused_with_a_hint(checkpoints):
     with pytest.raises(SpecificationError, match=r"such as dir/epoch_\*\.safetensors"):
-        Place.of(checkpoints)
+        TrainingFolder.of(checkpoints)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_what_names_no_place_is_refused_with_a_hint(checkpoints):
     ],
 )
 def test_the_pattern_says_where_epochs_go(checkpoints, first):
-    place = Place.of(checkpoints)
+    place = TrainingFolder.of(checkpoints)
     assert place.checkpoint(1) == first
     assert place.pattern == checkpoints
     assert (
@@ -48,12 +48,12 @@ def test_the_pattern_says_where_epochs_go(checkpoints, first):
 
 def test_a_relative_pattern_means_the_same_from_everywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Place.of("m/e_*.safetensors").folder == str(tmp_path / "m")
-    assert Place.of("e_*.safetensors").folder == str(tmp_path)
+    assert TrainingFolder.of("m/e_*.safetensors").folder == str(tmp_path / "m")
+    assert TrainingFolder.of("e_*.safetensors").folder == str(tmp_path)
 
 
 def test_what_is_saved_comes_back(tmp_path):
-    place = Place.of(str(tmp_path / "epoch_*.safetensors"))
+    place = TrainingFolder.of(str(tmp_path / "epoch_*.safetensors"))
     assert place.last() is None
     assert not place.has_checkpoints()
     tied = torch.ones(3)
@@ -64,7 +64,7 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_files_of_folds_and_others_are_no_checkpoints_of_the_place(tmp_path):
-    place = Place.of(str(tmp_path / "epoch_*.safetensors"))
+    place = TrainingFolder.of(str(tmp_path / "epoch_*.safetensors"))
     place.fold(0).save(1, {"a": torch.ones(1)}, {})
     (tmp_path / "other_1.safetensors").write_bytes(b"")
     assert not place.has_checkpoints()
@@ -76,7 +76,7 @@ class Bomb:
 
 
 def test_a_state_that_could_run_code_is_refused(tmp_path, capsys):
-    place = Place.of(str(tmp_path / "epoch_*.safetensors"))
+    place = TrainingFolder.of(str(tmp_path / "epoch_*.safetensors"))
     (tmp_path / "last.pt").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(CheckpointError, match=r"last\.pt cannot be read"):
         place.last()

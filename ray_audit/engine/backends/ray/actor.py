@@ -1,5 +1,8 @@
 """One actor of a pool, as Ray Data starts it, and starts it again where it died."""
 
+import os
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pyarrow as pa
@@ -7,13 +10,17 @@ import ray
 
 from ray_audit.engine.backends import wire
 from ray_audit.engine.backends.stages import StageSettings
-from ray_audit.engine.backends.wire import Envelope
-from ray_audit.engine.ledger.attempts import MAX_CRASHES, given_up_batch, probe_name
-from ray_audit.samples import Tail
+from ray_audit.engine.backends.wire import Crate, Envelope
+from ray_audit.engine.ledger.attempts import (
+    MAX_CRASHES,
+    Attempts,
+    given_up_batch,
+    probe_name,
+)
 
 
 class PoolActor:
-    """An actor of one pool: Ray Data hands it a one-row table per batch.
+    """An actor of one pool: Ray Data hands it a one-row table per crate.
 
     Args:
         settings: shared settings.
@@ -28,32 +35,62 @@ class PoolActor:
         # Imported here, so that decoding and committing processes do without torch.
         from ray_audit.engine.backends.worker import PoolWorker
 
-        self._worker = PoolWorker(settings, positions, is_last, limit_s)
         self._attempts = settings.attempts
+        self._pulse = None if self._attempts is None else Pulse(self._attempts, limit_s)
+        beat = None if self._pulse is None else self._pulse.beat
+        self._worker = PoolWorker(settings, positions, is_last, limit_s, beat)
         self._first_position = positions[0]
         self._was_restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._num_unmarked = 1
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Probe the one batch of a table."""
-        envelope = wire.decode(table)
-        process = self._process_marked if self._was_restarted else self._worker.process
-        return wire.encode(process(envelope))
+        """Probe the batches of the one crate of a table."""
+        crate = wire.decode(table)
+        if self._pulse is not None:
+            self._pulse.begin()
+        if self._was_restarted:
+            return wire.encode(self._worker.processed(crate, self._marked(crate)))
+        return wire.encode(self._worker.process(crate))
 
-    def _process_marked(self, envelope: Envelope) -> Envelope:
+    def _marked(self, crate: Crate) -> Iterator[Envelope]:
         """Once a process here has died, every batch is marked while it is under way.
 
-        The first that comes after the death is the one that was under way: Ray keeps the order.
+        Of the crate that was under way then nobody knows which batch it was: the first death is
+        charged to none.
         """
-        item, attempts = envelope.item, self._attempts
-        if isinstance(item, Tail) or envelope.failures or attempts is None:
-            return self._worker.process(envelope)
-        name = probe_name(item.unit_id, envelope.set_id, self._first_position, envelope.name)
-        num_before = attempts.begin(name, self._num_unmarked)
-        self._num_unmarked = 0
-        if num_before >= MAX_CRASHES:
-            envelope = replace(envelope, failures=given_up_batch(item))
-        processed = self._worker.process(envelope)
-        if num_before < MAX_CRASHES:
-            attempts.survived(name, num_before)
-        return processed
+        for envelope in crate.batches:
+            if envelope.failures or self._attempts is None:
+                yield self._worker.probe(envelope, crate.positions)
+                continue
+            name = probe_name(crate.unit_id, crate.set_id, self._first_position, envelope.name)
+            num_before = self._attempts.begin(name)
+            if num_before >= MAX_CRASHES:
+                envelope = replace(envelope, failures=given_up_batch(envelope.item))
+            yield self._worker.probe(envelope, crate.positions)
+            if num_before < MAX_CRASHES:
+                self._attempts.survived(name, num_before)
+
+
+class Pulse:
+    """Signs of life of an actor that works on one crate for long.
+
+    Args:
+        attempts: where they go.
+        every_s: least time between two, and from the beginning of a crate to its first.
+    """
+
+    def __init__(self, attempts: Attempts, every_s: float) -> None:
+        self._attempts, self._every_s = attempts, every_s
+        self._who, self._number = os.urandom(8).hex(), 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A crate begins."""
+        self._last_s = time.monotonic()
+
+    def beat(self) -> None:
+        """Give one, if it is time."""
+        if time.monotonic() - self._last_s < self._every_s:
+            return
+        self._last_s = time.monotonic()
+        self._number += 1
+        self._attempts.beat(self._who, self._number)

@@ -73,7 +73,7 @@ class LiveMetrics:
     Args:
         plan: the plan that the receipts belong to; it has a layout.
         instruments: where values go.
-        num_queued: tells how many batches wait.
+        num_queued: tells how many crates wait.
         counts: whether samples and shards are counted: a second pass over them is not.
     """
 
@@ -97,12 +97,7 @@ class LiveMetrics:
 
     def observe(self, receipt: Receipt) -> None:
         """Count one receipt."""
-        if receipt.is_tail:
-            self._num_ended += 1
-            self._instruments.record(DECODE, receipt.decode_s)
-            if self._counts:
-                self._end_shards(receipt)
-        else:
+        if receipt.num_batches:
             if self._counts:
                 self._instruments.record(SAMPLES, receipt.num_samples)
             per_pool: dict[int, float] = defaultdict(float)
@@ -110,6 +105,11 @@ class LiveMetrics:
                 per_pool[min(pool, MAX_POOLS - 1)] += spent_s
             for pool, spent_s in per_pool.items():
                 self._instruments.record(PROBE, spent_s, pool=f"{pool:02d}")
+        if receipt.ends_unit:
+            self._num_ended += 1
+            self._instruments.record(DECODE, receipt.decode_s)
+            if self._counts:
+                self._end_shards(receipt)
         self.beat()
 
     def _end_shards(self, receipt: Receipt) -> None:
@@ -167,7 +167,7 @@ def _beating(live: LiveMetrics) -> Iterator[None]:
 
 
 def num_queued(dataset: Any) -> int:
-    """Blocks, each one batch, that wait in front of the pools of a running dataset.
+    """Blocks, each one crate, that wait in front of the pools of a running dataset.
 
     Ray Data tells this nowhere in public: where its insides look different, it is 0.
     """

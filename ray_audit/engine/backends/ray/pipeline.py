@@ -1,4 +1,4 @@
-"""The backend on Ray: Ray Data streams batches from decode tasks through pools of actors.
+"""The backend on Ray: Ray Data streams crates of batches from decode tasks through pools of actors.
 
 This is the only module that imports ray.data.
 """
@@ -6,13 +6,13 @@ This is the only module that imports ray.data.
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoolStrategy
 
 from ray_audit.config import EngineConfig
 from ray_audit.engine.backends import wire
@@ -51,8 +51,8 @@ _GPU_GIB = {
         "A100-40G": 40, "A100-80G": 80, "H100": 80, "H200": 140, "B200": 180,
     }.items()
 }  # fmt: skip
-# Ray bundles blocks to fill a larger batch, and would mix work units.
-_ROW_BY_ROW = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+# A call a block, which is a crate: Ray joins blocks, with copies, to fill batches of any size.
+_BY_BLOCK = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 class RayBackend:
@@ -74,7 +74,7 @@ class RayBackend:
         return ClusterResources(nodes, int(store))
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
-        """Run all work of the plan; a receipt for each committed batch and tail.
+        """Run all work of the plan; a receipt for each committed crate.
 
         Raises:
             StalledError: nothing was committed for too long.
@@ -85,9 +85,9 @@ class RayBackend:
         # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
         warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
         dataset = _pipeline(plan, plan.layout, settings)
-        yield from observed(
-            watched(dataset, self._engine), plan, dataset, counts=settings.recount is None
-        )
+        beats = settings.attempts.beats if settings.attempts else frozenset[str]
+        receipts = watched(dataset, self._engine, beats)
+        yield from observed(receipts, plan, dataset, counts=settings.recount is None)
 
     def map(
         self,
@@ -139,7 +139,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
     num_decoders = min(layout.num_decoders, len(rows))
     last = len(layout.hops) - 1
     limit_s = settings.config.engine.stall_timeout_s / _BATCHES_PER_STALL
-    with DataContext.current(_quiet_context()), warnings.catch_warnings():
+    with DataContext.current(_quiet_context(plan)), warnings.catch_warnings():
         # Finite retries can be given in no other way than by the remote arguments.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -148,7 +148,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
             compute=TaskPoolStrategy(size=num_decoders),
             num_cpus=layout.cpus_per_decoder,
             max_retries=_MAX_RETRIES,
-            **_ROW_BY_ROW,
+            **_BY_BLOCK,
         )
         for index, positions in enumerate(layout.hops):
             pool = ActorPoolStrategy(
@@ -163,7 +163,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
                 num_gpus=layout.gpus_per_actor or None,
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_TASK_RETRIES,
-                **_ROW_BY_ROW,
+                **_BY_BLOCK,
             )
         return dataset.map_batches(
             _commit,
@@ -171,15 +171,19 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
             compute=TaskPoolStrategy(size=layout.num_decoders),
             num_cpus=layout.cpus_per_committer,
             max_retries=_MAX_RETRIES,
-            **_ROW_BY_ROW,
+            **_BY_BLOCK,
         )
 
 
-def _quiet_context() -> DataContext:
+def _quiet_context(plan: Plan) -> DataContext:
     context = DataContext.get_current().copy()
-    # One ready batch a block: it moves on when it is ready. By default it would wait for the end of
+    # One ready crate a block: it moves on when it is ready. By default it would wait for the end of
     # its task: findings/ray_holds_small_yields_back.sh shows it.
     context.target_max_block_size = 1
+    # What bounds how far decoders run ahead: limits of tasks in flight hold no generator back.
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        object_store_memory=plan.in_flight_bytes
+    )
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.verbose_stats_logs = False
@@ -190,7 +194,7 @@ def _quiet_context() -> DataContext:
 
 
 def _work_json(work: UnitWork) -> str:
-    kept = asdict(work.kept) if work.kept is not None else None
+    kept = work.kept and {"num_checkpoints": work.kept.num_checkpoints, "uris": work.kept.uris}
     values = {"unit": work.unit.to_json(), "positions": work.positions, "kept": kept}
     return json.dumps(values)
 
@@ -205,8 +209,8 @@ def _work_of(text: str) -> UnitWork:
 
 def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
     for text in table["work"].to_pylist():
-        for envelope in decode_marked(settings, _work_of(text)):
-            yield wire.encode(envelope)
+        for crate in decode_marked(settings, _work_of(text)):
+            yield wire.encode(crate)
 
 
 def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:

@@ -4,7 +4,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -15,10 +15,20 @@ from ray_audit.engine.backends.wire import Receipt
 from ray_audit.errors import RunError, StalledError
 
 _HEAD_EVERY_S, _HEAD_SILENCE_S = 5.0, 30.0
+_LOOKS_PER_LIMIT = 10
 
 
-def watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
-    """Receipts as they come, with a limit on the silence between two of them."""
+def watched(
+    dataset: Any, engine: EngineConfig, beats: Callable[[], frozenset[str]]
+) -> Iterator[Receipt]:
+    """Receipts as they come, with a limit on the silence between two of them.
+
+    Args:
+        dataset: whose rows they are.
+        engine: limits.
+        beats: signs of life of actors that work on one crate for long; where they change, there
+            is a receipt of nothing.
+    """
     inbox: queue.Queue[Receipt | BaseException | None] = queue.Queue()
     stopped = threading.Event()
 
@@ -35,7 +45,7 @@ def watched(dataset: Any, engine: EngineConfig) -> Iterator[Receipt]:
     puller = threading.Thread(target=pull, name="receipts", daemon=True)
     puller.start()
     try:
-        yield from _receipts(inbox, engine, _Head())
+        yield from _receipts(inbox, engine, _Head(), _Actors(beats))
     except (StalledError, KeyboardInterrupt):
         _shut_down(puller)  # nothing would end it: its actors would hold what they reserved
         raise
@@ -95,12 +105,31 @@ class _Head:
                 ) from error
 
 
+class _Actors:
+    """Whether actors that have sent nothing for long are at work."""
+
+    def __init__(self, beats: Callable[[], frozenset[str]]) -> None:
+        self._beats, self._known = beats, frozenset[str]()
+        self._looked_s = time.monotonic()
+
+    def are_at_work(self, every_s: float) -> bool:
+        """Look, now and then, for signs of life that are new."""
+        if time.monotonic() - self._looked_s < every_s:
+            return False
+        self._looked_s = time.monotonic()
+        known, self._known = self._known, self._beats()
+        return not self._known <= known
+
+
 def _receipts(
-    inbox: "queue.Queue[Receipt | BaseException | None]", engine: EngineConfig, head: _Head
+    inbox: "queue.Queue[Receipt | BaseException | None]",
+    engine: EngineConfig,
+    head: _Head,
+    actors: _Actors,
 ) -> Iterator[Receipt]:
     limit_s, what = engine.start_timeout_s, "engine.start_timeout_s"
     while True:
-        got = _next(inbox, limit_s, what, head)
+        got = _next(inbox, limit_s, what, head, actors)
         if got is None:
             return
         if isinstance(got, BaseException):
@@ -113,7 +142,11 @@ def _receipts(
 
 
 def _next(
-    inbox: "queue.Queue[Receipt | BaseException | None]", limit_s: float, what: str, head: _Head
+    inbox: "queue.Queue[Receipt | BaseException | None]",
+    limit_s: float,
+    what: str,
+    head: _Head,
+    actors: _Actors,
 ) -> Receipt | BaseException | None:
     deadline_s = time.monotonic() + limit_s
     while True:
@@ -122,6 +155,8 @@ def _next(
             return inbox.get(timeout=max(0.0, min(left_s, _HEAD_EVERY_S)))
         except queue.Empty:
             head.check()
+        if actors.are_at_work(limit_s / _LOOKS_PER_LIMIT):
+            return Receipt(unit_id="")
         if left_s <= 0:
             raise StalledError(
                 f"no batch was committed for {limit_s:g} s ({what}): look at `ray status` for "

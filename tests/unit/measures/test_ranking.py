@@ -1,17 +1,11 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ray_audit.engine.reduce.load import Samples
-from ray_audit.engine.reduce.suspicion import (
-    OrderState,
-    SegmentOrder,
-    oriented,
-    ranks_nothing,
-    suspicion,
-)
+from ray_audit.engine.reduce.unit_scores import sequences_of
+from ray_audit.measures.order import OrderState, SegmentOrder
+from ray_audit.measures.ranking import oriented, ranks_nothing, suspicion
 from ray_audit.scores.order_evidence import OrderEvidence
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
@@ -34,9 +28,18 @@ def samples_of(videos):
     return Samples(identity, {"loss": np.zeros((len(labels), 1))})
 
 
+def observed(samples, scored=None):
+    shards = np.asarray(samples.identity["shard"].to_pylist())
+    scored = np.ones(samples.num_samples, bool) if scored is None else scored
+    return OrderState.of(sequences_of(samples), shards, scored, np.arange(NUM_CLASSES))
+
+
+def nll_of(order, samples):
+    return order.nll(sequences_of(samples), np.ones(samples.num_samples, bool))
+
+
 def state_of(videos):
-    samples = samples_of(videos)
-    return OrderState.of(samples, np.ones(samples.num_samples, bool), NUM_CLASSES)
+    return observed(samples_of(videos))
 
 
 def order_of(videos):
@@ -54,7 +57,7 @@ def evidence_of(share, num=50):
 def test_frames_of_exchanged_segments_stand_out():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples = samples_of(videos)
-    nll = order_of(videos).nll(samples)
+    nll = nll_of(order_of(videos), samples)
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert nll[is_wrong].min() > nll[~is_wrong].max()
 
@@ -78,7 +81,7 @@ def test_every_ranked_frame_is_counted_once_in_the_ranks():
     assert order_of(videos).ranks.counts.sum() == 4 * len(IN_ORDER) + 4
     samples = samples_of(videos)
     ranked = np.arange(samples.num_samples) % 2 == 0
-    some = OrderState.of(samples, ranked, NUM_CLASSES).finish()
+    some = observed(samples, ranked).finish()
     assert some.ranks.counts.sum() == ranked.sum()
 
 
@@ -86,7 +89,7 @@ def test_the_rarest_context_has_the_highest_rank():
     videos = ordered_videos(9) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples = samples_of(videos)
     order = order_of(videos)
-    ranks = order.ranks.cdf(order.nll(samples))
+    ranks = order.ranks.cdf(nll_of(order, samples))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert ranks[is_wrong].min() > 0.9
 
@@ -108,7 +111,7 @@ def test_nothing_observed_has_no_order():
     order = OrderState().finish()
     assert not order.is_used
     assert order.described() == {}
-    assert np.isnan(order.nll(samples_of(ordered_videos(1)))).all()
+    assert np.isnan(nll_of(order, samples_of(ordered_videos(1)))).all()
 
 
 def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
@@ -122,7 +125,7 @@ def test_ranks_are_those_of_the_scores_themselves(num_cycles):
     # Where classes come back, a video's own steps are many, and none of them counts.
     videos = {name: labels * num_cycles for name, labels in videos.items()}
     samples, segment_order = samples_of(videos), order_of(videos)
-    nll = segment_order.nll(samples)
+    nll = nll_of(segment_order, samples)
     observed = RankHistogram.empty().observe(nll)
     np.testing.assert_allclose(segment_order.ranks.cdf(nll), observed.cdf(nll))
     assert segment_order.ranks.cdf(nll).max() < 1.0
@@ -142,19 +145,15 @@ def test_an_order_that_may_be_chance_weighs_nothing():
     assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight == 0.0
 
 
-SEQUENCES = SimpleNamespace(dataset=SimpleNamespace(task=Task.FRAMES))
-CLASSES = SimpleNamespace(dataset=SimpleNamespace(task=Task.CLASS))
-
-
 def test_a_strict_order_outweighs_losses_that_say_nothing():
     videos = ordered_videos(19) | {"wrong": [1, 1, 0, 0, 2, 2]}
     samples, segment_order = samples_of(videos), order_of(videos)
-    nll = segment_order.nll(samples)
+    nll = nll_of(segment_order, samples)
     learnt = np.linspace(1, 0, len(nll))
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
     both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
-    found = suspicion(scores, ranks, segment_order, SEQUENCES)
+    found = suspicion(scores, ranks, segment_order, Task.FRAMES)
     np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert found[is_wrong].min() > found[~is_wrong].max()
@@ -166,9 +165,9 @@ def test_a_constant_score_ranks_nothing():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    found = suspicion(scores, ranks, SegmentOrder(), CLASSES)
+    found = suspicion(scores, ranks, None, Task.CLASS)
     np.testing.assert_allclose(found, ranks["prob_margin"].cdf(-scores["prob_margin"]))
-    assert not ranks_nothing(ranks, SegmentOrder(), CLASSES)
+    assert not ranks_nothing(ranks, None, Task.CLASS)
 
 
 def test_equal_samples_tie():
@@ -177,5 +176,5 @@ def test_equal_samples_tie():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    assert suspicion(scores, ranks, SegmentOrder(), CLASSES) == pytest.approx(np.full(4, 0.5))
-    assert ranks_nothing(ranks, SegmentOrder(), CLASSES)
+    assert suspicion(scores, ranks, None, Task.CLASS) == pytest.approx(np.full(4, 0.5))
+    assert ranks_nothing(ranks, None, Task.CLASS)

@@ -4,7 +4,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
 from ray_audit.formats.mask_files import copied_masks
-from ray_audit.formats.stacks.opened import open_stack
+from ray_audit.formats.stacks.open_stack import open_stack
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 

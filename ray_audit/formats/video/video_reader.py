@@ -1,86 +1,42 @@
 """Videos through FFmpeg (PyAV): frames in decoding order, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
-from typing import IO, Any
+from contextlib import ExitStack, closing
+from typing import Any
 
 import av
 import numpy as np
 
-from ray_audit.cuts.batching import Cut
-from ray_audit.cuts.clips import Frame, Stretch
-from ray_audit.cuts.frame_cuts import filter_frame, frame_cuts, video_cuts
-from ray_audit.cuts.masked import masked_cuts
 from ray_audit.errors import SampleError
+from ray_audit.formats.base import Frame
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.labels.timeline import Timeline, timeline_of
+from ray_audit.formats.labels.timeline import Timeline
 from ray_audit.formats.pixels.resize import pays_off, resize
-from ray_audit.formats.stacks.opened import MaskedFrames, open_stack
 from ray_audit.formats.video.clock import Shown, Timer
 from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
 from ray_audit.formats.video.frames import pixels_of
-from ray_audit.formats.video.lost import Stop, report_lost, report_lost_in_slice, report_lost_video
+from ray_audit.formats.video.lost import (
+    Stop,
+    label_without_file,
+    report_lost,
+    report_lost_in_slice,
+    report_lost_video,
+)
 from ray_audit.formats.video.orientation import Orientation, turns
-from ray_audit.samples import IGNORE, Shard, Slice
+from ray_audit.formats.video.stills import Still, clock_of, decode_folder, is_folder
+from ray_audit.samples import Shard
 
 _FEW = 0.1
 
 
-def cut_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    """Clips of one video; what cannot be decoded is recorded in the job's tally."""
-    if job.dataset.labels.form == "videos":
-        yield from _cut_labelled_video(shard, job)
-        return
-    if job.dataset.labels.form == "masks":
-        yield from _cut_masked_video(shard, job)
-        return
-    timeline = timeline_of(shard, job)
-    if timeline is None:
-        return
-    reader = _VideoReader(shard, job, timeline)
-    clip, part = job.dataset.clip, job.part
-    stretch = None if part is None else stretch_of(part, clip.every)
-    yield from frame_cuts(shard.key, reader.frames(), clip, job.classes.target_dtype, stretch)
-    if part is None:
-        reader.report_lost_labels()
-    else:
-        reader.report_lost_part(part)
+class VideoReader:
+    """Reads one video; keeps what the labels that were not reached depend on.
 
-
-def _cut_labelled_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    if shard.class_index is None or shard.class_index == IGNORE:
-        reason = "unlabelled" if shard.class_index is None else "void"
-        job.tally.filter(shard.key, shard.key, None, reason)
-        return
-    reader = _VideoReader(shard, job, None)
-    yield from video_cuts(
-        shard.key,
-        shard.class_index,
-        reader.frames(),
-        job.dataset.clip,
-        job.classes.target_dtype,
-    )
-    reader.report_lost_video()
-
-
-def _cut_masked_video(shard: Shard, job: UnitContext) -> Iterator[Cut]:
-    if shard.label_uri is None or not shard.label_digest:
-        masks, frames = None, MaskedFrames(())
-    else:
-        try:
-            masks = open_stack(shard, job.dataset, job.tally)
-        except Exception as error:  # of a file that is no mask stack: whatever its library raises
-            job.tally.fail(shard.key, error, stage="labels", num_samples=shard.num_labelled)
-            return
-        frames = MaskedFrames(masks.frames)
-    with nullcontext() if masks is None else masks:
-        reader = _VideoReader(shard, job, frames)
-        yield from masked_cuts(shard.key, reader, masks, job)
-        reader.report_lost_labels()
-
-
-class _VideoReader:
-    """Reads one video; keeps what the labels that were not reached depend on."""
+    Args:
+        shard: the video.
+        job: the dataset, the part that is read, and the tally that takes what is no sample.
+        timeline: labels of its frames; None where it has one label.
+    """
 
     def __init__(self, shard: Shard, job: UnitContext, timeline: Timeline | None) -> None:
         self._shard = shard
@@ -109,7 +65,7 @@ class _VideoReader:
             self._num_sampled += sampled
             self._num_labelled += sampled and label is not None
             if self._timeline is not None and self._owns(one.index):
-                filter_frame(self._job.tally, self._shard.key, one.index, label, sampled)
+                self._job.tally.filter_frame(self._shard.key, one.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
                 continue
             if self._is_image and label is None:
@@ -131,10 +87,8 @@ class _VideoReader:
     def _shown(self) -> Iterator[Shown]:
         """Frames with their times; records an error instead of raising."""
         try:
-            with (
-                self._job.tally.open_read(self._shard.uri, self._shard.size_bytes) as stream,
-                closing(self._opened(stream)) as decoded,
-            ):
+            with ExitStack() as stack:
+                decoded = stack.enter_context(closing(self._opened(stack)))
                 yield from shown_frames(self._counted(decoded), self._timer, self._at)
         except Exception as error:
             # A damaged file raises whatever the decoder likes; the frames before it count.
@@ -144,7 +98,12 @@ class _VideoReader:
             if self._at.clock.counts or self._timer.is_broken:
                 self._job.tally.remark("clock", self._shard.key)
 
-    def _opened(self, stream: IO[bytes]) -> Generator[Any, None, None]:
+    def _opened(self, stack: ExitStack) -> Generator[Any, None, None]:
+        shard = self._shard
+        if is_folder(shard.uri):
+            self._at.clock = clock_of(self._job.dataset)
+            return decode_folder(shard.uri, self._job.dataset)
+        stream = stack.enter_context(self._job.tally.open_read(shard.uri, shard.size_bytes))
         if self._part is None:
             return decode_video(stream, self._at)
         return decode_slice(stream, self._at, self._part)
@@ -155,10 +114,12 @@ class _VideoReader:
                 frame = next(decoded, None)
             if frame is None:
                 return
+            if isinstance(frame, Still):
+                self._jump_to(frame)
             index = self._at.num_frames
             if index == 0:
                 self._check_clock()
-            if index == (self._part.first_frame if self._part else 0) and turns(frame):
+            if index == (self._part.first_frame if self._part else 0) and _turns(frame):
                 self._job.tally.remark("display_matrix", self._shard.key)
             self._at.num_frames += 1
             if self._owns(index):
@@ -166,6 +127,27 @@ class _VideoReader:
             else:
                 self._job.tally.num_lead_in += 1
             yield frame
+
+    def _jump_to(self, still: Still) -> None:
+        """Frames before this one, which have no file, are not there: their labels are lost."""
+        gap = np.arange(self._at.num_frames, still.index)
+        self._at.num_promised = still.num_promised
+        labelled = self._labelled(gap, still)
+        last = np.array([still.num_promised - 1])
+        if gap.tolist() == [0] and labelled.any() and not self._labelled(last, still).any():
+            raise label_without_file(1, 0, still)
+        self._at.num_frames = still.index
+        self._timer.skip_to(still.index)
+        if labelled.any():
+            num_lost = int((gap[labelled] % self._job.dataset.clip.every == 0).sum())
+            error = label_without_file(int(labelled.sum()), int(gap[labelled][0]), still)
+            self._job.tally.fail(self._shard.key, error, stage="labels", num_samples=num_lost)
+
+    def _labelled(self, frames: np.ndarray, still: Still) -> np.ndarray:
+        if self._timeline is None:
+            return np.zeros(len(frames), bool)
+        middles_s = (frames + 0.5 + still.pts - still.index) * self._at.clock.frame_s
+        return self._timeline.is_labelled(frames, middles_s)
 
     def _check_clock(self) -> None:
         labels, at = self._job.dataset.labels, self._at
@@ -180,37 +162,31 @@ class _VideoReader:
         end_s = self._timer.end_s(at.clock) if self._end_s is None else self._end_s
         return Stop(at.num_frames, end_s, at.clock.frame_s, self._error)
 
-    def report_lost_labels(self) -> None:
-        """Record the labelled frames that were not reached, or do not exist."""
-        assert self._timeline is not None
+    def report_lost(self) -> None:
+        """Record what labels say of frames that were not reached, or do not exist."""
+        if self._timeline is None:
+            report_lost_video(self._job.tally, self._shard.key, self._stop())
+        elif self._part is None:
+            self._report_lost_labels(self._timeline)
+        elif self._error is not None:
+            every = self._job.dataset.clip.every
+            report_lost_in_slice(
+                self._job.tally, self._shard.key, self._timeline, every, self._part, self._stop()
+            )
+        elif self._part.is_last:  # labels behind the video's end are nobody else's
+            self._report_lost_labels(self._timeline)
+
+    def _report_lost_labels(self, timeline: Timeline) -> None:
         is_few = 0 < self._num_labelled < _FEW * self._num_sampled
         # Masks of a few frames are what people make.
         if self._part is None and is_few and not self._job.dataset.task.is_dense:
             self._job.tally.remark("few_labels", self._shard.key)
         every = self._job.dataset.clip.every
-        report_lost(self._job.tally, self._shard.key, self._timeline, every, self._stop())
-
-    def report_lost_part(self, part: Slice) -> None:
-        """Record what a slice lost: of its own frames, and, in the last, of labels behind them."""
-        assert self._timeline is not None
-        every = self._job.dataset.clip.every
-        if self._error is None:
-            if part.is_last:
-                self.report_lost_labels()
-            return
-        report_lost_in_slice(
-            self._job.tally, self._shard.key, self._timeline, every, part, self._stop()
-        )
-
-    def report_lost_video(self) -> None:
-        """Record the video where none of it could be decoded, or only its beginning."""
-        report_lost_video(self._job.tally, self._shard.key, self._stop())
+        report_lost(self._job.tally, self._shard.key, timeline, every, self._stop())
 
 
-def stretch_of(part: Slice, every: int) -> Stretch:
-    """The clips of a slice, in sampled frames."""
-    own_stop = None if part.is_last else -(-part.own_stop // every)
-    return Stretch(part.first_frame // every, part.own_start // every, own_stop)
+def _turns(frame: Any) -> bool:
+    return not isinstance(frame, Still) and turns(frame)
 
 
 class _PixelReader:

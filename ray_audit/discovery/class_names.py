@@ -1,0 +1,49 @@
+"""Names of classes, where a file or folders have them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ray_audit.config.class_files import named_classes
+from ray_audit.discovery.tree import Tree, folder_of
+from ray_audit.errors import RayAuditError
+
+_FILES = re.compile(
+    r"(classes|class_?names|labels?|names|label_?names|mapping|class_?mapping|classInd|class_?list|"
+    r"categories|id2label|label2id|label_?map|config|dataset)(\.(txt|json|names|csv|yaml))",
+    re.IGNORECASE,
+)
+_MAX_BYTES = 4 * 2**20
+_MAX_DEPTH = 2
+_MAX_CHARS = 80
+
+
+def names_file(tree: Tree) -> tuple[str, list[str]] | None:
+    """The file of class names that lies nearest to the top, and the names in it."""
+    return next(_name_files(tree), None)
+
+
+def _name_files(tree: Tree) -> Iterator[tuple[str, list[str]]]:
+    fitting = [path for path in tree.files if _FILES.fullmatch(path.rsplit("/", 1)[-1])]
+    for path in sorted(fitting, key=lambda p: (p.count("/"), len(p))):
+        if path.count("/") > _MAX_DEPTH or tree.sizes[path] > _MAX_BYTES:
+            continue
+        names: list[str] | None = None
+        with suppress(ValueError, RayAuditError, TypeError):
+            names, _ = named_classes(tree.at(path))
+        if names and len(names) > 1 and all(_is_name(name) for name in names):
+            yield path, names
+
+
+def _is_name(name: object) -> bool:
+    # A line of a table, a path or a colour is no name of a class.
+    return isinstance(name, str) and len(name) < _MAX_CHARS and not re.search(r"[,;\t/{}]", name)
+
+
+def folder_classes(tree: Tree, paths: list[str]) -> list[str]:
+    """Names of the folders that hold some files: all of their parent's, sorted."""
+    parents = {folder_of(folder_of(path)) for path in paths}
+    named = {folder_of(path).rsplit("/", 1)[-1] for path in paths}
+    if tree.is_cut:  # more folders were seen than looked into
+        named |= {name for parent in parents for name in tree.children(parent)}
+    return sorted(named)

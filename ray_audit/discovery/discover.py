@@ -1,0 +1,210 @@
+"""From a folder that nobody described to a draft of its specification."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from ray_audit import storage
+from ray_audit.config import DatasetConfig
+from ray_audit.discovery.containers import container_proposals
+from ray_audit.discovery.drafted import FACTORY, Drafted, written
+from ray_audit.discovery.fitting import Fit, fits
+from ray_audit.discovery.folder_classes import folder_proposals
+from ray_audit.discovery.frame_labels import frame_proposals
+from ray_audit.discovery.guess import Guess
+from ray_audit.discovery.kinds_of_files import kind_of
+from ray_audit.discovery.mask_pairs import mask_proposals
+from ray_audit.discovery.open_classes import with_classes
+from ray_audit.discovery.table_labels import table_proposals
+from ray_audit.discovery.tree import Tree, extension, look, merged
+from ray_audit.discovery.weights_found import WeightsFound, find_weights
+from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.formats.labels.given import GivenLabels
+from ray_audit.layouts import expanded, recipes
+from ray_audit.sources import list_dataset
+
+_NUM_TRIED = 12
+_NUM_MASKS = 8
+_NUM_ALSO = 3
+_CHECKPOINTS = "checkpoints/epoch_*.safetensors"
+
+
+def discover(
+    data: str, labels: str | None = None, checkpoints: str | None = None, model: str | None = None
+) -> Drafted:
+    """Look at what is there, and draft a specification.
+
+    Args:
+        data: folder of a dataset, local or in a store.
+        labels: folder of its labels, where they lie elsewhere.
+        checkpoints: folder, pattern or file.
+        model: `package.module:function`.
+
+    Raises:
+        SpecificationError: nothing is there that is known; says what was found.
+        StorageError: the store cannot be listed.
+    """
+    tree = merged(look(data), None if labels is None else look(labels))
+    found = [] if checkpoints is None else [find_weights(checkpoints)]
+    proposal, layout = _recognised(tree)
+    return _draft(tree, proposal, layout, found[0] if found else None, model)
+
+
+def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
+    fitting = fits(tree, [one for one in recipes() if not one.is_general])
+    for fit in fitting[:_NUM_TRIED]:
+        proposal = _of_recipe(tree, fit)
+        if proposal is not None and _problem(tree, proposal) is None:
+            rest = [one.recipe for one in fitting if one.recipe is not fit.recipe]
+            also = tuple(f"layout {one.name}: {one.title}" for one in rest[:_NUM_ALSO])
+            return proposal.with_also(also), fit
+    problems, fine = [], list[Guess]()
+    for proposal in islice(_shapes(tree), _NUM_TRIED):
+        problem = _problem(tree, proposal)
+        if problem is None:
+            fine.append(proposal)
+        else:
+            problems.append(f"{proposal.what}: {problem}")
+        if len(fine) == 2:
+            break
+    if not fine:
+        raise SpecificationError(_nothing(tree, problems))
+    return fine[0].with_also(tuple(_in_short(one) for one in fine[1:])), None
+
+
+def _shapes(tree: Tree) -> Iterator[Guess]:
+    return chain(
+        mask_proposals(tree),
+        frame_proposals(tree),
+        table_proposals(tree),
+        container_proposals(tree),
+        folder_proposals(tree),
+    )
+
+
+def _in_short(proposal: Guess) -> str:
+    labels = proposal.dataset["labels"]
+    form, where = next(iter(labels.items()))
+    return f"{proposal.what} ({form}: {where})"
+
+
+def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
+    root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
+    given: dict[str, Any] = {"layout": fit.recipe.name, "root": root}
+    open_keys = set(fit.recipe.asks)
+    told = [f"files as {', '.join(fit.recipe.files)}"]
+    asked = [f"{key}: {text}" for key, text in fit.recipe.asks.items()]
+    if "classes" in open_keys:
+        guess = with_classes(tree, fit, root)
+        if guess is None:
+            return None
+        given |= guess.keys
+        told += guess.told
+    told += [" ".join(fit.recipe.note.split())] if fit.recipe.note else []
+    with suppress(ValueError, RayAuditError):
+        values = expanded(given).values
+        return Guess(fit.recipe.title, values, tuple(told), tuple(asked))
+    return None
+
+
+def _problem(tree: Tree, proposal: Guess) -> str | None:
+    """Why a proposal cannot be right; None where nothing speaks against it.
+
+    Its labels are read where the tree is whole; a few masks always.
+    """
+    try:
+        dataset = DatasetConfig.model_validate(proposal.dataset)
+        if tree.is_cut:
+            return None
+        with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
+            listing = list_dataset(dataset, Path(folder))
+            labelled = [shard for shard in listing.shards if shard.label_digest]
+            if not labelled:
+                return "no file has a label"
+            given = GivenLabels(dataset, tuple(labelled), folder)
+            if dataset.labels.masks is not None and "{" in dataset.labels.masks:
+                step = max(1, len(labelled) // _NUM_MASKS)
+                for owner in given.mask_owners()[::step]:
+                    given.mask(owner) if _is_picture(owner.shard_key) else None
+    except (RayAuditError, ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _is_picture(key: str) -> bool:
+    return kind_of(key) == "image files"
+
+
+def _nothing(tree: Tree, problems: list[str]) -> str:
+    ends: dict[str, int] = {}
+    for path in tree.files:
+        ends[extension(path)] = ends.get(extension(path), 0) + 1
+    most = sorted(ends.items(), key=lambda item: -item[1])[:6]
+    found = ", ".join(f"{num} {end or 'without extension'}" for end, num in most)
+    why = f" What came nearest: {problems[0]}." if problems else ""
+    return (
+        f"{tree.uri}: no layout was recognised in {len(tree.files)} files ({found}).{why} "
+        "`ray-audit layouts` lists those that have a name; docs/datasets.md says how to write "
+        "others, and --labels names a folder of labels that lies elsewhere"
+    )
+
+
+def _draft(
+    tree: Tree,
+    proposal: Guess,
+    fit: Fit | None,
+    weights: WeightsFound | None,
+    model: str | None,
+) -> Drafted:
+    name = re.sub(r"[^\w-]+", "-", tree.uri.rstrip("/").rsplit("/", 1)[-1]).strip("-") or "audit"
+    asked = list(proposal.asked)
+    factory = model or FACTORY
+    if model is None:
+        asked.append("model.factory: the function that returns your model")
+    remarks = {"model": "model.input: what pixels become, as your training had it"}
+    if weights is None:
+        asked.append("checkpoints: a pattern or a list of the files of one training")
+    elif weights.architecture:
+        remarks["model"] += f"; config.json beside the checkpoints names {weights.architecture}"
+    specification = {
+        "name": name,
+        "dataset": proposal.dataset,
+        "model": {"factory": factory},
+        "checkpoints": _CHECKPOINTS if weights is None else weights.uri,
+        "output": f"audits/{name}",
+    }
+    told = [*proposal.told, *(weights.told if weights else ())]
+    if tree.is_cut:
+        told.append("there is more than was looked at: some thousand files")
+    heading = f"Drafted by `ray-audit init`: {proposal.what}."
+    if fit is not None:
+        root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
+        heading += f" `dataset: {{layout: {fit.recipe.name}, root: {root}}}` stands for the same."
+    text = written(specification, heading, told, asked, proposal.also, remarks)
+    return Drafted(
+        what=proposal.what,
+        layout=fit.recipe.name if fit else None,
+        specification=specification,
+        assumed=tuple(told),
+        asked=tuple(asked),
+        also=proposal.also,
+        text=text,
+    )
+
+
+def save(draft: Drafted, uri: str, force: bool) -> Drafted:
+    """Write a draft; never over a file that is there, unless asked to.
+
+    Raises:
+        SpecificationError: a file is there.
+        StorageError: it cannot be written.
+    """
+    if not force and storage.exists(uri):
+        raise SpecificationError(f"{uri} is there already; give another name, or --force")
+    storage.write_bytes(uri, draft.text.encode())
+    return replace(draft, uri=uri)

@@ -1,0 +1,61 @@
+"""Classes for labels that are text or numbers."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class ClassGuess(NamedTuple):
+    """Classes, and keys that say what stored labels mean.
+
+    Attributes:
+        classes: names in index order.
+        labels: further keys of `dataset.labels`.
+        told: what was assumed.
+        asked: what could not be known.
+    """
+
+    classes: list[str]
+    labels: dict[str, Any]
+    told: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+def classes_of(values: Sequence[str], names: tuple[str, list[str]] | None) -> ClassGuess:
+    """Classes of labels, by a file of names or by the labels alone."""
+    if all(_is_index(value) for value in values):
+        return _of_numbers(sorted({int(float(value)) for value in values}), names)
+    if names is not None and set(values) <= set(names[1]):
+        return ClassGuess(names[1], {}, (f"classes are those of {names[0]}",), ())
+    asked = ["classes in the order of your model's outputs: here they are sorted by name"]
+    if any("|" in value for value in values):
+        asked.append("labels with | name several classes at once, and an audit is of one")
+    return ClassGuess(sorted(values), {}, ("classes are the labels that were found",), tuple(asked))
+
+
+def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> ClassGuess:
+    low, high = numbers[0], numbers[-1]
+    seen = f"labels are numbers from {low} to {high}"
+    if names is not None and len(names[1]) > high:
+        return ClassGuess(names[1], {}, (f"{seen}: indices of the names in {names[0]}",), ())
+    if names is not None and len(names[1]) == high and low >= 1:
+        told = (f"{seen}, and {names[0]} has {high} names: the first class is stored as 1",)
+        return ClassGuess(names[1], {"first_value": 1}, told, ())
+    asked = ("names of the classes",)
+    if low == 1 and len(numbers) == high:
+        classes = [f"class_{number}" for number in numbers]
+        told = (f"{seen}: the first class is stored as 1",)
+        return ClassGuess(classes, {"first_value": 1}, told, asked)
+    if low < 0:
+        classes = [f"class_{number}" for number in range(high + 1)]
+        void: dict[str, Any] = {"values": {n: f"class_{n}" if n >= 0 else "void" for n in numbers}}
+        return ClassGuess(classes, void, (f"{seen}: those below 0 mean not labelled",), asked)
+    classes = [f"class_{number}" for number in range(high + 1)]
+    return ClassGuess(classes, {}, (f"{seen}: indices of classes",), asked)
+
+
+def _is_index(value: str) -> bool:
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    return number.is_integer() and abs(number) < 10_000

@@ -1,0 +1,219 @@
+"""Which columns of a table are names, times and labels, and what the labels are."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray_audit.discovery.table_heads import Head
+
+_LABEL = re.compile(
+    r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
+    r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition",
+    re.IGNORECASE,
+)
+_LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
+_FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
+_FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
+_UNITS = {
+    "frame": r"[_ ]?(frame|frame_?(index|idx|number))",
+    "s": r"([_ ]?(s|sec|secs|seconds|time|timestamp|ts))?",
+    "ms": r"[_ ]?(ms|msec|milliseconds)",
+}
+_CLOCK = re.compile(r"\d+:\d\d(:\d\d)?([.,]\d+)?")
+_MOST_CLASSES = 2_000
+_MANY_DIGITS = 6
+_INCLUSIVE_FRACTION = 0.8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table of labels may be read.
+
+    Attributes:
+        form: frames, segments, videos or images.
+        labels: further keys of `dataset.labels`.
+        label_values: those that were seen, in order.
+        told: what was assumed.
+        numbers: frame numbers, or ends of segments, of the rows; as they are.
+    """
+
+    form: str
+    labels: dict[str, Any]
+    label_values: tuple[str, ...]
+    told: tuple[str, ...]
+    numbers: tuple[float, ...] = field(default=(), repr=False)
+
+
+def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
+    """How a table may be read; None where no column can be a label.
+
+    Args:
+        head: its first rows.
+        name_index: of the column that names files; None where the table is of one file.
+        kind: of the dataset.
+    """
+    names = list(head.names) if head.names else _invented(head, name_index, kind)
+    times = {} if kind == "images" else _times(head, names, name_index)
+    taken = {name_index, *(index for index in times.values())}
+    label = _label_column(head, names, taken)
+    if label is None or (name_index is None and not times and len(names) > 1):
+        return None
+    values = tuple(dict.fromkeys(v for v in head.column(label) if v != ""))
+    name_key = "image" if kind == "images" else "video"
+    columns = {} if name_index is None else {name_key: names[name_index]}
+    columns |= {key: names[index] for key, index in times.items()} | {"label": names[label]}
+    labels: dict[str, Any] = dict(head.keys)
+    if head.names is None:
+        renamed = {columns[key]: key for key in columns}
+        labels["header"] = [renamed.get(name, name) for name in names]
+    else:
+        usual = {key: name for key, name in columns.items() if key != name}
+        labels |= {"columns": usual} if usual else {}
+    told: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
+    if kind == "images":
+        return Reading("images", labels, values, tuple(told))
+    if "frame" in times:
+        return _frames(head, times["frame"], name_index, labels, values, told)
+    if times:
+        return _segments(head, times, name_index, labels, values, told)
+    if name_index is None:
+        told.append("each line is the label of one frame, from the first on")
+        return Reading("frames", labels, values, tuple(told), (float(len(head.rows)),))
+    return Reading("videos", labels, values, tuple(told))
+
+
+def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
+    names = [f"field_{i + 1}" for i in range(len(head.rows[0]))]
+    if len(names) == 1:
+        return ["label"]
+    if name_index is None and kind != "images":  # numbers, then a label
+        numbers = [i for i in range(len(names)) if _are_numbers(head.column(i)[:50])]
+        if len(numbers) >= 2 and len(names) > 2:
+            is_whole = all(_is_whole(v) for i in numbers[:2] for v in head.column(i)[:50])
+            unit = "frame" if is_whole else "s"
+            names[numbers[0]], names[numbers[1]] = f"start_{unit}", f"end_{unit}"
+        elif numbers and len(names) == 2:
+            names[numbers[0]] = "frame"
+    return names
+
+
+def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str, int]:
+    def first(pattern: str) -> int | None:
+        fitting = (
+            i
+            for i, name in enumerate(names)
+            if i != name_index
+            and re.fullmatch(pattern, name, re.IGNORECASE)
+            and _are_times(head.column(i)[:50])
+        )
+        return next(fitting, None)
+
+    for unit, ending in _UNITS.items():
+        start, end = first(f"{_FIRST}{ending}"), first(f"{_LAST}{ending}")
+        if start is not None and end is not None and start != end:
+            whole = all(_is_whole(v) for v in head.column(end)[:200])
+            bare = re.fullmatch(f"{_FIRST}", names[start], re.IGNORECASE)
+            key = "frame" if unit == "s" and bare and whole else unit
+            return {f"start_{key}": start, f"end_{key}": end}
+    frame = first(_FRAME.pattern)
+    if frame is not None and all(_is_whole(v) for v in head.column(frame)[:200]):
+        return {"frame": frame}
+    return {}
+
+
+def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:
+    best: tuple[float, int] | None = None
+    for index, name in enumerate(names):
+        if index in taken:
+            continue
+        values = head.column(index)
+        distinct = set(values) - {""}
+        if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
+            continue
+        said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
+        repeats = 1 - len(distinct) / max(1, len(values))
+        if said == 0 and (len(names) - len(taken - {None}) > 1) and repeats < 0.3:
+            continue
+        score = said + repeats + (0.2 if len(distinct) > 1 else -1)
+        if best is None or score > best[0]:
+            best = (score, index)
+    return None if best is None else best[1]
+
+
+def _frames(
+    head: Head,
+    frame: int,
+    name_index: int | None,
+    labels: dict[str, Any],
+    values: tuple[str, ...],
+    told: list[str],
+) -> Reading:
+    numbers = [float(v) for v in head.column(frame)]
+    owners = [""] * len(numbers) if name_index is None else head.column(name_index)
+    firsts: dict[str, float] = {}
+    for owner, number in zip(owners, numbers, strict=True):
+        firsts[owner] = min(number, firsts.get(owner, number))
+    if set(firsts.values()) == {1.0}:
+        labels["first_frame"] = 1
+        told.append("frames count from 1, since that is the first number")
+    return Reading("frames", labels, values, tuple(told), tuple(numbers))
+
+
+def _segments(
+    head: Head,
+    times: dict[str, int],
+    name_index: int | None,
+    labels: dict[str, Any],
+    values: tuple[str, ...],
+    told: list[str],
+) -> Reading:
+    starts, ends = (head.column(index) for index in times.values())
+    if "start_frame" not in times:
+        unit = "milliseconds" if "start_ms" in times else "seconds"
+        told.append(f"segments are in {unit}")
+        return Reading("segments", labels, values, tuple(told))
+    owners = [""] * len(starts) if name_index is None else head.column(name_index)
+    joints = [
+        float(starts[i + 1]) - float(ends[i])
+        for i in range(len(starts) - 1)
+        if owners[i] == owners[i + 1]
+    ]
+    if joints and sum(gap == 1 for gap in joints) >= _INCLUSIVE_FRACTION * len(joints):
+        labels["ends"] = "inclusive"
+        told.append("segments end with their last frame, since the next begins one behind it")
+    firsts = {owner: float(starts[i]) for i, owner in reversed(list(enumerate(owners)))}
+    if firsts and set(firsts.values()) == {1.0}:
+        labels["first_frame"] = 1
+        told.append("frames count from 1, since that is the first number")
+    if any(gap < 0 for gap in joints):
+        labels["overlap"] = "first"
+        told.append("where segments overlap, the first in the table holds")
+    return Reading("segments", labels, values, tuple(told), tuple(map(float, ends)))
+
+
+def _are_times(values: Sequence[str]) -> bool:
+    return bool(values) and all(_CLOCK.fullmatch(v) or _number(v) is not None for v in values)
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    return all(_number(v) is not None for v in values)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _is_whole(text: str) -> bool:
+    number = _number(text)
+    return number is not None and number.is_integer() and "." not in text
+
+
+def _is_fraction(text: str) -> bool:
+    number = _number(text)
+    return number is not None and (
+        not number.is_integer() or len(text.split(".")[0]) > _MANY_DIGITS
+    )

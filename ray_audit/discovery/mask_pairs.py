@@ -1,0 +1,126 @@
+"""Images, or volumes, beside masks of the same size."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
+from ray_audit.discovery.name_pairs import PairRule, pair_rules
+from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
+from ray_audit.discovery.tree import Tree, extension
+from ray_audit.formats.registry import format_of
+
+_MASK_WORDS = re.compile(
+    r"mask|label|annot|(?<![a-z])gt(?![a-z])|gtfine|segm|(?<![a-z])seg(?![a-z])|truth|target|matte|"
+    r"lesion|lumen",
+    re.IGNORECASE,
+)
+_NUM_LOOKED_AT = 2
+_NUM_MASKS = 8
+_CONTRAST = 1.5
+
+_Read = Callable[[str], Pixels | None]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    rule: PairRule
+    rank: tuple[float, ...]
+
+
+def mask_proposals(tree: Tree) -> Iterator[Guess]:
+    """Datasets of images and masks, the likeliest first."""
+    pictures = [path for path in tree.few if _is_picture(path)]
+    read = cache(lambda path: read_pixels(tree, path))
+    found = []
+    for rule in pair_rules(pictures, pictures)[:40]:
+        rank = _rank(rule, read)
+        if rank is not None:
+            found.append(_Candidate(rule, rank))
+    found.sort(key=lambda one: one.rank, reverse=True)
+    for one in found:
+        rivals = [o.rule for o in found if o.rule.uri == one.rule.uri and o is not one]
+        also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
+        yield _proposal(tree, one.rule, read).with_also(also)
+
+
+def _is_picture(path: str) -> bool:
+    form = format_of(path)
+    return form is not None and form.kind == "images" and not form.holds_several
+
+
+def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
+    """How surely the labels of a rule are masks of its images; None where they are not."""
+    num = len(rule.pairs)
+    if not num:
+        return None
+    word = _has_word(rule)
+    first, last = rule.pairs[0], rule.pairs[-1]
+    is_volume = extension(first[0]) in (".nii", ".nii.gz")
+    contrast = 0.0
+    for media, label in dict.fromkeys((first, last)):
+        one, other = read(media), read(label)
+        if one is None or other is None:
+            if not (word or is_volume):
+                return None
+            continue
+        if one.shape != other.shape:
+            return None
+        contrast += _contrast(one, other)
+    looks = contrast / len({first, last})
+    if looks < _CONTRAST and not (word and looks >= 1):
+        return None
+    index = read(last[1])
+    is_plain = index is not None and not index.is_colour
+    return (word, is_plain, min(num, 12), not rule.match, min(looks, 3.0), num)
+
+
+def _has_word(rule: PairRule) -> int:
+    """1 where a word for masks stands in the labels' names alone, -1 where in the images'."""
+    in_label = bool(_MASK_WORDS.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
+    in_media = bool(_MASK_WORDS.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
+    return in_label - in_media
+
+
+def _own(path: str, other: str) -> str:
+    """Parts of a path, and of its name, that another has not."""
+    words = [w for part in path.split("/") for w in re.split(r"[_\-. ]", part)]
+    theirs = {w for part in other.split("/") for w in re.split(r"[_\-. ]", part)}
+    return " ".join(word for word in words if word not in theirs)
+
+
+def _contrast(image: Pixels, mask: Pixels) -> float:
+    """How many more values an image has than its mask."""
+    ratio = len(image.values) / max(1, len(mask.values))
+    return ratio * (2 if image.is_colour and not mask.is_colour else 1)
+
+
+def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
+    names = names_file(tree)
+    step = max(1, len(rule.pairs) // _NUM_MASKS)
+    paths = [label for _, label in rule.pairs[::step]][:_NUM_MASKS]
+    masks = [one for one in map(read, paths) if one is not None]
+    labels = {"masks": tree.at(rule.template)} | ({"match": rule.match} if rule.match else {})
+    told = [f"masks are the files {rule.difference}"]
+    asked: list[str] = []
+    dataset = {"kind": "images", "uri": tree.at(rule.uri), "labels": labels}
+    if masks:
+        guess = guessed(masks, paths, names)
+        labels |= guess.labels
+        dataset |= guess.dataset
+        told += guess.told
+        asked += guess.asked
+    else:
+        asked.append("classes: masks are too large to look into, or cannot be read")
+        dataset["classes"] = names[1] if names else ["background", "foreground"]
+    form = format_of(rule.pairs[0][0])
+    what = "images beside masks"
+    if form is not None and form.is_volume:
+        what = "volumes beside label volumes"
+        dataset["volume"] = {"axis": 2, "window": [-160, 240]}
+        asked.append("volume.window: the range of values as your training cut it off")
+    if rule.others:
+        told.append(f"only the part for training: {', '.join(rule.others)} are there too")
+    return Guess(what, dataset, tuple(told), tuple(asked))

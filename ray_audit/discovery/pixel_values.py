@@ -1,0 +1,157 @@
+"""What a few masks hold, and the keys of a specification that say so."""
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ray_audit import storage
+from ray_audit.discovery.tree import Tree, extension
+from ray_audit.errors import RayAuditError
+from ray_audit.formats.nifti_files import inflated, read_header, read_stored
+from ray_audit.formats.pixels.pictures import read_mask
+
+_MAX_BYTES = 64 * 2**20
+_MAX_PX = 1e8
+_LOSSY = (".jpg", ".jpeg", ".webp")
+_SPARSE = 3  # values that lie so many times farther apart than there are of them have gaps
+_NAMED_COLOURS = {0x000000: "background"}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A picture as a mask is read.
+
+    Attributes:
+        shape: (H, W), or of a volume.
+        is_colour: whether channels differ: then values are red * 65536 + green * 256 + blue.
+        values: those that occur, sorted.
+    """
+
+    shape: tuple[int, ...]
+    is_colour: bool
+    values: np.ndarray
+
+
+def read_pixels(tree: Tree, path: str) -> Pixels | None:
+    """A picture's values; None where it is large or cannot be read."""
+    if tree.sizes.get(path, 0) > _MAX_BYTES:
+        return None
+    with suppress(RayAuditError, OSError, ValueError, SyntaxError, EOFError):
+        stored = storage.read_bytes(tree.at(path))
+        if extension(path) in (".nii", ".nii.gz"):
+            values = _volume(stored, path)
+        else:
+            values = read_mask(stored, _MAX_PX, colours=True)
+        is_colour = values.ndim == 3 and values.shape[2] == 3 and extension(path)[:4] != ".nii"
+        if is_colour:
+            wide = values.astype(np.int64)
+            packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+            return Pixels(values.shape[:2], True, np.unique(packed))
+        return Pixels(values.shape, False, np.unique(values))
+    return None
+
+
+def _volume(stored: bytes, path: str) -> np.ndarray:
+    with inflated(io.BytesIO(stored), path) as stream:
+        header = read_header(stream)
+        return read_stored(stream, header)
+
+
+@dataclass(frozen=True)
+class ValueGuess:
+    """Keys that say what the values of masks mean.
+
+    Attributes:
+        labels: for `dataset.labels`.
+        dataset: for `dataset`, `classes` among them.
+        told: what was assumed.
+        asked: what could not be known.
+    """
+
+    labels: dict[str, Any]
+    dataset: dict[str, Any]
+    told: tuple[str, ...]
+    asked: tuple[str, ...] = ()
+
+
+def guessed(
+    masks: Sequence[Pixels], paths: Sequence[str], names: tuple[str, list[str]] | None
+) -> ValueGuess:
+    """What the values of some masks most likely mean.
+
+    Args:
+        masks: that were looked at.
+        paths: of them.
+        names: where class names were found, and they.
+    """
+    found = sorted({int(v) for mask in masks for v in mask.values})
+    seen = f"values {_few(found)} in {len(masks)} masks"
+    if any(mask.is_colour for mask in masks):
+        return _of_colours(found, len(masks))
+    binary = _of_two(found, extension(paths[0]) in _LOSSY, names, seen)
+    if binary is not None:
+        return binary
+    void = [255] if found[-1] == 255 and (len(found) < 2 or found[-2] < 254) else []
+    inner = [v for v in found if v not in void and v >= 0]
+    negative = [v for v in found if v < 0]
+    void += negative
+    top = inner[-1] if inner else 0
+    if names is not None and len(names[1]) > top:
+        told = (f"classes are those of {names[0]}, in index order ({seen})",)
+        return ValueGuess({}, _with_void({"classes": names[1]}, void), told)
+    if names is not None and len(names[1]) == top and inner[0] in (0, 1):
+        told = (
+            f"{names[0]} has {top} names and the masks count to {top}: the first class is stored "
+            f"as 1, and 0 means not labelled ({seen})",
+        )
+        return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, told)
+    if top > _SPARSE * len(inner) and len(inner) > 1:
+        classes = [f"class_{v}" for v in inner]
+        values = dict(zip(inner, classes, strict=True)) | dict.fromkeys(void, "void")
+        asked = ("names of the values, and values that other masks may hold",)
+        told = (f"the values lie apart, so each is listed ({seen})",)
+        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+    classes = [f"class_{v}" for v in range(top + 1)]
+    told = (f"values are indices of classes, from 0 ({seen})",)
+    asked = (f"names of the classes; masks that were not looked at may hold more than {top}",)
+    return ValueGuess({}, _with_void({"classes": classes}, void), told, asked)
+
+
+def _of_two(
+    found: list[int], is_lossy: bool, names: tuple[str, list[str]] | None, seen: str
+) -> ValueGuess | None:
+    """Masks of nothing and everything: 0 and 255, or what a lossy format makes of them."""
+    classes = names[1] if names is not None and len(names[1]) == 2 else ["background", "foreground"]
+    asked = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
+    told = (f"masks of two classes ({seen})",)
+    if found in ([0, 255], [255]):
+        values: dict[int | str, str] = {0: classes[0], 255: classes[1]}
+        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+    high = [v for v in found if v > 223]
+    is_near = len(found) > 2 and bool(high) and all(v < 32 or v > 223 for v in found)
+    # One high value above a few low ones is void above classes, unless the format loses values.
+    if is_near and (is_lossy or len(high) > 1):
+        values = {"0..127": classes[0], "128..255": classes[1]}
+        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+    return None
+
+
+def _of_colours(found: list[int], num: int) -> ValueGuess:
+    names = {f"#{v:06x}": _NAMED_COLOURS.get(v, f"colour_{v:06x}") for v in found}
+    told = (f"each colour is a class ({len(found)} colours in {num} masks)",)
+    asked = ("names of the colours, and colours that other masks may hold",)
+    return ValueGuess({"values": names}, {"classes": list(names.values())}, told, asked)
+
+
+def _with_void(values: dict[str, Any], void: list[int]) -> dict[str, Any]:
+    return {**values, "void": void} if void else values
+
+
+def _few(values: Sequence[int]) -> str:
+    if len(values) <= 8:
+        return ", ".join(map(str, values))
+    return f"{', '.join(map(str, values[:5]))} ... {values[-1]}"

@@ -1,0 +1,126 @@
+"""Tables that name the files of a dataset, and label them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.guess import Guess
+from ray_audit.discovery.kinds_of_files import is_table
+from ray_audit.discovery.label_classes import classes_of
+from ray_audit.discovery.label_columns import reading_of
+from ray_audit.discovery.media_groups import MediaGroup, media_groups
+from ray_audit.discovery.table_heads import Head, read_heads
+from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.video_facts import clock_of
+
+_NUM_TABLES = 40
+_NUM_VALUES = 500
+_LEAST_FRACTION = 0.5
+_WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
+_NOT_TRAIN = re.compile(r"(^|[_\-. /])(val|valid|validation|test|testing|dev)([_\-. 0-9/]|$)")
+_SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
+
+
+def table_proposals(tree: Tree) -> Iterator[Guess]:
+    """Datasets that a table labels, the likeliest first."""
+    tables = sorted((path for path in tree.files if is_table(path)), key=_order)[:_NUM_TABLES]
+    heads = {path: read_heads(tree, path) for path in tables}
+    found = []
+    for kind in ("images", "video", "sequences"):
+        for group in media_groups(tree, kind, lambda path: path not in heads):
+            names = _FileNames(group)
+            for path in tables:
+                for head in heads[path]:
+                    proposal = _proposal(tree, group, names, path, head)
+                    if proposal is not None:
+                        found.append(proposal)
+                        break
+    found.sort(key=lambda scored: -scored[0])
+    yield from (proposal for _, proposal in found)
+
+
+def _order(path: str) -> tuple[bool, int, bool, str]:
+    name = path.rsplit("/", 1)[-1]
+    return bool(_NOT_TRAIN.search(path.lower())), path.count("/"), not _WORDS.search(name), path
+
+
+class _FileNames:
+    """What a table may call the files of a group."""
+
+    def __init__(self, group: MediaGroup) -> None:
+        above = len(group.root) + 1 if group.root else 0
+        self._names: dict[str, str] = {}
+        self._cores: dict[str, str] = {}
+        for path in group.files:
+            key = path[above:]
+            name = key.rsplit("/", 1)[-1]
+            for one in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
+                self._names.setdefault(one, path)
+            found = _SIDE.match(name.rsplit(".", 1)[0])
+            if found:
+                self._cores.setdefault(found["core"], path)
+
+    def found(self, values: Sequence[str]) -> list[str]:
+        """Files that some values name; empty where too few do."""
+        named = [self._names[value] for value in values if value in self._names]
+        return named if self._are_enough(named, values) else []
+
+    def found_by_part(self, values: Sequence[str]) -> Mapping[str, str]:
+        """Values that are a part of a name, and that name."""
+        named = {v: self._cores[v] for v in values if v in self._cores}
+        return named if self._are_enough(list(named.values()), values) else {}
+
+    def _are_enough(self, named: Sequence[str], values: Sequence[str]) -> bool:
+        num = len(set(named))
+        most = min(len(set(values)), len(set(self._names.values())))
+        return num >= max(1, _LEAST_FRACTION * most)
+
+
+def _proposal(
+    tree: Tree, group: MediaGroup, names: _FileNames, path: str, head: Head
+) -> tuple[float, Guess] | None:
+    if head.names is not None and names.found(head.names):
+        return None  # its first line is a row
+    best: tuple[int, int, str | None] | None = None
+    for index in range(len(head.rows[0])):
+        values = head.column(index)[:_NUM_VALUES]
+        num, match = len(set(names.found(values))), None
+        if not num:
+            parts = names.found_by_part(values)
+            num, match = len(parts), _match(parts)
+        if num and (match or names.found(values)) and (best is None or num > best[0]):
+            best = (num, index, match)
+    if best is None:
+        return None
+    num, name_index, match = best
+    reading = reading_of(head, name_index, group.kind)
+    if reading is None or (reading.form == "videos" and group.kind == "sequences"):
+        return None
+    guess = classes_of(reading.label_values, names_file(tree))
+    labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
+    labels |= {"match": match} if match else {}
+    told = [f"{path} names {num} of {len(group.files)} files", *reading.told, *guess.told]
+    if group.kind == "video" and reading.form == "frames":
+        extra, why = clock_of(tree, group.files[0], reading.numbers)
+        labels |= extra
+        told += why
+    dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
+    dataset["classes"] = guess.classes
+    what = f"{group.kind} with a table of {reading.form}"
+    score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
+    score -= 0.5 * bool(_NOT_TRAIN.search(path.lower()))
+    return score, Guess(what, dataset, tuple(told), guess.asked)
+
+
+def _match(parts: Mapping[str, str]) -> str | None:
+    """A pattern that cuts what a table calls a file out of its name; None where there is none."""
+    fronts, backs = set(), set()
+    for value, path in parts.items():
+        stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        at = stem.index(value)
+        fronts.add(stem[:at])
+        backs.add(re.sub(r"\d", r"\\d", re.escape(stem[at + len(value) :])))
+    if len(fronts) != 1 or len(backs) != 1:
+        return None
+    (front,), (back,) = fronts, backs
+    return rf"(?:^|/){re.escape(front)}([^/]+){back}\.[^.]+$"

@@ -1,0 +1,45 @@
+"""Length and clock of a video, as its container tells them."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import av
+
+from ray_audit import storage
+from ray_audit.discovery.tree import Tree
+from ray_audit.errors import RayAuditError
+
+_SHORT = 0.6  # labels that end before so much of a video are on a clock of their own
+_NEAR_S = 2.5
+
+
+def length_of(tree: Tree, path: str) -> tuple[int, float] | None:
+    """Frames of a video, and their number a second; None where the container does not tell."""
+    with (
+        suppress(RayAuditError, OSError, ValueError, av.FFmpegError),
+        storage.open_read(tree.at(path), tree.sizes.get(path)) as stream,
+        av.open(stream) as container,
+    ):
+        video = container.streams.video[0]
+        rate = float(video.average_rate or 0)
+        seconds = float(container.duration or 0) / 1e6
+        num = int(video.frames or round(seconds * rate))
+        return (num, rate) if num and rate else None
+    return None
+
+
+def clock_of(tree: Tree, path: str, numbers: Sequence[float]) -> tuple[dict[str, Any], list[str]]:
+    """`labels.fps` where the labels of a video end with its seconds, and not with its frames."""
+    facts = length_of(tree, path)
+    if facts is None or not numbers:
+        return {}, []
+    num_frames, rate = facts
+    last = max(numbers)
+    if last < _SHORT * num_frames and abs(last - num_frames / rate) <= _NEAR_S and rate > 2:
+        told = (
+            f"labels are one a second: they end at {last:g}, and the video after "
+            f"{num_frames / rate:.0f} s ({num_frames} frames)"
+        )
+        return {"fps": 1}, [told]
+    return {}, []

@@ -1,0 +1,98 @@
+"""Images along the first axis of an array, with labels in another array or in a table."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from ray_audit.config import LabelsConfig
+from ray_audit.errors import SampleError, SpecificationError
+from ray_audit.formats.array_files import ArrayFile, flat_labels
+from ray_audit.formats.base import Item, table_labels
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+_ROWS = 64
+
+
+def check_columns(shard: Shard, found: list[str], labels: LabelsConfig) -> None:
+    """Refuse a file that lacks an array.
+
+    Raises:
+        SpecificationError: names it, and those that there are.
+    """
+    columns = [labels.image_column, labels.column, labels.key_column]
+    missing = [column for column in columns if column and column not in found]
+    if missing:
+        few = ", ".join(map(repr, found[:8])) + (", ..." if len(found) > 8 else "")
+        raise SpecificationError(
+            f"dataset: {shard.key} has no array {', '.join(map(repr, missing))}; it has {few}. "
+            "See dataset.labels.column, image_column, key_column"
+        )
+
+
+def num_rows(file: ArrayFile, labels: LabelsConfig) -> int:
+    """How many images a file has."""
+    shape = file.shape(labels.image_column)
+    return shape[0] if shape else 0
+
+
+def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Item]:
+    """The images of a file, not yet decoded, a few at a time.
+
+    Raises:
+        SampleError: arrays of other lengths.
+    """
+    labels, num = job.dataset.labels, num_rows(file, job.dataset.labels)
+    stored = _beside(file, labels.column, num)
+    keys = _beside(file, labels.key_column, num)
+    table = table_labels(shard, job)
+    for start in range(0, num, _ROWS):
+        images = file.rows(labels.image_column, start, min(start + _ROWS, num))
+        for index, pixels in enumerate(images, start):
+            key = str(index) if keys is None else str(text_of(keys[index]))
+            item = Item(Owner(shard.key, key).key, shard.key, class_index=table.get(key))
+            if stored is not None:
+                item = replace(item, label=label_of(stored[index]))
+            yield item if item.label is None and item.class_index is None else _with(item, pixels)
+
+
+def _beside(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
+    if name is None:
+        return None
+    values: list[object] = flat_labels(file.array(name), name).tolist()
+    if len(values) != num:
+        raise SampleError("length", f"{num} images, but {len(values)} values of {name}")
+    return values
+
+
+def _with(item: Item, pixels: np.ndarray) -> Item:
+    try:
+        return replace(item, image=encoded(pixels))
+    except SampleError as error:
+        return replace(item, error=error)
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """(H, W) or (H, W, C) as an image file that reads as it is; it costs next to nothing.
+
+    Raises:
+        SampleError: no image has this shape or type.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    is_colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
+    is_grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.uint16)
+    if not (is_colour or is_grey) or 0 in pixels.shape:
+        raise SampleError(
+            "image_format",
+            f"an image of shape {pixels.shape} and type {pixels.dtype}; expected (H, W) uint8 or "
+            "uint16, or (H, W, 3) uint8, along the first axis of the array",
+        )
+    sink = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(sink, format="TIFF")
+    return sink.getvalue()

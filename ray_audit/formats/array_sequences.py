@@ -1,0 +1,143 @@
+"""One feature sequence of a file of arrays, with its labels."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import SampleError
+from ray_audit.folds import is_in
+from ray_audit.formats.array_changes import array_beside
+from ray_audit.formats.array_files import (
+    ArrayFile,
+    flat_labels,
+)
+from ray_audit.formats.base import StoredSequence
+from ray_audit.formats.damage import readable
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.timeline import (
+    FrameTimeline,
+    Labels,
+    no_labels,
+    table_timeline,
+)
+from ray_audit.sample_ids import Owner
+from ray_audit.samples import Shard
+
+
+def read_sequence(
+    shard: Shard, name: str, file: ArrayFile, timeline: Labels, job: UnitContext
+) -> Iterator[StoredSequence]:
+    """One sequence; what cannot be read is recorded in the job's tally."""
+    key = Owner(shard.key, name).key
+    try:
+        with job.tally.timed():
+            if job.dataset.labels.arrays is not None:
+                timeline = no_labels()
+                timeline = array_timeline(name, file, job)
+            frames = _frame_numbers(name, file, job)
+            features = features_of(file.array(name), job.dataset)
+            frames = np.arange(len(features)) if frames is None else frames
+            _check_lengths(features, frames, timeline, job)
+    except Exception as error:
+        lost = count_labels(timeline, job) or _num_labels(name, file, job)
+        job.tally.fail(key, readable(error), num_samples=lost)
+        return
+    yield StoredSequence(key, features, frames, timeline)
+
+
+def num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
+    """Labels of a file that cannot be opened; None where they lie in it or are in seconds."""
+    if rows is None or shard.num_labelled is None:
+        return shard.num_labelled
+    return sum(
+        count_labels(table_timeline(rows, name), job)
+        for name in rows["part"].unique().to_pylist()
+        if is_in(Owner(shard.key, name).key, job.dataset.fold)
+    )
+
+
+def _check_lengths(
+    features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
+) -> None:
+    if len(frames) != len(features):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
+        )
+    if job.dataset.labels.arrays is None or not isinstance(timeline, FrameTimeline):
+        return
+    if len(timeline.frames) not in (0, len(features)):
+        raise SampleError(
+            "length", f"{len(features)} feature rows, but {len(timeline.frames)} labels"
+        )
+
+
+def features_of(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
+    """(T, D) float32; trailing axes are flattened, and (D, T) is turned where axes say so."""
+    if dataset.axes == "DT":
+        if values.ndim != 2:
+            raise SampleError(
+                "array_shape", f"the array has shape {values.shape}; axes DT expects (D, T)"
+            )
+        values = values.T
+    if values.ndim < 2 or values.dtype.kind not in "fiub":
+        raise SampleError(
+            "array_shape",
+            f"the array has shape {values.shape} and type {values.dtype}; expected numbers, T x D",
+        )
+    return values.reshape(len(values), -1).astype(np.float32, copy=False)
+
+
+def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimeline:
+    """Labels from the array beside the features; their frames are those of the features."""
+    template = job.dataset.labels.arrays
+    beside = array_beside(template or "", name, job.dataset.labels)
+    if beside not in file.names:
+        return no_labels()
+    values = flat_labels(file.array(beside), beside)
+    distinct, codes = np.unique(values, return_inverse=True)
+    try:
+        parsed = [job.classes.parse(value) for value in distinct.tolist()]
+    except ValueError as error:
+        raise SampleError("label_outside", f"{beside}: {error}") from None
+    labels = np.array(parsed, np.int32)[codes]
+    frames = _frame_numbers(name, file, job)
+    if frames is None:
+        frames = np.arange(len(labels))
+    if len(frames) != len(labels):
+        raise SampleError("length", f"{beside} has {len(labels)} labels for {len(frames)} frames")
+    return FrameTimeline(frames, labels)
+
+
+def _frame_numbers(name: str, file: ArrayFile, job: UnitContext) -> np.ndarray | None:
+    template = job.dataset.labels.frame_arrays
+    beside = array_beside(template, name, job.dataset.labels) if template else ""
+    if beside not in file.names:
+        return None
+    frames = flat_labels(file.array(beside), beside)
+    if frames.ndim != 1 or frames.dtype.kind not in "iu" or len(np.unique(frames)) != len(frames):
+        raise SampleError("array_shape", f"{beside}: expected (T,) different whole numbers")
+    return frames.astype(np.int64)
+
+
+def _num_labels(name: str, file: ArrayFile, job: UnitContext) -> int:
+    """Labels beside an array, where they could not be read: by the headers, or at least one."""
+    template = job.dataset.labels.arrays
+    beside = array_beside(template, name, job.dataset.labels) if template else ""
+    if beside not in file.names:
+        return 0
+    axis = -1 if job.dataset.axes == "DT" else 0
+    return _length(beside, file, 0) or _length(name, file, axis) or 1
+
+
+def _length(name: str, file: ArrayFile, axis: int) -> int:
+    try:
+        return file.shape(name)[axis]
+    except Exception:  # whatever a damaged file makes of it
+        return 0
+
+
+def count_labels(timeline: Labels, job: UnitContext) -> int:
+    """Labels of a sequence that is lost."""
+    return timeline.count(0, job.dataset.clip.every, 0.0, job.dataset.frame_s)

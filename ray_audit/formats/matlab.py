@@ -1,0 +1,155 @@
+"""MATLAB files of version 5 to 7 as arrays: sizes are checked before scipy reads them."""
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from ray_audit import storage
+from ray_audit.errors import SampleError
+
+_HEADER_BYTES = 128
+_COMPRESSED, _MATRIX = 15, 14
+_MAX_DEPTH = 16
+
+
+class MatArrays:
+    """The numbers and texts of a file, fields of structs by `struct.field`.
+
+    Args:
+        stream: of the file.
+        size_bytes: of the file.
+
+    Raises:
+        SampleError: it is damaged, or would fill the memory.
+    """
+
+    def __init__(self, stream: IO[bytes], size_bytes: int) -> None:
+        from scipy.io import loadmat
+
+        content = _checked(stream.read(), size_bytes)
+        try:
+            loaded = loadmat(io.BytesIO(content), chars_as_strings=True)
+        except Exception as error:  # of its many readers each raises its own
+            raise SampleError("decode", f"the MATLAB file cannot be read: {error}") from error
+        self._arrays = dict(_flattened(loaded, ""))
+        self.names = list(self._arrays)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """See `ArrayFile.shape`."""
+        return self.array(name).shape
+
+    def array(self, name: str) -> np.ndarray:
+        """See `ArrayFile.array`."""
+        if name not in self._arrays:
+            raise SampleError("array_shape", f"there is no array {name}")
+        return self._arrays[name]
+
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """See `ArrayFile.rows`."""
+        return self.array(name)[start:stop]
+
+    def class_names(self, name: str) -> list[str]:
+        """A MATLAB file says nothing of classes."""
+        return []
+
+
+def _flattened(values: dict[str, Any], above: str) -> Iterator[tuple[str, np.ndarray]]:
+    for key, value in values.items():
+        if not isinstance(value, np.ndarray) or key.startswith("__"):
+            continue
+        name = f"{above}{key}"
+        if value.dtype.names and value.size == 1:
+            one = value.reshape(-1)[0]
+            yield from _flattened({field: one[field] for field in value.dtype.names}, f"{name}.")
+        elif value.dtype.kind in "fiub":
+            yield name, value
+        elif value.dtype.kind == "U":
+            yield name, np.char.rstrip(value)
+        elif value.dtype.kind == "O" and value.size:
+            cells = [cell.reshape(-1) for cell in value.reshape(-1) if isinstance(cell, np.ndarray)]
+            if len(cells) == value.size and all(c.dtype.kind == "U" and c.size == 1 for c in cells):
+                yield name, np.array([str(cell[0]) for cell in cells])
+
+
+def _checked(content: bytes, size_bytes: int) -> bytes:
+    """The file with its compressed elements inflated, each size in it held against what is there.
+
+    Raises:
+        SampleError: one claims more, or would inflate too far.
+    """
+    if len(content) < _HEADER_BYTES:
+        raise SampleError("decode", "the MATLAB file ends within its header")
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+    if order is None:
+        raise SampleError("decode", "the MATLAB file has no mark of its byte order")
+    parts, at, total = [content[:_HEADER_BYTES]], _HEADER_BYTES, 0
+    while at < len(content):
+        kind, size = _tag(content, at, order)
+        if at + 8 + size > len(content):
+            raise SampleError("decode", "the MATLAB file breaks off within an array")
+        element = content[at : at + 8 + size]
+        if kind == _COMPRESSED:
+            element = _inflated(element[8:], size_bytes, order)
+        total += len(element)
+        if storage.inflates_too_far(size_bytes, total):
+            raise SampleError("too_large", f"the MATLAB file would inflate to {total} bytes")
+        _check_element(element, 0, len(element), order, size_bytes, 0)
+        parts.append(element)
+        at += 8 + size
+    return b"".join(parts)
+
+
+def _tag(content: bytes, at: int, order: str) -> tuple[int, int]:
+    if at + 8 > len(content):
+        raise SampleError("decode", "the MATLAB file breaks off within an array")
+    kind, size = struct.unpack_from(f"{order}II", content, at)
+    return kind, size
+
+
+def _inflated(packed: bytes, size_bytes: int, order: str) -> bytes:
+    """A compressed array; never more than its own first bytes say."""
+    try:
+        kind, size = _tag(zlib.decompressobj().decompress(packed, 8), 0, order)
+        if storage.inflates_too_far(size_bytes, size):
+            raise SampleError("too_large", f"an array would inflate to {size} bytes")
+        element = zlib.decompressobj().decompress(packed, 8 + size)
+    except zlib.error as error:
+        raise SampleError("decode", f"the MATLAB file is damaged: {error}") from error
+    if kind != _MATRIX:
+        raise SampleError("decode", f"the MATLAB file has a compressed part of kind {kind}")
+    return element
+
+
+def _check_element(
+    content: bytes, at: int, end: int, order: str, size_bytes: int, depth: int
+) -> None:
+    """Refuse a matrix whose parts or dimensions claim more than there is."""
+    kind, size = _tag(content, at, order)
+    if at + 8 + size > end:
+        raise SampleError("decode", "an array claims more bytes than the MATLAB file has")
+    if kind != _MATRIX or not size:
+        return
+    if depth > _MAX_DEPTH:
+        raise SampleError("decode", f"structs lie more than {_MAX_DEPTH} deep")
+    end, at, number = at + 8 + size, at + 8, 0
+    while at + 8 <= end:
+        part, part_bytes = _tag(content, at, order)
+        if part >> 16:  # type, size and up to four bytes in one
+            start, part_bytes, step = at + 4, part >> 16, 8
+        else:
+            start, step = at + 8, 8 + -(-part_bytes // 8) * 8
+        if start + part_bytes > end:
+            raise SampleError("decode", "an array claims more bytes than the MATLAB file has")
+        if number == 1:
+            sizes = struct.unpack_from(f"{order}{part_bytes // 4}i", content, start)
+            claimed = 8 * math.prod(max(one, 0) for one in sizes)
+            if min(sizes, default=0) < 0 or storage.inflates_too_far(size_bytes, claimed):
+                raise SampleError("too_large", f"an array claims the dimensions {list(sizes)}")
+        if part == _MATRIX:
+            _check_element(content, at, end, order, size_bytes, depth + 1)
+        at, number = at + step, number + 1

@@ -1,0 +1,34 @@
+"""Which process left something behind: names that tell its machine and its number."""
+
+import os
+import socket
+import zlib
+
+
+def own_name() -> str:
+    """Of this process, e.g. `1a2b3c4d-4711`: its machine's name, shortened, and its number."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def has_died(name: str) -> bool:
+    """Whether a process of this machine had that name and is no more; of others nothing is known.
+
+    A number that the system has given to another process since counts as alive.
+    """
+    machine, _, number = name.partition("-")
+    return machine == _machine() and number.isdecimal() and is_gone(int(number))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether this machine has no process of that number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # it belongs to somebody else: it is there
+        return False
+    return False
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"

@@ -1,0 +1,241 @@
+"""Changed bytes of good files as archives, arrays and documents: rows, or errors of ours.
+
+Needs nothing but what the tests need. Each slice of cases runs in a child of its own, so that a
+crash is found out and named; what goes wrong is kept in a folder.
+
+python -m tests.fuzz.fuzz_readers --reader hdf5 --cases 200000
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import mmap
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import sys
+import time
+import traceback
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from ray_audit.config import DatasetConfig, InputConfig
+from ray_audit.cuts.unit import cut_unit
+from ray_audit.errors import RayAuditError
+from ray_audit.formats.registry import known_format
+from ray_audit.samples import Shard, Tail, WorkUnit
+from ray_audit.sources import list_dataset
+from tests.fuzz.harness import scratch
+
+SLICE = 2000
+LIMIT_S = 20
+MEMORY = 2 * 2**30
+"""Bytes beyond what a child has at its start: nothing that is read may take as much."""
+
+CLASSES = ["a", "b", "c"]
+FOLDER = scratch()
+
+
+def png():
+    sink = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def zip_file(compression):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", compression) as file:
+        for name in ("x/a/0.png", "x/b/1.png"):
+            file.writestr(name, png())
+    return sink.getvalue()
+
+
+def hdf5_file(matlab=False, **options):
+    sink = io.BytesIO()
+    with h5py.File(sink, "w", userblock_size=512 if matlab else 0, **options) as file:
+        features, labels = np.zeros((6, 4), np.float32), np.arange(6) % 3
+        file.create_dataset("v/features", data=features, chunks=(3, 4), compression="gzip")
+        file["v/labels"] = [CLASSES[k] for k in labels] if options else labels
+        file["w/features"], file["w/labels"] = features, labels.astype(np.uint8)
+        if matlab:
+            for name in ("v/features", "w/features", "w/labels"):
+                file[name].attrs["MATLAB_class"] = np.bytes_("double")
+    return sink.getvalue()
+
+
+def mat_file(compressed):
+    sink = io.BytesIO()
+    arrays = {"v": np.zeros((6, 4)), "v_label": np.arange(6) % 3}
+    savemat(sink, arrays | {"s": {"a": [1, 2], "t": "text"}}, do_compression=compressed)
+    return sink.getvalue()
+
+
+def npz_file():
+    sink = io.BytesIO()
+    np.savez_compressed(sink, image=np.zeros((3, 4, 4, 3), np.uint8), label=np.arange(3)[:, None])
+    return sink.getvalue()
+
+
+DOCUMENT = {"database": {"x": {"annotations": [{"segment": [0, 1.5], "label": "a"}]}}}
+COCO = {
+    "images": [{"id": 0, "file_name": "0.png"}],
+    "annotations": [{"image_id": 0, "category_id": 1}],
+    "categories": [{"id": 1, "name": "a"}],
+}
+SEQUENCES = ("sequences", {"arrays": "{folder}/labels"})
+BESIDE = ("sequences", {"arrays": "{key}_label"})
+READERS = {
+    "zip": (".zip", [zip_file(0), zip_file(zipfile.ZIP_DEFLATED)], ("images", {"folder": True})),
+    "hdf5": (".h5", [hdf5_file(), hdf5_file(libver="latest")], SEQUENCES),
+    "matlab73": (".mat", [hdf5_file(matlab=True)], SEQUENCES),
+    "matlab5": (
+        ".mat",
+        [mat_file(False), mat_file(True)],
+        ("sequences", {"arrays": "{key}_label"}),
+    ),
+    "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
+    "document": (".json", [json.dumps(DOCUMENT).encode()], None),
+    "coco": (".json", [json.dumps(COCO).encode()], None),
+}
+
+
+def mutated(seed, rng):
+    """A few changes of bytes, numbers, lengths and order."""
+    data = bytearray(seed)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        at = rng.randrange(max(1, len(data)))
+        kind = rng.randrange(6)
+        if kind == 0:
+            data[at : at + 1] = bytes([rng.randrange(256)])
+        elif kind == 1:
+            data[at : at + 1] = bytes(
+                [(data[at] if at < len(data) else 0) ^ (1 << rng.randrange(8))]
+            )
+        elif kind == 2:
+            number = rng.choice((0, 1, 255, 2**16, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1))
+            packed = struct.pack(rng.choice("<>") + "Q", number)[: rng.choice((2, 4, 8))]
+            data[at : at + len(packed)] = packed
+        elif kind == 3:
+            del data[at : at + rng.randrange(1, 64)]
+        elif kind == 4:
+            piece = data[at : at + rng.randrange(1, 64)]
+            data[at:at] = piece
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def one_case(name, content):
+    """Read one file as an audit would."""
+    suffix, _, read_as = READERS[name]
+    path = FOLDER / f"x{suffix}"
+    path.write_bytes(content)
+    index = FOLDER / "index"
+    if read_as is None:
+        (FOLDER / "v").mkdir(exist_ok=True)
+        (FOLDER / "v/x.mp4").write_bytes(b"")
+        (FOLDER / "v/0.png").write_bytes(b"")
+        if name == "coco":
+            config = dataset("images", FOLDER / "v/*.png", {"images": str(path)})
+        else:
+            columns = {"start_s": "segment.0", "end_s": "segment.1"}
+            rows = {"rows": "database.{video}.annotations.*", "columns": columns}
+            config = dataset("video", FOLDER / "v/*.mp4", {"segments": str(path)} | rows)
+        list_dataset(config, index)
+        return
+    config = dataset(read_as[0], path, read_as[1])
+    if name == "zip":
+        shards = list_dataset(config, index).shards
+    else:
+        key = path.name
+        shards = (Shard(key, str(path), len(content), "etag", label_digest="inside"),)
+        with contextlib.suppress(Exception):  # whoever lists names takes any error for damage
+            list(known_format(key).names(shards[0], config.labels))
+    for shard in shards:
+        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), None, None)
+        assert isinstance(tail, Tail)
+        assert tail.num_batches == len(batches)
+        memory = [one.message for one in tail.failures if one.error_class == "memory"]
+        assert not memory, f"above the memory's bound: {memory}"
+
+
+def dataset(kind, uri, labels):
+    values = {"kind": kind, "uri": str(uri), "labels": labels, "classes": CLASSES, "max_px": 1e6}
+    return DatasetConfig.model_validate(values)
+
+
+def too_long(*_):
+    raise TimeoutError(f"more than {LIMIT_S} s")
+
+
+def child(name, seed, first, stop, place, keep):
+    """Cases from `first` up to `stop`; 1 where one raised what is none of our errors."""
+    warnings.simplefilter("ignore")
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    signal.signal(signal.SIGALRM, too_long)
+    seeds, code = READERS[name][1], 0
+    for number in range(first, stop):
+        rng = random.Random(f"{seed}-{number}")
+        content = mutated(rng.choice(seeds), rng)
+        place[:8] = struct.pack("<Q", number)
+        signal.alarm(LIMIT_S)
+        try:
+            one_case(name, content)
+        except RayAuditError:
+            pass
+        except BaseException:
+            code = 1
+            (keep / f"{name}-{seed}-{number}").write_bytes(content)
+            print(f"{name} case {seed}-{number}:", file=sys.stderr)
+            traceback.print_exc()
+        signal.alarm(0)
+    return code
+
+
+def main():
+    """Run the cases of one reader, or of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reader", choices=READERS)
+    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"))
+    asked = parser.parse_args()
+    asked.keep.mkdir(parents=True, exist_ok=True)
+    place, is_bad = mmap.mmap(-1, 8), False
+    for name in [asked.reader] if asked.reader else READERS:
+        begin_s = time.monotonic()
+        first, last = asked.first, asked.first + asked.cases
+        while first < last:
+            stop = min(first + SLICE, last)
+            pid = os.fork()
+            if not pid:
+                os._exit(child(name, asked.seed, first, stop, place, asked.keep))
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            is_bad |= status != 0
+            if status < 0:
+                (number,) = struct.unpack("<Q", place[:8])
+                print(f"{name} case {asked.seed}-{number}: ended by signal {-status}", flush=True)
+                rng = random.Random(f"{asked.seed}-{number}")
+                content = mutated(rng.choice(READERS[name][1]), rng)
+                (asked.keep / f"{name}-{asked.seed}-{number}").write_bytes(content)
+                stop = number + 1
+            first = stop
+        print(f"{name}: {asked.cases} cases in {time.monotonic() - begin_s:.0f} s", flush=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    return int(is_bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+"""Images with masks."""
+
+import numpy as np
+from scipy.io import savemat
+
+from ray_audit.formats.pixels.png import png_bytes
+from ray_audit.layouts import recipe_named
+from ray_audit.samples import IGNORE
+from tests.support.published.built import (
+    PALETTE,
+    SHAPE,
+    Built,
+    index_mask,
+    photo,
+    put_image,
+    put_text,
+    stored,
+)
+
+
+def pascal_voc(root):
+    expected = {}
+    for index in range(4):
+        stem = f"2007_00000{index}"
+        photo(root / f"JPEGImages/{stem}.jpg", index)
+        if index < 3:  # most images have no mask
+            mask = index_mask(index, 21)
+            put_image(root / f"SegmentationClass/{stem}.png", stored(mask, range(21)), PALETTE)
+            expected[f"{stem}.jpg"] = mask
+    put_text(root / "ImageSets/Segmentation/train.txt", "2007_000000", "2007_000002")
+    put_text(root / "ImageSets/Segmentation/val.txt", "2007_000001")
+    del expected["2007_000001.jpg"]
+    return Built("pascal-voc", expected)
+
+
+def _cityscapes(root, ending, numbers, void):
+    expected = {}
+    for index, city in enumerate(["aachen", "bochum"]):
+        for frame in range(2):
+            name = f"{city}_00000{index}_00001{frame}"
+            photo(root / f"leftImg8bit/train/{city}/{name}_leftImg8bit.png", index)
+            mask = index_mask(10 * index + frame, 19)
+            path = root / f"gtFine/train/{city}/{name}_gtFine_{ending}.png"
+            put_image(path, stored(mask, numbers, void))
+            put_image(path.with_name(f"{name}_gtFine_color.png"), np.zeros((*SHAPE, 3), np.uint8))
+            put_text(path.with_name(f"{name}_gtFine_polygons.json"), "{}")
+            expected[f"{city}/{name}_leftImg8bit.png"] = mask
+    return expected
+
+
+def cityscapes_train_ids(root):
+    return Built("cityscapes", _cityscapes(root, "labelTrainIds", range(19), 255))
+
+
+def cityscapes_label_ids(root):
+    values = recipe_named("cityscapes-label-ids").dataset["labels"]["values"]
+    numbers = [value for value, name in values.items() if name != "void"]
+    return Built("cityscapes-label-ids", _cityscapes(root, "labelIds", numbers, 4))
+
+
+def ade20k(root):
+    expected = {}
+    for index in range(3):
+        name = f"ADE_train_0000000{index}"
+        photo(root / f"images/training/{name}.jpg", index)
+        mask = index_mask(index, 150)
+        path = root / f"annotations/training/{name}.png"
+        put_image(path, stored(mask, range(1, 151), 0))
+        expected[f"{name}.jpg"] = mask
+    return Built("ade20k", expected)
+
+
+def coco_stuff(root):
+    values = recipe_named("coco-stuff").dataset["labels"]["values"]
+    numbers = [value for value, name in values.items() if name != "void"]
+    assert len(numbers) == 171
+    expected = {}
+    for index in range(3):
+        name = f"{9 + index:012d}"
+        photo(root / f"images/train2017/{name}.jpg", index)
+        mask = index_mask(index, 171)
+        put_image(root / f"annotations/train2017/{name}.png", stored(mask, numbers))
+        expected[f"{name}.jpg"] = mask
+    return Built("coco-stuff", expected)
+
+
+def synthia(root):
+    expected = {}
+    for index in range(3):
+        name = f"{index:07d}.png"
+        photo(root / "RGB" / name, index)
+        mask = index_mask(index, 22)
+        pixels = np.zeros((*SHAPE, 3), np.uint16)
+        pixels[..., 0] = mask + 1  # IGNORE is -1
+        pixels[..., 1] = np.arange(7) * 300  # instances
+        assert IGNORE == -1
+        (root / "GT/LABELS").mkdir(parents=True, exist_ok=True)
+        (root / "GT/LABELS" / name).write_bytes(png_bytes(pixels, 16))
+        expected[name] = mask
+    return Built("synthia", expected)
+
+
+def bdd100k(root):
+    expected = {}
+    for index in range(3):
+        name = f"0a0a0b1a-7c39d84{index}"
+        photo(root / f"images/10k/train/{name}.jpg", index)
+        mask = index_mask(index, 19)
+        put_image(root / f"labels/sem_seg/masks/train/{name}.png", stored(mask, range(19)))
+        expected[f"{name}.jpg"] = mask
+    return Built("bdd100k", expected)
+
+
+def mapillary(root):
+    expected = {}
+    for index in range(3):
+        name = f"_a9B-{index}"
+        photo(root / f"training/images/{name}.jpg", index)
+        mask = index_mask(index, 66, void=False)
+        put_image(root / f"training/labels/{name}.png", mask.astype(np.uint8), PALETTE)
+        expected[f"{name}.jpg"] = mask
+    return Built("mapillary-vistas", expected)
+
+
+def mmsegmentation(root):
+    expected = {}
+    for index in range(6):
+        part = "train" if index < 4 else "val"
+        photo(root / f"img_dir/{part}/x{index}.jpg", index)
+        mask = index_mask(index, 4)
+        put_image(root / f"ann_dir/{part}/x{index}.png", stored(mask, range(4)))
+        if part == "train":
+            expected[f"x{index}.jpg"] = mask
+    put_text(root / "splits/train.txt", "x0", "x2")
+    return Built("mmsegmentation", expected, {"classes": list("abcd")})
+
+
+def mmsegmentation_split(root):
+    built = mmsegmentation(root)
+    beside = built.beside | {"split": str(root / "splits/train.txt")}
+    kept = {key: built.expected[key] for key in ("x0.jpg", "x2.jpg")}
+    return Built("mmsegmentation", kept, beside, init=False)
+
+
+def camvid(root):
+    values = recipe_named("camvid").dataset["labels"]["values"]
+    colours = [bytes.fromhex(one[1:]) for one, name in values.items() if name != "void"]
+    table = np.array([list(one) for one in colours] + [[0, 0, 0]], np.uint8)
+    expected = {}
+    for index in range(3):
+        name = f"0016E5_0000{index}"
+        photo(root / f"701_StillsRaw_full/{name}.png", index)
+        mask = index_mask(index, 31)
+        put_image(root / f"LabeledApproved_full/{name}_L.png", table[mask])
+        expected[f"{name}.png"] = mask
+    put_text(root / "label_colors.txt", "64 128 64\tAnimal", "0 0 0\tVoid")
+    return Built("camvid", expected)
+
+
+def cholecseg8k(root):
+    values = recipe_named("cholecseg8k").dataset["labels"]["values"]
+    numbers = [value for value, name in values.items() if name != "void"]
+    expected = {}
+    for video in ("video01", "video12"):
+        for frame in (80, 81):
+            folder = root / video / f"{video}_00080"
+            photo(folder / f"frame_{frame}_endo.png", frame)
+            mask = index_mask(frame, 13)
+            grey = stored(mask, numbers, 0)
+            same = np.repeat(grey[..., None], 3, axis=2)
+            put_image(folder / f"frame_{frame}_endo_watershed_mask.png", same)
+            put_image(folder / f"frame_{frame}_endo_color_mask.png", same)
+            put_image(folder / f"frame_{frame}_endo_mask.png", same)
+            expected[f"{video}/{video}_00080/frame_{frame}_endo.png"] = mask
+    return Built("cholecseg8k", expected)
+
+
+def isic2018(root):
+    expected = {}
+    for index in range(3):
+        name = f"ISIC_000000{index}"
+        photo(root / f"ISIC2018_Task1-2_Training_Input/{name}.jpg", index)
+        mask = index_mask(index, 2, void=False)
+        path = root / f"ISIC2018_Task1_Training_GroundTruth/{name}_segmentation.png"
+        put_image(path, (mask * 255).astype(np.uint8))
+        expected[f"{name}.jpg"] = mask
+    return Built("isic2018", expected)
+
+
+def one_bit(root):
+    expected = {}
+    for index in range(3):
+        photo(root / f"images/x{index}.png", index)
+        mask = index_mask(index, 2, void=False)
+        put_image(root / f"masks/x{index}.png", mask.astype(bool))
+        expected[f"x{index}.png"] = mask
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/images/*.png",
+        "labels": {"masks": "{root}/masks/{stem}.png"},
+        "classes": ["no", "yes"],
+    }
+    return Built(None, expected, dataset=dataset)
+
+
+def cvc_clinicdb(root):
+    expected = {}
+    for index in range(1, 4):
+        photo(root / f"Original/{index}.tif", index)
+        mask = index_mask(index, 2, void=False)
+        near = np.where(mask, 255 - index, index).astype(np.uint8)  # as it is published
+        put_image(root / f"Ground Truth/{index}.tif", near)
+        expected[f"{index}.tif"] = mask
+    return Built("cvc-clinicdb", expected)
+
+
+def isaid(root):
+    values = recipe_named("isaid").dataset["labels"]["values"]
+    table = np.array([list(bytes.fromhex(one[1:])) for one in values], np.uint8)
+    expected = {}
+    for index in range(3):
+        photo(root / f"images/P000{index}.png", index)
+        mask = index_mask(index, 16, void=False)
+        put_image(root / f"images/P000{index}_instance_color_RGB.png", table[mask])
+        expected[f"P000{index}.png"] = mask
+    return Built("isaid", expected)
+
+
+def davis_as_images(root):
+    expected = {}
+    for video in ("bear", "camel"):
+        for frame in range(3):
+            photo(root / f"JPEGImages/480p/{video}/{frame:05d}.jpg", frame)
+            mask = index_mask(frame, 2, void=False)
+            path = root / f"Annotations/480p/{video}/{frame:05d}.png"
+            put_image(path, (mask * (1 + frame)).astype(np.uint8), PALETTE)
+            expected[f"{video}/{frame:05d}.jpg"] = mask
+    return Built("davis", expected)
+
+
+def kvasir(root):
+    expected = {}
+    for index in range(3):
+        photo(root / f"images/cju{index}.jpg", index, (16, 16))
+        mask = np.zeros((16, 16), int)
+        mask[:8, : 8 * (index % 2 + 1)] = 1
+        put_image(root / f"masks/cju{index}.jpg", (mask * 255).astype(np.uint8))
+        expected[f"cju{index}.jpg"] = mask
+    return Built("kvasir-seg", expected)
+
+
+def a_mask_of_one_name_in_each_folder(root):
+    expected = {}
+    for index in range(3):
+        photo(root / f"train/Patient_0{index}/slice.png", index)
+        mask = index_mask(index, 5, void=False)
+        put_image(root / f"train/Patient_0{index}/GT.png", mask.astype(np.uint8))
+        expected[f"Patient_0{index}/slice.png"] = mask
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/train/*/slice.png",
+        "labels": {"masks": "{root}/train/{folder}/GT.png"},
+        "classes": list("abcde"),
+    }
+    return Built(None, expected, dataset=dataset)
+
+
+def masks_in_a_folder_of_each_case(root):
+    expected = {}
+    for case in ("c1", "c2"):
+        for index in range(3):
+            photo(root / f"{case}/images/{index}.png", index)
+            mask = index_mask(index, 3, void=False)
+            put_image(root / f"{case}/labels/{index}_label.png", mask.astype(np.uint8))
+            expected[f"{case}/images/{index}.png"] = mask
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/*/images/*.png",
+        "labels": {"masks": "{root}/{1}/labels/{2}_label.png", "match": r"(.*)/images/(\d+)\.png"},
+        "classes": list("abc"),
+    }
+    return Built(None, expected, dataset=dataset)
+
+
+def numbers_from_one_with_a_file_of_names(root):
+    expected = {}
+    for index in range(3):
+        photo(root / f"image/img_{index}.jpg", index)
+        mask = index_mask(index, 5)
+        put_image(root / f"label/lab_{index}.png", stored(mask, range(1, 6), 0))
+        expected[f"img_{index}.jpg"] = mask
+    put_text(root / "classes.txt", *"abcde")
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/image/*.jpg",
+        "labels": {
+            "masks": "{root}/label/lab_{1}.png",
+            "match": r"img_(\d+)",
+            "first_value": 1,
+        },
+        "classes": "{root}/classes.txt",
+        "void": [0],
+    }
+    return Built(None, expected, dataset=dataset)
+
+
+def sbd(root):
+    expected = {}
+    for index in range(3):
+        stem = f"2008_00000{index}"
+        photo(root / f"dataset/img/{stem}.jpg", index)
+        mask = index_mask(index, 21)
+        segmentation = {"Segmentation": stored(mask, range(21)), "Boundaries": np.zeros(3)}
+        path = root / f"dataset/cls/{stem}.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"GTcls": segmentation})
+        expected[f"{stem}.jpg"] = mask
+    del expected["2008_000001.jpg"]
+    put_text(root / "dataset/train.txt", "2008_000000", "2008_000002")
+    return Built("sbd", expected)
