@@ -144,8 +144,8 @@ class Measures:
 
     def is_per_checkpoint(self, value: str) -> bool:
         """Whether a value of samples is (N, E), of checkpoints that each may not have reached."""
-        one = self._values.get(value)
-        return one is not None and one.when == "each" and one.join is side_by_side
+        quantity = self._values.get(value)
+        return quantity is not None and quantity.when == "each" and quantity.join is side_by_side
 
     def may_be_absent(self, value: str) -> bool:
         """Whether records may be whole without a value: it depends on the specification."""
