@@ -85,7 +85,7 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((format_ for format_ in formats() if name.endswith(format_.endings)), None)
+    return next((known for known in formats() if name.endswith(known.endings)), None)
 
 
 def known_format(key: str) -> Format:
