@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
+from ray_audit.formats.arrow import ArrowImages
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.nifti import NiftiVolumes
@@ -21,7 +22,7 @@ from ray_audit.formats.zip_archives import ZipArchives
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles()),
+    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles(), ArrowImages()),
 )
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
