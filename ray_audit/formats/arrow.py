@@ -102,7 +102,7 @@ def _check_messages(stream: IO[bytes], size_bytes: int, at: int) -> None:
         body_bytes, is_compressed = _message(stream.read(length))
         if is_compressed:
             raise SampleError(
-                "image_format",
+                "too_large",
                 "the Arrow file has compressed buffers, which may inflate to anything; expected "
                 "those of datasets.save_to_disk, or Parquet",
             )

@@ -232,6 +232,7 @@ CLAIMS = {
     "npz": ("b.npz", npz_bomb),
     "zip": ("b.zip", zip_bomb),
     "HDF5": ("b.h5", hdf5_bomb),
+    "Arrow": ("b.arrow", arrow_bomb),
     "MATLAB": ("b.mat", matlab_bomb),
 }
 """A small file of each format that could grow: what it would inflate to fills the memory."""
