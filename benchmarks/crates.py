@@ -27,7 +27,7 @@ BATCHES_PER_UNIT = 128
 CLIPS_PER_BATCH = 1
 NUM_FEATURES = 32_768
 NUM_ACTORS = 2
-NUM_BATCHES = {"before": 512, "now": 2048}
+NUM_BATCHES = {"before": 256, "now": 1536}
 """So many that each runs for a while: what is compared is a batch."""
 _HERE = Path(__file__).resolve().parents[1]
 

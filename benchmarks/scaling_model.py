@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_audit.config import AuditConfig, EngineConfig
+from ray_audit.engine.planning.crate_size import FULL_BYTES, MAX_BATCHES
 from ray_audit.engine.planning.layout import ClusterResources, Layout, NodeResources, plan_layout
 from ray_audit.engine.planning.plan import payload_bytes
 
@@ -53,6 +54,16 @@ class Workload:
         return max(self.num_units, clips / per_batch)
 
     @property
+    def num_crates(self) -> float:
+        """Crates of these batches: pixels travel in 8 bits; a unit ends with one."""
+        clip, size = self.config.dataset.clip, self.config.model.input.size
+        num_px = math.prod(size or (1, 1)) * (clip.frames or 1)
+        clips_per_batch = max(1, payload_bytes(self.config) // (_RGB_FLOAT_BYTES * num_px))
+        batch_bytes = clips_per_batch * num_px * _RGB_FLOAT_BYTES / 4
+        per_crate = max(1, min(MAX_BATCHES, FULL_BYTES // batch_bytes))
+        return self.num_units * math.ceil(self.num_batches / self.num_units / per_crate)
+
+    @property
     def num_probed(self) -> float:
         """Frames that each checkpoint sees: overlapping clips show most of them twice."""
         clip = self.config.dataset.clip
@@ -67,7 +78,7 @@ class Pace:
         decode_s: to decode one frame and make it ready.
         probe_s: for one frame, forward and backward, in one checkpoint.
         hop_s: for one batch to pass one pool, besides its probes.
-        receipt_s: for the driver to hear of one batch.
+        receipt_s: of the driver for each crate.
         list_s: for a listing of 1,000 objects.
         start_up_s: until the first batch is through.
     """
@@ -115,18 +126,18 @@ def predict(
     num_decoded = workload.num_frames * workload.decoded_per_sampled
     # Decoders reserve a quarter of a CPU and may use more where pools leave cores idle.
     cores = min(layout.num_decoders, cluster.num_cpus)
-    num_objects = num_batches + workload.num_units
+    num_crates = workload.num_crates
     return Prediction(
         layout,
         {
             "decode": num_decoded * pace.decode_s / cores,
             "pools": probes_s / layout.actors_per_pool,
-            "driver": num_objects * pace.receipt_s,
-            "listing": num_objects / 1000 * pace.list_s,
+            "driver": num_crates * pace.receipt_s,
+            "listing": num_crates / 1000 * pace.list_s,
         },
         pace.start_up_s,
-        num_objects,
-        layout.in_flight_bytes(payload),
+        num_crates,
+        layout.in_flight_bytes(FULL_BYTES),
     )
 
 

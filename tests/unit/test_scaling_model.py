@@ -27,7 +27,8 @@ def test_seconds_are_those_counted_by_hand():
         100 * 18000 * 2 * 10 * 0.002 + num_batches * 0.03
     )
     assert found.seconds["decode"] == pytest.approx(100 * 18000 * 5 * 0.002 / 5)
-    assert found.num_puts == num_batches + 100 * 14
+    # Of a batch of 32 frames in 8 bits 13 fill a crate; a unit has 80 batches and a bit.
+    assert found.num_puts == 100 * 14 * 7
 
 
 def test_ten_times_the_gpus_do_ten_times_the_hours_in_the_same_time():

@@ -11,7 +11,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.layout import ClusterResources, Layout
 from ray_audit.samples import WorkUnit
 
-FULL_BYTES = 48 * 2**20
+FULL_BYTES = 64 * 2**20
 MAX_BATCHES = 64
 _CRATES_PER_ACTOR = 2
 _CHANNELS = 3

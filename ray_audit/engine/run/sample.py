@@ -24,6 +24,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
+from ray_audit.engine.run.counted_from import class_notes, time_notes
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
@@ -55,6 +56,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     batches, failures = _looked_at(inputs, index_uri)
     labels = _labels_in(batches, config)
     notes = [*_page_notes(inputs), *_label_notes(batches, labels, config)]
+    named = [name for name in labels if name != VOID]
+    notes += [*time_notes(inputs, index_uri), *class_notes(inputs, named, len(batches))]
     num_tried = len(batches) + len(failures)
     if not batches:
         if failures:
@@ -97,8 +100,11 @@ def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardF
     """The first batch of units that are spread over the dataset, and what failed before it."""
     batches: list[Batch] = []
     failures: list[ShardFailure] = []
-    for unit in _spread(inputs.units):
-        for item in islice(_items(unit, inputs.config, index_uri), 1):
+    units = _spread(inputs.units)
+    # Images are read in groups: a small dataset is one of them, and one mask tells little.
+    num_each = max(1, _NUM_SPREAD // len(units)) if inputs.config.dataset.kind == "images" else 1
+    for unit in units:
+        for item in islice(_items(unit, inputs.config, index_uri), num_each):
             if isinstance(item, Tail):
                 failures += item.failures
             else:

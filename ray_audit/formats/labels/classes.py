@@ -211,6 +211,8 @@ class ClassNames:
         nearest = difflib.get_close_matches(text, self.classes, n=1, cutoff=0.0)
         few = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
         hint = f"; did you mean {nearest[0]!r}?" if nearest and number is None else ""
+        if number == len(self) and self.first_value == 0:
+            hint = "; where numbers count from 1, give labels.first_value: 1"
         return f"label {text!r} is none of the {len(self)} classes ({few}) and not void{hint}"
 
     def _several(self, text: str) -> list[str]:

@@ -109,7 +109,8 @@ def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -
     return SampleError(
         "label_without_frame",
         f"{num_missing} labels stand for frames that do not exist{few}: it has {num_frames} "
-        "frames, from 0. Check that labels and file belong together, and that frames count from 0",
+        "frames, from 0. Check that labels and file belong together, and that frames count from 0"
+        + ("; where they count from 1, give labels.first_frame: 1" if num_missing == 1 else ""),
     )
 
 

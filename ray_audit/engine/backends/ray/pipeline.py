@@ -43,6 +43,8 @@ _MAX_RESTARTS = 30
 # actor may crash is limited by its restarts, not by these.
 _MAX_TASK_RETRIES = 100
 _BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
+_COPIES_AT_A_HOP = 2  # a crate, and what an actor makes of it
+_LEAST_STORE_BYTES = 256 * 2**20  # Ray holds tasks back where less than two outputs of each fit
 # Of the kinds that Ray names as a resource of a node; of a kind with two sizes the smaller.
 _GPU_GIB = {
     f"accelerator_type:{kind}": gib
@@ -182,7 +184,7 @@ def _quiet_context(plan: Plan) -> DataContext:
     context.target_max_block_size = 1
     # What bounds how far decoders run ahead: limits of tasks in flight hold no generator back.
     context.execution_options.resource_limits = ExecutionResources.for_limits(
-        object_store_memory=plan.in_flight_bytes
+        object_store_memory=max(_COPIES_AT_A_HOP * plan.in_flight_bytes, _LEAST_STORE_BYTES)
     )
     context.enable_progress_bars = False
     context.print_on_execution_start = False

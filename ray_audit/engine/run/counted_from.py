@@ -1,0 +1,95 @@
+"""Labels whose numbers may count otherwise than the specification says: frames, ends, classes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from ray_audit.config import DatasetConfig
+from ray_audit.engine.planning.plan import Inputs
+from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.formats.labels.timeline import FrameTimeline, SegmentTimeline, shard_timeline
+from ray_audit.formats.registry import known_format
+from ray_audit.samples import Shard
+
+_NUM_SPREAD = 8
+
+
+def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
+    """What the first frames and the joints of segments tell, in a few videos or sequences.
+
+    Args:
+        inputs: what is audited.
+        index_uri: folder of the label index.
+    """
+    dataset = inputs.config.dataset
+    if dataset.labels.form not in ("frames", "segments"):
+        return []
+    shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
+    timelines = list(_timelines(shards, dataset, index_uri))
+    frames = [one for one in timelines if isinstance(one, FrameTimeline)]
+    segments = [one for one in timelines if isinstance(one, SegmentTimeline) and not one.in_seconds]
+    return [*_first_frames(frames, dataset), *_joints(segments, dataset)]
+
+
+def _timelines(
+    shards: Sequence[Shard], dataset: DatasetConfig, index_uri: str
+) -> Iterator[FrameTimeline | SegmentTimeline]:
+    labelled = [shard for shard in shards if shard.label_digest]
+    places = dict.fromkeys(np.linspace(0, len(labelled) - 1, _NUM_SPREAD).astype(int).tolist())
+    for place in places if labelled else ():
+        with suppress(RayAuditError):  # the run counts it
+            yield shard_timeline(labelled[place], dataset, index_uri)
+
+
+def _first_frames(timelines: Sequence[FrameTimeline], dataset: DatasetConfig) -> Iterator[str]:
+    firsts = [int(one.frames[0]) for one in timelines if len(one.frames) > 1]
+    if firsts and set(firsts) == {1} and dataset.labels.first_frame == 0:
+        yield (
+            f"labels begin at frame 1 in all {len(firsts)} files looked at, and frame 0 has none: "
+            "where numbers count from 1, give labels.first_frame: 1, else each label is that of "
+            "the frame before"
+        )
+
+
+def _joints(timelines: Sequence[SegmentTimeline], dataset: DatasetConfig) -> Iterator[str]:
+    gaps = [one.starts[1:] - one.ends[:-1] for one in timelines if len(one.starts) > 1]
+    num = sum(map(len, gaps))
+    if num and dataset.labels.ends == "exclusive" and all((gap == 1).all() for gap in gaps):
+        yield (
+            f"between all {num} pairs of segments looked at lies exactly one frame without a "
+            "label: where end_frame is the last frame of a segment, give labels.ends: inclusive"
+        )
+
+
+def class_notes(inputs: Inputs, found: Sequence[str], num_looked_at: int) -> Iterator[str]:
+    """Classes without a label, where that is a sign of numbers that count from 1.
+
+    Args:
+        inputs: what is audited.
+        found: classes that samples looked at have.
+        num_looked_at: how many.
+
+    Raises:
+        SpecificationError: the first class has no label, and the number behind the last is void.
+    """
+    dataset = inputs.config.dataset
+    labels, classes = dataset.labels, dataset.classes
+    if labels.values is not None or labels.first_value is not None or labels.folder:
+        return
+    per_shard = [shard.class_index for shard in inputs.listing.shards]
+    if labels.form in ("images", "videos") and any(one is not None for one in per_shard):
+        found = [classes[one] for one in per_shard if one is not None and one >= 0]
+        num_looked_at = len(found)
+    if not found or classes[0] in found or len(classes) < 2 or num_looked_at < 2:
+        return
+    if str(len(classes)) in map(str, dataset.void) and dataset.task.is_dense:
+        raise SpecificationError(
+            f"dataset.void has {len(classes)}, the number behind the last of {len(classes)} "
+            f"classes, and the first one, {classes[0]!r}, has no label in {num_looked_at} samples: "
+            "the files count from 1. Give labels.first_value: 1, and void as it is stored"
+        )
+    yield (
+        f"class {classes[0]!r} has no label in the {num_looked_at} samples looked at: where the "
+        "labels are numbers that count from 1, give labels.first_value: 1"
+    )
