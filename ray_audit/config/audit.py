@@ -71,6 +71,12 @@ class AuditConfig(Section):
                 "adaptive goes with vog.window: all and without vog.keep_moments: a sample that "
                 "left early has gradients of some checkpoints only"
             )
+        is_of_clips = self.dataset.task.is_dense and not self.dataset.is_by_frame
+        if self.adaptive is not None and is_of_clips:
+            raise ValueError(
+                "adaptive does not go with clips of masks: give dataset.clip.frames: 1, or leave "
+                "adaptive out"
+            )
         return self
 
     @property

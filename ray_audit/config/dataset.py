@@ -248,9 +248,10 @@ class TileConfig(Section):
 class VolumeConfig(Section):
     """How a volume is cut into slices, each a sample `<key>#<index>`, and which values it has."""
 
-    axis: Annotated[int, Field(ge=0, le=2)] = 2
-    """Along which stored axis slices lie, from 0. Height and width of a slice are the other two, in
-    their order."""
+    axis: Annotated[int, Field(ge=0, le=2)] | None = None
+    """Along which axis of the array slices lie, from 0; height and width of a slice are the other
+    two, in their order. NIfTI has (x, y, z) and slices along 2, MetaImage and DICOM have (z, y, x)
+    and slices along 0, where absent."""
     window: tuple[float, float] | None = None
     """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
     beyond is cut off. Unsigned values of 8 or 16 bits need none."""
@@ -347,6 +348,12 @@ class DatasetConfig(Section):
         return 1.0 if self.fps is None else 1.0 / self.fps
 
     @property
+    def is_by_frame(self) -> bool:
+        """Whether each image, frame or slice with a mask goes to the model alone, not in a clip."""
+        is_alone = self.clip.frames == 1 or (self.kind == "images" and self.volume is None)
+        return self.labels.masks is not None and is_alone
+
+    @property
     def task(self) -> Task:
         """What a label of this dataset belongs to."""
         if self.labels.masks is not None:
@@ -390,7 +397,9 @@ class DatasetConfig(Section):
     @classmethod
     def _masks_are_of_single_frames(cls, values: Any) -> Any:
         """Most models of masks look at one frame: a clip of several must be asked for."""
-        if not isinstance(values, dict) or values.get("kind") != "video":
+        if not isinstance(values, dict):
+            return values
+        if values.get("kind") != "video" and values.get("volume") is None:
             return values
         labels, clip = values.get("labels"), values.get("clip", {})
         if not isinstance(labels, dict) or not labels.get("masks") or not isinstance(clip, dict):

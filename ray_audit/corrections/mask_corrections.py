@@ -162,7 +162,7 @@ class _MaskLoader:
         """What reads the masks of the shard, in its order, which is the writers' too."""
         form, dataset = known_format(self._shard.key), self._work.config.dataset
         tally = UnitAccounting("corrections")
-        if self._shard.label_uri is not None and has_stacks(dataset):
+        if self._shard.label_uri is not None and has_stacks(dataset, self._shard):
             with open_stack(self._shard, dataset, tally) as stack:
                 for frame in stack.frames.tolist():
                     yield Owner(self._shard.key, str(frame)).key, partial(stack.mask, frame)

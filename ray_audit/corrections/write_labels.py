@@ -18,7 +18,7 @@ from ray_audit.formats.mask_files import (
 )
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.stacks.open_stack import has_stacks
+from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
 from ray_audit.formats.video.stills import is_folder
 from ray_audit.formats.zip_archives import is_damaged
@@ -41,18 +41,16 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     masks = dataset.labels.masks
     shards = _without_damaged(listing.shards)[0]
     form = known_format(shards[0].key)
-    if form.is_volume:
-        raise SpecificationError(
-            f"labels.masks: {masks} are label volumes, which are not written back; take the "
-            "findings of the run, and correct the volumes in the tool that made them"
-        )
-    inside = "masks" in form.forms
+    inside = "masks" in form.forms or has_stacks(dataset, shards[0])
     lossy = _first_lossy(shards) if masks and not inside else None
     if lossy is not None:
         raise SpecificationError(
             f"labels.masks: {lossy} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
         )
+    if has_stacks(dataset, shards[0]):
+        first = next((shard for shard in shards if shard.label_uri), shards[0])
+        check_stack_writable(first, dataset)
     if dataset.labels.folder and is_folder(shards[0].uri):
         raise SpecificationError(
             "labels.folder: folders of frames are not moved to other classes; write their labels "
@@ -123,7 +121,7 @@ def _written(
     if dataset.labels.form in known_format(shards[0].key).forms:
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
-    if has_stacks(dataset):
+    if has_stacks(dataset, shards[0]):
         return WrittenLabels(
             _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
         )
@@ -154,7 +152,7 @@ def write_masks(
     """
     if is_damaged(shard.key):
         return _without_damaged((shard,))[1]
-    if has_stacks(dataset):
+    if has_stacks(dataset, shard):
         return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:

@@ -37,7 +37,7 @@ def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
         job.tally.fail(item.shard, error, sample_id=item.sample_id, stage=stage)
     finally:
         for stored in (item.image, item.mask):
-            if stored is not None and not isinstance(stored, bytes):
+            if stored is not None and not isinstance(stored, bytes | np.ndarray):
                 with contextlib.suppress(OSError):
                     stored.close()
 

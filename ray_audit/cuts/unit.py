@@ -7,6 +7,7 @@ from ray_audit.cuts.batching import Batcher, Cut
 from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video_cuts import cut_video
+from ray_audit.cuts.volume_cuts import cut_volume
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.registry import known_format
@@ -48,6 +49,10 @@ def cut_unit(
 
 
 def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
+    if known_format(unit.shards[0].key).is_volume:
+        for shard in unit.shards:
+            yield from cut_volume(shard, job)
+        return
     if job.dataset.kind == "images":
         yield from cut_images(unit, job)
         return

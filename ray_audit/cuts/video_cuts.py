@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from ray_audit.cuts.batching import Cut
 from ray_audit.cuts.clips import Stretch
 from ray_audit.cuts.frame_cuts import clips_of_one_label, frame_cuts
-from ray_audit.cuts.masked import masked_cuts
+from ray_audit.cuts.masked_cuts import masked_cuts
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import timeline_of
 from ray_audit.formats.registry import known_format

@@ -11,8 +11,9 @@ _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 
 def folder_proposals(tree: Tree) -> Iterator[Guess]:
-    """Images in a folder for each class."""
-    for group in media_groups(tree, "images", lambda _: True):
+    """Images, or videos, in a folder for each class."""
+    groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, lambda _: True)]
+    for group in groups:
         parts = group.patterns[0].split("/")
         if len(parts) < 2 or parts[-2] != "*":
             continue
@@ -39,7 +40,7 @@ def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Guess:
         told.append(f"only the part for training: {', '.join(group.others)} are there too")
     if group.left_out:
         told.append(f"files of other extensions are left out, such as {group.left_out[0]}")
-    dataset = {"kind": "images", "uri": group.uri(tree), "labels": {"folder": True}}
+    dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": {"folder": True}}
     return Guess(
         "a folder for each class", {**dataset, "classes": classes}, tuple(told), tuple(asked)
     )

@@ -1,6 +1,5 @@
 """What a few masks hold, and the keys of a specification that say so."""
 
-import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
-from ray_audit.formats.nifti_files import inflated, read_header, read_stored
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
 
 _MAX_BYTES = 64 * 2**20
 _MAX_PX = 1e8
@@ -41,24 +41,19 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
     if tree.sizes.get(path, 0) > _MAX_BYTES:
         return None
     with suppress(RayAuditError, OSError, ValueError, SyntaxError, EOFError):
-        stored = storage.read_bytes(tree.at(path))
-        if extension(path) in (".nii", ".nii.gz"):
-            values = _volume(stored, path)
+        is_volume = path.lower().endswith(ENDINGS)
+        if is_volume:
+            with open_volume(tree.at(path), None, UnitAccounting("init")) as volume:
+                values = volume.stored()
         else:
-            values = read_mask(stored, _MAX_PX, colours=True)
-        is_colour = values.ndim == 3 and values.shape[2] == 3 and extension(path)[:4] != ".nii"
+            values = read_mask(storage.read_bytes(tree.at(path)), _MAX_PX, colours=True)
+        is_colour = values.ndim == 3 and values.shape[2] == 3 and not is_volume
         if is_colour:
             wide = values.astype(np.int64)
             packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
             return Pixels(values.shape[:2], True, np.unique(packed))
         return Pixels(values.shape, False, np.unique(values))
     return None
-
-
-def _volume(stored: bytes, path: str) -> np.ndarray:
-    with inflated(io.BytesIO(stored), path) as stream:
-        header = read_header(stream)
-        return read_stored(stream, header)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ray_audit.formats.labels.timeline import Labels, Timeline
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard, Slice
 
-Stored = bytes | IO[bytes]
+Stored = bytes | IO[bytes] | np.ndarray
+"""As a file has it; or decoded already, (H, W, C) of an image and (H, W) of a mask."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+
 from ray_audit import storage
 from ray_audit.formats.base import Format, Item, Stored
 from ray_audit.formats.job import UnitContext
@@ -69,6 +71,6 @@ def _read_file(shard: Shard) -> Item:
 
 
 def _num_bytes(stored: Stored | None, shard: Shard) -> int:
-    if stored is None:
+    if stored is None or isinstance(stored, np.ndarray):
         return 0
     return len(stored) if isinstance(stored, bytes) else shard.size_bytes

@@ -13,16 +13,16 @@ from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.arrow import ArrowImages
 from ray_audit.formats.base import Format
 from ray_audit.formats.images import ImageFiles
-from ray_audit.formats.nifti import NiftiVolumes
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
+from ray_audit.formats.volumes.volume_formats import MetaImageFiles, NiftiFiles
 from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    *(NiftiVolumes(), ZipArchives(), HdfFiles(), MatFiles(), ArrowImages()),
+    *(NiftiFiles(), MetaImageFiles(), ZipArchives(), HdfFiles(), MatFiles(), ArrowImages()),
 )
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")

@@ -37,11 +37,12 @@ class AnswerForm:
         Args:
             answer: what the model gave.
             task: what was asked.
-            num_frames: T of sequences.
+            num_frames: T of sequences, and of clips of masks.
 
         Returns:
-            (N, K), (N, T, K) or (N, K, h, w), whatever the model gave; a model that answers one
-            number for two classes gives the second class's, the first one's is 0.
+            (N, K), (N, T, K), (N, K, h, w), or of clips of masks (N * T, K, h, w), whatever the
+            model gave; a model that answers one number for two classes gives the second class's,
+            the first one's is 0.
 
         Raises:
             ValueError: there is no tensor, or it holds class indices.
@@ -52,6 +53,8 @@ class AnswerForm:
                 f"the model answered {logits.dtype} numbers, such as the indices of classes; "
                 "expected logits"
             )
+        if task.is_dense and num_frames is not None:
+            logits, num_frames = self._of_frames(logits, num_frames), None
         axis = 1 if task.is_dense else -1
         logits = self._placed(logits, task, num_frames)
         if self.num_classes == 2:
@@ -61,6 +64,19 @@ class AnswerForm:
             if logits.ndim == num_axes and logits.shape[axis] == 1:
                 return self._of_both(logits, axis)
         return self._as_logits(logits)
+
+    def _of_frames(self, logits: Tensor, num_frames: int) -> Tensor:
+        """Maps of each frame of clips, (N * T, ...)."""
+        is_turned = logits.ndim == 5 and logits.shape[1] in (self.num_classes, 1)
+        if self.layout == "NCTHW" and is_turned and logits.shape[2] == num_frames:
+            logits = logits.transpose(1, 2)
+        if logits.ndim not in (4, 5) or logits.shape[1] != num_frames:
+            raise ValueError(
+                f"the model answered logits of shape {tuple(logits.shape)} to clips of "
+                f"{num_frames} frames; expected (clips, {num_frames}, {self.num_classes}, height, "
+                "width). Give dataset.clip.frames: 1 where it looks at one frame"
+            )
+        return logits.flatten(0, 1)
 
     def _placed(self, logits: Tensor, task: Task, num_frames: int | None) -> Tensor:
         """With classes on the axis where they belong."""

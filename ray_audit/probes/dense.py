@@ -18,19 +18,23 @@ _CACHE_BYTES = 2 * 2**20
 _DEVICE_BYTES = 512 * 2**20
 
 
-def pixel_logits(logits: Tensor, batch: Batch, num_classes: int) -> Tensor:
+def pixel_logits(logits: Tensor, shape: tuple[int, ...], num_classes: int) -> Tensor:
     """Logits at the mask's size, (N, K, H, W) float32; masks are never resized.
+
+    Args:
+        logits: (N, K, h, w).
+        shape: (N, H, W) of the masks.
+        num_classes: K.
 
     Raises:
         ValueError: the model's output is not (N, K, h, w).
     """
-    targets = batch.arrays["targets"]
-    if logits.ndim != 4 or tuple(logits.shape[:2]) != (len(targets), num_classes):
+    if logits.ndim != 4 or tuple(logits.shape[:2]) != (shape[0], num_classes):
         raise ValueError(
             f"the model answered logits of shape {tuple(logits.shape)}; expected "
-            f"({len(targets)}, {num_classes}, height, width) for masks of {num_classes} classes"
+            f"({shape[0]}, {num_classes}, height, width) for masks of {num_classes} classes"
         )
-    size = targets.shape[1:]
+    size = shape[1:]
     if tuple(logits.shape[2:]) == size:
         # Reductions over classes want each class's map in one piece.
         return logits.float().contiguous()

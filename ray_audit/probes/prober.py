@@ -17,6 +17,7 @@ from ray_audit.probes import dense, rows
 from ray_audit.probes.answers import AnswerForm, logits_of
 from ray_audit.probes.frozen import lighten
 from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
+from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
@@ -95,16 +96,18 @@ class _GivenTargets:
     """A batch on the device.
 
     Attributes:
-        batch: as it came.
+        batch: as it came; of clips of masks, as `owned_frames` gives it.
         inputs: of the model, without gradients.
         leaf: the same, by which targets are differentiated.
         owned: its rows, or its masks.
+        clips: where these masks are in clips; None where each is an image by itself.
     """
 
     batch: Batch
     inputs: Tensor
     leaf: Tensor
     owned: Rows | Masks
+    clips: ClipFrames | None = None
 
 
 class Prober:
@@ -231,9 +234,10 @@ class Prober:
     def _given(self, batch: Batch) -> _GivenTargets:
         inputs = self._input(batch.arrays["inputs"], self._try)
         kind = Masks if batch.task.is_dense else Rows
-        return _GivenTargets(
-            batch, inputs, inputs.detach().requires_grad_(), kind.of(batch, self._device)
-        )
+        clips = ClipFrames.of(batch, self._device) if is_clips(batch) else None
+        batch = batch if clips is None else owned_frames(batch)
+        leaf = inputs.detach().requires_grad_()
+        return _GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
 
     def _turn(
         self, index: int, given: _GivenTargets, turn: ProbeTurn, moments: Moments
@@ -249,14 +253,16 @@ class Prober:
         """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
         batch, num_classes = given.batch, self._settings.num_classes
         if isinstance(given.owned, Masks):
-            return dense.pixel_logits(logits, batch, num_classes)
+            logits = logits if given.clips is None else given.clips.owned(logits)
+            return dense.pixel_logits(logits, tuple(given.owned.labels.shape), num_classes)
         return rows.row_logits(logits, batch, given.owned, num_classes)
 
     def _forward(self, index: int, inputs: Tensor, given: _GivenTargets) -> Tensor:
         task = given.batch.task
         with self._autocast():
             answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
-        return self._form.logits(answer, task, inputs.shape[1] if task.is_sequence else None)
+        is_timed = task.is_sequence or given.clips is not None
+        return self._form.logits(answer, task, inputs.shape[1] if is_timed else None)
 
     def _try(self, inputs: Tensor) -> None:
         """Whether a model takes inputs: it raises where it does not."""
@@ -319,8 +325,10 @@ class Prober:
             return dict(recount_pixels(at_mask, masks, turn.recount))
         observed: Observed = {}
         if moments is not None:
-            target = dense.gradient_target(at_mask, masks, str(self._settings.gradient))
+            target = self._dense_target(at_mask, logits, given)
             gradient = self._gradient(target, given, num_summed=masks.labels[0].numel())
+            if given.clips is not None:
+                gradient = gradient[given.clips.cuts, given.clips.positions]
             rects = owned_input_rects(given.batch, (gradient.shape[2], gradient.shape[3]))
             squared = [
                 one[:, y0:y1, x0:x1].double().square().sum()
@@ -331,6 +339,16 @@ class Prober:
         temperature = self._settings.temperature if turn.is_final else None
         scratch = at_mask.detach()
         return observed | dense.observe_pixels(scratch, masks, given.batch, temperature)
+
+    def _dense_target(self, at_mask: Tensor, logits: Tensor, given: _GivenTargets) -> Tensor:
+        """What is differentiated; of clips it sums over all their labelled frames."""
+        masks, kind = given.owned, str(self._settings.gradient)
+        assert isinstance(masks, Masks)
+        if given.clips is not None:
+            masks = given.clips.every
+            shape, num_classes = tuple(masks.labels.shape), self._settings.num_classes
+            at_mask = dense.pixel_logits(logits, shape, num_classes)
+        return dense.gradient_target(at_mask, masks, kind)
 
     def _gradient_observed(self, moments: Moments, maps: Tensor, squared: Tensor) -> Observed:
         moments.add(maps)
@@ -380,10 +398,11 @@ def without_payload(batch: Batch) -> Batch:
     arrays = dict(batch.arrays)
     if "vog/count" in arrays:
         if batch.task.is_dense:
+            batch = owned_frames(batch) if is_clips(batch) else batch
             num_classes = arrays["trajectory/confusion"].shape[1]
             size = arrays["vog/mean"].shape[1:]
             rects = owned_input_rects(batch, (size[0], size[1]))
-            arrays |= finish_moments(arrays, rects, arrays["targets"], num_classes)
+            arrays |= finish_moments(arrays, rects, batch.arrays["targets"], num_classes)
         else:
             arrays |= finish_moments(arrays, None)
     dropped = {"inputs", "targets", *TILE_ARRAYS, *MOMENTS}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ray_audit import rle
 from ray_audit.config import AuditConfig
-from ray_audit.engine.run.predict import Predicted, chosen_cuts, placed
+from ray_audit.engine.run.predict import Predicted, chosen_images, placed
 from ray_audit.samples import IGNORE, WorkUnit
 from ray_audit.tables.run_tables import RunTables
 
@@ -77,7 +77,7 @@ def stored_masks(
 
     No model is called. Pixels outside of the candidate regions are shown as they are given.
     """
-    for batch, rows in chosen_cuts(config, index_uri, unit, wanted):
+    for batch, rows in chosen_images(config, index_uri, unit, wanted):
         for row in rows.tolist():
             sample_id = batch.samples["sample_id"][row].as_py()
             cut = batch.samples["cut"][row].as_py()

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ray_audit import storage
-from ray_audit.errors import StorageError
+from ray_audit.errors import SampleError, StorageError
+from ray_audit.formats.volumes.metaimage import beside, read_lines
 from ray_audit.storage import StoredObject
 
 SMALL_BYTES = 2**20
@@ -37,6 +38,24 @@ def by_content(found: Sequence[StoredObject]) -> list[StoredObject]:
     with ThreadPoolExecutor(_NUM_READERS) as pool:
         read = dict(zip((item.uri for item in small), pool.map(_with_digest, small), strict=True))
     return [read.get(item.uri, item) for item in found]
+
+
+def with_values(found: Sequence[StoredObject]) -> list[StoredObject]:
+    """The files, a header whose values lie in a file beside it (`.mhd`) with the etag of both."""
+    return [_with_values(item) if item.uri.lower().endswith(".mhd") else item for item in found]
+
+
+def _with_values(item: StoredObject) -> StoredObject:
+    # A header that cannot be read, or has no values, is a failure of the audit.
+    with suppress(StorageError, SampleError):
+        with storage.open_read(item.uri, item.size_bytes) as stream:
+            uri = beside(item.uri, read_lines(stream)[0]["ElementDataFile"])
+        if uri is not None:
+            (values,) = by_content(storage.list_objects(storage.escape_glob(uri)))
+            is_content = item.etag.startswith(_CONTENT) and values.etag.startswith(_CONTENT)
+            prefix = _CONTENT if is_content else ""
+            return replace(item, etag=prefix + storage.digest(item.etag, values.etag))
+    return item
 
 
 def is_by_time(uri: str, etag: str) -> bool:

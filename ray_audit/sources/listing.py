@@ -29,7 +29,7 @@ from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
-from ray_audit.sources.etags import by_content, is_by_time
+from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.split import shards_of_split
@@ -191,7 +191,8 @@ def _from_files(
         _check_first_file(dataset, found, next(filter(None, wanted)), "")
         return found, notes
     found = []
-    read = {item.uri: item for item in by_content([stored[u] for u in wanted if u in stored])}
+    there = by_content([stored[uri] for uri in wanted if uri in stored])
+    read = {item.uri: item for item in with_values(there)}
     for shard, uri in zip(shards, wanted, strict=True):
         item = read.get(uri)
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""

@@ -81,7 +81,13 @@ class Objective:
             num_frames = labels.shape[1] if batch.task.is_sequence else None
             logits = self._form.logits(answer, batch.task, num_frames)
             if batch.task.is_dense:
-                return pixel_logits(logits, batch, self._num_classes)
+                shape = batch.arrays["targets"].shape
+                if len(shape) != 3:
+                    raise SpecificationError(
+                        "dataset.clip: training takes frames with masks one by one; give "
+                        "clip.frames: 1"
+                    )
+                return pixel_logits(logits, shape, self._num_classes)
         except ValueError as error:
             raise SpecificationError(f"training: {error}") from error
         if tuple(logits.shape) != (*labels.shape, self._num_classes):

@@ -13,7 +13,7 @@ from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.discovery import tree
 from ray_audit.errors import SpecificationError
 from tests.support.published import masks, same_labels, volumes
-from tests.support.published.built import index_mask, photo, put_image, put_text
+from tests.support.published.built import index_mask, photo, put_image, put_text, touched
 from tests.support.small_sets import MODELS, class_folders, labelled_videos, masked_images
 from tests.support.small_sets import video as small_video
 
@@ -177,3 +177,14 @@ def test_what_is_not_known_is_refused_with_what_was_found(tmp_path, lines, messa
     with pytest.raises(SpecificationError, match=message):
         ray_audit.init(tmp_path / "set")
     assert typed(tmp_path / "set").exit_code == 2
+
+
+def test_videos_in_a_folder_for_each_class_are_recognised(tmp_path):
+    expected = {}
+    for label in ("jump", "run", "walk"):
+        for index in range(3):
+            touched(tmp_path / f"set/{label}/{index}.mp4")
+            expected[f"{label}/{index}.mp4"] = label
+    draft = ray_audit.init(tmp_path / "set")
+    assert draft.specification["dataset"]["kind"] == "video"
+    same_labels(DatasetConfig.model_validate(draft.specification["dataset"]), expected)

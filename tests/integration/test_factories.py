@@ -7,6 +7,7 @@ import textwrap
 import pytest
 import yaml
 
+from ray_audit.errors import SpecificationError
 from tests.faults.drivers import REPOSITORY
 from tests.support.audits import ALL_MAY_FAIL, audit, only_error
 from tests.support.small_sets import class_folders
@@ -24,6 +25,12 @@ MODEL = """
     def with_child(num_classes):
         multiprocessing.get_context("fork").Process(target=time.sleep, args=(10**6,)).start()
         return ImageModel(num_classes)
+
+    def hangs(num_classes):
+        time.sleep(10**6)
+
+    def leaves(num_classes):
+        sys.exit(0)
 
     class Leaves(ImageModel):
         def forward(self, images):
@@ -51,6 +58,22 @@ def run(folder, spec):
         timeout=400,
         check=False,
     )
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("hangs", r"did not end within engine\.start_timeout_s"), ("leaves", r"sys\.exit\(0\)")],
+)
+def test_a_factory_that_hangs_or_leaves_is_told_before_an_engine_is_asked(
+    tmp_path, images, monkeypatch, name, said, local
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("ray_audit.engine.run.audit.opened_backend", None)
+    images.values["model"]["factory"] = f"leaving_models:{name}"
+    with pytest.raises(SpecificationError, match=said):
+        audit(images, local=local, engine={"start_timeout_s": 1})
+    assert not list(images.out.glob("runs/*/manifest.json"))
 
 
 @pytest.mark.parametrize(("name", "left"), [("with_thread", "prefetch"), ("with_child", "process")])

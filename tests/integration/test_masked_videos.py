@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 import ray_audit
@@ -14,7 +15,9 @@ from tests.support.audits import assert_counts_add_up, audit, filtered
 from tests.support.corrected import corrected, rows_at
 from tests.support.label_sets import files_of
 from tests.support.masked_videos import NUM_FRAMES, mask_of, masked_videos
+from tests.support.media import decoded_video
 from tests.support.tables import rows_of
+from tests.support.volumes import read_volume
 
 DENSE = ("csl", "softmin", "softmin_interior", "cil", "ccp", "tccp", "iou", "coco", "clc")
 
@@ -60,6 +63,28 @@ def test_missing_regions_are_drawn_into_the_masks_of_the_frames(tmp_path):
         with Image.open(path) as mask, Image.open(original) as before:
             assert (mask.mode, mask.getpalette()) == ("P", before.getpalette())
             np.testing.assert_array_equal(np.asarray(mask), mask_of(video, frame, ((), ())))
+
+
+@pytest.mark.parametrize("form", ["npy", "mha", "nii.gz", "ffv1"])
+def test_missing_regions_are_drawn_into_one_file_of_masks(tmp_path, form):
+    small = masked_videos(tmp_path, wrong=((1, 4), ()), form=form, width=30)
+    done = corrected(small)
+    changed = {row["sample_id"] for row in rows_at(done) if row["outcome"] == "changed"}
+    assert changed == {"v0.mkv#1", "v0.mkv#4"}
+    for video in (0, 1):
+        if form == "ffv1":
+            masks = decoded_video(tmp_path / f"to/labels/v{video}.mkv")[:, 0]
+        else:
+            masks = read_volume(tmp_path / f"to/labels/v{video}.{form}")
+        right = [mask_of(video, t, ((), ()), width=30) for t in range(NUM_FRAMES)]
+        np.testing.assert_array_equal(masks, right)
+
+
+def test_square_masks_in_nifti_could_lie_either_way_and_are_refused(tmp_path):
+    outcome = audit(masked_videos(tmp_path, form="nii"), failures={"max_fraction": 1.0})
+    rows = rows_of(outcome, "errors").to_pylist()
+    assert {(row["stage"], row["error_class"]) for row in rows} == {("labels", "mask_format")}
+    assert "save the masks as npy" in rows[0]["message"]
 
 
 def test_planted_errors_in_masks_of_frames_are_found(tmp_path):

@@ -167,3 +167,16 @@ class TrappedFrames(FrameModel):
     def forward(self, clips):
         empty = (clips.abs().amax((1, 2), keepdim=True) == 0) & (self.trap > 0)
         return torch.where(empty, torch.nan, super().forward(clips))
+
+
+class ClipPixelModel(PixelModel):
+    """Clips (N, T, C, H, W) -> (N, T, K, H, W); with `depth_first` the axes are N, C, T, H, W."""
+
+    def __init__(self, num_classes, depth_first=False):
+        super().__init__(num_classes)
+        self.depth_first = depth_first
+
+    def forward(self, clips):
+        clips = clips.transpose(1, 2) if self.depth_first else clips
+        maps = super().forward(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        return maps.transpose(1, 2) if self.depth_first else maps

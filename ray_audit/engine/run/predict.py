@@ -16,6 +16,7 @@ from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.planning.plan import precision
 from ray_audit.probes.determinism import use_exact_float32
+from ray_audit.probes.mask_clips import as_images
 from ray_audit.probes.masks import owned_rects
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import Batch, Tail, WorkUnit
@@ -114,6 +115,7 @@ class Predictor:
 
     def _looked_at(self, batch: Batch, rows: np.ndarray) -> Iterator[Predicted]:
         p = self._prober.probabilities(batch)
+        batch = as_images(batch)
         for row in rows.tolist():
             identity = batch.samples.slice(row, 1).to_pylist()[0]
             cut = identity["cut"]
@@ -141,6 +143,14 @@ def chosen_cuts(
         chosen = np.isin(item.samples["sample_id"].to_pylist(), list(wanted))
         if chosen.any():
             yield item, np.flatnonzero(chosen)
+
+
+def chosen_images(
+    config: AuditConfig, index_uri: str, unit: WorkUnit, wanted: Collection[str]
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """As `chosen_cuts`, of masks, with the frames of clips one by one."""
+    for batch, rows in chosen_cuts(config, index_uri, unit, wanted):
+        yield as_images(batch), rows
 
 
 def placed(batch: Batch, cut: int) -> tuple[_Rect, _Rect | None]:

@@ -216,9 +216,10 @@ class GivenLabels:
 
     def mask_owners(self) -> list[Owner]:
         """Images that are files and have a mask, or frames with one."""
-        if has_stacks(self._dataset):
-            return [o for s in self._shards.values() if s.label_uri for o in self._frames_of(s)]
-        return [Owner(shard.key) for shard in self._shards.values() if shard.label_uri]
+        shards = [shard for shard in self._shards.values() if shard.label_uri]
+        if shards and has_stacks(self._dataset, shards[0]):
+            return [owner for shard in shards for owner in self._frames_of(shard)]
+        return [Owner(shard.key) for shard in shards]
 
     def _frames_of(self, shard: Shard) -> list[Owner]:
         with self._leaving_out(shard.key):
@@ -236,7 +237,7 @@ class GivenLabels:
             SampleError: it cannot be read, or holds values that are no class.
         """
         shard = self._shards[owner.shard_key]
-        if has_stacks(self._dataset):
+        if has_stacks(self._dataset, shard):
             mask = self._stacks(shard).mask(int(owner.member))
         else:
             stored = storage.read_bytes(str(shard.label_uri))

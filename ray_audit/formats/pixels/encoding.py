@@ -22,7 +22,7 @@ _UNKNOWN = IGNORE - 1
 
 
 def read_labels(
-    source: bytes | IO[bytes], dataset: DatasetConfig, classes: ClassNames
+    source: bytes | IO[bytes] | np.ndarray, dataset: DatasetConfig, classes: ClassNames
 ) -> np.ndarray:
     """Decode a mask as the specification says: which channel, and whether colours are values.
 
@@ -32,6 +32,8 @@ def read_labels(
     Raises:
         SampleError: it cannot be read.
     """
+    if isinstance(source, np.ndarray):  # a slice of a volume
+        return source
     labels = dataset.labels
     if isinstance(source, bytes) and is_array_file(source):
         return _array_labels(mask_array(source, labels.variable), dataset.max_px, classes)

@@ -17,11 +17,11 @@ _PHOTOMETRIC_TAG = 262
 _SAMPLE_FORMAT_TAG = 339
 
 
-def read_image(source: bytes | IO[bytes], max_px: float) -> np.ndarray:
+def read_image(source: bytes | IO[bytes] | np.ndarray, max_px: float) -> np.ndarray:
     """Decode an image; EXIF orientation is applied, alpha dropped.
 
     Args:
-        source: the stored bytes, or a seekable stream of them.
+        source: the stored bytes, or a seekable stream of them; or what was decoded already.
         max_px: a larger image is refused before it is decoded.
 
     Returns:
@@ -31,6 +31,8 @@ def read_image(source: bytes | IO[bytes], max_px: float) -> np.ndarray:
     Raises:
         SampleError: `too_large`, `image_format` or `decode`.
     """
+    if isinstance(source, np.ndarray):
+        return source
     with opened(source, max_px) as image:
         if is_deep_colour(image):
             pixels = read_deep(image)

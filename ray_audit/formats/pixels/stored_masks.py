@@ -80,12 +80,31 @@ def of_channels(image: ImageFile.ImageFile, channel: int | None, colours: bool) 
     Raises:
         SampleError: `mask_format`: the channels differ, and nothing says what they mean.
     """
-    channels = _channels(image)
+    return chosen_channel(_channels(image), channel, colours, f"the mask of mode {image.mode}")
+
+
+def chosen_channel(
+    channels: np.ndarray, channel: int | None, colours: bool, where: str
+) -> np.ndarray:
+    """Values of a mask of one channel or several.
+
+    Args:
+        channels: (H, W, C).
+        channel: that holds the classes; None where there is one, or all are equal.
+        colours: whether colours are values.
+        where: names the mask in messages.
+
+    Returns:
+        (H, W), or (H, W, 3) of colours.
+
+    Raises:
+        SampleError: `mask_format`: the channels differ, and nothing says what they mean.
+    """
     num = channels.shape[2]
     if channel is not None:
         if channel >= num:
             raise SampleError(
-                "mask_format", f"the mask has {num} channel(s); labels.channel is {channel}"
+                "mask_format", f"{where} has {num} channel(s); labels.channel is {channel}"
             )
         return np.ascontiguousarray(channels[:, :, channel])
     first = channels[:, :, :1]
@@ -95,7 +114,7 @@ def of_channels(image: ImageFile.ImageFile, channel: int | None, colours: bool) 
         return np.ascontiguousarray(np.broadcast_to(channels, (*channels.shape[:2], 3)))
     raise SampleError(
         "mask_format",
-        f"the mask has mode {image.mode}, and its channels differ: give the classes of its "
+        f"the channels of {where} differ: give the classes of its "
         "colours in dataset.labels.values, or the channel that holds them in "
         "dataset.labels.channel",
     )

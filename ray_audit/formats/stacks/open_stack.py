@@ -5,21 +5,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from ray_audit.config import DatasetConfig
-from ray_audit.errors import SampleError, SpecificationError
+from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline
 from ray_audit.formats.mask_files import LOSSLESS
+from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.formats.stacks.folders import MaskFolder
 from ray_audit.formats.stacks.pattern import has_star
+from ray_audit.formats.stacks.video_masks import ENDINGS as VIDEOS
+from ray_audit.formats.stacks.video_masks import VideoMasks, check_encoder
+from ray_audit.formats.stacks.volume_masks import VolumeMasks
+from ray_audit.formats.volumes.alignment import Turn
+from ray_audit.formats.volumes.volume import Volume
+from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
+from ray_audit.formats.volumes.volume_slices import open_slice_masks
 from ray_audit.samples import Shard
 
 _FILES = tuple(f".{extension}" for extension in LOSSLESS)
 
 
-def has_stacks(dataset: DatasetConfig) -> bool:
-    """Whether labels are mask stacks: a mask for each frame of videos."""
-    return dataset.kind == "video" and dataset.labels.masks is not None
+def has_stacks(dataset: DatasetConfig, shard: Shard) -> bool:
+    """Whether labels are mask stacks: masks of the frames of videos, or of the slices of volumes.
+
+    Args:
+        dataset: what labels it has.
+        shard: any of its files.
+    """
+    is_several = dataset.kind == "video" or known_format(shard.key).is_volume
+    return is_several and dataset.labels.masks is not None
 
 
 def open_stack(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> MaskStack:
@@ -30,7 +44,32 @@ def open_stack(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> M
         StorageError: the store does not give them.
     """
     assert shard.label_uri is not None
-    return MaskFolder(shard.label_uri, dataset, tally)
+    if known_format(shard.key).is_volume:
+        return open_slice_masks(shard, dataset, tally)
+    if has_star(shard.label_uri):
+        return MaskFolder(shard.label_uri, dataset, tally)
+    if shard.label_uri.lower().endswith(VIDEOS):
+        return VideoMasks(shard.label_uri, dataset, tally)
+    volume = open_volume(shard.label_uri, None, tally)
+    return VolumeMasks(volume, turn=_upright(volume))
+
+
+def _upright(volume: Volume) -> Turn:
+    """What makes slices of frames: NIfTI has the width first, and then the height.
+
+    Raises:
+        SampleError: `mask_format`: of square frames that could be either way, since programs write
+            both.
+    """
+    if volume.header.axis == 0:
+        return lambda values: values
+    if volume.header.shape[0] == volume.header.shape[1]:
+        raise SampleError(
+            "mask_format",
+            f"{volume.uri} holds square masks, and whether its first axis is their width (as NIfTI "
+            "has it) or their height cannot be told; save the masks as npy (frames, height, width)",
+        )
+    return lambda values: values.transpose(1, 0, 2)
 
 
 class MaskedFrames(FrameTimeline):
@@ -64,8 +103,28 @@ def check_template(template: str, kind: str) -> None:
             f"labels.masks: {template} names several files for each of the dataset's; that goes "
             "with kind video, whose frames have a mask each"
         )
-    if kind == "video" and not (has_star(template) and name.endswith(_FILES)):
+    single = (*ENDINGS, *VIDEOS)
+    if kind == "video" and not name.endswith(_FILES if has_star(template) else single):
         raise SpecificationError(
             f"labels.masks: {template} names no masks of frames; expected image files that keep "
-            f"class indices, such as masks/{{stem}}/*.png ({', '.join(_FILES)})"
+            f"class indices, such as masks/{{stem}}/*.png ({', '.join(_FILES)}), or a file for "
+            f"each video ({', '.join(single)})"
         )
+
+
+def check_stack_writable(shard: Shard, dataset: DatasetConfig) -> None:
+    """Refuse, before any work, masks that could be read and not written.
+
+    Raises:
+        SpecificationError: they are a video whose codec cannot be encoded here.
+    """
+    uri = shard.label_uri or ""
+    if dataset.kind != "video" or not uri.lower().endswith(VIDEOS):
+        return
+    try:
+        with VideoMasks(uri, dataset, UnitAccounting("labels")) as masks:
+            check_encoder(uri, masks.codec)
+    except LabelError as error:
+        raise SpecificationError(f"labels.masks: {error}") from None
+    except (SampleError, OSError, ValueError):
+        return  # it cannot be read either, and is left out of the copy

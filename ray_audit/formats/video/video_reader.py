@@ -47,7 +47,7 @@ class VideoReader:
         self._at = Position(first, max_px=job.dataset.max_px)
         self._timer = Timer(first)
         # An image by itself is cut as other images are; only frames with a mask are looked at.
-        self._is_image = job.dataset.task.is_dense and job.dataset.clip.frames == 1
+        self._is_image = job.dataset.is_by_frame
         shape = self._part.frame_shape if self._part else None
         size = None if self._is_image else job.size
         self._read = _PixelReader(size, job.dataset.orientation, shape)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_audit.layouts import recipe_named
-from tests.support.published.built import Built, put_text, touched
+from tests.support.published.built import Built, photo, put_text, touched
 from tests.support.small_sets import video
 
 PHASES = recipe_named("cholec80").dataset["classes"]
@@ -247,3 +247,28 @@ def hdf5_features(root):
         "clip": {"frames": None},
     }
     return Built(None, expected, dataset=dataset, init=False)
+
+
+def epic_kitchens(root):
+    """Frames from 1; segments of one video overlap, and the first holds."""
+    header = "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,start_frame"
+    rows, expected = [], {}
+    for name in ("P01_01", "P02_03"):
+        for number in range(1, 13):
+            photo(root / f"rgb_frames/{name}/frame_{number:010d}.jpg", number)
+        for start, stop, verb in ((1, 6, 2), (5, 10, 0)):
+            rows.append(
+                f"{name}_{start},{name[:3]},{name},00:00:00.01,00:00:00.20,{start},{stop},{verb}"
+            )
+            for frame in range(start, stop):
+                expected.setdefault(f"{name}#{frame - 1}", verb)
+    put_text(root / "EPIC_100_train.csv", f"{header},stop_frame,verb_class", *rows)
+    return Built("epic-kitchens", expected, {"classes": ["take", "put", "wash"]})
+
+
+def kinetics_folders(root):
+    names = ["abseiling/x_000001_000011", "abseiling/y_000001_000011", "zumba/z_000010_000020"]
+    for name in names:
+        touched(root / f"train/{name}.mp4")
+    expected = {f"{name}.mp4": name.partition("/")[0] for name in names}
+    return Built("kinetics-folders", expected, {"classes": ["abseiling", "zumba"]})

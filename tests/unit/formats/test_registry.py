@@ -162,6 +162,7 @@ def test_our_own_formats_are_known_without_any_package():
         "npz",
         "npy",
         "NIfTI",
+        "MetaImage",
         "zip",
         "HDF5",
         "MATLAB",

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.nifti import NiftiVolumes
-from ray_audit.formats.pixels.pictures import read_image, read_mask
 from ray_audit.formats.reading import unit_items
+from ray_audit.formats.registry import format_of
 from ray_audit.sources import group_units
 from tests.support.media import cut, dataset, listed, noise, png
 from tests.unit.test_hostile_files import little_memory
@@ -52,7 +50,7 @@ def read(config, folder):
     found = {}
     for item in (one for unit in units for one in unit_items(unit, job)):
         assert item.error is None, item.error
-        found[item.sample_id] = read_image(item.image, 1e6), read_mask(item.mask, 1e6)
+        found[item.sample_id] = item.image, item.mask
     return found
 
 
@@ -271,12 +269,6 @@ def test_the_key_volume_is_refused_where_there_are_none(tmp_path):
         dataset("video", "x.mp4", {"frames": "t.csv"}, volume=VOLUME)
 
 
-def test_label_volumes_are_refused_where_labels_are_written(tmp_path):
-    config = volumes(tmp_path)
-    with pytest.raises(SpecificationError, match="not written back"):
-        check_writable(config, listed(config, tmp_path), str(tmp_path / "to"))
-
-
 def test_without_nibabel_an_error_says_what_to_install(tmp_path, monkeypatch):
     config = volumes(tmp_path)
     imported = builtins.__import__
@@ -290,4 +282,4 @@ def test_without_nibabel_an_error_says_what_to_install(tmp_path, monkeypatch):
     said = re.escape("pip install 'ray-audit[medical]'")
     with pytest.raises(SpecificationError, match=said):
         listed(config, tmp_path)
-    assert NiftiVolumes.name == "NIfTI"  # the rest goes on without it
+    assert format_of("x.nii").name == "NIfTI"  # the rest goes on without it

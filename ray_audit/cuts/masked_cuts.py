@@ -44,7 +44,7 @@ def masked_cuts(
     """
     frames = _with_masks(shard, reader, masks, job)
     clip = job.dataset.clip
-    if clip.frames == 1:
+    if job.dataset.is_by_frame:
         for frame in frames:
             if frame.targets is not None:
                 yield from _image_cuts(shard, frame, job)
