@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 
 # Pins that stand above the lowest: where an index has a light build of one version only.
 KEEP ?=
+# Whatever starts Ray runs in one of the processes, and shares a cluster: see tests/conftest.py.
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
@@ -32,13 +35,13 @@ changelog: $(STAMP)  ## what the next release will say
 	$(BIN)/towncrier build --draft --version next
 
 unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit
 
-test: $(STAMP) check  ## what CI runs
-	$(BIN)/python -m pytest -m 'not slow'
+test: $(STAMP) check  ## what CI runs, in two processes
+	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 test-all: $(STAMP) check  ## the slow tests too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
 	$(BIN)/python -m pytest -q tests/functional/test_wheel.py

@@ -8,8 +8,8 @@
 Importing this package starts nothing and imports neither ray nor torch.
 """
 
-from ray_audit.api import (
-    Run,
+from ray_audit.api.run import Run
+from ray_audit.api.verbs import (
     audit,
     correct,
     evaluate,

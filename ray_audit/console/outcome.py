@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ray_audit.api import Run
+from ray_audit.api.run import Run
 from ray_audit.console.lines import LINE, SafeConsole, human_s
 from ray_audit.errors import RunError
 from ray_audit.tables.manifest import Manifest

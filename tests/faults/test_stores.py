@@ -45,6 +45,26 @@ def test_a_tenth_of_all_requests_fails(tmp_path, store, options):
     assert_survived(tmp_path / "got", undisturbed(videos))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_with_a_third_of_all_requests_failing_runs_end_and_the_tables_are_the_same(tmp_path):
+    """One run may give up, or lose files to the store: those after it go on from there."""
+    videos = slow_videos(tmp_path, num=3)
+    expected = undisturbed(videos)
+    with faulty_store(fraction=0.3, seed=3) as store:
+        changes = in_bucket(videos, store)
+        codes = []
+        while codes[-1:] != [0] and len(codes) < 12:
+            with Driver(videos.spec_file(**changes), "--local", env=store.env) as driver:
+                codes.append(driver.ended(limit_s=600))
+                said = driver.text()
+        assert codes[-1] == 0, (codes, said)
+        assert sum(store.counts()["injected"].values()) >= 20
+        store.get("out", tmp_path / "got")
+    assert_survived(tmp_path / "got", expected)
+    assert not list((tmp_path / "got").glob("attempts/*"))
+
+
 def test_a_body_that_is_cut_short_is_never_taken_for_the_object(tmp_path):
     """Bodies of every length, half of them cut: each read gives all of it or an error."""
     script = (

@@ -18,7 +18,7 @@ from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger import adaptive
 from ray_audit.engine.ledger.attempts import batch_failures
 from ray_audit.engine.ledger.moments import carried_on
-from ray_audit.engine.planning.plan import precision
+from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prefix import shared_note

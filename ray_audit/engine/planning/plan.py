@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
@@ -22,12 +19,12 @@ from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
 from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
+from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
 from ray_audit.engine.planning.seen import Seen
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import with_values
 from ray_audit.measures import Kind, measures
-from ray_audit.measures.versions import RECORD_VERSION
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.destinations import check_destination
@@ -35,15 +32,8 @@ from ray_audit.sources.units import group_units
 from ray_audit.store_errors import NO_ROOM
 from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
-VIDEO_VERSION = 2
-"""Raised whenever a video has other frames, or these another time: records of images stay."""
-_LATER_KEYS = {
-    *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
-    *("values", "first_value", "channel", "rows", "variable"),
-    *("channels", "scale", "layout", "answers", "weights"),
-}
-"""Of data, labels, model and input: left out of what names records where they are not given."""
-
+Committed = dict[str, dict[str, SetFiles]]
+"""Committed files by unit and set of checkpoints."""
 _AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
 
@@ -170,58 +160,6 @@ class Plan:
         return sum(work.unit.part.num_lead_in for work in self.work if work.unit.part)
 
 
-def numeric_settings(config: AuditConfig) -> dict[str, Any]:
-    """The part of the configuration that changes numbers; stored in the manifest."""
-    # Into which parts a long video is cut changes no number.
-    dataset = config.dataset.model_dump(
-        mode="json", exclude={"uri": True, "clip": {"slice_frames"}}
-    )
-    for form in ("frames", "segments", "videos", "images"):
-        # A table may move: its rows are digested, shard by shard. A template says what is read.
-        uri = dataset["labels"][form]
-        if uri is not None and "{" not in uri:
-            dataset["labels"][form] = "a table"
-    model = config.model.model_dump(mode="json")
-    for section, values in (
-        (config.dataset, dataset),
-        (config.dataset.labels, dataset["labels"]),
-        (config.dataset.labels.columns, dataset["labels"]["columns"]),
-        (config.model, model),
-        (config.model.input, model["input"]),
-    ):
-        _leave_out_later(section, values)
-    settings = {
-        "record_version": RECORD_VERSION,
-        "quantities": measures().record_identity(config.dataset.task),
-        "dataset": dataset,
-        "model": model,
-        "temperature": config.softmin.temperature,
-        "batch_size": config.engine.batch_size,
-        "threads_per_actor": config.engine.threads_per_actor,
-        "precision": precision(config),
-    }
-    if config.dataset.kind == "video":
-        settings["video_version"] = VIDEO_VERSION
-    if config.engine.compile:
-        settings["compile"] = True
-    if config.adaptive is not None:
-        settings["adaptive"] = config.adaptive.model_dump(mode="json")
-    return settings
-
-
-def _leave_out_later(section: BaseModel, values: dict[str, Any]) -> None:
-    """Drop the keys that came later and are at their default: records made before keep names."""
-    for name, field in type(section).model_fields.items():
-        if name in _LATER_KEYS and getattr(section, name) == field.default:
-            values.pop(name, None)  # what is never dumped has no part in it
-
-
-def precision(config: AuditConfig) -> str:
-    """Resolved precision: float32 unless another is asked for."""
-    chosen = config.engine.precision
-    return "float32" if chosen == "auto" else chosen
-
-
 def read_inputs(
     config: AuditConfig, index_dir: Path, limit: int | None, logical_date: str
 ) -> Inputs:
@@ -302,17 +240,28 @@ def _check_date(logical_date: str) -> None:
         raise SpecificationError(f"--date {logical_date}: expected YYYY-MM-DD, a day that exists")
 
 
-def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
+def committed(inputs: Inputs) -> Committed:
+    """What of these units has been through a checkpoint of these settings, by unit and set."""
+    unit_ids = [unit.unit_id for unit in inputs.units]
+    return record_sets.completed(inputs.config.output, False, unit_ids)
+
+
+def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None = None) -> Plan:
     """Compare what is wanted with what is committed, and lay out the rest.
 
     What the user left open is chosen from sizes alone; `paced` chooses by time.
+
+    Args:
+        inputs: of the run.
+        cluster: what there is to run on.
+        done: what is committed, where it was listed already.
 
     Raises:
         PlanError: it cannot fit the cluster.
     """
     output = inputs.config.output
     sets = record_sets.read_sets(output)
-    done = record_sets.completed(output, False, [unit.unit_id for unit in inputs.units])
+    done = committed(inputs) if done is None else done
     work, num_again = [], 0
     for unit in inputs.units:
         files = done.get(unit.unit_id, {})
@@ -322,8 +271,8 @@ def make_plan(inputs: Inputs, cluster: ClusterResources) -> Plan:
         positions = inputs.wanted.missing_from(have, base)
         if positions:
             work.append(UnitWork(unit, positions, _kept(base, files)))
-            committed = {digest for one in have for digest in one.digests}
-            num_again += sum(inputs.checkpoints[p].digest in committed for p in positions)
+            known = {digest for one in have for digest in one.digests}
+            num_again += sum(inputs.checkpoints[p].digest in known for p in positions)
     num_new = sum(len(unit_work.positions) for unit_work in work)
     num_all = len(inputs.units) * len(inputs.checkpoints)
     payload = payload_bytes(inputs.config)

@@ -6,7 +6,7 @@ driver sees counts and ten rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ from ray_audit.engine.backends.base import Item, Mapper
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.record_sets import Wanted
 from ray_audit.engine.planning.plan import Inputs
-from ray_audit.engine.reduce.draft import Draft
+from ray_audit.engine.reduce.draft import draft_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
@@ -34,6 +34,7 @@ from ray_audit.measures.ranking import ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate
+from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
@@ -70,7 +71,7 @@ def publish(
     records: Sequence[Records],
     summary: Summary,
     recounted: Recounted | None,
-) -> Draft:
+) -> Manifest:
     """Write all tables of a run but its manifest: the second pass over the records."""
     config, metadata = inputs.config, _file_metadata(inputs)
     exact = recounted.cutoff if recounted else None
@@ -99,17 +100,16 @@ def publish(
     found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
     tables["findings"] = found.files
     ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
-    return Draft(
-        inputs,
-        tables,
-        parts.counts(),
-        found.summary.counts(),
-        {} if estimate is None else _estimate(estimate, config),
-        parts.memorisation(task.is_dense),
-        {} if order is None else order.described(),
-        [] if ties else parts.top,
-        found.top,
-        [
+    return replace(
+        draft_of(inputs, tables),
+        counts=parts.counts(),
+        findings=found.summary.counts(),
+        estimate={} if estimate is None else _estimate(estimate, config),
+        memorisation=parts.memorisation(task.is_dense),
+        order={} if order is None else order.described(),
+        top=[] if ties else parts.top,
+        top_findings=found.top,
+        notes=[
             *inputs.listing.notes,
             *parts.remarks.notes(config),
             *_missing_columns(inputs),

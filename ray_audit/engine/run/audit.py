@@ -16,7 +16,7 @@ from ray_audit.engine.backends.stages import StageSettings, recount_set
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
-from ray_audit.engine.planning.plan import Inputs, Plan, make_plan, read_inputs
+from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.second_pass import Recounted, finish_recount, recount_plan
@@ -37,7 +37,7 @@ from ray_audit.engine.run.conclusion import (
 from ray_audit.engine.run.conclusion import RunOutcome as RunOutcome
 from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, ProgressCounter
-from ray_audit.engine.run.sample import look_at_samples
+from ray_audit.engine.run.sample import look_at_samples, remember_notes, seen_before
 from ray_audit.errors import RayAuditError, RunError
 from ray_audit.scores.recount import Recount
 
@@ -150,29 +150,26 @@ def run_on(
             return done
         with FailureRecord(inputs, started) as record:
             model = check_model(config, inputs.checkpoints)
-            seen = None
+            done_before = committed(inputs)
             # An earlier run has looked, and a night without news shall read no data.
-            if not _has_records(inputs):
+            seen = seen_before(config) if done_before else None
+            if not done_before:
                 reporter.phase("looking at a few samples")
                 seen = look_at_samples(inputs, model, str(index_dir))
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
-            plan = replace(make_plan(inputs, engine.resources()), seen=seen)
+            plan = replace(make_plan(inputs, engine.resources(), done_before), seen=seen)
             if config.engine.calibrate:
                 reporter.phase("timing one batch at each checkpoint")
                 plan = calibrated(plan, str(index_dir), engine.resources())
             reporter.plan(plan)
             record.has_begun = True
+            if seen is not None and not done_before:
+                remember_notes(config, seen)
             index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
             folder.cleanup()  # it may be large, and the run long
             return _run(engine, plan, index_uri, reporter, started, notes)
-
-
-def _has_records(inputs: Inputs) -> bool:
-    """Whether any of these units has been through a checkpoint of these settings."""
-    unit_ids = [unit.unit_id for unit in inputs.units]
-    return bool(record_sets.completed(inputs.config.output, False, unit_ids))
 
 
 def _run(
@@ -275,7 +272,7 @@ def _execute(
     draft = publish(engine, inputs, [records], summary, recounted)
     draft.notes.extend([*notes, *sorted(tally.notes)])
     timing = tally.timing() | {"relay_s": relay_s, "total_s": time.monotonic() - started}
-    return complete(draft, facts_of(plan), timing, started)
+    return complete(inputs, draft, facts_of(plan), timing, started)
 
 
 def _recounted(

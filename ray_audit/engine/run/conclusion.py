@@ -8,7 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NoReturn
@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.plan import Inputs
-from ray_audit.engine.reduce.draft import Draft
 from ray_audit.engine.reduce.write_tables import first_failures
 from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, was_told
 from ray_audit.errors import FailureBudgetError, RayAuditError, redacted
@@ -89,12 +88,13 @@ def asked_again(
 
 
 def complete(
-    draft: Draft, plan: dict[str, Any], timing: dict[str, Any], started: float
+    inputs: Inputs, draft: Manifest, plan: dict[str, Any], timing: dict[str, Any], started: float
 ) -> RunOutcome:
     """Publish the manifest, if the outcome is within the budget; then tell of it.
 
     Args:
-        draft: all that the manifest needs.
+        inputs: of the run.
+        draft: the manifest without what follows.
         plan: facts about how it was made.
         timing: durations.
         started: when this call began, on the monotonic clock.
@@ -102,10 +102,16 @@ def complete(
     Raises:
         FailureBudgetError: too many samples failed.
     """
-    inputs, config = draft.inputs, draft.inputs.config
+    config = inputs.config
     check_budget(config, draft.counts, lambda: first_failures(inputs))
     breached = breached_gates(config, draft.counts, draft.findings)
-    manifest = draft.manifest(plan, timing, breached)
+    manifest = replace(
+        draft,
+        plan=plan | draft.plan,
+        timing=timing,
+        breached_gates=breached,
+        published_s=time.time(),
+    )
     published = manifest.publish(inputs.run_uri)
     with contextlib.suppress(RayAuditError):  # readers look for the manifest first
         storage.remove(storage.join(inputs.run_uri, FAILURE))

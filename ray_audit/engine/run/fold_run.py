@@ -93,7 +93,7 @@ def run_folds(
                 for name in PLAN_COUNTS
             }
             timing = {"total_s": time.monotonic() - started}
-            return complete(draft, counts | {"num_folds": len(parts)}, timing, started)
+            return complete(inputs, draft, counts | {"num_folds": len(parts)}, timing, started)
 
 
 def _folder(parent: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, EngineConfig
 from ray_audit.cuts.unit import cut_unit
-from ray_audit.engine.planning.plan import precision
+from ray_audit.engine.planning.numeric import precision
 from ray_audit.probes.determinism import use_exact_float32
 from ray_audit.probes.mask_clips import as_images
 from ray_audit.probes.masks import owned_rects

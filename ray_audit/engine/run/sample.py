@@ -6,6 +6,7 @@ left to the run, which counts them.
 """
 
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,11 @@ from ray_audit.checkpoints.factory import within
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
+from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import class_notes, time_notes
-from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.errors import RayAuditError, SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
 from ray_audit.probes.prober import Look, Prober, ProbeSettings
@@ -249,3 +251,21 @@ def _first(failures: Sequence[ShardFailure]) -> str:
 
 def _name(batch: Batch) -> str:
     return str(batch.samples["sample_id"][0].as_py())
+
+
+def remember_notes(config: AuditConfig, seen: Seen) -> None:
+    """Keep what a look at samples said for later nights, which do not look again."""
+    content = json.dumps({"notes": seen.notes}).encode()
+    storage.write_bytes(_notes_uri(config), content)
+
+
+def seen_before(config: AuditConfig) -> Seen:
+    """What the look at samples said before the first records of these settings."""
+    with suppress(StorageError, ValueError):  # an older version kept none
+        kept = json.loads(storage.read_bytes(_notes_uri(config)))
+        return Seen(notes=tuple(kept["notes"]))
+    return Seen()
+
+
+def _notes_uri(config: AuditConfig) -> str:
+    return storage.join(config.output, "seen", f"{storage.digest(numeric_settings(config))}.json")

@@ -1,39 +1,19 @@
 """Published datasets, tiny, in exactly their layout: every label that is read back is compared."""
 
-import gzip
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
-from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.pixels.encoding import targets_of
 from ray_audit.formats.pixels.png import png_bytes
-from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from tests.support.label_sets import all_labels, listed
-from tests.support.media import cut
+from tests.support.layouts import specified, written
 from tests.support.small_sets import picture
-from tests.support.small_sets import video as small_video
 
 SHAPE = (6, 7)
-
-
-def specified(folder, kind, uri, labels, classes, **more):
-    at = {key: str(folder / value) if key in PLACES else value for key, value in labels.items()}
-    split = {"split": str(folder / more.pop("split"))} if "split" in more else {}
-    return DatasetConfig.model_validate(
-        {"kind": kind, "uri": str(folder / uri), "labels": at, "classes": classes}
-        | {**more, **split}
-    )
-
-
-PLACES = ("masks", "frames", "segments", "videos", "images")
 
 
 def index_mask(seed, num_classes, void=True):
@@ -50,11 +30,6 @@ def stored_mask(path, pixels, palette=None):
     if palette is not None:
         image.putpalette(palette)
     image.save(path)
-
-
-def written(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def same_masks(config, expected):
@@ -117,6 +92,8 @@ CITY_IDS = {
     **{24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train"},
     **{32: "motorcycle", 33: "bicycle"},
 }
+
+
 CITY = list(CITY_IDS.values())
 
 
@@ -278,299 +255,3 @@ def test_a_pattern_that_is_found_in_no_key_is_refused_and_in_some_a_note(tmp_pat
     listing, _ = listed(specified(*what, only, classes, void=[255]))
     assert "labels.match is not found in 2 keys" in listing.notes[0]
     assert sum(shard.label_uri is not None for shard in listing.shards) == 2
-
-
-PHASES = [
-    *("Preparation", "CalotTriangleDissection", "ClippingCutting", "GallbladderDissection"),
-    *("GallbladderPackaging", "CleaningCoagulation", "GallbladderRetraction"),
-]
-
-
-def touched(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")  # listing does not open it
-
-
-def test_cholec80_phases(tmp_path):
-    expected = {}
-    for video in ("video01", "video02"):
-        touched(tmp_path / f"videos/{video}.mp4")
-        rows = [(t, (t + len(expected)) // 5 % 7) for t in range(30)]
-        lines = [f"{t}\t{PHASES[phase]}" for t, phase in rows]
-        path = tmp_path / f"phase_annotations/{video}-phase.txt"
-        written(path, "\n".join(["Frame\tPhase", *lines, ""]))
-        expected |= {f"{video}.mp4#{t}": phase for t, phase in rows}
-    labels = {
-        "frames": "phase_annotations/{stem}-phase.txt",
-        "columns": {"frame": "Frame", "label": "Phase"},
-    }
-    config = specified(tmp_path, "video", "videos/*.mp4", labels, PHASES, clip={"every": 25})
-    assert all_labels(config) == expected
-
-
-def test_autolaparo_counts_seconds_and_phases_from_one(tmp_path):
-    for name in ("01", "02"):
-        (tmp_path / "videos").mkdir(exist_ok=True)
-        small_video(tmp_path / f"videos/{name}.mp4", 60)  # 25 a second
-        rows = [f"{second}\t{1 + (second + int(name)) % 7}" for second in (1, 2, 3)]
-        written(tmp_path / f"labels/label_{name}.txt", "\n".join(["Frame\tPhase", *rows]))
-    labels = {
-        "frames": "labels/label_{stem}.txt",
-        "columns": {"frame": "Frame", "label": "Phase"},
-        **{"fps": 1, "first_frame": 1, "first_value": 1},
-    }
-    found = all_labels(specified(tmp_path, "video", "videos/*.mp4", labels, PHASES))
-    assert found == {
-        f"0{name}.mp4#{t}": (t // 25 + 1 + name) % 7 for name in (1, 2) for t in range(60)
-    }
-
-
-def mstcn(folder):
-    expected = {}
-    for index, name in enumerate(["rgb-01-1", "rgb-01-2", "rgb-02-1"]):
-        touched(folder / f"features/{name}.npy")
-        names = ["cut_tomato", "mix", "serve it"]
-        at = [(t + index) // 4 % 3 for t in range(11)]
-        written(folder / f"groundTruth/{name}.txt", "\n".join([*(names[i] for i in at), ""]))
-        expected[f"{name}.npy"] = at
-    written(folder / "splits/train.split1.bundle", "rgb-01-1.txt\nrgb-02-1.txt\n")
-    written(folder / "mapping.txt", "0 cut_tomato\n1 mix\n2 serve it\n")
-    labels = {"frames": "groundTruth/{stem}.txt", "header": ["label"]}
-    return (folder, "sequences", "features/*.npy", labels), expected
-
-
-def test_ms_tcn_has_a_label_a_line_and_bundles(tmp_path):
-    what, expected = mstcn(tmp_path)
-    config = specified(*what, str(tmp_path / "mapping.txt"), split="splits/train.split1.bundle")
-    assert config.classes == ["cut_tomato", "mix", "serve it"]
-    del expected["rgb-01-2.npy"]
-    assert all_labels(config) == {
-        f"{key}#{t}": label for key, at in expected.items() for t, label in enumerate(at)
-    }
-
-
-@pytest.mark.parametrize("num_frames", [11, 7])
-def test_feature_arrays_with_a_column_a_frame_are_turned(tmp_path, num_frames):
-    features = np.random.default_rng(0).normal(size=(7, num_frames)).astype(np.float32)
-    (tmp_path / "features").mkdir()
-    np.save(tmp_path / "features/a.npy", features)
-    np.savez(tmp_path / "features/b.npz", b=features, b_label=np.zeros(num_frames, np.int8))
-    written(tmp_path / "groundTruth/a.txt", "mix\n" * num_frames)
-    for name, labels in (
-        ("a.npy", {"frames": "groundTruth/{stem}.txt", "header": ["label"]}),
-        ("b.npz", {"arrays": "{key}_label"}),
-    ):
-        config = specified(
-            *(tmp_path, "sequences", f"features/{name}", labels, ["mix", "cut"]),
-            **{"axes": "DT", "clip": {"frames": None}},
-        )
-        got = cut(config, tmp_path / name)
-        assert got.failed == []
-        np.testing.assert_array_equal(got.batches[0].arrays["inputs"], features.T[None])
-
-
-def test_an_empty_line_among_frames_would_move_all_that_follow(tmp_path):
-    what, _ = mstcn(tmp_path)
-    written(tmp_path / "groundTruth/rgb-01-1.txt", "mix\n\nmix\n")
-    with pytest.raises(LabelError, match=r"rgb-01-1\.txt, row 2: the row is empty, and others"):
-        listed(specified(*what, ["cut_tomato", "mix", "serve it"]))
-
-
-def test_mmaction2_lists(tmp_path):
-    for name in ("abseiling/a,b.mp4", "zumba/b.mp4", "zumba/c.mp4"):
-        touched(tmp_path / f"videos/{name}")
-    written(
-        tmp_path / "kinetics400_train_list.txt",
-        "abseiling/a,b.mp4 0\nzumba/b.mp4 1\nzumba/c.mp4 1\n",
-    )
-    labels = {"videos": "kinetics400_train_list.txt", "header": ["video", "label"]}
-    with pytest.raises(LabelError, match=r"row 2: 1 fields, expected 2 .*labels\.delimiter"):
-        listed(specified(tmp_path, "video", "videos/*/*.mp4", labels, ["abseiling", "zumba"]))
-    labels["delimiter"] = "blanks"
-    config = specified(tmp_path, "video", "videos/*/*.mp4", labels, ["abseiling", "zumba"])
-    assert all_labels(config) == {"abseiling/a,b.mp4": 0, "zumba/b.mp4": 1, "zumba/c.mp4": 1}
-
-
-def test_kinetics_names_videos_by_a_part_of_the_file_name(tmp_path):
-    for name in ("abseiling/-x_1_000001_000011.mp4", "zumba/Ab0_000010_000020.mp4"):
-        touched(tmp_path / f"train/{name}")
-    head = "label,youtube_id,time_start,time_end,split\n"
-    rows = "abseiling,-x_1,1,11,train\nzumba,Ab0,10,20,train\n"
-    written(tmp_path / "train.csv", head + rows)
-    labels = {
-        "videos": "train.csv",
-        "columns": {"video": "youtube_id"},
-        "match": r"/(.+)_\d{6}_\d{6}\.mp4$",
-    }
-    config = specified(tmp_path, "video", "train/*/*.mp4", labels, ["abseiling", "zumba"])
-    assert list(all_labels(config).values()) == [0, 1]
-
-
-ROWS = [("a.png", "cat"), ("b.png", "dog"), ("c.png", "cat")]
-
-
-def parted(delimiter, *rows):
-    return "".join(delimiter.join(row) + "\n" for row in rows)
-
-
-TABLES = {
-    "semicolons": ("t.csv", parted(";", ("image", "label"), *ROWS), {}),
-    "tabs": ("t.tsv", parted("\t", ("image", "label"), *ROWS), {}),
-    "tabs in text": ("t.txt", parted("\t", ("image", "label"), *ROWS), {}),
-    "no header": ("t.csv", parted(",", *ROWS), {"header": ["image", "label"]}),
-    "no header, blanks": ("t.txt", parted("  ", *ROWS), {"header": ["image", "label"]}),
-    "packed": ("t.csv.gz", parted(",", ("image", "label"), *ROWS), {}),
-    "packed lines": ("t.txt.gz", parted(" ", *ROWS), {"header": ["image", "label"]}),
-    "comments": (
-        "t.csv",
-        "# made by hand\n"
-        + parted(",", ("image", "label"), ROWS[0])
-        + "#\n"
-        + parted(",", *ROWS[1:]),
-        {"comment": "#"},
-    ),
-    "MXNet": (
-        "t.lst",
-        parted(
-            "\t", *((str(i), f"{name == 'dog':.6f}", key) for i, (key, name) in enumerate(ROWS))
-        ),
-        {"header": ["index", "label", "image"]},
-    ),
-    "names and labels": ("t.json", '{\n  "a.png": "cat", "b.png": "dog",\n "c.png":"cat"}\n', {}),
-    "names and indices": ("t.json", '{"a.png": 0, "b.png": 1, "c.png": 0}', {}),
-    "packed rows of JSON": (
-        "t.json.gz",
-        json.dumps([{"image": k, "label": v} for k, v in ROWS]),
-        {},
-    ),
-}
-
-
-def image_table(folder, form):
-    name, text, labels = TABLES[form]
-    for index, (key, _) in enumerate(ROWS):
-        picture(folder / f"images/{key}", index)
-    content = text.encode()
-    (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    what = (folder, "images", "images/*.png", {"images": name, **labels}, ["cat", "dog"])
-    return specified(*what), folder / name
-
-
-@pytest.mark.parametrize("form", TABLES)
-def test_a_table_of_images_is_read_as_it_comes(tmp_path, form):
-    config, _ = image_table(tmp_path, form)
-    assert all_labels(config) == {"a.png": 0, "b.png": 1, "c.png": 0}
-
-
-@pytest.mark.parametrize("form", TABLES)
-def test_a_corrected_table_keeps_its_form_and_every_other_byte(tmp_path, form):
-    config, path = image_table(tmp_path, form)
-    shards = listed(config)[0].shards
-    changes = LabelChanges(classes={Owner("b.png"): 0})
-    corrected = write_tables(config, shards, changes, str(tmp_path / "to"), lambda *_: None)
-    copy = tmp_path / "to" / path.name
-    assert all_labels(corrected) == {"a.png": 0, "b.png": 0, "c.png": 0}
-    old, new = path.read_bytes(), copy.read_bytes()
-    if path.suffix == ".gz":
-        old, new = gzip.decompress(old), gzip.decompress(new)
-    assert new.decode() in (
-        old.decode().replace("dog", "cat"),
-        old.decode().replace("1.000000", "0").replace(": 1,", ": 0,"),
-    )
-
-
-def test_corrected_lines_of_frames_keep_every_other_byte(tmp_path):
-    what, _ = mstcn(tmp_path)
-    config = specified(*what, ["cut_tomato", "mix", "serve it"])
-    frames = FrameChange(np.array([1, 10]), np.array([2, 0]))
-    changes = LabelChanges(frames={Owner("rgb-01-1.npy"): frames})
-    shards = listed(config)[0].shards
-    corrected = write_tables(config, shards, changes, str(tmp_path / "to"), lambda *_: None)
-    lines = (tmp_path / "groundTruth/rgb-01-1.txt").read_text().split("\n")
-    lines[1], lines[10] = "serve it", "cut_tomato"
-    (copy,) = (tmp_path / "to").rglob("rgb-01-1.txt")
-    assert copy.read_text() == "\n".join(lines)
-    before, after = all_labels(config), all_labels(corrected)
-    assert {key: after[key] for key in after if after[key] != before[key]} == {
-        "rgb-01-1.npy#1": 2,
-        "rgb-01-1.npy#10": 0,
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "labels", "message"),
-    [
-        ("t.txt", "image,n;label\tx\n", {}, "commas, tabs or semicolons; say which in labels.del"),
-        ("t.txt", "a.png cat\nb.png\n", {"header": ["image", "label"]}, "row 2: 1 fields, expect"),
-        ("t.csv.gz", "image,label\na.png,cat\n", {}, "cannot be read: Not a gzipped file"),
-        ("t.json", '{"a.png": ["cat"]}', {}, "no column .*the table has 'a.png'"),
-    ],
-)
-def test_a_table_that_could_be_read_in_two_ways_or_in_none_is_refused(
-    tmp_path, name, text, labels, message
-):
-    picture(tmp_path / "images/a.png", 0)
-    written(tmp_path / name, text)
-    what = (tmp_path, "images", "images/*.png", {"images": name, **labels}, ["cat", "dog"])
-    with pytest.raises(LabelError, match=message):
-        listed(specified(*what))
-
-
-CLASS_FILES = {
-    "mapping.txt": "0 cat\n1 big dog\n2 \u00e9l\u00e9phant\n",
-    "names.txt": "cat\nbig dog\n\u00e9l\u00e9phant\n",
-    "classes.csv": "1,big dog\n0,cat\n2,\u00e9l\u00e9phant\n",
-    "list.json": '["cat", "big dog", "\u00e9l\u00e9phant"]',
-    "id2label.json": '{"1": "big dog", "0": "cat", "2": "\u00e9l\u00e9phant"}',
-    "label2id.json": '{"big dog": 1, "cat": 0, "\u00e9l\u00e9phant": 2}',
-    "config.json": '{"id2label": {"0": "cat", "1": "big dog", "2": "\u00e9l\u00e9phant"}, "x": 1}',
-    "dataset.json": '{"name": "x", "labels": {"cat": 0, "big dog": 1, "\u00e9l\u00e9phant": 2}}',
-}
-
-
-@pytest.mark.parametrize("name", CLASS_FILES)
-def test_classes_from_a_file(tmp_path, name):
-    (tmp_path / name).write_text(CLASS_FILES[name], encoding="utf-8")
-    config = specified(tmp_path, "images", "*.png", {"folder": True}, str(tmp_path / name))
-    assert config.classes == ["cat", "big dog", "\u00e9l\u00e9phant"]
-
-
-@pytest.mark.parametrize(
-    ("given", "names"),
-    [
-        ({0: "cat", 1: "dog"}, ["cat", "dog"]),
-        ({"dog": 1, "cat": 0}, ["cat", "dog"]),
-        ([0, 1], ["0", "1"]),
-        (["no", "yes"], ["no", "yes"]),
-    ],
-)
-def test_classes_as_a_mapping_or_as_numbers(tmp_path, given, names):
-    assert specified(tmp_path, "images", "*.png", {"folder": True}, given).classes == names
-
-
-def test_classes_that_count_from_one_say_how_labels_count(tmp_path):
-    """UCF101: `classInd.txt` counts from 1, and so do the lists of its splits."""
-    for name in ("ApplyEyeMakeup/v_a.avi", "Archery/v_b.avi"):
-        touched(tmp_path / f"UCF-101/{name}")
-    written(tmp_path / "classInd.txt", "1 ApplyEyeMakeup\n2 Archery\n")
-    written(tmp_path / "trainlist01.txt", "ApplyEyeMakeup/v_a.avi 1\nArchery/v_b.avi 2\n")
-    labels = {"videos": "trainlist01.txt", "header": ["video", "label"]}
-    what = (tmp_path, "video", "UCF-101/*/*.avi")
-    config = specified(*what, labels, str(tmp_path / "classInd.txt"))
-    assert all_labels(config) == {"ApplyEyeMakeup/v_a.avi": 0, "Archery/v_b.avi": 1}
-    with pytest.raises((SpecificationError, ValueError), match="classes count from 1"):
-        specified(*what, labels | {"first_value": 0}, str(tmp_path / "classInd.txt"))
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ([True, False], r"YAML reads yes, no, .* in quotes"),
-        ({0: "cat", 2: "dog"}, r"must follow each other; .* labels\.values"),
-        ({"cat": 0, "dog": 0}, "a number of its own for each name"),
-        ({0: "cat", "x": "dog"}, "a number of its own for each name"),
-    ],
-)
-def test_classes_that_say_no_order_are_refused(tmp_path, given, message):
-    with pytest.raises((SpecificationError, ValueError), match=message):
-        specified(tmp_path, "images", "*.png", {"folder": True}, given)

@@ -13,7 +13,7 @@ from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.layouts import catalogue, recipe_named, recipe_names, recipes
 from ray_audit.layouts.shown import yaml_lines
-from tests.unit.test_config import SPEC
+from tests.support.specifications import SPEC
 
 GROUPS = {"masks", "volumes", "video", "sequences", "images"}
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ray_audit.cli import app
 from ray_audit.config.page import filled, keys_of, table
 from ray_audit.config.schema import json_schema
-from tests.unit.test_config import SPEC
+from tests.support.specifications import SPEC
 
 DOCS = Path(__file__).parents[3] / "docs"
 SECTIONS = {"": json_schema(), **json_schema()["$defs"]}

@@ -15,34 +15,21 @@ from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import AddressBlock, Deployment
 from ray_audit.kubernetes.render import promql_string, render
 from tests.support.manifests import KUBERAY_1_6, ROOT, problems
+from tests.support.rendered import (
+    CONFIG,
+    IMAGE,
+    RAY_VERSION,
+    documents,
+    most,
+    of_kind,
+    rendered,
+)
 
 SPOT = {
     "node.kubernetes.io/spot",
     "cloud.google.com/gke-spot",
     "kubernetes.azure.com/scalesetpriority",
 }
-IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
-CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
-RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)[1]
-OPTIONS = {"gpu_image": f"{IMAGE}-cuda", "gpus": 4, "ray_version": RAY_VERSION}
-
-
-def rendered(name=None, **changes):
-    config = CONFIG if name is None else CONFIG.model_copy(update={"name": name})
-    return render(config, Deployment(IMAGE, **OPTIONS | changes))
-
-
-def documents(texts):
-    return [
-        one
-        for name, text in texts.items()
-        if "kustomization" not in name
-        for one in yaml.safe_load_all(text)
-    ]
-
-
-def of_kind(kind, **changes):
-    return [one for one in documents(rendered(**changes)) if one["kind"] == kind]
 
 
 def every_job(**changes):
@@ -355,126 +342,3 @@ def test_what_is_started_is_in_the_package():
         program, command, *options = job["entrypoint"].split()
         assert program == "ray-audit"
         assert CliRunner().invoke(app, [command, *options, "--help"]).exit_code == 0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"schedule": "nightly"},
-        {"schedule": "@daily"},
-        {"schedule": "0 2 * * * *"},
-        {"schedule": "0 2 * *"},
-        {"schedule": "60 2 * * *"},
-        {"schedule": "0 24 * * *"},
-        {"schedule": "0 2 0 * *"},
-        {"schedule": "0 2 30 2 *"},
-        {"schedule": "0 2 * 13 *"},
-        {"schedule": "0 2 * * 7"},
-        {"schedule": "0 2 * * someday"},
-        {"schedule": "*/0 2 * * *"},
-        {"schedule": "5-1 2 * * *"},
-        {"schedule": "TZ=UTC 0 2 * *"},
-        {"schedule": "0 2 * * *\n"},
-        {"time_zone": "Local"},
-        {"time_zone": ""},
-        {"time_zone": "../etc/passwd"},
-        {"namespace": "a.b"},
-        {"namespace": "a" * 64},
-        {"namespace": "-a"},
-        {"namespace": "a\n"},
-        {"secret": "a" * 254},
-        {"secret": ""},
-        {"time_zone": "Mars/Base"},
-        {"secret": "a: b"},
-        {"namespace": "Not Valid"},
-        {"gpu_image": "image\nevil: true"},
-    ],
-    ids=str,
-)
-def test_what_cannot_stand_in_a_manifest_is_refused(changes):
-    with pytest.raises(SpecificationError):
-        rendered(**changes)
-
-
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        "0 2 * * *",
-        "*/15 0-6/2 1,15 jan-mar MON",
-        "30 1 * * 1-5",
-        "0 2 29 2 *",
-        "0 2 31 2 0",
-        "5/10 ? ? * ?",
-    ],
-)
-def test_every_schedule_that_the_controllers_take_is_taken(schedule):
-    (cron,) = of_kind("CronJob", schedule=schedule)
-    assert cron["spec"]["schedule"] == schedule
-
-
-@pytest.mark.parametrize(
-    "text", ["10.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8:0", "x/8", ""]
-)
-def test_addresses_that_are_none_are_refused(text):
-    with pytest.raises(SpecificationError, match="expected addresses"):
-        AddressBlock.parse(text)
-
-
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
-    (tmp_path / "deploy").write_text("a file")
-    command = ["render", "k8s", str(ROOT / "k8s/example.yaml"), "--to", str(tmp_path / "deploy")]
-    result = CliRunner().invoke(app, [*command, "--image", IMAGE])
-    assert result.exit_code == 1
-    assert "cannot write" in result.output + result.stderr
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-
-
-FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")
-
-
-@pytest.mark.parametrize("folder", [*FOLDERS, "overlays/cpu-small", "overlays/gpu"])
-def test_kustomize_builds_valid_manifests(folder):
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
-    command = ["kubectl", "kustomize", str(ROOT / "k8s" / folder)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for one in yaml.safe_load_all(text):
-        assert problems(one) == [], (one["kind"], one["metadata"]["name"])
-
-
-def most(workers):
-    """What the worker groups can be at most, as `engine.cluster_max` says it."""
-    found = {"CPU": 0.0, "GPU": 0.0}
-    for group in workers:
-        (container,) = group["template"]["spec"]["containers"]
-        requests = container["resources"]["requests"]
-        found["CPU"] += group["maxReplicas"] * float(requests["cpu"])
-        found["GPU"] += group["maxReplicas"] * float(requests.get("nvidia.com/gpu", 0))
-    return {name: number for name, number in found.items() if number}
-
-
-@pytest.mark.parametrize(
-    ("overlay", "expected"),
-    [("cpu-small", [("cpu", 2)]), ("gpu", [("cpu", 4), ("gpu", 4)])],
-)
-def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected):
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
-    command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    made = list(yaml.safe_load_all(text))
-    (cron,) = (one for one in made if one["kind"] == "RayCronJob")
-    workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
-    assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected
-    (spec,) = (one["data"]["audit.yaml"] for one in made if "audit.yaml" in one.get("data", {}))
-    assert most(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max
-
-
-def test_the_command_writes_the_files_and_lists_them(tmp_path):
-    command = ["render", "k8s", str(ROOT / "k8s/example.yaml"), "--to", str(tmp_path)]
-    result = CliRunner().invoke(app, [*command, "--image", IMAGE, "--json"])
-    assert result.exit_code == 0
-    files = json.loads(result.stdout)["files"]
-    assert set(files) == {str(path) for path in tmp_path.rglob("*.yaml")}
-    bad = CliRunner().invoke(app, [*command, "--image", IMAGE, "--schedule", "soon"])
-    assert bad.exit_code == 2

@@ -9,7 +9,8 @@ from ray_audit.probes import dense_final
 from ray_audit.probes.gradients import Moments
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from tests.support.batches import class_batch, dense_batch
-from tests.unit.probes.test_prober import NUM_CLASSES, dense_model, image_model
+from tests.support.probed import NUM_CLASSES, dense_model
+from tests.unit.probes.test_prober import image_model
 
 META = torch.device("meta")
 

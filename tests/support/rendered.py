@@ -1,0 +1,50 @@
+"""Rendered manifests, by their kind."""
+
+import re
+
+import yaml
+
+from ray_audit.config import AuditConfig
+from ray_audit.kubernetes.deployment import Deployment
+from ray_audit.kubernetes.render import render
+from tests.support.manifests import ROOT
+
+IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
+
+
+CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
+
+
+RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)[1]
+
+
+OPTIONS = {"gpu_image": f"{IMAGE}-cuda", "gpus": 4, "ray_version": RAY_VERSION}
+
+
+def rendered(name=None, **changes):
+    config = CONFIG if name is None else CONFIG.model_copy(update={"name": name})
+    return render(config, Deployment(IMAGE, **OPTIONS | changes))
+
+
+def documents(texts):
+    return [
+        one
+        for name, text in texts.items()
+        if "kustomization" not in name
+        for one in yaml.safe_load_all(text)
+    ]
+
+
+def of_kind(kind, **changes):
+    return [one for one in documents(rendered(**changes)) if one["kind"] == kind]
+
+
+def most(workers):
+    """What the worker groups can be at most, as `engine.cluster_max` says it."""
+    found = {"CPU": 0.0, "GPU": 0.0}
+    for group in workers:
+        (container,) = group["template"]["spec"]["containers"]
+        requests = container["resources"]["requests"]
+        found["CPU"] += group["maxReplicas"] * float(requests["cpu"])
+        found["GPU"] += group["maxReplicas"] * float(requests.get("nvidia.com/gpu", 0))
+    return {name: number for name, number in found.items() if number}

@@ -1,0 +1,38 @@
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from ray_audit.config import AuditConfig
+from tests.support.manifests import ROOT, problems
+from tests.support.rendered import most
+
+FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "overlays/cpu-small", "overlays/gpu"])
+def test_kustomize_builds_valid_manifests(folder):
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", str(ROOT / "k8s" / folder)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for one in yaml.safe_load_all(text):
+        assert problems(one) == [], (one["kind"], one["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [("cpu-small", [("cpu", 2)]), ("gpu", [("cpu", 4), ("gpu", 4)])],
+)
+def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected):
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    made = list(yaml.safe_load_all(text))
+    (cron,) = (one for one in made if one["kind"] == "RayCronJob")
+    workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected
+    (spec,) = (one["data"]["audit.yaml"] for one in made if "audit.yaml" in one.get("data", {}))
+    assert most(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max
