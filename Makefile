@@ -55,7 +55,7 @@ lowest-test:  ## the suite with the lowest versions that pyproject.toml allows, 
 	$(VENV)-lowest/bin/python -m pytest -m 'not slow'
 
 docs: $(STAMP)  ## the docs as a site, in build/site; runs the notebook, and fails at a broken link
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs,plots]'
 	$(BIN)/sphinx-build -W --keep-going -q -c docs/site -d build/doctrees -b html docs build/site
 	@echo "build/site/index.html"
 

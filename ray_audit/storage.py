@@ -1,7 +1,6 @@
 """Objects in local folders and object stores: list, read, write whole, never in place."""
 
 import contextlib
-import glob as local_glob
 import hashlib
 import os
 import re
@@ -32,6 +31,8 @@ from ray_audit.store_writes import (
 )
 from ray_audit.stored_objects import NUMBERED, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
+from ray_audit.stored_objects import escape_glob as escape_glob
+from ray_audit.stored_objects import natural_key as natural_key
 
 Value = TypeVar("Value")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -54,12 +55,6 @@ def digest(*parts: object) -> str:
 def content_digest(content: bytes) -> str:
     """Hex digest (32 characters) of an object's content."""
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which `epoch_2` comes before `epoch_10`."""
-    pieces = re.split(r"(\d+)", text)
-    return tuple((1, int(p), p) if p.isdecimal() else (0, 0, p) for p in pieces)
 
 
 def has_wildcard(uri: str) -> bool:
@@ -401,8 +396,3 @@ def exists(uri: str) -> bool:
     """Whether the object exists."""
     fs, path = filesystem(uri)
     return _tried("look up", uri, lambda: bool(fs.exists(path)))
-
-
-def escape_glob(path: str) -> str:
-    """Make a literal path safe to stand inside a pattern."""
-    return local_glob.escape(path)

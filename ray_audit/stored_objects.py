@@ -1,6 +1,7 @@
 """Stored objects, as the listings of fsspec's filesystems show them."""
 
 import contextlib
+import glob
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,3 +70,14 @@ def numbered(uri: str) -> str | list[str]:
         rest = numbered(f"{head}{number:0{digits}d}{tail}")
         uris += [rest] if isinstance(rest, str) else rest
     return uris
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which `epoch_2` comes before `epoch_10`."""
+    pieces = re.split(r"(\d+)", text)
+    return tuple((1, int(p), p) if p.isdecimal() else (0, 0, p) for p in pieces)
+
+
+def escape_glob(path: str) -> str:
+    """Make a literal path safe to stand inside a pattern."""
+    return glob.escape(path)

@@ -220,8 +220,15 @@ def _written(bench: Bench, after: Labels) -> Section:
     return written.dataset.model_dump(mode="json", exclude_unset=True)
 
 
+def by_default(bench: Bench) -> Measured:
+    """What `correct` changes by default; labels only."""
+    asked = CorrectionOptions(background=bench.problem.background_name)
+    _, change, facts = bench.corrected("default", asked)
+    return Measured(labels=change, facts=facts)
+
+
 def findings(bench: Bench) -> Measured:
-    """What `correct` changes by default; trained anew."""
+    """`correct --rule findings`: all that the gate lets pass; trained anew."""
     dataset, change, facts = bench.corrected(
         "findings", CorrectionOptions("findings", background=bench.problem.background_name)
     )
@@ -311,6 +318,7 @@ def _while_training(bench: Bench, name: str, correction: Section) -> Measured:
 METHODS: dict[str, Callable[[Bench], Measured]] = {
     "noisy": noisy,
     "clean": clean,
+    "default": by_default,
     "findings": findings,
     "refurbish_by_loss": refurbish_by_loss,
     "last_epoch": last_epoch,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.quality.measure import measure
-from benchmarks.quality.mixes import write_studies
 from benchmarks.quality.page import LEARNT, page
+from benchmarks.quality.ranking import RESULT, section
 from benchmarks.quality.recipes import RECIPES, Recipe
 from benchmarks.quality.results import read, record
 from ray_audit.evaluation.detection import ALL_KINDS
@@ -27,8 +27,8 @@ def main() -> None:
             seeds = arguments.seeds or recipe.seeds
             for seed in [seed for seed in recipe.seeds if seed in seeds]:
                 run(recipe, seed, arguments)
-    mixes = write_studies(arguments.work, arguments.results)
-    text = page(read(arguments.results), mixes, LEARNT.read_text(encoding="utf-8"))
+    ranking = section(arguments.results / RESULT.name)
+    text = page(read(arguments.results), ranking, LEARNT.read_text(encoding="utf-8"))
     arguments.page.write_text(text, encoding="utf-8")
     print(f"page: {arguments.page}")
 

@@ -14,23 +14,31 @@ from PIL import Image
 from benchmarks.quality.batches import model_input
 from benchmarks.quality.case import Case, Part, folds
 from ray_audit.config import InputConfig
-from ray_audit.training.noise import TruthRow, truth_table
+from ray_audit.training.noise import TruthRow, corrupt_classes, truth_table
 
 _NUM_CLASSES = 10
 _IDX_HEADER_BYTES = 16
 
 
 def cifar_case(
-    data: Path, folder: Path, seed: int, *, num_rows: int = 10_000, num_folds: int = 0
+    data: Path,
+    folder: Path,
+    seed: int,
+    *,
+    num_rows: int = 10_000,
+    num_folds: int = 0,
+    first_row: int = 0,
+    width: int = 32,
 ) -> Case:
     """The first rows of CIFAR-10 with the labels of one annotator each, and the true ones."""
-    source = pq.read_table(next((data / "cifar10n").glob("*.parquet")))[:num_rows]
+    source = pq.read_table(next((data / "cifar10n").glob("*.parquet")))
+    source = source[first_row : first_row + num_rows]
     given = np.asarray(source["random_label1"].to_pylist())
     true = np.asarray(source["clean_label"].to_pylist())
     kinds = ["human" if wrong else None for wrong in given != true]
     contents = source["image"].to_pylist()
     scaling = {"mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]}
-    return _case(folder, contents, given, true, kinds, scaling, 3, 32, num_folds, seed)
+    return _case(folder, contents, given, true, kinds, scaling, 3, width, num_folds, seed)
 
 
 def mnist_case(data: Path, folder: Path, seed: int, *, num_folds: int = 0) -> Case:
@@ -47,6 +55,24 @@ def mnist_case(data: Path, folder: Path, seed: int, *, num_folds: int = 0) -> Ca
     contents = [_png(image) for image in pixels.reshape(-1, 28, 28)]
     scaling = {"mean": [0.13], "std": [0.31]}
     return _case(folder, contents, given, true, kinds, scaling, 1, 16, num_folds, seed)
+
+
+def digit_case(
+    data: Path, folder: Path, seed: int, *, num_rows: int, rate: float, num_folds: int = 0
+) -> Case:
+    """Some test digits, the same share of errors each of `symmetric` and `asymmetric`."""
+    source = data / "mnist_errors"
+    with gzip.open(source / "t10k-images-idx3-ubyte.gz") as stream:
+        pixels = np.frombuffer(stream.read(), np.uint8, offset=_IDX_HEADER_BYTES)
+    with (source / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        true = np.array([int(row["given_label"]) for row in csv.DictReader(stream)])
+    rows = np.random.default_rng([seed, 81]).permutation(len(true))[:num_rows]
+    images, true = pixels.reshape(-1, 28, 28)[rows], true[rows]
+    wrong = corrupt_classes(true, _NUM_CLASSES, rate, ("symmetric", "asymmetric"), seed)
+    kinds = [row.kind for row in wrong.truth]
+    contents = [_png(image) for image in images]
+    scaling = {"mean": [0.13], "std": [0.31]}
+    return _case(folder, contents, wrong.labels, true, kinds, scaling, 1, 8, num_folds, seed)
 
 
 def _png(pixels: np.ndarray) -> bytes:

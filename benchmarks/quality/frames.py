@@ -12,6 +12,7 @@ from benchmarks.quality.case import Case, Part
 from ray_audit.config import InputConfig
 from ray_audit.demo.videos import read_video
 from ray_audit.training.noise import corrupt_frames, truth_table
+from ray_audit.training.noise.frame_noise import CorruptedFrames
 
 POSE_KINDS = ("mislabel", "adjacent", "distant", "reversed")
 SWING_KINDS = ("mislabel", "adjacent")
@@ -25,7 +26,15 @@ _SWING_RATE = 0.6
 _SWING_INPUT = {"size": [64, 36], "mean": [0.45, 0.45, 0.45], "std": [0.25, 0.25, 0.25]}
 
 
-def pose_case(data: Path, folder: Path, seed: int, *, factory: str, is_held_out: bool) -> Case:
+def pose_case(
+    data: Path,
+    folder: Path,
+    seed: int,
+    *,
+    factory: str,
+    is_held_out: bool,
+    width: int | None = None,
+) -> Case:
     """62 pose sequences of 9 ordered phases, features standardised.
 
     Args:
@@ -35,6 +44,7 @@ def pose_case(data: Path, folder: Path, seed: int, *, factory: str, is_held_out:
         factory: of the model, called with `num_classes` and `in_features`.
         is_held_out: train on 70% with right labels, plant one error in two thirds of the others;
             else train on and audit all, 30% of them with an error.
+        width: of the model; its own where absent.
     """
     archive = np.load(data / "golf_poses" / "sequences.npz")
     names = sorted(name for name in archive.files if "_" not in name)
@@ -62,11 +72,59 @@ def pose_case(data: Path, folder: Path, seed: int, *, factory: str, is_held_out:
         },
         model={
             "factory": factory,
-            "kwargs": {"num_classes": _NUM_POSE_PHASES, "in_features": features[0].shape[1]},
+            "kwargs": {"num_classes": _NUM_POSE_PHASES, "in_features": features[0].shape[1]}
+            | ({} if width is None else {"width": width}),
         },
         inputs=[torch.from_numpy(sequence) for sequence in features],
         targets=[torch.from_numpy(labels) for labels in given.values()],
         keys=keys,
+        truth=truth_table(errors.truth),
+        parts=[Part("all", str(folder / "sequences.npz"), trained, audited)],
+    )
+
+
+def sequence_case(
+    folder: Path,
+    names: list[str],
+    features: list[np.ndarray],
+    errors: CorruptedFrames,
+    num_classes: int,
+    seed: int | None,
+) -> Case:
+    """Sequences with a TCN of width 32.
+
+    Args:
+        folder: gets the audited sequences.
+        names: of the arrays.
+        features: (T, D) of each.
+        errors: their given labels and the truth, by `sequences.npz#<name>`.
+        num_classes: K.
+        seed: train on a random half and audit the other; None: train on and audit all.
+    """
+    labels = list(errors.labels.values())
+    trained = audited = np.arange(len(names))
+    if seed is not None:
+        order = np.random.default_rng([seed, 77]).permutation(len(names))
+        trained, audited = (np.sort(half) for half in np.array_split(order, 2))
+    _write_sequences(folder / "sequences.npz", audited, names, features, labels)
+    return Case(
+        dataset={
+            "kind": "sequences",
+            "labels": {"arrays": "{key}_label"},
+            "classes": [str(i) for i in range(num_classes)],
+            "clip": {"frames": None},
+        },
+        model={
+            "factory": "ray_audit.training.models:tcn",
+            "kwargs": {
+                "num_classes": num_classes,
+                "in_features": features[0].shape[1],
+                "width": 32,
+            },
+        },
+        inputs=[torch.from_numpy(sequence) for sequence in features],
+        targets=[torch.from_numpy(one) for one in labels],
+        keys=list(errors.labels),
         truth=truth_table(errors.truth),
         parts=[Part("all", str(folder / "sequences.npz"), trained, audited)],
     )

@@ -65,6 +65,7 @@ def measure(recipe: Recipe, seed: int, data: Path, work: Path, *, local: bool = 
     for part in case.parts:
         started = time.monotonic()
         checkpoints = train(case, part, recipe.training, folder / part.name, seed)
+        checkpoints = checkpoints[::-1][:: recipe.every][::-1]
         trained = time.monotonic()
         scores, directed = audit(recipe, seed, case, part, checkpoints, local=local)
         durations["train_s"] += trained - started

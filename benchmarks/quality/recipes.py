@@ -33,6 +33,7 @@ class Recipe:
         has_gradients: whether the audit computes VoG of the loss.
         thinned_seeds: seeds audited once more with VoG of the logit at every fourth checkpoint,
             and with VoG of the loss where the audit itself lacks it.
+        every: checkpoints that are audited: each n-th, the last one among them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     needs_data: bool = True
     has_gradients: bool = True
     thinned_seeds: tuple[int, ...] = ()
+    every: int = 1
 
 
 def _phantoms(rate: float, num_folds: int) -> Recipe:

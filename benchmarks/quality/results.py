@@ -44,6 +44,8 @@ def read(results: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(results.glob("quality-*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
+        if "recipes" not in content:  # the matrix of the default ranking has cells
+            continue
         facts = {name: content[name] for name in ("set", "date", "machine")}
         for name, entry in content["recipes"].items():
             found[name] = entry | facts

@@ -20,7 +20,8 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # links to headings, as a forge gives them
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1200
+nb_execution_in_temp = True
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"

@@ -1,6 +1,5 @@
 """The section `dataset`: what is audited, and where its labels are."""
 
-import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +12,8 @@ from pydantic import (
 )
 
 from ray_audit.config.class_files import named_classes
-from ray_audit.config.section import Auto, Count, Section, Uri
+from ray_audit.config.cutting import ClipConfig, FoldConfig, TileConfig, VolumeConfig
+from ray_audit.config.section import Section, Uri
 from ray_audit.layouts import Expansion, expanded
 from ray_audit.task import Task
 
@@ -196,96 +196,6 @@ def _groups(pattern: str) -> list[str]:
     if not compiled.groups:
         raise ValueError("match has no group: put what labels call a file into parentheses")
     return [*map(str, range(1, compiled.groups + 1)), *compiled.groupindex]
-
-
-class ClipConfig(Section):
-    """How a video or a sequence is cut: lengths in sampled frames."""
-
-    frames: Count | None = 32
-    """Frames of a clip; null gives the whole sequence to the model as one unpadded clip. With masks
-    on frames 1 where absent: each frame is an image by itself."""
-    stride: Count | None = None
-    """Frames between the starts of two clips; half a clip where absent."""
-    every: Count = 1
-    """Take each n-th frame; the others are filtered as not sampled."""
-    slice_frames: Auto | Count | None = "auto"
-    """Videos of at least twice as many frames are decoded in slices by several tasks, with equal
-    results; null: never; auto: about a minute of decoding (6e9 pixels, at least 16 clips), for mp4
-    and mov files of 64 MiB and more."""
-
-    @property
-    def step(self) -> int:
-        """Sampled frames between clip starts; half a clip where `stride` is absent."""
-        if self.stride is not None:
-            return self.stride
-        return max(1, (self.frames or 2) // 2)
-
-    @model_validator(mode="after")
-    def _stride_leaves_no_gap(self) -> Self:
-        if self.frames is not None and self.step > self.frames:
-            raise ValueError(
-                f"stride {self.step} is larger than frames {self.frames}: frames between clips "
-                "would be lost; use `every` to sample"
-            )
-        return self
-
-
-class TileConfig(Section):
-    """How a large image with a mask is cut into square tiles."""
-
-    size: Count
-    """Side of a tile, in pixels."""
-    overlap: Annotated[int, Field(ge=0)] = 0
-    """Pixels that neighbouring tiles share; below `size`."""
-
-    @model_validator(mode="after")
-    def _overlap_below_size(self) -> Self:
-        if self.overlap >= self.size:
-            raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
-        return self
-
-
-class VolumeConfig(Section):
-    """How a volume is cut into slices, each a sample `<key>#<index>`, and which values it has."""
-
-    axis: Annotated[int, Field(ge=0, le=2)] | None = None
-    """Along which axis of the array slices lie, from 0; height and width of a slice are the other
-    two, in their order. NIfTI has (x, y, z) and slices along 2, MetaImage and DICOM have (z, y, x)
-    and slices along 0, where absent."""
-    window: tuple[float, float] | None = None
-    """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
-    beyond is cut off. Unsigned values of 8 or 16 bits need none."""
-    channel: Annotated[int, Field(ge=0)] | None = None
-    """Which volume along the fourth axis is read, from 0, where there are several."""
-
-    @model_validator(mode="after")
-    def _window_is_a_range(self) -> Self:
-        if self.window is not None:
-            low, high = self.window
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"window [{low:g}, {high:g}] is no range; expected low < high")
-        return self
-
-
-class FoldConfig(Section):
-    """Part of a dataset, for models that never saw a sample; written by `train --folds`."""
-
-    num: Annotated[int, Field(ge=2)]
-    """How many folds there are."""
-    index: Annotated[int, Field(ge=0)]
-    """Which of them, from 0."""
-    part: Literal["held_out", "rest"] = "held_out"
-    """held_out: the fold itself; rest: all others."""
-    seed: int = 0
-    """Of the hash that deals samples out to folds."""
-    group: str | None = None
-    """A regular expression: samples whose names match alike stay in one fold."""
-
-    @model_validator(mode="after")
-    def _index_below_num(self) -> Self:
-        if self.index >= self.num:
-            raise ValueError(f"fold {self.index} of {self.num}: folds count from 0")
-        return self
 
 
 class DatasetConfig(Section):

@@ -74,6 +74,8 @@ def print_evaluation(
             console.print(table)
     if found.segments:
         console.print(_segment_table(found))
+    if found.regions:
+        console.print(_region_table(found))
     for reason in dict.fromkeys(found.left_out.values()):
         names = [name for name, why in found.left_out.items() if why == reason]
         console.print(f"Not measured ({reason}): {', '.join(names)}.")
@@ -128,6 +130,21 @@ def _segment_table(found: Evaluation) -> Table:
         table.add_row(name, _cell(accuracy.mean), _cell(accuracy.best))
     table.add_row("all called right", _cell(one.all_normal), "")
     table.add_row("all called wrong", _cell(one.all_error), "")
+    return table
+
+
+def _region_table(found: Evaluation) -> Table:
+    title = "Regions: findings held to the components of wrong pixels (overlap of at least 0.25)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    table.add_column("errors", no_wrap=True)
+    for heading in ("number", "found", "proposals", "AP", "precision", "recall", "F1"):
+        table.add_column(heading, justify="right")
+    for row in found.regions:
+        name = row.kind if row.size == ALL_KINDS else row.size
+        counts = (row.num_errors, row.num_found, row.num_proposals)
+        numbers = (row.average_precision, row.precision, row.recall, row.f1)
+        table.add_row(name, *map(str, counts), *(_cell(number) for number in numbers))
+    table.caption = "precision, recall and F1 of as many proposals as there are errors"
     return table
 
 

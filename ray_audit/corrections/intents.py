@@ -37,6 +37,10 @@ class Gate:
             that never predicts a class cannot tell its right labels from its wrong ones.
         kinds: of findings that may change labels; all where None.
         of_segments: to be exceeded by segments that are wrong as a whole; as all others where None.
+        prior: share of labels that are wrong, 0-1: what is held against the gate is then the
+            probability that the label is; without it where None.
+        samples: in which findings may change labels; all where None.
+        least_p: of the suggested class of a segment, to be exceeded.
     """
 
     confidence: float
@@ -44,6 +48,9 @@ class Gate:
     unlearnt: frozenset[str] = frozenset()
     kinds: frozenset[str] | None = None
     of_segments: float | None = None
+    prior: float | None = None
+    samples: frozenset[str] | None = None
+    least_p: float = 0.0
 
     def needed(self, finding: Mapping[str, Any]) -> float:
         """What a finding must exceed: a row with `kind` and `start_frame`."""
@@ -54,6 +61,7 @@ class Gate:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
 
         p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
+        With a prior both are weighed by it, as two hypotheses: the label is wrong, or right.
 
         >>> gates = Gate(0.8), Gate(0.8, memorised=True)
         >>> round(gates[0].of(0.1, 0.3), 3), round(gates[1].of(0.1, 0.45), 3)
@@ -61,6 +69,8 @@ class Gate:
         """
         if p_given is None or p_suggested is None:
             return None
+        if self.prior is not None:
+            p_suggested, p_given = self.prior * p_suggested, (1 - self.prior) * p_given
         against = 1.0 - p_given if self.memorised else p_given + p_suggested
         # A probability is a mean of float32 values: a rounding error must not make it 1.0000001.
         return min(1.0, p_suggested / against) if against > 0 else None
@@ -198,11 +208,16 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
         return _intent(row, label, "findings", "kept", f"{row['kind']} is none of the kinds")
     if row["given"] in gate.unlearnt:
         return _intent(row, label, "findings", "kept", f"{row['given']!r} was never learnt")
+    if gate.samples is not None and row["sample_id"] not in gate.samples:
+        return _intent(row, label, "findings", "kept", "the mask's loss is like that of the others")
     if row["mask_rle"] is not None:
         return _intent(row, label, "findings", None, f"rank {row['rank']}, {row['kind']}")
     confidence = gate.of(row["p_given"], row["p_suggested"])
     if confidence is None:
         return _intent(row, label, "findings", "kept", "no probabilities are known")
+    if row["start_frame"] is not None and not row["p_suggested"] > gate.least_p:
+        why = f"{label!r} has a mean probability of {row['p_suggested']:.2f} only"
+        return _intent(row, label, "findings", "kept", why, confidence)
     needed = gate.needed(row)
     why = (
         f"rank {row['rank']}, {row['kind']}; {sentence(row['p_given'], row['p_suggested'])}; "

@@ -75,16 +75,28 @@ def wrong_masks(tables: RunTables, fraction: float | None = None) -> WrongMasks:
         tables: of the run; at most 200,000 masks are looked at, evenly spaced.
         fraction: of the masks, where it is known.
     """
+    num_checkpoints = len(tables.manifest.checkpoints)
+    windows = sorted({math.ceil(num_checkpoints / part) for part in _PARTS})
+    sampled = _sampled_losses(tables)
+    found = [_wrong_by(_mean_of_first(sampled, first), first, fraction) for first in windows]
+    return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
+
+
+def masks_apart(tables: RunTables) -> WrongMasks:
+    """The masks whose mean losses over all checkpoints form a group apart."""
+    num_checkpoints = len(tables.manifest.checkpoints)
+    loss = _mean_of_first(_sampled_losses(tables), num_checkpoints)
+    return _wrong_by(loss, num_checkpoints, None)
+
+
+def _sampled_losses(tables: RunTables) -> npt.NDArray[np.float64]:
+    """Of at most 200,000 samples, evenly spaced, (N, E)."""
     num = sum(file.num_rows for file in tables.manifest.tables.get("trajectories", []))
     step = max(1, num // _MAX_LOSSES)
-    num_checkpoints = len(tables.manifest.checkpoints)
     parts = [
         losses_of(tables.read(file, ["loss"]))[::step] for (file,) in tables.parts("trajectories")
     ]
-    sampled = np.concatenate(parts) if parts else np.empty((0, num_checkpoints))
-    windows = sorted({math.ceil(num_checkpoints / part) for part in _PARTS})
-    found = [_wrong_by(_mean_of_first(sampled, first), first, fraction) for first in windows]
-    return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
+    return np.concatenate(parts) if parts else np.empty((0, len(tables.manifest.checkpoints)))
 
 
 def _wrong_by(loss: np.ndarray, num_first: int, fraction: float | None) -> WrongMasks:

@@ -20,6 +20,7 @@ from ray_audit.corrections.memorised import (
     is_memorised,
     wrong_masks,
 )
+from ray_audit.corrections.no_harm import harmless
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import CheckpointError, SpecificationError, StorageError
@@ -169,6 +170,9 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         None if asked.kinds is None else frozenset(asked.kinds),
         SEGMENT_CONFIDENCE if asked.confidence is None else None,
     )
+    if asked.is_open and rule == "findings" and asked.confidence is None and asked.kinds is None:
+        gate, left_alone = harmless(gate, tables)
+        notes += left_alone
     indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
     background = _background(asked, dataset.classes)

@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ray_audit import storage
-from ray_audit.errors import SpecificationError, StorageError
+from ray_audit import parquet_io, storage
+from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
+from ray_audit.evaluation.region_detection import (
+    RegionDetection,
+    evaluate_regions,
+    planted_of,
+    proposals_of,
+    regions_beside,
+)
 from ray_audit.evaluation.segment_accuracy import SegmentAccuracy, eda, segments_of
 from ray_audit.evaluation.truth import JoinedScores, directed_columns, join_truth, read_truth
 from ray_audit.tables.manifest import Manifest, latest_complete
@@ -33,6 +40,8 @@ class Evaluation:
         detections: for each score a row over all errors, then one a kind.
         segments: score -> EDA, for frame labels.
         left_out: score -> why it was not measured.
+        regions: how well the findings in masks meet the planted regions, over all, by kind and
+            by size; empty where no planted regions lie beside the truth.
     """
 
     run_id: str
@@ -44,6 +53,7 @@ class Evaluation:
     detections: list[Detection]
     segments: dict[str, SegmentAccuracy]
     left_out: dict[str, str]
+    regions: list[RegionDetection] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """For programs; numbers that are none are null."""
@@ -99,6 +109,27 @@ def evaluate_run(
         detections=evaluate_scores(columns, directions, joined.is_error, joined.kinds),
         segments=_segment_accuracy(joined, columns),
         left_out=left_out,
+        regions=_regions(manifest, run_uri, truth_uri),
+    )
+
+
+def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDetection]:
+    """Findings held to the planted regions of the images that were scored."""
+    uri = regions_beside(truth_uri)
+    if "regions" not in manifest.tables or not storage.exists(uri):
+        return []
+    scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())
+    try:
+        planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise LabelError(
+            f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
+        ) from error
+    findings = manifest.table(
+        run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
+    )
+    return evaluate_regions(
+        proposals_of(findings), [one for one in planted if one.sample_id in scored]
     )
 
 

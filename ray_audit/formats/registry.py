@@ -16,13 +16,14 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
-from ray_audit.formats.volumes.volume_formats import MetaImageFiles, NiftiFiles
+from ray_audit.formats.volumes.volume_formats import DicomFiles, MetaImageFiles, NiftiFiles
 from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
-    *(NiftiFiles(), MetaImageFiles(), ZipArchives(), HdfFiles(), MatFiles(), ArrowImages()),
+    *(NiftiFiles(), MetaImageFiles(), DicomFiles(), ZipArchives(), HdfFiles(), MatFiles()),
+    ArrowImages(),
 )
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
@@ -86,7 +87,7 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((format_ for format_ in formats() if name.endswith(format_.endings)), None)
+    return next((known for known in formats() if name.endswith(known.endings)), None)
 
 
 def known_format(key: str) -> Format:

@@ -14,9 +14,11 @@ from ray_audit.scores.order import OrderStatistics
 from ray_audit.scores.order_evidence import OrderEvidence, VideoSample, VideoSegments, judge
 from ray_audit.scores.ranking import RankHistogram
 
-_WEIGHT_OF_ODDS = 3.0
-_FULLY_STRICT = 2.0 / 3.0
-"""Share that the order explains from which on its weight grows no more: 6."""
+_WEIGHT_OF_ODDS = 4.0
+_LOOSE_ODDS = 0.25
+"""Odds of what an order explains up to which losses that see anything say more."""
+_OF_MEMORISED = 1.5
+_HEAVIEST = 6.0
 Sequences = Sequence[tuple[np.ndarray, np.ndarray]]
 """Rows and given labels of each sequence of a unit, in frame order."""
 
@@ -87,25 +89,30 @@ class SegmentOrder:
     ranks: RankHistogram = field(default_factory=RankHistogram.empty)
     evidence: OrderEvidence = field(default_factory=OrderEvidence.of_none)
 
-    @property
-    def weight(self) -> float:
-        """Of `order_nll` beside 1 for `csl_segment`: 0 where the order is not believed in.
+    def weight(self, memorised: float = 0.0) -> float:
+        """Of `order_nll` beside 1 for all losses: 0 where the order is not believed in.
 
-        The odds of what the order explains, three times, up to 6: labels alone say more of a
-        strict order than losses do, since a model may have memorised its violations, or be too
-        weak to see them; of a loose one they say less.
+        Four times the odds of what the order explains above a quarter, up to 6: labels alone say
+        more of a strict order than losses do, since a model may be too weak to see its violations;
+        of a loose one they say less. Where wrong labels were memorised, losses say still less.
+
+        Args:
+            memorised: how far the checkpoints have fitted wrong labels, 0-1.
         """
         if not self.evidence.is_predictive or self.ranks.is_constant:
             return 0.0
-        explained = min(self.evidence.strictness, _FULLY_STRICT)
-        return _WEIGHT_OF_ODDS * explained / (1.0 - explained)
+        explained = self.evidence.strictness
+        if explained >= 1.0:
+            return _HEAVIEST
+        above = max(0.0, explained / (1.0 - explained) - _LOOSE_ODDS)
+        return min(_HEAVIEST, _WEIGHT_OF_ODDS * above * (1.0 + _OF_MEMORISED * memorised))
 
     @property
     def is_used(self) -> bool:
         """Whether the order enters the ranking."""
-        return self.weight > 0.0
+        return self.weight() > 0.0
 
-    def described(self) -> dict[str, Any]:
+    def described(self, memorised: float = 0.0) -> dict[str, Any]:
         """For the manifest; empty where samples have no order."""
         if self.statistics is None:
             return {}
@@ -118,8 +125,11 @@ class SegmentOrder:
         return {name: None if np.isnan(value) else value for name, value in known.items()} | {
             "num_videos": self.evidence.num_videos,
             "used": self.is_used,
-            "weight": self.weight,
-            "reason": self.evidence.reason + ", and every segment fits it alike" * alike,
+            "weight": self.weight(memorised),
+            "reason": self.evidence.reason
+            + ", and every segment fits it alike" * alike
+            + ", but too little to weigh"
+            * (self.evidence.is_predictive and not alike and not self.is_used),
         }
 
     def nll(self, sequences: Sequences, scored: np.ndarray) -> np.ndarray:

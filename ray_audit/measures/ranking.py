@@ -1,35 +1,32 @@
 """The default ranking: which samples are to be looked at first.
 
-A fixed, unsupervised combination per kind of labels, chosen on the tables of `docs/quality.md`: of
-the ranks of the scores named here, as `scores.ranking.combine_ranks` does it.
+An unsupervised combination of ranks, as `scores.ranking.combine_ranks` does it. Which scores weigh
+how much follows from what a run shows of its own training: `weights_of`. The rule was chosen on
+the matrix of `docs/quality.md`.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from ray_audit.measures.base import DatasetQuantity, Family, score
+from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
+from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
+from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
 
-_ONE_LABEL = {"early_loss": 1.0, "prob_margin": -1.0}
-RANKED: Mapping[Task, Mapping[str, float]] = {
-    # A soft minimum sees small errors; over a mask that is wrong throughout it saturates.
-    Task.DENSE: {"softmin_interior": -2.0, "late_loss": 1.0},
-    # A wrong segment is wrong throughout. A strict order weighs too: see `SegmentOrder.weight`.
-    Task.FRAMES: {"csl_segment": 1.0},
-    # Early losses know nothing of what is memorised later; margins are the sharpest otherwise.
-    Task.CLASS: _ONE_LABEL,
-    Task.CLIPS: _ONE_LABEL,
-}
-"""Scores whose ranks are combined, with their weight, negative where low is suspicious."""
+_FALLBACK = {"softmin_interior": "softmin", "late_loss": "final_loss"}
+"""What stands for a score that a sample has not: a mask of thin regions only has no interior, and
+with one checkpoint there is no second half."""
 
 
 def suspicion(
     scores: Mapping[str, np.ndarray],
     ranks: Mapping[str, RankHistogram],
     order: SegmentOrder | None,
+    fit: TrainingFit,
     task: Task,
 ) -> np.ndarray:
     """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
@@ -38,18 +35,23 @@ def suspicion(
         scores: of some samples.
         ranks: distribution of each ranked score over the dataset.
         order: of the dataset's segments; None where labels have none.
+        fit: what the run shows of its training.
         task: what labels belong to.
     """
-    weighted, segment_order = RANKED[task], order or SegmentOrder()
-    telling = [name for name in weighted if not ranks[name].is_constant]
+    signs, segment_order = RANKED[task], order or SegmentOrder()
+    weights = weights_of(task, fit)
+    telling = [name for name in signs if name in ranks and not ranks[name].is_constant]
     # A constant ranks nothing; where all are, each sample has the same middle rank.
-    used = telling or ([] if segment_order.is_used else list(weighted))
-    parts = [ranks[name].cdf(oriented(scores, name, weighted[name])) for name in used]
-    weights = [abs(weighted[name]) for name in used]
+    weighed = [name for name in telling if weights.get(name)] or telling
+    used = weighed or ([] if segment_order.is_used else [n for n in signs if n in ranks])
+    parts = [ranks[name].cdf(oriented(scores, name, signs[name])) for name in used]
+    # What does not weigh speaks only where nothing that does can.
+    shares = np.array([weights.get(name, 0.0) for name in used])
+    shares = shares / shares.sum() if shares.sum() else np.full(len(used), 1.0 / max(1, len(used)))
     if segment_order.is_used:
         parts.append(segment_order.ranks.cdf(scores["order_nll"]))
-        weights.append(segment_order.weight)
-    return combine_ranks(np.stack(parts), np.array(weights))
+        shares = np.append(shares, segment_order.weight(fit.memorised))
+    return combine_ranks(np.stack(parts), shares)
 
 
 def ranks_nothing(
@@ -60,14 +62,23 @@ def ranks_nothing(
     return constant and (order is None or not order.is_used)
 
 
-def oriented(scores: Mapping[str, np.ndarray], name: str, weight: float) -> np.ndarray:
+def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarray:
     """A score turned so that high is suspicious."""
     values = scores[name]
-    if name == "softmin_interior":
-        # A mask of thin regions only has no interior.
-        values = np.where(np.isnan(values), scores["softmin"], values)
-    turned: np.ndarray = np.copysign(1.0, weight) * values
+    if name in _FALLBACK and np.isnan(values).any():
+        values = np.where(np.isnan(values), scores[_FALLBACK[name]], values)
+    turned: np.ndarray = sign * values
     return turned
+
+
+def described(fit: TrainingFit, task: Task) -> dict[str, Any]:
+    """The chosen weights and what they were chosen by, for the manifest."""
+    known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
+    weights = weights_of(task, fit)
+    return {
+        "weights": {name: weight for name, weight in weights.items() if weight},
+        "memorised": fit.memorised,
+    } | {name: None if np.isnan(value) else value for name, value in known.items()}
 
 
 def _ranks(
@@ -75,7 +86,7 @@ def _ranks(
 ) -> dict[str, RankHistogram]:
     return {
         name: RankHistogram.empty().observe(oriented(scores, name, sign)[scored])
-        for name, sign in ({"csl": 1.0} | dict(RANKED[task])).items()
+        for name, sign in ({"csl": 1} | dict(RANKED[task])).items()
     }
 
 
@@ -85,12 +96,34 @@ def _both(
     return {name: histogram.merge(other[name]) for name, histogram in one.items()}
 
 
+def _profile(
+    csl: np.ndarray, correct: np.ndarray, reached: np.ndarray | None, scored: np.ndarray
+) -> FitProfile | None:
+    if not scored.any():
+        return None
+    return FitProfile.of(csl[scored], correct[scored], None if reached is None else reached[scored])
+
+
+def _suspicion(
+    scores: Mapping[str, np.ndarray],
+    ranks: Mapping[str, RankHistogram],
+    order: SegmentOrder | None,
+    profile: FitProfile | None,
+    confusion: np.ndarray | None,
+    *settings: Any,
+) -> np.ndarray:
+    classes, protocol, task = settings
+    fit = fit_of(task, len(classes), protocol, profile, confusion)
+    return suspicion(scores, ranks, order, fit, task)
+
+
 SCORES = (
     score(
         "suspicion",
-        suspicion,
+        _suspicion,
         "default ranking: the larger, the sooner to be looked at",
-        "score.all dataset.ranks dataset.order setting.task",
+        "score.all dataset.ranks dataset.order dataset.profile dataset.confusion setting.classes "
+        "setting.protocol setting.task",
         "fraction",
         "higher",
     ),
@@ -103,6 +136,14 @@ DATASET = (
         ("score.all", "sample.scored", "setting.task"),
         _ranks,
         _both,
+    ),
+    DatasetQuantity(
+        "profile",
+        "how many given labels each checkpoint misses, by how large their losses are",
+        ("score.csl", "correct", "sample.reached", "sample.scored"),
+        _profile,
+        FitProfile.merge,
+        tasks=ROWS,
     ),
 )
 

@@ -158,8 +158,8 @@ def _touching(pieces: list[Region], height: int) -> list[Region]:
     graph = sparse.coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=shape)
     _, number = csgraph.connected_components(graph, directed=False)
     united: dict[int, list[Region]] = defaultdict(list)
-    for piece, one in zip(pieces, number.tolist(), strict=True):
-        united[one].append(piece)
+    for piece, region in zip(pieces, number.tolist(), strict=True):
+        united[region].append(piece)
     return [Region.union(alike) for alike in united.values()]
 
 

@@ -17,6 +17,7 @@ from ray_audit.errors import MeasureError
 from ray_audit.measures import (
     boundaries,
     confident,
+    fit,
     gradients,
     order,
     ranking,
@@ -143,8 +144,8 @@ class Measures:
 
     def is_per_checkpoint(self, value: str) -> bool:
         """Whether a value of samples is (N, E), of checkpoints that each may not have reached."""
-        one = self._values.get(value)
-        return one is not None and one.when == "each" and one.join is side_by_side
+        quantity = self._values.get(value)
+        return quantity is not None and quantity.when == "each" and quantity.join is side_by_side
 
     def may_be_absent(self, value: str) -> bool:
         """Whether records may be whole without a value: it depends on the specification."""
@@ -179,7 +180,7 @@ class Measures:
             need = left.pop()
             what, _, name = need.rpartition(".")
             if need == "score.all":
-                left += [f"score.{ranked}" for ranked in ranking.RANKED[task]]
+                left += [f"score.{ranked}" for ranked in fit.RANKED[task]]
             elif what == "dataset" and name in of_dataset and need not in found:
                 found[need] = of_dataset[name].version
                 left += of_dataset[name].needs
@@ -229,9 +230,10 @@ class Measures:
 
     def ranking(self, task: Task) -> dict[str, Any]:
         """By which rule samples are ranked, for a manifest and for comparing two runs."""
-        weights = dict(ranking.RANKED[task])
-        versions = {k: v for k, v in sorted(self.behind(task, *weights).items()) if v != 1}
-        return {"weights": weights, "version": SCORE_VERSION, "raised": versions}
+        scores = dict(fit.RANKED[task])
+        versions = {k: v for k, v in sorted(self.behind(task, *scores).items()) if v != 1}
+        rule = {"weights": scores, "rule": fit.RULE}
+        return rule | {"version": SCORE_VERSION, "raised": versions}
 
 
 def _plain(values: Any) -> str:

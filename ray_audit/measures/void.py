@@ -32,7 +32,7 @@ class VoidSeen:
 def _merged(cuts: Cuts, name: str) -> list[VoidSeen]:
     """The sums of a component's parts in several tiles, added up."""
     num_checkpoints = cuts.array("loss").shape[1]
-    columns = [cuts.rows[one].to_pylist() for one in ("void/index", "void_class", name)]
+    columns = [cuts.rows[column].to_pylist() for column in ("void/index", "void_class", name)]
     of_sample: list[list[tuple[np.ndarray, ...]]] = [[] for _ in cuts.first]
     for sample, index, classes, sums in zip(cuts.group.tolist(), *columns, strict=True):
         if index:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit.engine.ledger.adaptive import carried_back
+from ray_audit.scores.fit_profile import carried_back
 from ray_audit.tables.run_tables import RunTables
 
 _BAND_SAMPLES = 20_000

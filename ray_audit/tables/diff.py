@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.schemas import DIFF, FINDINGS, SCHEMA_VERSION, arrow_schema
-from ray_audit.tables.manifest import Manifest, run_ids
+from ray_audit.tables.manifest import Manifest, run_ids, weights_in_words
 from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 LEAST_IOU = 0.5
@@ -148,9 +148,26 @@ def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     rules = [(manifest.measures or {}).get("ranking", {}) for manifest in (before, after)]
     if rules[0] != rules[1]:
         yield f"the runs were ranked by different rules: {_rule(rules[0])}; then {_rule(rules[1])}"
+    weights = [(manifest.ranking or {}).get("weights", {}) for manifest in (before, after)]
+    if rules[0] == rules[1] and _apart(*weights) > _ALIKE:
+        yield (
+            "the checkpoints fit the labels differently, so that samples were ranked by other "
+            f"weights: {weights_in_words(weights[0])}; then {weights_in_words(weights[1])}"
+        )
     for name in sorted(flat_a.keys() | flat_b.keys()):
         if flat_a.get(name) != flat_b.get(name):
             yield f"{name} was {flat_a.get(name)!r} and is {flat_b.get(name)!r}"
+
+
+_ALIKE = 0.25
+"""Share of the weights that may move from one score to another before it is worth a word."""
+
+
+def _apart(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    if not before or not after:
+        return 0.0
+    names = before.keys() | after.keys()
+    return sum(abs(before.get(name, 0.0) - after.get(name, 0.0)) for name in names) / 2
 
 
 def _rule(ranking: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -47,6 +47,8 @@ class Manifest:
         breached_gates: gates of the specification that the outcome breaks, a sentence each.
         measures: identity of the declared measures: `records`, `scores`, and the `ranking`, by
             which rule samples are ranked; empty in manifests of older versions.
+        ranking: how much each score weighs in the default ranking of this run, and what that was
+            chosen by; empty in manifests of earlier versions.
         published_s: Unix time when the run became visible; None in manifests of earlier versions.
     """
 
@@ -71,6 +73,7 @@ class Manifest:
     notes: list[str]
     breached_gates: list[str]
     measures: dict[str, Any] = field(default_factory=dict)
+    ranking: dict[str, Any] = field(default_factory=dict)
     published_s: float | None = None
 
     def publish(self, run_uri: str) -> "Manifest":
@@ -119,6 +122,8 @@ class Manifest:
         if self.memorisation:
             trust = _TRUSTED[self.memorisation["verdict"]]
             yield f"Memorisation: {self.memorisation['reason']}; trust {trust}."
+        if self.ranking:
+            yield f"Ranking: {weights_in_words(self.ranking['weights'])}; {_why(self.ranking)}."
         if self.order:
             use = f"used {self.order['weight']:.1f} times" if self.order["used"] else "not used"
             # Runs of earlier versions tell no reason.
@@ -182,3 +187,23 @@ def latest_complete(output: str) -> str:
 def _stored_last(stored: tuple[str, float | None]) -> tuple[float, str]:
     run_uri, stored_s = stored
     return (math.inf if stored_s is None else stored_s, run_uri)
+
+
+def weights_in_words(weights: Mapping[str, float]) -> str:
+    """Scores of the default ranking, the heaviest first.
+
+    >>> weights_in_words({"csl": 0.25, "iou": 0.75})
+    '0.75 iou, 0.25 csl'
+    """
+    ordered = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{weight:.2f} {name}" for name, weight in ordered)
+
+
+def _why(ranking: Mapping[str, Any]) -> str:
+    """What the weights were chosen by, in words."""
+    if ranking["agreement"] is None:
+        return "how well the checkpoints know the labels is not known"
+    said = f"agreement with the given labels {ranking['agreement']:.2f} (0 is chance)"
+    if ranking["fitted"] is None:
+        return f"mean IoU with the given masks {ranking['agreement']:.2f}"
+    return f"{said}, {ranking['fitted']:.0%} of the most suspicious are fitted in the end"

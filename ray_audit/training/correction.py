@@ -269,6 +269,13 @@ def check_correction(config: AuditConfig, task: Task) -> None:
             "training.correction.flag_by: vog is defined for plain cross-entropy; leave out "
             "training.loss and class_weights, or flag by loss"
         )
+    least = math.ceil(training.epochs / 2)
+    if by_vog and first_epoch_of(config) < least:
+        raise SpecificationError(
+            f"training.correction.first_epoch is {settings.first_epoch}, and flag_by: vog needs "
+            f"{least} or more of {training.epochs} epochs: gradients of earlier ones flag labels "
+            "that are right; leave it to auto, or flag by loss"
+        )
 
 
 def first_epoch_of(config: AuditConfig) -> int:

@@ -14,6 +14,7 @@ from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.corrections.write_labels import check_writable, write_labels
 from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.evaluation.region_detection import regions_beside
 from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
@@ -79,7 +80,7 @@ def inject(
     Args:
         config: whose dataset.
         to_uri: an empty folder: gets the labels (or the data, where the labels lie in them),
-            `truth.parquet` and, last, `spec.yaml`.
+            `truth.parquet`, of masks `truth_regions.parquet`, and, last, `spec.yaml`.
         rate: fraction of videos, masks or images with an error.
         kinds: see `KINDS_OF`; the defaults of the label form where absent.
         seed: of the errors.
@@ -119,6 +120,10 @@ def inject(
                 written = write_labels(dataset, listing, planted.changes, to_uri, progress)
                 truth_uri = storage.join(to_uri, "truth.parquet")
                 num_samples, num_errors = _write_truth(truth_uri, planted, written)
+                regions = planted.regions()
+                if regions is not None:
+                    with storage.open_write(regions_beside(truth_uri)) as sink:
+                        pq.write_table(regions, sink)
                 write_specification(config, written, to_uri, claim)
             notes += written.notes
     return Injection(

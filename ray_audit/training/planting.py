@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
@@ -21,6 +22,7 @@ from ray_audit.training.noise import (
     CLASS_KINDS,
     FRAME_KINDS,
     MASK_KINDS,
+    REGION_SCHEMA,
     MaskNoise,
     TruthRow,
     corrupt_classes,
@@ -28,6 +30,7 @@ from ray_audit.training.noise import (
     num_wrong,
     plant_frames,
     plant_masks,
+    region_rows,
 )
 from ray_audit.training.noise.mask_noise import PlantedMasks
 
@@ -74,6 +77,9 @@ class Planted(Protocol):
 
     def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         """Rows of the truth, a sequence or a few samples at a time."""
+
+    def regions(self) -> pa.Table | None:
+        """Components of the wrong pixels; None where labels are no masks."""
 
 
 def plant(
@@ -140,6 +146,9 @@ class _FrameErrors:
     def _labels(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         return self._given.sequence(self._owners[key])
 
+    def regions(self) -> None:
+        """None: these labels have no pixels."""
+
     def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for key, owner in self._owners.items():
             if owner.shard_key in written.left_out:
@@ -187,6 +196,7 @@ class _MaskErrors:
         )
         self._kind_of = self._planted.kinds
         self._wrong_px: dict[str, int] = {}
+        self._regions: dict[str, list[dict[str, Any]]] = {}
         self.kinds = list(self._kind_of.values())
         self.num_items = len(self._owners)
         self.changes = LabelChanges(mask=self._mask)
@@ -195,7 +205,9 @@ class _MaskErrors:
         key = owner.key
         changed = self._planted.mask(key)
         if changed is not None:
-            self._wrong_px[key] = int((changed != self._masks[key]).sum())
+            is_wrong = changed != self._masks[key]
+            self._wrong_px[key] = int(is_wrong.sum())
+            self._regions[key] = region_rows(key, self._kind_of[key], is_wrong)
         if changed is None or self._classes.are_indices:
             return changed
         return stored_values(self._given.mask(owner), changed, self._classes)
@@ -204,6 +216,11 @@ class _MaskErrors:
         for key in self._owners:
             kind = self._kind_of.get(key)
             yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
+
+    def regions(self) -> pa.Table:
+        """The components of the wrong pixels, once the masks are written."""
+        rows = [row for key in self._owners for row in self._regions.get(key, [])]
+        return pa.Table.from_pylist(rows, schema=REGION_SCHEMA)
 
 
 class _ClassErrors:
@@ -251,6 +268,9 @@ class _ClassErrors:
             },
             left_out=given.left_out,
         )
+
+    def regions(self) -> None:
+        """None: these labels have no pixels."""
 
     def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
         for owner, label in self._true.items():

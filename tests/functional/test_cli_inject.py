@@ -33,9 +33,11 @@ def test_inject_run_and_evaluate_go_one_after_the_other(tmp_path, make):
     assert (found["num_without_truth"], found["num_without_score"]) == (0, 0)
     assert {row["kind"] for row in found["detections"]} >= {"all"}
     assert bool(found["segments"]) == (make is labelled_videos)
+    assert bool(found["regions"]) == (make is masked_images)
     shown = call("evaluate", planted["output"], "--truth", planted["truth"])
     assert shown.exit_code == 0
     assert "AUROC" in shown.stdout
+    assert ("Regions:" in shown.stdout) == (make is masked_images)
     assert max(map(len, shown.stdout.splitlines())) <= 100
 
 

@@ -54,9 +54,10 @@ MAY_IMPORT = {
         "engine",
         "rle",
     },
-    "evaluation": LEAVES | {"tables"},
+    "evaluation": LEAVES | {"scores", "tables"},
     "training": LEAVES
-    | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"},
+    | {"formats", "sources", "cuts", "checkpoints", "probes", "scores", "corrections", "engine"}
+    | {"evaluation"},
     "demo": LEAVES
     | {"formats", "sources", "cuts", "checkpoints", "probes", "engine", "tables", "training"}
     | {"evaluation", "console", "report"},

@@ -196,16 +196,3 @@ def _mean_loss(batch: Batch, num_cuts: int) -> np.ndarray:
         worst, batch.samples["cut"].to_numpy(), np.where(np.isfinite(loss), loss, -np.inf)
     )
     return worst
-
-
-def carried_back(values: np.ndarray, reached: np.ndarray | None) -> np.ndarray:
-    """Each gap of (N, E) filled from the next checkpoint that was reached; the last always is.
-
-    >>> carried_back(np.array([[np.nan, 0.5, np.nan, 1.0]]), np.array([[False, True, False, True]]))
-    array([[0.5, 0.5, 1. , 1. ]])
-    """
-    if reached is None:
-        return values
-    place = np.where(reached, np.arange(reached.shape[1]), reached.shape[1] - 1)
-    following = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
-    return np.take_along_axis(values, following, axis=1)

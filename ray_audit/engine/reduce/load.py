@@ -53,26 +53,33 @@ class UnitFiles:
             files = {set_id: held for set_id, held in files.items() if set_id == only}
 
         def preference(set_id: str) -> tuple[bool, bool, bool, bool, int, str]:
-            one, failed = sets[set_id], files[set_id].may_do_better
-            has_vog = wanted.vog is not None and one.vog == wanted.vog
-            is_base = one.is_continued_by(wanted.vog)
-            return (not has_vog, not is_base, failed, one.final != last, -len(one.digests), set_id)
+            record_set, failed = sets[set_id], files[set_id].may_do_better
+            has_vog = wanted.vog is not None and record_set.vog == wanted.vog
+            is_base = record_set.is_continued_by(wanted.vog)
+            return (
+                not has_vog,
+                not is_base,
+                failed,
+                record_set.final != last,
+                -len(record_set.digests),
+                set_id,
+            )
 
         missing = {c.digest for c in wanted.checkpoints}
         chosen: list[str] = []
         needs_final, is_continued = True, False
         for set_id in sorted((s for s in files if s in sets), key=preference):
-            one = sets[set_id]
-            is_first_vog = wanted.vog is not None and one.vog == wanted.vog and not chosen
+            record_set = sets[set_id]
+            is_first_vog = wanted.vog is not None and record_set.vog == wanted.vog and not chosen
             # The gradients that the first did not take itself are in those that it continued.
-            is_before = is_continued and one.is_continued_by(wanted.vog)
-            gives = missing & set(one.digests) or (needs_final and one.final == last)
+            is_before = is_continued and record_set.is_continued_by(wanted.vog)
+            gives = missing & set(record_set.digests) or (needs_final and record_set.final == last)
             if is_first_vog or is_before or gives:
                 if is_first_vog and wanted.vog is not None:
-                    is_continued = not set(wanted.vog[1:]) <= set(one.digests)
+                    is_continued = not set(wanted.vog[1:]) <= set(record_set.digests)
                 chosen.append(set_id)
-                missing -= set(one.digests)
-                needs_final = needs_final and one.final != last
+                missing -= set(record_set.digests)
+                needs_final = needs_final and record_set.final != last
         return cls(unit_id, tuple(sets[s] for s in chosen), tuple(files[s] for s in chosen))
 
     def to_json(self) -> str:
@@ -119,12 +126,12 @@ class Samples:
 def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     """Read a unit's records and give each sample once, sorted by shard and frame."""
     loaded = [_load_set(file) for file in files.files]
-    merged = [_merge_cuts(one) for one in loaded]
+    merged = [_merge_cuts(loaded_set) for loaded_set in loaded]
     failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
     order = _common_order([item.identity for item in merged], failed)
     aligned = [_taken(item, order) for item in merged]
-    tails = tuple(one.tail for one in loaded)
+    tails = tuple(loaded_set.tail for loaded_set in loaded)
     return _joined(aligned, files.sets, wanted, failures, tails)
 
 
@@ -134,7 +141,7 @@ def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
         SetFiles((*(uri for uri in file.crates[:-1] if is_retry(uri)), file.crates[-1]))
         for file in files.files
     ]
-    return _failures([_load_set(one) for one in named])
+    return _failures([_load_set(files_of_set) for files_of_set in named])
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ class _LoadedSet:
 
 
 def _failures(loaded: Sequence[_LoadedSet]) -> tuple[ShardFailure, ...]:
-    every = [f for one in loaded for f in (*one.failures, *one.tail.failures)]
+    every = [f for loaded_set in loaded for f in (*loaded_set.failures, *loaded_set.tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
     unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
     return tuple(reversed(unique.values()))
@@ -235,22 +242,24 @@ def _joined(
     identity = merged[0].identity
     source = [_where(sets, c.digest) for c in wanted.checkpoints]
     last = wanted.checkpoints[-1].digest
-    final_from = next(m for m, one in zip(merged, sets, strict=True) if one.final == last)
+    final_from = next(
+        m for m, record_set in zip(merged, sets, strict=True) if record_set.final == last
+    )
     reached = None
     if "reached" in merged[0].values:
         # Who leaves depends on all checkpoints, so that there is one set.
         reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
     values: dict[str, Any] = {}
-    for one in measures().quantities.values():
-        name = one.value
-        if one.when == "last" and name in final_from.values:
+    for quantity in measures().quantities.values():
+        name = quantity.value
+        if quantity.when == "last" and name in final_from.values:
             values[name] = final_from.values[name]
-        elif one.when == "each" and name in merged[0].values:
-            joined = one.join([of_set.values[name] for of_set in merged], source, reached)
+        elif quantity.when == "each" and name in merged[0].values:
+            joined = quantity.join([of_set.values[name] for of_set in merged], source, reached)
             if reached is not None and isinstance(joined, np.ndarray):
-                joined = np.where(reached, joined, one.gap)
+                joined = np.where(reached, joined, quantity.gap)
             values[name] = joined
-        elif one.column is not None:
+        elif quantity.column is not None:
             # Of no sample too: a table's type tells the number of checkpoints.
             values[name] = np.zeros((0, len(source)))
     values |= _gradients(merged, sets, wanted)
@@ -265,19 +274,19 @@ def _gradients(
     found: dict[tuple[str, str], np.ndarray] = {}
     window = wanted.vog[1:] if wanted.vog else ()
     quantities = measures().quantities.values()
-    for one, of_set in zip(merged, sets, strict=True):
+    for merged_set, of_set in zip(merged, sets, strict=True):
         if wanted.vog is None or not (
             of_set.vog == wanted.vog or of_set.is_continued_by(wanted.vog)
         ):
             continue
         for quantity in quantities:
             name = quantity.value
-            if name not in one.values:
+            if name not in merged_set.values:
                 continue
             if quantity.when == "carried" and of_set.vog == wanted.vog:
-                values[name] = one.values[name]
+                values[name] = merged_set.values[name]
             elif quantity.when == "window":
-                columns = one.values[name].T
+                columns = merged_set.values[name].T
                 for digest, column in zip(of_set.gradients(len(columns)), columns, strict=True):
                     found.setdefault((name, digest), column)
     for name in {name for name, _ in found}:
@@ -288,7 +297,7 @@ def _gradients(
 
 def _where(sets: tuple[RecordSet, ...], digest: str) -> tuple[int, int]:
     """The first set that holds a checkpoint, and its column there."""
-    for index, one in enumerate(sets):
-        if digest in one.digests:
-            return index, one.digests.index(digest)
+    for index, record_set in enumerate(sets):
+        if digest in record_set.digests:
+            return index, record_set.digests.index(digest)
     raise LookupError(f"no committed set holds checkpoint {digest}")

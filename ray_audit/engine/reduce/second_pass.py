@@ -102,7 +102,7 @@ def flagged_pixels(sample_ids: Iterable[str], files: SetFiles, exact: ExactCutof
         RunError: one of them was lost in the second pass.
     """
     counted = _counted(sample_ids, files)
-    return np.array([exact.num_flagged(one) for one in counted], np.float64)
+    return np.array([exact.num_flagged(of_sample) for of_sample in counted], np.float64)
 
 
 def _upper(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> UpperHalves:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.ledger.adaptive import carried_back
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.unit_scores import (
@@ -27,6 +26,7 @@ from ray_audit.schemas import (
     arrow_schema,
 )
 from ray_audit.scores.early_learning import Onset, fit_onset, iou_from_counts
+from ray_audit.scores.fit_profile import carried_back
 from ray_audit.scores.memorisation import MAX_SUSPICIOUS_FRACTION, FitState
 
 # The certain samples leave, so those that pass all checkpoints are learnt later than the rest.

@@ -109,8 +109,8 @@ def write_findings(
     beside = [None] * len(scores) if regions is None else regions
     parts = list(enumerate(zip(scores, beside, strict=True)))
     summary = FindingsSummary()
-    for one in mapper.map(partial(_summarise, context), parts):
-        summary = summary.merge(one)
+    for of_part in mapper.map(partial(_summarise, context), parts):
+        summary = summary.merge(of_part)
     files: list[TableFile] = []
     top: list[dict[str, Any]] = []
     for file, rows in mapper.map(partial(_write, context, summary.histogram), parts):

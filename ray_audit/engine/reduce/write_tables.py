@@ -30,7 +30,8 @@ from ray_audit.errors import RunError
 from ray_audit.findings.image_findings import ImageContext
 from ray_audit.findings.region_findings import MaskContext
 from ray_audit.findings.segment_findings import SegmentContext
-from ray_audit.measures.ranking import ranks_nothing
+from ray_audit.measures.fit import fit_of
+from ray_audit.measures.ranking import described, ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate
@@ -87,6 +88,7 @@ def publish(
     parts = PartTotals.of(mapper.map(finish, numbered))
     tables, task, classes = parts.tables, config.dataset.task, config.dataset.classes
     confusion, order = dataset.get("confusion"), dataset.get("order")
+    fit = fit_of(task, len(classes), config.protocol, dataset.get("profile"), confusion)
     leave_early = inputs.wanted.rule is not None
     stats = class_stats_table(confusion, summary.thresholds, classes, metadata, leave_early)
     for name, table in (
@@ -106,7 +108,8 @@ def publish(
         findings=found.summary.counts(),
         estimate={} if estimate is None else _estimate(estimate, config),
         memorisation=parts.memorisation(task.is_dense),
-        order={} if order is None else order.described(),
+        order={} if order is None else order.described(fit.memorised),
+        ranking=described(fit, task),
         top=[] if ties else parts.top,
         top_findings=found.top,
         notes=[

@@ -80,6 +80,8 @@ def opened_video(stream: Any, max_px: float = MAX_PX) -> Iterator[tuple[Any, Any
         if not container.streams.video:
             raise SampleError("decode", "no video stream in the file")
         video = container.streams.video[0]
+        if video.codec_context is None:
+            raise SampleError("decode", "its codec is not known here")
         # One thread: a task owns one core, and where a damaged file ends must not vary.
         video.codec_context.thread_count = 1
         check_size(video.codec_context, max_px)

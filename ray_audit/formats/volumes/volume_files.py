@@ -6,6 +6,7 @@ from typing import IO
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.volumes.array_volumes import NpyVolume, NpzVolume
+from ray_audit.formats.volumes.dicom_volume import DicomVolume, is_dicom
 from ray_audit.formats.volumes.metaimage import MetaImageVolume
 from ray_audit.formats.volumes.nifti_volume import NiftiVolume
 from ray_audit.formats.volumes.volume import Volume
@@ -34,6 +35,8 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
         SampleError: it is no volume, or is too large.
         StorageError: it cannot be read.
     """
+    if is_dicom(uri):
+        return DicomVolume(uri, tally)
     name = uri.lower()
     kind = next(one for ending, one in _OF_ENDING.items() if name.endswith(ending))
     stream: IO[bytes] = tally.open_read(uri, size_bytes)

@@ -7,6 +7,7 @@ from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.base import Format, Item
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.volumes.dicom_volume import pydicom
 from ray_audit.formats.volumes.nifti_volume import nibabel
 from ray_audit.formats.volumes.volume_files import ENDINGS
 from ray_audit.formats.volumes.volume_slices import Slices
@@ -74,3 +75,15 @@ class MetaImageFiles(VolumeFiles):
 
     name: ClassVar[str] = "MetaImage"
     extensions: ClassVar[tuple[str, ...]] = ("mha", "mhd")
+
+
+class DicomFiles(VolumeFiles):
+    """DICOM: a folder of slices is one volume, and so is a file of several frames."""
+
+    name: ClassVar[str] = "DICOM"
+    extensions: ClassVar[tuple[str, ...]] = ("dcm",)
+
+    def check(self, shard: Shard, labels: LabelsConfig) -> None:
+        """See `VolumeFiles.check`."""
+        pydicom()
+        super().check(shard, labels)

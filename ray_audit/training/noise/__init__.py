@@ -13,10 +13,12 @@ from ray_audit.training.noise.frame_noise import (
 )
 from ray_audit.training.noise.mask_noise import MASK_KINDS, MaskNoise, corrupt_masks, plant_masks
 from ray_audit.training.noise.planted_truth import (
+    REGION_SCHEMA,
     TRUTH_SCHEMA,
     TruthRow,
     check_kinds,
     num_wrong,
+    region_rows,
     truth_table,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "CLASS_KINDS",
     "FRAME_KINDS",
     "MASK_KINDS",
+    "REGION_SCHEMA",
     "TRUTH_SCHEMA",
     "MaskNoise",
     "TruthRow",
@@ -35,5 +38,6 @@ __all__ = [
     "num_wrong",
     "plant_frames",
     "plant_masks",
+    "region_rows",
     "truth_table",
 ]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit import rle
 from ray_audit.errors import SpecificationError
+from ray_audit.evaluation.region_detection import components_of
 
 TRUTH_SCHEMA = pa.schema(
     [
@@ -18,6 +20,18 @@ TRUTH_SCHEMA = pa.schema(
         ("wrong_px", pa.int64()),  # null but for masks
     ]
 )
+
+REGION_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("kind", pa.string()),
+        ("box", pa.list_(pa.int32(), 4)),  # x0, y0, x1, y1, exclusive
+        ("mask_rle", pa.string()),  # compressed COCO counts, column-major
+        ("mask_size_px", pa.list_(pa.int32(), 2)),  # height, width
+        ("num_px", pa.int64()),
+    ]
+)
+"""A row for each connected component of wrong pixels of a mask, of 16 px or more."""
 
 Changed = TypeVar("Changed")
 Attempt = Callable[[int], Changed | None]
@@ -46,6 +60,22 @@ class TruthRow:
 def truth_table(rows: Iterable[TruthRow]) -> pa.Table:
     """Rows as the table of a truth file, `TRUTH_SCHEMA`."""
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=TRUTH_SCHEMA)
+
+
+def region_rows(sample_id: str, kind: str, is_wrong: np.ndarray) -> list[dict[str, Any]]:
+    """The components of a mask's wrong pixels (H, W), as rows of `REGION_SCHEMA`."""
+    height, width = is_wrong.shape
+    return [
+        {
+            "sample_id": sample_id,
+            "kind": kind,
+            "box": rle.box(runs, height),
+            "mask_rle": rle.encode_runs(runs, (height, width)),
+            "mask_size_px": (height, width),
+            "num_px": rle.area(runs),
+        }
+        for runs in components_of(is_wrong)
+    ]
 
 
 def num_wrong(num_items: int, rate: float) -> int:

@@ -1,6 +1,4 @@
 import json
-from collections import Counter
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,15 +9,14 @@ from benchmarks.quality.case import Training, class_weights, folds
 from benchmarks.quality.frames import pose_case
 from benchmarks.quality.masks import phantom_case
 from benchmarks.quality.measure import measure
-from benchmarks.quality.mixes import SHIPPED, SIGNS, oriented, study
 from benchmarks.quality.models import frame_mlp, sequence_transformer
 from benchmarks.quality.page import page
+from benchmarks.quality.ranking import cells, section
 from benchmarks.quality.recipes import DENSE, HELD_OUT, RECIPES, TRAINING, Recipe
+from benchmarks.quality.regimes import FITTED, SUBJECTS, recipe
 from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
-from ray_audit.config import AuditConfig
-from ray_audit.measures.ranking import RANKED
 
 torch.set_num_threads(1)
 
@@ -76,36 +73,45 @@ def test_the_result_file_summarises_the_seeds(found):
 
 
 def test_the_page_has_a_row_a_score_and_names_what_was_not_run(found):
-    mixes = {"dense": study_of_two_scores()}
-    text = page(read(found[2]), mixes, "## What was learnt\n\nNothing.")
+    text = page(read(found[2]), "## The default ranking", "## What was learnt\n\nNothing.")
     for part in ("## Masks", "| `csl` |", "| `cleanlab_softmin` |", "## Targets", "not yet run"):
         assert part in text
-    assert "| `softmin_interior` | 0.333 | 0.667 | one |" in text
+    assert "## The default ranking" in text
     assert "`cifar10n-C2` (seed 0, 1)" in text
 
 
-def study_of_two_scores():
-    samples = pd.DataFrame(
-        {
-            "sample_id": list("abcd"),
-            "is_error": [True, False, False, False],
-            "kind": ["swap", None, None, None],
-            "csl": [3.0, 1.0, 2.0, 0.0],
-            "softmin_interior": [0.2, 0.1, 0.3, np.nan],
-            "softmin": [0.9, 0.9, 0.9, 0.05],
-        }
+def test_the_ranking_is_held_to_the_best_score_and_to_rivals(tmp_path):
+    work = tmp_path / "work/digits-fitted-training"
+    for seed, csl in ((10, [3.0, 1.0, 2.0, 0.0]), (11, [3.0, 1.0, 4.0, 0.0])):
+        (work / f"seed{seed}").mkdir(parents=True)
+        samples = pd.DataFrame({"sample_id": list("abcd"), "is_error": [True, False, False, False]})
+        samples["csl"], samples["suspicion"] = csl, [2.0, 1.0, 3.0, 0.0]
+        samples["cleanlab_self_confidence"] = [0.1, 0.4, 0.3, 0.2]
+        samples.to_parquet(work / f"seed{seed}/samples.parquet")
+        directions = {"csl": "higher", "suspicion": "higher", "cleanlab_self_confidence": "lower"}
+        (work / f"seed{seed}/directions.json").write_text(json.dumps(directions))
+    (cell,) = cells(tmp_path / "work", (10, 11))
+    assert cell["auprc"] == {"csl": 0.75, "suspicion": 0.5, "cleanlab_self_confidence": 1.0}
+    result = tmp_path / "quality-regimes.json"
+    result.write_text(json.dumps({"chosen_on": [0], "seeds": [10, 11], "cells": [cell]}))
+    text = section(result)
+    assert (
+        "| digits | fitted | training | **0.500** | `csl` 0.750 | `self_confidence` 1.000 |" in text
     )
-    directions = {"csl": "higher", "softmin_interior": "lower", "softmin": "lower"}
-    return asdict(study("dense", {"one": [oriented(samples, directions)]}))
+    assert "Held in 0 of 1 rows" in text
+    assert read(tmp_path) == {}
 
 
-def test_a_study_holds_mixes_against_the_best_column():
-    found = study_of_two_scores()
-    by_columns = {tuple(mix["columns"]): mix for mix in found["mixes"]}
-    assert found["best_column"] == ("csl", 1.0)
-    # The mask without an interior is ranked by its soft minimum, which is the lowest of all.
-    assert by_columns[("softmin_interior",)]["mean_auprc"] == pytest.approx(1 / 3)
-    assert by_columns[("softmin_interior",)]["shortfall"] == pytest.approx(2 / 3)
+@pytest.mark.parametrize("subject", ["phantoms", "slices", "actions"])
+@pytest.mark.parametrize("is_held_out", [False, True])
+def test_a_set_of_the_matrix_trains_on_all_or_on_the_other_half(tmp_path, subject, is_held_out):
+    made = recipe(SUBJECTS[subject], FITTED, HELD_OUT if is_held_out else TRAINING)
+    case = made.make(tmp_path, tmp_path, 0)
+    (part,) = case.parts
+    shared = set(part.trained.tolist()) & set(part.audited.tolist())
+    assert bool(shared) != is_held_out
+    wrong = [row["is_error"] for row in case.truth.to_pylist()]
+    assert 0 < sum(wrong) < len(wrong)
 
 
 def test_folds_audit_every_item_once_by_a_model_that_never_saw_it(tmp_path):
@@ -171,31 +177,3 @@ def test_targets_name_recipes_that_exist_and_say_what_they_ask():
     assert target.is_met(0.8496)
     assert not target.is_met(0.8494)
     assert target.text == "`csl` AUROC at least 0.85"
-
-
-def config_of(kind, labels):
-    return AuditConfig.parse(
-        {
-            "dataset": {"kind": kind, "uri": "data/*", "labels": labels, "classes": ["a", "b"]},
-            "model": {"factory": "models:build"},
-            "checkpoints": "epoch_*.pt",
-            "output": "out",
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("measured_as", "kind", "labels"),
-    [
-        ("dense", "images", {"masks": "{stem}.png"}),
-        ("class", "images", {"images": "labels.csv"}),
-        ("sequences", "video", {"frames": "frames.csv"}),
-    ],
-)
-def test_the_ranking_is_the_one_that_was_measured(measured_as, kind, labels):
-    ranked = RANKED[config_of(kind, labels).dataset.task]
-    signs = SIGNS[measured_as]
-    # `order_nll` joins where the dataset proves ordered, see `suspicion`.
-    times = Counter(SHIPPED[measured_as])
-    measured = {name: num * signs[name] for name, num in times.items() if name != "order_nll"}
-    assert ranked == measured

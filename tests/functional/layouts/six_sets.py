@@ -160,7 +160,7 @@ def segthor(root):
         (f"train/{p}/{p}.nii.gz", f"train/{p}/GT.nii.gz", f"{p}/{p}.nii.gz")
         for p in ("Patient_01", "Patient_02")
     ]
-    return _volumes(root, names, 5, lambda mask: (mask * 100 - 160).astype(np.int16))
+    return _volumes(root, names, 5, lambda mask: mask.astype(np.int16) * 100 - 160)
 
 
 NUM_FRAMES = 40

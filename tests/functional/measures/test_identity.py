@@ -8,7 +8,7 @@ import pytest
 
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import MeasureError, RunError, StorageError
-from ray_audit.measures import Measures, measures, ranking, registry
+from ray_audit.measures import Measures, fit, measures, ranking, registry
 from ray_audit.measures.versions import SCORE_VERSION
 from ray_audit.tables.diff import diff_runs
 from tests.support import small_sets
@@ -43,8 +43,9 @@ def _forget():
 
 
 def rank_otherwise(monkeypatch):
-    weights = {task: {"aum": -1.0} for task in ranking.RANKED}
-    monkeypatch.setattr(ranking, "RANKED", weights)
+    weights = {task: {"aum": -1} for task in fit.RANKED}
+    for module in (fit, ranking):
+        monkeypatch.setattr(module, "RANKED", weights)
 
 
 def test_another_ranking_is_another_run_of_the_same_day_over_the_same_records(small, monkeypatch):
@@ -63,8 +64,8 @@ def test_a_diff_says_that_two_runs_were_ranked_by_different_rules(small, monkeyp
     after = audited(small, LATER)
     (change,) = diff_runs(small.values["output"], before.run_id, after.run_id).changed_settings
     assert change == (
-        "the runs were ranked by different rules: +1 early_loss, -1 prob_margin "
-        f"(version {SCORE_VERSION}); then -1 aum (version {SCORE_VERSION})"
+        "the runs were ranked by different rules: +1 early_loss, +1 late_loss, "
+        f"-1 prob_margin (version {SCORE_VERSION}); then -1 aum (version {SCORE_VERSION})"
     )
 
 

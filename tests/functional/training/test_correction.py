@@ -149,6 +149,7 @@ def test_a_resumed_correction_equals_an_uninterrupted_one(
         (class_folders, REFURBISH | {"background": "z"}, {}, "'z' is none of a, b, c"),
         (class_folders, REFURBISH | {"background": 3}, {}, "3 is none of a, b, c"),
         (class_folders, REFURBISH | {"first_epoch": 6}, {"epochs": 6}, "train 7 or more"),
+        (class_folders, REFURBISH | {"flag_by": "vog"}, {"epochs": 17}, "needs 9 or more of 17"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path, make, correction, training, message):

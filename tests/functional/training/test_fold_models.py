@@ -14,7 +14,7 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import SpecificationError
-from ray_audit.measures.ranking import RANKED
+from ray_audit.measures.fit import RANKED
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
@@ -175,9 +175,12 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
         if name in mine
     }
     if make is class_folders:
-        np.testing.assert_allclose(
-            mine["suspicion"], combine_ranks(np.stack([*ranks.values()])), atol=1e-6
+        weights = outcome.manifest.ranking["weights"]
+        used = {name: weight for name, weight in weights.items() if name in ranks}
+        expected = combine_ranks(
+            np.stack([ranks[name] for name in used]), np.array([*used.values()])
         )
+        np.testing.assert_allclose(mine["suspicion"], expected, atol=1e-6)
         assert not np.allclose(mine["suspicion"], theirs["suspicion"])
     manifest = outcome.manifest
     assert manifest.counts["scored"] == sum(one.counts["scored"] for one in apart) == num

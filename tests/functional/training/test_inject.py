@@ -3,6 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ray_audit import rle
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.labels.given import GivenLabels
@@ -161,3 +162,22 @@ def test_a_target_with_files_is_refused(tmp_path):
     with pytest.raises(SpecificationError, match="is not empty"):
         planted(tmp_path, "frames.csv")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["mine.txt"]
+
+
+def test_the_regions_are_the_components_of_the_wrong_pixels(tmp_path):
+    config, done = planted(tmp_path, "masks png", seed=3, kinds=["drop", "over"])
+    before = all_labels(config)
+    after = all_labels(AuditConfig.load(done.spec).dataset)
+    regions = pq.read_table(tmp_path / "to/truth_regions.parquet").to_pylist()
+    assert regions
+    for row in regions:
+        wrong = before[row["sample_id"]] != after[row["sample_id"]]
+        region = rle.decode(row["mask_rle"], tuple(row["mask_size_px"]))
+        assert region.shape == wrong.shape
+        assert wrong[region].all()
+        assert row["num_px"] == region.sum()
+        x0, y0, x1, y1 = row["box"]
+        assert region[y0:y1, x0:x1].sum() == row["num_px"]
+    truth = {row["sample_id"]: row for row in pq.read_table(done.truth).to_pylist()}
+    assert {row["kind"] for row in regions} <= {"drop", "over"}
+    assert all(truth[row["sample_id"]]["kind"] == row["kind"] for row in regions)

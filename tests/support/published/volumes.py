@@ -59,3 +59,25 @@ def medical_decathlon(root):
         image.with_name(f"._{name}.nii.gz").write_bytes(b"\0\5\26\7")
     put_text(root / "dataset.json", '{"labels": {"0": "background", "1": "cancer"}}')
     return Built("medical-decathlon", expected)
+
+
+def camus_metaimage(root):
+    """Headers beside files of raw values; the first axis of the header varies fastest."""
+    expected = {}
+    for patient in ("patient0001", "patient0002"):
+        rng = np.random.default_rng(len(expected))
+        labels = rng.integers(0, 4, (3, 10, 8)).astype(np.uint8)
+        for ending, values in (("", rng.integers(0, 256, (3, 10, 8), np.uint8)), ("_gt", labels)):
+            path = root / f"training/{patient}/{patient}_2CH_ED{ending}.mhd"
+            put_text(
+                path,
+                *("ObjectType = Image", "NDims = 3", "BinaryData = True"),
+                *("BinaryDataByteOrderMSB = False", "CompressedData = False"),
+                *("TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = 0 0 0"),
+                *("ElementSpacing = 1 1 1", "DimSize = 8 10 3", "ElementType = MET_UCHAR"),
+                f"ElementDataFile = {path.stem}.raw",
+            )
+            path.with_suffix(".raw").write_bytes(values.tobytes())
+        key = f"{patient}/{patient}_2CH_ED.mhd"
+        expected |= {f"{key}#{k}": labels[k] for k in range(3)}
+    return Built("camus-metaimage", expected)

@@ -74,6 +74,6 @@ def test_the_page_shows_means_over_seeds_and_what_is_missing():
     assert "| under, 50% | 0.90 / 0.80 |" in text
     assert "0.600 / 0.600 (2)" in text
     assert "5.00 (1.00)" in text
-    assert "| camvid | `correct` | 2.00 | 0.90 |" in text
+    assert "| camvid | `correct --rule findings` | 2.00 | 0.90 |" in text
     assert f"`{names[0]}` (in part)" in text
     assert "`golf_poses/segments/50/0`" in text

@@ -121,3 +121,28 @@ def test_whole_segments_have_a_gate_of_their_own(kind, start_frame, outcome):
     row = finding(kind=kind, start_frame=start_frame, p_given=0.2, p_suggested=0.4)
     (one,) = intents(row, gate=gate)
     assert one.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("prior", "outcome"), [(None, None), (0.5, None), (0.15, "kept"), (0.0, "kept")]
+)
+def test_labels_that_are_seldom_wrong_need_more_evidence(prior, outcome):
+    # Six times as probable: with 15% wrong labels 0.15 * 6 / (0.15 * 6 + 0.85) = 0.51.
+    (one,) = intents(finding(), gate=Gate(0.6, prior=prior))
+    assert one.outcome == outcome
+
+
+def test_segments_of_which_no_class_is_probable_stay():
+    low = finding("low", p_given=0.1, p_suggested=0.3, start_frame=0)
+    high = finding("high", p_given=0.1, p_suggested=0.31, start_frame=0)
+    image = finding("image", p_given=0.1, p_suggested=0.3)
+    found = intents(low, high, image, gate=Gate(0.6, least_p=0.3))
+    assert [one.outcome for one in found] == ["kept", None, None]
+    assert "0.30 only" in found[0].evidence
+
+
+def test_regions_of_samples_that_are_not_named_stay_unless_a_reviewer_accepts_them():
+    rows = [finding(name, sample_id=name, mask_rle="1", mask_size_px=[1, 1]) for name in "xyz"]
+    accepted = [said("accept", finding_id="z")]
+    found = intents(*rows, decisions=accepted, gate=Gate(0.8, samples=frozenset("x")))
+    assert [one.outcome for one in found] == [None, "kept", None]

@@ -5,8 +5,9 @@ import pytest
 
 from ray_audit.config import AdaptiveConfig
 from ray_audit.engine.ledger import adaptive
-from ray_audit.engine.ledger.adaptive import LeavingRule, carried_back, visiting_order
+from ray_audit.engine.ledger.adaptive import LeavingRule, visiting_order
 from ray_audit.samples import IGNORE
+from ray_audit.scores.fit_profile import carried_back
 from tests.support.batches import class_batch, dense_batch, frames_batch, rows
 
 NUM_CHECKPOINTS = 8

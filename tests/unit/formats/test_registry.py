@@ -163,6 +163,7 @@ def test_our_own_formats_are_known_without_any_package():
         "npy",
         "NIfTI",
         "MetaImage",
+        "DICOM",
         "zip",
         "HDF5",
         "MATLAB",

@@ -4,6 +4,7 @@ import pytest
 
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.unit_scores import sequences_of
+from ray_audit.measures.fit import TrainingFit
 from ray_audit.measures.order import OrderState, SegmentOrder
 from ray_audit.measures.ranking import oriented, ranks_nothing, suspicion
 from ray_audit.scores.order_evidence import OrderEvidence
@@ -116,7 +117,7 @@ def test_nothing_observed_has_no_order():
 
 def test_a_mask_without_an_interior_is_ranked_by_its_soft_minimum():
     scores = {"softmin_interior": np.array([0.5, np.nan]), "softmin": np.array([0.1, 0.2])}
-    assert oriented(scores, "softmin_interior", -1.0) == pytest.approx([-0.5, -0.2])
+    assert oriented(scores, "softmin_interior", -1) == pytest.approx([-0.5, -0.2])
 
 
 @pytest.mark.parametrize("num_cycles", [1, 4])
@@ -132,17 +133,30 @@ def test_ranks_are_those_of_the_scores_themselves(num_cycles):
 
 
 @pytest.mark.parametrize(
-    ("share", "weight"), [(-0.1, 0.0), (0.25, 1.0), (0.5, 3.0), (2 / 3, 6.0), (0.9, 6.0)]
+    ("share", "weight"),
+    [(-0.1, 0.0), (0.2, 0.0), (1 / 3, 1.0), (0.5, 3.0), (2 / 3, 6.0), (1.0, 6.0)],
 )
 def test_an_order_weighs_by_the_odds_of_what_it_explains(share, weight):
     ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
-    assert SegmentOrder(None, ranks, evidence_of(share)).weight == pytest.approx(weight)
+    assert SegmentOrder(None, ranks, evidence_of(share)).weight() == pytest.approx(weight)
+
+
+def test_an_order_weighs_more_where_its_violations_were_memorised():
+    ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
+    loose, some = (SegmentOrder(None, ranks, evidence_of(share)) for share in (0.2, 1 / 3))
+    assert some.weight(memorised=1.0) == pytest.approx(2.5)
+    assert loose.weight(memorised=1.0) == pytest.approx(0.0)
 
 
 def test_an_order_that_may_be_chance_weighs_nothing():
     ranks = RankHistogram.empty().observe(np.array([1.0, 2.0]))
     gains = np.array([9.0, 1.0, -5.0, 1.0])
-    assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight == 0.0
+    assert SegmentOrder(None, ranks, OrderEvidence(gains, np.full(4, 10.0), 8.0)).weight() == 0.0
+
+
+KNOWN = TrainingFit(False, 1.0, 0.0)
+MEMORISED = TrainingFit(False, 1.0, 1.0)
+"""Ranked by early losses and margins alike."""
 
 
 def test_a_strict_order_outweighs_losses_that_say_nothing():
@@ -153,8 +167,8 @@ def test_a_strict_order_outweighs_losses_that_say_nothing():
     scores = {"order_nll": nll, "csl_segment": learnt}
     ranks = {"csl_segment": RankHistogram.empty().observe(learnt)}
     both = np.stack([ranks["csl_segment"].cdf(learnt), segment_order.ranks.cdf(nll)])
-    found = suspicion(scores, ranks, segment_order, Task.FRAMES)
-    np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight])))
+    found = suspicion(scores, ranks, segment_order, KNOWN, Task.FRAMES)
+    np.testing.assert_allclose(found, combine_ranks(both, np.array([1.0, segment_order.weight()])))
     is_wrong = np.array(samples.identity["shard"].to_pylist()) == "wrong"
     assert found[is_wrong].min() > found[~is_wrong].max()
 
@@ -165,9 +179,21 @@ def test_a_constant_score_ranks_nothing():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    found = suspicion(scores, ranks, None, Task.CLASS)
+    found = suspicion(scores, ranks, None, MEMORISED, Task.CLASS)
     np.testing.assert_allclose(found, ranks["prob_margin"].cdf(-scores["prob_margin"]))
     assert not ranks_nothing(ranks, None, Task.CLASS)
+
+
+def test_a_score_that_does_not_weigh_speaks_where_nothing_else_can():
+    scores = {"late_loss": np.array([0.1, 0.4, 0.2, 0.3])}
+    ranks = {"late_loss": RankHistogram.empty().observe(scores["late_loss"])}
+    found = suspicion(scores, ranks, None, MEMORISED, Task.CLASS)
+    np.testing.assert_allclose(found, ranks["late_loss"].cdf(scores["late_loss"]))
+
+
+def test_with_one_checkpoint_the_last_loss_stands_for_the_second_half():
+    scores = {"late_loss": np.full(2, np.nan), "final_loss": np.array([0.5, 0.2])}
+    assert oriented(scores, "late_loss", 1) == pytest.approx([0.5, 0.2])
 
 
 def test_equal_samples_tie():
@@ -176,5 +202,5 @@ def test_equal_samples_tie():
         "early_loss": RankHistogram.empty().observe(scores["early_loss"]),
         "prob_margin": RankHistogram.empty().observe(-scores["prob_margin"]),
     }
-    assert suspicion(scores, ranks, None, Task.CLASS) == pytest.approx(np.full(4, 0.5))
+    assert suspicion(scores, ranks, None, MEMORISED, Task.CLASS) == pytest.approx(np.full(4, 0.5))
     assert ranks_nothing(ranks, None, Task.CLASS)

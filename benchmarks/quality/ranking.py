@@ -1,0 +1,168 @@
+"""The default ranking held to the best single score, in every kind of labels and regime.
+
+    python -m benchmarks.quality.ranking [--only NAME,...] [--seeds 10,11] [--render]
+
+A cell is one set, one way to train and one protocol (`regimes.py`). What each run gives is kept in
+the work folder: all scores, and the trajectories, so that another rule can be tried in seconds. The
+rule was chosen on the seeds `CHOOSING`; what is written and shown are the seeds `REPORTING`.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.harness import RESULTS
+from benchmarks.quality.measure import measure
+from benchmarks.quality.regimes import (
+    CHOOSING,
+    PROTOCOLS,
+    REGIMES,
+    REPORTING,
+    SUBJECTS,
+    Subject,
+    recipe,
+)
+from benchmarks.quality.rivals import PREFIX
+from ray_audit.evaluation.detection import ALL_KINDS, evaluate_scores
+
+RESULT = RESULTS / "quality-regimes.json"
+TOLERANCE = 0.01
+"""By which AUPRC may lie below the best single score, which nobody knows beforehand."""
+
+_ROOT = Path(__file__).parents[2]
+
+
+def keep(subject: Subject, regime: str, protocol: str, seed: int, data: Path, work: Path) -> None:
+    """Measure one run, unless it is kept."""
+    one = recipe(subject, regime, protocol)
+    folder = work / one.name / f"seed{seed}"
+    if (folder / "samples.parquet").exists() or (one.needs_data and not data.is_dir()):
+        return
+    started = time.monotonic()
+    found = measure(one, seed, data, work)
+    (folder / "directions.json").write_text(json.dumps(found.directions), encoding="utf-8")
+    found.samples.to_parquet(folder / "samples.parquet")
+    print(f"{one.name} seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """AUPRC of every score in each cell that is kept, mean over its seeds."""
+    for subject in SUBJECTS.values():
+        for regime in REGIMES:
+            for protocol in PROTOCOLS:
+                name = recipe(subject, regime, protocol).name
+                kept = [work / name / f"seed{seed}" for seed in seeds]
+                found = [_auprc(one) for one in kept if (one / "samples.parquet").exists()]
+                if found:
+                    scores = set.intersection(*(set(one) for one in found))
+                    yield {
+                        "set": subject.name,
+                        "kind": subject.kind,
+                        "about": subject.about,
+                        "regime": regime,
+                        "protocol": protocol,
+                        "num_seeds": len(found),
+                        "auprc": {
+                            score: round(float(np.mean([one[score] for one in found])), 4)
+                            for score in sorted(scores)
+                        },
+                    }
+
+
+def _auprc(folder: Path) -> dict[str, float]:
+    samples = pd.read_parquet(folder / "samples.parquet")
+    directions = json.loads((folder / "directions.json").read_text(encoding="utf-8"))
+    rows = evaluate_scores(
+        {name: samples[name].to_numpy(np.float64) for name in directions},
+        directions,
+        samples["is_error"].to_numpy(),
+    )
+    return {row.score: row.auprc for row in rows if row.kind == ALL_KINDS}
+
+
+def section(result: Path = RESULT) -> str:
+    """The part of docs/quality.md."""
+    if not result.exists():
+        return ""
+    content = json.loads(result.read_text(encoding="utf-8"))
+    lines = [
+        "## The default ranking",
+        "",
+        "`suspicion` combines ranks by weights that follow from what a run shows of its own",
+        "training ([scores.md](scores.md#which-one-to-trust)). AUPRC, means over the seeds; the",
+        f"rule was chosen on seed {', '.join(map(str, content['chosen_on']))} and is shown on seed",
+        f"{', '.join(map(str, content['seeds']))}, which are other errors and trainings, and other",
+        "data where there are any. The best single score of ours is named after the fact,",
+        "separately in each row; so is the best of cleanlab's, from the last checkpoint. **Bold**:",
+        "more than .01 below the best single score, or below cleanlab. `barely` and `fitted` are",
+        "trained with one cycle of the rate, `memorised` at a constant one.",
+    ]
+    lines += [f"- `{one}`: {about}" for one, about in _abouts(content["cells"]).items()]
+    lines.insert(-len(_abouts(content["cells"])), "")
+    lines += ["", "| set | training | audited | `suspicion` | best single score | cleanlab |"]
+    lines.append("|---|---|---|---|---|---|")
+    lines += [_row(cell) for cell in content["cells"]]
+    held = sum(_is_held(cell) for cell in content["cells"])
+    lines += ["", f"Held in {held} of {len(content['cells'])} rows."]
+    return "\n".join(lines)
+
+
+def _abouts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["set"]: row["about"] for row in rows}
+
+
+def _best(cell: dict[str, Any], of_rivals: bool) -> tuple[str, float]:
+    known = {
+        score: value
+        for score, value in cell["auprc"].items()
+        if score.startswith(PREFIX) == of_rivals and score != "suspicion"
+    }
+    name = max(known, key=lambda score: known[score])
+    return name, known[name]
+
+
+def _is_held(cell: dict[str, Any]) -> bool:
+    ours = cell["auprc"]["suspicion"]
+    return bool(ours >= _best(cell, False)[1] - TOLERANCE and ours >= _best(cell, True)[1])
+
+
+def _row(cell: dict[str, Any]) -> str:
+    ours = f"{cell['auprc']['suspicion']:.3f}"
+    best = "`{}` {:.3f}".format(*_best(cell, False))
+    rival = "`{}` {:.3f}".format(*_best(cell, True))
+    shown = ours if _is_held(cell) else f"**{ours}**"
+    return (
+        f"| {cell['set']} | {cell['regime']} | {cell['protocol']} | {shown} | {best} "
+        f"| {rival.replace(PREFIX, '')} |"
+    )
+
+
+def main() -> None:
+    """Measure what is not kept, and write the result."""
+    parser = argparse.ArgumentParser(prog="benchmarks.quality.ranking", description=__doc__)
+    parser.add_argument("--only", default=",".join(SUBJECTS))
+    parser.add_argument("--seeds", default=",".join(map(str, REPORTING)))
+    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
+    parser.add_argument("--work", type=Path, default=_ROOT / "benchmarks" / ".quality")
+    parser.add_argument("--render", action="store_true", help="only write the result")
+    asked = parser.parse_args()
+    seeds = tuple(int(one) for one in asked.seeds.split(","))
+    for name in [] if asked.render else asked.only.split(","):
+        for seed in seeds:
+            for regime in REGIMES:
+                for protocol in PROTOCOLS:
+                    keep(SUBJECTS[name], regime, protocol, seed, asked.data, asked.work)
+    shown = tuple(seed for seed in seeds if seed not in CHOOSING)
+    rows = list(cells(asked.work, shown))
+    content = {"chosen_on": CHOOSING, "seeds": shown, "cells": rows}
+    RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""DICOM series and multi-frame files as volumes: ordered by position, values as their tags say."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ray_audit import storage
+from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
+
+_MISSING = "DICOM files need pydicom: pip install 'ray-audit[medical]'"
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_UNEVEN = 0.01  # of the usual gap between slices
+_PARALLEL = 1e-3
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def pydicom() -> Any:
+    """The library, imported where it is first needed.
+
+    Raises:
+        SpecificationError: it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise SpecificationError(_MISSING) from error
+    return pydicom
+
+
+def is_dicom(uri: str) -> bool:
+    """Whether an address is that of a DICOM file, or of the files of a series."""
+    return uri.lower().endswith((".dcm", ".[dd][cc][mm]"))
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """What the tags of a file say of its frames.
+
+    Attributes:
+        uri: where it lies.
+        series: SeriesInstanceUID.
+        number: InstanceNumber.
+        shape: frames, rows and columns.
+        dtype: of the values as stored.
+        bits: BitsStored.
+        scale: RescaleSlope and RescaleIntercept.
+        positions: (frames, 3) millimetres of the first pixel of each frame, or None.
+        axes: (2, 3) where columns and rows point (first along a row), or None.
+        spacing: millimetres between rows and between columns.
+    """
+
+    uri: str
+    series: str
+    number: int | None
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    bits: int
+    scale: tuple[float, float]
+    positions: np.ndarray | None
+    axes: np.ndarray | None
+    spacing: tuple[float, float]
+
+
+class DicomVolume(Volume):
+    """A series (a file a slice) or a multi-frame file; its array is (slice, row, column).
+
+    Slices are ordered by where they lie along the normal of their plane, never by name, and by
+    number only where no file says where it lies. Values have RescaleSlope and RescaleIntercept of
+    their own slice; MONOCHROME1 stays as it is stored.
+
+    Args:
+        uri: of a file, or a pattern of the files of a series.
+        tally: counts what is read.
+
+    Raises:
+        SampleError: a file is no grey image, the slices are of several series, lie unevenly, or
+            one is missing.
+        StorageError: a file cannot be read.
+    """
+
+    name = "DICOM"
+
+    def __init__(self, uri: str, tally: UnitAccounting) -> None:
+        self.uri, self._tally = uri, tally
+        uris = [uri]
+        if storage.has_wildcard(uri):
+            uris = [item.uri for item in storage.list_objects(uri)]
+        files = [read_tags(one, tally) for one in uris]
+        _check_one_series(files)
+        self._frames, affine = _in_order(files)
+        first, scales = files[0], {one.scale for one, _ in self._frames}
+        # The scales of some modalities (PET) differ from slice to slice.
+        self._is_mixed = len(scales) > 1
+        slope, inter = (1.0, 0.0) if self._is_mixed else first.scale
+        dtype = np.dtype(np.float64) if self._is_mixed else first.dtype
+        shape = (len(self._frames), *first.shape[1:])
+        self.header = VolumeHeader(shape, 1, dtype, 0, slope, inter, affine)
+        self._values: np.ndarray | None = None
+
+    def stored(self, channel: int = 0) -> np.ndarray:
+        """See `Volume.stored`."""
+        if self._values is None:
+            values = np.empty(self.header.shape, self.header.dtype)
+            held: tuple[str, np.ndarray] = ("", np.empty(0))
+            for place, (file, frame) in enumerate(self._frames):
+                if held[0] != file.uri:
+                    held = file.uri, read_frames(file, self._tally)
+                slope, inter = file.scale if self._is_mixed else (1, 0)
+                values[place] = held[1][frame] * slope + inter
+            self._values = values
+        return self._values
+
+    def write(self, stored: np.ndarray, to_uri: str) -> None:
+        """See `Volume.write`.
+
+        Raises:
+            LabelError: always.
+        """
+        raise LabelError(f"{self.uri}: labels in DICOM files are not written back")
+
+
+def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:
+    """Read what comes before the pixels of a file.
+
+    Raises:
+        SampleError: it is no DICOM file, or no grey image.
+    """
+    try:
+        content = tally.read_bytes(uri)
+        tags = pydicom().dcmread(io.BytesIO(content), stop_before_pixels=True)
+        found = _described(uri, tags)
+    except (SampleError, SpecificationError):
+        raise
+    except Exception as error:  # pydicom raises many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SampleError("decode", f"{uri}: no readable DICOM file: {error}") from error
+    num_bytes = found.dtype.itemsize * int(np.prod(found.shape)) // (8 if found.bits == 1 else 1)
+    check_inflated(num_bytes, len(content), found.shape)
+    return found
+
+
+def _described(uri: str, tags: Any) -> DicomFile:
+    if str(tags.get("SOPClassUID", "")) == _SEG:
+        raise SampleError(
+            "image_format",
+            f"{uri} is a DICOM segmentation, whose frames are segments and no slices: save it as "
+            "one label volume (NIfTI, by highdicom or dcmqi)",
+        )
+    photometric = str(tags.get("PhotometricInterpretation", "none"))
+    rows, columns = int(tags.get("Rows", 0)), int(tags.get("Columns", 0))
+    if photometric not in _GREY or rows < 1 or columns < 1:
+        raise SampleError(
+            "image_format",
+            f"{uri} has photometric interpretation {photometric}, {rows} rows and {columns} "
+            f"columns; expected a grey image ({', '.join(_GREY)})",
+        )
+    allocated, signed = int(tags.BitsAllocated), int(tags.get("PixelRepresentation", 0))
+    bits = int(tags.get("BitsStored", allocated))
+    if allocated not in (1, 8, 16, 32) or not 1 <= bits <= allocated:
+        raise SampleError("image_format", f"{uri} has {bits} of {allocated} bits a pixel")
+    dtype = np.dtype(f"{'i' if signed else 'u'}{max(1, allocated // 8)}")
+    num = int(tags.get("NumberOfFrames", 1) or 1)
+    if num < 1:
+        raise SampleError("image_format", f"{uri} has {num} frames")
+    positions, axes, spacing, scale = _places(tags, num)
+    series, number = str(tags.get("SeriesInstanceUID", "")), tags.get("InstanceNumber")
+    return DicomFile(
+        uri,
+        series,
+        None if number is None else int(number),
+        (num, rows, columns),
+        dtype,
+        bits,
+        scale,
+        positions,
+        axes,
+        spacing,
+    )
+
+
+def _places(
+    tags: Any, num: int
+) -> tuple[np.ndarray | None, np.ndarray | None, tuple[float, float], tuple[float, float]]:
+    """Positions, axes, spacing and scale: at the top, in shared groups, or in those of frames."""
+    shared = _first(tags.get("SharedFunctionalGroupsSequence"))
+    frames = list(tags.get("PerFrameFunctionalGroupsSequence") or [])[:num]
+
+    def found(group: str, tag: str, place: Any) -> Any:
+        for holder in (place, shared):
+            one = _first(holder.get(group)) if holder is not None else None
+            if one is not None and one.get(tag) is not None:
+                return one.get(tag)
+        return tags.get(tag)
+
+    places: Sequence[Any] = frames if len(frames) == num else [None] * num
+    points = [found("PlanePositionSequence", "ImagePositionPatient", one) for one in places]
+    axes = found("PlaneOrientationSequence", "ImageOrientationPatient", places[0])
+    spacing = found("PixelMeasuresSequence", "PixelSpacing", places[0]) or (1.0, 1.0)
+    transform = "PixelValueTransformationSequence"
+    scales = {
+        (
+            float(found(transform, "RescaleSlope", one) or 1),
+            float(found(transform, "RescaleIntercept", one) or 0),
+        )
+        for one in places
+    }
+    if len(scales) > 1:
+        raise SampleError("image_format", "its frames have different rescale slopes: save a series")
+    is_placed = axes is not None and all(one is not None for one in points)
+    is_placed &= num == 1 or len(frames) == num
+    return (
+        np.array(points, float).reshape(num, 3) if is_placed else None,
+        np.array(axes, float).reshape(2, 3) if is_placed else None,
+        (float(spacing[0]), float(spacing[1])),
+        scales.pop(),
+    )
+
+
+def _first(sequence: Any) -> Any:
+    return sequence[0] if sequence else None
+
+
+def _check_one_series(files: Sequence[DicomFile]) -> None:
+    first = files[0]
+    for one in files[1:]:
+        if one.series != first.series:
+            raise SampleError(
+                "image_format",
+                f"{first.uri} and {one.uri} are of two series ({first.series}, {one.series}); put "
+                "each series into a folder of its own",
+            )
+        if one.shape != first.shape or one.dtype != first.dtype:
+            raise SampleError(
+                "image_format",
+                f"{first.uri} has {first.shape} {first.dtype} pixels, {one.uri} {one.shape} "
+                f"{one.dtype}; expected slices of one size and type",
+            )
+
+
+def _in_order(
+    files: Sequence[DicomFile],
+) -> tuple[list[tuple[DicomFile, int]], np.ndarray | None]:
+    """Frames by where they lie, and the affine of (slice, row, column).
+
+    Raises:
+        SampleError: `missing_slices`: they lie unevenly; or nothing says their order.
+    """
+    frames = [(one, frame) for one in files for frame in range(one.shape[0])]
+    if any(one.positions is None or one.axes is None for one in files):
+        return _by_number(files, frames), None
+    axes, spacing = files[0].axes, files[0].spacing
+    assert axes is not None
+    turns = np.stack([one.axes for one in files if one.axes is not None])
+    if not np.allclose(turns, axes, rtol=0, atol=_PARALLEL):
+        raise SampleError("image_format", f"the slices of {files[0].uri} lie in different planes")
+    points = np.concatenate([one.positions for one in files if one.positions is not None])
+    along = points @ np.cross(axes[0], axes[1])
+    order = np.argsort(along, kind="stable")
+    points, along = points[order], along[order]
+    frames = [frames[place] for place in order.tolist()]
+    step = np.cross(axes[0], axes[1])
+    if len(frames) > 1:
+        _check_even(frames, along)
+        step = (points[-1] - points[0]) / (len(points) - 1)
+    lps = np.eye(4)
+    lps[:3, 0], lps[:3, 3] = step, points[0]
+    lps[:3, 1], lps[:3, 2] = axes[1] * spacing[0], axes[0] * spacing[1]
+    affine: np.ndarray = _LPS_TO_RAS @ lps
+    return frames, affine
+
+
+def _by_number(
+    files: Sequence[DicomFile], frames: list[tuple[DicomFile, int]]
+) -> list[tuple[DicomFile, int]]:
+    numbers = [one.number for one in files]
+    if len(files) > 1 and (None in numbers or len(set(numbers)) < len(numbers)):
+        raise SampleError(
+            "image_format",
+            f"nothing tells the order of the slices beside {files[0].uri}: they have neither "
+            "ImagePositionPatient nor an InstanceNumber each",
+        )
+    return sorted(frames, key=lambda one: (one[0].number or 0, one[1]))
+
+
+def _check_even(frames: list[tuple[DicomFile, int]], along: np.ndarray) -> None:
+    gaps = np.diff(along)
+    usual = float(gaps.min())  # of a volume with holes: the others are larger
+    at = int(gaps.argmax()) if usual > 0 else int(gaps.argmin())
+    if usual <= 0 or abs(gaps[at] - usual) > _UNEVEN * usual:
+        here, behind = frames[at][0].uri, frames[at + 1][0].uri
+        raise SampleError(
+            "missing_slices",
+            f"between {here} and {behind} there are {gaps[at]:.3f} mm, between others "
+            f"{usual:.3f} mm: slices are missing, there twice, or of several volumes; what lies "
+            "behind would be put at a wrong place",
+        )
+
+
+def read_frames(file: DicomFile, tally: UnitAccounting) -> np.ndarray:
+    """(frames, rows, columns) of a file, as stored.
+
+    Raises:
+        SampleError: the pixels cannot be decoded, or are others than the tags say.
+    """
+    try:
+        tags = pydicom().dcmread(io.BytesIO(tally.read_bytes(file.uri)))
+        pixels = np.asarray(tags.pixel_array).reshape(file.shape)
+    except Exception as error:  # pydicom and its plug-ins raise many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SampleError("decode", f"{file.uri}: its pixels cannot be read: {error}") from error
+    if file.bits == 1:
+        return pixels.astype(np.uint8)
+    # Bits above those stored may hold anything (overlays); the sign is the highest one stored.
+    values = pixels.astype(np.int64) & ((1 << file.bits) - 1)
+    if file.dtype.kind == "i":
+        sign = 1 << (file.bits - 1)
+        values = (values ^ sign) - sign
+    return values.astype(file.dtype)

@@ -1,0 +1,145 @@
+"""What a run shows of how its checkpoints were trained, and which scores to rank by then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ray_audit.scores.fit_profile import FitProfile
+from ray_audit.task import Task
+
+_ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1}
+RANKED: Mapping[Task, Mapping[str, int]] = {
+    Task.DENSE: {"softmin_interior": -1, "softmin": -1, "late_loss": 1, "csl": 1, "iou": -1},
+    # `order_nll` weighs too, where there is an order: see `SegmentOrder.weight`.
+    Task.FRAMES: {"csl_segment": 1, "late_loss": 1, "early_loss": 1},
+    Task.CLASS: _ONE_LABEL,
+    Task.CLIPS: _ONE_LABEL,
+}
+"""Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
+
+RULE = 1
+"""Raised with whatever changes `weights_of`."""
+
+_MEMORISED = (0.1, 0.3)
+_STILL_RISING = (0.0, 0.05)
+_KNOWN = (0.5, 0.8)
+_KNOWN_SEGMENTS = (0.6, 0.9)
+_OUTLINED = (0.6, 0.75)
+_TRAINED_MASKS = (
+    {"softmin_interior": 2 / 3, "late_loss": 1 / 3},
+    {"late_loss": 1 / 3, "csl": 1 / 3, "iou": 1 / 3},
+)
+_UNSEEN_MASKS = (
+    {"softmin_interior": 2 / 5, "softmin": 2 / 5, "late_loss": 1 / 5},
+    {"softmin_interior": 1 / 2, "iou": 1 / 2},
+)
+"""Weights for models that do not yet tell the classes apart, and for those that do."""
+
+
+@dataclass(frozen=True)
+class TrainingFit:
+    """What a run shows of how its checkpoints were trained.
+
+    Attributes:
+        is_held_out: whether the checkpoints never saw the labels.
+        agreement: how well they predict the given labels, 0 for chance, 1 for all of them; of
+            masks the mean IoU of the classes at the last checkpoint. NaN where unknown.
+        fitted: share of the most suspicious labels that they predict in the end, 0-1; NaN of
+            masks, which are wrong in some pixels only.
+        gain: agreement in the end less that of the first half of the checkpoints; NaN of masks.
+    """
+
+    is_held_out: bool
+    agreement: float
+    fitted: float = float("nan")
+    gain: float = float("nan")
+
+    @property
+    def memorised(self) -> float:
+        """0: wrong labels are not fitted; 1: they are."""
+        return 0.0 if self.is_held_out else _ramp(self.fitted, *_MEMORISED)
+
+    @property
+    def of_first_half(self) -> float:
+        """Weight of the first half's losses beside the second's: 0 to 1.
+
+        What was memorised late had a high loss before. Checkpoints that never saw the labels are
+        all alike once they get no better; otherwise the last ones see best.
+        """
+        if self.is_held_out:
+            return 0.5 - 0.5 * _ramp(self.gain, *_STILL_RISING)
+        return self.memorised
+
+
+def weights_of(task: Task, fit: TrainingFit) -> dict[str, float]:
+    """How much each of the scores `RANKED` weighs, at least 0, together 1.
+
+    Args:
+        task: what labels belong to.
+        fit: of the run.
+    """
+    raw = _of_masks(fit) if task is Task.DENSE else _of_labels(task, fit)
+    total = sum(raw.values())
+    return {name: weight / total for name, weight in raw.items()}
+
+
+def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
+    weights = {"late_loss": 1.0 - fit.of_first_half, "early_loss": fit.of_first_half}
+    if task is Task.FRAMES:
+        # A wrong segment is wrong throughout, but a weak model is wrong about whole segments.
+        return weights | {"csl_segment": _ramp(fit.agreement, *_KNOWN_SEGMENTS)}
+    # Margins compare classes: they are sharp once a model knows most of them apart.
+    return weights | {"prob_margin": max(_ramp(fit.agreement, *_KNOWN), fit.memorised)}
+
+
+def _of_masks(fit: TrainingFit) -> dict[str, float]:
+    # A soft minimum sees what a weak model is sure of, whose mean loss is that of hard pixels; over
+    # a mask that is wrong throughout it saturates, and memorised masks have no such pixel left.
+    weak, strong = _UNSEEN_MASKS if fit.is_held_out else _TRAINED_MASKS
+    good = _ramp(fit.agreement, *_OUTLINED)
+    return {
+        name: (1.0 - good) * weak.get(name, 0.0) + good * strong.get(name, 0.0)
+        for name in RANKED[Task.DENSE]
+    }
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on; 0 for NaN."""
+    return float(np.clip(np.nan_to_num((value - low) / (high - low), nan=0.0), 0.0, 1.0))
+
+
+def fit_of(
+    task: Task,
+    num_classes: int,
+    protocol: str,
+    profile: FitProfile | None,
+    confusion: np.ndarray | None,
+) -> TrainingFit:
+    """What a dataset shows of how its checkpoints were trained.
+
+    Args:
+        task: what labels belong to.
+        num_classes: K.
+        protocol: `training` or `held_out`.
+        profile: how far labels are fitted; None for masks, and where nothing was scored.
+        confusion: (E, K, K) counts of given and predicted classes; None where nothing was scored.
+    """
+    is_held_out = protocol == "held_out"
+    if task is Task.DENSE:
+        return TrainingFit(
+            is_held_out, float("nan") if confusion is None else _mean_iou(confusion[-1])
+        )
+    if profile is None or num_classes < 2:
+        return TrainingFit(is_held_out, float("nan"))
+    chance = 1.0 / num_classes
+    agreement = (profile.agreement - chance) / (1.0 - chance)
+    return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain)
+
+
+def _mean_iou(counts: np.ndarray) -> float:
+    """Over the classes that are given or predicted."""
+    both = np.diagonal(counts)
+    either = counts.sum(axis=0) + counts.sum(axis=1) - both
+    occurs = either > 0
+    return float((both[occurs] / either[occurs]).mean()) if occurs.any() else float("nan")

@@ -1,0 +1,73 @@
+"""The default where a run says that its checkpoints err more often than the labels do."""
+
+from dataclasses import replace
+
+import pytest
+
+from ray_audit.corrections.correct import correct
+from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.tables.run_tables import RunTables
+from tests.support import knowing
+from tests.support.corrected import decided, findings_of
+
+MASKS_AND_IMAGES = pytest.mark.parametrize(
+    "make", [knowing.masks, lambda folder: knowing.images(folder, sureness=(1.5,) * 3)[0]]
+)
+
+
+def corrected_as(small, accuracy, wrong, to="to", decisions=(), **asked):
+    """Correct as if the run had found this accuracy on the labels, and this share of wrong ones."""
+    tables = RunTables.open(str(small.out))
+    manifest = replace(
+        tables.manifest,
+        memorisation={**tables.manifest.memorisation, "train_accuracy": accuracy},
+        estimate={**tables.manifest.estimate, "fraction": wrong},
+    )
+    options = CorrectionOptions(**asked)
+    to_uri = str(small.folder / to)
+    return correct(replace(tables, manifest=manifest), LocalBackend, to_uri, options, decisions)
+
+
+@MASKS_AND_IMAGES
+def test_labels_stay_where_checkpoints_err_more_often_than_they_do(tmp_path, make):
+    small = make(tmp_path)
+    findings_of(small)
+    done = corrected_as(small, accuracy=0.8, wrong=0.05)
+    assert (done.num_changed, done.outcomes.keys()) == (0, {"kept"})
+    assert any("it errs more often than they do" in note for note in done.notes)
+
+
+@MASKS_AND_IMAGES
+@pytest.mark.parametrize(
+    ("accuracy", "asked"), [(0.8, {"rule": "findings"}), (0.8, {"confidence": 0.8}), (0.92, {})]
+)
+def test_labels_change_where_told_to_or_where_checkpoints_are_better(
+    tmp_path, make, accuracy, asked
+):
+    small = make(tmp_path)
+    findings_of(small)
+    assert corrected_as(small, accuracy, wrong=0.05, **asked).num_changed > 0
+
+
+def test_a_label_changes_where_it_is_more_probably_wrong_than_right(tmp_path):
+    small, *_ = knowing.images(tmp_path, sureness=(1.5,) * 3)
+    findings_of(small)
+    # e^1.5 = 4.48 times as probable, and w / (1 - w) times as often.
+    assert corrected_as(small, 0.4, wrong=0.17, to="few").num_changed == 0
+    assert corrected_as(small, 0.4, wrong=0.19, to="many").num_changed == 2
+
+
+def test_what_a_reviewer_accepted_changes_nevertheless(tmp_path):
+    small = knowing.masks(tmp_path)
+    first, *others = findings_of(small)
+    done = corrected_as(small, 0.8, 0.05, decisions=[decided(first)])
+    assert done.outcomes == {"changed": 1, "kept": len(others)}
+
+
+def test_whole_segments_change_and_boundaries_wait(tmp_path):
+    small = knowing.videos(tmp_path)
+    findings_of(small)
+    done = corrected_as(small, accuracy=0.8, wrong=0.05)
+    assert done.pairs == [{"given": "c", "corrected": "a", "num": 8}]
+    assert any("boundaries stay" in note for note in done.notes)

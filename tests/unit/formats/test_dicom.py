@@ -1,0 +1,188 @@
+"""DICOM series: ordered by where slices lie, values as tags say, gaps named; nothing is guessed."""
+
+import builtins
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.volumes.volume_files import open_volume
+from tests.support.media import cut, dataset, listed
+
+SHAPE = (4, 6, 5)  # slices, rows, columns
+HU = np.random.default_rng(0).integers(-1000, 1000, SHAPE)
+LABELS = np.random.default_rng(1).integers(0, 3, SHAPE).astype(np.uint8)
+SERIES = generate_uid()
+
+
+def write_slice(path, pixels, z, **tags):
+    """A CT slice of signed words with 12 bits stored."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    one = Dataset()
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, generate_uid()
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
+    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    one.SeriesInstanceUID, one.Modality = SERIES, "CT"
+    one.Rows, one.Columns = pixels.shape[-2:]
+    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 1
+    one.ImagePositionPatient = [-10, -20, z]
+    one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    one.PixelSpacing = [0.75, 0.5]
+    one.RescaleSlope, one.RescaleIntercept = 1, 0
+    # Bits above those stored hold nothing of the value.
+    one.PixelData = (pixels.astype("<i2") & 0x0FFF).tobytes()
+    for name, value in tags.items():
+        if value is None:
+            delattr(one, name)
+        else:
+            setattr(one, name, value)
+    one.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder, order=(2, 0, 3, 1), **tags):
+    """Slices 2 mm apart, in files whose names say nothing of their order."""
+    for number, k in enumerate(order):
+        write_slice(folder / f"im{number}.dcm", HU[k], 2.0 * k, **tags)
+    return str(folder / "*.dcm")
+
+
+def opened(uri):
+    return open_volume(str(uri), None, UnitAccounting("test"))
+
+
+def values(volume):
+    return volume.stored() * volume.header.slope + volume.header.inter
+
+
+def test_slices_are_ordered_by_position_and_signed_words_keep_their_sign(tmp_path):
+    volume = opened(write_series(tmp_path / "p1"))
+    np.testing.assert_array_equal(volume.stored(), HU)
+    expected = np.array([[0, 0, -0.5, 10], [0, -0.75, 0, 20], [2, 0, 0, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(volume.header.affine, expected)
+
+
+def test_a_scale_of_its_own_is_applied_to_each_slice(tmp_path):
+    write_series(tmp_path / "p1", RescaleSlope=2, RescaleIntercept=-1024)
+    volume = opened(tmp_path / "p1/*.dcm")
+    np.testing.assert_array_equal(values(volume), 2 * HU - 1024)
+    write_slice(tmp_path / "p1/im0.dcm", HU[2], 4.0, RescaleSlope=0.25)
+    mixed = values(opened(tmp_path / "p1/*.dcm"))
+    np.testing.assert_allclose(mixed[2], HU[2] * 0.25)
+    np.testing.assert_allclose(mixed[1], 2 * HU[1] - 1024)
+
+
+def test_a_slice_that_is_missing_is_named_and_never_spread(tmp_path):
+    write_series(tmp_path / "p1", order=(3, 0, 1))
+    with pytest.raises(SampleError, match=r"im2.dcm and .*im0.dcm there are 4\.000 mm") as error:
+        opened(tmp_path / "p1/*.dcm")
+    assert error.value.error_class == "missing_slices"
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"SeriesInstanceUID": "1.2.3"}, "are of two series"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}, "lie in different planes"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "expected a grey image"),
+        ({"PhotometricInterpretation": "YBR_FULL"}, "expected a grey image"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "whose frames are segments"),
+        ({"Rows": 3}, "expected slices of one size"),
+        ({"BitsStored": 99}, "99 of 16 bits"),
+    ],
+)
+def test_what_is_no_slice_of_the_series_is_refused(tmp_path, tags, said):
+    write_series(tmp_path / "p1")
+    write_slice(tmp_path / "p1/im9.dcm", HU[0], 8.0, **tags)
+    with pytest.raises(SampleError, match=said):
+        opened(tmp_path / "p1/*.dcm")
+
+
+def test_without_positions_the_numbers_of_the_instances_order_them(tmp_path):
+    for number, k in enumerate((2, 0, 3, 1)):
+        path = tmp_path / f"p1/im{number}.dcm"
+        write_slice(path, HU[k], 0, ImagePositionPatient=None, InstanceNumber=k)
+    volume = opened(tmp_path / "p1/*.dcm")
+    np.testing.assert_array_equal(volume.stored(), HU)
+    assert volume.header.affine is None
+    write_slice(tmp_path / "p1/im0.dcm", HU[0], 0, ImagePositionPatient=None, InstanceNumber=0)
+    with pytest.raises(SampleError, match="nothing tells the order"):
+        opened(tmp_path / "p1/*.dcm")
+
+
+def test_a_file_of_several_frames_is_a_volume(tmp_path):
+    path = write_slice(tmp_path / "m.dcm", HU, 0, NumberOfFrames=4, ImagePositionPatient=None)
+    np.testing.assert_array_equal(opened(path).stored(), HU)
+    bits = np.random.default_rng(0).integers(0, 2, (4, 8, 8)).astype(np.uint8)
+    single = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelRepresentation": 0}
+    packed = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
+    one = write_slice(*(tmp_path / "b.dcm", bits, 0), NumberOfFrames=4, PixelData=packed, **single)
+    np.testing.assert_array_equal(opened(one).stored(), bits)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+def test_a_damaged_file_says_which_it_is(tmp_path, kept):
+    write_series(tmp_path / "p1")
+    path = tmp_path / "p1/im1.dcm"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(SampleError, match=r"im1\.dcm"):
+        opened(tmp_path / "p1/*.dcm").stored()
+
+
+def test_folders_are_volumes_with_label_volumes_in_nifti_turned_to_them(tmp_path):
+    for name in ("p1", "p2"):
+        write_series(tmp_path / f"scans/{name}")
+        volume = opened(tmp_path / f"scans/{name}/*.dcm")
+        # As dcm2niix has it: (x, y, z) with rows running to anterior.
+        affine = volume.header.affine[:, [2, 1, 0, 3]].copy()
+        array = LABELS.transpose(2, 1, 0)[:, ::-1]
+        affine[:3, 3] += affine[:3, 1] * (SHAPE[1] - 1)
+        affine[:3, 1] *= -1
+        (tmp_path / "seg").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"seg/{name}.nii.gz")
+    masks = {"masks": str(tmp_path / "seg/{stem}.nii.gz")}
+    config = dataset("images", tmp_path / "scans/*/*.dcm", masks, volume={"window": [-1000, 1000]})
+    shards = listed(config, tmp_path).shards
+    assert [shard.key for shard in shards] == ["p1.dcm", "p2.dcm"]
+    got = cut(config, tmp_path)
+    assert not got.failures
+    assert [row["sample_id"] for row in got.rows] == [
+        f"p{v}.dcm#{k}" for v in (1, 2) for k in range(4)
+    ]
+    path = tmp_path / "scans/p1/im1.dcm"
+    path.write_bytes(path.read_bytes() + b"\0\0")
+    assert listed(config, tmp_path).shards[0].etag != shards[0].etag
+
+
+def test_labels_in_dicom_are_refused_where_they_are_named(tmp_path):
+    write_series(tmp_path / "scans/p1")
+    config = dataset(
+        "images", tmp_path / "scans/*/*.dcm", {"masks": f"{tmp_path}/seg/{{stem}}.dcm"}
+    )
+    with pytest.raises(SpecificationError, match="a template of label volumes"):
+        listed(config, tmp_path)
+    with pytest.raises(LabelError, match="not written back"):
+        opened(tmp_path / "scans/p1/*.dcm").write(HU, str(tmp_path / "x"))
+
+
+def test_without_pydicom_an_error_says_what_to_install(tmp_path, monkeypatch):
+    write_series(tmp_path / "scans/p1")
+    imported = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name == "pydicom":
+            raise ImportError(name)
+        return imported(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    config = dataset("images", tmp_path / "scans/*/*.dcm", {"masks": f"{tmp_path}/{{stem}}.mha"})
+    with pytest.raises(SpecificationError, match=re.escape("pip install 'ray-audit[medical]'")):
+        listed(config, tmp_path)

@@ -1,0 +1,54 @@
+import itertools
+
+import pytest
+
+from ray_audit.measures.fit import RANKED, TrainingFit, weights_of
+from ray_audit.task import Task
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("is_held_out", [False, True])
+def test_weights_are_of_ranked_scores_and_together_one_whatever_is_known(task, is_held_out):
+    for agreement, fitted, gain in itertools.product([NAN, -0.2, 0.0, 0.65, 1.0], repeat=3):
+        weights = weights_of(task, TrainingFit(is_held_out, agreement, fitted, gain))
+        assert weights.keys() <= RANKED[task].keys()
+        assert min(weights.values()) >= 0
+        assert sum(weights.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("task", [Task.CLASS, Task.FRAMES])
+def test_early_losses_rank_what_was_memorised_and_late_ones_what_was_not(task):
+    memorised = weights_of(task, TrainingFit(False, 0.98, 0.7, 0.1))
+    fitted = weights_of(task, TrainingFit(False, 0.98, 0.02, 0.1))
+    assert memorised["early_loss"] > 0 == memorised["late_loss"]
+    assert fitted["late_loss"] > 0 == fitted["early_loss"]
+
+
+def test_labels_that_checkpoints_never_saw_are_not_memorised():
+    weights = weights_of(Task.CLASS, TrainingFit(True, 0.9, 0.8, 0.2))
+    assert weights["early_loss"] == 0
+    stopped = weights_of(Task.CLASS, TrainingFit(True, 0.9, 0.0, -0.1))
+    assert stopped["early_loss"] == pytest.approx(stopped["late_loss"])
+
+
+def test_a_weak_model_is_not_asked_for_margins_or_whole_segments():
+    assert weights_of(Task.CLASS, TrainingFit(False, 0.3, 0.0))["prob_margin"] == 0
+    assert weights_of(Task.FRAMES, TrainingFit(False, 0.3, 0.0))["csl_segment"] == 0
+    assert weights_of(Task.CLASS, TrainingFit(False, 0.9, 0.0))["prob_margin"] > 0
+    assert weights_of(Task.FRAMES, TrainingFit(False, 0.95, 0.0))["csl_segment"] > 0
+
+
+def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
+    weak, strong = (weights_of(Task.DENSE, TrainingFit(False, iou)) for iou in (0.4, 0.9))
+    assert weak["softmin_interior"] > 0.5
+    assert strong["softmin_interior"] == 0
+    assert strong["csl"] > 0
+
+
+def test_weights_change_without_a_jump():
+    steps = [weights_of(Task.DENSE, TrainingFit(False, iou / 100)) for iou in range(101)]
+    for one, other in itertools.pairwise(steps):
+        names = one.keys() | other.keys()
+        assert all(abs(one.get(n, 0.0) - other.get(n, 0.0)) < 0.1 for n in names)
