@@ -9,7 +9,7 @@ _ON_RAY = {"cluster", "faults", "gpu", "integration", "pages"}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Side by side, tests of a file stay together; those on Ray share one process, and so a cluster.
+    """Side by side, tests of a file stay together; those on Ray share one process and cluster.
 
     A file's fixtures are then made once, and what is killed or timed on Ray has no neighbour on it.
     """
