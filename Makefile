@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 KEEP ?=
 # Whatever starts Ray runs in one of the processes, and shares a cluster: see tests/conftest.py.
 WORKERS ?= 2
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0

@@ -1,25 +1,26 @@
 """What holds for every test."""
 
 import os
-from pathlib import Path
 
 import pytest
 
 _ON_RAY = {"cluster", "faults", "gpu", "integration", "pages"}
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config, items):
-    """Side by side, tests of a file stay together; those on Ray share one cluster and one process.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Side by side, tests of a file stay together; those on Ray share one process and cluster.
 
     A file's fixtures are then made once, and what is killed or timed on Ray has no neighbour on it.
     """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        group = "ray" if path.parts[0] in _ON_RAY else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "on Ray" if _ON_RAY.intersection(file.split("/")) else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
