@@ -40,7 +40,7 @@ FILTERED_SCHEMA = pa.schema(
 )
 
 
-RemarkKind = Literal["clock", "display_matrix", "few_labels"]
+RemarkKind = Literal["clock", "display_matrix", "few_labels", "labels_cut"]
 Remark = tuple[RemarkKind, str]
 """What a reader should know of a shard, by its key."""
 

@@ -8,6 +8,7 @@ import pytest
 _ON_RAY = {"cluster", "faults", "gpu", "integration", "pages"}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config, items):
     """Side by side, tests of a file stay together; those on Ray share one cluster and one process.
 

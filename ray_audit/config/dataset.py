@@ -71,8 +71,8 @@ class LabelsConfig(Section):
     folder: bool = False
     """Whether the folder of an image or video names its class. Goes with images and video."""
     column: str | None = None
-    """The label's column in Parquet, its extension in tar, or its array in npz, HDF5 and MATLAB
-    files. Goes with images."""
+    """The label's column in Parquet and Arrow, its extension in tar (or its path in a JSON member:
+    `json.label`), or its array in npz, HDF5 and MATLAB files. Goes with images."""
     image_column: str = "image"
     """The image's column in Parquet, beside `column`; or the array of all images."""
     key_column: str | None = None

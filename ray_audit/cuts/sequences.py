@@ -13,6 +13,8 @@ from ray_audit.formats.labels.timeline import FrameTimeline, Labels
 from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard
 
+_FEW_ROWS = 16
+
 
 def cut_sequences(shard: Shard, job: UnitContext) -> Iterator[Cut]:
     """Clips of every sequence in the file; what cannot be read is recorded in the job's tally."""
@@ -34,13 +36,29 @@ def _cut_sequence(sequence: StoredSequence, job: UnitContext) -> Iterator[Cut]:
 
     yield from frame_cuts(key, sampled(), job.dataset.clip, job.classes.target_dtype)
     num_missing, num_lost = _count_outside(timeline, frames, every, frame_s)
-    if num_missing:
+    if num_missing and _runs_on(num_missing, timeline, len(frames), job):
+        job.tally.remark("labels_cut", key)
+    elif num_missing:
         error = SampleError(
             "label_without_frame",
             f"{num_missing} labels stand for frames that the sequence of {len(frames)} frames "
             "does not have; check that labels and file belong together",
         )
         job.tally.fail(key, error, stage="labels", num_samples=num_lost)
+
+
+def _runs_on(num_missing: int, timeline: Labels, num_frames: int, job: UnitContext) -> bool:
+    """Whether labels that are rows in order only run on behind the end, by a few rows.
+
+    Feature extractors leave out what no window fits; the loaders of MS-TCN cut such labels.
+    """
+    labels = job.dataset.labels
+    is_by_row = bool(labels.header) and labels.columns.frame not in (labels.header or ())
+    if labels.form != "frames" or not is_by_row or not isinstance(timeline, FrameTimeline):
+        return False
+    behind = len(timeline.frames) - num_frames
+    few = max(min(_FEW_ROWS, num_frames // 10), num_frames // 100)
+    return num_missing <= behind <= few
 
 
 def _count_outside(

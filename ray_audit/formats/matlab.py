@@ -15,6 +15,12 @@ from ray_audit.errors import SampleError
 _HEADER_BYTES = 128
 _COMPRESSED, _MATRIX = 15, 14
 _MAX_DEPTH = 16
+_HEAD_KINDS = (6, 5, 1)  # flags, dimensions and name: uint32, int32, int8
+_NUMBER_KINDS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
+_TEXT_KINDS = (1, 2, 3, 4, 16, 17, 18)
+_CELL, _STRUCT, _TEXT = 1, 2, 4
+_COMPLEX = 8
+_NUMBERS = range(6, 16)  # double to uint64
 
 
 class MatArrays:
@@ -132,19 +138,34 @@ def _check_element(
     kind, size = _tag(content, at, order)
     if at + 8 + size > end:
         raise SampleError("decode", "an array claims more bytes than the MATLAB file has")
-    if kind != _MATRIX or not size:
+    if kind != _MATRIX:
+        raise SampleError("decode", f"an element of type {kind} where an array was expected")
+    if not size:
         return
     if depth > _MAX_DEPTH:
         raise SampleError("decode", f"structs lie more than {_MAX_DEPTH} deep")
-    end, at, number = at + 8 + size, at + 8, 0
+    end, at, number, holds = at + 8 + size, at + 8, 0, 0
     while at + 8 <= end:
         part, part_bytes = _tag(content, at, order)
         if part >> 16:  # type, size and up to four bytes in one
             start, part_bytes, step = at + 4, part >> 16, 8
         else:
             start, step = at + 8, 8 + -(-part_bytes // 8) * 8
-        if start + part_bytes > end:
+        if start + part_bytes > end or (part >> 16 and part_bytes > 4):
             raise SampleError("decode", "an array claims more bytes than the MATLAB file has")
+        _check_kind(number, part & 0xFFFF if part >> 16 else part, holds)
+        if number == 0:
+            holds = content[start + (0 if order == "<" else 3)] if part_bytes >= 8 else 0
+            if part_bytes >= 8 and content[start + (1 if order == "<" else 2)] & _COMPLEX:
+                raise SampleError("decode", "an array of complex numbers; expected real ones")
+            if holds not in (_CELL, _STRUCT, _TEXT, *_NUMBERS):
+                raise SampleError("decode", f"an array of class {holds}; expected numbers or text")
+        if number == 3 and holds == _STRUCT:
+            (length,) = struct.unpack_from(f"{order}i", content, start)
+            if part_bytes != 4 or not 0 < length <= 64:
+                raise SampleError("decode", f"a struct whose field names have {length} bytes")
+        if number == 1 and (part_bytes % 4 or not 8 <= part_bytes <= 128):
+            raise SampleError("decode", f"an array with {part_bytes} bytes of dimensions")
         if number == 1:
             sizes = struct.unpack_from(f"{order}{part_bytes // 4}i", content, start)
             claimed = 8 * math.prod(max(one, 0) for one in sizes)
@@ -153,3 +174,19 @@ def _check_element(
         if part == _MATRIX:
             _check_element(content, at, end, order, size_bytes, depth + 1)
         at, number = at + step, number + 1
+    if number < len(_HEAD_KINDS) + (holds in (*_NUMBERS, _TEXT)):
+        raise SampleError("decode", "an array without dimensions, name or content")
+
+
+def _check_kind(number: int, kind: int, holds: int) -> None:
+    """Refuse a part whose stored type is none that an array of this class has: no reader checks."""
+    if number < len(_HEAD_KINDS):
+        is_known = kind == _HEAD_KINDS[number]
+    elif holds in _NUMBERS:
+        is_known = kind in _NUMBER_KINDS
+    elif holds == _TEXT:
+        is_known = kind in _TEXT_KINDS
+    else:
+        is_known = kind == _MATRIX or (holds == _STRUCT and number < 5 and kind in (1, 5))
+    if not is_known:
+        raise SampleError("decode", f"a part of type {kind} in an array of class {holds}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.copying import Cells, copy_parquet
+from ray_audit.formats.labels.copying import Cells, Edit, copy_parquet
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.sample_ids import Owner
@@ -42,9 +42,8 @@ class ParquetImages(Format):
         """Refuse a first file that lacks a column; a damaged one is found when it is read."""
         columns = [labels.image_column, labels.column, labels.key_column, labels.masks]
         try:
-            with storage.open_read(shard.uri, shard.size_bytes) as stream:
-                found = pq.read_schema(stream).names
-        except (OSError, ValueError):
+            found = self._schema(shard).names
+        except (OSError, ValueError, SampleError):
             return
         missing = [column for column in columns if column and column not in found]
         if missing:
@@ -56,15 +55,28 @@ class ParquetImages(Format):
 
     def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
         """What Hugging Face's `ClassLabel` says of the label column, in the schema's metadata."""
+        return hugging_face_names(self._schema(shard), labels.column)
+
+    def _schema(self, shard: Shard) -> pa.Schema:
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            return hugging_face_names(pq.read_schema(stream), labels.column)
+            return self.opened(stream).schema_arrow
+
+    def opened(self, stream: IO[bytes], buffer_bytes: int = 0) -> Any:
+        """The rows of an open file: `schema_arrow`, `num_rows` and `iter_batches`."""
+        return _ParquetRows(parquet_io.open_bounded(stream, buffer_bytes))
+
+    def copy_rows(
+        self, source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit
+    ) -> None:
+        """Copy a file with some rows changed."""
+        copy_parquet(source, sink, columns, edit)
 
     def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
         """Values of the key column, or numbers of rows."""
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet_io.open_bounded(stream)
+            file = self.opened(stream)
             if labels.key_column is None:
-                yield from map(str, range(file.metadata.num_rows))
+                yield from map(str, range(file.num_rows))
                 return
             for batch in file.iter_batches(_NAMES, columns=[labels.key_column]):
                 yield from (str(text_of(key)) for key in batch.column(0).to_pylist())
@@ -77,13 +89,13 @@ class ParquetImages(Format):
         names = list(dict.fromkeys(column for column in columns if column))
         row_in_file = 0
         with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
-            file = parquet_io.open_bounded(stream, _BUFFER_BYTES)
+            file = self.opened(stream, _BUFFER_BYTES)
             batches = file.iter_batches(_ROWS, columns=names)
             while True:
                 try:
                     batch = next(batches, None)
                 except Exception as error:
-                    raise BrokenOffError(file.metadata.num_rows - row_in_file, error) from error
+                    raise BrokenOffError(file.num_rows - row_in_file, error) from error
                 if batch is None:
                     return
                 for row in batch.to_pylist():
@@ -96,7 +108,7 @@ class ParquetImages(Format):
         columns = [column for column in (labels.column, labels.key_column) if column]
         row_in_file = 0
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
-            for batch in parquet_io.open_bounded(stream).iter_batches(columns=columns):
+            for batch in self.opened(stream).iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     label = label_of(row[labels.column])
                     yield Owner(shard.key, str(_key(row, row_in_file, labels))), label
@@ -128,8 +140,17 @@ class ParquetImages(Format):
             storage.open_read(shard.uri, shard.size_bytes) as source,
             storage.open_write(to_uri) as sink,
         ):
-            copy_parquet(source, sink, columns, edit)
+            self.copy_rows(source, sink, columns, edit)
         return num_written
+
+
+class _ParquetRows:
+    """What readers ask of the rows of a file."""
+
+    def __init__(self, file: pq.ParquetFile) -> None:
+        self.schema_arrow: pa.Schema = file.schema_arrow
+        self.num_rows: int = file.metadata.num_rows
+        self.iter_batches = file.iter_batches
 
 
 def hugging_face_names(schema: pa.Schema, column: str | None) -> list[str]:

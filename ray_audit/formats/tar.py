@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
-from ray_audit.errors import SampleError
+from ray_audit.errors import LabelError, SampleError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
+from ray_audit.formats.labels.cells import label_of
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.nested_json import dumped, load_document, value_at, with_value
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.tar_members import (
@@ -20,6 +22,7 @@ from ray_audit.formats.tar_members import (
     first_key,
     is_plain,
     is_unsafe,
+    label_member,
     members_of,
     opened_tar,
     refusal,
@@ -225,13 +228,26 @@ class _TarReader:
                 return replace(item, error=found)
             content[extension] = found
         images = [extension for extension in self._names.images if extension in content]
+        image = content[images[0]] if images else b""
+        item = replace(item, image=image, mask=content.get(self._names.mask))
         text = content.get(self._names.label)
-        return replace(
-            item,
-            image=content[images[0]] if images else b"",
-            label=text.decode("utf-8", "replace").strip() if text is not None else None,
-            mask=content.get(self._names.mask),
-        )
+        if text is None:
+            return item
+        try:
+            return replace(item, label=_label(text, self._names.label_path))
+        except LabelError as error:
+            return replace(item, error=SampleError("label_outside", str(error)))
+
+
+def _label(text: bytes, path: str | None) -> object:
+    """A label as a member has it: text, or what a path leads to in a JSON document.
+
+    Raises:
+        LabelError: it is no JSON.
+    """
+    if path is None:
+        return text.decode("utf-8", "replace").strip()
+    return label_of(value_at(load_document("the label's member", io.BytesIO(text)), path))
 
 
 def _is_labelled(item: Item) -> bool:
@@ -245,6 +261,14 @@ def _new_member(
         mask = changes.mask(owner)
         return None if mask is None else encode_mask(stored, mask, labels.channel)
     new = changes.classes.get(owner)
+    path = label_member(labels.column)[1]
+    if path is not None:
+        document = load_document("the label's member", io.BytesIO(stored))
+        before = value_at(document, path)
+        if new is None or not is_label(before, classes):
+            return None
+        document = with_value(document, path, relabelled(before, new, classes))
+        return dumped(document, stored.decode("utf-8", "replace"))
     text = stored.decode("utf-8", "surrogateescape")
     old = text.strip()
     if new is None or not is_label(old, classes):

@@ -12,6 +12,7 @@ from ray_audit.formats.images import EXTENSIONS
 from ray_audit.formats.labels.names import fill_template
 from ray_audit.samples import Shard
 
+_JSON = "json."
 _MAX_HEADER_BYTES = 2**20
 _LONG_HEADERS = (
     tarfile.XHDTYPE,
@@ -119,7 +120,7 @@ class MemberNames:
     """
 
     def __init__(self, labels: LabelsConfig) -> None:
-        self.label = labels.column
+        self.label, self.label_path = label_member(labels.column)
         self.mask = None
         if labels.masks is not None:
             self.mask = _at_first_dot(fill_template(labels.masks, "key").rsplit("/", 1)[-1])[1]
@@ -151,6 +152,17 @@ class MemberNames:
         """The sample of which a member is the label or mask, None for other members."""
         found = self.split(name)
         return found[0] if found is not None and found[1] == (self.mask or self.label) else None
+
+
+def label_member(column: str | None) -> tuple[str | None, str | None]:
+    """Extension of the label's member, and the label's path in it where it is a JSON document.
+
+    >>> label_member("cls"), label_member("json.objects.0.name")
+    (('cls', None), ('json', 'objects.0.name'))
+    """
+    if column is None or not column.startswith(_JSON):
+        return column, None
+    return _JSON[:-1], column.removeprefix(_JSON)
 
 
 def first_key(key: str) -> str:

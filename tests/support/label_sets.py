@@ -229,6 +229,30 @@ def array_images(folder, suffix="npz"):
     return dataset("images", folder / f"m.{suffix}", labels)
 
 
+def arrow_column(folder, as_file=False):
+    """As `datasets.save_to_disk` writes it: a stream, with the features in the metadata."""
+    rows = {"image": [{"bytes": _png(i), "path": None} for i in range(10)]}
+    rows["label"] = [None if i == 5 else i % 3 for i in range(10)]
+    features = {"label": {"names": CLASSES, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table(rows).replace_schema_metadata(metadata)
+    make = pa.ipc.new_file if as_file else pa.ipc.new_stream
+    with make(str(folder / "data-00000-of-00001.arrow"), table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+    return dataset("images", folder / "*.arrow", {"column": "label"})
+
+
+def tar_json(folder):
+    with tarfile.open(folder / "t.tar", "w") as file:
+        for i in range(8):
+            document = json.dumps({"id": i, "objects": [{"name": CLASSES[i % 3]}]}, indent=2)
+            for extension, content in (("jpg", _png(i)), ("json", document.encode())):
+                info = tarfile.TarInfo(f"{i:03d}.{extension}")
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+    return dataset("images", folder / "t.tar", {"column": "json.objects.0.name"})
+
+
 FORMS = {
     **{
         f"frames{s}": lambda f, s=s: frame_table(f, s)
@@ -245,6 +269,9 @@ FORMS = {
     "parquet names": parquet_column,
     "parquet indices": lambda f: parquet_column(f, pa.int16(), "id"),
     "tar": tar_column,
+    "Arrow stream": arrow_column,
+    "Arrow file": lambda f: arrow_column(f, as_file=True),
+    "tar JSON": tar_json,
     "tar.gz": lambda f: tar_column(f, "tar.gz"),
     "npz": label_arrays,
     "npz names": lambda f: label_arrays(f, names=True),

@@ -8,7 +8,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.samples import Remark, RemarkKind
 
 _NUM_NAMED = 3
-_KINDS: tuple[RemarkKind, ...] = ("clock", "display_matrix", "few_labels")
+_KINDS: tuple[RemarkKind, ...] = ("clock", "display_matrix", "few_labels", "labels_cut")
 
 
 @dataclass
@@ -39,7 +39,8 @@ class Remarks:
             number = self.numbers.get(kind, 0)
             if number:
                 few = ", ".join(self.first[kind]) + (", ..." if number > _NUM_NAMED else "")
-                yield f"{number} video(s) {_said(kind, config)}: {few}"
+                what = "sequence" if config.dataset.kind == "sequences" else "video"
+                yield f"{number} {what}(s) {_said(kind, config)}: {few}"
 
 
 def _said(kind: RemarkKind, config: AuditConfig) -> str:
@@ -48,6 +49,8 @@ def _said(kind: RemarkKind, config: AuditConfig) -> str:
             "have no times that rise with the frames, so that a frame's time is its index over the "
             "frame rate, from there on"
         )
+    if kind == "labels_cut":
+        return "have a few rows of labels more than frames: the rows behind the end are left out"
     if kind == "display_matrix":
         done = {
             "stored": "frames are read as stored (dataset.orientation: display turns them)",

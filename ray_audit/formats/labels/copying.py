@@ -344,7 +344,7 @@ def copy_parquet(source: IO[bytes], sink: IO[bytes], columns: dict[str, str], ed
     file = parquet_io.open_bounded(source)
     with pq.ParquetWriter(sink, file.schema_arrow, compression=_codecs(file)) as writer:
         for group in range(file.num_row_groups):
-            table = _edited(file.read_row_group(group), columns, edit)
+            table = edited_table(file.read_row_group(group), columns, edit)
             writer.write_table(table, row_group_size=max(1, table.num_rows))
 
 
@@ -357,7 +357,8 @@ def _codecs(file: pq.ParquetFile) -> dict[str, str] | str:
     return {c.path_in_schema: renamed.get(c.compression, c.compression) for c in described}
 
 
-def _edited(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Table:
+def edited_table(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Table:
+    """A table with some rows changed; types stay."""
     cells = {key: table[column].to_pylist() for key, column in columns.items()}
     taken: list[int] = []
     new: dict[str, dict[int, Any]] = {key: {} for key in columns}

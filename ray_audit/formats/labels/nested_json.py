@@ -142,6 +142,11 @@ def _plain(place: Place, path: str) -> Any:
     return place.names[path] if path in place.names else _given(cell(place.value, path))
 
 
+def value_at(document: Any, path: str) -> Any:
+    """What a path without `*` leads to in a document; None where that is nothing."""
+    return _given(cell(document, path))
+
+
 def _given(value: Any) -> Any:
     return None if value is _MISSING else value
 
@@ -201,12 +206,12 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
     for row in rows:
         held = [copy.deepcopy(place.value)]
         for name, new in row.items():
-            held[0] = _with_cell(held[0], columns[name], new)
+            held[0] = with_value(held[0], columns[name], new)
         made += held
     return made
 
 
-def _with_cell(value: Any, path: str, new: Any) -> Any:
+def with_value(value: Any, path: str, new: Any) -> Any:
     """The value with a new cell; of the type of the old one."""
     if path == _ITSELF:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -214,7 +219,7 @@ def _with_cell(value: Any, path: str, new: Any) -> Any:
     *above, last = path.split(".")
     holder = cell(value, ".".join(above) or _ITSELF)
     key: Any = int(last) if _is_list(holder) else last
-    holder[key] = _with_cell(holder[key], _ITSELF, new)
+    holder[key] = with_value(holder[key], _ITSELF, new)
     return value
 
 
@@ -239,7 +244,7 @@ def _edit_lists(
             for row in [{}] if replaced is None else replaced:
                 one = copy.deepcopy(element)
                 for name in inner.keys() & row.keys():
-                    one = _with_cell(one, inner[name], row[name])
+                    one = with_value(one, inner[name], row[name])
                 new.append(one)
         held[:] = new
 

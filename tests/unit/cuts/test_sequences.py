@@ -94,6 +94,16 @@ def test_npy_with_segments(tmp_path):
     assert got.failed == [("b.npy", "pickle", 6), ("c.npy", "decode", 6)]
 
 
+@pytest.mark.parametrize(("num_rows", "num_lost"), [(30, 0), (33, 0), (34, 4)])
+def test_a_few_rows_of_labels_behind_the_end_are_left_out(tmp_path, num_rows, num_lost):
+    np.save(tmp_path / "a.npy", features(30))
+    (tmp_path / "a.txt").write_text("a\nb\nc\n" * (num_rows // 3) + "a\n" * (num_rows % 3))
+    labels = {"frames": str(tmp_path / "{stem}.txt"), "header": ["label"]}
+    got = cut(dataset("sequences", tmp_path / "*.npy", labels), tmp_path)
+    assert got.labels == {f"a.npy#{t}": t % 3 for t in range(30)}
+    assert sum(one.num_samples for one in got.failures) == num_lost
+
+
 def test_labels_of_missing_frames_are_a_failure(tmp_path):
     np.save(tmp_path / "a.npy", features(2))
     (tmp_path / "t.csv").write_text("video,frame,label\na,0,a\na,5,b\n")

@@ -38,7 +38,7 @@ def images_of(folder, suffix, write):
         write(folder / f"{part}{suffix}", [f"{part}{i}" for i in range(NUM)])
     lines = [f"{part}{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
     labels = {"images": rows(folder, "image,label", lines)}
-    if suffix == ".parquet":
+    if suffix in (".parquet", ".arrow"):
         labels["key_column"] = "key"
     return dataset("images", folder / f"*{suffix}", labels)
 
@@ -89,6 +89,12 @@ def image_files(folder):
     return dataset("images", folder / "*.png", labels)
 
 
+def write_arrow(path, keys):
+    rows = pa.table({"image": [png(noise(4, 5, i)) for i in range(NUM)], "key": keys})
+    with pa.ipc.new_stream(str(path), rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=4)
+
+
 def write_zip(path, keys):
     with zipfile.ZipFile(path, "w") as file:
         for i, key in enumerate(keys):
@@ -100,6 +106,7 @@ BY_TABLE = {
     "Parquet": lambda f: images_of(f, ".parquet", write_images),
     "tar": lambda f: images_of(f, ".tar", write_archive),
     "tar.gz": lambda f: images_of(f, ".tar.gz", write_archive),
+    "Arrow": lambda f: images_of(f, ".arrow", write_arrow),
     "zip": lambda f: images_of(f, ".zip", write_zip),
     "npz": lambda f: sequences(f, ".npz"),
     "HDF5": lambda f: sequences(f, ".h5"),
@@ -211,6 +218,13 @@ def matlab_bomb(path):
     savemat(path, {"b": np.zeros((300 * MIB, 1), np.uint8)}, do_compression=True)
 
 
+def arrow_bomb(path):
+    rows = pa.table({"image": [bytes(300 * MIB)], "key": ["b0"]})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(str(path), rows.schema, options=options) as writer:
+        writer.write_table(rows)
+
+
 CLAIMS = {
     "image files": ("b.png", lambda path: path.write_bytes(png_header(40_000, 40_000))),
     "Parquet": ("b.parquet", parquet_bomb),
@@ -218,6 +232,7 @@ CLAIMS = {
     "npz": ("b.npz", npz_bomb),
     "zip": ("b.zip", zip_bomb),
     "HDF5": ("b.h5", hdf5_bomb),
+    "Arrow": ("b.arrow", arrow_bomb),
     "MATLAB": ("b.mat", matlab_bomb),
 }
 """A small file of each format that could grow: what it would inflate to fills the memory."""

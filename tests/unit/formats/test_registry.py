@@ -167,4 +167,5 @@ def test_our_own_formats_are_known_without_any_package():
         "zip",
         "HDF5",
         "MATLAB",
+        "Arrow",
     ]
