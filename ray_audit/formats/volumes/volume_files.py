@@ -3,8 +3,9 @@
 import io
 from typing import IO
 
-from ray_audit.errors import SampleError
+from ray_audit.errors import SampleError, SpecificationError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.damage import is_damage
 from ray_audit.formats.volumes.array_volumes import NpyVolume, NpzVolume
 from ray_audit.formats.volumes.dicom_volume import DicomVolume, is_dicom
 from ray_audit.formats.volumes.metaimage import MetaImageVolume
@@ -48,6 +49,10 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
     except SampleError as error:
         stream.close()
         raise SampleError(error.error_class, f"{uri}: {error}") from error
-    except BaseException:
+    except Exception as error:  # libraries raise many kinds; a store's errors have a number
         stream.close()
-        raise
+        if isinstance(error, StorageError | SpecificationError | MemoryError):
+            raise
+        if isinstance(error, OSError) and not is_damage(error):
+            raise
+        raise SampleError("decode", f"{uri}: {str(error) or type(error).__name__}") from error

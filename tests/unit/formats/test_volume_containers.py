@@ -187,3 +187,11 @@ def test_values_beside_a_header_are_part_of_its_identity(tmp_path):
         (after,) = listed(config, tmp_path).shards
         assert getattr(after, name) != getattr(before, name)
         assert (after.size_bytes, after.label_uri) == (before.size_bytes, before.label_uri)
+
+
+def test_a_header_that_its_library_cannot_parse_is_damage_of_the_file(tmp_path):
+    path = save_volume(tmp_path / "v.npy", LABELS)
+    path.write_bytes(path.read_bytes().replace(b"'shape': (3, 5, 4), }", b"'shape': (3, 5, 4(, "))
+    with pytest.raises(SampleError, match=r"v\.npy") as error:
+        opened(path)
+    assert error.value.error_class == "decode"
