@@ -194,8 +194,8 @@ def average_precision(
         scores: (N,), higher is more suspicious.
         num_errors: that there are, found or not.
 
-    >>> average_precision(np.array([True, False, True]), np.array([3.0, 2.0, 1.0]), 4)
-    0.4166666666666667
+    >>> round(average_precision(np.array([True, False, True]), np.array([3.0, 2.0, 1.0]), 4), 4)
+    0.4167
     """
     if not num_errors:
         return float("nan")
