@@ -18,13 +18,14 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 1
+RULE = 2
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
 _STILL_RISING = (0.0, 0.05)
 _KNOWN = (0.5, 0.8)
 _KNOWN_SEGMENTS = (0.6, 0.9)
+_LEAST_OF_SEGMENTS = 0.4
 _OUTLINED = (0.6, 0.75)
 _TRAINED_MASKS = (
     {"softmin_interior": 2 / 3, "late_loss": 1 / 3},
@@ -88,7 +89,9 @@ def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
     weights = {"late_loss": 1.0 - fit.of_first_half, "early_loss": fit.of_first_half}
     if task is Task.FRAMES:
         # A wrong segment is wrong throughout, but a weak model is wrong about whole segments.
-        return weights | {"csl_segment": _ramp(fit.agreement, *_KNOWN_SEGMENTS)}
+        # Never nothing: low agreement may be noise of single frames, which a segment's mean is not.
+        known = _ramp(fit.agreement, *_KNOWN_SEGMENTS)
+        return weights | {"csl_segment": max(known, _LEAST_OF_SEGMENTS)}
     # Margins compare classes: they are sharp once a model knows most of them apart.
     return weights | {"prob_margin": max(_ramp(fit.agreement, *_KNOWN), fit.memorised)}
 

@@ -1,8 +1,13 @@
 import itertools
 
+import numpy as np
 import pytest
+from scipy.special import log_softmax
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from ray_audit.measures.fit import RANKED, TrainingFit, weights_of
+from ray_audit.scores.ranking import combine_ranks
 from ray_audit.task import Task
 
 NAN = float("nan")
@@ -33,11 +38,30 @@ def test_labels_that_checkpoints_never_saw_are_not_memorised():
     assert stopped["early_loss"] == pytest.approx(stopped["late_loss"])
 
 
-def test_a_weak_model_is_not_asked_for_margins_or_whole_segments():
+def test_a_weak_model_is_asked_less_for_margins_and_whole_segments():
     assert weights_of(Task.CLASS, TrainingFit(False, 0.3, 0.0))["prob_margin"] == 0
-    assert weights_of(Task.FRAMES, TrainingFit(False, 0.3, 0.0))["csl_segment"] == 0
+    weak = weights_of(Task.FRAMES, TrainingFit(False, 0.3, 0.0))["csl_segment"]
     assert weights_of(Task.CLASS, TrainingFit(False, 0.9, 0.0))["prob_margin"] > 0
-    assert weights_of(Task.FRAMES, TrainingFit(False, 0.95, 0.0))["csl_segment"] > 0
+    assert 0 < weak < weights_of(Task.FRAMES, TrainingFit(False, 0.95, 0.0))["csl_segment"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_of_single_frames_does_not_hide_a_wrong_segment(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(8, 30, 30)
+    segment = np.repeat(np.arange(30), lengths)
+    is_wrong = (np.arange(30) % 5 == 0)[segment]
+    logits = rng.normal(0, 1, (len(segment), 10))
+    logits[:, 0] += 2.0 * ~is_wrong  # the given class
+    logits[:, 1] += 2.0 * is_wrong
+    loss = -log_softmax(logits, axis=1)[:, 0]
+    by_segment = (np.bincount(segment, loss) / lengths)[segment]
+    scores = {"late_loss": loss, "early_loss": loss, "csl_segment": by_segment}
+    weights = weights_of(Task.FRAMES, TrainingFit(False, 0.43, 0.0))
+    ranks = np.stack([rankdata(scores[name]) / len(segment) for name in weights])
+    used = np.array(list(weights.values())) > 0
+    found = combine_ranks(ranks[used], np.array(list(weights.values()))[used])
+    assert roc_auc_score(is_wrong, found) > roc_auc_score(is_wrong, by_segment) - 0.03
 
 
 def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
