@@ -17,6 +17,7 @@ from ray_audit.probes import dense, rows
 from ray_audit.probes.answers import AnswerForm, logits_of
 from ray_audit.probes.frozen import lighten
 from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
+from ray_audit.probes.look import Look
 from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prefix import SharedChain
@@ -70,25 +71,6 @@ class ProbeTurn:
     is_final: bool
     in_window: bool
     recount: Recount | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one model does with one batch, for people.
-
-    Attributes:
-        input_shape: of the batch as the model gets it.
-        input_range: least and greatest number of it.
-        answer_shape: of the tensor in its answer that holds the logits.
-        answer_range: least and greatest number of it.
-        sums_to_one: whether its numbers lie in 0 to 1 and sum to 1 over the classes.
-    """
-
-    input_shape: tuple[int, ...]
-    input_range: tuple[float, float]
-    answer_shape: tuple[int, ...]
-    answer_range: tuple[float, float]
-    sums_to_one: bool
 
 
 @dataclass(frozen=True)
@@ -223,13 +205,7 @@ class Prober:
         logits = self._forward(0, given.inputs, given)
         self._at_labels(logits, given)
         self.chain.begin()
-        return Look(
-            tuple(inputs.shape),
-            _range(inputs),
-            tuple(answer.shape),
-            _range(answer),
-            _sums_to_one(logits, 1 if batch.task.is_dense else -1),
-        )
+        return Look.of(inputs, answer, logits, 1 if batch.task.is_dense else -1)
 
     def _given(self, batch: Batch) -> _GivenTargets:
         inputs = self._input(batch.arrays["inputs"], self._try)
@@ -353,19 +329,6 @@ class Prober:
     def _gradient_observed(self, moments: Moments, maps: Tensor, squared: Tensor) -> Observed:
         moments.add(maps)
         return {"grad_sqnorm": squared} if self._settings.gradient == "loss" else {}
-
-
-def _range(values: Tensor) -> tuple[float, float]:
-    return (float(values.min()), float(values.max())) if values.numel() else (0.0, 0.0)
-
-
-def _sums_to_one(logits: Tensor, axis: int) -> bool:
-    if logits.shape[axis] < 2 or not torch.isfinite(logits).all():
-        return False
-    sums = logits.float().sum(dim=axis)
-    is_share = bool((logits >= 0).all() and (sums - 1).abs().max() < 1e-3)
-    # Rows of a single 1 are more likely made up than what a softmax gives.
-    return is_share and bool(((logits > 0) & (logits < 1)).any())
 
 
 def lay_out(model: nn.Module, form: torch.memory_format) -> None:

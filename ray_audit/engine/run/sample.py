@@ -30,7 +30,8 @@ from ray_audit.engine.run.counted_from import class_notes, time_notes
 from ray_audit.errors import RayAuditError, SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
-from ray_audit.probes.prober import Look, Prober, ProbeSettings
+from ray_audit.probes.look import Look
+from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
 
 VOID = "not labelled"

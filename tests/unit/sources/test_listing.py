@@ -194,8 +194,8 @@ def test_folder_that_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "labels"),
     [
-        ("images", "scan.mha", {"folder": True}),
-        ("images", "scan.dcm", {"folder": True}),
+        ("images", "scan.nrrd", {"folder": True}),
+        ("images", "scan.svs", {"folder": True}),
         ("video", "scan.nrrd", {"videos": "t.csv"}),
         ("sequences", "x.pkl", {"arrays": "{key}_label"}),
         ("video", "x.png", {"videos": "t.csv"}),
