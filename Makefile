@@ -142,8 +142,8 @@ export-test: $(STAMP)  ## every export read by the tools' own packages, in an en
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \
-	  --image ghcr.io/example/ray-audit:0.1.0-ray2.60.0 \
-	  --gpu-image ghcr.io/example/ray-audit:0.1.0-ray2.60.0-cuda
+	  --image ghcr.io/example/ray-audit:0.2.0-ray2.60.0 \
+	  --gpu-image ghcr.io/example/ray-audit:0.2.0-ray2.60.0-cuda
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -26,7 +26,7 @@ from ray_audit.kubernetes.render import render, write
 from ray_audit.kubernetes.start_rayjob import Starter
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
+IMAGE = "ghcr.io/example/ray-audit:0.2.0-ray2.60.0"
 CRDS = ("rayjobs.ray.io", "raycronjobs.ray.io", "podmonitors.monitoring.coreos.com")
 NAMES = ("phases-nightly", "Phases: nightly #2", "手術", "true", "x starter")
 FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")

@@ -9,7 +9,7 @@ from ray_audit.kubernetes.deployment import Deployment
 from ray_audit.kubernetes.render import render
 from tests.support.manifests import ROOT
 
-IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
+IMAGE = "ghcr.io/example/ray-audit:0.2.0-ray2.60.0"
 
 
 CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")

@@ -21,7 +21,7 @@ from tests.support.manifests import ROOT, problems
 
 CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
 RAY = {"RayJob", "RayCronJob"}
-IMAGE = "ghcr.io/example/ray-audit:0.1.0-ray2.60.0"
+IMAGE = "ghcr.io/example/ray-audit:0.2.0-ray2.60.0"
 # Names that differ in what Kubernetes does not allow, or behind where they are cut; words of YAML;
 # signs that end a scalar of YAML, a string of PromQL or a template.
 ODD = [
