@@ -14,7 +14,6 @@ from ray_audit.tables.diff import diff_runs
 from tests.support import small_sets
 
 DATE, LATER = "2026-01-31", "2026-02-01"
-COUNTERS = b"ray_audit.counters"
 
 
 @pytest.fixture
@@ -93,14 +92,14 @@ def test_records_of_another_form_are_made_anew_beside_the_old(small, monkeypatch
     assert change.startswith("the records were made by different versions of ray_audit")
 
 
-def parts(small, tail=False):
-    files = sorted((small.out / "units").rglob("*.parquet"))
-    return [path for path in files if path.name.startswith("tail-") == tail]
+def crates(small):
+    return sorted((small.out / "units").rglob("*.parquet"))
 
 
 def forged(path, **changes):
     """Write other metadata into a file of records."""
     table = pq.ParquetFile(path).read()
+    assert all(key.encode() in table.schema.metadata for key in changes)
     metadata = {**table.schema.metadata, **{k.encode(): v for k, v in changes.items()}}
     metadata = {key: value for key, value in metadata.items() if value is not None}
     pq.write_table(table.replace_schema_metadata(metadata), path)
@@ -116,25 +115,30 @@ def run_again(small, outcome):
     [
         {"ray_audit.made_by": b"0123456789abcdef"},
         {"ray_audit.made_by": None},
-        {"ray_audit.state": None},
+        {"ray_audit.states": None},
         {"ray_audit.failures": b'[{"unheard_of": 1}]'},
     ],
     ids=["other_measures", "no_name", "no_state", "other_failures"],
 )
 def test_records_of_another_version_are_refused_by_name(small, changes):
     outcome = audited(small)
-    path = parts(small)[0]
+    path = crates(small)[0]
     forged(path, **changes)
     with pytest.raises(StorageError, match="was made by another version of ray_audit") as error:
         run_again(small, outcome)
     assert path.name in str(error.value)
 
 
-def test_a_tail_of_another_version_is_refused_by_name(small):
+def test_a_tail_of_another_version_is_refused_by_name(small, tmp_path):
     outcome = audited(small)
-    forged(parts(small, tail=True)[0], **{COUNTERS.decode(): b'{"num_batches": 1, "unheard": 2}'})
-    with pytest.raises(StorageError, match=r"tail-.* was made by another version of ray_audit"):
+    path = crates(small)[0]
+    tail = tmp_path / "tail.parquet"
+    tail.write_bytes(pq.ParquetFile(path).schema_arrow.metadata[b"ray_audit.tail"])
+    forged(tail, **{"ray_audit.counters": b'{"num_batches": 1, "unheard": 2}'})
+    forged(path, **{"ray_audit.tail": tail.read_bytes()})
+    with pytest.raises(StorageError, match="was made by another version of ray_audit") as error:
         run_again(small, outcome)
+    assert path.name in str(error.value)
 
 
 def test_a_set_that_another_version_described_is_computed_again(small):
