@@ -204,11 +204,14 @@ class NpzFiles(ArrayFiles):
         num_written = 0
         with (
             storage.open_read(shard.uri, shard.size_bytes) as source,
+            # Other arrays are looked up while a member is read: one stream has one position.
+            storage.open_read(shard.uri, shard.size_bytes) as second,
             storage.open_write(to_uri) as sink,
             zipfile.ZipFile(source) as old,
             zipfile.ZipFile(sink, "w") as new,
         ):
             check_inflated(old)
+            arrays = NpzArrays(second)
             names = [name.removesuffix(_SUFFIX) for name in old.namelist()]
             change_of = label_changes(shard, names, labels, changes)
             for info in old.infolist():
@@ -221,7 +224,7 @@ class NpzFiles(ArrayFiles):
                     check_claimed(member, info.file_size)
                     stored = np.lib.format.read_array(member, allow_pickle=False)
                     values = flat_labels(stored, name) if stored.dtype.kind != "S" else stored
-                    changed, written = change_of[name](NpzArrays(source), values, classes)
+                    changed, written = change_of[name](arrays, values, classes)
                     num_written += written
                     fitted = changed.reshape(stored.shape)
                     np.lib.format.write_array(copy, fitted, allow_pickle=False)
