@@ -19,6 +19,14 @@ def ranks_of(column):
     return RankHistogram.empty().observe(column.to_numpy()).cdf(column.to_numpy())
 
 
+def as_stated(table, losses, order=0.0):
+    """(N,) suspicion by the ranks of a table's scores, weighed as a manifest states it."""
+    assert sum(losses.values()) == pytest.approx(1)
+    weights = losses | ({"order_nll": order} if order else {})
+    above = sum(weight * np.log(1 - ranks_of(table[name])) for name, weight in weights.items())
+    return 1 - np.exp(above / sum(weights.values()))
+
+
 def test_one_video_is_ranked_by_its_losses(tmp_path):
     rng = np.random.default_rng(0)
     true = repeated([0, 1, 2] * 4, rng.integers(8, 20, 12))
@@ -28,9 +36,13 @@ def test_one_video_is_ranked_by_its_losses(tmp_path):
     found = audited(tmp_path, [given], [true], 3)
     table = rows_of(found, "scores")
     wrong, suspicion = is_wrong(table, [given], [true]), table["suspicion"].to_numpy()
-    by_loss = roc_auc_score(wrong, table["csl_segment"].to_numpy())
-    assert roc_auc_score(wrong, suspicion) == pytest.approx(by_loss)
+    stated = found.manifest.ranking["weights"]
+    assert set(stated) <= {"csl_segment", "late_loss", "early_loss"}
+    assert suspicion == pytest.approx(as_stated(table, stated))
+    by_segment = roc_auc_score(wrong, table["csl_segment"].to_numpy())
+    assert roc_auc_score(wrong, suspicion) > by_segment  # wrong in five frames only
     assert not found.manifest.order["used"]
+    assert found.manifest.order["weight"] == 0
     assert "1 video" in found.manifest.order["reason"]
 
 
@@ -45,7 +57,10 @@ def test_two_classes_in_turn_are_no_order(tmp_path):
     found = audited(tmp_path, given, seen, 2)
     table = rows_of(found, "scores")
     assert not found.manifest.order["used"]
-    assert table["suspicion"].to_numpy() == pytest.approx(ranks_of(table["csl_segment"]))
+    assert found.manifest.order["weight"] == 0
+    stated = found.manifest.ranking["weights"]
+    assert "order_nll" not in stated
+    assert table["suspicion"].to_numpy() == pytest.approx(as_stated(table, stated))
 
 
 def test_few_videos_without_an_order_are_ranked_by_their_losses(tmp_path):
@@ -76,17 +91,19 @@ def test_an_order_is_ranked_in_the_distribution_of_its_own_numbers(tmp_path):
     table, order = rows_of(found, "scores"), found.manifest.order
     assert order["used"]
     assert order["gain"] > 2 * order["standard_error"]
-    ranks = ranks_of(table["csl_segment"]), ranks_of(table["order_nll"])
-    weight = order["weight"]
-    above = (np.log(1 - ranks[0]) + weight * np.log(1 - ranks[1])) / (1 + weight)
-    assert table["suspicion"].to_numpy() == pytest.approx(1 - np.exp(above))
+    assert order["weight"] > 0
+    expected = as_stated(table, found.manifest.ranking["weights"], order["weight"])
+    assert table["suspicion"].to_numpy() == pytest.approx(expected)
     assert max(table["suspicion"].to_pylist()) < 1
 
 
 def test_equal_samples_are_in_no_order_of_importance(tmp_path):
     found = audited(tmp_path, [np.zeros(6, int)] * 2, [np.tile([[2.0, 1.0]], (6, 1))] * 2, 2)
     table = rows_of(found, "scores")
-    assert table["suspicion"].to_pylist() == [0.5] * 12
+    suspicion = table["suspicion"].to_pylist()
+    assert len(suspicion) == 12
+    assert len(set(suspicion)) == 1
+    assert suspicion[0] == pytest.approx(0.5)
     assert found.manifest.top == []
     assert any("all samples tie" in note for note in found.manifest.notes)
 
