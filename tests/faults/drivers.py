@@ -33,7 +33,7 @@ def tables_of(output):
 
 
 def committed(output):
-    """Number of parts and tails below a local output."""
+    """Number of crates below a local output."""
     return sum(1 for _ in Path(output).glob("units/*/*/[!.]*.parquet"))
 
 

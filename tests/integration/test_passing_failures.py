@@ -109,15 +109,15 @@ def sequence_set(folder):
 
 def test_no_memory_while_decoding_is_a_failure_that_passes(tmp_path, monkeypatch):
     small = sequence_set(tmp_path)
-    features = arrays._features
+    features = arrays.features_of
 
     def no_memory(values, dataset):
         raise MemoryError("cannot allocate 1 GiB")
 
-    monkeypatch.setattr(arrays, "_features", no_memory)
+    monkeypatch.setattr(arrays, "features_of", no_memory)
     first = night(small, "2026-01-01")
     assert {(e["stage"], e["error_class"]) for e in errors_of(first)} == {("read", "memory")}
-    monkeypatch.setattr(arrays, "_features", features)
+    monkeypatch.setattr(arrays, "features_of", features)
     assert_identical(night(small, "2026-01-02"), fresh(small))
 
 

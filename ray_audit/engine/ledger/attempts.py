@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from ray_audit import storage
 from ray_audit.engine.ledger.record_sets import CRASH
@@ -63,6 +64,10 @@ class Attempts:
             # A store that does not say when may hold those of a call that goes on.
             written_s = time.time() if item.modified_s is None else item.modified_s
             latest_s[call] = max(latest_s.get(call, 0.0), written_s)
+        fs, path = storage.filesystem(folder)
+        if "file" in fs.protocol and Path(path).is_dir():
+            for place in Path(path).iterdir():  # on a disk empty folders stay behind
+                latest_s.setdefault(place.name, place.stat().st_mtime)
         for call, written_s in latest_s.items():
             if time.time() - written_s > _OLD_S or has_died(call.rpartition("-")[0]):
                 storage.remove_prefix(storage.join(folder, call))

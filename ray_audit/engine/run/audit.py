@@ -101,6 +101,7 @@ def run_audit(
     """
     trust.remember(config.model)
     with contextlib.ExitStack() as stack:
+        stack.push(_Cleaning(config.output).end)  # the last to be done: workers are gone by then
         return run_on(
             # Opened only when the specification has proved right and there is work to do.
             lambda: stack.enter_context(opened_backend(config.engine, address, local)),
@@ -109,6 +110,27 @@ def run_audit(
             logical_date or today(),
             reporter or SilentReporter(),
         )
+
+
+class _Cleaning:
+    """Removes what killed processes of this machine left, once the workers of a run are gone.
+
+    Workers live a little longer than a killed driver, and write in the meantime; those of a run
+    that failed or was interrupted are killed in the middle of what they write.
+    """
+
+    def __init__(self, output: str) -> None:
+        self._output, self._some_died = output, False
+        with contextlib.suppress(RayAuditError):
+            self._some_died = Heartbeat.some_died_here(output)
+
+    def end(self, error_type: type[BaseException] | None, *_: object) -> bool:
+        """Called as an exit of a context; it swallows no error."""
+        with contextlib.suppress(RayAuditError):
+            Attempts.remove_old(self._output)
+            if self._some_died or error_type is not None:
+                storage.remove_unfinished(self._output)
+        return False
 
 
 @contextlib.contextmanager

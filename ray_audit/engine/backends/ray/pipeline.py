@@ -53,8 +53,6 @@ _GPU_GIB = {
         "A100-40G": 40, "A100-80G": 80, "H100": 80, "H200": 140, "B200": 180,
     }.items()
 }  # fmt: skip
-# A call a block, which is a crate: Ray joins blocks, with copies, to fill batches of any size.
-_BY_BLOCK = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 class RayBackend:
@@ -150,7 +148,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
             compute=TaskPoolStrategy(size=num_decoders),
             num_cpus=layout.cpus_per_decoder,
             max_retries=_MAX_RETRIES,
-            **_BY_BLOCK,
+            **_by_crate(),
         )
         for index, positions in enumerate(layout.hops):
             pool = ActorPoolStrategy(
@@ -165,7 +163,7 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
                 num_gpus=layout.gpus_per_actor or None,
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_TASK_RETRIES,
-                **_BY_BLOCK,
+                **_by_crate(layout.gpus_per_actor),
             )
         return dataset.map_batches(
             _commit,
@@ -173,8 +171,16 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
             compute=TaskPoolStrategy(size=layout.num_decoders),
             num_cpus=layout.cpus_per_committer,
             max_retries=_MAX_RETRIES,
-            **_BY_BLOCK,
+            **_by_crate(),
         )
+
+
+def _by_crate(num_gpus: float = 0.0) -> dict[str, Any]:
+    """A call a block, which is a crate in one row."""
+    # Ray joins blocks, with copies, to fill larger batches. Where an actor has a GPU it refuses to
+    # hand on whole blocks, and asks for a number of rows.
+    size = 1 if num_gpus else None
+    return {"batch_size": size, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 def _quiet_context(plan: Plan) -> DataContext:
