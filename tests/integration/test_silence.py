@@ -79,7 +79,7 @@ def test_a_head_that_dies(tmp_path, s3_server):
             stderr=subprocess.PIPE,
             text=True,
         )
-        _wait_for_part(images)
+        _wait_for(images, "attempts/")  # the actors are at work on the one crate
         began_s = time.monotonic()
         (gcs,) = (pid for pid, name in children_of(head.pid) if name.startswith("gcs_server"))
         os.kill(gcs, signal.SIGKILL)
@@ -106,8 +106,8 @@ def children_of(pid):
             yield int(status.parent.name), name
 
 
-def _wait_for_part(images, limit_s=100):
+def _wait_for(images, prefix, limit_s=100):
     deadline_s = time.monotonic() + limit_s
-    while not any(name.startswith("units/") for name in images.files_written()):
+    while not any(name.startswith(prefix) for name in images.files_written()):
         assert time.monotonic() < deadline_s
         time.sleep(0.5)
