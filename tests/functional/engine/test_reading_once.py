@@ -25,7 +25,7 @@ def test_a_shard_is_read_once_however_many_checkpoints_there_are(maker, tmp_path
 def test_bf16_gives_scores_close_to_float32(tmp_path):
     small = small_sets.class_folders(tmp_path)
     exact = audit(small, "float32")
-    rough = audit(small, "bf16", precision="bf16")
+    rough = audit(small, "bf16", engine={"precision": "bf16"})
     losses = [
         outcome.manifest.table(outcome.run_uri, "scores").sort_by("sample_id")["csl"].to_pylist()
         for outcome in (exact, rough)
