@@ -47,7 +47,9 @@ class NumberedPixels:
 
     def take(self, kept: np.ndarray, region: np.ndarray) -> "NumberedPixels":
         """Some of the pixels, with the regions that they have now."""
-        return NumberedPixels(self.place[kept], region, {k: v[kept] for k, v in self.values.items()})
+        return NumberedPixels(
+            self.place[kept], region, {k: v[kept] for k, v in self.values.items()}
+        )
 
 
 def disagreeing(seen: Likelihood, masks: Masks, maps: Maps) -> NumberedPixels:

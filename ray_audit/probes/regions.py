@@ -111,8 +111,10 @@ def _rows(chosen: NumberedPixels, maps: Maps, labels: np.ndarray) -> np.ndarray:
     return np.column_stack(columns).astype(np.float64)
 
 
-def _outline(chosen: NumberedPixels, maps: Maps, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """NumberedPixels with an owned neighbour outside their region; those near the suggested class.
+def _outline(
+    chosen: NumberedPixels, maps: Maps, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels with an owned neighbour outside their region; those near the suggested class.
 
     Near is at most 2 px up, down or aside. The picture's edge is no outline.
     """
