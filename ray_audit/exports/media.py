@@ -15,6 +15,7 @@ from ray_audit import storage
 from ray_audit.exports.content import Media, Row, VideoFacts
 from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
+from ray_audit.sample_ids import shard_keys
 from ray_audit.tables.run_tables import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.(?:npz|h5|hdf5|hdf|mat))#", re.IGNORECASE | re.DOTALL)
@@ -27,7 +28,7 @@ def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
         StorageError: the dataset cannot be listed.
     """
     found = storage.list_data(uri)
-    keys = storage.shard_keys(uri, [item.uri for item in found])
+    keys = shard_keys(uri, [item.uri for item in found])
     return dict(zip(keys, found, strict=True))
 
 

@@ -10,8 +10,8 @@ from ray_audit.config import LabelsConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import (
     ArrayFile,
-    flat_labels,
 )
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.names import fill_template, matched_groups

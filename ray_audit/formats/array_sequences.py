@@ -11,8 +11,8 @@ from ray_audit.folds import is_in
 from ray_audit.formats.array_changes import array_beside
 from ray_audit.formats.array_files import (
     ArrayFile,
-    flat_labels,
 )
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import StoredSequence
 from ray_audit.formats.damage import readable
 from ray_audit.formats.job import UnitContext

@@ -9,6 +9,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.array_labels import flat_labels
 
 _MAX_NAMES = 1_000_000
 _CLASS_NAMES = ("class_names", "classes", "names", "label_names")
@@ -123,8 +124,6 @@ class HdfArrays:
             one[...] = values.reshape(one.shape)
         except (OverflowError, ValueError, TypeError, OSError) as error:
             raise LabelError(f"array {name} of type {one.dtype}: {error}") from error
-        from ray_audit.formats.array_files import flat_labels
-
         back = flat_labels(self.array(name), name).tolist()
         expected = [label.decode() if isinstance(label, bytes) else label for label in labels]
         if back != expected:

@@ -8,6 +8,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, goes_with
 from ray_audit.formats.video.stills import is_folder, is_still
+from ray_audit.sample_ids import shard_keys
 from ray_audit.samples import Shard
 from ray_audit.sources.dicom_series import with_series
 from ray_audit.sources.etags import by_content, with_values
@@ -25,10 +26,10 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
     """
     if dataset.kind == "video" and any(is_folder(uri) for uri in _patterns(dataset)):
         stored = _folders(dataset)
-        keys = storage.shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
+        keys = shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
     else:
         stored = with_values(by_content(_data_files(dataset)))
-        keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
+        keys = shard_keys(dataset.uri, [item.uri for item in stored])
         check_formats(keys, dataset.kind)
         stored, keys = with_series(stored, keys)
     twice = [key for key, count in Counter(keys).items() if count > 1]

@@ -5,12 +5,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.base import Backend
+from ray_audit.engine.ledger.leftovers import leftovers_removed
 from ray_audit.engine.planning.plan import Inputs, read_inputs
 from ray_audit.engine.reduce.draft import PLAN_COUNTS
 from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
@@ -65,14 +67,18 @@ def run_folds(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         engines: list[Backend] = []
+        after_workers = stack.enter_context(contextlib.ExitStack())
 
-        def engine() -> Backend:
+        def engine(output: str) -> Backend:
+            after_workers.enter_context(leftovers_removed(output))
             if not engines:
                 opened = opened_backend(config.engine, address, local)
                 engines.append(stack.enter_context(opened))
             return engines[0]
 
-        outcomes = [run_on(engine, part, None, date, reporter) for part in parts]
+        outcomes = [
+            run_on(partial(engine, part.output), part, None, date, reporter) for part in parts
+        ]
         each = [
             read_inputs(part, _folder(folder, str(n)), None, date) for n, part in enumerate(parts)
         ]
@@ -85,9 +91,10 @@ def run_folds(
             record.has_begun = True
             reporter.phase(f"reducing the records of {len(parts)} folds to tables")
             publish_index(config.output, inputs.listing.labels_digest, index_dir)
-            records = [records_of(one) for one in each]
-            summary = summarise_dataset(engine(), inputs.config, records)
-            draft = publish(engine(), inputs, records, summary, None)
+            records = [records_of(part_inputs) for part_inputs in each]
+            backend = engine(config.output)
+            summary = summarise_dataset(backend, inputs.config, records)
+            draft = publish(backend, inputs, records, summary, None)
             counts = {
                 name: sum(outcome.manifest.plan[name] for outcome in outcomes)
                 for name in PLAN_COUNTS
