@@ -241,7 +241,7 @@ class ZipMembers:
             raise
         start = f"{folder}/" if folder else ""
         found = archive.find(lambda name: name.startswith(start))
-        return {one.uri: self._info(one) for one in found}
+        return {item.uri: self._info(item) for item in found}
 
     def info(self, path: str) -> dict[str, Any]:
         """Name, size and checksum of a member."""
@@ -276,9 +276,9 @@ class ZipMembers:
         raise StorageError("zip archives are read only: choose a folder to write to")
 
     @staticmethod
-    def _info(one: StoredObject) -> dict[str, Any]:
-        name = one.uri.removeprefix(SCHEME)
-        return {"name": name, "size": one.size_bytes, "etag": one.etag, "type": "file"}
+    def _info(archive: StoredObject) -> dict[str, Any]:
+        name = archive.uri.removeprefix(SCHEME)
+        return {"name": name, "size": archive.size_bytes, "etag": archive.etag, "type": "file"}
 
 
 _INFLATED_BYTES = 256 * 2**20

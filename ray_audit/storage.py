@@ -120,7 +120,7 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
     """
     uri = uri if isinstance(uri, list) else numbered(uri)
     if isinstance(uri, list):
-        found = [item for one in uri for item in list_objects(one)]
+        found = [item for pattern in uri for item in list_objects(pattern)]
         twice = [name for name, count in Counter(o.uri for o in found).items() if count > 1]
         if twice:
             raise StorageError(f"named twice in the list: {', '.join(sorted(twice)[:5])}")

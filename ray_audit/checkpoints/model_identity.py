@@ -83,7 +83,7 @@ def _code_of(module: str) -> tuple[list[str], list[str]]:
         files = sorted(file for folder in folders for file in folder.rglob("*.py"))
         named = [(str(file.relative_to(_above(file, folders))), file) for file in files]
     elif spec.origin and Path(spec.origin).suffix == ".py":
-        named = [(one.name, one) for one in _imported_beside(Path(spec.origin))]
+        named = [(path.name, path) for path in _imported_beside(Path(spec.origin))]
     else:
         named = []
     if not named or len(named) > _MAX_FILES:

@@ -50,24 +50,28 @@ def correct_frames(
     decided = video.labels.copy()
     undecided = sorted(
         (intent for intent in intents if not intent.is_decided),
-        key=lambda one: (one.rank, one.sample_id),
+        key=lambda candidate: (candidate.rank, candidate.sample_id),
     )
     at_odds = _at_odds(undecided)
     automatic = [
-        row_of(one, "conflict", evidence=f"{one.evidence}; the order speaks for another class")
-        if one.outcome is None and (one.start_frame, one.end_frame) in at_odds
-        else video.apply(one)
-        for one in undecided
+        row_of(
+            candidate,
+            "conflict",
+            evidence=f"{candidate.evidence}; the order speaks for another class",
+        )
+        if candidate.outcome is None and (candidate.start_frame, candidate.end_frame) in at_odds
+        else video.apply(candidate)
+        for candidate in undecided
     ]
     why = None
     if max_changed_fraction is not None:
         why = refusal(decided, video.labels, None, max_changed_fraction)
     if why is not None:
         automatic = [
-            row_of(one, "refused", evidence=f"{why} ({one.evidence})")
+            row_of(candidate, "refused", evidence=f"{why} ({candidate.evidence})")
             if row.outcome == "changed"
             else row
-            for one, row in zip(undecided, automatic, strict=True)
+            for candidate, row in zip(undecided, automatic, strict=True)
         ]
         video.labels = decided
     return CorrectedFrames(video.labels, rows + automatic)

@@ -226,7 +226,9 @@ class _MaskLoader:
 
     def _propose(self, sample_id: str, intents: Sequence[Intent], after: np.ndarray) -> None:
         """Apply what the rule would change, unless it is too much; a row for each intent."""
-        undecided = {n: one for n, one in enumerate(intents) if not one.is_decided}
+        undecided = {
+            n: candidate for n, candidate in enumerate(intents) if not candidate.is_decided
+        }
         proposal = self._proposals.get(sample_id)
         if proposal is None:
             self._leave(list(undecided.values()), "its image cannot be read any more")
@@ -254,7 +256,7 @@ class _MaskLoader:
         self, position: int, intent: Intent, tallies: Mapping[Pair, PixelTally], why: str | None
     ) -> Iterator[CorrectionRow]:
         """A row for each pair of classes, or one that says why there is none."""
-        mine = {pair: one for pair, one in sorted(tallies.items()) if pair[0] == position}
+        mine = {pair: count for pair, count in sorted(tallies.items()) if pair[0] == position}
         if intent.outcome is not None or not mine:
             said = "no labelled pixel there is confident enough"
             yield row_of(intent, intent.outcome or "kept", evidence=f"{intent.evidence}; {said}")

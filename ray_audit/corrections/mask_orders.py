@@ -25,7 +25,9 @@ class MaskOrder:
     @property
     def intents(self) -> dict[str, tuple[Intent, ...]]:
         """By sample."""
-        return {name: found for one in self.wanted.values() for name, found in one.items()}
+        return {
+            name: found for by_sample in self.wanted.values() for name, found in by_sample.items()
+        }
 
 
 def mask_orders(

@@ -375,8 +375,8 @@ def suspicion_histogram(tables: RunTables, mapper: Mapper) -> RankHistogram:
     """Suspicion - 1 of all samples of a run."""
     histogram = RankHistogram.empty()
     files = tables.manifest.tables["scores"]
-    for one in mapper.map(partial(_observe, tables.run_uri), files):
-        histogram = histogram.merge(one)
+    for of_file in mapper.map(partial(_observe, tables.run_uri), files):
+        histogram = histogram.merge(of_file)
     return histogram
 
 

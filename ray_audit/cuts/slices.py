@@ -63,9 +63,15 @@ def slice_videos(
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         outcomes = dict(zip((shard.key for shard in long), pool.map(cut, long), strict=True))
     return Sliced(
-        {key: one for key, one in outcomes.items() if isinstance(one, tuple) and one},
+        {
+            key: outcome
+            for key, outcome in outcomes.items()
+            if isinstance(outcome, tuple) and outcome
+        },
         tuple(
-            f"{key} is not sliced: {one}" for key, one in outcomes.items() if isinstance(one, str)
+            f"{key} is not sliced: {outcome}"
+            for key, outcome in outcomes.items()
+            if isinstance(outcome, str)
         ),
     )
 

@@ -106,7 +106,7 @@ def _label_column(
     for name, feature in _features(schema).items():
         if isinstance(feature, dict) and feature.get("names"):
             why = f"labels are the column {name!r}, whose classes the file names"
-            return name, [str(one) for one in feature["names"]], (why,), (), {}
+            return name, [str(class_name) for class_name in feature["names"]], (why,), (), {}
     heads = read_heads(tree, path)
     reading = reading_of(heads[0], None, "images") if heads else None
     if reading is None and heads and heads[0].names and len(heads[0].names) > 1:

@@ -56,12 +56,12 @@ def discover(
 
 
 def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
-    fitting = fits(tree, [one for one in recipes() if not one.is_general])
+    fitting = fits(tree, [recipe for recipe in recipes() if not recipe.is_general])
     for fit in fitting[:_NUM_TRIED]:
         proposal = _of_recipe(tree, fit)
         if proposal is not None and _problem(tree, proposal) is None:
-            rest = [one.recipe for one in fitting if one.recipe is not fit.recipe]
-            also = tuple(f"layout {one.name}: {one.title}" for one in rest[:_NUM_ALSO])
+            rest = [match.recipe for match in fitting if match.recipe is not fit.recipe]
+            also = tuple(f"layout {match.name}: {match.title}" for match in rest[:_NUM_ALSO])
             return proposal.with_also(also), fit
     problems, fine = [], list[Guess]()
     for proposal in islice(_shapes(tree), _NUM_TRIED):
@@ -74,7 +74,7 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
             break
     if not fine:
         raise SpecificationError(_nothing(tree, problems))
-    return fine[0].with_also(tuple(_in_short(one) for one in fine[1:])), None
+    return fine[0].with_also(tuple(_in_short(match) for match in fine[1:])), None
 
 
 def _shapes(tree: Tree) -> Iterator[Guess]:

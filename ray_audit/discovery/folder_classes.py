@@ -26,7 +26,7 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
 
 def _fits(path: str, parts: list[str]) -> bool:
     folders = path.split("/")[:-1]
-    return all(part in ("*", one) for part, one in zip(parts[:-1], folders, strict=True))
+    return all(part in ("*", folder) for part, folder in zip(parts[:-1], folders, strict=True))
 
 
 def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Guess:

@@ -47,7 +47,7 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     for _, path in rule.pairs[::step]:
         heads = read_heads(tree, path)
         found = (reading_of(head, None, kind) for head in heads)
-        reading = next((one for one in found if one is not None), None)
+        reading = next((item for item in found if item is not None), None)
         if reading is not None:
             readings.append(reading)
     if not readings:

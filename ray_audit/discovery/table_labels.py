@@ -54,8 +54,8 @@ class _FileNames:
         for path in group.files:
             key = path[above:]
             name = key.rsplit("/", 1)[-1]
-            for one in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
-                self._names.setdefault(one, path)
+            for spelling in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
+                self._names.setdefault(spelling, path)
             found = _SIDE.match(name.rsplit(".", 1)[0])
             if found:
                 self._cores.setdefault(found["core"], path)

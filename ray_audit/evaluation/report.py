@@ -129,7 +129,7 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
         run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
     )
     return evaluate_regions(
-        proposals_of(findings), [one for one in planted if one.sample_id in scored]
+        proposals_of(findings), [region for region in planted if region.sample_id in scored]
     )
 
 
@@ -192,9 +192,9 @@ def _segment_accuracy(
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -150,8 +150,10 @@ def _show_to(near: dict[str, _Near], rows: pa.Table) -> None:
     rows = rows.filter(pc.is_valid(rows["pts_s"]))
     for shard in rows["shard"].unique().to_pylist():
         if shard in near:
-            one = rows.filter(pc.equal(rows["shard"], shard))
-            near[shard].see(one["frame_index"].to_numpy(), one["pts_s"].to_numpy())
+            rows_of_shard = rows.filter(pc.equal(rows["shard"], shard))
+            near[shard].see(
+                rows_of_shard["frame_index"].to_numpy(), rows_of_shard["pts_s"].to_numpy()
+            )
 
 
 def _rate(shown: list[tuple[int, float]]) -> float | None:

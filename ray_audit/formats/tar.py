@@ -251,7 +251,7 @@ def _label(text: bytes, path: str | None) -> object:
 
 
 def _is_labelled(item: Item) -> bool:
-    return any(one is not None for one in (item.label, item.class_index, item.mask))
+    return any(label is not None for label in (item.label, item.class_index, item.mask))
 
 
 def _new_member(

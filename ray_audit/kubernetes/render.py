@@ -77,7 +77,7 @@ def render(config: AuditConfig, deployment: Deployment) -> dict[str, str]:
     values["job"] = _filled(root / "job.yaml", values)
     values["started_job"] = _filled(root / "job.yaml", {**values, "backoff_limit": 0})
     rendered = {}
-    for folder in sorted(root.iterdir(), key=lambda one: one.name):
+    for folder in sorted(root.iterdir(), key=lambda path: path.name):
         if folder.is_dir():
             for file in folder.iterdir():
                 if file.name.endswith(".yaml"):

@@ -67,9 +67,9 @@ def _filled(value: Any, root: str) -> Any:
     if isinstance(value, str):
         return value.replace(ROOT, root)
     if isinstance(value, list):
-        return [_filled(one, root) for one in value]
+        return [_filled(item, root) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(one, root) for key, one in value.items()}
+        return {key: _filled(item, root) for key, item in value.items()}
     return value
 
 
@@ -94,8 +94,8 @@ def _merged_section(base: Any, own: dict[str, Any]) -> tuple[dict[str, Any], lis
     merged = {**base, **own}
     if isinstance(columns, dict):
         merged["columns"] = {**columns, **own["columns"]}
-    for one, other in (("values", "first_value"), ("first_value", "values")):
-        if one in own and other not in own:
+    for key, other in (("values", "first_value"), ("first_value", "values")):
+        if key in own and other not in own:
             merged.pop(other, None)
     return merged, list(own)
 

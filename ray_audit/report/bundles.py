@@ -123,12 +123,14 @@ def _of_masks(order: Order, unit: WorkUnit, ids: dict[str, str]) -> dict[str, Bu
     if order.last_checkpoint:
         try:
             predictor = Predictor(config, (order.last_checkpoint,), order.index_uri)
-            seen = (SeenMask.of(one) for one in predictor.predict(unit, set(ids)))
+            seen = (SeenMask.of(predicted) for predicted in predictor.predict(unit, set(ids)))
         except (CheckpointError, StorageError) as error:
             reason = f"The prediction is that of the run's regions: {error}"
     seen = seen or stored_masks(config, order.index_uri, unit, set(ids), order.regions)
     bundles = mask_bundles(seen, order.wanted, ids)
-    return {name: one | {"reason": reason} if reason else one for name, one in bundles.items()}
+    return {
+        name: bundle | {"reason": reason} if reason else bundle for name, bundle in bundles.items()
+    }
 
 
 def orders(

@@ -85,7 +85,7 @@ class Pictures:
                 bundle["video"] = drawn[shard]
             if with_losses:
                 bundle["losses"] = {
-                    one["finding_id"]: losses[one["finding_id"]] for one in wanted[name]
+                    finding["finding_id"]: losses[finding["finding_id"]] for finding in wanted[name]
                 }
             yield name, bundle
 

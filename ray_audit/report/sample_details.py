@@ -59,8 +59,8 @@ def finding_losses(tables: RunTables, findings: pa.Table) -> list[list[float] | 
     wanted = findings.select(["shard", "sample_id", "start_frame", "end_frame"]).to_pylist()
     found: list[list[float] | None] = [None] * len(wanted)
     by_shard: dict[str, list[int]] = {}
-    for index, one in enumerate(wanted):
-        by_shard.setdefault(one["shard"], []).append(index)
+    for index, finding in enumerate(wanted):
+        by_shard.setdefault(finding["shard"], []).append(index)
     for rows, losses in _parts_of(tables, findings, ["sample_id", "shard", "frame_index"]):
         for shard, here in _rows_by_shard(rows).items():
             place = _Placed(rows.take(pa.array(here)))

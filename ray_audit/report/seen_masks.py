@@ -49,20 +49,20 @@ class SeenMask:
     placement: tuple[int, int, int, int] | None = None
 
     @classmethod
-    def of(cls, one: Predicted) -> "SeenMask":
+    def of(cls, predicted: Predicted) -> "SeenMask":
         """From probabilities of the model."""
-        labelled = one.targets != IGNORE
-        given = np.where(labelled, one.targets, 0).astype(np.int64)
-        p_given = np.take_along_axis(one.p, given[None], axis=0)[0]
+        labelled = predicted.targets != IGNORE
+        given = np.where(labelled, predicted.targets, 0).astype(np.int64)
+        p_given = np.take_along_axis(predicted.p, given[None], axis=0)[0]
         doubt = np.where(labelled, 255 * (1 - p_given), 0).round().astype(np.uint8)
         return cls(
-            one.sample_id,
-            one.pixels,
-            one.targets,
-            one.p.argmax(axis=0),
+            predicted.sample_id,
+            predicted.pixels,
+            predicted.targets,
+            predicted.p.argmax(axis=0),
             doubt,
-            one.owned,
-            one.placement,
+            predicted.owned,
+            predicted.placement,
         )
 
 

@@ -91,7 +91,7 @@ class VideoSample:
     def of(cls, videos: Iterable[VideoSegments]) -> Self:
         """Sample of videos in any order; of many at once in less time than one after another."""
         kept, cost = [], 0
-        for video in sorted(videos, key=lambda one: one.name):
+        for video in sorted(videos, key=lambda item: item.name):
             # A video is kept if those before it are not yet enough: what is left out of a part
             # would be left out of the whole as well.
             if cost >= MAX_SEGMENTS:

@@ -78,7 +78,7 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
 def _data_files(dataset: DatasetConfig) -> list[StoredObject]:
     """The files of a dataset; of archives, the members that it can hold."""
     listed = storage.list_data(dataset.uri)
-    if any(archives.is_member(one) for one in _patterns(dataset)):
+    if any(archives.is_member(pattern) for pattern in _patterns(dataset)):
         return listed
     found = [
         item

@@ -112,7 +112,7 @@ class _Corrector:
         if why is not None:
             self._num_refused += 1
             return
-        p_before, p_after = (_p_of(p, one) for one in (before, after))
+        p_before, p_after = (_p_of(p, logits) for logits in (before, after))
         counts = ChangeCounts.of(before, after, p_before, p_after, self._num_classes)
         self._changes = self._changes.merge(counts)
         if counts.num_changed:

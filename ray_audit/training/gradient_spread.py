@@ -74,8 +74,8 @@ class GradientSpread:
         if self._window_epochs is not None and self._num_epochs >= self._window_epochs:
             self.reset()
         maps = gradient.detach().float().mean(dim=1).cpu().numpy()
-        for sample_id, one in zip(sample_ids, maps, strict=True):
-            self._merge(sample_id, one)
+        for sample_id, of_sample in zip(sample_ids, maps, strict=True):
+            self._merge(sample_id, of_sample)
 
     def _merge(self, sample_id: str, gradient: npt.NDArray[np.float32]) -> None:
         count = self._counts.get(sample_id, 0) + 1

@@ -266,12 +266,16 @@ def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None 
     for unit in inputs.units:
         files = done.get(unit.unit_id, {})
         have = usable_sets(sets, files)
-        kept = [one for one in have if one.moments and files[one.set_id].moments is not None]
+        kept = [
+            record_set
+            for record_set in have
+            if record_set.moments and files[record_set.set_id].moments is not None
+        ]
         base = inputs.wanted.base_of(have, kept)
         positions = inputs.wanted.missing_from(have, base)
         if positions:
             work.append(UnitWork(unit, positions, _kept(base, files)))
-            known = {digest for one in have for digest in one.digests}
+            known = {digest for record_set in have for digest in record_set.digests}
             num_again += sum(inputs.checkpoints[p].digest in known for p in positions)
     num_new = sum(len(unit_work.positions) for unit_work in work)
     num_all = len(inputs.units) * len(inputs.checkpoints)

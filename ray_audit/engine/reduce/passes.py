@@ -146,10 +146,10 @@ def finish_part(
     )
 
 
-def _merged(one: FitState | None, other: FitState | None) -> FitState | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one.merge(other)
+def _merged(first: FitState | None, other: FitState | None) -> FitState | None:
+    if first is None or other is None:
+        return other if first is None else first
+    return first.merge(other)
 
 
 def _failed_by_stage(errors: pa.Table) -> dict[str, int]:

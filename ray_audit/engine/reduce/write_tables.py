@@ -210,7 +210,9 @@ def records_of(inputs: Inputs) -> Records:
             )
         files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
     together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
-    return Records(inputs.wanted, [tuple(one for _, one in group) for _, group in together])
+    return Records(
+        inputs.wanted, [tuple(unit_files for _, unit_files in group) for _, group in together]
+    )
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:

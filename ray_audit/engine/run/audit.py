@@ -265,7 +265,7 @@ def _execute(
     relay_s = time.monotonic() - started
     records = records_of(inputs)
     summary = summarise_dataset(engine, config, [records])
-    files = [one for of_unit in records.files for one in of_unit]
+    files = [unit_files for of_unit in records.files for unit_files in of_unit]
     recounted = _recounted(engine, plan, settings, reporter, files, summary)
     draft = publish(engine, inputs, [records], summary, recounted)
     draft.notes.extend([*notes, *sorted(tally.notes)])

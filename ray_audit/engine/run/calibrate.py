@@ -57,7 +57,7 @@ def calibrate(plan: Plan, index_uri: str) -> tuple[BatchTimes | None, list[str]]
     batches = [item for item in items if isinstance(item, Envelope) and not item.failures]
     if not batches:
         return None, ["not calibrated: the first work unit gives no batch"]
-    envelope = max(batches, key=lambda one: _rows(one))
+    envelope = max(batches, key=lambda batch: _rows(batch))
     probe_s: dict[int, float] = {}
     notes, overheads, load_s, model_bytes = [], [], 0.0, 0
     for hop in plan.layout.hops:

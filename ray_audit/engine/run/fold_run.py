@@ -111,7 +111,7 @@ def _folder(parent: Path, name: str) -> Path:
 
 def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: str) -> Inputs:
     """The whole dataset; a checkpoint stands for those of the same epoch of all folds."""
-    numbers = {len(one.checkpoints) for one in each}
+    numbers = {len(inputs.checkpoints) for inputs in each}
     if len(numbers) > 1:
         raise SpecificationError(
             f"the folds have {', '.join(map(str, sorted(numbers)))} checkpoints: one run over them "
@@ -121,10 +121,10 @@ def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: 
     checkpoints = tuple(
         # An address that leads nowhere: no model of one fold may be taken for that of another.
         replace(same[0], uri=", ".join(c.uri for c in same), digest=_digest(same))
-        for same in zip(*(one.checkpoints for one in each), strict=True)
+        for same in zip(*(inputs.checkpoints for inputs in each), strict=True)
     )
     config = config.model_copy(update={"protocol": "held_out"})
-    run_id = f"{date}-{storage.digest('folds', *(one.run_id for one in each))[:8]}"
+    run_id = f"{date}-{storage.digest('folds', *(inputs.run_id for inputs in each))[:8]}"
     listing = list_dataset(config.dataset, index_dir)
     return Inputs(config, listing, checkpoints, (), first.wanted, run_id)
 

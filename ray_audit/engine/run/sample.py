@@ -245,9 +245,11 @@ def _page_notes(inputs: Inputs) -> list[str]:
 
 
 def _first(failures: Sequence[ShardFailure]) -> str:
-    one = failures[0]
-    what = "its label" if one.stage == "labels" else "the sample"
-    return f"{one.sample_id or one.shard} ({what}, {one.error_class}): {one.message}"
+    failure = failures[0]
+    what = "its label" if failure.stage == "labels" else "the sample"
+    return (
+        f"{failure.sample_id or failure.shard} ({what}, {failure.error_class}): {failure.message}"
+    )
 
 
 def _name(batch: Batch) -> str:

@@ -69,7 +69,7 @@ def _cut(
             heapq.heappush(active, (sign * int(rows[waiting[at]]), waiting[at]))
             at += 1
         if overlap == "drop":
-            active = [one for one in active if ends[one[1]] > begin]
+            active = [index for index in active if ends[index[1]] > begin]
         while active and ends[active[0][1]] <= begin:
             heapq.heappop(active)
         holds = active[0][1] if active and (overlap != "drop" or len(active) == 1) else None

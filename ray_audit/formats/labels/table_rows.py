@@ -183,7 +183,7 @@ def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np
 
 def _beside(text: str, texts: list[str]) -> str:
     """The other labels of a table in which one is wrong: they may all be named otherwise."""
-    others = [one for one in texts if one != text]
+    others = [other for other in texts if other != text]
     few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")
     return f". The table's other labels are {few}" if few else ""
 

@@ -243,7 +243,7 @@ class _TableWriter:
         return replaced
 
     def _check_disjoint(self, table: _Table, owner: Owner, segments: list[Segment]) -> None:
-        in_order = sorted(segments, key=lambda one: one.start)
+        in_order = sorted(segments, key=lambda segment: segment.start)
         if any(after.start < before.end for before, after in pairwise(in_order)):
             raise LabelError(
                 f"{table.uri}: segments of {'#'.join(filter(None, owner))} overlap, and one cannot "

@@ -83,8 +83,8 @@ class VideoMasks(MaskStack):
 
     def _frames(self) -> Iterator[np.ndarray]:
         with opened_video(self._stream, self._dataset.max_px) as (container, video):
-            for one in frames_of(container, video, container.demux(video)):
-                yield pixels_of(one, "stored")
+            for frame in frames_of(container, video, container.demux(video)):
+                yield pixels_of(frame, "stored")
 
     def write(self, new: NewMask, to_folder: str, template: str) -> None:
         """See `MaskStack.write`."""
@@ -147,9 +147,9 @@ class VideoMasks(MaskStack):
             opened_video(stream, self._dataset.max_px) as (file, video),
         ):
             written = frames_of(file, video, file.demux(video))
-            for num, (before, one) in enumerate(zip(self._frames(), written, strict=False), 1):
+            for num, (before, after) in enumerate(zip(self._frames(), written, strict=False), 1):
                 wanted = self._wanted(before, num - 1, changed.get(num - 1))
-                if not np.array_equal(pixels_of(one, "stored"), wanted):
+                if not np.array_equal(pixels_of(after, "stored"), wanted):
                     break
             else:
                 if num == len(self.frames):

@@ -52,7 +52,11 @@ def frames_of(container: Any, video: Any, packets: Iterable[Any]) -> Iterator[An
             if packet.is_keyframe:
                 yield from tail.checked(_drained(video), is_end=True)
                 tail = _Tail(container, video)
-        if is_cut_off and not [one for one in queue.peek(1) if one.size] and packet.size:
+        if (
+            is_cut_off
+            and not [next_packet for next_packet in queue.peek(1) if next_packet.size]
+            and packet.size
+        ):
             yield from _before(container, video, packet)
             raise SampleError("decode", "the file ends within the next packet")
         if packet.is_corrupt:
