@@ -115,8 +115,8 @@ def _imported_beside(first: Path) -> list[Path]:
     found, waiting = {first}, [first]
     while waiting and len(found) <= _MAX_FILES:
         for name in _imports(waiting.pop()):
-            beside = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
-            for file in beside:
+            paths = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
+            for file in paths:
                 if file.is_file() and file not in found:
                     found.add(file)
                     waiting.append(file)

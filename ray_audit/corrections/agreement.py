@@ -88,8 +88,8 @@ Pixels = tuple[str, npt.NDArray[np.float32], npt.NDArray[np.integer]]
 
 
 def _pixels(work: MaskWork, order: tuple[WorkUnit, frozenset[str]]) -> list[Pixels]:
-    unit, wanted = order
-    return [_some(several[0]) for several in predicted_of(work, unit, wanted)]
+    unit, sample_ids = order
+    return [_some(several[0]) for several in predicted_of(work, unit, sample_ids)]
 
 
 def _some(prediction: Predicted) -> Pixels:

@@ -79,11 +79,13 @@ def correct_frames(
 
 def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     """Spans for which a `mislabel` and a `disorder` finding want different classes."""
-    wanted: dict[tuple[int | None, int | None], set[str | None]] = {}
+    new_labels: dict[tuple[int | None, int | None], set[str | None]] = {}
     for intent in intents:
         if intent.kind in ("mislabel", "disorder"):
-            wanted.setdefault((intent.start_frame, intent.end_frame), set()).add(intent.suggested)
-    return {span for span, labels in wanted.items() if len(labels) > 1}
+            new_labels.setdefault((intent.start_frame, intent.end_frame), set()).add(
+                intent.suggested
+            )
+    return {span for span, labels in new_labels.items() if len(labels) > 1}
 
 
 class _CorrectedVideo:
@@ -108,12 +110,12 @@ class _CorrectedVideo:
                 self._taken[inside] = True
             return row_of(intent, intent.outcome)
         new = self._classes.index(str(intent.suggested))
-        wanted = np.zeros(len(self._given), bool)
-        wanted[inside] = self._given[inside] == self._classes.index(intent.given)
-        if not wanted.any():
+        changes = np.zeros(len(self._given), bool)
+        changes[inside] = self._given[inside] == self._classes.index(intent.given)
+        if not changes.any():
             return row_of(intent, "unmatched", evidence="no frame there has the given class")
-        free = wanted & ~self._taken
-        if (self.labels[wanted & self._taken] != new).any():
+        free = changes & ~self._taken
+        if (self.labels[changes & self._taken] != new).any():
             return row_of(
                 intent, "conflict", evidence=f"{intent.evidence}; another finding comes first"
             )

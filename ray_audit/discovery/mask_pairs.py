@@ -103,14 +103,14 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     paths = [label for _, label in rule.pairs[::step]][:_NUM_MASKS]
     masks = [mask for mask in map(read, paths) if mask is not None]
     labels = {"masks": tree.at(rule.template)} | ({"match": rule.match} if rule.match else {})
-    told = [f"masks are the files {rule.difference}"]
+    assumed = [f"masks are the files {rule.difference}"]
     asked: list[str] = []
     dataset = {"kind": "images", "uri": tree.at(rule.uri), "labels": labels}
     if masks:
         guess = guessed(masks, paths, names)
         labels |= guess.labels
         dataset |= guess.dataset
-        told += guess.told
+        assumed += guess.assumed
         asked += guess.asked
     else:
         asked.append("classes: masks are too large to look into, or cannot be read")
@@ -122,5 +122,5 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
         dataset["volume"] = {"axis": 2, "window": [-160, 240]}
         asked.append("volume.window: the range of values as your training cut it off")
     if rule.others:
-        told.append(f"only the part for training: {', '.join(rule.others)} are there too")
-    return Guess(what, dataset, tuple(told), tuple(asked))
+        assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
+    return Guess(what, dataset, tuple(assumed), tuple(asked))

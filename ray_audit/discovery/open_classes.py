@@ -28,11 +28,11 @@ class OpenClasses(NamedTuple):
 
     Attributes:
         keys: of the section `dataset`.
-        told: what was assumed.
+        assumed: what was assumed.
     """
 
     keys: dict[str, Any]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
 
 
 def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
@@ -59,7 +59,7 @@ def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
             return None
         guess = guessed(masks, paths, names)
         keys = {**guess.dataset, **({"labels": guess.labels} if guess.labels else {})}
-        return OpenClasses(keys, guess.told)
+        return OpenClasses(keys, guess.assumed)
     form = next((candidate for candidate in _TABLES if candidate in labels), None)
     if form is None:
         return None
@@ -69,7 +69,7 @@ def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
         return None
     found = classes_of(values, names)
     more = {"labels": found.labels} if found.labels else {}
-    return OpenClasses({"classes": found.classes, **more}, found.told)
+    return OpenClasses({"classes": found.classes, **more}, found.assumed)
 
 
 def _values(labels: LabelsConfig, uris: Iterable[str]) -> tuple[str, ...]:

@@ -146,16 +146,16 @@ def _matched(
 def _measured(
     matches: list[Match], planted: Sequence[PlantedRegion], kind: str, size: str
 ) -> RegionDetection:
-    wanted = {
+    targets = {
         place
         for place, region in enumerate(planted)
         if kind in (ALL_KINDS, region.kind) and size in (ALL_KINDS, region.size_name)
     }
     # What found another kind of error is no false alarm.
-    counted = [(place, score) for place, score in matches if place is None or place in wanted]
+    counted = [(place, score) for place, score in matches if place is None or place in targets]
     is_right = np.array([place is not None for place, _ in counted], bool)
     scores = np.array([score for _, score in counted], np.float64)
-    num_errors = len(wanted)
+    num_errors = len(targets)
     right_at, num_at = _at_number(is_right, scores, num_errors)
     precision = right_at / num_at if num_at else 0.0
     recall = right_at / num_errors if num_errors else float("nan")

@@ -136,11 +136,11 @@ def _spans(
     near: dict[str, _Near],
 ) -> Iterator[dict[str, Any]]:
     """Smallest and largest frame and time of each video, in each part of a table."""
-    wanted = pa.array([*shards], pa.string())
+    keys = pa.array([*shards], pa.string())
     spans = [(column, what) for column in ("frame_index", *columns) for what in ("min", "max")]
     for (file,) in tables.parts(name):
         rows = tables.read(file, ["shard", "frame_index", *columns])
-        rows = rows.filter(pc.is_in(rows["shard"], value_set=wanted))
+        rows = rows.filter(pc.is_in(rows["shard"], value_set=keys))
         if "pts_s" in columns:
             _show_to(near, rows)
         yield from rows.group_by("shard").aggregate(spans).to_pylist()

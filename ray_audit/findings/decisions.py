@@ -110,20 +110,20 @@ def standing(decisions: Iterable[Decision]) -> list[Decision]:
     latest: dict[tuple[str, str], Decision] = {}
     for decision in decisions:
         key = (decision.finding_id, decision.reviewer)
-        held = latest.get(key)
-        if held is None or _time(decision) >= _time(held):
+        previous = latest.get(key)
+        if previous is None or _time(decision) >= _time(previous):
             latest[key] = decision
     return [decision for _, decision in sorted(latest.items()) if decision.decision != "withdraw"]
 
 
-def later_than(decision: Decision, held: Decision | None) -> Decision:
+def later_than(decision: Decision, previous: Decision | None) -> Decision:
     """The decision, with a time after that of the one that it replaces.
 
     Clocks of two browsers differ, and one may be set back.
     """
-    if held is None or _time(decision) > _time(held):
+    if previous is None or _time(decision) > _time(previous):
         return decision
-    then = datetime.fromtimestamp(_time(held), UTC) + timedelta(microseconds=1)
+    then = datetime.fromtimestamp(_time(previous), UTC) + timedelta(microseconds=1)
     return replace(decision, time=then.isoformat())
 
 

@@ -62,7 +62,7 @@ class NpzArrays:
         self._file = file  # it closes its archive when it goes
         self._zip: zipfile.ZipFile = file.zip
         self.names: list[str] = list(file.files)
-        self._held: tuple[str, np.ndarray] | None = None
+        self._cached: tuple[str, np.ndarray] | None = None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """See `ArrayFile.shape`."""
@@ -83,9 +83,9 @@ class NpzArrays:
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """See `ArrayFile.rows`; the array stays in memory, for the next rows."""
-        if self._held is None or self._held[0] != name:
-            self._held = (name, self.array(name))
-        return self._held[1][start:stop]
+        if self._cached is None or self._cached[0] != name:
+            self._cached = (name, self.array(name))
+        return self._cached[1][start:stop]
 
     def class_names(self, name: str) -> list[str]:
         """An npz file says nothing of classes."""

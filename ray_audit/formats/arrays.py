@@ -131,11 +131,11 @@ class ArrayFiles(Format):
     def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
         """What the first label array's attributes say."""
         with self._open(shard) as file:
-            beside = [labels.column] if labels.column else []
+            label_arrays = [labels.column] if labels.column else []
             if labels.arrays is not None:
                 features = feature_names(file.names, labels)
-                beside = [array_beside(labels.arrays, name, labels) for name in features]
-            return next((file.class_names(name) for name in beside if name in file.names), [])
+                label_arrays = [array_beside(labels.arrays, name, labels) for name in features]
+            return next((file.class_names(name) for name in label_arrays if name in file.names), [])
 
     def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Images one by one."""
@@ -254,8 +254,8 @@ class HdfFiles(ArrayFiles):
                 shutil.copyfileobj(source, copy, _COPY_BYTES)
             file = HdfArrays(path, shard.size_bytes, "r+")
             try:
-                wanted = label_changes(shard, file.names, dataset.labels, changes)
-                for name, change in wanted.items():
+                change_of = label_changes(shard, file.names, dataset.labels, changes)
+                for name, change in change_of.items():
                     values = flat_labels(file.array(name), name)
                     new, written = change(file, values, classes)
                     file.replace(name, new.tolist())

@@ -136,10 +136,10 @@ def _specification(config: AuditConfig, deployment: Deployment) -> dict[str, Any
     """As given; workers start from none, so the planner is told how many there can be."""
     values = config.model_dump(mode="json", exclude_unset=True)
     if config.engine.cluster_max is None:
-        most = {"CPU": float((deployment.workers + deployment.gpus) * _CPUS_PER_WORKER)}
+        cluster_max = {"CPU": float((deployment.workers + deployment.gpus) * _CPUS_PER_WORKER)}
         if deployment.gpus:
-            most["GPU"] = float(deployment.gpus)
-        values["engine"] = {**values.get("engine", {}), "cluster_max": most}
+            cluster_max["GPU"] = float(deployment.gpus)
+        values["engine"] = {**values.get("engine", {}), "cluster_max": cluster_max}
     return values
 
 

@@ -36,12 +36,12 @@ def table(group: str) -> str:
 def _cells(recipe: Recipe) -> tuple[str, str, str, str]:
     dataset = _plain(recipe.dataset)
     further = {key: dataset[key] for key in dataset if key not in ("kind", "uri", "labels")}
-    asked = [f"you give `{key}`" for key in recipe.asks if key not in further]
+    required = [f"you give `{key}`" for key in recipe.asks if key not in further]
     return (
         f"`{recipe.name}` {recipe.title}",
         f"{dataset['kind']}, `{dataset['uri']}`",
         _keys(dataset["labels"]),
-        ", ".join(part for part in (_keys(further), *asked) if part),
+        ", ".join(part for part in (_keys(further), *required) if part),
     )
 
 

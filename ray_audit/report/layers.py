@@ -23,20 +23,20 @@ Findings = list[dict[str, Any]]
 
 
 def mask_bundles(
-    seen: Iterable[SeenMask], wanted: dict[str, Findings], ids: dict[str, str]
+    seen: Iterable[SeenMask], by_bundle: dict[str, Findings], ids: dict[str, str]
 ) -> dict[str, Bundle]:
     """Bundles of masks by name.
 
     Args:
         seen: images, or all tiles of them, in any order.
-        wanted: bundle name -> findings of one image; they get close-ups where the whole
+        by_bundle: bundle name -> findings of one image; they get close-ups where the whole
             picture is smaller than the mask.
         ids: sample id -> bundle name.
     """
     bundles: dict[str, Bundle] = {}
     for mask in seen:
         name = ids[mask.sample_id]
-        findings = wanted[name]
+        findings = by_bundle[name]
         # Of a tiled image the tile that holds the middle of its first finding is shown as a whole.
         if _owns_middle(mask, findings[0]["box"]):
             regions = {f["finding_id"]: _region(f) for f in findings if f["mask_rle"]}

@@ -43,14 +43,14 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
     shards = shards_now(tables)
     found: list[SeenMask] = []
     if shard_key in shards:
-        config, uri, wanted = tables.config, index_uri(tables), {sample_id}
+        config, uri, sample_ids = tables.config, index_uri(tables), {sample_id}
         unit = WorkUnit("figure", (shards[shard_key],))
         if tables.may_call_model:
             predictor = Predictor(config, (last_checkpoint(tables),), uri)
-            found = [SeenMask.of(predicted) for predicted in predictor.predict(unit, wanted)]
+            found = [SeenMask.of(predicted) for predicted in predictor.predict(unit, sample_ids)]
         else:
-            regions = regions_of(tables, [shard_key], wanted)
-            found = list(stored_masks(config, uri, unit, wanted, regions))
+            regions = regions_of(tables, [shard_key], sample_ids)
+            found = list(stored_masks(config, uri, unit, sample_ids, regions))
     if not found:
         raise SpecificationError(
             f"{sample_id} cannot be shown: it has gone since the run, or cannot be read"

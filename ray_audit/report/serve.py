@@ -33,7 +33,7 @@ from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 100_000
 _MAX_BODY_BYTES = 64 * 1024
-_NUM_HELD = 64
+_NUM_CACHED = 64
 _TIMES_FOR_PICTURES = 3  # a model on a CPU takes a while
 _HEADERS = {
     "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
@@ -69,7 +69,7 @@ class Review:
         self._known = set(self._shown.rows["finding_id"].to_pylist())
         self._classes = set(tables.config.dataset.classes)
         self._deciding, self._drawing = threading.Lock(), threading.Lock()
-        self._held: OrderedDict[str, Bundle] = OrderedDict()
+        self._cached: OrderedDict[str, Bundle] = OrderedDict()
         self._session = secrets.token_hex(4)
         self._decided: dict[str, Decision] = {}
         self._latest = {
@@ -111,12 +111,12 @@ class Review:
     def _drawn(self, name: str) -> Bundle | None:
         # One at a time: the mapper may be this process, and a model is no small thing.
         with self._drawing:
-            if name not in self._held:
-                wanted = {name: self._by_bundle[name]}
-                self._held.update(self._pictures.bundles(wanted, with_losses=True))
-                while len(self._held) > _NUM_HELD:
-                    self._held.popitem(last=False)
-            return self._held.get(name)
+            if name not in self._cached:
+                by_bundle = {name: self._by_bundle[name]}
+                self._cached.update(self._pictures.bundles(by_bundle, with_losses=True))
+                while len(self._cached) > _NUM_CACHED:
+                    self._cached.popitem(last=False)
+            return self._cached.get(name)
 
     def decide(self, values: Any) -> None:
         """Take one decision from the page, and save all of this session.

@@ -130,8 +130,8 @@ class _Judge:
         steps = np.where(path[:-1] == path[1:], 0.0, self._steps[path[:-1], path[1:]])
         bins = duration_bins(np.array(self._num_frames))
         local = steps[:-1] + steps[1:] + self._durations[path[1:-1], bins]
-        most = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
-        return sorted(int(at) for at in most if local[at] >= margin / 2)
+        order = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
+        return sorted(int(at) for at in order if local[at] >= margin / 2)
 
 
 def _edits(

@@ -58,11 +58,11 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
             f"dataset.uri: {_few(other)} are no folders, and others are; give each its own "
             "specification"
         )
-    held: dict[str, list[StoredObject]] = defaultdict(list)
+    by_folder: dict[str, list[StoredObject]] = defaultdict(list)
     for item in by_content(storage.list_objects([f"{uri}*" for uri in patterns])):
         if is_still(item.uri):
-            held[item.uri.rpartition("/")[0] + "/"].append(item)
-    if not held:
+            by_folder[item.uri.rpartition("/")[0] + "/"].append(item)
+    if not by_folder:
         raise SpecificationError(f"dataset.uri: {_few(patterns)} hold no images")
     return [
         StoredObject(
@@ -71,7 +71,7 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
             "content "
             + storage.digest(*((i.uri[len(folder) :], i.size_bytes, i.etag) for i in items)),
         )
-        for folder, items in sorted(held.items())
+        for folder, items in sorted(by_folder.items())
     ]
 
 

@@ -100,9 +100,9 @@ class _Corrector:
         """
         current = given.clone()
         for n, sample_id in enumerate(sample_ids):
-            held = self._store.get(sample_id)
-            if held is not None:
-                current[n] = torch.from_numpy(held.astype(np.int64)).to(given.device)
+            stored = self._store.get(sample_id)
+            if stored is not None:
+                current[n] = torch.from_numpy(stored.astype(np.int64)).to(given.device)
         return current
 
     def _take(
@@ -186,9 +186,9 @@ class EarlyLearningCorrection(_Corrector):
         """The running mean of an image's predictions, this one in it."""
         if not self._decay:
             return p_KHW
-        held = self._predictions.get(sample_id)
-        if held is not None and held.shape == p_KHW.shape:
-            p_KHW = self._decay * held.astype(np.float32) + (1 - self._decay) * p_KHW
+        stored = self._predictions.get(sample_id)
+        if stored is not None and stored.shape == p_KHW.shape:
+            p_KHW = self._decay * stored.astype(np.float32) + (1 - self._decay) * p_KHW
         self._predictions.put(sample_id, p_KHW.astype(np.float16))
         return p_KHW
 

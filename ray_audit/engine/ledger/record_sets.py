@@ -91,7 +91,7 @@ class RecordSet:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequiredRecords:
     """What an audit needs of every unit.
 
     Attributes:

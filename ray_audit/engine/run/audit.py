@@ -227,7 +227,7 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
     return StageSettings(
         inputs.config,
         inputs.checkpoints,
-        inputs.wanted,
+        inputs.required,
         index_uri,
         device,
         attempts=attempts,

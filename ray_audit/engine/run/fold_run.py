@@ -126,7 +126,7 @@ def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: 
     config = config.model_copy(update={"protocol": "held_out"})
     run_id = f"{date}-{storage.digest('folds', *(inputs.run_id for inputs in each))[:8]}"
     listing = list_dataset(config.dataset, index_dir)
-    return Inputs(config, listing, checkpoints, (), first.wanted, run_id)
+    return Inputs(config, listing, checkpoints, (), first.required, run_id)
 
 
 def _digest(checkpoints: Sequence[Checkpoint]) -> str:

@@ -94,9 +94,9 @@ def check_seen(seen: Seen) -> None:
         SpecificationError: all samples that were tried failed.
     """
     if seen.num_tried and seen.input_shape is None and not seen.labels:
-        told = [note for note in seen.notes if note.startswith("all ")]
-        if told:
-            raise SpecificationError(f"dataset: {told[0]}")
+        notes = [note for note in seen.notes if note.startswith("all ")]
+        if notes:
+            raise SpecificationError(f"dataset: {notes[0]}")
 
 
 def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure]]:

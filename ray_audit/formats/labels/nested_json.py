@@ -124,16 +124,16 @@ def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
     shared = {n: _plain(place, path) for n, path in columns.items() if n not in lists}
     if not lists:
         return [shared]
-    held = {name: cell(place.value, path) for name, (path, _) in lists.items()}
-    held = {name: value if _is_list(value) else [] for name, value in held.items()}
-    lengths = {name: len(value) for name, value in held.items()}
+    elements = {name: cell(place.value, path) for name, (path, _) in lists.items()}
+    elements = {name: value if _is_list(value) else [] for name, value in elements.items()}
+    lengths = {name: len(value) for name, value in elements.items()}
     if len(set(lengths.values())) > 1:
         raise LabelError(
             f"{uri}: lists that belong together have {lengths} elements; expected as many of each"
         )
     num = next(iter(lengths.values()))
     return [
-        shared | {name: _given(cell(held[name][at], lists[name][1])) for name in lists}
+        shared | {name: _given(cell(elements[name][at], lists[name][1])) for name in lists}
         for at in range(num)
     ]
 
@@ -204,10 +204,10 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
         return [place.value]
     made = []
     for row in rows:
-        held = [copy.deepcopy(place.value)]
+        replaced = [copy.deepcopy(place.value)]
         for name, new in row.items():
-            held[0] = with_value(held[0], columns[name], new)
-        made += held
+            replaced[0] = with_value(replaced[0], columns[name], new)
+        made += replaced
     return made
 
 
@@ -233,20 +233,20 @@ def _edit_lists(
     num = len(rows)
     for path in list(within):
         above = path.rpartition(".")[0]
-        beside = cell(place.value, above or _ITSELF)
-        for key, value in beside.items() if isinstance(beside, dict) else ():
+        siblings = cell(place.value, above or _ITSELF)
+        for key, value in siblings.items() if isinstance(siblings, dict) else ():
             if _is_list(value) and len(value) == num:
                 within.setdefault(f"{above}.{key}" if above else key, {})
     for path, inner in within.items():
-        held = cell(place.value, path)
+        elements = cell(place.value, path)
         new: list[Any] = []
-        for element, replaced in zip(list(held), rows, strict=True):
+        for element, replaced in zip(list(elements), rows, strict=True):
             for row in [{}] if replaced is None else replaced:
                 edited = copy.deepcopy(element)
                 for name in inner.keys() & row.keys():
                     edited = with_value(edited, inner[name], row[name])
                 new.append(edited)
-        held[:] = new
+        elements[:] = new
 
 
 @dataclass
@@ -276,7 +276,7 @@ class CocoImages:
             files = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
             categories = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
             names: dict[str, str] = {}
-            held: dict[str, list[Any]] = defaultdict(list)
+            of_image: dict[str, list[Any]] = defaultdict(list)
             for entry in document["annotations"]:
                 file, name = files[entry["image_id"]], categories[entry["category_id"]]
                 if names.setdefault(file, name) != name:
@@ -285,10 +285,10 @@ class CocoImages:
                         f"{name}): one label an image is audited; for what is in an image give "
                         "labels.masks"
                     )
-                held[file].append(entry)
+                of_image[file].append(entry)
         except (KeyError, TypeError) as error:
             raise LabelError(f"{uri}: a COCO file without {error} where it is needed") from error
-        return cls(names, dict(held), {name: number for number, name in categories.items()})
+        return cls(names, dict(of_image), {name: number for number, name in categories.items()})
 
     def edit(self, edit: Callable[[Cells], list[Cells] | None]) -> None:
         """Give images other categories, in place.

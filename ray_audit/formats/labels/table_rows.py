@@ -121,11 +121,11 @@ def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[La
         LabelError: a missing column, a label outside the classes, a number that is none;
             the message names the file, the row and the value.
     """
-    wanted = {f"number:{k}": column for k, column in layout.number_columns.items()}
-    wanted["label"] = layout.label_column
+    columns = {f"number:{k}": column for k, column in layout.number_columns.items()}
+    columns["label"] = layout.label_column
     if layout.name_column:
-        wanted["name"] = layout.name_column
-    for chunk in read_table(uri, wanted, layout.text):
+        columns["name"] = layout.name_column
+    for chunk in read_table(uri, columns, layout.text):
         yield _parsed(uri, chunk, layout, classes)
 
 

@@ -159,7 +159,7 @@ def line_batches(
             others: where rows are counted it would move all that follow.
     """
     positions = [layout.names.index(column) for column in columns]
-    held: list[list[str]] = []
+    batch: list[list[str]] = []
     empty_row: int | None = None
     num_rows = 0
     for row in _rows(stream, layout):
@@ -174,12 +174,12 @@ def line_batches(
                 f"{uri}, row {num_rows}: {len(row)} fields, expected {len(layout.names)} "
                 f"({', '.join(layout.names)}); see labels.header and labels.delimiter"
             )
-        held.append(row)
-        if len(held) == _CHUNK_ROWS:
-            yield _batch(held, positions, columns)
-            held = []
-    if held:
-        yield _batch(held, positions, columns)
+        batch.append(row)
+        if len(batch) == _CHUNK_ROWS:
+            yield _batch(batch, positions, columns)
+            batch = []
+    if batch:
+        yield _batch(batch, positions, columns)
 
 
 def _rows(stream: IO[bytes], layout: TextLayout) -> Iterator[list[str]]:

@@ -107,12 +107,12 @@ class DicomVolume(Volume):
         """See `Volume.stored`."""
         if self._values is None:
             values = np.empty(self.header.shape, self.header.dtype)
-            held: tuple[str, np.ndarray] = ("", np.empty(0))
+            current: tuple[str, np.ndarray] = ("", np.empty(0))
             for place, (file, frame) in enumerate(self._frames):
-                if held[0] != file.uri:
-                    held = file.uri, read_frames(file, self._tally)
+                if current[0] != file.uri:
+                    current = file.uri, read_frames(file, self._tally)
                 slope, inter = file.scale if self._is_mixed else (1, 0)
-                values[place] = held[1][frame] * slope + inter
+                values[place] = current[1][frame] * slope + inter
             self._values = values
         return self._values
 
