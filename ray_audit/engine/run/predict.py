@@ -101,14 +101,14 @@ class Predictor:
         return Prober(models, settings, device)
 
     def predict(self, unit: WorkUnit, sample_ids: Collection[str]) -> Iterator[Predicted]:
-        """Decode a unit and look at the wanted samples; batches without any are not run.
+        """Decode a unit and look at the named samples; batches without any are not run.
 
         Args:
             unit: the shards to read.
             sample_ids: sample ids.
 
         Yields:
-            The wanted samples in the order of the data; those that cannot be read are left out.
+            The named samples in the order of the data; those that cannot be read are left out.
         """
         for batch, rows in chosen_cuts(self._config, self._index_uri, unit, sample_ids):
             yield from self._looked_at(batch, rows)
@@ -128,7 +128,7 @@ class Predictor:
 def chosen_cuts(
     config: AuditConfig, index_uri: str, unit: WorkUnit, sample_ids: Collection[str]
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches of a unit as the audit cuts them, and in each the rows of the wanted samples."""
+    """Batches of a unit as the audit cuts them, and in each the rows of the named samples."""
     batch_size = config.engine.batch_size
     items = cut_unit(
         unit,
