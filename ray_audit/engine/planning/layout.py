@@ -8,7 +8,6 @@ from ray_audit.config import EngineConfig
 from ray_audit.errors import PlanError
 
 _CPUS_PER_DECODE = 0.25
-_CPUS_PER_COMMIT = 0.05
 _LEAST_CPUS_PER_ACTOR = 0.1
 _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
 _ASSUMED_GPU_BYTES = 16 * 2**30
@@ -66,7 +65,6 @@ class Layout:
         gpus_per_actor: GPUs (or a fraction) of each actor.
         num_decoders: decode tasks side by side.
         cpus_per_decoder: logical CPUs of each.
-        cpus_per_committer: logical CPUs of each task that writes records.
         in_flight_per_actor: crates queued at or inside one actor.
         reasons: why, one sentence each.
     """
@@ -77,7 +75,6 @@ class Layout:
     gpus_per_actor: float
     num_decoders: int
     cpus_per_decoder: float
-    cpus_per_committer: float
     in_flight_per_actor: int
     reasons: tuple[str, ...]
 
@@ -191,7 +188,6 @@ def _layout_of(
         gpus_per_actor=gpus,
         num_decoders=choice.decoders,
         cpus_per_decoder=_CPUS_PER_DECODE,
-        cpus_per_committer=_CPUS_PER_COMMIT,
         in_flight_per_actor=_IN_FLIGHT_PER_ACTOR,
         reasons=tuple(reasons),
     )
@@ -257,8 +253,8 @@ def _num_decoders(
 
 
 def _reserved_cpus(num_decoders: int, num_nodes: int) -> float:
-    """CPUs that decoders, and a committer beside each, may need on any one node."""
-    return math.ceil(num_decoders / num_nodes) * (_CPUS_PER_DECODE + _CPUS_PER_COMMIT)
+    """CPUs that decoders may need on any one node."""
+    return math.ceil(num_decoders / num_nodes) * _CPUS_PER_DECODE
 
 
 def _cpus_per_actor(

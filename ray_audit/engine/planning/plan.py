@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from ray_audit import storage
@@ -17,7 +18,7 @@ from ray_audit.engine.ledger.adaptive import LeavingRule
 from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
-from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes
+from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes, decoded_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
@@ -190,7 +191,8 @@ def read_inputs(
     listing = replace(listing, notes=notes)
     salt = storage.digest(numeric_settings(config), *identity.parts)
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
-    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
+    weight = partial(decoded_bytes, config)
+    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size, weight))
     if not units:
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
