@@ -21,6 +21,8 @@ _IN_FOLDERS = (
     f"model.safetensors{INDEX}",
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX}",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
 )
 _ALIAS = re.compile(r"last|best|latest|final", re.IGNORECASE)
 _MAX_COMPARED_BYTES = 2**30
@@ -93,6 +95,30 @@ def read_catalog(uri: str | list[str]) -> Catalog:
         for index, (name, checkpoint) in enumerate(zip(names, kept, strict=True))
     )
     return Catalog(checkpoints, tuple(notes))
+
+
+def base_uri(uri: str) -> str:
+    """The file of `model.weights.base`: itself, or the model that lies in a folder.
+
+    Raises:
+        CheckpointError: it is several, or none.
+    """
+    return base_checkpoint(uri).uri
+
+
+def base_checkpoint(uri: str) -> Checkpoint:
+    """The one checkpoint that `model.weights.base` names.
+
+    Raises:
+        CheckpointError: it is several, or none.
+    """
+    found = read_catalog(uri).checkpoints
+    if len(found) != 1:
+        raise CheckpointError(
+            f"model.weights.base {uri} names {len(found)} checkpoints; expected one file, or the "
+            "folder of one model"
+        )
+    return found[0]
 
 
 def shortest_names(uris: Sequence[str]) -> list[str]:

@@ -13,14 +13,16 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from ray_audit import storage
+from ray_audit.checkpoints.catalog import base_checkpoint
 from ray_audit.config import ModelConfig
-from ray_audit.errors import StorageError
+from ray_audit.errors import CheckpointError, StorageError
 
 _OWN = __name__.partition(".")[0]
 _MAX_FILES = 2000
@@ -56,8 +58,14 @@ def identity_of(config: ModelConfig) -> ModelIdentity:
                 "notice when it changes"
             )
     if config.weights.base is not None:
-        parts.append(f"model.weights.base {_file_digest(config.weights.base)}")
+        parts.append(f"model.weights.base {_digest_of_base(config.weights.base)}")
     return ModelIdentity(tuple(parts), tuple(notes))
+
+
+def _digest_of_base(uri: str) -> str:
+    with suppress(CheckpointError):  # loading it says what is wrong
+        return base_checkpoint(uri).digest
+    return ""
 
 
 def see_working_directory() -> None:

@@ -123,13 +123,9 @@ def renamed(
     Raises:
         CheckpointError: they lie behind two prefixes.
     """
-    kept = {
-        name: value
-        for name, value in state.items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in config.ignore)
-    }
+    kept = as_asked(state, config)
     if config.strip or config.add:
-        return {f"{config.add}{name.removeprefix(config.strip)}": v for name, v in kept.items()}
+        return kept
     names = _required(expected)
     if not names or names <= set(kept):
         return kept
@@ -146,6 +142,15 @@ def renamed(
         return kept
     # A Lightning file may hold losses and metrics beside the model: only the model counts.
     return {n.removeprefix(best): value for n, value in kept.items() if n.startswith(best)}
+
+
+def as_asked(state: Mapping[str, Value], config: WeightsConfig) -> dict[str, Value]:
+    """Names of a file as `ignore`, `strip` and `add` leave them."""
+    return {
+        f"{config.add}{name.removeprefix(config.strip)}": value
+        for name, value in state.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in config.ignore)
+    }
 
 
 def _required(expected: Expected) -> set[str]:
