@@ -90,7 +90,7 @@ def evaluate_run(
     run_uri = storage.join(output, "runs", run_id)
     manifest = Manifest.read(run_uri)
     schema = _scores_schema(manifest, run_uri)
-    directions, left_out = _wanted(schema, scores)
+    directions, left_out = _chosen_scores(schema, scores)
     identity = [c for c in ("sample_id", "shard", "frame_index", "label") if c in schema.names]
     table = manifest.table(run_uri, "scores", [*identity, *directions])
     joined = join_truth(table, truth)
@@ -140,7 +140,7 @@ def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRe
         raise LabelError(
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error
-    return [one for one in planted if one.sample_id in scored]
+    return [region for region in planted if region.sample_id in scored]
 
 
 def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:
@@ -153,7 +153,7 @@ def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:
         return pq.read_schema(stream)
 
 
-def _wanted(
+def _chosen_scores(
     schema: pa.Schema, scores: Sequence[str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Scores to measure with their directions, and why the others are not."""
@@ -169,8 +169,8 @@ def _wanted(
         for name in undirected
         if scores is None or name in scores
     }
-    wanted = {n: d for n, d in directed.items() if scores is None or n in scores}
-    return wanted, left_out
+    chosen = {n: d for n, d in directed.items() if scores is None or n in scores}
+    return chosen, left_out
 
 
 def _check_both_sides(joined: JoinedScores, truth_uri: str) -> None:
@@ -202,9 +202,9 @@ def _segment_accuracy(
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

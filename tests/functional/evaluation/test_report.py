@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ray_audit import rle
 from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
-from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.region_detection import overall_regions
+from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.segment_accuracy import eda
 from ray_audit.measures import Kind, measures
 from ray_audit.schemas import AREAS, FINDINGS, REGIONS, arrow_schema
@@ -133,7 +133,8 @@ def test_findings_and_areas_are_held_to_the_planted_components(tmp_path, truth):
     regions = arrow_schema(list(REGIONS), {}).empty_table()
     write_run(tmp_path, score_table(), findings=findings, areas=areas, regions=regions)
     assert evaluate_run(str(tmp_path), truth).areas == []  # no planted regions lie there
-    pq.write_table(masks_at([(None, 20, 20, 10)], REGION_SCHEMA), tmp_path / "truth_regions.parquet")
+    planted = masks_at([(None, 20, 20, 10)], REGION_SCHEMA)
+    pq.write_table(planted, tmp_path / "truth_regions.parquet")
     found = evaluate_run(str(tmp_path), truth)
     assert [overall_regions(rows).average_precision for rows in (found.regions, found.areas)] == [
         0.5,
