@@ -20,7 +20,7 @@ from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.crates import START, CrateName
-from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources
 from ray_audit.engine.planning.plan import Inputs, committed, make_plan
 from ray_audit.samples import Shard, WorkUnit
@@ -85,12 +85,12 @@ def one_run(num: int) -> dict[str, float]:
     checkpoints = tuple(
         Checkpoint(i, f"c{i}", f"/c{i}", 10**8, f"d{i}") for i in range(_NUM_CHECKPOINTS)
     )
-    wanted = Wanted.of(checkpoints, None, "all")
+    required = RequiredRecords.of(checkpoints, None, "all")
     reset_peak()
     before, started = peak_bytes(), time.process_time()
     units = tuple(group_units(shards, "salt"))
     inputs = Inputs(
-        config, Listing(tuple(shards), (), ""), checkpoints, units, wanted, "2026-01-01"
+        config, Listing(tuple(shards), (), ""), checkpoints, units, required, "2026-01-01"
     )
     plan = make_plan(inputs, _CLUSTER, {})
     planned_s = time.process_time() - started
@@ -98,7 +98,7 @@ def one_run(num: int) -> dict[str, float]:
     if len(plan.work) != num:
         raise SystemExit(f"{len(plan.work)} units are planned")
     del plan
-    whole = wanted.set_for(wanted.order)
+    whole = required.set_for(required.order)
     files = files_of(units, whole.set_id)
     storage.list_prefix = lambda _: files  # type: ignore[assignment,return-value]
     record_sets.read_sets = lambda _: {whole.set_id: whole}

@@ -70,9 +70,9 @@ class RayBackend:
             free = free_gpu_bytes()
             nodes = (replace(nodes[0], gpu_bytes=min(free) if free else nodes[0].gpu_bytes),)
         store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
-        most = self._engine.cluster_max
-        if most:
-            nodes = (_node(most),)
+        limits = self._engine.cluster_max
+        if limits:
+            nodes = (_node(limits),)
         return ClusterResources(nodes, int(store))
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
