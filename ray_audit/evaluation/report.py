@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
@@ -126,8 +127,10 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error
     findings = manifest.table(
-        run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
+        run_uri, "findings", ["sample_id", "kind", "suspicion", "mask_rle", "mask_size_px"]
     )
+    # A whole mask that is suspected says nothing of where in it the error lies.
+    findings = findings.filter(pc.not_equal(findings["kind"], "wrong_mask"))
     return evaluate_regions(
         proposals_of(findings), [one for one in planted if one.sample_id in scored]
     )
