@@ -9,11 +9,11 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.hdf5_texts import HdfTexts
 
 _MAX_NAMES = 1_000_000
 _CLASS_NAMES = ("class_names", "classes", "names", "label_names")
 _MATLAB = "MATLAB_class"
-_BLOCK = 4096
 
 
 def h5py() -> Any:
@@ -40,12 +40,18 @@ class HdfArrays:
 
     def __init__(self, stream: IO[bytes] | Path, size_bytes: int, mode: str = "r") -> None:
         self._size_bytes = size_bytes
+        self._stream = stream.open("rb") if isinstance(stream, Path) else None
+        served = stream if self._stream is None else self._stream
+        self._texts = HdfTexts(served, size_bytes)  # type: ignore[arg-type]
         self._file = h5py().File(stream, mode)
         self.names = list(self._walk())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self._texts.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def _walk(self) -> Iterator[str]:
         library, seen, num = h5py(), set(), 0
@@ -79,7 +85,7 @@ class HdfArrays:
     def array(self, name: str) -> np.ndarray:
         """See `ArrayFile.array`."""
         one = self._dataset(name)
-        kind = _matlab_class(one)
+        kind = self._matlab_class(one)
         if kind == "cell":
             return self._cell_texts(one)
         values = self._values(one, ())
@@ -100,9 +106,23 @@ class HdfArrays:
         for holder in (self._dataset(name), self._file):
             for key in _CLASS_NAMES:
                 if key in holder.attrs:
-                    given = np.atleast_1d(holder.attrs[key]).reshape(-1).tolist()
-                    return [n.decode() if isinstance(n, bytes) else str(n) for n in given]
+                    return self._attribute(holder, key)
         return []
+
+    def _attribute(self, holder: Any, key: str) -> list[str]:
+        """An attribute of text or numbers, flat."""
+        library = h5py()
+        dtype = holder.attrs.get_id(key).dtype
+        text = library.check_string_dtype(dtype)
+        if text is not None and text.length is None:
+            return self._texts.of_attribute(holder.name, key)
+        if dtype.kind not in "fiubS" or dtype.hasobject:
+            raise SampleError("array_shape", f"{key} of {holder.name} holds {dtype}; expected text")
+        given = np.atleast_1d(holder.attrs[key]).reshape(-1).tolist()
+        return [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in given]
+
+    def _matlab_class(self, one: Any) -> str | None:
+        return next(iter(self._attribute(one, _MATLAB)), None) if _MATLAB in one.attrs else None
 
     def replace(self, name: str, labels: list[Any]) -> None:
         """Put new labels into an array; everything else stays.
@@ -112,7 +132,7 @@ class HdfArrays:
         """
         one = self._dataset(name)
         members = h5py().check_enum_dtype(one.dtype)
-        if _matlab_class(one) in ("cell", "char"):
+        if self._matlab_class(one) in ("cell", "char"):
             raise LabelError(
                 f"array {name}: labels that are MATLAB text cannot be changed in place"
             )
@@ -125,6 +145,8 @@ class HdfArrays:
             raise LabelError(f"array {name} of type {one.dtype}: {error}") from error
         from ray_audit.formats.array_files import flat_labels
 
+        self._file.flush()
+        self._texts.close()  # what it has read is from before
         back = flat_labels(self.array(name), name).tolist()
         expected = [label.decode() if isinstance(label, bytes) else label for label in labels]
         if back != expected:
@@ -174,16 +196,15 @@ class HdfArrays:
                 )
 
     def _long_texts(self, one: Any, at: tuple[Any, ...]) -> np.ndarray:
-        """Text of any length, a block at a time: many elements may share one long text."""
+        """Text of any length, some at a time: many elements may share one long text."""
         if len(one.shape) != 1:
             raise SampleError("array_shape", f"{one.name} has shape {one.shape}; expected (T,)")
         start, stop, _ = (at[0] if at else slice(None)).indices(one.shape[0])
         found: list[str] = []
         num_chars = 0
-        for first in range(start, stop, _BLOCK):
-            block = one[first : min(first + _BLOCK, stop)].tolist()
-            found += [b.decode("utf-8", "backslashreplace") for b in block]
-            num_chars += sum(map(len, block))
+        for texts in self._texts.of_array(one.name, start, stop):
+            found += texts
+            num_chars += sum(map(len, texts))
             if storage.inflates_too_far(self._size_bytes, num_chars):
                 raise SampleError("too_large", f"{one.name} holds {num_chars} bytes of text")
         return np.array(found, dtype=str)
@@ -196,18 +217,11 @@ class HdfArrays:
         found = []
         for reference in one[()].T.reshape(-1):
             cell = self._file[reference]
-            if _matlab_class(cell) != "char":
+            if self._matlab_class(cell) != "char":
                 raise SampleError("array_shape", f"{one.name} has cells that are no text")
             self._check_size(cell)
             found.append("".join(_texts(np.asarray(cell[()]).T).tolist()))
         return np.array(found, dtype=str)
-
-
-def _matlab_class(one: Any) -> str | None:
-    if _MATLAB not in one.attrs:
-        return None
-    value = one.attrs[_MATLAB]
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
