@@ -164,7 +164,7 @@ def test_a_mask_that_a_reviewer_holds_to_be_right_stays_and_a_wrong_one_is_mende
 
 
 def test_no_one_class_is_written_into_a_whole_mask(tmp_path):
-    small, _, given = wrong_and_learnt(tmp_path)
+    small, *_ = wrong_and_learnt(tmp_path)
     first = findings_of(small)[0]
     relabelled = decided(first, "relabel", "b")
     done = corrected(small, decisions=[relabelled], rule="decisions")
