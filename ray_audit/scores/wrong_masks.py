@@ -64,7 +64,10 @@ def wrong_masks(losses: Losses, *, memorised: bool, fraction: float | None = Non
     if memorised:
         windows = {math.ceil(num_checkpoints / part) for part in _PARTS}
     found = [_wrong_by(losses, first, fraction) for first in sorted(windows)]
-    return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
+    return max(
+        found,
+        key=lambda candidate: (candidate.share.fraction > 0, np.nan_to_num(candidate.share.gap)),
+    )
 
 
 def sampling_step(num_masks: int) -> int:

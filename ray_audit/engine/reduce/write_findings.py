@@ -111,8 +111,8 @@ def write_findings(
 
     They are made twice rather than kept: a rank needs the suspicions of all.
     """
-    beside = [[None] * len(scores) if one is None else one for one in (regions, trajectories)]
-    parts: list[tuple[int, Part]] = list(enumerate(zip(scores, *beside, strict=True)))
+    by_part = [[None] * len(scores) if one is None else one for one in (regions, trajectories)]
+    parts: list[tuple[int, Part]] = list(enumerate(zip(scores, *by_part, strict=True)))
     summary = FindingsSummary()
     for of_part in mapper.map(partial(_summarise, context), parts):
         summary = summary.merge(of_part)
