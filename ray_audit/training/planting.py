@@ -199,7 +199,7 @@ class _MaskErrors:
         self._regions: dict[str, list[dict[str, Any]]] = {}
         self.kinds = list(self._kind_of.values())
         self.num_items = len(self._owners)
-        self.changes = LabelChanges(mask=self._mask)
+        self.changes = LabelChanges(mask=self._mask, stored=given.mask)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         key = owner.key
