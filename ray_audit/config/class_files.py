@@ -29,7 +29,7 @@ def named_classes(given: Any) -> tuple[Any, int | None]:
     if isinstance(given, dict):
         return _in_order(given)
     if isinstance(given, list):
-        return [_name(one) for one in given], None
+        return [_name(value) for value in given], None
     return given, None
 
 
@@ -86,7 +86,7 @@ def _read(uri: str) -> Any:
         raise ValueError(f"{uri} cannot be read as class names: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [_NUMBERED.fullmatch(line) for line in lines]
-    numbered = [(int(one[1]), one[2].strip()) for one in found if one]
+    numbered = [(int(item[1]), item[2].strip()) for item in found if item]
     if not numbered or len(numbered) < len(lines):
         return lines
     if len(dict(numbered)) < len(numbered):

@@ -144,7 +144,7 @@ class LabelsConfig(Section):
         for key in _TEMPLATES:
             for name in _FIELD.findall(getattr(self, key) or ""):
                 if name not in known:
-                    fields = ", ".join(f"{{{one}}}" for one in known)
+                    fields = ", ".join(f"{{{field}}}" for field in known)
                     raise ValueError(
                         f"{key}: {{{name}}} is no field of a template; known are {fields}"
                         + ("" if self.match else ", and the groups of match")

@@ -120,16 +120,16 @@ def _kind_tables(found: Evaluation, kinds: list[str], scores: list[str]) -> list
 
 
 def _segment_table(found: Evaluation) -> Table:
-    one = next(iter(found.segments.values()))
-    title = f"Segments: EDA ({one.num_errors} of {one.num_segments} segments are wrong)"
+    first = next(iter(found.segments.values()))
+    title = f"Segments: EDA ({first.num_errors} of {first.num_segments} segments are wrong)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     table.add_column("score", no_wrap=True)
     for heading in ("EDA, mean of thresholds", "best threshold"):
         table.add_column(heading, justify="right")
     for name, accuracy in found.segments.items():
         table.add_row(name, _cell(accuracy.mean), _cell(accuracy.best))
-    table.add_row("all called right", _cell(one.all_normal), "")
-    table.add_row("all called wrong", _cell(one.all_error), "")
+    table.add_row("all called right", _cell(first.all_normal), "")
+    table.add_row("all called wrong", _cell(first.all_error), "")
     return table
 
 

@@ -203,7 +203,7 @@ def _copied_data(
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:
     """The section with a `uri` that means the same from every working directory."""
     uri = dataset.uri
-    found = absolute(uri) if isinstance(uri, str) else [absolute(one) for one in uri]
+    found = absolute(uri) if isinstance(uri, str) else [absolute(pattern) for pattern in uri]
     return dataset.model_copy(update={"uri": found})
 
 
@@ -222,12 +222,15 @@ def _write_shards(
         if shard.key not in left_out:
             is_touched = bool(dataset.labels.masks) or shard.key in touched
             num_written += _write_shard(dataset, shard, changes, to_uri, is_touched, left_out)
-    wanted = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
-        len(one.frames) for owner, one in changes.frames.items() if owner.shard_key not in left_out
+    num_expected = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
+        len(change.frames)
+        for owner, change in changes.frames.items()
+        if owner.shard_key not in left_out
     )
-    if not dataset.labels.masks and num_written != wanted:
+    if not dataset.labels.masks and num_written != num_expected:
         raise LabelError(
-            f"{wanted - num_written} of {wanted} new labels stand for samples that have no label"
+            f"{num_expected - num_written} of {num_expected} new labels stand for samples "
+            "that have no label"
         )
     return left_out
 

@@ -4,7 +4,7 @@ from ray_audit.discovery.tree import extension
 from ray_audit.formats.registry import format_of
 
 TABLES = (".csv", ".tsv", ".txt", ".lst", ".json", ".jsonl", ".ndjson")
-_TABLE_ENDS = (*TABLES, *(f"{one}.gz" for one in TABLES), ".parquet", ".pq")
+_TABLE_ENDS = (*TABLES, *(f"{ending}.gz" for ending in TABLES), ".parquet", ".pq")
 
 
 def kind_of(path: str) -> str:

@@ -54,8 +54,8 @@ class _FileNames:
         for path in group.files:
             key = path[above:]
             name = key.rsplit("/", 1)[-1]
-            for one in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
-                self._names.setdefault(one, path)
+            for spelling in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
+                self._names.setdefault(spelling, path)
             found = _SIDE.match(name.rsplit(".", 1)[0])
             if found:
                 self._cores.setdefault(found["core"], path)
@@ -72,8 +72,8 @@ class _FileNames:
 
     def _are_enough(self, named: Sequence[str], values: Sequence[str]) -> bool:
         num = len(set(named))
-        most = min(len(set(values)), len(set(self._names.values())))
-        return num >= max(1, _LEAST_FRACTION * most)
+        max_named = min(len(set(values)), len(set(self._names.values())))
+        return num >= max(1, _LEAST_FRACTION * max_named)
 
 
 def _proposal(
@@ -99,17 +99,17 @@ def _proposal(
     guess = classes_of(reading.label_values, names_file(tree))
     labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
     labels |= {"match": match} if match else {}
-    told = [f"{path} names {num} of {len(group.files)} files", *reading.told, *guess.told]
+    assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed, *guess.assumed]
     if group.kind == "video" and reading.form == "frames":
         extra, why = clock_of(tree, group.files[0], reading.numbers)
         labels |= extra
-        told += why
+        assumed += why
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
     dataset["classes"] = guess.classes
     what = f"{group.kind} with a table of {reading.form}"
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * bool(_NOT_TRAIN.search(path.lower()))
-    return score, Guess(what, dataset, tuple(told), guess.asked)
+    return score, Guess(what, dataset, tuple(assumed), guess.asked)
 
 
 def _match(parts: Mapping[str, str]) -> str | None:

@@ -87,7 +87,7 @@ def evaluate_run(
     run_uri = storage.join(output, "runs", run_id)
     manifest = Manifest.read(run_uri)
     schema = _scores_schema(manifest, run_uri)
-    directions, left_out = _wanted(schema, scores)
+    directions, left_out = _chosen_scores(schema, scores)
     identity = [c for c in ("sample_id", "shard", "frame_index", "label") if c in schema.names]
     table = manifest.table(run_uri, "scores", [*identity, *directions])
     joined = join_truth(table, truth)
@@ -129,7 +129,7 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
         run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
     )
     return evaluate_regions(
-        proposals_of(findings), [one for one in planted if one.sample_id in scored]
+        proposals_of(findings), [region for region in planted if region.sample_id in scored]
     )
 
 
@@ -143,7 +143,7 @@ def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:
         return pq.read_schema(stream)
 
 
-def _wanted(
+def _chosen_scores(
     schema: pa.Schema, scores: Sequence[str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Scores to measure with their directions, and why the others are not."""
@@ -159,8 +159,8 @@ def _wanted(
         for name in undirected
         if scores is None or name in scores
     }
-    wanted = {n: d for n, d in directed.items() if scores is None or n in scores}
-    return wanted, left_out
+    chosen = {n: d for n, d in directed.items() if scores is None or n in scores}
+    return chosen, left_out
 
 
 def _check_both_sides(joined: JoinedScores, truth_uri: str) -> None:
@@ -192,9 +192,9 @@ def _segment_accuracy(
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

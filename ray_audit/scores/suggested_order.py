@@ -61,7 +61,7 @@ def suggest_order(
     Returns:
         The given classes where the order is fine, or where nothing is clearly better.
     """
-    classes = tuple(int(one) for one in path)
+    classes = tuple(int(class_index) for class_index in path)
     judge = OrderJudge(num_frames, others)
     before = now = judge.nll(classes)
     for _ in range(MAX_EDITS):
@@ -69,11 +69,11 @@ def suggest_order(
         edits = _edits(classes, suspects, others.num_classes)
         # Different edits with the same answer are one.
         found = {edit: judge.nll(edit) for edit in edits}
-        ranked = sorted(found, key=lambda one: (found[one], one))
+        ranked = sorted(found, key=lambda edit: (found[edit], edit))
         if not ranked or now - found[ranked[0]] < margin:
             break
-        close = [one for one in ranked[1:] if found[one] - found[ranked[0]] < LEAD]
-        if any(judge.contradict(classes, ranked[0], one, margin) for one in close):
+        close = [edit for edit in ranked[1:] if found[edit] - found[ranked[0]] < LEAD]
+        if any(judge.contradict(classes, ranked[0], edit, margin) for edit in close):
             break
         classes, now = ranked[0], found[ranked[0]]
     return SuggestedOrder(np.array(classes, np.int64), before, now)
@@ -133,13 +133,13 @@ class OrderJudge:
         return float(steps + self._durations[path[1:-1], bins].sum())
 
     def contradict(
-        self, now: tuple[int, ...], one: tuple[int, ...], other: tuple[int, ...], margin: float
+        self, now: tuple[int, ...], first: tuple[int, ...], other: tuple[int, ...], margin: float
     ) -> bool:
         """Whether two edits mend the same error: together they gain no more than one."""
-        if any(a != given != b for given, a, b in zip(now, one, other, strict=True)):
+        if any(a != given != b for given, a, b in zip(now, first, other, strict=True)):
             return True
-        both = tuple(a if a != given else b for given, a, b in zip(now, one, other, strict=True))
-        return self.nll(one) - self.nll(both) < margin
+        both = tuple(a if a != given else b for given, a, b in zip(now, first, other, strict=True))
+        return self.nll(first) - self.nll(both) < margin
 
     def suspects(self, classes: tuple[int, ...], margin: float) -> list[int]:
         """Segments with something to gain: unusual steps in and out, or an unusual duration."""
@@ -147,8 +147,8 @@ class OrderJudge:
         steps = np.where(path[:-1] == path[1:], 0.0, self._steps[path[:-1], path[1:]])
         bins = duration_bins(self._num_frames)
         local = steps[:-1] + steps[1:] + self._durations[path[1:-1], bins]
-        most = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
-        return sorted(int(at) for at in most if local[at] >= margin / 2)
+        order = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
+        return sorted(int(at) for at in order if local[at] >= margin / 2)
 
 
 def _edits(

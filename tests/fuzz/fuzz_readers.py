@@ -40,6 +40,8 @@ from tests.fuzz.harness import scratch
 
 SLICE = 2000
 LIMIT_S = 20
+WALL_S = 120
+"""One case of a child: what hangs in C takes no signal, and is ended from outside."""
 MEMORY = 2 * 2**30
 """Bytes beyond what a child has at its start: nothing that is read may take as much."""
 
@@ -213,6 +215,22 @@ def child(name, seed, first, stop, place, keep):
     return code
 
 
+def ended(pid, place):
+    """Exit status of a child, which is ended where one case takes too long."""
+    case, since_s = bytes(place[:8]), time.monotonic()
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if bytes(place[:8]) != case:
+            case, since_s = bytes(place[:8]), time.monotonic()
+        elif time.monotonic() - since_s > WALL_S:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return -signal.SIGKILL
+        time.sleep(0.02)
+
+
 def main():
     """Run the cases of one reader, or of each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -232,7 +250,7 @@ def main():
             pid = os.fork()
             if not pid:
                 os._exit(child(name, asked.seed, first, stop, place, asked.keep))
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status = ended(pid, place)
             is_bad |= status != 0
             if status < 0:
                 (number,) = struct.unpack("<Q", place[:8])

@@ -1,4 +1,4 @@
-"""One Ray cluster and one S3 server for all integration tests."""
+"""One Ray cluster and one S3 server for all integration tests: what needs neither is functional."""
 
 import os
 import socket

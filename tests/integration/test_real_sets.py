@@ -78,3 +78,26 @@ def test_every_sample_is_scored_once_and_equal_to_the_one_process_engine(
     assert Counter(ids).most_common(1)[0][1] == 1
     assert len(ids) == on_ray.counts["entered"]
     assert_identical(on_ray, in_process)
+
+
+@pytest.mark.parametrize(
+    ("name", "uri", "slice_frames"),
+    [
+        ("golf_swing", "golf_swing/swing3.mp4", 140),
+        ("grid_speech-frames", "grid_speech/videos/bb*.mpg", 24),
+    ],
+)
+def test_slices_of_real_videos_change_no_table(name, uri, slice_frames, shared_data, tmp_path):
+    real = SETS[name](shared_data)
+    clip = real.dataset["clip"] | {"frames": 8, "stride": 4}
+
+    def config(slice_frames):
+        real.dataset.update(uri=uri, clip=clip | {"slice_frames": slice_frames})
+        out = str(tmp_path / f"out-{slice_frames}")
+        return config_of(real, shared_data, tmp_path / "checkpoints", out, engine={"batch_size": 2})
+
+    (tmp_path / "index").mkdir()
+    train(real, config(None), tmp_path)
+    whole, parts = (run_audit(config(n), local=True) for n in (None, slice_frames))
+    assert_identical(whole, parts)
+    assert parts.manifest.plan["num_slices"] >= 3

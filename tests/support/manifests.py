@@ -4,11 +4,17 @@ import json
 from pathlib import Path
 
 import kubernetes_validate
+import yaml
 from jsonschema import Draft202012Validator
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "tests/k8s_schemas"
 KUBERNETES = "1.31"
+
+
+def parsed(text):
+    """The documents of a file of YAML, by the parser in C: manifests are long."""
+    return list(yaml.load_all(text, yaml.CSafeLoader))
 
 
 def strict(schema):

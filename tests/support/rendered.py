@@ -1,13 +1,12 @@
 """Rendered manifests, by their kind."""
 
+import functools
 import re
-
-import yaml
 
 from ray_audit.config import AuditConfig
 from ray_audit.kubernetes.deployment import Deployment
 from ray_audit.kubernetes.render import render
-from tests.support.manifests import ROOT
+from tests.support.manifests import ROOT, parsed
 
 IMAGE = "ghcr.io/example/ray-audit:0.2.0-ray2.60.0"
 
@@ -21,18 +20,14 @@ RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(),
 OPTIONS = {"gpu_image": f"{IMAGE}-cuda", "gpus": 4, "ray_version": RAY_VERSION}
 
 
+@functools.cache
 def rendered(name=None, **changes):
     config = CONFIG if name is None else CONFIG.model_copy(update={"name": name})
     return render(config, Deployment(IMAGE, **OPTIONS | changes))
 
 
 def documents(texts):
-    return [
-        one
-        for name, text in texts.items()
-        if "kustomization" not in name
-        for one in yaml.safe_load_all(text)
-    ]
+    return [one for name, text in texts.items() if "kustomiz" not in name for one in parsed(text)]
 
 
 def of_kind(kind, **changes):

@@ -150,7 +150,7 @@ def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.n
     except ValueError as error:
         raise SampleError("label_outside", f"mask: {error}") from None
     if None in found:
-        unknown = [value for value, one in zip(values, found, strict=True) if one is None]
+        unknown = [value for value, meaning in zip(values, found, strict=True) if meaning is None]
         raise SampleError("label_outside", _outside_message(unknown, mask, classes))
     return np.array(found, np.int32)
 

@@ -86,9 +86,9 @@ class _GivenMasks:
         return int(self.rng.choice(classes)) if len(classes) else None
 
     def systematic_class(self) -> int | None:
-        wanted = self.noise.systematic_class
-        if wanted is not None and wanted in self.classes():
-            return wanted
+        class_index = self.noise.systematic_class
+        if class_index is not None and class_index in self.classes():
+            return class_index
         return self.random_class(besides=self.noise.background)
 
 

@@ -17,7 +17,7 @@ from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import Deployment
 from ray_audit.kubernetes.object_names import MAX_LENGTH, SUFFIXES, kubernetes_name
 from ray_audit.kubernetes.render import promql_string, render, yaml_string
-from tests.support.manifests import ROOT, problems
+from tests.support.manifests import ROOT, parsed, problems
 
 CONFIG = AuditConfig.load(ROOT / "k8s/example.yaml")
 RAY = {"RayJob", "RayCronJob"}
@@ -57,7 +57,7 @@ def objects(name):
     """(kind, name) of everything that a cluster is given, and of what it makes of them."""
     for path, text in texts_of(name).items():
         if "kustomization" not in path:
-            for one in yaml.safe_load_all(text):
+            for one in parsed(text):
                 yield one["kind"], one["metadata"]["name"]
     base = kubernetes_name(name)
     for end in ("2026-01-01", "2026-01-01-2", "2026-01-01-9", "29931332", "once"):
@@ -110,21 +110,20 @@ def test_every_suffix_of_the_templates_is_reserved():
 
 @pytest.mark.parametrize("name", ODD, ids=ascii)
 def test_every_name_gives_manifests_that_mean_it(name):
-    config = CONFIG.model_copy(update={"name": name})
-    texts = render(config, Deployment(IMAGE))
+    texts = texts_of(name)
     for path, text in texts.items():
-        for one in yaml.safe_load_all(text):
+        for one in parsed(text):
             # The schemas of Ray's kinds are large: they are held to them in test_manifests.
             assert one["kind"] in {*RAY, "Kustomization"} or problems(one) == [], path
-    rules = yaml.safe_load(texts["monitoring/rules.yaml"])["spec"]["groups"][0]["rules"]
+    rules = parsed(texts["monitoring/rules.yaml"])[0]["spec"]["groups"][0]["rules"]
     for rule in rules:
         strings = re.findall(r'audit=("(?:[^"\\]|\\.)*")', rule["expr"])
         assert {read_promql(one) for one in strings} == {name}
         assert "\n" not in rule["expr"]
-    for monitor in yaml.safe_load_all(texts["monitoring/podmonitors.yaml"]):
+    for monitor in parsed(texts["monitoring/podmonitors.yaml"]):
         (label,) = monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]
         assert label["replacement"].replace("$$", "$") == name
-    (kept,) = yaml.safe_load(texts["base/specification.yaml"])["data"].values()
+    (kept,) = parsed(texts["base/specification.yaml"])[0]["data"].values()
     assert AuditConfig.parse(yaml.safe_load(kept)).name == name
 
 
@@ -173,12 +172,12 @@ def test_kustomize_puts_all_audits_into_one_namespace(tmp_path):
     )
     assert built.returncode == 0, built.stderr
     got = {}
-    for one in yaml.safe_load_all(built.stdout):
+    for one in parsed(built.stdout):
         assert one["metadata"].pop("namespace") == "ray-audit"
         got[one["kind"], one["metadata"]["name"]] = one
     for folder in folders:
         for file in (tmp_path / folder).glob("*.yaml"):
-            for one in yaml.safe_load_all(file.read_text()):
+            for one in parsed(file.read_text()):
                 if one["kind"] != "Kustomization":
                     one["metadata"].pop("namespace", None)
                     assert got.pop((one["kind"], one["metadata"]["name"])) == one
@@ -190,7 +189,7 @@ def test_prometheus_reads_the_rules_of_every_name_and_fires_them(tmp_path):
         pytest.skip("promtool is not installed (Debian: prometheus)")
     files, series, alerts = [], [], []
     for index, name in enumerate(ODD):
-        spec = yaml.safe_load(texts_of(name)["monitoring/rules.yaml"])["spec"]
+        spec = parsed(texts_of(name)["monitoring/rules.yaml"])[0]["spec"]
         files.append(f"{index}.yaml")
         (tmp_path / files[-1]).write_text(yaml.safe_dump(spec))
         labels = f"{{audit={promql_string(name)}}}"

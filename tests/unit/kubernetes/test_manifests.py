@@ -15,7 +15,7 @@ from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.kubernetes.deployment import AddressBlock, Deployment
 from ray_audit.kubernetes.render import promql_string, render
-from tests.support.manifests import KUBERAY_1_6, ROOT, problems
+from tests.support.manifests import KUBERAY_1_6, ROOT, parsed, problems
 from tests.support.rendered import (
     CONFIG,
     IMAGE,
@@ -38,7 +38,7 @@ def every_job(**changes):
     (once,), (nightly,) = of_kind("RayJob", **changes), of_kind("RayCronJob", **changes)
     config_maps = of_kind("ConfigMap", **changes)
     (kept,) = (c["data"]["rayjob.yaml"] for c in config_maps if "rayjob.yaml" in c["data"])
-    return [once["spec"], nightly["spec"]["jobTemplate"], yaml.safe_load(kept)["spec"]]
+    return [once["spec"], nightly["spec"]["jobTemplate"], parsed(kept)[0]["spec"]]
 
 
 def pod_specs(**changes):
@@ -277,7 +277,7 @@ def test_an_overlay_moves_the_role_into_another_namespace(tmp_path):
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(root))
     command = ["kubectl", "kustomize", str(tmp_path)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (binding,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "RoleBinding")
+    (binding,) = (one for one in parsed(text) if one["kind"] == "RoleBinding")
     assert [one["namespace"] for one in binding["subjects"]] == ["team-c"]
 
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from ray_audit.config import AuditConfig
-from tests.support.manifests import ROOT, problems
+from tests.support.manifests import ROOT, parsed, problems
 from tests.support.rendered import most
 
 FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")
@@ -17,7 +17,7 @@ def test_kustomize_builds_valid_manifests(folder):
         pytest.skip("kubectl is not installed")
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / folder)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for one in yaml.safe_load_all(text):
+    for one in parsed(text):
         assert problems(one) == [], (one["kind"], one["metadata"]["name"])
 
 
@@ -30,7 +30,7 @@ def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected)
         pytest.skip("kubectl is not installed")
     command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    made = list(yaml.safe_load_all(text))
+    made = parsed(text)
     (cron,) = (one for one in made if one["kind"] == "RayCronJob")
     workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
     assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected

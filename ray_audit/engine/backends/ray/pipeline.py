@@ -17,11 +17,11 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoo
 from ray_audit.config import EngineConfig
 from ray_audit.engine.backends import wire
 from ray_audit.engine.backends.base import Item, Result
-from ray_audit.engine.backends.ray.actor import PoolActor
+from ray_audit.engine.backends.ray.actor import CRATES_AT_ONCE, PoolActor
 from ray_audit.engine.backends.ray.connection import cause
 from ray_audit.engine.backends.ray.live_metrics import observed
 from ray_audit.engine.backends.ray.watchdog import RememberedExecutor, watched
-from ray_audit.engine.backends.stages import StageSettings, commit, decode_marked
+from ray_audit.engine.backends.stages import StageSettings, decode_marked
 from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.ledger.moments import KeptMoments
 from ray_audit.engine.planning.layout import (
@@ -68,9 +68,9 @@ class RayBackend:
             free = free_gpu_bytes()
             nodes = (replace(nodes[0], gpu_bytes=min(free) if free else nodes[0].gpu_bytes),)
         store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
-        most = self._engine.cluster_max
-        if most:
-            nodes = (_node(most),)
+        limits = self._engine.cluster_max
+        if limits:
+            nodes = (_node(limits),)
         return ClusterResources(nodes, int(store))
 
     def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
@@ -134,7 +134,7 @@ def _node(resources: dict[str, float]) -> NodeResources:
 
 
 def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
-    """Declare the relay: units, decode, one pool after another, commit."""
+    """Declare the relay: units, decode, one pool after another; the last commits."""
     rows = [{"work": _work_json(work)} for work in plan.work]
     num_decoders = min(layout.num_decoders, len(rows))
     last = len(layout.hops) - 1
@@ -163,16 +163,10 @@ def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
                 num_gpus=layout.gpus_per_actor or None,
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_TASK_RETRIES,
+                max_concurrency=CRATES_AT_ONCE,
                 **_by_crate(layout.gpus_per_actor),
             )
-        return dataset.map_batches(
-            _commit,
-            fn_args=(settings,),
-            compute=TaskPoolStrategy(size=layout.num_decoders),
-            num_cpus=layout.cpus_per_committer,
-            max_retries=_MAX_RETRIES,
-            **_by_crate(),
-        )
+        return dataset
 
 
 def _by_crate(num_gpus: float = 0.0) -> dict[str, Any]:
@@ -219,8 +213,3 @@ def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
     for text in table["work"].to_pylist():
         for crate in decode_marked(settings, _work_of(text)):
             yield wire.encode(crate)
-
-
-def _commit(table: pa.Table, settings: StageSettings) -> pa.Table:
-    receipt = commit(settings, wire.decode(table))
-    return pa.table({"receipt": [receipt.to_json()]})

@@ -8,8 +8,6 @@ from ray_audit.engine.run.dry_run import dry_run
 from tests.support import small_sets
 from tests.support.tables import assert_identical
 
-pytestmark = pytest.mark.integration
-
 
 def audit(small, name, **engine):
     output = str(small.folder / f"out-{name}")

@@ -12,8 +12,6 @@ from ray_audit.engine.run.audit import run_audit
 from tests.support.small_sets import SmallSet
 from tests.support.tables import rows_of
 
-pytestmark = pytest.mark.integration
-
 SIDE = 10_000
 LIMIT_BYTES = 4 * 2**30
 

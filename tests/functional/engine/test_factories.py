@@ -12,7 +12,7 @@ from tests.faults.drivers import REPOSITORY
 from tests.support.audits import ALL_MAY_FAIL, audit, only_error
 from tests.support.small_sets import class_folders
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 MODEL = """
     import multiprocessing, sys, threading, time

@@ -9,8 +9,6 @@ from ray_audit.cli import main
 from ray_audit.nightly import lease
 from tests.support.small_sets import class_folders, picture
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture(autouse=True)
 def _no_settling(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from ray_audit.demo.demo import run_demo
 from ray_audit.evaluation.detection import ALL_KINDS
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 
 def test_the_default_ranking_finds_the_planted_errors(tmp_path):

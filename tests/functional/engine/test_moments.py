@@ -5,13 +5,10 @@ import json
 import pytest
 
 from ray_audit.console import plan
-from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.dry_run import dry_run
-from tests.integration.test_nights import MAKERS, night, num_new, one_more_checkpoint
+from tests.functional.nightly.test_nights import MAKERS, night, num_new, one_more_checkpoint
 from tests.support import small_sets, tiny_models
 from tests.support.tables import assert_identical, rows_of
-
-pytestmark = pytest.mark.integration
 
 KEEP = {"vog": {"keep_moments": True}}
 
@@ -46,16 +43,6 @@ def test_every_night_continues_the_one_before(tmp_path):
     third = night(small, **KEEP)
     assert [num_new(one) for one in (first, second, third)] == [3, 6, 3]
     assert_identical(third, fresh(small))
-
-
-def test_the_relay_continues_them_too(tmp_path, cluster):
-    small = small_sets.masked_images(tmp_path)
-    engine = {"checkpoints_per_actor": 1, "actors_per_pool": 1}
-    only = [str(tmp_path / "checkpoints/epoch_0.safetensors")]
-    night(small, checkpoints=only, **KEEP)
-    second = run_audit(small.config(engine=engine, **KEEP), local=False)
-    assert num_new(second) == 2
-    assert_identical(second, fresh(small))
 
 
 def test_tiles_continue_too(tmp_path):

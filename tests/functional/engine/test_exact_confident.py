@@ -13,14 +13,16 @@ from tests.support.small_sets import class_folders, masked_images
 from tests.support.tables import rows_of
 from tests.support.tiny_models import PixelModel
 
-pytestmark = pytest.mark.integration
-
 NUM_IMAGES = 6
 CHANGES = {"confident": "exact", "scores": ["csl", "softmin"]}
 
 
 @pytest.fixture
 def small(tmp_path):
+    return relabelled(tmp_path)
+
+
+def relabelled(tmp_path):
     """Images whose colour says the class, with a tenth of the pixels relabelled."""
     small = masked_images(tmp_path, NUM_IMAGES)
     rng = np.random.default_rng(0)
@@ -82,12 +84,6 @@ def test_a_second_run_counts_only_what_is_new(small):
     assert not again.reused
     assert {name for name in small.files_written() if name.startswith("units/")} == written
     np.testing.assert_array_equal(clc_of(again), clc_of(first))
-
-
-def test_it_is_the_same_on_ray(small, cluster):
-    local = clc_of(run_audit(small.config(**CHANGES), local=True))
-    on_ray = small.config(**CHANGES, output=str(small.folder / "out_ray"))
-    np.testing.assert_array_equal(clc_of(run_audit(on_ray)), local)
 
 
 def test_without_the_column_there_is_no_second_pass(small):

@@ -8,8 +8,6 @@ from tests.support.audits import ALL_MAY_FAIL, audit, with_trap
 from tests.support.small_sets import MODELS, SmallSet, masked_images
 from tests.support.tables import assert_identical, rows_of
 
-pytestmark = pytest.mark.integration
-
 NUM_MASKS = 5
 TABLES = ("scores", "trajectories", "class_stats", "class_pairs")
 

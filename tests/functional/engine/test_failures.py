@@ -1,27 +1,20 @@
-"""Failure budgets, reruns, and failures in the processes of Ray."""
+"""Failure budgets and reruns."""
 
-import os
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 
-from ray_audit.errors import FailureBudgetError, PlanError, RunError, SpecificationError
+from ray_audit.errors import FailureBudgetError, SpecificationError
 from tests.support.audits import (
     ALL_MAY_FAIL,
     audit,
     bad_images,
     failure_file,
-    refused,
     with_trap,
 )
-from tests.support.small_sets import MODELS, class_folders, labelled_videos, picture
+from tests.support.small_sets import class_folders, labelled_videos, picture
 from tests.support.tables import assert_identical, rows_of
-
-pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize(
@@ -135,62 +128,3 @@ def test_a_lost_crate_is_made_again_and_no_other_unit(tmp_path):
     assert (videos.out / crate).exists()
     assert {k.split("/")[1] for k in rewritten if k.startswith("units/")} <= {unit}
     assert_identical(replace(first, run_uri=str(kept / "runs" / first.run_id)), again)
-
-
-# On Ray: what goes wrong in other processes ends the run, soon and by name.
-
-
-def on_ray(small_set, /, **changes):
-    return audit(small_set, local=False, **changes)
-
-
-def test_ray_gives_the_same_rows_for_bad_files_as_one_process(tmp_path, cluster):
-    images = bad_images(tmp_path)
-    with_trap(images, epoch=1)
-    picture(tmp_path / "data/c/1.png", 0, black=True)
-    there = on_ray(images, **ALL_MAY_FAIL)
-    here = audit(images, output=str(tmp_path / "here"), **ALL_MAY_FAIL)
-    assert there.counts["failed"] == 3
-    assert_identical(there, here)
-
-
-def test_a_model_that_fails_in_every_actor_ends_the_run(tmp_path, cluster):
-    images = class_folders(tmp_path)
-    kwargs = {"num_classes": 3, "pid": os.getpid()}
-    model = {"factory": f"{MODELS}:only_in_process", "kwargs": kwargs}
-    began_s = time.monotonic()
-    with pytest.raises(RunError, match="no licence on this process") as error:
-        on_ray(images, model=model)
-    assert time.monotonic() - began_s < 60
-    assert "model.factory" in str(error.value)
-    assert failure_file(images)["error_class"] == "RunError"
-    assert not [name for name in images.files_written() if name.startswith("units/")]
-
-
-def test_a_budget_that_is_exceeded_ends_the_pipeline_and_a_later_run_goes_on(tmp_path, cluster):
-    videos = labelled_videos(tmp_path, num=4)
-    (tmp_path / "data/v0.mp4").write_bytes(b"")
-    with pytest.raises(FailureBudgetError):
-        on_ray(videos, failures={"max_count": 0})
-    outcome = on_ray(videos, failures={"max_count": 12})
-    assert outcome.counts == outcome.counts | {"scored": 36, "failed": 12}
-
-
-def test_more_actors_than_the_cluster_holds_are_refused_at_once(tmp_path, cluster):
-    began_s = time.monotonic()
-    message = refused(class_folders(tmp_path), PlanError, local=False, engine={"num_gpus": 1})
-    assert time.monotonic() - began_s < 10
-    assert "the cluster can hold 0: it has 0 GPU(s) and 2 CPU(s)" in message
-
-
-def test_an_address_where_no_ray_answers_is_refused_at_once(tmp_path):
-    images = class_folders(tmp_path)
-    command = [sys.executable, "-m", "ray_audit", "run", str(images.spec_file())]
-    ended = subprocess.run(
-        [*command, "--address", "127.0.0.1:9"], capture_output=True, text=True, timeout=60
-    )
-    assert ended.returncode == 1
-    assert "no Ray cluster answers at 127.0.0.1:9" in ended.stderr
-    assert "check --address or RAY_ADDRESS" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert images.files_written() == {}

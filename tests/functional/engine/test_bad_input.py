@@ -37,8 +37,6 @@ from tests.support.small_sets import (
 from tests.support.tables import rows_of
 from tests.unit.checkpoints.test_loading import Payload
 
-pytestmark = pytest.mark.integration
-
 # What is refused before anything starts.
 
 

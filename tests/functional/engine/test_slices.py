@@ -5,13 +5,9 @@ import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.ledger import record_sets
-from ray_audit.engine.run.audit import run_audit
 from tests.support import small_sets
 from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
-from tests.support.real_sets import SETS, config_of, train
 from tests.support.tables import assert_identical, rows_of
-
-pytestmark = pytest.mark.integration
 
 NUM_FRAMES = 45
 BATCHES = {"engine": {"batch_size": 2}}
@@ -57,11 +53,6 @@ def test_slices_change_no_table(tmp_path, every):
     assert parts.manifest.notes[0].startswith(f"2 long video(s) are cut into {num_units(parts)}")
     # Segments cross the borders of slices, and so do their means and their order.
     assert rows_of(parts, "scores")["order_nll"].null_count == 0
-
-
-def test_slices_on_ray(tmp_path, cluster):
-    small = long_videos(tmp_path)
-    assert_identical(run(small, None, "whole"), run(small, 10, "parts", local=False))
 
 
 def test_segments_in_seconds_with_a_label_file_per_video(tmp_path):
@@ -150,27 +141,3 @@ def test_resume_after_one_slice(tmp_path, monkeypatch):
         record_sets.completed(str(tmp_path / "parts"), accept_retries=False)
     )
     assert_identical(run(small, None, "whole"), resumed)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "uri", "slice_frames"),
-    [
-        ("golf_swing", "golf_swing/swing3.mp4", 140),
-        ("grid_speech-frames", "grid_speech/videos/bb*.mpg", 24),
-    ],
-)
-def test_real_videos(name, uri, slice_frames, shared_data, tmp_path):
-    real = SETS[name](shared_data)
-    clip = real.dataset["clip"] | {"frames": 8, "stride": 4}
-
-    def config(slice_frames):
-        real.dataset.update(uri=uri, clip=clip | {"slice_frames": slice_frames})
-        out = str(tmp_path / f"out-{slice_frames}")
-        return config_of(real, shared_data, tmp_path / "checkpoints", out, **BATCHES)
-
-    (tmp_path / "index").mkdir()
-    train(real, config(None), tmp_path)
-    whole, parts = (run_audit(config(n), local=True) for n in (None, slice_frames))
-    assert_identical(whole, parts)
-    assert parts.manifest.plan["num_slices"] >= 3

@@ -8,8 +8,6 @@ from ray_audit.errors import SpecificationError
 from tests.support import small_sets, tiny_models
 from tests.support.tables import assert_identical, rows_of
 
-pytestmark = pytest.mark.integration
-
 NUM_CHECKPOINTS = 6
 # Ranks and spreads over the dataset, and what is told of frames that left early.
 OF_ALL = {"suspicion", "vog_z", "csl_segment", "order_nll", "clc"}
@@ -77,13 +75,6 @@ def test_hops_change_nothing(maker, tmp_path):
     oracle = adaptive(small, "one")
     for packed in (1, 4):
         assert_identical(adaptive(small, f"p{packed}", checkpoints_per_actor=packed), oracle)
-
-
-@pytest.mark.slow
-def test_the_relay_on_ray_gives_the_same(tmp_path, cluster):
-    small = prepared("masked_images", tmp_path)
-    engine = {"checkpoints_per_actor": 2, "actors_per_pool": 1, "start_timeout_s": 1200}
-    assert_identical(adaptive(small, "ray", local=False, **engine), adaptive(small, "local"))
 
 
 def test_tiles_of_an_image_pass_the_same_checkpoints(tmp_path):

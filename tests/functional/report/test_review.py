@@ -4,12 +4,10 @@ import threading
 
 import pytest
 
-from ray_audit import storage
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.findings.decisions import saved_decisions
 from ray_audit.report.serve import Review, ReviewServer
-from ray_audit.report.write_report import write_report
 from ray_audit.tables.run_tables import RunTables
 from tests.support import small_sets
 
@@ -110,21 +108,3 @@ def test_another_host_name_is_refused(server):
 
 def test_only_this_machine_is_served(server):
     assert server.server_address[0] == "127.0.0.1"
-
-
-@pytest.mark.parametrize("make", [small_sets.class_folders, small_sets.labelled_videos])
-def test_pictures_come_from_s3_and_the_report_goes_there(tmp_path, bucket, make):
-    small = make(tmp_path)
-    uri = small.values["dataset"]["uri"].replace(str(tmp_path), bucket.uri)
-    bucket.put(tmp_path / "data", "data")
-    small.values["dataset"]["uri"] = uri
-    small.values["output"] = f"{bucket.uri}/out"
-    run_audit(small.config(), local=True)
-    tables = RunTables.open(f"{bucket.uri}/out")
-    done = write_report(tables, LocalBackend())
-    assert done.notes == ()
-    assert done.uri.startswith(bucket.uri)
-    bundles = document_of(storage.read_bytes(done.uri).decode())["bundles"].values()
-    pictures = [one["pictures"].get("image") or one["strips"] for one in bundles]
-    assert pictures
-    assert all(pictures)

@@ -7,8 +7,6 @@ from ray_audit.engine.run.audit import run_audit
 from tests.support import small_sets, tiny_models
 from tests.support.tables import assert_identical, rows_of
 
-pytestmark = pytest.mark.integration
-
 MAKERS = ("masked_images", "class_folders", "labelled_videos", "feature_sequences")
 FAMILIES = (["csl", "softmin"], ["csl", "vog", "softmin"])
 
