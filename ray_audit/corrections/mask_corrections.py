@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ray_audit import rle, storage
+from ray_audit import rle
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.corrections_table import CorrectionRow, row_of
 from ray_audit.corrections.intents import MOVED_KINDS, Intent, Rule, sentence
@@ -24,6 +24,7 @@ from ray_audit.engine.run.predict import Predicted, Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import Stored
+from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import MaskOf
 from ray_audit.formats.labels.classes import ClassNames
@@ -127,7 +128,9 @@ class _MaskLoader:
         if self._work.to_uri is not None:
             mask: MaskOf | None = self._mask if self._intents else None
             self._name_left_out(
-                write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+                write_masks(
+                    self._work.config.dataset, self._shard, mask, self._work.to_uri, self._as_it_is
+                )
             )
         elif self._intents:
             for sample_id, read in self._stored:
@@ -158,6 +161,9 @@ class _MaskLoader:
         read = next(read for name, read in self._stored if name == sample_id)
         return self._new_mask(sample_id, read)
 
+    def _as_it_is(self, owner: Owner) -> np.ndarray:
+        return next(read for name, read in self._stored_masks() if name == owner.key)()
+
     def _stored_masks(self) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
         """What reads the masks of the shard, in its order, which is the writers' too."""
         form, dataset = known_format(self._shard.key), self._work.config.dataset
@@ -168,12 +174,18 @@ class _MaskLoader:
                     yield Owner(self._shard.key, str(frame)).key, partial(stack.mask, frame)
         elif "masks" not in form.forms:
             if self._shard.label_uri is not None:
-                yield self._shard.key, self._reader(storage.read_bytes(self._shard.label_uri))
+                yield self._shard.key, self._file_mask
         else:
             job = UnitContext(dataset, None, self._work.index_uri, tally)
             for item in form.read((self._shard,), job):
                 if item.mask is not None:
                     yield item.sample_id, self._reader(item.mask)
+
+    def _file_mask(self) -> np.ndarray:
+        dataset = self._work.config.dataset
+        stored = StoredMasks(dataset, self._work.index_uri, [self._shard]).stored(self._shard)
+        assert stored is not None  # as it has a label
+        return read_labels(stored, dataset, self._classes)
 
     def _reader(self, stored: Stored) -> Callable[[], np.ndarray]:
         return partial(read_labels, stored, self._work.config.dataset, self._classes)

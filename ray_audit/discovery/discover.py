@@ -11,6 +11,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
@@ -79,6 +80,7 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
 
 def _shapes(tree: Tree) -> Iterator[Guess]:
     return chain(
+        coco_proposals(tree),
         mask_proposals(tree),
         frame_proposals(tree),
         table_proposals(tree),
@@ -127,7 +129,7 @@ def _problem(tree: Tree, proposal: Guess) -> str | None:
             if not labelled:
                 return "no file has a label"
             given = GivenLabels(dataset, tuple(labelled), folder)
-            if dataset.labels.masks is not None and "{" in dataset.labels.masks:
+            if "{" in (dataset.labels.masks or "") or dataset.labels.is_drawn:
                 step = max(1, len(labelled) // _NUM_MASKS)
                 for owner in given.mask_owners()[::step]:
                     given.mask(owner) if _is_picture(owner.shard_key) else None

@@ -220,11 +220,11 @@ def components_of(mask: npt.NDArray[np.bool_]) -> Iterator[rle.Runs]:
 
 
 def proposals_of(findings: pa.Table) -> list[ProposedRegion]:
-    """Components of the findings that have a mask; of pixels in several, the most suspicious.
+    """Components of the rows that have a mask.
 
     Args:
-        findings: rows of the `findings` table with `sample_id`, `suspicion`, `mask_rle` and
-            `mask_size_px`.
+        findings: rows of the `findings` or the `areas` table with `sample_id`, `suspicion`,
+            `mask_rle` and `mask_size_px`.
     """
     proposals = []
     for row in findings.to_pylist():

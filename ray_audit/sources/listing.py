@@ -9,6 +9,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.config.categories import is_document
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
@@ -29,6 +30,7 @@ from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
+from ray_audit.sources.document_masks import with_drawn_masks, with_segments
 from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.mask_groups import with_mask_folders
@@ -144,8 +146,14 @@ def _with_labels(
             for shard in shards
         ], []
     uri = str(getattr(labels, labels.form))
+    if is_document(labels.masks):
+        return with_drawn_masks(dataset, shards, index_dir)
     if "{" in uri:
-        return _from_files(dataset, shards, uri)
+        found, notes = _from_files(dataset, shards, uri)
+        if labels.document is None:
+            return found, notes
+        found, more = with_segments(dataset, found, index_dir)
+        return found, [*notes, *more]
     if labels.masks:
         raise SpecificationError(
             f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}}, "

@@ -41,8 +41,11 @@ KINDS_OF: dict[Task, tuple[str, ...]] = {
     Task.CLIPS: CLASS_KINDS,
 }
 """What labels belong to -> kinds of error."""
-DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric", "asymmetric"))
-"""Without `instance`, which reads every image."""
+DEFAULT_KINDS: dict[Task, tuple[str, ...]] = {
+    task: tuple(kind for kind in kinds if kind not in ("instance", "flip", "merge"))
+    for task, kinds in KINDS_OF.items()
+}
+"""Without `instance`, which reads every image, and what `drop` and `swap` do to whole classes."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class _MaskErrors:
         self._regions: dict[str, list[dict[str, Any]]] = {}
         self.kinds = list(self._kind_of.values())
         self.num_items = len(self._owners)
-        self.changes = LabelChanges(mask=self._mask)
+        self.changes = LabelChanges(mask=self._mask, stored=given.mask)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         key = owner.key
