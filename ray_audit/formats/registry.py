@@ -87,7 +87,13 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((known for known in formats() if name.endswith(known.endings)), None)
+    return next((known for known, endings in _endings(formats()) if name.endswith(endings)), None)
+
+
+@cache
+def _endings(known: tuple[Format, ...]) -> tuple[tuple[Format, tuple[str, ...]], ...]:
+    """Asked for each file of a listing, several times."""
+    return tuple((one, one.endings) for one in known)
 
 
 def known_format(key: str) -> Format:

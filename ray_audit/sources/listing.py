@@ -137,7 +137,8 @@ def _with_labels(
 ) -> tuple[list[Shard], list[str]]:
     labels = dataset.labels
     if labels.folder:
-        return [_from_folder(shard, dataset) for shard in shards], []
+        classes = ClassNames.of(dataset)
+        return [_from_folder(shard, classes) for shard in shards], []
     form = known_format(next(shard.key for shard in shards if not is_damaged(shard.key)))
     if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
@@ -164,12 +165,12 @@ def _with_labels(
     return _from_table(dataset, shards, uri, index_dir)
 
 
-def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
+def _from_folder(shard: Shard, classes: ClassNames) -> Shard:
     if is_damaged(shard.key):
         return shard
     folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
-        index = ClassNames.of(dataset).parse(folder)
+        index = classes.parse(folder)
     except ValueError as error:
         raise LabelError(f"{shard.key}: its folder: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
