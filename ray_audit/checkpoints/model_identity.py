@@ -91,7 +91,7 @@ def _code_of(module: str) -> tuple[list[str], list[str]]:
         files = sorted(file for folder in folders for file in folder.rglob("*.py"))
         named = [(str(file.relative_to(_above(file, folders))), file) for file in files]
     elif spec.origin and Path(spec.origin).suffix == ".py":
-        named = [(one.name, one) for one in _imported_beside(Path(spec.origin))]
+        named = [(path.name, path) for path in _imported_beside(Path(spec.origin))]
     else:
         named = []
     if not named or len(named) > _MAX_FILES:
@@ -123,8 +123,8 @@ def _imported_beside(first: Path) -> list[Path]:
     found, waiting = {first}, [first]
     while waiting and len(found) <= _MAX_FILES:
         for name in _imports(waiting.pop()):
-            beside = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
-            for file in beside:
+            paths = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
+            for file in paths:
                 if file.is_file() and file not in found:
                     found.add(file)
                     waiting.append(file)

@@ -67,7 +67,7 @@ def mappings_in(loaded: object, key: str | None) -> dict[str, dict[str, Tensor]]
 def _collect(value: object, path: str, depth: int, found: dict[str, dict[str, Tensor]]) -> None:
     if not isinstance(value, Mapping):
         return
-    tensors = {name: one for name, one in value.items() if torch.is_tensor(one)}
+    tensors = {name: tensor for name, tensor in value.items() if torch.is_tensor(tensor)}
     if tensors and all(isinstance(name, str) for name in tensors):
         found[path] = tensors
     if depth:
@@ -96,8 +96,10 @@ def fitting(
         CheckpointError: none fits (the nearest is explained), or several do.
     """
     whole = dict(base or {})
-    tried = {path: whole | renamed(uri, one, expected, config) for path, one in found.items()}
-    fits = {path: one for path, one in tried.items() if not _problems(one, expected)}
+    tried = {
+        path: whole | renamed(uri, tensors, expected, config) for path, tensors in found.items()
+    }
+    fits = {path: tensors for path, tensors in tried.items() if not _problems(tensors, expected)}
     paths = list(fits)
     if len(paths) > 1:
         raise CheckpointError(

@@ -177,10 +177,10 @@ class Prober:
             *each, last = download([*observed, moments.observed()])
         arrays = batch.arrays | last
         in_order = [turns[index] for index in sorted(turns)]
-        for one, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
-            one["probe_s"] = np.array([lap_s])
-            measures().check_observed(one, batch.task, *self._taken(turn))
-            for name, values in one.items():
+        for model, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
+            model["probe_s"] = np.array([lap_s])
+            measures().check_observed(model, batch.task, *self._taken(turn))
+            for name, values in model.items():
                 _append(arrays, name, values)
         return arrays
 
@@ -216,8 +216,8 @@ class Prober:
         self.chain.begin()
         if total is None:
             raise ValueError("there is no model to ask for probabilities")
-        (one,) = download([{"p": total / len(self._models)}])
-        return one["p"]
+        (answer,) = download([{"p": total / len(self._models)}])
+        return answer["p"]
 
     @torch.inference_mode()
     def look(self, batch: Batch) -> Look:
@@ -334,8 +334,8 @@ class Prober:
                 gradient = gradient[given.clips.cuts, given.clips.positions]
             rects = owned_input_rects(given.batch, (gradient.shape[2], gradient.shape[3]))
             squared = [
-                one[:, y0:y1, x0:x1].double().square().sum()
-                for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
+                gradient_of_sample[:, y0:y1, x0:x1].double().square().sum()
+                for gradient_of_sample, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
             ]
             maps = channel_mean(gradient)
             observed |= self._gradient_observed(moments, maps, torch.stack(squared))

@@ -82,13 +82,13 @@ class PoolWorker:
             models.append(model.to(device))
             tensors = model.state_dict().values()
             self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        wanted = self._settings.wanted.vog
+        required = self._settings.required.vog
         probe = ProbeSettings(
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
             answers=config.model.answers,
-            gradient=wanted[0] if wanted else None,
+            gradient=required[0] if required else None,
             temperature=config.softmin.temperature,
             precision=precision(config),
             compiles=config.engine.compile,
@@ -159,23 +159,23 @@ class PoolWorker:
                 envelope = replace(envelope, failures=failures)
         if self._is_last or envelope.failures:
             bare = without_payload(item)
-            keeps = self._settings.wanted.keep_moments and self._is_last
+            keeps = self._settings.required.keep_moments and self._is_last
             item = carried_on(item, bare) if keeps else bare
         return replace(envelope, item=item)
 
     @property
     def _is_adaptive(self) -> bool:
-        return self._settings.wanted.rule is not None and self._settings.recount is None
+        return self._settings.required.rule is not None and self._settings.recount is None
 
     def _probed(
         self, batch: Batch, positions: tuple[int, ...], ready: "Future[ReadyBatch] | None"
     ) -> Batch:
-        wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
+        required, last = self._settings.required, len(self._settings.checkpoints) - 1
         # Moments that the batch has brought along are continued; else all of the window must run.
         takes_gradients = self._settings.recount is None and (
-            "vog/count" in batch.arrays or wanted.set_for(positions).vog
+            "vog/count" in batch.arrays or required.set_for(positions).vog
         )
-        window = wanted.window if takes_gradients else ()
+        window = required.window if takes_gradients else ()
         turns = {
             index: ProbeTurn(position == last, position in window, self._settings.recount)
             for index, position in enumerate(self._positions)
@@ -185,8 +185,8 @@ class PoolWorker:
             return batch
         limited = partial(_limited, self._limit_s, self._beat)
         observe = partial(self._prober.observe, limited=limited)
-        if wanted.rule is not None and self._is_adaptive:
-            return adaptive.observed(batch, turns, wanted.rule, observe)
+        if required.rule is not None and self._is_adaptive:
+            return adaptive.observed(batch, turns, required.rule, observe)
         there = None if ready is None else ready.result()
         return batch.with_arrays(observe(batch, turns, ready=there))
 

@@ -262,10 +262,10 @@ def _cpus_per_actor(
 ) -> float:
     """Share of each actor, such that wherever Ray puts them a decoder still fits beside them."""
     reserved = _reserved_cpus(num_decoders, len(cluster.nodes))
-    most = max(node.num_cpus for node in cluster.nodes)
+    max_cpus = max(node.num_cpus for node in cluster.nodes)
     # Nodes hold actors by their size: the largest gets the most of them.
-    on_largest = math.ceil(num_actors * most / max(cluster.num_cpus, 1e-9))
-    share = _round_down(min((most - reserved) / on_largest, float(engine.threads_per_actor)))
+    on_largest = math.ceil(num_actors * max_cpus / max(cluster.num_cpus, 1e-9))
+    share = _round_down(min((max_cpus - reserved) / on_largest, float(engine.threads_per_actor)))
     # Of equal resources Ray would run decoding and the model in one process, one after the other.
     return share - 0.01 if share == _CPUS_PER_DECODE else share
 
@@ -298,10 +298,10 @@ def _round_down(cpus: float) -> float:
 
 def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: ClusterResources) -> None:
     """Raise unless every actor and task of the layout can run at the same time."""
-    wanted = f"{layout.num_actors} actors ({len(layout.hops)} pool(s) of {layout.actors_per_pool})"
+    pools = f"{layout.num_actors} actors ({len(layout.hops)} pool(s) of {layout.actors_per_pool})"
     if layout.cpus_per_actor < _LEAST_CPUS_PER_ACTOR:
         raise PlanError(
-            f"the plan asks for {wanted}, and {cluster.num_cpus:g} CPUs leave less than "
+            f"the plan asks for {pools}, and {cluster.num_cpus:g} CPUs leave less than "
             f"{_LEAST_CPUS_PER_ACTOR} CPU for each: lower engine.actors_per_pool, raise "
             "engine.checkpoints_per_actor, or add CPUs"
         )
@@ -309,16 +309,18 @@ def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: Cluste
     room = sum(_actors_on(node, reserved, layout) for node in cluster.nodes)
     if room < layout.num_actors:
         raise PlanError(
-            f"the plan asks for {wanted} of {layout.gpus_per_actor:g} GPU and "
+            f"the plan asks for {pools} of {layout.gpus_per_actor:g} GPU and "
             f"{layout.cpus_per_actor:g} CPU each, and the cluster can hold {room}: it has "
             f"{cluster.num_gpus:g} GPU(s) and {cluster.num_cpus:g} CPU(s). Lower "
             "engine.actors_per_pool or engine.num_gpus, or raise engine.checkpoints_per_actor"
         )
-    held = len(layout.hops[0]) * model_bytes if not layout.gpus_per_actor else model_bytes
-    memory = layout.num_actors * (_PROCESS_BYTES + held)
+    bytes_per_actor = (
+        len(layout.hops[0]) * model_bytes if not layout.gpus_per_actor else model_bytes
+    )
+    memory = layout.num_actors * (_PROCESS_BYTES + bytes_per_actor)
     if memory > cluster.memory_bytes:
         raise PlanError(
-            f"{wanted} need about {memory / 2**30:.1f} GiB of memory, the cluster has "
+            f"{pools} need about {memory / 2**30:.1f} GiB of memory, the cluster has "
             f"{cluster.memory_bytes / 2**30:.1f} GiB: lower engine.actors_per_pool or "
             "engine.checkpoints_per_actor"
         )
