@@ -137,15 +137,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
     Raises:
         SpecificationError: it cannot be right with any sample.
     """
-    settings = ProbeSettings(
-        num_classes=len(config.dataset.classes),
-        input=config.model.input,
-        output=config.model.output,
-        answers=config.model.answers,
-        gradient=None,
-        temperature=config.softmin.temperature,
-        precision="float32",
-    )
+    settings = ProbeSettings.of(config, None, precision="float32", compiles=False)
     prober = Prober([model], settings, torch.device("cpu"))
     try:
         look = within(config.engine.start_timeout_s, "the model", lambda: prober.look(batch))
