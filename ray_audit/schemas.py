@@ -72,9 +72,11 @@ FINDINGS = (
         "boundary: frames by which it moves, below 0 where to an earlier frame",
         "frame",
     ),
-    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
+    # a fixed size is null.
+    Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
-    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
     Column("num_px", pa.int64(), "pixels of the region", "px"),
     Column("given", pa.string(), "given class"),
     Column("suggested", pa.string(), "class that the evidence speaks for"),
@@ -145,9 +147,11 @@ REGIONS = (
     Column("region", pa.int32(), "position among the regions of the image, largest first"),
     Column("given", pa.int32(), "class index of most of its pixels; -1 where void"),
     Column("suggested", pa.int32(), "class index that the last checkpoint sees there"),
-    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
+    # a fixed size is null.
+    Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
-    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
     Column("num_px", pa.int64(), "its pixels", "px"),
     Column("loss", pa.float64(), "mean loss of the given label in it", "nat"),
     Column("p_given", pa.float64(), "mean probability of the given class in it", "fraction"),
