@@ -16,7 +16,7 @@ FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu in-step k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test
+.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu in-step k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test zoo-test
 
 setup: $(STAMP)
 
@@ -143,6 +143,12 @@ export-test: $(STAMP)  ## every export read by the tools' own packages, in an en
 	rm -rf $(VENV)-readers/written
 	$(BIN)/python -m tests.readers.written $(VENV)-readers/written
 	$(VENV)-readers/bin/python tests/readers/read.py $(VENV)-readers/written
+
+zoo-test:  ## real models by checkpoints of their own trainers, in an environment of their own (2 GB); losses against a plain loop
+	$(PYTHON) -m venv $(VENV)-zoo
+	$(VENV)-zoo/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[medical]' -r tests/zoo/requirements.txt
+	$(VENV)-zoo/bin/python -m pip install --quiet --no-deps -r tests/zoo/without-dependencies.txt
+	HF_HUB_OFFLINE=1 $(VENV)-zoo/bin/python -m tests.zoo.check
 
 k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yaml
 	$(BIN)/ray-audit render k8s k8s/example.yaml --to k8s --gpus 4 \

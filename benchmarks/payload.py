@@ -50,7 +50,7 @@ def travelled(config: AuditConfig, folder: Path) -> Iterator[tuple[int, int, lis
     inputs = read_inputs(config, folder / "index", None, _DAY)
     plan = make_plan(inputs, LocalBackend().resources())
     settings = StageSettings(
-        config, inputs.checkpoints, inputs.wanted, str(folder / "index"), "cpu"
+        config, inputs.checkpoints, inputs.required, str(folder / "index"), "cpu"
     )
     pools = [PoolWorker(settings, (i,), is_last=i == NUM_POOLS - 1) for i in range(NUM_POOLS)]
     for work in plan.work:

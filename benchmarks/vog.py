@@ -60,7 +60,7 @@ class Ours:
         inputs = read_inputs(config, folder / "index", None, _DAY)
         plan = make_plan(inputs, LocalBackend().resources())
         settings = StageSettings(
-            config, inputs.checkpoints, inputs.wanted, str(folder / "index"), "cpu"
+            config, inputs.checkpoints, inputs.required, str(folder / "index"), "cpu"
         )
         self._pool = PoolWorker(settings, tuple(range(num_checkpoints)), is_last=True)
         self._crates: list[Crate] = [

@@ -116,7 +116,7 @@ class Archive:
         if name not in self._members:
             raise FileNotFoundError(f"{self.uri} has no member {name}")
         info = self._members[name]
-        with _damage_told(f"member {name} cannot be read"):
+        with _damage_explained(f"member {name} cannot be read"):
             return _Member(self._zip.open(info), info)  # type: ignore[return-value]
 
     def _is_encrypted(self, name: str) -> bool:
@@ -160,11 +160,11 @@ class _Member(io.BufferedIOBase):
                 f"member {self.name} would inflate from {info.compress_size} to {info.file_size} "
                 "bytes",
             )
-        with _damage_told(f"member {self.name} cannot be read"):
+        with _damage_explained(f"member {self.name} cannot be read"):
             return self._stream.read(-1 if size is None else size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        with _damage_told(f"member {self.name} cannot be read"):
+        with _damage_explained(f"member {self.name} cannot be read"):
             return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
@@ -176,7 +176,7 @@ class _Member(io.BufferedIOBase):
 
 
 @contextlib.contextmanager
-def _damage_told(what: str) -> Iterator[None]:
+def _damage_explained(what: str) -> Iterator[None]:
     """Tell damage as a `SampleError`; a store's or disk's errors have a number, and pass."""
     try:
         yield
@@ -215,7 +215,7 @@ class ZipMembers:
         with self._lock:
             if anew or key not in self._opened:
                 # An old one is not closed here: a member of it may be read still.
-                with _damage_told(f"{uri} is no zip archive"):
+                with _damage_explained(f"{uri} is no zip archive"):
                     self._opened[key] = Archive(uri, self._open_archive(uri))
             self._opened.move_to_end(key)
             while len(self._opened) > _NUM_OPEN:
@@ -241,7 +241,7 @@ class ZipMembers:
             raise
         start = f"{folder}/" if folder else ""
         found = archive.find(lambda name: name.startswith(start))
-        return {one.uri: self._info(one) for one in found}
+        return {item.uri: self._info(item) for item in found}
 
     def info(self, path: str) -> dict[str, Any]:
         """Name, size and checksum of a member."""
@@ -276,9 +276,9 @@ class ZipMembers:
         raise StorageError("zip archives are read only: choose a folder to write to")
 
     @staticmethod
-    def _info(one: StoredObject) -> dict[str, Any]:
-        name = one.uri.removeprefix(SCHEME)
-        return {"name": name, "size": one.size_bytes, "etag": one.etag, "type": "file"}
+    def _info(archive: StoredObject) -> dict[str, Any]:
+        name = archive.uri.removeprefix(SCHEME)
+        return {"name": name, "size": archive.size_bytes, "etag": archive.etag, "type": "file"}
 
 
 _INFLATED_BYTES = 256 * 2**20

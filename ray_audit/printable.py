@@ -25,7 +25,10 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if _is_seen(one) or one in keep else _escape(one) for one in text)
+    return "".join(
+        character if _is_seen(character) or character in keep else _escape(character)
+        for character in text
+    )
 
 
 def _is_seen(character: str) -> bool:

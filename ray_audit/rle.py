@@ -172,7 +172,7 @@ def touch(left: Runs, right: Runs, height: int) -> bool:
     starts = left[:, 0] - (left[:, 0] % height != 0)
     stops = left[:, 1] + (left[:, 1] % height != 0)
     tall = np.stack([starts, stops], axis=1)
-    return any(_meet(one, right) for one in (tall, left - height, left + height))
+    return any(_meet(run, right) for run in (tall, left - height, left + height))
 
 
 def _meet(left: Runs, right: Runs) -> bool:

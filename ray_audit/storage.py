@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
+import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -29,13 +29,12 @@ from ray_audit.store_writes import (
     says_there,
     says_unknown,
 )
-from ray_audit.stored_objects import NUMBERED, numbered, stored_object
+from ray_audit.stored_objects import WILDCARD, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
 from ray_audit.stored_objects import escape_glob as escape_glob
 from ray_audit.stored_objects import natural_key as natural_key
 
 Value = TypeVar("Value")
-_WILDCARD = re.compile(r"[*?\[]")
 _READ_BLOCK_BYTES = 8 * 2**20
 _ARCHIVE_BLOCK_BYTES = 2**20  # members are read in any order
 _PAUSES_S = (0.5, 2.0)
@@ -59,7 +58,7 @@ def content_digest(content: bytes) -> str:
 
 def has_wildcard(uri: str) -> bool:
     """Whether the URI is a pattern for `list_objects`."""
-    return bool(_WILDCARD.search(uri))
+    return bool(WILDCARD.search(uri))
 
 
 def join(base: str, *names: str) -> str:
@@ -121,7 +120,7 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
     """
     uri = uri if isinstance(uri, list) else numbered(uri)
     if isinstance(uri, list):
-        found = [item for one in uri for item in list_objects(one)]
+        found = [item for pattern in uri for item in list_objects(pattern)]
         twice = [name for name, count in Counter(o.uri for o in found).items() if count > 1]
         if twice:
             raise StorageError(f"named twice in the list: {', '.join(sorted(twice)[:5])}")
@@ -188,6 +187,26 @@ def list_prefix(uri: str) -> list[StoredObject]:
     return sorted((stored_object(fs, i) for i in infos.values()), key=lambda item: item.uri)
 
 
+def list_folders(uri: str) -> dict[str, float]:
+    """Folders in a folder, with the Unix time of the last change in each.
+
+    Infinity where a store does not say when. On a disk empty folders stay behind; they have a time
+    of their own.
+    """
+    fs, path = filesystem(uri)
+    latest_s: dict[str, float] = {}
+    for item in list_prefix(uri):
+        name, slash, _ = item.uri.partition(f"{path}/")[2].partition("/")
+        if slash:
+            time_s = math.inf if item.modified_s is None else item.modified_s
+            latest_s[name] = max(latest_s.get(name, 0.0), time_s)
+    if "file" in fs.protocol and os.path.isdir(path):
+        with explained("list", uri):
+            for entry in filter(os.DirEntry.is_dir, os.scandir(path)):
+                latest_s.setdefault(entry.name, entry.stat().st_mtime)
+    return latest_s
+
+
 def remove_unfinished(folder: str) -> None:
     """Remove what killed processes of this machine had not written whole, on a local disk.
 
@@ -196,28 +215,6 @@ def remove_unfinished(folder: str) -> None:
     fs, path = filesystem(folder)
     if "file" in fs.protocol:
         clear_unfinished(Path(path))
-
-
-def shard_keys(uri: str | list[str], uris: list[str]) -> list[str]:
-    """Keys of listed shards: the path below the last `/` before the first wildcard.
-
-    For a list, below the directory that all share. Scheme and bucket never count, so that a
-    local copy and S3 give the same keys.
-
-    >>> shard_keys("s3://b/v/*/*.mp4", ["s3://b/v/or1/x.mp4", "s3://b/v/or2/x.mp4"])
-    ['or1/x.mp4', 'or2/x.mp4']
-    """
-    paths = [path_of(u) for u in uris]
-    pattern = path_of(uri) if isinstance(uri, str) else ""
-    places = (one.search(pattern) for one in (_WILDCARD, NUMBERED))
-    wildcards = [found.start() for found in places if found]
-    if wildcards:
-        root = pattern[: min(wildcards)]
-        base = root[: root.rfind("/") + 1]
-    else:
-        folders = [p[: p.rfind("/") + 1] for p in paths]
-        base = os.path.commonpath(folders).rstrip("/") + "/" if folders else ""
-    return [p[len(base) :] for p in paths]
 
 
 def path_of(uri: str) -> str:

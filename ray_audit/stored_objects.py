@@ -9,6 +9,7 @@ from typing import Any
 
 from ray_audit.errors import StorageError
 
+WILDCARD = re.compile(r"[*?\[]")
 NUMBERED = re.compile(r"\{(\d+)\.\.(\d+)\}")
 """Numbers of files in a URI, as WebDataset writes them."""
 _MAX_NUMBERED = 1_000_000

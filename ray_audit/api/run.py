@@ -236,7 +236,7 @@ class Run:
         from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
 
-        asked = CorrectionOptions.parse(
+        options = CorrectionOptions.parse(
             rule, confidence, flagged_fraction, max_changed_fraction, classes, background, kinds
         )
         given: list[Decision] = []
@@ -250,7 +250,7 @@ class Run:
                 self.tables,
                 lambda: stack.enter_context(opened_backend(self.config.engine, address, local)),
                 fspath(to),
-                asked,
+                options,
                 given,
                 dry_run=dry_run,
                 progress=progress or _untold,

@@ -21,6 +21,8 @@ _IN_FOLDERS = (
     f"model.safetensors{INDEX}",
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX}",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
 )
 _ALIAS = re.compile(r"last|best|latest|final", re.IGNORECASE)
 _MAX_COMPARED_BYTES = 2**30
@@ -87,12 +89,36 @@ def read_catalog(uri: str | list[str]) -> Catalog:
     except StorageError as error:
         raise CheckpointError(f"checkpoints: {error}") from error
     kept, notes = _without_aliases(found)
-    names = shortest_names([one.uri for one in kept])
+    names = shortest_names([checkpoint.uri for checkpoint in kept])
     checkpoints = tuple(
-        Checkpoint(index, name, one.uri, one.size_bytes, one.digest)
-        for index, (name, one) in enumerate(zip(names, kept, strict=True))
+        Checkpoint(index, name, checkpoint.uri, checkpoint.size_bytes, checkpoint.digest)
+        for index, (name, checkpoint) in enumerate(zip(names, kept, strict=True))
     )
     return Catalog(checkpoints, tuple(notes))
+
+
+def base_uri(uri: str) -> str:
+    """The file of `model.weights.base`: itself, or the model that lies in a folder.
+
+    Raises:
+        CheckpointError: it is several, or none.
+    """
+    return base_checkpoint(uri).uri
+
+
+def base_checkpoint(uri: str) -> Checkpoint:
+    """The one checkpoint that `model.weights.base` names.
+
+    Raises:
+        CheckpointError: it is several, or none.
+    """
+    found = read_catalog(uri).checkpoints
+    if len(found) != 1:
+        raise CheckpointError(
+            f"model.weights.base {uri} names {len(found)} checkpoints; expected one file, or the "
+            "folder of one model"
+        )
+    return found[0]
 
 
 def shortest_names(uris: Sequence[str]) -> list[str]:
@@ -108,15 +134,15 @@ def shortest_names(uris: Sequence[str]) -> list[str]:
         if not twice:
             break
         names = [
-            "/".join(one[-depth:]) if name in twice else name
-            for one, name in zip(parts, names, strict=True)
+            "/".join(parts_of_path[-depth:]) if name in twice else name
+            for parts_of_path, name in zip(parts, names, strict=True)
         ]
     return names
 
 
 def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
     if isinstance(uri, list):
-        found = [item for one in uri for item in _in_training_order(one)]
+        found = [item for pattern in uri for item in _in_training_order(pattern)]
         uris = [item.uri for item in found]
         twice = sorted({uri for uri in uris if uris.count(uri) > 1})
         if twice:
@@ -157,7 +183,9 @@ def _files(uri: str) -> list[storage.StoredObject]:
 def _described(item: storage.StoredObject, is_listed: bool) -> _StoredCheckpoint:
     if not item.uri.endswith(INDEX):
         return _StoredCheckpoint(item.uri, item.size_bytes, _digest(item), is_listed)
-    shards = [storage.list_objects(storage.escape_glob(one))[0] for one in shards_of(item.uri)]
+    shards = [
+        storage.list_objects(storage.escape_glob(shard_uri))[0] for shard_uri in shards_of(item.uri)
+    ]
     digest = storage.digest(_digest(item), [_digest(shard) for shard in shards])
     return _StoredCheckpoint(item.uri, sum(shard.size_bytes for shard in shards), digest, is_listed)
 
@@ -174,22 +202,22 @@ def _without_aliases(found: list[_StoredCheckpoint]) -> tuple[list[_StoredCheckp
     """Leave out what a pattern matches by a name such as `last`, and is another's copy."""
     notes: list[str] = []
     left_out: set[str] = set()
-    for one in found:
-        if one.is_listed or not _is_alias(one.uri):
+    for checkpoint in found:
+        if checkpoint.is_listed or not _is_alias(checkpoint.uri):
             continue
-        others = [other for other in found if other is not one and other.uri not in left_out]
-        twin = _twin(one, others)
+        others = [other for other in found if other is not checkpoint and other.uri not in left_out]
+        twin = _twin(checkpoint, others)
         if twin is not None:
-            left_out.add(one.uri)
-            name, other = shortest_names([one.uri, twin.uri])
+            left_out.add(checkpoint.uri)
+            name, other = shortest_names([checkpoint.uri, twin.uri])
             notes.append(
                 f"checkpoint {name} is left out: it has the same weights as {other}; list it by "
                 "its own name to audit it as a step of its own"
             )
     kept = [item for item in found if item.uri not in left_out]
     by_digest: dict[str, list[str]] = {}
-    for one in kept:
-        by_digest.setdefault(one.digest, []).append(one.uri)
+    for checkpoint in kept:
+        by_digest.setdefault(checkpoint.digest, []).append(checkpoint.uri)
     for uris in by_digest.values():
         if len(uris) > 1:
             names = ", ".join(shortest_names(uris)[:5])
@@ -202,18 +230,20 @@ def _is_alias(uri: str) -> bool:
     return bool(_ALIAS.search(name)) or not re.search(r"\d", name)
 
 
-def _twin(one: _StoredCheckpoint, others: Sequence[_StoredCheckpoint]) -> _StoredCheckpoint | None:
+def _twin(
+    checkpoint: _StoredCheckpoint, others: Sequence[_StoredCheckpoint]
+) -> _StoredCheckpoint | None:
     """The other checkpoint of the same weights: of the same bytes, or tensor by tensor."""
     for other in others:
-        if other.digest == one.digest:
+        if other.digest == checkpoint.digest:
             return other
     numbered = [other for other in others if not _is_alias(other.uri)]
-    near = [o for o in numbered if abs(o.size_bytes - one.size_bytes) <= _SIZES_DIFFER_BYTES]
-    if not near or one.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
+    near = [o for o in numbered if abs(o.size_bytes - checkpoint.size_bytes) <= _SIZES_DIFFER_BYTES]
+    if not near or checkpoint.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
         return None
     # torch, only where it is needed
     from ray_audit.checkpoints.loading import weights_digest
 
-    mine = weights_digest(one.uri)
+    mine = weights_digest(checkpoint.uri)
     # The latest first: what is kept last is what `last` is.
     return next((o for o in reversed(near) if mine and weights_digest(o.uri) == mine), None)

@@ -58,7 +58,7 @@ def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
     """
     module_name, _, attribute = path.partition(":")
     see_working_directory()
-    with _held():
+    with _contained():
         try:
             factory: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
@@ -109,7 +109,7 @@ def within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
 
 
 @contextlib.contextmanager
-def _held() -> Iterator[None]:
+def _contained() -> Iterator[None]:
     """Keep a user's code from writing where results go, and from coming back twice."""
     process = os.getpid()
     try:

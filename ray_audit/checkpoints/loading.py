@@ -1,12 +1,23 @@
 """Weights into a model, without running code from their files."""
 
 import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
+from ray_audit.checkpoints.catalog import base_uri
+from ray_audit.checkpoints.own_names import by_its_class, is_renamed_by_class, of_adapters
 from ray_audit.checkpoints.weight_files import read_file, refusal
-from ray_audit.checkpoints.weights import WRAPPERS, Expected, fitting, mappings_in, renamed
+from ray_audit.checkpoints.weights import (
+    WRAPPERS,
+    Expected,
+    as_asked,
+    fitting,
+    mappings_in,
+    renamed,
+)
 from ray_audit.config import WeightsConfig
 from ray_audit.errors import CheckpointError, StorageError
 
@@ -24,22 +35,66 @@ def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None
     """
     config = config or WeightsConfig()
     expected = Expected.of(model)
-    state = fitting(uri, _found(uri, config), expected, config, base_of(expected, config))
+    found = {path: of_adapters(model, one) for path, one in _found(uri, config).items()}
+    base = base_of(model, expected, config)
+    try:
+        state = fitting(uri, found, expected, config, base)
+    except CheckpointError:
+        if not is_renamed_by_class(model):
+            raise
+        state = fitting(uri, _by_class(model, uri, found, config), expected, WeightsConfig(), base)
     missing, superfluous = model.load_state_dict(state, strict=False)
     left = [name for name in (*missing, *superfluous) if not name.endswith("num_batches_tracked")]
     if left:
         raise CheckpointError(f"checkpoint {uri} leaves out {', '.join(sorted(left)[:3])}")
 
 
-def base_of(expected: Expected, config: WeightsConfig) -> dict[str, Tensor] | None:
+def base_of(
+    model: nn.Module, expected: Expected, config: WeightsConfig
+) -> dict[str, Tensor] | None:
     """Weights of `model.weights.base`, under the model's names: what it has of them."""
     if config.base is None:
         return None
-    plain = WeightsConfig(ignore=config.ignore)
-    found = _found(config.base, plain)
-    states = [renamed(config.base, item, expected, plain) for item in found.values()]
+    uri, plain = base_uri(config.base), WeightsConfig(ignore=config.ignore)
+    found = list(_found(uri, plain).values())
+    with suppress(CheckpointError):  # it may hold a part only
+        found += [
+            one
+            for item in found
+            if (one := by_its_class(model, uri, item, is_part=True)) is not None
+        ]
+    states = [renamed(uri, of_adapters(model, o, is_base=True), expected, plain) for o in found]
     best = max(states, key=lambda state: len(set(state) & set(expected.shapes)))
     return {name: tensor for name, tensor in best.items() if name in expected.shapes}
+
+
+def _by_class(
+    model: nn.Module, uri: str, found: Mapping[str, Mapping[str, Tensor]], config: WeightsConfig
+) -> dict[str, dict[str, Tensor]]:
+    """What a class of transformers makes of the mappings in a file, by path.
+
+    Raises:
+        CheckpointError: nothing of any.
+    """
+    beneath = {} if config.base is None else _largest(_found(base_uri(config.base), config))
+    converted: dict[str, dict[str, Tensor]] = {}
+    errors: list[CheckpointError] = []
+    for path, state in sorted(found.items(), key=lambda one: -len(one[1])):
+        names = beneath | as_asked(state, config)
+        try:
+            one = by_its_class(model, uri, names)
+        except CheckpointError as error:
+            errors.append(error)
+            continue
+        if one is not None:
+            converted[path] = one
+    if not converted:
+        raise errors[0]
+    return converted
+
+
+def _largest(found: Mapping[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return max(found.values(), key=len)
 
 
 def _found(uri: str, config: WeightsConfig) -> dict[str, dict[str, Tensor]]:

@@ -13,14 +13,16 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from ray_audit import storage
+from ray_audit.checkpoints.catalog import base_checkpoint
 from ray_audit.config import ModelConfig
-from ray_audit.errors import StorageError
+from ray_audit.errors import CheckpointError, StorageError
 
 _OWN = __name__.partition(".")[0]
 _MAX_FILES = 2000
@@ -56,8 +58,14 @@ def identity_of(config: ModelConfig) -> ModelIdentity:
                 "notice when it changes"
             )
     if config.weights.base is not None:
-        parts.append(f"model.weights.base {_file_digest(config.weights.base)}")
+        parts.append(f"model.weights.base {_digest_of_base(config.weights.base)}")
     return ModelIdentity(tuple(parts), tuple(notes))
+
+
+def _digest_of_base(uri: str) -> str:
+    with suppress(CheckpointError):  # loading it says what is wrong
+        return base_checkpoint(uri).digest
+    return ""
 
 
 def see_working_directory() -> None:
@@ -83,7 +91,7 @@ def _code_of(module: str) -> tuple[list[str], list[str]]:
         files = sorted(file for folder in folders for file in folder.rglob("*.py"))
         named = [(str(file.relative_to(_above(file, folders))), file) for file in files]
     elif spec.origin and Path(spec.origin).suffix == ".py":
-        named = [(one.name, one) for one in _imported_beside(Path(spec.origin))]
+        named = [(path.name, path) for path in _imported_beside(Path(spec.origin))]
     else:
         named = []
     if not named or len(named) > _MAX_FILES:
@@ -115,8 +123,8 @@ def _imported_beside(first: Path) -> list[Path]:
     found, waiting = {first}, [first]
     while waiting and len(found) <= _MAX_FILES:
         for name in _imports(waiting.pop()):
-            beside = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
-            for file in beside:
+            paths = [first.parent / f"{name}.py", *sorted((first.parent / name).rglob("*.py"))]
+            for file in paths:
                 if file.is_file() and file not in found:
                     found.add(file)
                     waiting.append(file)

@@ -67,7 +67,7 @@ def mappings_in(loaded: object, key: str | None) -> dict[str, dict[str, Tensor]]
 def _collect(value: object, path: str, depth: int, found: dict[str, dict[str, Tensor]]) -> None:
     if not isinstance(value, Mapping):
         return
-    tensors = {name: one for name, one in value.items() if torch.is_tensor(one)}
+    tensors = {name: tensor for name, tensor in value.items() if torch.is_tensor(tensor)}
     if tensors and all(isinstance(name, str) for name in tensors):
         found[path] = tensors
     if depth:
@@ -96,8 +96,10 @@ def fitting(
         CheckpointError: none fits (the nearest is explained), or several do.
     """
     whole = dict(base or {})
-    tried = {path: whole | renamed(uri, one, expected, config) for path, one in found.items()}
-    fits = {path: one for path, one in tried.items() if not _problems(one, expected)}
+    tried = {
+        path: whole | renamed(uri, tensors, expected, config) for path, tensors in found.items()
+    }
+    fits = {path: tensors for path, tensors in tried.items() if not _problems(tensors, expected)}
     paths = list(fits)
     if len(paths) > 1:
         raise CheckpointError(
@@ -121,13 +123,9 @@ def renamed(
     Raises:
         CheckpointError: they lie behind two prefixes.
     """
-    kept = {
-        name: value
-        for name, value in state.items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in config.ignore)
-    }
+    kept = as_asked(state, config)
     if config.strip or config.add:
-        return {f"{config.add}{name.removeprefix(config.strip)}": v for name, v in kept.items()}
+        return kept
     names = _required(expected)
     if not names or names <= set(kept):
         return kept
@@ -144,6 +142,15 @@ def renamed(
         return kept
     # A Lightning file may hold losses and metrics beside the model: only the model counts.
     return {n.removeprefix(best): value for n, value in kept.items() if n.startswith(best)}
+
+
+def as_asked(state: Mapping[str, Value], config: WeightsConfig) -> dict[str, Value]:
+    """Names of a file as `ignore`, `strip` and `add` leave them."""
+    return {
+        f"{config.add}{name.removeprefix(config.strip)}": value
+        for name, value in state.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in config.ignore)
+    }
 
 
 def _required(expected: Expected) -> set[str]:

@@ -103,8 +103,8 @@ def submit(
         from ray_audit.jobs.submit import Job
         from ray_audit.jobs.submit import submit as submit_job
 
-        wanted = Job(job, subject, tuple(options or ()), tuple(code or ()))
-        done = submit_job(wanted, address, say, again=again, wait=not no_wait)
+        ray_job = Job(job, subject, tuple(options or ()), tuple(code or ()))
+        done = submit_job(ray_job, address, say, again=again, wait=not no_wait)
         answer(asdict(done))
         if done.failed:
             raise typer.Exit(ExitCode.FAILED)

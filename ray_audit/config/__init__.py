@@ -6,8 +6,9 @@ One file per section; each key's docstring is its description in the schema and 
 
 from ray_audit.config.audit import AuditConfig
 from ray_audit.config.cutting import ClipConfig, FoldConfig, TileConfig, VolumeConfig
-from ray_audit.config.dataset import DatasetConfig, LabelColumns, LabelsConfig, Overlap
+from ray_audit.config.dataset import DatasetConfig
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
+from ray_audit.config.labels import LabelColumns, LabelsConfig, Overlap
 from ray_audit.config.model import InputConfig, ModelConfig, WeightsConfig
 from ray_audit.config.scoring import AdaptiveConfig, SoftminConfig, VogConfig
 from ray_audit.config.training import CorrectionConfig, TrainingConfig

@@ -5,9 +5,11 @@ import re
 from typing import Any
 
 from ray_audit import storage
+from ray_audit.config.categories import categories_of
 from ray_audit.errors import StorageError
 
 _MAX_BYTES = 16 * 2**20
+_MAX_JSON_BYTES = 2**30  # a COCO document has its categories among all else
 _NUMBERED = re.compile(r"(\d{1,9})[\s,;:]+(\S.*)")
 _KEYS = ("id2label", "labels", "label2id")  # of a model's config.json, of a dataset.json
 
@@ -29,7 +31,7 @@ def named_classes(given: Any) -> tuple[Any, int | None]:
     if isinstance(given, dict):
         return _in_order(given)
     if isinstance(given, list):
-        return [_name(one) for one in given], None
+        return [_name(value) for value in given], None
     return given, None
 
 
@@ -76,7 +78,7 @@ def _read(uri: str) -> Any:
         content = storage.read_bytes(uri)
     except (StorageError, OSError, ValueError) as error:
         raise ValueError(f"{uri!r} is no file of class names that can be read: {error}") from error
-    if len(content) > _MAX_BYTES:
+    if len(content) > (_MAX_BYTES if not uri.lower().endswith(".json") else _MAX_JSON_BYTES):
         raise ValueError(f"{uri} has {len(content)} bytes; expected a file of class names")
     try:
         text = content.decode("utf-8-sig")
@@ -86,7 +88,7 @@ def _read(uri: str) -> Any:
         raise ValueError(f"{uri} cannot be read as class names: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [_NUMBERED.fullmatch(line) for line in lines]
-    numbered = [(int(one[1]), one[2].strip()) for one in found if one]
+    numbered = [(int(item[1]), item[2].strip()) for item in found if item]
     if not numbered or len(numbered) < len(lines):
         return lines
     if len(dict(numbered)) < len(numbered):
@@ -96,6 +98,8 @@ def _read(uri: str) -> Any:
 
 def _of_json(uri: str, loaded: Any) -> Any:
     if isinstance(loaded, dict):
+        if isinstance(loaded.get("categories"), list):  # COCO: numbers may have gaps
+            return list(categories_of(uri, loaded).values())
         inner = [loaded[key] for key in _KEYS if isinstance(loaded.get(key), dict | list)]
         loaded = inner[0] if inner else loaded
     if isinstance(loaded, dict | list) and loaded:

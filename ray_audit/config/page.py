@@ -85,7 +85,11 @@ def keys_of(section: str) -> list[Key]:
 def _keys(model: dict[str, Any], defs: dict[str, Any]) -> Iterator[Key]:
     required = model.get("required") or model.get("anyOf", [{}])[0].get("required", ())
     for name, key in model["properties"].items():
-        options = [one for one in key.get("anyOf", [key]) if one.get("type") != "null"]
+        options = [
+            alternative
+            for alternative in key.get("anyOf", [key])
+            if alternative.get("type") != "null"
+        ]
         named = [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
         default = key.get("default")
         yield Key(
@@ -104,7 +108,7 @@ def _values(option: dict[str, Any]) -> str:
     if "enum" in option:
         return ", ".join(str(value) for value in option["enum"])
     if "anyOf" in option:
-        return " or ".join(_values(one) for one in option["anyOf"])
+        return " or ".join(_values(alternative) for alternative in option["anyOf"])
     if "prefixItems" in option:
         return f"list of {len(option['prefixItems'])}: {_values(option['prefixItems'][0])}"
     if "items" in option:

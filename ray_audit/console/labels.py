@@ -65,7 +65,7 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     )
     lines += [f"{number} {outcome}" for outcome, number in done["outcomes"].items()]
     for outcome, named in done["named"].items():
-        lines += [f"  {outcome}: {one}" for one in named]
+        lines += [f"  {outcome}: {name}" for name in named]
     if done["ignored_decisions"]:
         few = ", ".join(done["ignored_decisions"][:_NUM_SHOWN])
         num = len(done["ignored_decisions"])

@@ -55,7 +55,7 @@ def print_layout(recipe: Recipe) -> None:
     lines = [recipe.title, f"  {recipe.source}", "", "dataset:"]
     lines += [f"  {line}" for line in yaml_lines(recipe.dataset, None)]
     lines += ["", "  you say:", "    root: the folder that stands for {root}"]
-    lines += [f"    {key}: {told}" for key, told in recipe.asks.items()]
+    lines += [f"    {key}: {meaning}" for key, meaning in recipe.asks.items()]
     if recipe.note:
         lines += ["", f"  {' '.join(recipe.note.split())}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -91,8 +91,8 @@ def identity_notes(plan: Plan) -> list[str]:
 def vog_notes(plan: Plan) -> list[str]:
     """What VoG costs over the nights: pairs that run again for it, and moments that are kept."""
     notes = []
-    keeps = plan.inputs.wanted.keep_moments
-    if plan.num_again and plan.inputs.wanted.vog is not None:
+    keeps = plan.inputs.required.keep_moments
+    if plan.num_again and plan.inputs.required.vog is not None:
         notes.append(
             f"{plan.num_again} committed unit-checkpoint pairs run again: its spread is taken over "
             "all checkpoints, and no moments are kept that the new ones continue"
@@ -101,7 +101,7 @@ def vog_notes(plan: Plan) -> list[str]:
     continued = sum(work.kept is not None for work in plan.work)
     if continued:
         notes.append(f"{continued} work unit(s) continue kept moments")
-    if plan.work and keeps and plan.inputs.wanted.vog is not None:
+    if plan.work and keeps and plan.inputs.required.vog is not None:
         size = plan.moments_bytes
         about = "of unknown size" if size is None else f"of about {human_bytes(size)}"
         notes.append(f"moments {about} are kept, 8 bytes a pixel a sample")
@@ -123,7 +123,7 @@ def described(plan: Plan) -> dict[str, Any]:
         "num_lead_in": plan.num_lead_in,
         "expected_s": plan.expected_s,
         "num_again": plan.num_again,
-        "moments_bytes": plan.moments_bytes if inputs.wanted.keep_moments else 0,
+        "moments_bytes": plan.moments_bytes if inputs.required.keep_moments else 0,
         "notes": [*inputs.listing.notes, *(plan.seen.notes if plan.seen else ())],
         "seen": None if plan.seen is None else asdict(plan.seen),
         "num_by_time": inputs.listing.num_by_time,

@@ -35,14 +35,14 @@ def print_status(output: str, status: OutputStatus) -> None:
         console.print(f"{output} has no finished run.", markup=False, **LINE)
     else:
         table = Table("run", "state", *_COUNTS, "took")
-        for one in status.runs:
-            counts = [str(one.counts.get(name, "-")) for name in _COUNTS]
-            took = "-" if one.duration_s is None else human_s(one.duration_s)
-            table.add_row(one.run_id, one.state, *counts, took)
+        for run in status.runs:
+            counts = [str(run.counts.get(name, "-")) for name in _COUNTS]
+            took = "-" if run.duration_s is None else human_s(run.duration_s)
+            table.add_row(run.run_id, run.state, *counts, took)
         console.print(table)
-        for one in status.runs:
-            if one.message:
-                console.print(f"{one.run_id}: {escape(one.message)}", **LINE)
+        for run in status.runs:
+            if run.message:
+                console.print(f"{run.run_id}: {escape(run.message)}", **LINE)
     console.print(
         f"Committed: {status.num_units} work units, {status.num_parts} batches of records.",
         **LINE,

@@ -66,8 +66,8 @@ def agreement(
         pixels for each in mapper.map(partial(_pixels, work), units, on_gpu=True) for pixels in each
     ]
     names = {name for _, name in flagged}
-    of_flagged = _joined([one for one in found if one[0] in names])
-    of_others = _joined([one for one in found if one[0] not in names])
+    of_flagged = _joined([item for item in found if item[0] in names])
+    of_others = _joined([item for item in found if item[0] not in names])
     if of_others is None:
         num_classes = len(work.config.dataset.classes)
         return Agreement(calibrate(np.empty((num_classes, 0)), np.empty(0, np.int64)), None)
@@ -88,20 +88,20 @@ Pixels = tuple[str, npt.NDArray[np.float32], npt.NDArray[np.integer]]
 
 
 def _pixels(work: MaskWork, order: tuple[WorkUnit, frozenset[str]]) -> list[Pixels]:
-    unit, wanted = order
-    return [_some(several[0]) for several in predicted_of(work, unit, wanted)]
+    unit, sample_ids = order
+    return [_some(several[0]) for several in predicted_of(work, unit, sample_ids)]
 
 
-def _some(one: Predicted) -> Pixels:
+def _some(prediction: Predicted) -> Pixels:
     """Pixels of an image or tile, drawn by its name."""
-    assert one.owned is not None
-    y0, x0, y1, x1 = one.owned
-    given = one.targets[y0:y1, x0:x1].ravel()
+    assert prediction.owned is not None
+    y0, x0, y1, x1 = prediction.owned
+    given = prediction.targets[y0:y1, x0:x1].ravel()
     labelled = np.flatnonzero(given != IGNORE)
-    rng = np.random.default_rng(int(storage.digest(one.sample_id)[:8], 16))
+    rng = np.random.default_rng(int(storage.digest(prediction.sample_id)[:8], 16))
     chosen = rng.choice(labelled, min(_NUM_PX, len(labelled)), replace=False)
-    p = one.p[:, y0:y1, x0:x1].reshape(len(one.p), -1)
-    return one.sample_id, p[:, chosen], given[chosen].astype(np.int64)
+    p = prediction.p[:, y0:y1, x0:x1].reshape(len(prediction.p), -1)
+    return prediction.sample_id, p[:, chosen], given[chosen].astype(np.int64)
 
 
 def _joined(

@@ -88,7 +88,7 @@ def correct(
     tables: RunTables,
     open_mapper: Callable[[], Mapper],
     to_uri: str,
-    asked: CorrectionOptions,
+    options: CorrectionOptions,
     decisions: Sequence[Decision] = (),
     *,
     dry_run: bool = False,
@@ -101,7 +101,7 @@ def correct(
         open_mapper: gives the engine, once everything that can be refused has been checked.
         to_uri: an empty folder: gets the labels (or the data, where the labels lie in them),
             `corrections.parquet` and, last, `spec.yaml`.
-        asked: the rule and its limits.
+        options: the rule and its limits.
         decisions: of reviewers, beside those that are saved in the run.
         dry_run: find out what would change; write nothing.
         progress: told how far the work is.
@@ -113,7 +113,7 @@ def correct(
     """
     to_uri = absolute(to_uri)
     check_destination(tables.config, to_uri, "--to")
-    resolved = resolve(asked, tables)
+    resolved = resolve(options, tables)
     if tables.task.is_dense and resolved.mask_rule is not None:
         tables.check_trusted()
     merged = merge([*saved_rows(tables.run_uri), *decisions])
@@ -126,7 +126,7 @@ def correct(
         if dry_run:
             work.do(open_mapper())
         else:
-            with Claim(to_uri, _purpose(tables, asked, merged)).held() as claim:
+            with Claim(to_uri, _purpose(tables, options, merged)).held() as claim:
                 written = work.do(open_mapper())
                 if written is not None:
                     write_specification(tables.config, written, to_uri, claim)
@@ -134,12 +134,12 @@ def correct(
 
 
 def _purpose(
-    tables: RunTables, asked: CorrectionOptions, decisions: MergedDecisions
+    tables: RunTables, options: CorrectionOptions, decisions: MergedDecisions
 ) -> dict[str, str]:
     """What makes two calls the same: the same labels come of them."""
-    options = {name: str(value) for name, value in vars(asked).items() if value is not None}
+    given = {name: str(value) for name, value in vars(options).items() if value is not None}
     decided = storage.digest(sorted(map(repr, decisions.agreed.items())), decisions.disputed)
-    return {"correct": tables.run_uri, **options, "decisions": decided[:8]}
+    return {"correct": tables.run_uri, **given, "decisions": decided[:8]}
 
 
 class _Work:
@@ -183,8 +183,8 @@ class _Work:
             self._check_share(rows)
         else:
             given = GivenLabels(self._tables.config.dataset, self._listing.shards, self._folder)
-            most = self._resolved.asked.max_changed_fraction
-            changes, rows = correct_sequences(intents, classes, given, most, self._progress)
+            max_changed = self._resolved.options.max_changed_fraction
+            changes, rows = correct_sequences(intents, classes, given, max_changed, self._progress)
         written = None
         if not self._dry_run:
             dataset, listing = self._tables.config.dataset, self._listing
@@ -240,12 +240,12 @@ class _Work:
 
     def _check_share(self, rows: list[CorrectionRow]) -> None:
         """One label per image: the share that a rule may change is that of the dataset."""
-        most = self._resolved.asked.max_changed_fraction
+        max_changed = self._resolved.options.max_changed_fraction
         scored = int(self._tables.manifest.counts["scored"])
         num = sum(row.num_changed for row in rows if row.rule != "decisions")
-        if most is not None and num > most * scored:
+        if max_changed is not None and num > max_changed * scored:
             raise SpecificationError(
-                f"{num} of {scored} labels would change, more than {most:.0%}: look at the "
+                f"{num} of {scored} labels would change, more than {max_changed:.0%}: look at the "
                 "findings first, or give --allow-large-changes"
             )
 
@@ -257,7 +257,7 @@ class _Work:
             storage.join(self._tables.config.output, "labels", digest),
             resolved.mask_rule,
             resolved.steps,
-            resolved.asked.max_changed_fraction,
+            resolved.options.max_changed_fraction,
             None if self._dry_run else self._to_uri,
         )
         shards = self._listing.shards
@@ -295,7 +295,7 @@ class _Work:
         found = agreement(mapper, work, self._listing.shards, some, others)
         if found.gain is not None:
             self._notes.append(found.gain.sentence(len(some), len(others)))
-            if self._resolved.asked.is_open and not found.gain.is_positive:
+            if self._resolved.options.is_open and not found.gain.is_positive:
                 self._notes.append("So nothing changes; --rule flagged changes them nevertheless")
                 flagged = []
         assert work.rule is not None

@@ -50,24 +50,28 @@ def correct_frames(
     decided = video.labels.copy()
     undecided = sorted(
         (intent for intent in intents if not intent.is_decided),
-        key=lambda one: (one.rank, one.sample_id),
+        key=lambda candidate: (candidate.rank, candidate.sample_id),
     )
     at_odds = _at_odds(undecided)
     automatic = [
-        row_of(one, "conflict", evidence=f"{one.evidence}; the order speaks for another class")
-        if one.outcome is None and (one.start_frame, one.end_frame) in at_odds
-        else video.apply(one)
-        for one in undecided
+        row_of(
+            candidate,
+            "conflict",
+            evidence=f"{candidate.evidence}; the order speaks for another class",
+        )
+        if candidate.outcome is None and (candidate.start_frame, candidate.end_frame) in at_odds
+        else video.apply(candidate)
+        for candidate in undecided
     ]
     why = None
     if max_changed_fraction is not None:
         why = refusal(decided, video.labels, None, max_changed_fraction)
     if why is not None:
         automatic = [
-            row_of(one, "refused", evidence=f"{why} ({one.evidence})")
+            row_of(candidate, "refused", evidence=f"{why} ({candidate.evidence})")
             if row.outcome == "changed"
             else row
-            for one, row in zip(undecided, automatic, strict=True)
+            for candidate, row in zip(undecided, automatic, strict=True)
         ]
         video.labels = decided
     return CorrectedFrames(video.labels, rows + automatic)
@@ -75,11 +79,13 @@ def correct_frames(
 
 def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     """Spans for which a `mislabel` and a `disorder` finding want different classes."""
-    wanted: dict[tuple[int | None, int | None], set[str | None]] = {}
+    new_labels: dict[tuple[int | None, int | None], set[str | None]] = {}
     for intent in intents:
         if intent.kind in ("mislabel", "disorder"):
-            wanted.setdefault((intent.start_frame, intent.end_frame), set()).add(intent.suggested)
-    return {span for span, labels in wanted.items() if len(labels) > 1}
+            new_labels.setdefault((intent.start_frame, intent.end_frame), set()).add(
+                intent.suggested
+            )
+    return {span for span, labels in new_labels.items() if len(labels) > 1}
 
 
 class _CorrectedVideo:
@@ -104,12 +110,12 @@ class _CorrectedVideo:
                 self._taken[inside] = True
             return row_of(intent, intent.outcome)
         new = self._classes.index(str(intent.suggested))
-        wanted = np.zeros(len(self._given), bool)
-        wanted[inside] = self._given[inside] == self._classes.index(intent.given)
-        if not wanted.any():
+        changes = np.zeros(len(self._given), bool)
+        changes[inside] = self._given[inside] == self._classes.index(intent.given)
+        if not changes.any():
             return row_of(intent, "unmatched", evidence="no frame there has the given class")
-        free = wanted & ~self._taken
-        if (self.labels[wanted & self._taken] != new).any():
+        free = changes & ~self._taken
+        if (self.labels[changes & self._taken] != new).any():
             return row_of(
                 intent, "conflict", evidence=f"{intent.evidence}; another finding comes first"
             )

@@ -148,11 +148,11 @@ def check_decisions(decisions: MergedDecisions, classes: Sequence[str]) -> None:
     Raises:
         LabelError: names the finding.
     """
-    for finding_id, one in decisions.agreed.items():
-        if one.label is not None and one.label not in classes:
+    for finding_id, decision in decisions.agreed.items():
+        if decision.label is not None and decision.label not in classes:
             raise LabelError(
-                f"decisions: finding {finding_id} is to become {one.label!r}, which is none of "
-                f"{', '.join(classes)}"
+                f"decisions: finding {finding_id} is to become {decision.label!r}, which is none "
+                f"of {', '.join(classes)}"
             )
 
 
@@ -193,10 +193,7 @@ def _decided(row: dict[str, Any], decision: Decision, writable: Collection[str])
 
 
 def _disputed(several: Sequence[Decision]) -> str:
-    said = (
-        f"{one.reviewer}: {one.decision}{f' to {one.label}' if one.label else ''}"
-        for one in several
-    )
+    said = (f"{d.reviewer}: {d.decision}{f' to {d.label}' if d.label else ''}" for d in several)
     return "reviewers disagree: " + "; ".join(said)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ray_audit import rle, storage
+from ray_audit import rle
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.corrections_table import CorrectionRow, row_of
 from ray_audit.corrections.intents import MOVED_KINDS, Intent, Rule, sentence
@@ -24,6 +24,7 @@ from ray_audit.engine.run.predict import Predicted, Predictor, device_of
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import Stored
+from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import MaskOf
 from ray_audit.formats.labels.classes import ClassNames
@@ -66,7 +67,7 @@ def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
     proposals = _proposals(work, order)
     rows: list[CorrectionRow] = []
     for shard in order.unit.shards:
-        masks = _MaskLoader(work, shard, order.wanted.get(shard.key, {}), proposals)
+        masks = _MaskLoader(work, shard, order.by_shard.get(shard.key, {}), proposals)
         masks.write()
         rows += masks.rows
     return rows
@@ -74,24 +75,24 @@ def correct_masks(work: MaskWork, order: MaskOrder) -> list[CorrectionRow]:
 
 def _proposals(work: MaskWork, order: MaskOrder) -> dict[str, Proposal]:
     intents = order.intents
-    asked = {name for name, of_sample in intents.items() if any(map(_is_asked, of_sample))}
-    wanted = asked | order.flagged
-    if work.rule is None or not wanted:
+    open_ = {name for name, of_sample in intents.items() if any(map(_is_open, of_sample))}
+    sample_ids = open_ | order.flagged
+    if work.rule is None or not sample_ids:
         return {}
-    return propose(predicted_of(work, order.unit, wanted), intents, work.rule)
+    return propose(predicted_of(work, order.unit, sample_ids), intents, work.rule)
 
 
 def predicted_of(
-    work: MaskWork, unit: WorkUnit, wanted: Collection[str]
+    work: MaskWork, unit: WorkUnit, sample_ids: Collection[str]
 ) -> Iterator[tuple[Predicted, ...]]:
     """Whole images or tiles of a unit, each as every predictor of the rule sees it."""
     device = device_of(work.config.engine)
     predictors = [Predictor(work.config, uris, work.index_uri, device) for uris in work.steps]
-    predicted = (predictor.predict(unit, wanted) for predictor in predictors)
+    predicted = (predictor.predict(unit, sample_ids) for predictor in predictors)
     return zip(*predicted, strict=True)
 
 
-def _is_asked(intent: Intent) -> bool:
+def _is_open(intent: Intent) -> bool:
     """Whether the checkpoints have to say what becomes of it."""
     return intent.outcome is None and not intent.is_decided
 
@@ -110,14 +111,14 @@ class _MaskLoader:
         self,
         work: MaskWork,
         shard: Shard,
-        wanted: Mapping[str, Sequence[Intent]],
+        intents: Mapping[str, Sequence[Intent]],
         proposals: Mapping[str, Proposal],
     ) -> None:
         self.rows: list[CorrectionRow] = []
         self._seen: set[str] = set()
         self._work = work
         self._shard = shard
-        self._wanted = wanted
+        self._intents = intents
         self._proposals = proposals
         self._classes = ClassNames.of(work.config.dataset)
         self._stored = self._stored_masks()
@@ -125,24 +126,26 @@ class _MaskLoader:
     def write(self) -> None:
         """Write the shard's masks, or in a dry run only find out what would be written."""
         if self._work.to_uri is not None:
-            mask: MaskOf | None = self._mask if self._wanted else None
+            mask: MaskOf | None = self._mask if self._intents else None
             self._name_left_out(
-                write_masks(self._work.config.dataset, self._shard, mask, self._work.to_uri)
+                write_masks(
+                    self._work.config.dataset, self._shard, mask, self._work.to_uri, self._as_it_is
+                )
             )
-        elif self._wanted:
+        elif self._intents:
             for sample_id, read in self._stored:
-                if sample_id in self._wanted:
+                if sample_id in self._intents:
                     self._new_mask(sample_id, read)
-        for sample_id in self._wanted.keys() - self._seen:
-            self._leave(self._wanted[sample_id], "its mask is not there any more")
+        for sample_id in self._intents.keys() - self._seen:
+            self._leave(self._intents[sample_id], "its mask is not there any more")
 
     def _name_left_out(self, left_out: Mapping[str, str]) -> None:
         """A row for each member that is not in the copy, or one for the whole shard."""
         key = self._shard.key
         if key in left_out:  # what was decided about its masks was not written
             self.rows.clear()
-            self._seen |= self._wanted.keys()
-            for intents in self._wanted.values():
+            self._seen |= self._intents.keys()
+            for intents in self._intents.values():
                 self._leave(intents, left_out[key])
         names = [key] if key in left_out else left_out
         for name in names:
@@ -153,10 +156,13 @@ class _MaskLoader:
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         sample_id = owner.key
-        if sample_id not in self._wanted:
+        if sample_id not in self._intents:
             return None
         read = next(read for name, read in self._stored if name == sample_id)
         return self._new_mask(sample_id, read)
+
+    def _as_it_is(self, owner: Owner) -> np.ndarray:
+        return next(read for name, read in self._stored_masks() if name == owner.key)()
 
     def _stored_masks(self) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
         """What reads the masks of the shard, in its order, which is the writers' too."""
@@ -168,18 +174,24 @@ class _MaskLoader:
                     yield Owner(self._shard.key, str(frame)).key, partial(stack.mask, frame)
         elif "masks" not in form.forms:
             if self._shard.label_uri is not None:
-                yield self._shard.key, self._reader(storage.read_bytes(self._shard.label_uri))
+                yield self._shard.key, self._file_mask
         else:
             job = UnitContext(dataset, None, self._work.index_uri, tally)
             for item in form.read((self._shard,), job):
                 if item.mask is not None:
                     yield item.sample_id, self._reader(item.mask)
 
+    def _file_mask(self) -> np.ndarray:
+        dataset = self._work.config.dataset
+        stored = StoredMasks(dataset, self._work.index_uri, [self._shard]).stored(self._shard)
+        assert stored is not None  # as it has a label
+        return read_labels(stored, dataset, self._classes)
+
     def _reader(self, stored: Stored) -> Callable[[], np.ndarray]:
         return partial(read_labels, stored, self._work.config.dataset, self._classes)
 
     def _new_mask(self, sample_id: str, read: Callable[[], np.ndarray]) -> np.ndarray | None:
-        intents = self._wanted[sample_id]
+        intents = self._intents[sample_id]
         self._seen.add(sample_id)
         try:
             mask = read()
@@ -226,13 +238,15 @@ class _MaskLoader:
 
     def _propose(self, sample_id: str, intents: Sequence[Intent], after: np.ndarray) -> None:
         """Apply what the rule would change, unless it is too much; a row for each intent."""
-        undecided = {n: one for n, one in enumerate(intents) if not one.is_decided}
+        undecided = {
+            n: candidate for n, candidate in enumerate(intents) if not candidate.is_decided
+        }
         proposal = self._proposals.get(sample_id)
         if proposal is None:
             self._leave(list(undecided.values()), "its image cannot be read any more")
             return
-        most = self._work.max_changed_fraction
-        why = None if most is None else proposal.extent.refusal(most)
+        max_changed = self._work.max_changed_fraction
+        why = None if max_changed is None else proposal.extent.refusal(max_changed)
         if why is None:
             _draw(proposal, after)
         if any(position < 0 for position, *_ in proposal.tallies):
@@ -254,7 +268,7 @@ class _MaskLoader:
         self, position: int, intent: Intent, tallies: Mapping[Pair, PixelTally], why: str | None
     ) -> Iterator[CorrectionRow]:
         """A row for each pair of classes, or one that says why there is none."""
-        mine = {pair: one for pair, one in sorted(tallies.items()) if pair[0] == position}
+        mine = {pair: count for pair, count in sorted(tallies.items()) if pair[0] == position}
         if intent.outcome is not None or not mine:
             said = "no labelled pixel there is confident enough"
             yield row_of(intent, intent.outcome or "kept", evidence=f"{intent.evidence}; {said}")

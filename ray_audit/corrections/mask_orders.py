@@ -14,18 +14,20 @@ class MaskOrder:
 
     Attributes:
         unit: what is read.
-        wanted: shard -> sample -> its intents; a flagged sample may have none.
+        by_shard: shard -> sample -> its intents; a flagged sample may have none.
         flagged: samples that the rule may change anywhere.
     """
 
     unit: WorkUnit
-    wanted: Mapping[str, Mapping[str, tuple[Intent, ...]]]
+    by_shard: Mapping[str, Mapping[str, tuple[Intent, ...]]]
     flagged: frozenset[str]
 
     @property
     def intents(self) -> dict[str, tuple[Intent, ...]]:
         """By sample."""
-        return {name: found for one in self.wanted.values() for name, found in one.items()}
+        return {
+            name: found for by_sample in self.by_shard.values() for name, found in by_sample.items()
+        }
 
 
 def mask_orders(
@@ -42,17 +44,17 @@ def mask_orders(
         flagged: shard and sample of images that the rule may change anywhere.
         only_wanted: leave out units in which nothing may change, as a dry run does.
     """
-    wanted: dict[str, dict[str, tuple[Intent, ...]]] = {}
+    by_shard: dict[str, dict[str, tuple[Intent, ...]]] = {}
     for intent in intents:
-        samples = wanted.setdefault(intent.shard, {})
+        samples = by_shard.setdefault(intent.shard, {})
         samples[intent.sample_id] = (*samples.get(intent.sample_id, ()), intent)
     anywhere: dict[str, set[str]] = {}
     for shard, sample_id in flagged:
         anywhere.setdefault(shard, set()).add(sample_id)
-        wanted.setdefault(shard, {}).setdefault(sample_id, ())
+        by_shard.setdefault(shard, {}).setdefault(sample_id, ())
     for unit in group_units(shards, "corrections"):
         keys = [shard.key for shard in unit.shards]
-        mine = {key: wanted[key] for key in keys if key in wanted}
+        mine = {key: by_shard[key] for key in keys if key in by_shard}
         if mine or not only_wanted:
             names = frozenset(name for key in keys for name in anywhere.get(key, ()))
             yield MaskOrder(unit, mine, names)

@@ -79,7 +79,10 @@ def wrong_masks(tables: RunTables, fraction: float | None = None) -> WrongMasks:
     windows = sorted({math.ceil(num_checkpoints / part) for part in _PARTS})
     sampled = _sampled_losses(tables)
     found = [_wrong_by(_mean_of_first(sampled, first), first, fraction) for first in windows]
-    return max(found, key=lambda one: (one.share.fraction > 0, np.nan_to_num(one.share.gap)))
+    return max(
+        found,
+        key=lambda candidate: (candidate.share.fraction > 0, np.nan_to_num(candidate.share.gap)),
+    )
 
 
 def masks_apart(tables: RunTables) -> WrongMasks:

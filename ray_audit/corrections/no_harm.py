@@ -87,7 +87,7 @@ def _images_apart(tables: RunTables) -> tuple[frozenset[str], str]:
     names: set[str] = set()
     if apart.share.fraction:
         for scores, losses in tables.parts("scores", "trajectories"):
-            held: np.ndarray = apart.holds(tables.read(losses, ["loss"]))
-            part = tables.read(scores, ["sample_id"]).filter(pa.array(held))
+            is_apart: np.ndarray = apart.holds(tables.read(losses, ["loss"]))
+            part = tables.read(scores, ["sample_id"]).filter(pa.array(is_apart))
             names.update(part["sample_id"].to_pylist())
     return frozenset(names), apart.share.reason

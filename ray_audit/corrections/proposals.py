@@ -92,10 +92,10 @@ def propose(
     """
     found: dict[str, Proposal] = {}
     for several in tiles:
-        one = several[0]
-        height, width = one.targets.shape if one.placement is None else one.placement[2:]
-        proposal = found.setdefault(one.sample_id, Proposal((height, width)))
-        _add_tile(proposal, several, intents.get(one.sample_id, ()), rule)
+        tile = several[0]
+        height, width = tile.targets.shape if tile.placement is None else tile.placement[2:]
+        proposal = found.setdefault(tile.sample_id, Proposal((height, width)))
+        _add_tile(proposal, several, intents.get(tile.sample_id, ()), rule)
     return found
 
 
@@ -105,11 +105,11 @@ def _add_tile(
     intents: Sequence[Intent],
     rule: MaskRule,
 ) -> None:
-    one = several[0]
-    assert one.owned is not None
-    y0, x0, y1, x1 = one.owned
-    top, left = (0, 0) if one.placement is None else one.placement[:2]
-    before = one.targets[y0:y1, x0:x1]
+    tile = several[0]
+    assert tile.owned is not None
+    y0, x0, y1, x1 = tile.owned
+    top, left = (0, 0) if tile.placement is None else tile.placement[:2]
+    before = tile.targets[y0:y1, x0:x1]
     window = (top + y0, left + x0, top + y1, left + x1)
     reason = _reasons(window, intents, rule.kind == "regions")
     p_each = [each.p[:, y0:y1, x0:x1] for each in several]

@@ -78,9 +78,9 @@ def refurbish(
         replace &= where
     new = np.where(replace, best, labels)
     p_new = np.take_along_axis(p, np.where(labelled, new, 0)[None], axis=0)[0]
-    one = np.ones_like(p_given)
+    ones = np.ones_like(p_given)
     return Refurbished(
-        new.astype(labels.dtype), np.where(labelled, p_given, one), np.where(labelled, p_new, one)
+        new.astype(labels.dtype), np.where(labelled, p_given, ones), np.where(labelled, p_new, ones)
     )
 
 

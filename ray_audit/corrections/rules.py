@@ -121,7 +121,7 @@ class CorrectionPlan:
     """What was asked for, with what the run says.
 
     Attributes:
-        asked: as it was.
+        options: as given.
         rule: that was asked for, or chosen.
         gate: confidence, and whether labels were memorised.
         writable: class names that a label can have.
@@ -132,7 +132,7 @@ class CorrectionPlan:
         wrong_masks: where masks were memorised: those that `flagged` changes.
     """
 
-    asked: CorrectionOptions
+    options: CorrectionOptions
     rule: Rule
     gate: Gate
     writable: tuple[str, ...]
@@ -143,7 +143,7 @@ class CorrectionPlan:
     wrong_masks: WrongMasks | None = None
 
 
-def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
+def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     """Hold what is asked for against the run.
 
     Raises:
@@ -152,13 +152,13 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     """
     dataset = tables.config.dataset
     memorised_masks = None
-    if is_memorised(tables) and asked.rule in ("auto", "flagged"):
-        memorised_masks = wrong_masks(tables, asked.flagged_fraction)
-    rule, notes = _chosen(asked, memorised_masks)
+    if is_memorised(tables) and options.rule in ("auto", "flagged"):
+        memorised_masks = wrong_masks(tables, options.flagged_fraction)
+    rule, notes = _chosen(options, memorised_masks)
     memorised = tables.manifest.memorisation.get("verdict") == "early"
     is_averaged = rule in ("findings", "flagged")
     by_early = is_averaged and is_memorised(tables)
-    confidence = asked.confidence
+    confidence = options.confidence
     if confidence is None:
         confidence = EARLY_CONFIDENCE if by_early else CONFIDENCE[rule]
     unlearnt = _unlearnt(tables) if is_averaged else []
@@ -167,15 +167,20 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         # Early checkpoints have not learnt the wrong labels: there is nothing to hold against them.
         memorised and rule != "adele" and not by_early,
         frozenset(unlearnt),
-        None if asked.kinds is None else frozenset(asked.kinds),
-        SEGMENT_CONFIDENCE if asked.confidence is None else None,
+        None if options.kinds is None else frozenset(options.kinds),
+        SEGMENT_CONFIDENCE if options.confidence is None else None,
     )
-    if asked.is_open and rule == "findings" and asked.confidence is None and asked.kinds is None:
+    if (
+        options.is_open
+        and rule == "findings"
+        and options.confidence is None
+        and options.kinds is None
+    ):
         gate, left_alone = harmless(gate, tables)
         notes += left_alone
     indices = writable_classes(ClassNames.of(dataset))
     writable = tuple(dataset.classes[index] for index in indices)
-    background = _background(asked, dataset.classes)
+    background = _background(options, dataset.classes)
     averaged = []
     if tables.task.is_dense and is_averaged:
         checkpoints = tables.manifest.checkpoints
@@ -184,7 +189,7 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if rule == "adele":
-        steps, classes_of_step = _adele_steps(asked, tables, background)
+        steps, classes_of_step = _adele_steps(options, tables, background)
     elif averaged:
         steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
     if steps and tables.num_folds:
@@ -207,11 +212,11 @@ def resolve(asked: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
             stays,
         )
     return CorrectionPlan(
-        asked,
+        options,
         rule,
         gate,
         writable,
-        _fraction(asked, rule, tables, memorised_masks),
+        _fraction(options, rule, tables, memorised_masks),
         mask_rule,
         steps,
         tuple(notes),
@@ -240,15 +245,15 @@ def _notes(
         )
 
 
-def _chosen(asked: CorrectionOptions, wrong: WrongMasks | None) -> tuple[Rule, list[str]]:
+def _chosen(options: CorrectionOptions, wrong: WrongMasks | None) -> tuple[Rule, list[str]]:
     """The rule, and why it was chosen where the user left it open."""
-    if asked.rule != "auto":
-        return asked.rule, []
-    if asked.classes is not None:
+    if options.rule != "auto":
+        return options.rule, []
+    if options.classes is not None:
         raise SpecificationError("--class goes with --rule adele")
-    if asked.flagged_fraction is not None:
+    if options.flagged_fraction is not None:
         return "flagged", []
-    if asked.kinds is not None or wrong is None:
+    if options.kinds is not None or wrong is None:
         return "findings", []
     why = wrong.share.reason
     if not wrong.share.fraction:
@@ -256,14 +261,14 @@ def _chosen(asked: CorrectionOptions, wrong: WrongMasks | None) -> tuple[Rule, l
     return "flagged", [f"Rule flagged, since the wrong masks were memorised: {why}"]
 
 
-def _background(asked: CorrectionOptions, classes: Sequence[str]) -> int:
-    if asked.background is None:
+def _background(options: CorrectionOptions, classes: Sequence[str]) -> int:
+    if options.background is None:
         return BACKGROUND
-    if asked.background not in classes:
+    if options.background not in classes:
         raise SpecificationError(
-            f"--background {asked.background}: expected one of {', '.join(classes)}"
+            f"--background {options.background}: expected one of {', '.join(classes)}"
         )
-    return classes.index(asked.background)
+    return classes.index(options.background)
 
 
 def _unlearnt(tables: RunTables) -> list[str]:
@@ -281,12 +286,12 @@ def _later_half(checkpoints: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _fraction(
-    asked: CorrectionOptions, rule: Rule, tables: RunTables, wrong: WrongMasks | None
+    options: CorrectionOptions, rule: Rule, tables: RunTables, wrong: WrongMasks | None
 ) -> float:
     if rule != "flagged":
         return 0.0
-    if asked.flagged_fraction is not None:
-        return asked.flagged_fraction
+    if options.flagged_fraction is not None:
+        return options.flagged_fraction
     if tables.task.is_dense:
         if wrong is None or not wrong.share.fraction:
             why = "the run's estimate counts pixels"
@@ -303,15 +308,15 @@ def _fraction(
 
 
 def _adele_steps(
-    asked: CorrectionOptions, tables: RunTables, background: int
+    options: CorrectionOptions, tables: RunTables, background: int
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, ...], ...]]:
     """Checkpoints at which a class is past its onset, and the classes of each, in order."""
     if not tables.task.is_dense:
         raise SpecificationError("--rule adele corrects masks; use findings, flagged or decisions")
     names = tables.config.dataset.classes
     foreground = [name for index, name in enumerate(names) if index != background]
-    wanted = list(asked.classes or foreground)
-    unknown = [name for name in wanted if name not in foreground]
+    chosen = list(options.classes or foreground)
+    unknown = [name for name in chosen if name not in foreground]
     if unknown:
         raise SpecificationError(
             f"--class {', '.join(unknown)}: expected some of "
@@ -320,7 +325,7 @@ def _adele_steps(
         )
     rows = tables.whole("class_stats").to_pylist()
     onsets = {row["class"]: (row["onset_epoch"], row["onset_reason"]) for row in rows}
-    missing = {name: onsets.get(name, (None, "not in the run")) for name in wanted}
+    missing = {name: onsets.get(name, (None, "not in the run")) for name in chosen}
     refused = {name: reason for name, (epoch, reason) in missing.items() if epoch is None}
     if refused:
         trusted = [name for name in foreground if onsets.get(name, (None,))[0] is not None]
@@ -328,7 +333,7 @@ def _adele_steps(
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise SpecificationError(f"--rule adele: the onset is not to be trusted ({why}); {can}")
     by_epoch: dict[int, list[int]] = {}
-    for name in wanted:
+    for name in chosen:
         by_epoch.setdefault(onsets[name][0], []).append(names.index(name))
     uris = [checkpoint["uri"] for checkpoint in tables.manifest.checkpoints]
     epochs = sorted(by_epoch)
@@ -375,8 +380,8 @@ def suspicion_histogram(tables: RunTables, mapper: Mapper) -> RankHistogram:
     """Suspicion - 1 of all samples of a run."""
     histogram = RankHistogram.empty()
     files = tables.manifest.tables["scores"]
-    for one in mapper.map(partial(_observe, tables.run_uri), files):
-        histogram = histogram.merge(one)
+    for of_file in mapper.map(partial(_observe, tables.run_uri), files):
+        histogram = histogram.merge(of_file)
     return histogram
 
 

@@ -27,7 +27,7 @@ def correct_classes(
     changes: dict[Owner, int] = {}
     rows = []
     decided: set[str] = set()
-    for intent in sorted(intents, key=lambda one: not one.is_decided):
+    for intent in sorted(intents, key=lambda candidate: not candidate.is_decided):
         if intent.sample_id in decided:
             continue
         decided.add(intent.sample_id)
@@ -52,8 +52,8 @@ def correct_sequences(
 ) -> Corrected:
     """New labels of frames, one video or sequence after another."""
     by_owner: dict[str, list[Intent]] = {}
-    for one in intents:
-        by_owner.setdefault(one.shard, []).append(one)
+    for intent in intents:
+        by_owner.setdefault(intent.shard, []).append(intent)
     owners = {owner.key: owner for owner in given.sequence_owners()}
     changes: dict[Owner, FrameChange] = {}
     rows: list[CorrectionRow] = []
@@ -61,7 +61,7 @@ def correct_sequences(
         progress("correcting videos", num_done, len(by_owner))
         if name not in owners:  # its labels cannot be read any more
             why = given.left_out.get(name) or given.left_out.get(name.rpartition("#")[0])
-            rows += [row_of(one, one.outcome or "unmatched", evidence=why) for one in mine]
+            rows += [row_of(intent, intent.outcome or "unmatched", evidence=why) for intent in mine]
             continue
         frames, labels = given.sequence(owners[name])
         made = correct_frames(frames, labels, mine, classes, max_changed_fraction)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
-from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
@@ -13,6 +15,7 @@ from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
     copied_masks,
+    write_drawn,
     write_mask_file,
     write_mask_files,
 )
@@ -42,7 +45,8 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     shards = _without_damaged(listing.shards)[0]
     form = known_format(shards[0].key)
     inside = "masks" in form.forms or has_stacks(dataset, shards[0])
-    lossy = _first_lossy(shards) if masks and not inside else None
+    is_file = masks is not None and not inside and not dataset.labels.is_drawn
+    lossy = _first_lossy(shards) if is_file else None
     if lossy is not None:
         raise SpecificationError(
             f"labels.masks: {lossy} has a format in which changed masks would not come back as "
@@ -133,7 +137,11 @@ def _written(
 
 
 def write_masks(
-    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
+    dataset: DatasetConfig,
+    shard: Shard,
+    mask: MaskOf | None,
+    to_uri: str,
+    stored: MaskOf | None = None,
 ) -> dict[str, str]:
     """Write the masks of one shard, so that several can be written side by side.
 
@@ -142,6 +150,7 @@ def write_masks(
         shard: an image with its mask file, or a Parquet or tar file.
         mask: as in `LabelChanges`; None to copy the shard's masks as they are.
         to_uri: as for `write_labels`, whose `check_writable` comes first.
+        stored: gives the mask as it is, where it is drawn.
 
     Returns:
         What is not in the copy, and why: the shard, or `shard key#member`.
@@ -157,12 +166,25 @@ def write_masks(
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
+            if dataset.labels.is_drawn:
+                return _write_drawn(shard, new, stored, below(to_uri, _LABELS))
             write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
         return {}
     left_out: dict[str, str] = {}
     changes = LabelChanges() if mask is None else LabelChanges(mask=mask)
     _write_shard(dataset, shard, changes, below(to_uri, _DATA), mask is not None, left_out)
     return left_out
+
+
+def _write_drawn(
+    shard: Shard, mask: np.ndarray | None, stored: MaskOf | None, to_uri: str
+) -> dict[str, str]:
+    """The drawn mask of one image; a reason where it cannot be drawn."""
+    try:
+        write_drawn(shard, mask, stored, to_uri)
+    except SampleError as error:
+        return {shard.key: f"its mask cannot be drawn: {error}"}
+    return {}
 
 
 def _write_stack(
@@ -203,7 +225,7 @@ def _copied_data(
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:
     """The section with a `uri` that means the same from every working directory."""
     uri = dataset.uri
-    found = absolute(uri) if isinstance(uri, str) else [absolute(one) for one in uri]
+    found = absolute(uri) if isinstance(uri, str) else [absolute(pattern) for pattern in uri]
     return dataset.model_copy(update={"uri": found})
 
 
@@ -222,12 +244,15 @@ def _write_shards(
         if shard.key not in left_out:
             is_touched = bool(dataset.labels.masks) or shard.key in touched
             num_written += _write_shard(dataset, shard, changes, to_uri, is_touched, left_out)
-    wanted = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
-        len(one.frames) for owner, one in changes.frames.items() if owner.shard_key not in left_out
+    num_expected = sum(owner.shard_key not in left_out for owner in changes.classes) + sum(
+        len(change.frames)
+        for owner, change in changes.frames.items()
+        if owner.shard_key not in left_out
     )
-    if not dataset.labels.masks and num_written != wanted:
+    if not dataset.labels.masks and num_written != num_expected:
         raise LabelError(
-            f"{wanted - num_written} of {wanted} new labels stand for samples that have no label"
+            f"{num_expected - num_written} of {num_expected} new labels stand for samples "
+            "that have no label"
         )
     return left_out
 

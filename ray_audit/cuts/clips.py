@@ -51,32 +51,32 @@ def stream_clips(
         if whole:
             yield Clip(0, whole, range(len(whole)))
         return
-    held: list[Frame] = []  # frames from `start` on
+    buffer: list[Frame] = []  # frames from `start` on
     stretch = stretch or Stretch()
     start, owned_from = stretch.start, stretch.own_start
     for num_seen, frame in enumerate(frames, start + 1):
-        held.append(frame)
+        buffer.append(frame)
         if num_seen == start + stride + size:
             # The next clip is complete where it regularly starts: this one is settled.
             edge = boundary(start, start + stride, size)
-            yield _clip(start, held[:size], owned_from, edge)
-            del held[:stride]
+            yield _clip(start, buffer[:size], owned_from, edge)
+            del buffer[:stride]
             start, owned_from = start + stride, edge
-    yield from _last_clips(held, start, owned_from, stretch.own_stop, size)
+    yield from _last_clips(buffer, start, owned_from, stretch.own_stop, size)
 
 
 def _last_clips(
-    held: list[Frame], start: int, owned_from: int, own_stop: int | None, size: int
+    buffer: list[Frame], start: int, owned_from: int, own_stop: int | None, size: int
 ) -> Iterator[Clip]:
-    stop = start + len(held)
+    stop = start + len(buffer)
     owned_to = stop if own_stop is None else min(own_stop, stop)
     moved_back = stop - size
     if moved_back > start:
         edge = min(boundary(start, moved_back, size), owned_to)
-        yield _clip(start, held[:size], owned_from, edge)
-        yield _clip(moved_back, held[moved_back - start :], edge, owned_to)
-    elif held:
-        yield _clip(start, held, owned_from, owned_to)
+        yield _clip(start, buffer[:size], owned_from, edge)
+        yield _clip(moved_back, buffer[moved_back - start :], edge, owned_to)
+    elif buffer:
+        yield _clip(start, buffer, owned_from, owned_to)
 
 
 def _clip(start: int, frames: list[Frame], owned_from: int, owned_to: int) -> Clip:

@@ -28,21 +28,25 @@ def frame_cuts(
         target_dtype: signed integer type of the targets.
         stretch: which part of a sequence the frames are; None for all of it.
     """
-    for one in stream_clips(frames, clip.frames, clip.step, stretch):
-        rows = tuple(_row(shard, one, position) for position in one.owned if _has(one, position))
+    for stream_clip in stream_clips(frames, clip.frames, clip.step, stretch):
+        rows = tuple(
+            _row(shard, stream_clip, position)
+            for position in stream_clip.owned
+            if _has(stream_clip, position)
+        )
         if rows:
-            labels = [IGNORE if f.label is None else f.label for f in one.frames]
-            yield _cut(one, np.array(labels, target_dtype), rows, clip)
+            labels = [IGNORE if f.label is None else f.label for f in stream_clip.frames]
+            yield _cut(stream_clip, np.array(labels, target_dtype), rows, clip)
 
 
 def clips_of_one_label(
     shard: str, class_index: int, frames: Iterable[Frame], clip: ClipConfig, target_dtype: np.dtype
 ) -> Iterator[Cut]:
     """Clips of a video that has one label."""
-    for one in stream_clips(frames, clip.frames, clip.step):
+    for stream_clip in stream_clips(frames, clip.frames, clip.step):
         # How many clips there will be is not known while the video is being decoded.
         row = SampleRow(sample_id=shard, shard=shard, label=class_index)
-        yield _cut(one, np.array(class_index, target_dtype), (row,), clip)
+        yield _cut(stream_clip, np.array(class_index, target_dtype), (row,), clip)
 
 
 def _has(clip: Clip, position: int) -> bool:

@@ -49,8 +49,8 @@ def masked_cuts(
             if frame.targets is not None:
                 yield from _image_cuts(shard, frame, job)
         return
-    for one in stream_clips(frames, clip.frames, clip.step):
-        cut = _clip_cut(shard, one, reader.frame_size, clip, job.classes.target_dtype)
+    for stream_clip in stream_clips(frames, clip.frames, clip.step):
+        cut = _clip_cut(shard, stream_clip, reader.frame_size, clip, job.classes.target_dtype)
         if cut is not None:
             yield cut
 

@@ -63,24 +63,30 @@ def slice_videos(
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         outcomes = dict(zip((shard.key for shard in long), pool.map(cut, long), strict=True))
     return Sliced(
-        {key: one for key, one in outcomes.items() if isinstance(one, tuple) and one},
+        {
+            key: outcome
+            for key, outcome in outcomes.items()
+            if isinstance(outcome, tuple) and outcome
+        },
         tuple(
-            f"{key} is not sliced: {one}" for key, one in outcomes.items() if isinstance(one, str)
+            f"{key} is not sliced: {outcome}"
+            for key, outcome in outcomes.items()
+            if isinstance(outcome, str)
         ),
     )
 
 
 def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
-    wanted = dataset.clip.slice_frames
+    slice_frames = dataset.clip.slice_frames
     # One label per video, or one clip a video: the sample is the whole.
     if dataset.kind != "video" or dataset.task is Task.CLIPS or dataset.clip.frames is None:
         return False
     if dataset.task.is_dense:  # which frames are in a batch is known by their masks only
         return False
-    if wanted == "auto":
+    if slice_frames == "auto":
         is_indexed = known_format(shard.key).is_indexed(shard)
         return is_indexed and shard.size_bytes >= _AUTO_LEAST_BYTES
-    return wanted is not None
+    return slice_frames is not None
 
 
 def _slice_video(
@@ -111,8 +117,10 @@ def _slice_video(
     per_batch = clips_per_batch(
         first, dataset.clip, model_input.size, max_batch, classes.target_dtype
     )
-    wanted = dataset.clip.slice_frames
-    num_frames = wanted if isinstance(wanted, int) else _auto_frames(dataset.clip, first)
+    slice_frames = dataset.clip.slice_frames
+    num_frames = (
+        slice_frames if isinstance(slice_frames, int) else _auto_frames(dataset.clip, first)
+    )
     slices = cut_slices(index, labelled, dataset.clip, per_batch, num_frames)
     if slices and not index.begins_at(slices[-1]):
         return "decoding cannot begin at its key frames"
@@ -123,8 +131,8 @@ def _slice_video(
 
 
 def _least_frames(clip: ClipConfig) -> int:
-    wanted = clip.slice_frames
-    return wanted if isinstance(wanted, int) else _AUTO_LEAST_CLIPS * (clip.frames or 1)
+    slice_frames = clip.slice_frames
+    return slice_frames if isinstance(slice_frames, int) else _AUTO_LEAST_CLIPS * (clip.frames or 1)
 
 
 def _auto_frames(clip: ClipConfig, first: np.ndarray) -> int:

@@ -68,15 +68,15 @@ def _parquet(tree: Tree, files: list[str]) -> Guess | None:
     labels: dict[str, Any] = {} if image == "image" else {"image_column": image}
     masks = [name for name in images if name != image]
     uri, others = _uri(tree, files)
-    told = [f"images are the column {image!r} of {len(files)} files"]
-    told += [f"only the part for training: {', '.join(others)} are there too"] if others else []
+    assumed = [f"images are the column {image!r} of {len(files)} files"]
+    assumed += [f"only the part for training: {', '.join(others)} are there too"] if others else []
     if masks:
         labels["masks"] = masks[0]
-        told.append(f"masks are the column {masks[0]!r}")
+        assumed.append(f"masks are the column {masks[0]!r}")
         return Guess(
             "Parquet with masks",
             {"kind": "images", "uri": uri, "labels": labels, "classes": list(_TWO)},
-            tuple(told),
+            tuple(assumed),
             ("names and number of the classes: masks were not looked into",),
         )
     column, classes, why, asked, more = _label_column(tree, files[0], schema)
@@ -84,7 +84,7 @@ def _parquet(tree: Tree, files: list[str]) -> Guess | None:
         return None
     dataset = {"kind": "images", "uri": uri, "labels": {"column": column, **labels, **more}}
     dataset["classes"] = classes
-    return Guess("Parquet with labels", dataset, (*told, *why), asked)
+    return Guess("Parquet with labels", dataset, (*assumed, *why), asked)
 
 
 def _is_image(type_: pa.DataType) -> bool:
@@ -106,7 +106,7 @@ def _label_column(
     for name, feature in _features(schema).items():
         if isinstance(feature, dict) and feature.get("names"):
             why = f"labels are the column {name!r}, whose classes the file names"
-            return name, [str(one) for one in feature["names"]], (why,), (), {}
+            return name, [str(class_name) for class_name in feature["names"]], (why,), (), {}
     heads = read_heads(tree, path)
     reading = reading_of(heads[0], None, "images") if heads else None
     if reading is None and heads and heads[0].names and len(heads[0].names) > 1:
@@ -116,8 +116,8 @@ def _label_column(
         return None, [], (), (), {}
     column = reading.labels.get("columns", {}).get("label", "label")
     guess = classes_of(reading.label_values, names_file(tree))
-    told = (f"labels are the column {column!r}", *guess.told)
-    return column, guess.classes, told, guess.asked, guess.labels
+    assumed = (f"labels are the column {column!r}", *guess.assumed)
+    return column, guess.classes, assumed, guess.asked, guess.labels
 
 
 def _named(head: Head) -> Head:
@@ -133,8 +133,8 @@ def _tar(tree: Tree, files: list[str]) -> Guess | None:
     if not images:
         return None
     uri, others = _uri(tree, files)
-    told = [f"members of {files[0]} end in {', '.join(f'.{end}' for end in sorted(ends))}"]
-    told += [f"only the part for training: {', '.join(others)} are there too"] if others else []
+    assumed = [f"members of {files[0]} end in {', '.join(f'.{end}' for end in sorted(ends))}"]
+    assumed += [f"only the part for training: {', '.join(others)} are there too"] if others else []
     dataset: dict[str, Any] = {"kind": "images", "uri": uri}
     mask = next((end for end in _MASK_ENDS if end in ends), None)
     label = next((end for end in _CLASS_ENDS if end in ends), None)
@@ -143,13 +143,13 @@ def _tar(tree: Tree, files: list[str]) -> Guess | None:
         dataset |= {"labels": {"masks": f"{{key}}.{mask}"}}
         dataset["classes"] = names[1] if names else list(_TWO)
         asked = ("names and number of the classes: masks were not looked into",)
-        return Guess("tar with masks", dataset, tuple(told), asked)
+        return Guess("tar with masks", dataset, tuple(assumed), asked)
     if label is None:
         return None
     values = [text for name, text in members.items() if name.lower().endswith(f".{label}")]
     guess = classes_of(tuple(dict.fromkeys(v.strip() for v in values)), names)
     dataset |= {"labels": {"column": label, **guess.labels}, "classes": guess.classes}
-    return Guess("tar with labels", dataset, (*told, *guess.told), guess.asked)
+    return Guess("tar with labels", dataset, (*assumed, *guess.assumed), guess.asked)
 
 
 def _members(tree: Tree, path: str) -> dict[str, str]:
@@ -186,8 +186,8 @@ def _npz(tree: Tree, files: list[str]) -> Guess | None:
     uri, _ = _uri(tree, files)
     dataset = {"kind": "sequences", "uri": uri, "labels": {**labels, **guess.labels}}
     dataset |= {"classes": guess.classes, "clip": {"frames": None}}
-    told = (f"arrays whose names end in {label!r} are the labels of others", *guess.told)
-    return Guess("npz with label arrays", dataset, told, guess.asked)
+    assumed = (f"arrays whose names end in {label!r} are the labels of others", *guess.assumed)
+    return Guess("npz with label arrays", dataset, assumed, guess.asked)
 
 
 def _endings(name: str, names: set[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
@@ -56,12 +57,12 @@ def discover(
 
 
 def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
-    fitting = fits(tree, [one for one in recipes() if not one.is_general])
+    fitting = fits(tree, [recipe for recipe in recipes() if not recipe.is_general])
     for fit in fitting[:_NUM_TRIED]:
         proposal = _of_recipe(tree, fit)
         if proposal is not None and _problem(tree, proposal) is None:
-            rest = [one.recipe for one in fitting if one.recipe is not fit.recipe]
-            also = tuple(f"layout {one.name}: {one.title}" for one in rest[:_NUM_ALSO])
+            rest = [match.recipe for match in fitting if match.recipe is not fit.recipe]
+            also = tuple(f"layout {match.name}: {match.title}" for match in rest[:_NUM_ALSO])
             return proposal.with_also(also), fit
     problems, fine = [], list[Guess]()
     for proposal in islice(_shapes(tree), _NUM_TRIED):
@@ -74,11 +75,12 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
             break
     if not fine:
         raise SpecificationError(_nothing(tree, problems))
-    return fine[0].with_also(tuple(_in_short(one) for one in fine[1:])), None
+    return fine[0].with_also(tuple(_in_short(match) for match in fine[1:])), None
 
 
 def _shapes(tree: Tree) -> Iterator[Guess]:
     return chain(
+        coco_proposals(tree),
         mask_proposals(tree),
         frame_proposals(tree),
         table_proposals(tree),
@@ -97,18 +99,18 @@ def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
     given: dict[str, Any] = {"layout": fit.recipe.name, "root": root}
     open_keys = set(fit.recipe.asks)
-    told = [f"files as {', '.join(fit.recipe.files)}"]
+    assumed = [f"files as {', '.join(fit.recipe.files)}"]
     asked = [f"{key}: {text}" for key, text in fit.recipe.asks.items()]
     if "classes" in open_keys:
         guess = with_classes(tree, fit, root)
         if guess is None:
             return None
         given |= guess.keys
-        told += guess.told
-    told += [" ".join(fit.recipe.note.split())] if fit.recipe.note else []
+        assumed += guess.assumed
+    assumed += [" ".join(fit.recipe.note.split())] if fit.recipe.note else []
     with suppress(ValueError, RayAuditError):
         values = expanded(given).values
-        return Guess(fit.recipe.title, values, tuple(told), tuple(asked))
+        return Guess(fit.recipe.title, values, tuple(assumed), tuple(asked))
     return None
 
 
@@ -127,7 +129,7 @@ def _problem(tree: Tree, proposal: Guess) -> str | None:
             if not labelled:
                 return "no file has a label"
             given = GivenLabels(dataset, tuple(labelled), folder)
-            if dataset.labels.masks is not None and "{" in dataset.labels.masks:
+            if "{" in (dataset.labels.masks or "") or dataset.labels.is_drawn:
                 step = max(1, len(labelled) // _NUM_MASKS)
                 for owner in given.mask_owners()[::step]:
                     given.mask(owner) if _is_picture(owner.shard_key) else None
@@ -144,8 +146,8 @@ def _nothing(tree: Tree, problems: list[str]) -> str:
     ends: dict[str, int] = {}
     for path in tree.files:
         ends[extension(path)] = ends.get(extension(path), 0) + 1
-    most = sorted(ends.items(), key=lambda item: -item[1])[:6]
-    found = ", ".join(f"{num} {end or 'without extension'}" for end, num in most)
+    most_common = sorted(ends.items(), key=lambda item: -item[1])[:6]
+    found = ", ".join(f"{num} {end or 'without extension'}" for end, num in most_common)
     why = f" What came nearest: {problems[0]}." if problems else ""
     return (
         f"{tree.uri}: no layout was recognised in {len(tree.files)} files ({found}).{why} "
@@ -178,19 +180,19 @@ def _draft(
         "checkpoints": _CHECKPOINTS if weights is None else weights.uri,
         "output": f"audits/{name}",
     }
-    told = [*proposal.told, *(weights.told if weights else ())]
+    assumed = [*proposal.assumed, *(weights.assumed if weights else ())]
     if tree.is_cut:
-        told.append("there is more than was looked at: some thousand files")
+        assumed.append("there is more than was looked at: some thousand files")
     heading = f"Drafted by `ray-audit init`: {proposal.what}."
     if fit is not None:
         root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
         heading += f" `dataset: {{layout: {fit.recipe.name}, root: {root}}}` stands for the same."
-    text = written(specification, heading, told, asked, proposal.also, remarks)
+    text = written(specification, heading, assumed, asked, proposal.also, remarks)
     return Drafted(
         what=proposal.what,
         layout=fit.recipe.name if fit else None,
         specification=specification,
-        assumed=tuple(told),
+        assumed=tuple(assumed),
         asked=tuple(asked),
         also=proposal.also,
         text=text,

@@ -26,21 +26,21 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
 
 def _fits(path: str, parts: list[str]) -> bool:
     folders = path.split("/")[:-1]
-    return all(part in ("*", one) for part, one in zip(parts[:-1], folders, strict=True))
+    return all(part in ("*", folder) for part, folder in zip(parts[:-1], folders, strict=True))
 
 
 def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Guess:
-    told = [f"the {len(classes)} folders are the classes"]
+    assumed = [f"the {len(classes)} folders are the classes"]
     asked = ["the order of your model's outputs: here classes are sorted by name"]
     names = names_file(tree)
     if names is not None and sorted(names[1]) == classes:
         classes, asked = names[1], []
-        told.append(f"in the order of {names[0]}")
+        assumed.append(f"in the order of {names[0]}")
     if group.others:
-        told.append(f"only the part for training: {', '.join(group.others)} are there too")
+        assumed.append(f"only the part for training: {', '.join(group.others)} are there too")
     if group.left_out:
-        told.append(f"files of other extensions are left out, such as {group.left_out[0]}")
+        assumed.append(f"files of other extensions are left out, such as {group.left_out[0]}")
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": {"folder": True}}
     return Guess(
-        "a folder for each class", {**dataset, "classes": classes}, tuple(told), tuple(asked)
+        "a folder for each class", {**dataset, "classes": classes}, tuple(assumed), tuple(asked)
     )

@@ -47,7 +47,7 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     for _, path in rule.pairs[::step]:
         heads = read_heads(tree, path)
         found = (reading_of(head, None, kind) for head in heads)
-        reading = next((one for one in found if one is not None), None)
+        reading = next((item for item in found if item is not None), None)
         if reading is not None:
             readings.append(reading)
     if not readings:
@@ -57,24 +57,24 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     guess = classes_of(values, names_file(tree))
     labels: dict[str, Any] = {first.form: tree.at(rule.template)}
     labels |= ({"match": rule.match} if rule.match else {}) | _agreed(readings) | guess.labels
-    told = [f"labels are the files {rule.difference}", *first.told, *guess.told]
+    assumed = [f"labels are the files {rule.difference}", *first.assumed, *guess.assumed]
     dataset: dict[str, Any] = {"kind": kind, "uri": tree.at(rule.uri), "labels": labels}
     dataset["classes"] = guess.classes
     if kind == "video" and first.form == "frames":
         extra, why = clock_of(tree, rule.pairs[0][0], first.numbers)
         labels |= extra
-        told += why
+        assumed += why
     asked = list(guess.asked)
     if kind == "sequences":
         more, why = _axes(tree, rule, readings)
         dataset |= more
-        told += why
+        assumed += why
         if first.form == "segments" and "start_frame" not in str(labels):
             asked.append("fps: features have no clock; give their frames a second")
     if rule.others:
-        told.append(f"only the part for training: {', '.join(rule.others)} are there too")
+        assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
     what = f"{kind} with a file of {first.form} each"
-    return Guess(what, dataset, tuple(told), tuple(asked))
+    return Guess(what, dataset, tuple(assumed), tuple(asked))
 
 
 def _agreed(readings: list[Reading]) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def _axes(tree: Tree, rule: PairRule, readings: list[Reading]) -> tuple[dict[str
         return values, []
     num = max(numbers)
     if abs(shape[1] - num) < abs(shape[0] - num):
-        told = f"arrays are (D, T) = {shape}, since there are {num:g} labels"
-        return {"axes": "DT", **values}, [told]
+        assumed = f"arrays are (D, T) = {shape}, since there are {num:g} labels"
+        return {"axes": "DT", **values}, [assumed]
     return values, [f"arrays are (T, D) = {shape}, since there are {num:g} labels"]
 
 

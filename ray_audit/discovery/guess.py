@@ -11,14 +11,14 @@ class Guess:
     Attributes:
         what: it, in a few words.
         dataset: the section, with URIs in place.
-        told: what was assumed, and by what evidence.
+        assumed: what was assumed, and by what evidence.
         asked: what could not be known.
         also: other readings that fit.
     """
 
     what: str
     dataset: dict[str, Any]
-    told: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 

@@ -10,13 +10,13 @@ class ClassGuess(NamedTuple):
     Attributes:
         classes: names in index order.
         labels: further keys of `dataset.labels`.
-        told: what was assumed.
+        assumed: what was assumed.
         asked: what could not be known.
     """
 
     classes: list[str]
     labels: dict[str, Any]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
     asked: tuple[str, ...]
 
 
@@ -38,13 +38,13 @@ def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> Clas
     if names is not None and len(names[1]) > high:
         return ClassGuess(names[1], {}, (f"{seen}: indices of the names in {names[0]}",), ())
     if names is not None and len(names[1]) == high and low >= 1:
-        told = (f"{seen}, and {names[0]} has {high} names: the first class is stored as 1",)
-        return ClassGuess(names[1], {"first_value": 1}, told, ())
+        assumed = (f"{seen}, and {names[0]} has {high} names: the first class is stored as 1",)
+        return ClassGuess(names[1], {"first_value": 1}, assumed, ())
     asked = ("names of the classes",)
     if low == 1 and len(numbers) == high:
         classes = [f"class_{number}" for number in numbers]
-        told = (f"{seen}: the first class is stored as 1",)
-        return ClassGuess(classes, {"first_value": 1}, told, asked)
+        assumed = (f"{seen}: the first class is stored as 1",)
+        return ClassGuess(classes, {"first_value": 1}, assumed, asked)
     if low < 0:
         classes = [f"class_{number}" for number in range(high + 1)]
         void: dict[str, Any] = {"values": {n: f"class_{n}" if n >= 0 else "void" for n in numbers}}

@@ -34,14 +34,14 @@ class Reading:
         form: frames, segments, videos or images.
         labels: further keys of `dataset.labels`.
         label_values: those that were seen, in order.
-        told: what was assumed.
+        assumed: what was assumed.
         numbers: frame numbers, or ends of segments, of the rows; as they are.
     """
 
     form: str
     labels: dict[str, Any]
     label_values: tuple[str, ...]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
     numbers: tuple[float, ...] = field(default=(), repr=False)
 
 
@@ -70,17 +70,17 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
     else:
         usual = {key: name for key, name in columns.items() if key != name}
         labels |= {"columns": usual} if usual else {}
-    told: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
+    assumed: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
     if kind == "images":
-        return Reading("images", labels, values, tuple(told))
+        return Reading("images", labels, values, tuple(assumed))
     if "frame" in times:
-        return _frames(head, times["frame"], name_index, labels, values, told)
+        return _frames(head, times["frame"], name_index, labels, values, assumed)
     if times:
-        return _segments(head, times, name_index, labels, values, told)
+        return _segments(head, times, name_index, labels, values, assumed)
     if name_index is None:
-        told.append("each line is the label of one frame, from the first on")
-        return Reading("frames", labels, values, tuple(told), (float(len(head.rows)),))
-    return Reading("videos", labels, values, tuple(told))
+        assumed.append("each line is the label of one frame, from the first on")
+        return Reading("frames", labels, values, tuple(assumed), (float(len(head.rows)),))
+    return Reading("videos", labels, values, tuple(assumed))
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -147,7 +147,7 @@ def _frames(
     name_index: int | None,
     labels: dict[str, Any],
     values: tuple[str, ...],
-    told: list[str],
+    assumed: list[str],
 ) -> Reading:
     numbers = [float(v) for v in head.column(frame)]
     owners = [""] * len(numbers) if name_index is None else head.column(name_index)
@@ -156,8 +156,8 @@ def _frames(
         firsts[owner] = min(number, firsts.get(owner, number))
     if set(firsts.values()) == {1.0}:
         labels["first_frame"] = 1
-        told.append("frames count from 1, since that is the first number")
-    return Reading("frames", labels, values, tuple(told), tuple(numbers))
+        assumed.append("frames count from 1, since that is the first number")
+    return Reading("frames", labels, values, tuple(assumed), tuple(numbers))
 
 
 def _segments(
@@ -166,13 +166,13 @@ def _segments(
     name_index: int | None,
     labels: dict[str, Any],
     values: tuple[str, ...],
-    told: list[str],
+    assumed: list[str],
 ) -> Reading:
     starts, ends = (head.column(index) for index in times.values())
     if "start_frame" not in times:
         unit = "milliseconds" if "start_ms" in times else "seconds"
-        told.append(f"segments are in {unit}")
-        return Reading("segments", labels, values, tuple(told))
+        assumed.append(f"segments are in {unit}")
+        return Reading("segments", labels, values, tuple(assumed))
     owners = [""] * len(starts) if name_index is None else head.column(name_index)
     joints = [
         float(starts[i + 1]) - float(ends[i])
@@ -181,15 +181,15 @@ def _segments(
     ]
     if joints and sum(gap == 1 for gap in joints) >= _INCLUSIVE_FRACTION * len(joints):
         labels["ends"] = "inclusive"
-        told.append("segments end with their last frame, since the next begins one behind it")
+        assumed.append("segments end with their last frame, since the next begins one behind it")
     firsts = {owner: float(starts[i]) for i, owner in reversed(list(enumerate(owners)))}
     if firsts and set(firsts.values()) == {1.0}:
         labels["first_frame"] = 1
-        told.append("frames count from 1, since that is the first number")
+        assumed.append("frames count from 1, since that is the first number")
     if any(gap < 0 for gap in joints):
         labels["overlap"] = "first"
-        told.append("where segments overlap, the first in the table holds")
-    return Reading("segments", labels, values, tuple(told), tuple(map(float, ends)))
+        assumed.append("where segments overlap, the first in the table holds")
+    return Reading("segments", labels, values, tuple(assumed), tuple(map(float, ends)))
 
 
 def _are_times(values: Sequence[str]) -> bool:

@@ -39,11 +39,11 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
         rank = _rank(rule, read)
         if rank is not None:
             found.append(_Candidate(rule, rank))
-    found.sort(key=lambda one: one.rank, reverse=True)
-    for one in found:
-        rivals = [o.rule for o in found if o.rule.uri == one.rule.uri and o is not one]
+    found.sort(key=lambda candidate: candidate.rank, reverse=True)
+    for candidate in found:
+        rivals = [o.rule for o in found if o.rule.uri == candidate.rule.uri and o is not candidate]
         also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
-        yield _proposal(tree, one.rule, read).with_also(also)
+        yield _proposal(tree, candidate.rule, read).with_also(also)
 
 
 def _is_picture(path: str) -> bool:
@@ -61,14 +61,14 @@ def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
     is_volume = extension(first[0]) in (".nii", ".nii.gz")
     contrast = 0.0
     for media, label in dict.fromkeys((first, last)):
-        one, other = read(media), read(label)
-        if one is None or other is None:
+        image, other = read(media), read(label)
+        if image is None or other is None:
             if not (word or is_volume):
                 return None
             continue
-        if one.shape != other.shape:
+        if image.shape != other.shape:
             return None
-        contrast += _contrast(one, other)
+        contrast += _contrast(image, other)
     looks = contrast / len({first, last})
     if looks < _CONTRAST and not (word and looks >= 1):
         return None
@@ -101,16 +101,16 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     names = names_file(tree)
     step = max(1, len(rule.pairs) // _NUM_MASKS)
     paths = [label for _, label in rule.pairs[::step]][:_NUM_MASKS]
-    masks = [one for one in map(read, paths) if one is not None]
+    masks = [mask for mask in map(read, paths) if mask is not None]
     labels = {"masks": tree.at(rule.template)} | ({"match": rule.match} if rule.match else {})
-    told = [f"masks are the files {rule.difference}"]
+    assumed = [f"masks are the files {rule.difference}"]
     asked: list[str] = []
     dataset = {"kind": "images", "uri": tree.at(rule.uri), "labels": labels}
     if masks:
         guess = guessed(masks, paths, names)
         labels |= guess.labels
         dataset |= guess.dataset
-        told += guess.told
+        assumed += guess.assumed
         asked += guess.asked
     else:
         asked.append("classes: masks are too large to look into, or cannot be read")
@@ -122,5 +122,5 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
         dataset["volume"] = {"axis": 2, "window": [-160, 240]}
         asked.append("volume.window: the range of values as your training cut it off")
     if rule.others:
-        told.append(f"only the part for training: {', '.join(rule.others)} are there too")
-    return Guess(what, dataset, tuple(told), tuple(asked))
+        assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
+    return Guess(what, dataset, tuple(assumed), tuple(asked))

@@ -40,12 +40,12 @@ class MediaGroup:
         return self.patterns[0][: self.patterns[0].index("*")].rpartition("/")[0]
 
 
-def media_groups(tree: Tree, kind: str, wanted: Callable[[str], bool]) -> list[MediaGroup]:
+def media_groups(tree: Tree, kind: str, is_media: Callable[[str], bool]) -> list[MediaGroup]:
     """Groups of files of a kind that are one sample each, the largest first."""
     by_depth: dict[int, list[str]] = defaultdict(list)
     for path in tree.files:
         form = format_of(path)
-        if form is not None and form.kind == kind and not form.holds_several and wanted(path):
+        if form is not None and form.kind == kind and not form.holds_several and is_media(path):
             by_depth[path.count("/")].append(path)
     groups = [_group(kind, paths) for paths in by_depth.values()]
     return sorted(groups, key=lambda group: -len(group.files))

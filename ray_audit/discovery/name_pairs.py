@@ -69,12 +69,12 @@ def pair_rules(media: Sequence[str], labels: Sequence[str]) -> list[PairRule]:
     series = _series(near)
     votes: dict[_Difference, list[tuple[str, str]]] = defaultdict(list)
     for label in chosen:
-        for difference, one in _partners(label, near, series):
-            votes[difference].append((one, label))
+        for difference, path in _partners(label, near, series):
+            votes[difference].append((path, label))
     ranked = sorted(votes.items(), key=lambda item: -len(item[1]))
     rules = []
     for difference, pairs in ranked:
-        media_of = {one for one, _ in pairs}
+        media_of = {path for path, _ in pairs}
         # A name that is the same for all says nothing unless it lies in folders of their own.
         if len(media_of) < len(pairs) or (difference.where == "whole" and _same_folder(pairs)):
             continue
@@ -92,7 +92,7 @@ def _spread(paths: Sequence[str], num: int) -> list[str]:
 
 
 def _same_folder(pairs: Sequence[tuple[str, str]]) -> bool:
-    return len(pairs) > 1 and len({folder_of(one) for one, _ in pairs}) < len(pairs)
+    return len(pairs) > 1 and len({folder_of(path) for path, _ in pairs}) < len(pairs)
 
 
 def _partners(
@@ -100,20 +100,20 @@ def _partners(
 ) -> Iterator[tuple[_Difference, str]]:
     """The media file whose name is most like a label's, of each series."""
     best: dict[object, tuple[tuple[int, ...], _Difference, str]] = {}
-    for one in media:
-        if one == label:
+    for path in media:
+        if path == label:
             continue
-        difference = _difference(one, label)
+        difference = _difference(path, label)
         if difference is None:
             continue
         own, other = difference.folders
-        shared = len(_stem(one)) - len(difference.stems[0]) if difference.where != "whole" else -1
+        shared = len(_stem(path)) - len(difference.stems[0]) if difference.where != "whole" else -1
         key = (shared, -len(difference.stems[0]), -len(own) - len(other))
-        kind = series[one]
+        kind = series[path]
         if kind not in best or key > best[kind][0]:
-            best[kind] = (key, difference, one)
-    for _, difference, one in best.values():
-        yield difference, one
+            best[kind] = (key, difference, path)
+    for _, difference, path in best.values():
+        yield difference, path
 
 
 def _series(paths: Sequence[str]) -> dict[str, object]:
@@ -171,25 +171,27 @@ def _difference(media: str, label: str) -> _Difference | None:
     return _Difference(len(own), folders, back, (rest[0], rest[1]), where, ends)
 
 
-def _num_equal(one: Sequence[str], other: Sequence[str]) -> int:
+def _num_equal(first: Sequence[str], other: Sequence[str]) -> int:
     """How many of the first items of two sequences are equal."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(first, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(other)))
 
 
 def _tail(stem: str, num: int) -> str:
     return stem[len(stem) - num :]
 
 
-def _shared(one: str, other: str) -> tuple[int, int]:
+def _shared(first: str, other: str) -> tuple[int, int]:
     """How much of the front and of the end two stems share, cut back to whole words."""
-    front = _num_equal(one, other)
-    if front == len(one) or front == len(other):
-        front = front if _ends_word(one, front) and _ends_word(other, front) else _cut(one, front)
-        back = 0 if front in (len(one), len(other)) else _back(one[front:], other[front:])
+    front = _num_equal(first, other)
+    if front == len(first) or front == len(other):
+        front = (
+            front if _ends_word(first, front) and _ends_word(other, front) else _cut(first, front)
+        )
+        back = 0 if front in (len(first), len(other)) else _back(first[front:], other[front:])
         return front, back
-    front = _cut(one, front)
-    return front, _back(one[front:], other[front:])
+    front = _cut(first, front)
+    return front, _back(first[front:], other[front:])
 
 
 def _ends_word(stem: str, at: int) -> bool:
@@ -202,10 +204,10 @@ def _cut(stem: str, at: int) -> int:
     return max(place for place in found if place <= at)
 
 
-def _back(one: str, other: str) -> int:
-    back = _num_equal(one[::-1], other[::-1])
-    places = [m.start() for m in _BOUNDARY.finditer(one)]
-    fitting = [len(one) - place for place in [0, *places] if len(one) - place <= back]
+def _back(first: str, other: str) -> int:
+    back = _num_equal(first[::-1], other[::-1])
+    places = [m.start() for m in _BOUNDARY.finditer(first)]
+    fitting = [len(first) - place for place in [0, *places] if len(first) - place <= back]
     return max(fitting, default=0)
 
 
@@ -215,7 +217,7 @@ def _stem(path: str) -> str:
 
 
 def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule:
-    folders, left_out = folder_pattern([folder_of(one) for one, _ in pairs])
+    folders, left_out = folder_pattern([folder_of(path) for path, _ in pairs])
     num_literal = next((i for i, part in enumerate(folders) if part == "*"), len(folders))
     at = len(folders) - difference.behind - len(difference.folders[0])  # where they differ
     uri = "/".join([*folders, _name_pattern(difference, pairs)])
@@ -229,9 +231,9 @@ def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule
             named, match = _by_group(_name_pieces(difference, num_literal < len(folders)))
     else:  # the difference lies where folders vary
         base = folders[:num_literal]
-        own = "".join(f"{re.escape(one)}/" for one in difference.folders[0])
+        own = "".join(f"{re.escape(folder)}/" for folder in difference.folders[0])
         pieces = [("(.*/)", "{}")] if at > num_literal else []
-        pieces.append((own, "".join(f"{one}/" for one in difference.folders[1])))
+        pieces.append((own, "".join(f"{folder}/" for folder in difference.folders[1])))
         pieces += _name_pieces(difference, difference.behind > 0)
         named, match = _by_group(pieces)
     end, own_end = extension(pairs[0][1]), extension(pairs[0][0])
@@ -287,9 +289,9 @@ def folder_pattern(folders: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
         if len(names) == 1:
             parts.append(names[0])
         elif set(map(str.lower, names)) <= _SPLITS and names[-1].lower() != names[0].lower():
-            train = [one for one in names if one.lower().startswith("train")] or names[:1]
+            train = [name for name in names if name.lower().startswith("train")] or names[:1]
             parts.append(train[0])
-            left_out = tuple(one for one in names if one != train[0])
+            left_out = tuple(name for name in names if name != train[0])
         else:
             parts.append("*")
     return parts, left_out
@@ -297,7 +299,7 @@ def folder_pattern(folders: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 def _name_pattern(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> str:
     """A pattern of the media files' names that no label file fits."""
-    stems = sorted({_stem(one) for one, _ in pairs})
+    stems = sorted({_stem(path) for path, _ in pairs})
     end = pairs[0][0][len(pairs[0][0]) - len(extension(pairs[0][0])) :]
     x = difference.stems[0]
     if x:

@@ -28,11 +28,11 @@ class OpenClasses(NamedTuple):
 
     Attributes:
         keys: of the section `dataset`.
-        told: what was assumed.
+        assumed: what was assumed.
     """
 
     keys: dict[str, Any]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
 
 
 def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
@@ -50,13 +50,17 @@ def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
     names = names_file(tree)
     if "masks" in labels:
         paths = _found(tree, fit, labels["masks"])[:_NUM_READ]
-        masks = [one for one in (read_pixels(tree, path) for path in paths) if one is not None]
+        masks = [
+            candidate
+            for candidate in (read_pixels(tree, path) for path in paths)
+            if candidate is not None
+        ]
         if not masks:
             return None
         guess = guessed(masks, paths, names)
         keys = {**guess.dataset, **({"labels": guess.labels} if guess.labels else {})}
-        return OpenClasses(keys, guess.told)
-    form = next((one for one in _TABLES if one in labels), None)
+        return OpenClasses(keys, guess.assumed)
+    form = next((candidate for candidate in _TABLES if candidate in labels), None)
     if form is None:
         return None
     config = LabelsConfig.model_validate(filled({"labels": labels}, root)["labels"])
@@ -65,7 +69,7 @@ def with_classes(tree: Tree, fit: Fit, root: str) -> OpenClasses | None:
         return None
     found = classes_of(values, names)
     more = {"labels": found.labels} if found.labels else {}
-    return OpenClasses({"classes": found.classes, **more}, found.told)
+    return OpenClasses({"classes": found.classes, **more}, found.assumed)
 
 
 def _values(labels: LabelsConfig, uris: Iterable[str]) -> tuple[str, ...]:

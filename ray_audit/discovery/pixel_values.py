@@ -63,13 +63,13 @@ class ValueGuess:
     Attributes:
         labels: for `dataset.labels`.
         dataset: for `dataset`, `classes` among them.
-        told: what was assumed.
+        assumed: what was assumed.
         asked: what could not be known.
     """
 
     labels: dict[str, Any]
     dataset: dict[str, Any]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
     asked: tuple[str, ...] = ()
 
 
@@ -96,24 +96,24 @@ def guessed(
     void += negative
     top = inner[-1] if inner else 0
     if names is not None and len(names[1]) > top:
-        told = (f"classes are those of {names[0]}, in index order ({seen})",)
-        return ValueGuess({}, _with_void({"classes": names[1]}, void), told)
+        assumed = (f"classes are those of {names[0]}, in index order ({seen})",)
+        return ValueGuess({}, _with_void({"classes": names[1]}, void), assumed)
     if names is not None and len(names[1]) == top and inner[0] in (0, 1):
-        told = (
+        assumed = (
             f"{names[0]} has {top} names and the masks count to {top}: the first class is stored "
             f"as 1, and 0 means not labelled ({seen})",
         )
-        return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, told)
+        return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, assumed)
     if top > _SPARSE * len(inner) and len(inner) > 1:
         classes = [f"class_{v}" for v in inner]
         values = dict(zip(inner, classes, strict=True)) | dict.fromkeys(void, "void")
         asked = ("names of the values, and values that other masks may hold",)
-        told = (f"the values lie apart, so each is listed ({seen})",)
-        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+        assumed = (f"the values lie apart, so each is listed ({seen})",)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
     classes = [f"class_{v}" for v in range(top + 1)]
-    told = (f"values are indices of classes, from 0 ({seen})",)
+    assumed = (f"values are indices of classes, from 0 ({seen})",)
     asked = (f"names of the classes; masks that were not looked at may hold more than {top}",)
-    return ValueGuess({}, _with_void({"classes": classes}, void), told, asked)
+    return ValueGuess({}, _with_void({"classes": classes}, void), assumed, asked)
 
 
 def _of_two(
@@ -122,24 +122,24 @@ def _of_two(
     """Masks of nothing and everything: 0 and 255, or what a lossy format makes of them."""
     classes = names[1] if names is not None and len(names[1]) == 2 else ["background", "foreground"]
     asked = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
-    told = (f"masks of two classes ({seen})",)
+    assumed = (f"masks of two classes ({seen})",)
     if found in ([0, 255], [255]):
         values: dict[int | str, str] = {0: classes[0], 255: classes[1]}
-        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
     high = [v for v in found if v > 223]
     is_near = len(found) > 2 and bool(high) and all(v < 32 or v > 223 for v in found)
     # One high value above a few low ones is void above classes, unless the format loses values.
     if is_near and (is_lossy or len(high) > 1):
         values = {"0..127": classes[0], "128..255": classes[1]}
-        return ValueGuess({"values": values}, {"classes": classes}, told, asked)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
     return None
 
 
 def _of_colours(found: list[int], num: int) -> ValueGuess:
     names = {f"#{v:06x}": _NAMED_COLOURS.get(v, f"colour_{v:06x}") for v in found}
-    told = (f"each colour is a class ({len(found)} colours in {num} masks)",)
+    assumed = (f"each colour is a class ({len(found)} colours in {num} masks)",)
     asked = ("names of the colours, and colours that other masks may hold",)
-    return ValueGuess({"values": names}, {"classes": list(names.values())}, told, asked)
+    return ValueGuess({"values": names}, {"classes": list(names.values())}, assumed, asked)
 
 
 def _with_void(values: dict[str, Any], void: list[int]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.guess import Guess
-from ray_audit.discovery.kinds_of_files import is_table
+from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
@@ -17,7 +17,6 @@ _NUM_TABLES = 40
 _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
 _WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
-_NOT_TRAIN = re.compile(r"(^|[_\-. /])(val|valid|validation|test|testing|dev)([_\-. 0-9/]|$)")
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
 
 
@@ -41,7 +40,7 @@ def table_proposals(tree: Tree) -> Iterator[Guess]:
 
 def _order(path: str) -> tuple[bool, int, bool, str]:
     name = path.rsplit("/", 1)[-1]
-    return bool(_NOT_TRAIN.search(path.lower())), path.count("/"), not _WORDS.search(name), path
+    return not_for_training(path), path.count("/"), not _WORDS.search(name), path
 
 
 class _FileNames:
@@ -54,8 +53,8 @@ class _FileNames:
         for path in group.files:
             key = path[above:]
             name = key.rsplit("/", 1)[-1]
-            for one in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
-                self._names.setdefault(one, path)
+            for spelling in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
+                self._names.setdefault(spelling, path)
             found = _SIDE.match(name.rsplit(".", 1)[0])
             if found:
                 self._cores.setdefault(found["core"], path)
@@ -72,8 +71,8 @@ class _FileNames:
 
     def _are_enough(self, named: Sequence[str], values: Sequence[str]) -> bool:
         num = len(set(named))
-        most = min(len(set(values)), len(set(self._names.values())))
-        return num >= max(1, _LEAST_FRACTION * most)
+        max_named = min(len(set(values)), len(set(self._names.values())))
+        return num >= max(1, _LEAST_FRACTION * max_named)
 
 
 def _proposal(
@@ -99,17 +98,17 @@ def _proposal(
     guess = classes_of(reading.label_values, names_file(tree))
     labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
     labels |= {"match": match} if match else {}
-    told = [f"{path} names {num} of {len(group.files)} files", *reading.told, *guess.told]
+    assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed, *guess.assumed]
     if group.kind == "video" and reading.form == "frames":
         extra, why = clock_of(tree, group.files[0], reading.numbers)
         labels |= extra
-        told += why
+        assumed += why
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
     dataset["classes"] = guess.classes
     what = f"{group.kind} with a table of {reading.form}"
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
-    score -= 0.5 * bool(_NOT_TRAIN.search(path.lower()))
-    return score, Guess(what, dataset, tuple(told), guess.asked)
+    score -= 0.5 * not_for_training(path)
+    return score, Guess(what, dataset, tuple(assumed), guess.asked)
 
 
 def _match(parts: Mapping[str, str]) -> str | None:

@@ -54,7 +54,7 @@ class Tree:
     def children(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted."""
         start = f"{folder}/" if folder else ""
-        below = (one[len(start) :] for one in self.folders if one.startswith(start))
+        below = (folder[len(start) :] for folder in self.folders if folder.startswith(start))
         return sorted(name for name in below if name and "/" not in name)
 
 
@@ -107,7 +107,7 @@ def look(uri: str) -> Tree:
         }
         is_cut |= is_page or len(files) > _NUM_FILES or len(inner) > _NUM_SUBFOLDERS
         if depth < _MAX_DEPTH:
-            waiting += [(one, depth + 1) for one in inner[:_NUM_SUBFOLDERS]]
+            waiting += [(subfolder, depth + 1) for subfolder in inner[:_NUM_SUBFOLDERS]]
     if not found:
         raise SpecificationError(f"{uri}: no file is there; give the folder of a dataset")
     return Tree(base, tuple(found), found, tuple(folders), is_cut)
@@ -140,28 +140,28 @@ def _first_page(fs: Any, path: str) -> tuple[list[tuple[str, int, bool]], bool]:
 
 
 def _of_page(page: dict[str, Any], prefix: str) -> Iterator[tuple[str, int, bool]]:
-    for one in page.get("CommonPrefixes", ()):
-        yield one["Prefix"][len(prefix) :].rstrip("/"), 0, True
-    for one in page.get("Contents", ()):
-        if one["Key"] != prefix:
-            yield one["Key"][len(prefix) :], one["Size"], False
+    for entry in page.get("CommonPrefixes", ()):
+        yield entry["Prefix"][len(prefix) :].rstrip("/"), 0, True
+    for entry in page.get("Contents", ()):
+        if entry["Key"] != prefix:
+            yield entry["Key"][len(prefix) :], entry["Size"], False
 
 
-def merged(one: Tree, other: Tree | None) -> Tree:
+def merged(first: Tree, other: Tree | None) -> Tree:
     """Two trees as one, below what their URIs share."""
-    if other is None or other.uri == one.uri or other.uri.startswith(f"{one.uri}/"):
-        return one
-    parts, others = one.uri.split("/"), other.uri.split("/")
+    if other is None or other.uri == first.uri or other.uri.startswith(f"{first.uri}/"):
+        return first
+    parts, others = first.uri.split("/"), other.uri.split("/")
     num = 0
     while num < min(len(parts), len(others)) and parts[num] == others[num]:
         num += 1
-    if "://" in one.uri + other.uri and num < 3:
+    if "://" in first.uri + other.uri and num < 3:
         raise SpecificationError(
-            f"{other.uri} lies in another store or bucket than {one.uri}; write labels into the "
+            f"{other.uri} lies in another store or bucket than {first.uri}; write labels into the "
             "specification by hand"
         )
     base = "/".join(parts[:num])
-    trees = ((one, parts[num:]), (other, others[num:]))
+    trees = ((first, parts[num:]), (other, others[num:]))
     sizes = {"/".join([*above, p]): n for tree, above in trees for p, n in tree.sizes.items()}
     folders = tuple("/".join([*above, p]) for tree, above in trees for p in tree.folders)
-    return Tree(base or "/", tuple(sizes), sizes, folders, one.is_cut or other.is_cut)
+    return Tree(base or "/", tuple(sizes), sizes, folders, first.is_cut or other.is_cut)

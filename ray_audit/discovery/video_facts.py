@@ -37,9 +37,9 @@ def clock_of(tree: Tree, path: str, numbers: Sequence[float]) -> tuple[dict[str,
     num_frames, rate = facts
     last = max(numbers)
     if last < _SHORT * num_frames and abs(last - num_frames / rate) <= _NEAR_S and rate > 2:
-        told = (
+        assumed = (
             f"labels are one a second: they end at {last:g}, and the video after "
             f"{num_frames / rate:.0f} s ({num_frames} frames)"
         )
-        return {"fps": 1}, [told]
+        return {"fps": 1}, [assumed]
     return {}, []

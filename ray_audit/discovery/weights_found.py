@@ -24,12 +24,12 @@ class WeightsFound:
 
     Attributes:
         uri: for `checkpoints`.
-        told: what was found.
+        assumed: what was found.
         architecture: that a `config.json` beside them names.
     """
 
     uri: str | list[str]
-    told: tuple[str, ...]
+    assumed: tuple[str, ...]
     architecture: str | None = None
 
 
@@ -62,11 +62,11 @@ def find_weights(uri: str) -> WeightsFound:
     (folder, front, end), best = max(groups.items(), key=lambda item: len(item[1]))
     pattern = f"{folder}/{front}*{end}" if folder else f"{front}*{end}"
     others = [path for path in files if path not in best]
-    told = [f"{len(best)} checkpoints in natural order, {best[0]} to {best[-1]}"]
-    told += [f"left out: {', '.join(others[:4])}"] if others else []
+    assumed = [f"{len(best)} checkpoints in natural order, {best[0]} to {best[-1]}"]
+    assumed += [f"left out: {', '.join(others[:4])}"] if others else []
     fitting = [p for p in files if folder_of(p) == folder and _fits(p, front, end)]
     uri_ = tree.at(pattern) if len(fitting) == len(best) else [tree.at(path) for path in best]
-    return WeightsFound(uri_, tuple(told), _architecture(tree))
+    return WeightsFound(uri_, tuple(assumed), _architecture(tree))
 
 
 def _fits(path: str, front: str, end: str) -> bool:
@@ -91,11 +91,11 @@ def _folders_of_weights(tree: Tree) -> list[str]:
 
 def _of_folders(tree: Tree, folders: list[str]) -> WeightsFound:
     fronts = {re.split(r"\d", folder, maxsplit=1)[0] for folder in folders}
-    told = (f"{len(folders)} checkpoints in natural order, {folders[0]} to {folders[-1]}",)
+    assumed = (f"{len(folders)} checkpoints in natural order, {folders[0]} to {folders[-1]}",)
     uri: str | list[str] = [tree.at(folder) for folder in folders]
     if len(fronts) == 1 and all(folder.count("/") == folders[0].count("/") for folder in folders):
         uri = tree.at(f"{fronts.pop()}*")
-    return WeightsFound(uri, told, _architecture(tree))
+    return WeightsFound(uri, assumed, _architecture(tree))
 
 
 def _architecture(tree: Tree) -> str | None:

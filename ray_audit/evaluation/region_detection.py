@@ -107,8 +107,8 @@ def evaluate_regions(
         Over all errors, then each kind, then each size that occurs.
     """
     matches = _matched(proposals, planted, least_iou)
-    kinds = sorted({one.kind for one in planted})
-    sizes = [name for name, _ in SIZES if any(one.size_name == name for one in planted)]
+    kinds = sorted({region.kind for region in planted})
+    sizes = [name for name, _ in SIZES if any(region.size_name == name for region in planted)]
     groups = [(ALL_KINDS, ALL_KINDS), *((kind, ALL_KINDS) for kind in kinds)]
     groups += [(ALL_KINDS, size) for size in sizes]
     return [_measured(matches, planted, kind, size) for kind, size in groups]
@@ -119,21 +119,23 @@ def _matched(
 ) -> list[Match]:
     """For each proposal, the most suspicious first: the component it finds, and its suspicion."""
     of_image: dict[str, list[int]] = defaultdict(list)
-    for place, one in enumerate(planted):
-        of_image[one.sample_id].append(place)
+    for place, region in enumerate(planted):
+        of_image[region.sample_id].append(place)
     free = set(range(len(planted)))
-    ranked = sorted(proposals, key=lambda one: -one.suspicion)
+    ranked = sorted(proposals, key=lambda proposal: -proposal.suspicion)
     matches: list[Match] = []
-    for suspicion, tied in groupby(ranked, key=lambda one: one.suspicion):
+    for suspicion, tied in groupby(ranked, key=lambda proposal: proposal.suspicion):
         group = list(tied)
         found: dict[int, int] = {}
         overlaps = [
-            (rle.iou(one.runs, planted[place].runs), place, number)
-            for number, one in enumerate(group)
-            for place in of_image[one.sample_id]
+            (rle.iou(proposal.runs, planted[place].runs), place, number)
+            for number, proposal in enumerate(group)
+            for place in of_image[proposal.sample_id]
             if place in free
         ]
-        for overlap, place, number in sorted(overlaps, key=lambda one: (-one[0], one[1])):
+        for overlap, place, number in sorted(
+            overlaps, key=lambda overlap: (-overlap[0], overlap[1])
+        ):
             if overlap >= least_iou and place in free and number not in found:
                 found[number] = place
                 free.discard(place)
@@ -144,16 +146,16 @@ def _matched(
 def _measured(
     matches: list[Match], planted: Sequence[PlantedRegion], kind: str, size: str
 ) -> RegionDetection:
-    wanted = {
+    targets = {
         place
-        for place, one in enumerate(planted)
-        if kind in (ALL_KINDS, one.kind) and size in (ALL_KINDS, one.size_name)
+        for place, region in enumerate(planted)
+        if kind in (ALL_KINDS, region.kind) and size in (ALL_KINDS, region.size_name)
     }
     # What found another kind of error is no false alarm.
-    counted = [(place, score) for place, score in matches if place is None or place in wanted]
+    counted = [(place, score) for place, score in matches if place is None or place in targets]
     is_right = np.array([place is not None for place, _ in counted], bool)
     scores = np.array([score for _, score in counted], np.float64)
-    num_errors = len(wanted)
+    num_errors = len(targets)
     right_at, num_at = _at_number(is_right, scores, num_errors)
     precision = right_at / num_at if num_at else 0.0
     recall = right_at / num_errors if num_errors else float("nan")
@@ -218,11 +220,11 @@ def components_of(mask: npt.NDArray[np.bool_]) -> Iterator[rle.Runs]:
 
 
 def proposals_of(findings: pa.Table) -> list[ProposedRegion]:
-    """Components of the findings that have a mask; of pixels in several, the most suspicious.
+    """Components of the rows that have a mask.
 
     Args:
-        findings: rows of the `findings` table with `sample_id`, `suspicion`, `mask_rle` and
-            `mask_size_px`.
+        findings: rows of the `findings` or the `areas` table with `sample_id`, `suspicion`,
+            `mask_rle` and `mask_size_px`.
     """
     proposals = []
     for row in findings.to_pylist():

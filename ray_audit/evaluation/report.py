@@ -13,6 +13,7 @@ from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
 from ray_audit.evaluation.region_detection import (
+    PlantedRegion,
     RegionDetection,
     evaluate_regions,
     planted_of,
@@ -42,6 +43,7 @@ class Evaluation:
         left_out: score -> why it was not measured.
         regions: how well the findings in masks meet the planted regions, over all, by kind and
             by size; empty where no planted regions lie beside the truth.
+        areas: the same of the areas that seem wrong, whatever the classes in them.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class Evaluation:
     segments: dict[str, SegmentAccuracy]
     left_out: dict[str, str]
     regions: list[RegionDetection] = field(default_factory=list)
+    areas: list[RegionDetection] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """For programs; numbers that are none are null."""
@@ -87,7 +90,7 @@ def evaluate_run(
     run_uri = storage.join(output, "runs", run_id)
     manifest = Manifest.read(run_uri)
     schema = _scores_schema(manifest, run_uri)
-    directions, left_out = _wanted(schema, scores)
+    directions, left_out = _chosen_scores(schema, scores)
     identity = [c for c in ("sample_id", "shard", "frame_index", "label") if c in schema.names]
     table = manifest.table(run_uri, "scores", [*identity, *directions])
     joined = join_truth(table, truth)
@@ -99,6 +102,7 @@ def evaluate_run(
             left_out[name] = "null for every sample"
         else:
             columns[name] = values.cast(pa.float64()).to_numpy()
+    planted = _planted(manifest, run_uri, truth_uri)
     return Evaluation(
         run_id=run_id,
         protocol=manifest.protocol,
@@ -109,15 +113,26 @@ def evaluate_run(
         detections=evaluate_scores(columns, directions, joined.is_error, joined.kinds),
         segments=_segment_accuracy(joined, columns),
         left_out=left_out,
-        regions=_regions(manifest, run_uri, truth_uri),
+        regions=_regions(manifest, run_uri, "findings", planted),
+        areas=_regions(manifest, run_uri, "areas", planted),
     )
 
 
-def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDetection]:
-    """Findings held to the planted regions of the images that were scored."""
+def _regions(
+    manifest: Manifest, run_uri: str, name: str, planted: list[PlantedRegion] | None
+) -> list[RegionDetection]:
+    """Rows of a table that have a mask, held to the planted regions."""
+    if planted is None or name not in manifest.tables:
+        return []
+    columns = ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
+    return evaluate_regions(proposals_of(manifest.table(run_uri, name, columns)), planted)
+
+
+def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRegion] | None:
+    """The planted regions of the images that were scored; None where there are none."""
     uri = regions_beside(truth_uri)
     if "regions" not in manifest.tables or not storage.exists(uri):
-        return []
+        return None
     scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())
     try:
         planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
@@ -125,12 +140,7 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
         raise LabelError(
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error
-    findings = manifest.table(
-        run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
-    )
-    return evaluate_regions(
-        proposals_of(findings), [one for one in planted if one.sample_id in scored]
-    )
+    return [region for region in planted if region.sample_id in scored]
 
 
 def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:
@@ -143,7 +153,7 @@ def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:
         return pq.read_schema(stream)
 
 
-def _wanted(
+def _chosen_scores(
     schema: pa.Schema, scores: Sequence[str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Scores to measure with their directions, and why the others are not."""
@@ -159,8 +169,8 @@ def _wanted(
         for name in undirected
         if scores is None or name in scores
     }
-    wanted = {n: d for n, d in directed.items() if scores is None or n in scores}
-    return wanted, left_out
+    chosen = {n: d for n, d in directed.items() if scores is None or n in scores}
+    return chosen, left_out
 
 
 def _check_both_sides(joined: JoinedScores, truth_uri: str) -> None:
@@ -192,9 +202,9 @@ def _segment_accuracy(
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

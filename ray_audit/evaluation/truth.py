@@ -59,7 +59,7 @@ def read_truth(uri: str) -> pa.Table:
         raise LabelError(f"truth {uri}: the table is empty; expected one row per sample")
     counts = pc.value_counts(table["sample_id"])
     if len(counts) != table.num_rows:
-        repeated = next(one["values"] for one in counts.to_pylist() if one["counts"] > 1)
+        repeated = next(row["values"] for row in counts.to_pylist() if row["counts"] > 1)
         raise LabelError(
             f"truth {uri}: sample_id is not unique ({table.num_rows - len(counts)} rows too many, "
             f"such as {repeated}); expected one row per sample"

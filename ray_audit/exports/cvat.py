@@ -60,9 +60,9 @@ def _root(content: Content, labels: list[str], mode: str) -> tuple[Element, Elem
     task = SubElement(SubElement(root, "meta"), "task")
     SubElement(task, "name").text = f"{content.name} {content.run_id}"
     SubElement(task, "mode").text = mode
-    held = SubElement(task, "labels")
+    label_list = SubElement(task, "labels")
     for name in labels:
-        label = SubElement(held, "label")
+        label = SubElement(label_list, "label")
         SubElement(label, "name").text = name
         attributes = SubElement(label, "attributes")
         for key in EVIDENCE:

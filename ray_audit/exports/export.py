@@ -133,7 +133,9 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
 
 def _check_fit(name: str, form: ExportFormat, subject: Subject) -> None:
     if subject not in form.fits:
-        fitting = ", ".join(other for other, one in FORMATS.items() if subject in one.fits)
+        fitting = ", ".join(
+            other for other, export_format in FORMATS.items() if subject in export_format.fits
+        )
         raise SpecificationError(
             f"--format: {name} does not hold {_SUBJECTS[subject]}, which this run's findings are "
             f"of; these formats do: {fitting}"

@@ -45,7 +45,7 @@ def fiftyone_documents(content: Content) -> Documents:
 
 
 def _sample(content: Content, media: Media, rows: list[Row]) -> dict[str, Any]:
-    holder, held, kind = _HOLDERS[content.subject]
+    holder, label_type, kind = _HOLDERS[content.subject]
     labels = [
         {"_cls": kind, "label": label_of(row), "confidence": row["p_suggested"], "tags": []}
         | evidence(row)
@@ -57,7 +57,7 @@ def _sample(content: Content, media: Media, rows: list[Row]) -> dict[str, Any]:
         "tags": ["ray-audit"],
         "key": media.key,
         "suspicion": max(row["suspicion"] for row in rows),
-        "findings": {"_cls": holder, held: labels},
+        "findings": {"_cls": holder, label_type: labels},
     }
 
 

@@ -80,7 +80,7 @@ def _why(row: Row) -> str:
 
 def _region(row: Row, value: dict[str, Any], subject: Subject) -> dict[str, Any]:
     kind = _CONTROLS[subject][1].lower()
-    held = "choices" if kind == "choices" else kind
+    value_key = "choices" if kind == "choices" else kind
     region = {
         "id": row["finding_id"],
         "type": kind,
@@ -88,7 +88,7 @@ def _region(row: Row, value: dict[str, Any], subject: Subject) -> dict[str, Any]
         "to_name": MEDIA,
         "score": row["suspicion"],
         "meta": {"text": [_why(row)]},
-        "value": value | {held: [label_of(row)]},
+        "value": value | {value_key: [label_of(row)]},
     }
     if subject == "masks":
         height, width = row["mask_size_px"]

@@ -15,6 +15,7 @@ from ray_audit import storage
 from ray_audit.exports.content import Media, Row, VideoFacts
 from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
+from ray_audit.sample_ids import shard_keys
 from ray_audit.tables.run_tables import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.(?:npz|h5|hdf5|hdf|mat))#", re.IGNORECASE | re.DOTALL)
@@ -27,7 +28,7 @@ def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
         StorageError: the dataset cannot be listed.
     """
     found = storage.list_data(uri)
-    keys = storage.shard_keys(uri, [item.uri for item in found])
+    keys = shard_keys(uri, [item.uri for item in found])
     return dict(zip(keys, found, strict=True))
 
 
@@ -135,11 +136,11 @@ def _spans(
     near: dict[str, _Near],
 ) -> Iterator[dict[str, Any]]:
     """Smallest and largest frame and time of each video, in each part of a table."""
-    wanted = pa.array([*shards], pa.string())
+    keys = pa.array([*shards], pa.string())
     spans = [(column, what) for column in ("frame_index", *columns) for what in ("min", "max")]
     for (file,) in tables.parts(name):
         rows = tables.read(file, ["shard", "frame_index", *columns])
-        rows = rows.filter(pc.is_in(rows["shard"], value_set=wanted))
+        rows = rows.filter(pc.is_in(rows["shard"], value_set=keys))
         if "pts_s" in columns:
             _show_to(near, rows)
         yield from rows.group_by("shard").aggregate(spans).to_pylist()
@@ -149,8 +150,10 @@ def _show_to(near: dict[str, _Near], rows: pa.Table) -> None:
     rows = rows.filter(pc.is_valid(rows["pts_s"]))
     for shard in rows["shard"].unique().to_pylist():
         if shard in near:
-            one = rows.filter(pc.equal(rows["shard"], shard))
-            near[shard].see(one["frame_index"].to_numpy(), one["pts_s"].to_numpy())
+            rows_of_shard = rows.filter(pc.equal(rows["shard"], shard))
+            near[shard].see(
+                rows_of_shard["frame_index"].to_numpy(), rows_of_shard["pts_s"].to_numpy()
+            )
 
 
 def _rate(shown: list[tuple[int, float]]) -> float | None:

@@ -64,12 +64,12 @@ def label_studio_bytes(mask: npt.NDArray[np.bool_], box: list[int], size: list[i
 
 def _run_bits(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Bits of runs of 0 and 255 by turns; one that is too long for its code becomes several."""
-    most = 1 << _SIZES_BITS[-1]
-    num = -(-lengths // most)
+    limit = 1 << _SIZES_BITS[-1]
+    num = -(-lengths // limit)
     byte = np.repeat(np.arange(len(lengths)) % 2 * 255, num)
-    part = np.full(len(byte), most)
+    part = np.full(len(byte), limit)
     ends = np.cumsum(num) - 1
-    part[ends[num > 0]] = (lengths - (num - 1) * most)[num > 0]
+    part[ends[num > 0]] = (lengths - (num - 1) * limit)[num > 0]
     sizes = np.array(_SIZES_BITS)
     which = np.searchsorted(1 << sizes, part)
     code = ((4 | which) << sizes[which] | (part - 1)) << _WORD_BITS | byte

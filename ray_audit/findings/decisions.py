@@ -94,8 +94,8 @@ class MergedDecisions:
 def merge(decisions: Iterable[Decision]) -> MergedDecisions:
     """Keep each reviewer's latest word, and what nobody contradicts."""
     by_finding: dict[str, list[Decision]] = {}
-    for one in standing(decisions):
-        by_finding.setdefault(one.finding_id, []).append(one)
+    for decision in standing(decisions):
+        by_finding.setdefault(decision.finding_id, []).append(decision)
     agreed, disputed = {}, {}
     for finding_id, found in by_finding.items():
         if len({(item.decision, item.label) for item in found}) == 1:
@@ -108,22 +108,22 @@ def merge(decisions: Iterable[Decision]) -> MergedDecisions:
 def standing(decisions: Iterable[Decision]) -> list[Decision]:
     """Each reviewer's latest word on each finding, without what was withdrawn."""
     latest: dict[tuple[str, str], Decision] = {}
-    for one in decisions:
-        key = (one.finding_id, one.reviewer)
-        held = latest.get(key)
-        if held is None or _time(one) >= _time(held):
-            latest[key] = one
-    return [one for _, one in sorted(latest.items()) if one.decision != "withdraw"]
+    for decision in decisions:
+        key = (decision.finding_id, decision.reviewer)
+        previous = latest.get(key)
+        if previous is None or _time(decision) >= _time(previous):
+            latest[key] = decision
+    return [decision for _, decision in sorted(latest.items()) if decision.decision != "withdraw"]
 
 
-def later_than(decision: Decision, held: Decision | None) -> Decision:
+def later_than(decision: Decision, previous: Decision | None) -> Decision:
     """The decision, with a time after that of the one that it replaces.
 
     Clocks of two browsers differ, and one may be set back.
     """
-    if held is None or _time(decision) > _time(held):
+    if previous is None or _time(decision) > _time(previous):
         return decision
-    then = datetime.fromtimestamp(_time(held), UTC) + timedelta(microseconds=1)
+    then = datetime.fromtimestamp(_time(previous), UTC) + timedelta(microseconds=1)
     return replace(decision, time=then.isoformat())
 
 

@@ -49,8 +49,8 @@ def image_findings(scores: pa.Table, context: ImageContext) -> Iterator[Finding]
     """
     preferred = pc.less(scores["prob_margin"], 0.0)
     suspicious = pc.greater_equal(scores["suspicion"], 1.0 - context.wrong_fraction)
-    wanted = pc.or_(pc.fill_null(preferred, False), pc.fill_null(suspicious, False))
-    for row in scores.select(COLUMNS).filter(wanted).to_pylist():
+    chosen = pc.or_(pc.fill_null(preferred, False), pc.fill_null(suspicious, False))
+    for row in scores.select(COLUMNS).filter(chosen).to_pylist():
         if row["suggested_name"] is not None:
             yield _finding(row)
 

@@ -82,9 +82,9 @@ def region_findings(regions: pa.Table, scores: pa.Table, context: MaskContext) -
     return findings
 
 
-def _is_clear(one: Candidate, context: MaskContext) -> bool:
-    enough = one.p_suggested >= context.p_needed(one.suggested)
-    return enough and one.p_suggested - one.p_given >= LEAST_GAP
+def _is_clear(candidate: Candidate, context: MaskContext) -> bool:
+    enough = candidate.p_suggested >= context.p_needed(candidate.suggested)
+    return enough and candidate.p_suggested - candidate.p_given >= LEAST_GAP
 
 
 def _anchors(groups: list[Group]) -> list[str]:

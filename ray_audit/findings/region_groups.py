@@ -104,13 +104,15 @@ class Group:
 
 def sort_out(regions: Iterable[Candidate]) -> list[Group]:
     """The findings of one image; each region is in at most one of them."""
-    left = sorted(regions, key=lambda one: (-one.num_px, one.component, one.suggested))
+    left = sorted(
+        regions, key=lambda candidate: (-candidate.num_px, candidate.component, candidate.suggested)
+    )
     groups: list[Group] = []
     for step in (_swapped, _moved, _mislabelled, _shifted, _missing):
         found = step(left)
         groups += found
         used = {id(region) for group in found for region in group.regions}
-        left = [one for one in left if id(one) not in used]
+        left = [candidate for candidate in left if id(candidate) not in used]
     return groups
 
 
@@ -137,7 +139,7 @@ def _class_shares(regions: list[Candidate]) -> dict[tuple[int, int], float]:
 
 def _mislabelled(regions: list[Candidate]) -> list[Group]:
     """Components most of which are seen as one other class."""
-    found = [_of_one_kind("mislabel", one) for one in _alike(regions) if one[0].given != VOID]
+    found = [_of_one_kind("mislabel", alike) for alike in _alike(regions) if alike[0].given != VOID]
     return [group for group in found if _share(list(group.regions)) >= _share_needed(group)]
 
 
@@ -154,7 +156,7 @@ def _alike(regions: list[Candidate]) -> list[list[Candidate]]:
 
 
 def _share(alike: list[Candidate]) -> float:
-    return sum(one.num_px for one in alike) / alike[0].component_px
+    return sum(region.num_px for region in alike) / alike[0].component_px
 
 
 def _of_one_kind(kind: Kind, alike: list[Candidate]) -> Group:
@@ -168,7 +170,7 @@ def _moved(regions: list[Candidate]) -> list[Group]:
     groups = []
     used: set[int] = set()
     for alike in gone:
-        given, num_px = alike[0].given, sum(one.num_px for one in alike)
+        given, num_px = alike[0].given, sum(candidate.num_px for candidate in alike)
         there = [
             region
             for region in regions
@@ -178,8 +180,8 @@ def _moved(regions: list[Candidate]) -> list[Group]:
             and num_px / _ALIKE <= region.num_px <= num_px * _ALIKE
             and _gap(region, alike[0]) <= max(_sides(region.box) + _sides(alike[0].box))
         ]
-        if there and not any(id(one) in used for one in alike):
-            nearest = min(there, key=lambda one: _gap(one, alike[0]))
+        if there and not any(id(candidate) in used for candidate in alike):
+            nearest = min(there, key=lambda candidate: _gap(candidate, alike[0]))
             group = _outline(given, [*alike, nearest])
             used |= {id(region) for region in group.regions}
             groups.append(group)
@@ -194,9 +196,9 @@ def _one_a_class(groups: list[Group]) -> list[Group]:
     return [_outline(subject, regions) for subject, regions in by_class.items()]
 
 
-def _gap(one: Candidate, other: Candidate) -> int:
+def _gap(first: Candidate, other: Candidate) -> int:
     """Pixels between two boxes along the axis on which they are farther apart."""
-    (x0, y0, x1, y1), (u0, v0, u1, v1) = one.box, other.box
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = first.box, other.box
     return max(u0 - x1, x0 - u1, v0 - y1, y0 - v1, 0)
 
 
@@ -206,7 +208,7 @@ def _sides(box: tuple[int, int, int, int]) -> tuple[int, int]:
 
 def _outline(subject: int, regions: list[Candidate]) -> Group:
     """One finding of the outline of `subject`, from regions that it is given or seen in."""
-    ordered = sorted(regions, key=lambda one: -one.num_px)
+    ordered = sorted(regions, key=lambda region: -region.num_px)
     given, suggested = ordered[0].given, ordered[0].suggested
     return Group(
         "shifted_boundary", given, suggested, f"outline {subject}", tuple(ordered), subject

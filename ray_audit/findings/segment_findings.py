@@ -120,7 +120,9 @@ class _LabelledVideo:
             return False
         path = self.path.copy()
         path[segment] = label
-        now, then = (path_nll(one, self._num_frames(), self.others) for one in (self.path, path))
+        now, then = (
+            path_nll(order, self._num_frames(), self.others) for order in (self.path, path)
+        )
         return then > now
 
     def _num_frames(self) -> np.ndarray:

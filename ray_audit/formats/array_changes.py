@@ -10,8 +10,8 @@ from ray_audit.config import LabelsConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import (
     ArrayFile,
-    flat_labels,
 )
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.names import fill_template, matched_groups
@@ -48,10 +48,10 @@ def _new_frames(
     values: np.ndarray,
     classes: ClassNames,
 ) -> tuple[np.ndarray, int]:
-    beside = array_beside(labels.frame_arrays, name, labels) if labels.frame_arrays else ""
+    frame_array = array_beside(labels.frame_arrays, name, labels) if labels.frame_arrays else ""
     frames = np.arange(len(values))
-    if beside in file.names:
-        frames = flat_labels(file.array(beside), beside).astype(np.int64)
+    if frame_array in file.names:
+        frames = flat_labels(file.array(frame_array), frame_array).astype(np.int64)
     positions, new = change.at(frames)
     return _relabelled(values, dict(zip(positions.tolist(), new.tolist(), strict=True)), classes)
 
@@ -75,8 +75,10 @@ def feature_names(names: list[str], labels: LabelsConfig) -> list[str]:
     """Arrays that hold features: those in which `match` is found, but not labels or frames."""
     templates = [t for t in (labels.arrays, labels.frame_arrays) if t]
     named = [name for name in names if matched_groups(labels.match, name) is not None]
-    beside = {array_beside(template, name, labels) for template in templates for name in named}
-    return [name for name in named if name not in beside]
+    label_arrays = {
+        array_beside(template, name, labels) for template in templates for name in named
+    }
+    return [name for name in named if name not in label_arrays]
 
 
 def array_beside(template: str, name: str, labels: LabelsConfig) -> str:

@@ -62,7 +62,7 @@ class NpzArrays:
         self._file = file  # it closes its archive when it goes
         self._zip: zipfile.ZipFile = file.zip
         self.names: list[str] = list(file.files)
-        self._held: tuple[str, np.ndarray] | None = None
+        self._cached: tuple[str, np.ndarray] | None = None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """See `ArrayFile.shape`."""
@@ -83,9 +83,9 @@ class NpzArrays:
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """See `ArrayFile.rows`; the array stays in memory, for the next rows."""
-        if self._held is None or self._held[0] != name:
-            self._held = (name, self.array(name))
-        return self._held[1][start:stop]
+        if self._cached is None or self._cached[0] != name:
+            self._cached = (name, self.array(name))
+        return self._cached[1][start:stop]
 
     def class_names(self, name: str) -> list[str]:
         """An npz file says nothing of classes."""
@@ -147,34 +147,6 @@ def check_inflated(file: zipfile.ZipFile) -> None:
                 f"{member.filename} would inflate from {member.compress_size} to "
                 f"{member.file_size} bytes; save it with numpy.savez, which does not compress",
             )
-
-
-def text_values(values: np.ndarray) -> np.ndarray:
-    """Labels of type bytes as text; others as they are.
-
-    >>> text_values(np.array([b"k0"])).tolist()
-    ['k0']
-    """
-    if values.dtype.kind != "S":
-        return values
-    decoded: np.ndarray = np.char.decode(values, "utf-8", "backslashreplace")
-    return decoded
-
-
-def flat_labels(values: np.ndarray, name: str) -> np.ndarray:
-    """Labels (T,), also where they are stored as a column or a row of a matrix.
-
-    Raises:
-        SampleError: they have another shape.
-
-    >>> flat_labels(np.array([[1], [2]]), "y").tolist()
-    [1, 2]
-    """
-    if values.ndim == 2 and 1 in values.shape:
-        values = values.reshape(-1)
-    if values.ndim != 1:
-        raise SampleError("array_shape", f"{name} has shape {values.shape}; expected (T,)")
-    return text_values(values)
 
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"

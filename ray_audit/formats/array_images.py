@@ -9,7 +9,8 @@ from PIL import Image
 
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError, SpecificationError
-from ray_audit.formats.array_files import ArrayFile, flat_labels
+from ray_audit.formats.array_files import ArrayFile
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of

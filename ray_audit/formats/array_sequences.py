@@ -11,8 +11,8 @@ from ray_audit.folds import is_in
 from ray_audit.formats.array_changes import array_beside
 from ray_audit.formats.array_files import (
     ArrayFile,
-    flat_labels,
 )
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import StoredSequence
 from ray_audit.formats.damage import readable
 from ray_audit.formats.job import UnitContext
@@ -92,43 +92,45 @@ def features_of(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
 def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimeline:
     """Labels from the array beside the features; their frames are those of the features."""
     template = job.dataset.labels.arrays
-    beside = array_beside(template or "", name, job.dataset.labels)
-    if beside not in file.names:
+    label_array = array_beside(template or "", name, job.dataset.labels)
+    if label_array not in file.names:
         return no_labels()
-    values = flat_labels(file.array(beside), beside)
+    values = flat_labels(file.array(label_array), label_array)
     distinct, codes = np.unique(values, return_inverse=True)
     try:
         parsed = [job.classes.parse(value) for value in distinct.tolist()]
     except ValueError as error:
-        raise SampleError("label_outside", f"{beside}: {error}") from None
+        raise SampleError("label_outside", f"{label_array}: {error}") from None
     labels = np.array(parsed, np.int32)[codes]
     frames = _frame_numbers(name, file, job)
     if frames is None:
         frames = np.arange(len(labels))
     if len(frames) != len(labels):
-        raise SampleError("length", f"{beside} has {len(labels)} labels for {len(frames)} frames")
+        raise SampleError(
+            "length", f"{label_array} has {len(labels)} labels for {len(frames)} frames"
+        )
     return FrameTimeline(frames, labels)
 
 
 def _frame_numbers(name: str, file: ArrayFile, job: UnitContext) -> np.ndarray | None:
     template = job.dataset.labels.frame_arrays
-    beside = array_beside(template, name, job.dataset.labels) if template else ""
-    if beside not in file.names:
+    frame_array = array_beside(template, name, job.dataset.labels) if template else ""
+    if frame_array not in file.names:
         return None
-    frames = flat_labels(file.array(beside), beside)
+    frames = flat_labels(file.array(frame_array), frame_array)
     if frames.ndim != 1 or frames.dtype.kind not in "iu" or len(np.unique(frames)) != len(frames):
-        raise SampleError("array_shape", f"{beside}: expected (T,) different whole numbers")
+        raise SampleError("array_shape", f"{frame_array}: expected (T,) different whole numbers")
     return frames.astype(np.int64)
 
 
 def _num_labels(name: str, file: ArrayFile, job: UnitContext) -> int:
     """Labels beside an array, where they could not be read: by the headers, or at least one."""
     template = job.dataset.labels.arrays
-    beside = array_beside(template, name, job.dataset.labels) if template else ""
-    if beside not in file.names:
+    label_array = array_beside(template, name, job.dataset.labels) if template else ""
+    if label_array not in file.names:
         return 0
     axis = -1 if job.dataset.axes == "DT" else 0
-    return _length(beside, file, 0) or _length(name, file, axis) or 1
+    return _length(label_array, file, 0) or _length(name, file, axis) or 1
 
 
 def _length(name: str, file: ArrayFile, axis: int) -> int:

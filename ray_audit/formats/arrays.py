@@ -20,12 +20,12 @@ from ray_audit.formats.array_files import (
     NpzArrays,
     check_claimed,
     check_inflated,
-    flat_labels,
     npz_names,
     opened_mat,
     read_npy,
 )
 from ray_audit.formats.array_images import array_items, check_columns, num_rows
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.array_sequences import (
     array_timeline,
     count_labels,
@@ -92,12 +92,19 @@ class ArrayFiles(Format):
         raise TypeError(f"{self.name} says not how it is opened")
         yield
 
-    def array_names(self, shard: Shard) -> list[str]:
-        """Names of all arrays of a file."""
+    @contextmanager
+    def _open(
+        self, shard: Shard, open_read: Callable[[str, int], IO[bytes]] = storage.open_read
+    ) -> Iterator[ArrayFile]:
         with (
-            storage.open_read(shard.uri, shard.size_bytes) as stream,
+            open_read(shard.uri, shard.size_bytes) as stream,
             self.opened(stream, shard.size_bytes) as file,
         ):
+            yield file
+
+    def array_names(self, shard: Shard) -> list[str]:
+        """Names of all arrays of a file."""
+        with self._open(shard) as file:
             return file.names
 
     def check(self, shard: Shard, labels: LabelsConfig) -> None:
@@ -114,10 +121,7 @@ class ArrayFiles(Format):
         if labels.form not in ("column", "images"):
             yield from feature_names(self.array_names(shard), labels)
             return
-        with (
-            storage.open_read(shard.uri, shard.size_bytes) as stream,
-            self.opened(stream, shard.size_bytes) as file,
-        ):
+        with self._open(shard) as file:
             if labels.key_column is None:
                 yield from map(str, range(num_rows(file, labels)))
             else:
@@ -126,33 +130,24 @@ class ArrayFiles(Format):
 
     def class_names(self, shard: Shard, labels: LabelsConfig) -> list[str]:
         """What the first label array's attributes say."""
-        with (
-            storage.open_read(shard.uri, shard.size_bytes) as stream,
-            self.opened(stream, shard.size_bytes) as file,
-        ):
-            beside = [labels.column] if labels.column else []
+        with self._open(shard) as file:
+            label_arrays = [labels.column] if labels.column else []
             if labels.arrays is not None:
                 features = feature_names(file.names, labels)
-                beside = [array_beside(labels.arrays, name, labels) for name in features]
-            return next((file.class_names(name) for name in beside if name in file.names), [])
+                label_arrays = [array_beside(labels.arrays, name, labels) for name in features]
+            return next((file.class_names(name) for name in label_arrays if name in file.names), [])
 
     def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Images one by one."""
         (shard,) = shards
-        with (
-            job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-            self.opened(stream, shard.size_bytes) as file,
-        ):
+        with self._open(shard, job.tally.open_read) as file:
             yield from array_items(shard, file, job)
 
     def sequences(self, shard: Shard, job: UnitContext) -> Iterator[StoredSequence]:
         """Every sequence of the fold that can be read."""
         rows = index_rows(shard, job.index_uri) if job.dataset.labels.arrays is None else None
         try:
-            with (
-                job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-                self.opened(stream, shard.size_bytes) as file,
-            ):
+            with self._open(shard, job.tally.open_read) as file:
                 for name in feature_names(file.names, job.dataset.labels):
                     if is_in(Owner(shard.key, name).key, job.dataset.fold):
                         timeline = no_labels() if rows is None else table_timeline(rows, name)
@@ -164,10 +159,7 @@ class ArrayFiles(Format):
         self, shard: Shard, job: UnitContext
     ) -> Iterator[tuple[str, Callable[[], Labels]]]:
         """Feature arrays, and what reads the label array of each."""
-        with (
-            job.tally.open_read(shard.uri, shard.size_bytes) as stream,
-            self.opened(stream, shard.size_bytes) as file,
-        ):
+        with self._open(shard, job.tally.open_read) as file:
             for name in feature_names(file.names, job.dataset.labels):
                 yield name, partial(array_timeline, name, file, job)
 
@@ -262,8 +254,8 @@ class HdfFiles(ArrayFiles):
                 shutil.copyfileobj(source, copy, _COPY_BYTES)
             file = HdfArrays(path, shard.size_bytes, "r+")
             try:
-                wanted = label_changes(shard, file.names, dataset.labels, changes)
-                for name, change in wanted.items():
+                change_of = label_changes(shard, file.names, dataset.labels, changes)
+                for name, change in change_of.items():
                     values = flat_labels(file.array(name), name)
                     new, written = change(file, values, classes)
                     file.replace(name, new.tolist())
@@ -295,10 +287,7 @@ class MatFiles(HdfFiles):
         """Why labels of a file of an older version are not written back."""
         if labels.form not in self.forms:
             return None
-        with (
-            storage.open_read(shard.uri, shard.size_bytes) as stream,
-            self.opened(stream, shard.size_bytes) as file,
-        ):
+        with self._open(shard) as file:
             if isinstance(file, HdfArrays):
                 return None
         return "it is a MATLAB file from before version 7.3; save it with -v7.3"

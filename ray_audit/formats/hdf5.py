@@ -9,6 +9,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.hdf5_texts import HdfTexts
 
 _MAX_NAMES = 1_000_000
@@ -66,29 +67,29 @@ class HdfArrays:
                 is_hard = isinstance(group.get(key, getlink=True), library.HardLink)
                 if key.startswith("#") or not is_hard:
                     continue  # `#refs#` holds the cells of MATLAB
-                one = group[key]
-                if isinstance(one, library.Dataset):
+                member = group[key]
+                if isinstance(member, library.Dataset):
                     yield path + key
-                elif isinstance(one, library.Group):
-                    place = library.h5o.get_info(one.id).addr
+                elif isinstance(member, library.Group):
+                    place = library.h5o.get_info(member.id).addr
                     if place not in seen:
                         seen.add(place)
-                        found.append((f"{path}{key}/", one))
+                        found.append((f"{path}{key}/", member))
             waiting += reversed(found)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """See `ArrayFile.shape`."""
-        one = self._dataset(name)
-        shape: tuple[int, ...] = one.shape[::-1] if _MATLAB in one.attrs else one.shape
+        dataset = self._dataset(name)
+        shape: tuple[int, ...] = dataset.shape[::-1] if _MATLAB in dataset.attrs else dataset.shape
         return shape
 
     def array(self, name: str) -> np.ndarray:
         """See `ArrayFile.array`."""
-        one = self._dataset(name)
-        kind = self._matlab_class(one)
+        dataset = self._dataset(name)
+        kind = self._matlab_class(dataset)
         if kind == "cell":
-            return self._cell_texts(one)
-        values = self._values(one, ())
+            return self._cell_texts(dataset)
+        values = self._values(dataset, ())
         if kind is None:
             return values
         values = np.asarray(values).T
@@ -96,10 +97,10 @@ class HdfArrays:
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """See `ArrayFile.rows`."""
-        one = self._dataset(name)
-        if _MATLAB not in one.attrs:
-            return self._values(one, (slice(start, stop),))
-        return self._values(one, (Ellipsis, slice(start, stop))).T
+        dataset = self._dataset(name)
+        if _MATLAB not in dataset.attrs:
+            return self._values(dataset, (slice(start, stop),))
+        return self._values(dataset, (Ellipsis, slice(start, stop))).T
 
     def class_names(self, name: str) -> list[str]:
         """Names in an attribute of the array or of the file; those of an enumeration are values."""
@@ -121,8 +122,12 @@ class HdfArrays:
         given = np.atleast_1d(holder.attrs[key]).reshape(-1).tolist()
         return [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in given]
 
-    def _matlab_class(self, one: Any) -> str | None:
-        return next(iter(self._attribute(one, _MATLAB)), None) if _MATLAB in one.attrs else None
+    def _matlab_class(self, dataset: Any) -> str | None:
+        return (
+            next(iter(self._attribute(dataset, _MATLAB)), None)
+            if _MATLAB in dataset.attrs
+            else None
+        )
 
     def replace(self, name: str, labels: list[Any]) -> None:
         """Put new labels into an array; everything else stays.
@@ -130,95 +135,95 @@ class HdfArrays:
         Raises:
             LabelError: they do not come back as they were written.
         """
-        one = self._dataset(name)
-        members = h5py().check_enum_dtype(one.dtype)
-        if self._matlab_class(one) in ("cell", "char"):
+        dataset = self._dataset(name)
+        members = h5py().check_enum_dtype(dataset.dtype)
+        if self._matlab_class(dataset) in ("cell", "char"):
             raise LabelError(
                 f"array {name}: labels that are MATLAB text cannot be changed in place"
             )
         new = [members[label] for label in labels] if members else labels
         try:
-            text = h5py().check_string_dtype(one.dtype)
+            text = h5py().check_string_dtype(dataset.dtype)
             values = np.array(new, object if text and text.length is None else None)
-            one[...] = values.reshape(one.shape)
+            dataset[...] = values.reshape(dataset.shape)
         except (OverflowError, ValueError, TypeError, OSError) as error:
-            raise LabelError(f"array {name} of type {one.dtype}: {error}") from error
-        from ray_audit.formats.array_files import flat_labels
-
+            raise LabelError(f"array {name} of type {dataset.dtype}: {error}") from error
         self._file.flush()
         self._texts.close()  # what it has read is from before
         back = flat_labels(self.array(name), name).tolist()
         expected = [label.decode() if isinstance(label, bytes) else label for label in labels]
         if back != expected:
             raise LabelError(
-                f"array {name} of type {one.dtype} does not hold the new labels: they come back "
-                "otherwise (a filter such as scaleoffset, or text that is too long)"
+                f"array {name} of type {dataset.dtype} does not hold the new labels: they come "
+                "back otherwise (a filter such as scaleoffset, or text that is too long)"
             )
 
     def _dataset(self, name: str) -> Any:
         if name not in self._file:
             raise SampleError("array_shape", f"there is no array {name}")
-        one = self._file[name]
-        if one.is_virtual or one.external:
+        dataset = self._file[name]
+        if dataset.is_virtual or dataset.external:
             raise SampleError("array_shape", f"{name} lies in other files, which are not opened")
-        if one.shape is None:
+        if dataset.shape is None:
             raise SampleError("array_shape", f"{name} is empty")
-        return one
+        return dataset
 
-    def _values(self, one: Any, at: tuple[Any, ...]) -> np.ndarray:
-        self._check_size(one)
+    def _values(self, dataset: Any, at: tuple[Any, ...]) -> np.ndarray:
+        self._check_size(dataset)
         library = h5py()
-        members = library.check_enum_dtype(one.dtype)
-        text = library.check_string_dtype(one.dtype)
+        members = library.check_enum_dtype(dataset.dtype)
+        text = library.check_string_dtype(dataset.dtype)
         if text is not None and text.length is None:
-            return self._long_texts(one, at)
-        if one.dtype.kind not in "fiubS" or one.dtype.hasobject:
+            return self._long_texts(dataset, at)
+        if dataset.dtype.kind not in "fiubS" or dataset.dtype.hasobject:
             raise SampleError(
-                "array_shape", f"{one.name} holds {one.dtype}; expected numbers or text"
+                "array_shape", f"{dataset.name} holds {dataset.dtype}; expected numbers or text"
             )
-        values: np.ndarray = one[at] if at else one[()]
+        values: np.ndarray = dataset[at] if at else dataset[()]
         if members:
             names = {value: key for key, value in members.items()}
             values = np.array([names.get(v, str(v)) for v in values.reshape(-1).tolist()])
-            values = values.reshape(one.shape if not at else (-1, *one.shape[1:]))
+            values = values.reshape(dataset.shape if not at else (-1, *dataset.shape[1:]))
         return np.asarray(values)
 
-    def _check_size(self, one: Any) -> None:
+    def _check_size(self, dataset: Any) -> None:
         """Refuse what would fill the memory, by the stored size of the array and of its chunks."""
-        itemsize = max(one.dtype.itemsize, 1)
-        inflated = math.prod(one.shape) * itemsize
-        stored = min(one.id.get_storage_size(), self._size_bytes)
-        for claimed in (inflated, math.prod(one.chunks or ()) * itemsize):
+        itemsize = max(dataset.dtype.itemsize, 1)
+        inflated = math.prod(dataset.shape) * itemsize
+        stored = min(dataset.id.get_storage_size(), self._size_bytes)
+        for claimed in (inflated, math.prod(dataset.chunks or ()) * itemsize):
             if storage.inflates_too_far(stored, claimed):
                 raise SampleError(
                     "too_large",
-                    f"{one.name} would inflate from {stored} to {claimed} bytes",
+                    f"{dataset.name} would inflate from {stored} to {claimed} bytes",
                 )
 
-    def _long_texts(self, one: Any, at: tuple[Any, ...]) -> np.ndarray:
+    def _long_texts(self, dataset: Any, at: tuple[Any, ...]) -> np.ndarray:
         """Text of any length, some at a time: many elements may share one long text."""
-        if len(one.shape) != 1:
-            raise SampleError("array_shape", f"{one.name} has shape {one.shape}; expected (T,)")
-        start, stop, _ = (at[0] if at else slice(None)).indices(one.shape[0])
+        if len(dataset.shape) != 1:
+            raise SampleError(
+                "array_shape", f"{dataset.name} has shape {dataset.shape}; expected (T,)"
+            )
+        start, stop, _ = (at[0] if at else slice(None)).indices(dataset.shape[0])
         found: list[str] = []
         num_chars = 0
-        for texts in self._texts.of_array(one.name, start, stop):
+        for texts in self._texts.of_array(dataset.name, start, stop):
             found += texts
             num_chars += sum(map(len, texts))
             if storage.inflates_too_far(self._size_bytes, num_chars):
-                raise SampleError("too_large", f"{one.name} holds {num_chars} bytes of text")
+                raise SampleError("too_large", f"{dataset.name} holds {num_chars} bytes of text")
         return np.array(found, dtype=str)
 
-    def _cell_texts(self, one: Any) -> np.ndarray:
+    def _cell_texts(self, dataset: Any) -> np.ndarray:
         """A cell array of text: each cell refers to an array of characters."""
-        self._check_size(one)
-        if h5py().check_ref_dtype(one.dtype) is None:
-            raise SampleError("array_shape", f"{one.name} is a cell array without references")
+        self._check_size(dataset)
+        if h5py().check_ref_dtype(dataset.dtype) is None:
+            raise SampleError("array_shape", f"{dataset.name} is a cell array without references")
         found = []
-        for reference in one[()].T.reshape(-1):
+        for reference in dataset[()].T.reshape(-1):
             cell = self._file[reference]
             if self._matlab_class(cell) != "char":
-                raise SampleError("array_shape", f"{one.name} has cells that are no text")
+                raise SampleError("array_shape", f"{dataset.name} has cells that are no text")
             self._check_size(cell)
             found.append("".join(_texts(np.asarray(cell[()]).T).tolist()))
         return np.array(found, dtype=str)

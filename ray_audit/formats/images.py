@@ -10,6 +10,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.formats.base import Format, Item, Stored
+from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
 from ray_audit.samples import IGNORE, Shard
 
@@ -30,11 +31,12 @@ class ImageFiles(Format):
 
     def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Images in order; remote ones are fetched a few ahead."""
+        masks = StoredMasks(job.dataset, job.index_uri, shards)
         if not any("://" in shard.uri for shard in shards):
             # A thread that hands over one local file after another costs more than the file does.
             for shard in shards:
                 with job.tally.timed():
-                    item = _read_file(shard)
+                    item = _read_file(shard, masks)
                 yield _counted(item, shard, job)
             return
         with ThreadPoolExecutor(max_workers=_NUM_AHEAD) as pool:
@@ -42,7 +44,7 @@ class ImageFiles(Format):
             waiting: deque[tuple[Shard, Future[Item]]] = deque()
             while True:
                 for shard in islice(upcoming, _NUM_AHEAD - len(waiting)):
-                    waiting.append((shard, pool.submit(_read_file, shard)))
+                    waiting.append((shard, pool.submit(_read_file, shard, masks)))
                 if not waiting:
                     return
                 shard, future = waiting.popleft()
@@ -56,10 +58,10 @@ def _counted(item: Item, shard: Shard, job: UnitContext) -> Item:
     return item
 
 
-def _read_file(shard: Shard) -> Item:
+def _read_file(shard: Shard, masks: StoredMasks) -> Item:
     item = Item(shard.key, shard.key, class_index=shard.class_index, mask_uri=shard.label_uri)
     try:
-        mask = storage.read_bytes(shard.label_uri) if shard.label_uri is not None else None
+        mask = masks.stored(shard)
         if item.class_index in (None, IGNORE) and mask is None:
             return item  # it will be filtered: there is no need to read it
         if shard.size_bytes <= _WHOLE_BYTES:

@@ -51,6 +51,7 @@ class LabelChanges:
         mask: gives the new mask, (H, W) upright as `read_mask` gives it, or None where it stays.
             Asked once an owner in the order of the listing, so that an iterator can stand behind
             it and one mask at a time is in memory.
+        stored: gives a mask as it is, where masks that are drawn have to be written anew.
         times: when each frame is shown, in decoding order, and its middle, (T,) float64 seconds
             each; needed where segments are in seconds.
         left_out: shards, or `shard key#array`, whose labels cannot be read, and why; such shards
@@ -60,6 +61,7 @@ class LabelChanges:
     frames: Mapping[Owner, FrameChange] = field(default_factory=dict)
     classes: Mapping[Owner, int] = field(default_factory=dict)
     mask: MaskOf = lambda owner: None
+    stored: MaskOf | None = None
     times: TimesOf | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
-from ray_audit.formats.label_changes import LabelChanges, Progress
+from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import oriented
 from ray_audit.formats.pixels.pictures import read_mask
@@ -22,6 +22,9 @@ from ray_audit.samples import Shard
 
 LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
 """Formats in which a mask can be written so that it reads as it was."""
+
+DRAWN = "{key}.png"
+"""Where a mask lies that was drawn, and is written anew."""
 
 _NUM_AHEAD = 8
 _ORIENTATION_TAG = 0x0112
@@ -46,16 +49,21 @@ def write_mask_files(
         for num_done, shard in enumerate(labelled):
             progress("writing masks", num_done, len(labelled))
             mask = changes.mask(Owner(shard.key))
-            queue.put(write_mask_file, dataset.labels, shard, mask, to_uri)
+            if dataset.labels.is_drawn:
+                queue.put(write_drawn, shard, mask, changes.stored, to_uri)
+            else:
+                queue.put(write_mask_file, dataset.labels, shard, mask, to_uri)
     return copied_masks(dataset, to_uri)
 
 
 def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
     """The dataset section that reads the mask files below `to_uri`."""
     template = str(dataset.labels.masks)
-    labels = dataset.labels.model_copy(
-        update={"masks": absolute(storage.join(to_uri, template_tail(template)))}
-    )
+    tail = DRAWN if dataset.labels.is_drawn else template_tail(template)
+    changed: dict[str, str | None] = {"masks": absolute(storage.join(to_uri, tail))}
+    if dataset.labels.is_drawn:
+        changed |= {"panoptic": None, "number": None, "overlap": "error"}
+    labels = dataset.labels.model_copy(update=changed)
     return dataset.model_copy(update={"labels": labels})
 
 
@@ -73,6 +81,24 @@ def write_mask_file(
     except LabelError as error:
         raise LabelError(f"{uri}: {error}") from None
     storage.write_bytes(target, content)
+
+
+def write_drawn(shard: Shard, mask: np.ndarray | None, stored: MaskOf | None, to_uri: str) -> None:
+    """Write a drawn mask as an index mask of its own, whether it changed or not.
+
+    Raises:
+        LabelError: it cannot be drawn, or has numbers that a PNG cannot hold.
+    """
+    if mask is None:
+        assert stored is not None  # who writes drawn masks says how they are read
+        mask = stored(Owner(shard.key))
+    if mask is None:
+        return
+    low, high = int(mask.min(initial=0)), int(mask.max(initial=0))
+    if low < 0 or high >= 2**16:
+        raise LabelError(f"{shard.key}: a PNG cannot hold the mask's numbers {low} to {high}")
+    content = png_bytes(mask, 8 if high < 2**8 else 16)
+    storage.write_bytes(below(to_uri, DRAWN.replace("{key}", shard.key)), content)
 
 
 class _InOrder:

@@ -70,8 +70,10 @@ def _flattened(values: dict[str, Any], above: str) -> Iterator[tuple[str, np.nda
             continue
         name = f"{above}{key}"
         if value.dtype.names and value.size == 1:
-            one = value.reshape(-1)[0]
-            yield from _flattened({field: one[field] for field in value.dtype.names}, f"{name}.")
+            element = value.reshape(-1)[0]
+            yield from _flattened(
+                {field: element[field] for field in value.dtype.names}, f"{name}."
+            )
         elif value.dtype.kind in "fiub":
             yield name, value
         elif value.dtype.kind == "U":
@@ -168,7 +170,7 @@ def _check_element(
             raise SampleError("decode", f"an array with {part_bytes} bytes of dimensions")
         if number == 1:
             sizes = struct.unpack_from(f"{order}{part_bytes // 4}i", content, start)
-            claimed = 8 * math.prod(max(one, 0) for one in sizes)
+            claimed = 8 * math.prod(max(size, 0) for size in sizes)
             if min(sizes, default=0) < 0 or storage.inflates_too_far(size_bytes, claimed):
                 raise SampleError("too_large", f"an array claims the dimensions {list(sizes)}")
         if part == _MATRIX:

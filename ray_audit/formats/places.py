@@ -5,6 +5,7 @@ import os
 from ray_audit import archives, storage
 from ray_audit.claims import files_in
 from ray_audit.errors import SpecificationError
+from ray_audit.sample_ids import shard_keys
 from ray_audit.samples import Shard
 
 SPECIFICATION = "spec.yaml"  # written last into a copy: what has one is finished
@@ -61,7 +62,7 @@ def copied_uri(uri: str | list[str], shards: tuple[Shard, ...], folder: str) -> 
         endings = {os.path.splitext(shard.key)[1] for shard in shards}
         return storage.join(folder, f"**/*{endings.pop() if len(endings) == 1 else ''}")
     if isinstance(uri, str):
-        (tail,) = storage.shard_keys(uri, [uri])
+        (tail,) = shard_keys(uri, [uri])
         return storage.join(folder, tail)
     return [storage.join(folder, storage.escape_glob(shard.key)) for shard in shards]
 

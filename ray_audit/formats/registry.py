@@ -39,14 +39,14 @@ def formats() -> tuple[Format, ...]:
     """
     found: dict[str, str] = {}
     taken: list[Format] = []
-    for origin, one in (*((__package__, one) for one in _OURS), *_theirs()):
-        for name in (one.name, *one.endings):
+    for origin, format_ in (*((__package__, format_) for format_ in _OURS), *_theirs()):
+        for name in (format_.name, *format_.endings):
             if name in found:
                 raise SpecificationError(
                     f"{origin}: {name} is a format of {found[name]} already. Uninstall one of them"
                 )
             found[name] = origin
-        taken.append(one)
+        taken.append(format_)
     return tuple(taken)
 
 
@@ -55,24 +55,24 @@ def _theirs() -> Iterator[tuple[str, Format]]:
         origin = _origin(point)
         try:
             loaded = point.load()
-            one = loaded() if isinstance(loaded, type) else loaded
+            format_ = loaded() if isinstance(loaded, type) else loaded
         except (Exception, SystemExit) as error:  # a package may raise anything on import
             raise SpecificationError(
                 f"{origin} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall "
                 "the package"
             ) from error
-        if not isinstance(one, Format):
+        if not isinstance(format_, Format):
             raise SpecificationError(
-                f"{origin} is a {type(one).__name__}; expected a ray_audit.formats.Format"
+                f"{origin} is a {type(format_).__name__}; expected a ray_audit.formats.Format"
             )
-        lacking = [n for n in ("name", "kind", "extensions") if not getattr(one, n, None)]
-        if lacking or one.kind not in _KINDS:
+        lacking = [n for n in ("name", "kind", "extensions") if not getattr(format_, n, None)]
+        if lacking or format_.kind not in _KINDS:
             raise SpecificationError(
                 f"{origin}: the format says no {' and no '.join(lacking)}"
                 if lacking
-                else f"{origin}: kind {one.kind!r} is none of {', '.join(_KINDS)}"
+                else f"{origin}: kind {format_.kind!r} is none of {', '.join(_KINDS)}"
             )
-        yield origin, one
+        yield origin, format_
 
 
 def _origin(point: EntryPoint) -> str:
@@ -87,7 +87,13 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((known for known in formats() if name.endswith(known.endings)), None)
+    return next((known for known, endings in _endings(formats()) if name.endswith(endings)), None)
+
+
+@cache
+def _endings(known: tuple[Format, ...]) -> tuple[tuple[Format, tuple[str, ...]], ...]:
+    """Asked for each file of a listing, several times."""
+    return tuple((one, one.endings) for one in known)
 
 
 def known_format(key: str) -> Format:
@@ -106,8 +112,8 @@ def known_format(key: str) -> Format:
 
 def goes_with(key: str, kind: str) -> bool:
     """Whether a file is read in a dataset of a kind."""
-    one = format_of(key)
-    return one is not None and kind in one.kinds
+    format_ = format_of(key)
+    return format_ is not None and kind in format_.kinds
 
 
 def check_formats(keys: list[str], kind: str) -> None:
@@ -117,10 +123,10 @@ def check_formats(keys: list[str], kind: str) -> None:
         SpecificationError: names the file and what is supported.
     """
     for key in keys:
-        one = format_of(key)
-        if one is None or kind not in one.kinds:
+        format_ = format_of(key)
+        if format_ is None or kind not in format_.kinds:
             known = ", ".join(
-                e for format_ in formats() if kind in format_.kinds for e in format_.endings
+                e for other in formats() if kind in other.kinds for e in other.endings
             )
             raise SpecificationError(
                 f"dataset.uri: {key} has a format that is not read for kind {kind}; supported: "

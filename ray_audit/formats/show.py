@@ -21,17 +21,17 @@ from ray_audit.samples import Shard, WorkUnit
 
 
 def show_images(
-    unit: WorkUnit, job: UnitContext, wanted: Collection[str], max_px: int
+    unit: WorkUnit, job: UnitContext, names: Collection[str], max_px: int
 ) -> Iterator[tuple[str, Image.Image]]:
     """Images by sample id; what cannot be read is left out. Reading ends behind the last one.
 
     Args:
         unit: the shards that hold them.
         job: how they are read.
-        wanted: sample ids.
+        names: sample ids.
         max_px: longest side; larger images are reduced.
     """
-    left = set(wanted)
+    left = set(names)
     for item in unit_items(unit, job):
         if item.sample_id in left and item.error is None:
             yield item.sample_id, reduced(read_image(item.image, job.dataset.max_px), max_px)
@@ -41,17 +41,17 @@ def show_images(
 
 
 def show_frames(
-    shard: Shard, wanted: Collection[int], max_px: int, orientation: Orientation
+    shard: Shard, frame_numbers: Collection[int], max_px: int, orientation: Orientation
 ) -> Iterator[tuple[int, Image.Image]]:
     """Frames of a video by their index; decoding ends behind the last one.
 
     Args:
         shard: the video.
-        wanted: positions in decoding order.
+        frame_numbers: positions in decoding order.
         max_px: longest side; larger frames are reduced.
         orientation: of the pixels.
     """
-    last = max(wanted, default=-1)
+    last = max(frame_numbers, default=-1)
     with (
         UnitAccounting("").open_read(shard.uri, shard.size_bytes) as stream,
         closing(decoded_frames(stream, orientation)) as frames,
@@ -59,17 +59,17 @@ def show_frames(
         for index, pixels in enumerate(frames):
             if index > last:
                 return
-            if index in wanted:
+            if index in frame_numbers:
                 yield index, reduced(pixels(), max_px)
 
 
 def show_stills(
-    shard: Shard, dataset: DatasetConfig, wanted: Collection[int], max_px: int
+    shard: Shard, dataset: DatasetConfig, frame_numbers: Collection[int], max_px: int
 ) -> Iterator[tuple[int, Image.Image]]:
     """As `show_frames`, of a folder of images; what cannot be read is left out."""
     with suppress(RayAuditError):
         for still in stills_in(shard.uri, dataset):
-            if still.index in wanted:
+            if still.index in frame_numbers:
                 with suppress(RayAuditError):
                     yield still.index, reduced(still.pixels(), max_px)
 

@@ -55,25 +55,25 @@ class TarImages(Format):
         """
         (shard,) = shards
         reader = _TarReader(shard, job)
-        group, beside = _MemberGroup(""), _MemberGroup("")
+        group, others = _MemberGroup(""), _MemberGroup("")
         broken: Exception | None = None
         try:
             for key, extension, content in reader.members():
                 if key != group.key and group.members and first_key(key) == group.key:
                     # A further picture of the sample (0.depth.png), or one of its own.
-                    if key != beside.key:
-                        yield from reader.take(beside)
-                        beside = _MemberGroup(key)
-                    beside.members[extension] = content
+                    if key != others.key:
+                        yield from reader.take(others)
+                        others = _MemberGroup(key)
+                    others.members[extension] = content
                     continue
                 if key != group.key:
                     yield from reader.take(group)
-                    yield from reader.take(beside)
-                    group, beside = _MemberGroup(key), _MemberGroup("")
+                    yield from reader.take(others)
+                    group, others = _MemberGroup(key), _MemberGroup("")
                 group.members[extension] = content
         except Exception as error:
             broken = error
-        for last in (group, beside):
+        for last in (group, others):
             yield from reader.take(last, is_cut=broken is not None)
         yield from reader.rest(broken)
 
@@ -145,7 +145,7 @@ class _TarReader:
         self._names = MemberNames(job.dataset.labels)
         self._table = table_labels(shard, job)
         self._by_table = job.dataset.labels.form == "images"
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._partial: dict[str, bool] = {}  # whether there was an image
         self._apart: dict[str, None] = {}
 
@@ -173,13 +173,13 @@ class _TarReader:
         if not group.members:
             return
         key, item = group.key, self._item(group)
-        if key in self._told:
+        if key in self._reported:
             yield item  # for the second time: the reader of containers says so
         elif key in self._partial or key in self._apart:
             self._partial.pop(key, None)
             self._apart[key] = None
         elif item.error is not None or (item.image and _is_labelled(item)):
-            self._told.add(key)
+            self._reported.add(key)
             yield item
         elif not is_cut or self._by_table:
             self._partial[key] = bool(item.image)
@@ -187,7 +187,7 @@ class _TarReader:
 
     def rest(self, broken: Exception | None) -> Iterator[Item]:
         """What turned out not to be whole; then the error, where the archive breaks off."""
-        if broken is not None and not self._told and not self._by_table:
+        if broken is not None and not self._reported and not self._by_table:
             # All labels may lie behind the damage.
             raise BrokenOffError(max(1, sum(self._partial.values())), broken)
         for key, has_image in self._partial.items():
@@ -202,7 +202,7 @@ class _TarReader:
             raise broken
 
     def _is_sample(self, key: str) -> bool:
-        return key in self._told or key in self._partial or key in self._apart
+        return key in self._reported or key in self._partial or key in self._apart
 
     def _fail_apart(self) -> None:
         fold = self._job.dataset.fold
@@ -251,7 +251,7 @@ def _label(text: bytes, path: str | None) -> object:
 
 
 def _is_labelled(item: Item) -> bool:
-    return any(one is not None for one in (item.label, item.class_index, item.mask))
+    return any(label is not None for label in (item.label, item.class_index, item.mask))
 
 
 def _new_member(

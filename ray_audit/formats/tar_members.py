@@ -124,10 +124,10 @@ class MemberNames:
         self.mask = None
         if labels.masks is not None:
             self.mask = _at_first_dot(fill_template(labels.masks, "key").rsplit("/", 1)[-1])[1]
-        beside = (self.label, self.mask)
+        fields = (self.label, self.mask)
         images = dict.fromkeys((labels.image_column, *EXTENSIONS))
-        self.images = tuple(image for image in images if image not in beside)
-        self._wanted = {*self.images, self.label, self.mask} - {None}
+        self.images = tuple(image for image in images if image not in fields)
+        self._extensions = {*self.images, self.label, self.mask} - {None}
 
     def split(self, name: str) -> tuple[str, str] | None:
         """Key and extension of an image, label or mask; None for all others.
@@ -141,7 +141,7 @@ class MemberNames:
         """
         folder, slash, file = name.removeprefix("./").rpartition("/")
         key, extension = _at_first_dot(file)
-        while extension not in self._wanted:
+        while extension not in self._extensions:
             more, extension = _at_first_dot(extension)
             if not extension:
                 return None

@@ -35,10 +35,10 @@ def check_rendered(
     """
     for path, text in rendered.items():
         for document in _documents(path, text):
-            for one in (document, *_inner(path, document)):
-                _check_names(path, one)
-                _check_schedule(path, one, deployment)
-                _check_rules(path, one, audit)
+            for value in (document, *_inner(path, document)):
+                _check_names(path, value)
+                _check_schedule(path, value, deployment)
+                _check_rules(path, value, audit)
             _check_config_map(path, document, specification)
 
 

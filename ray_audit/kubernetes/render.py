@@ -77,7 +77,7 @@ def render(config: AuditConfig, deployment: Deployment) -> dict[str, str]:
     values["job"] = _filled(root / "job.yaml", values)
     values["started_job"] = _filled(root / "job.yaml", {**values, "backoff_limit": 0})
     rendered = {}
-    for folder in sorted(root.iterdir(), key=lambda one: one.name):
+    for folder in sorted(root.iterdir(), key=lambda path: path.name):
         if folder.is_dir():
             for file in folder.iterdir():
                 if file.name.endswith(".yaml"):
@@ -136,10 +136,10 @@ def _specification(config: AuditConfig, deployment: Deployment) -> dict[str, Any
     """As given; workers start from none, so the planner is told how many there can be."""
     values = config.model_dump(mode="json", exclude_unset=True)
     if config.engine.cluster_max is None:
-        most = {"CPU": float((deployment.workers + deployment.gpus) * _CPUS_PER_WORKER)}
+        cluster_max = {"CPU": float((deployment.workers + deployment.gpus) * _CPUS_PER_WORKER)}
         if deployment.gpus:
-            most["GPU"] = float(deployment.gpus)
-        values["engine"] = {**values.get("engine", {}), "cluster_max": most}
+            cluster_max["GPU"] = float(deployment.gpus)
+        values["engine"] = {**values.get("engine", {}), "cluster_max": cluster_max}
     return values
 
 

@@ -44,7 +44,9 @@ def recipe_named(name: str) -> Recipe:
     places = _places()
     if name not in places:
         near = difflib.get_close_matches(name.lower(), places, n=3, cutoff=0.5)
-        near += [one for one in places if one.startswith(name.lower()) and one not in near][:3]
+        near += [place for place in places if place.startswith(name.lower()) and place not in near][
+            :3
+        ]
         hint = f"did you mean {' or '.join(near)}?" if near else "a file of your own ends in .yaml"
         raise SpecificationError(
             f"dataset.layout: {name!r} is no known layout; {hint} `ray-audit layouts` lists all"

@@ -47,12 +47,12 @@ def expanded(given: Mapping[str, Any]) -> Expansion:
         raise ValueError(f"root {root!r} has braces, which would be fields of a template")
     root = root if root.strip("/") == "" else root.rstrip("/")
     own = {key: value for key, value in given.items() if key not in ("layout", "root")}
-    values, beside = _merged(filled(recipe.dataset, root), own)
+    values, changed = _merged(filled(recipe.dataset, root), own)
     missing = [key for key in _REQUIRED if key not in values]
     if missing:
-        told = "; ".join(f"{key}: {recipe.asks.get(key, 'is missing')}" for key in missing)
-        raise ValueError(f"layout {recipe.name} leaves open {told}")
-    return Expansion(recipe, root, values, tuple(beside))
+        meanings = "; ".join(f"{key}: {recipe.asks.get(key, 'is missing')}" for key in missing)
+        raise ValueError(f"layout {recipe.name} leaves open {meanings}")
+    return Expansion(recipe, root, values, tuple(changed))
 
 
 def filled(dataset: Mapping[str, Any], root: str) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def _filled(value: Any, root: str) -> Any:
     if isinstance(value, str):
         return value.replace(ROOT, root)
     if isinstance(value, list):
-        return [_filled(one, root) for one in value]
+        return [_filled(item, root) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(one, root) for key, one in value.items()}
+        return {key: _filled(item, root) for key, item in value.items()}
     return value
 
 
 def _merged(recipe: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    values, beside = dict(recipe), list[str]()
+    values, changed = dict(recipe), list[str]()
     for key, value in own.items():
         base = recipe.get(key)
         is_section = isinstance(value, dict) and isinstance(base, dict)
@@ -82,11 +82,11 @@ def _merged(recipe: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any]
         if is_section and key != "classes" and not is_other_form:
             inner, names = _merged_section(base, value)
             values[key] = inner
-            beside += [f"{key}.{name}" for name in names]
+            changed += [f"{key}.{name}" for name in names]
         else:
             values[key] = value
-            beside.append(key)
-    return values, beside
+            changed.append(key)
+    return values, changed
 
 
 def _merged_section(base: Any, own: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -94,8 +94,8 @@ def _merged_section(base: Any, own: dict[str, Any]) -> tuple[dict[str, Any], lis
     merged = {**base, **own}
     if isinstance(columns, dict):
         merged["columns"] = {**columns, **own["columns"]}
-    for one, other in (("values", "first_value"), ("first_value", "values")):
-        if one in own and other not in own:
+    for key, other in (("values", "first_value"), ("first_value", "values")):
+        if key in own and other not in own:
             merged.pop(other, None)
     return merged, list(own)
 

@@ -36,12 +36,12 @@ def table(group: str) -> str:
 def _cells(recipe: Recipe) -> tuple[str, str, str, str]:
     dataset = _plain(recipe.dataset)
     further = {key: dataset[key] for key in dataset if key not in ("kind", "uri", "labels")}
-    asked = [f"you give `{key}`" for key in recipe.asks if key not in further]
+    required = [f"you give `{key}`" for key in recipe.asks if key not in further]
     return (
         f"`{recipe.name}` {recipe.title}",
         f"{dataset['kind']}, `{dataset['uri']}`",
         _keys(dataset["labels"]),
-        ", ".join(part for part in (_keys(further), *asked) if part),
+        ", ".join(part for part in (_keys(further), *required) if part),
     )
 
 
@@ -50,13 +50,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace(f"{ROOT}/", "")
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _keys(section: dict[str, Any]) -> str:
     shown = (f"{key}: {flow(cut(value, _NUM_SHOWN))}" for key, value in section.items())
-    return ", ".join(f"`{_short(one)}`" for one in shown)
+    return ", ".join(f"`{_short(name)}`" for name in shown)
 
 
 def _short(text: str) -> str:

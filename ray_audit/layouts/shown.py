@@ -28,16 +28,16 @@ def yaml_lines(dataset: Mapping[str, Any], num_shown: int | None = _NUM_SHOWN) -
 
 def _lines(key: str, value: Any) -> list[str]:
     named = f"{flow(key)}: "
-    one = f"{named}{flow(value)}"
-    if len(one) <= _WIDTH:
-        return [one]
+    in_one_line = f"{named}{flow(value)}"
+    if len(in_one_line) <= _WIDTH:
+        return [in_one_line]
     if _is_section(value):
         inner = [line for name, below in value.items() for line in _lines(name, below)]
         return [named.rstrip(), *(f"  {line}" for line in inner)]
     if isinstance(value, list | dict):
         # On lines of their own, as YAML may break a list between its brackets.
         return [named.rstrip(), *(f"  {line}" for line in flow(value, _WIDTH - 4).split("\n"))]
-    return [one]
+    return [in_one_line]
 
 
 def flow(value: Any, width: int = 10**9) -> str:
@@ -62,7 +62,7 @@ def cut(value: Any, num: int) -> Any:
     if isinstance(value, list) and len(value) > num:
         return [*value[: num - 1], "...", value[-1]]
     if _is_section(value):
-        return {key: cut(one, num) for key, one in value.items()}
+        return {key: cut(item, num) for key, item in value.items()}
     if isinstance(value, dict) and len(value) > num:
         items = list(value.items())
         return {**dict(items[: num - 1]), "...": "...", items[-1][0]: items[-1][1]}

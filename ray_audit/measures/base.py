@@ -349,12 +349,12 @@ class DatasetQuantity:
     tasks: frozenset[Task] = EVERY
     version: int = 1
 
-    def merged(self, one: Any, other: Any) -> Any:
+    def merged(self, first: Any, other: Any) -> Any:
         """The state of both; None stands for no unit."""
         if other is None:
-            return one
-        one = self.empty if one is None else one
-        return other if one is None else self.merge(one, other)
+            return first
+        first = self.empty if first is None else first
+        return other if first is None else self.merge(first, other)
 
     def identity(self) -> list[Any]:
         """What makes its numbers what they are, apart from the quantities that it needs."""

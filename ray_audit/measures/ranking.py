@@ -91,9 +91,9 @@ def _ranks(
 
 
 def _both(
-    one: Mapping[str, RankHistogram], other: Mapping[str, RankHistogram]
+    first: Mapping[str, RankHistogram], other: Mapping[str, RankHistogram]
 ) -> dict[str, RankHistogram]:
-    return {name: histogram.merge(other[name]) for name, histogram in one.items()}
+    return {name: histogram.merge(other[name]) for name, histogram in first.items()}
 
 
 def _profile(

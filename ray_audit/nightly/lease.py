@@ -81,7 +81,7 @@ class Lease:
             Whether it is held; False where another held it for all of `wait_s`.
         """
         start_s = self._clock_s()
-        seen, seen_s, told = None, start_s, ""
+        seen, seen_s, announced = None, start_s, ""
         while True:
             now_s, current = self._clock_s(), LeaseState.read(self._uri)
             if current != seen:
@@ -92,8 +92,8 @@ class Lease:
                 continue
             if now_s - start_s >= wait_s:
                 return False
-            if current.holder != told:
-                told = current.holder
+            if current.holder != announced:
+                announced = current.holder
                 waiting(current)
             self._sleep(current.ttl_s / _POLLS_PER_TTL)
 

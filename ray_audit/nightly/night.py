@@ -203,7 +203,7 @@ def run_night(
         if done is not None:
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
             return _asked_again(config, done)
-        is_latest = not any(one > logical_date for one in night_dates(output))
+        is_latest = not any(other_date > logical_date for other_date in night_dates(output))
         run = audit(config if is_latest else _untold(config))
         return _conclude(config, logical_date, run, is_latest, say)
 
@@ -233,7 +233,9 @@ def _conclude(
     say: Callable[[str], None],
 ) -> Night:
     output, dates = config.output, night_dates(config.output)
-    before = _night_before(output, [one for one in dates if one < logical_date])
+    before = _night_before(
+        output, [earlier_date for earlier_date in dates if earlier_date < logical_date]
+    )
     diff = diff_runs(output, before.run_id, run.run_id) if before else None
     if diff is not None:
         _keep_diff(diff, output, logical_date, say)
@@ -253,8 +255,8 @@ def _conclude(
 
 def _night_before(output: str, dates: list[str]) -> Night | None:
     """The last of the dates that has a result still."""
-    for one in reversed(dates):
-        night = Night.read(output, one)
+    for earlier_date in reversed(dates):
+        night = Night.read(output, earlier_date)
         if night is not None:
             return night
     return None

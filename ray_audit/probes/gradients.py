@@ -100,7 +100,7 @@ def finish_moments(
     m2 = arrays["vog/m2"]
     counts = np.broadcast_to(arrays["vog/count"], len(m2))
     # Row by row: a batch of maps is larger than any cache.
-    maps = [_deviation(*one) for one in zip(_owned(m2, rects), counts, strict=True)]
+    maps = [_deviation(*moments) for moments in zip(_owned(m2, rects), counts, strict=True)]
     finished = {
         "vog/sum": np.array([m.sum(dtype=np.float64) for m in maps], np.float64),
         "vog/num_px": np.array([m.size for m in maps], np.int64),

@@ -45,7 +45,7 @@ class Masks:
         for n, (y0, x0, y1, x1) in enumerate(owned_rects(batch)):
             owned[n, y0:y1, x0:x1] = True
             classes = np.unique(targets[n, y0:y1, x0:x1])
-            given += [(n, int(one)) for one in classes if one != IGNORE]
+            given += [(n, int(class_)) for class_ in classes if class_ != IGNORE]
         totals = batch.samples["sample_num_labelled"].to_numpy().astype(np.float64)
         num_labelled = upload(totals, device)
         pieces = np.array(given, np.int64).reshape(-1, 2)

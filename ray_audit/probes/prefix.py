@@ -76,9 +76,9 @@ class SharedChain:
         return self._from(index, depth, self._kept[depth].clone() if depth else inputs)
 
     def _from(self, index: int, depth: int, value: Any) -> Any:
-        layers, wanted = self._layers[index], set(self.starts[index + 1 :])
+        layers, kept_at = self._layers[index], set(self.starts[index + 1 :])
         for place in range(depth, len(layers)):
-            if place > depth and place in wanted and torch.is_tensor(value):
+            if place > depth and place in kept_at and torch.is_tensor(value):
                 # The next layer may change what it is given.
                 self._kept[place] = value
                 value = value.clone()
@@ -154,8 +154,8 @@ def shared_note(names: Sequence[str], chain: SharedChain) -> str:
     shared = [i for i, start in enumerate(chain.starts) if start]
     if not shared:
         return ""
-    least, most = (of(chain.starts[i] for i in shared) for of in (min, max))
-    num = f"{most}" if least == most else f"{least} to {most}"
+    least, highest = (of(chain.starts[i] for i in shared) for of in (min, max))
+    num = f"{highest}" if least == highest else f"{least} to {highest}"
     return (
         f"{num} of {chain.num_layers} layers are the same in checkpoint {names[shared[0]]}"
         f"{f' and {len(shared) - 1} more' if len(shared) > 1 else ''} as in the one before: they "

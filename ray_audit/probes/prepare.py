@@ -37,9 +37,11 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
     # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is.
     pixels = upload(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
     if full_scale is not None:
-        pixels = _resized(pixels.to(torch.float32) / (full_scale / config.scale), config.size)
+        # What was uploaded is ours: in place nothing as large is asked of the system once more.
+        scaled = pixels.to(torch.float32).div_(full_scale / config.scale)
+        pixels = _resized(scaled, config.size)
     elif config.scale != 1:
-        pixels = pixels * config.scale
+        pixels = pixels.mul_(config.scale)
     return _normalised(_with_channels(pixels, config.channels), config)
 
 
@@ -128,6 +130,7 @@ def _resized(pixels: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 
 def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
+    """In place."""
     channels = pixels.shape[-3]
     for name, values in (("mean", config.mean), ("std", config.std)):
         if values and len(values) not in (1, channels):
@@ -135,9 +138,9 @@ def _normalised(pixels: Tensor, config: InputConfig) -> Tensor:
                 f"the input has {channels} channel(s), model.input.{name} has {len(values)}"
             )
     if config.mean:
-        pixels = pixels - _by_channel(config.mean, pixels)
+        pixels = pixels.sub_(_by_channel(config.mean, pixels))
     if config.std:
-        pixels = pixels / _by_channel(config.std, pixels)
+        pixels = pixels.div_(_by_channel(config.std, pixels))
     return pixels
 
 

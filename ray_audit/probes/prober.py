@@ -92,6 +92,14 @@ class _GivenTargets:
     clips: ClipFrames | None = None
 
 
+@dataclass(frozen=True)
+class ReadyBatch:
+    """A batch on its way to the device; `arrived` where that goes on beside other work."""
+
+    given: _GivenTargets
+    arrived: torch.cuda.Event | None = None
+
+
 class Prober:
     """The checkpoints of one actor, run over a batch one after another.
 
@@ -121,12 +129,27 @@ class Prober:
         self._input = ModelInput(settings.input, device)
         layout = settings.input.layout
         self._form = AnswerForm(settings.num_classes, settings.output, settings.answers, layout)
+        is_cuda = device.type == "cuda"
+        self._uploads = torch.cuda.Stream(device) if is_cuda else None  # type: ignore[no-untyped-call]
+
+    def ready(self, batch: Batch) -> ReadyBatch:
+        """Bring a batch to the device; another thread may do so while `observe` is at the last.
+
+        On a GPU it goes by a stream of its own. Its memory is given back only after `observe`,
+        which waits for the device at its end, so that nothing is reused too early.
+        """
+        if self._uploads is None:
+            return ReadyBatch(self._given(batch))
+        with torch.cuda.stream(self._uploads):
+            given = self._given(batch)
+            return ReadyBatch(given, self._uploads.record_event())
 
     def observe(
         self,
         batch: Batch,
         turns: Mapping[int, ProbeTurn],
         limited: Callable[[], AbstractContextManager[None]] = nullcontext,
+        ready: ReadyBatch | None = None,
     ) -> dict[str, np.ndarray]:
         """Run models over the batch; return the arrays that the batch carries afterwards.
 
@@ -134,12 +157,16 @@ class Prober:
             batch: what they look at.
             turns: what each of them does, by its place in `models`.
             limited: entered around each model's turn, and around the wait for the device.
+            ready: the batch, where `ready` has brought it to the device before.
 
         Raises:
             ValueError: a model's answer has another shape than the task needs.
         """
         watch = Stopwatch(self._device)
-        given, moments = self._given(batch), Moments(batch.arrays, self._device)
+        if ready is not None and ready.arrived is not None:
+            torch.cuda.current_stream(self._device).wait_event(ready.arrived)
+        given = self._given(batch) if ready is None else ready.given
+        moments = Moments(batch.arrays, self._device)
         observed: list[Observed] = []
         for index in sorted(turns):
             with limited():
@@ -150,10 +177,10 @@ class Prober:
             *each, last = download([*observed, moments.observed()])
         arrays = batch.arrays | last
         in_order = [turns[index] for index in sorted(turns)]
-        for one, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
-            one["probe_s"] = np.array([lap_s])
-            measures().check_observed(one, batch.task, *self._taken(turn))
-            for name, values in one.items():
+        for model, turn, lap_s in zip(each, in_order, watch.laps_s(), strict=True):
+            model["probe_s"] = np.array([lap_s])
+            measures().check_observed(model, batch.task, *self._taken(turn))
+            for name, values in model.items():
                 _append(arrays, name, values)
         return arrays
 
@@ -189,8 +216,8 @@ class Prober:
         self.chain.begin()
         if total is None:
             raise ValueError("there is no model to ask for probabilities")
-        (one,) = download([{"p": total / len(self._models)}])
-        return one["p"]
+        (answer,) = download([{"p": total / len(self._models)}])
+        return answer["p"]
 
     @torch.inference_mode()
     def look(self, batch: Batch) -> Look:
@@ -307,8 +334,8 @@ class Prober:
                 gradient = gradient[given.clips.cuts, given.clips.positions]
             rects = owned_input_rects(given.batch, (gradient.shape[2], gradient.shape[3]))
             squared = [
-                one[:, y0:y1, x0:x1].double().square().sum()
-                for one, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
+                gradient_of_sample[:, y0:y1, x0:x1].double().square().sum()
+                for gradient_of_sample, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
             ]
             maps = channel_mean(gradient)
             observed |= self._gradient_observed(moments, maps, torch.stack(squared))

@@ -11,13 +11,13 @@ from ray_audit.scores.confident import TOLERANCE
 from ray_audit.scores.recount import Recount
 
 
-def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, np.ndarray]:
+def recount_pixels(logits: Tensor, masks: Masks, recount: Recount) -> dict[str, np.ndarray]:
     """Count each mask's pixels against what the first pass found.
 
     Args:
         logits: (N, K, H, W) float32 at the masks' size; used as scratch space.
         masks: targets.
-        wanted: thresholds and bins.
+        recount: thresholds and bins.
 
     Returns:
         `recount/counts` (N, 3) int64: issues, pixels below the bins, wrong ones of them.
@@ -27,11 +27,11 @@ def recount_pixels(logits: Tensor, masks: Masks, wanted: Recount) -> dict[str, n
     seen = likelihood(logits, masks.labels.clamp_min(0))
     counted = masks.counted & torch.isfinite(seen.loss)
     wrong = counted & (masks.labels != seen.predicted)
-    least = torch.tensor(wanted.thresholds, dtype=torch.float64, device=logits.device) - TOLERANCE
+    least = torch.tensor(recount.thresholds, dtype=torch.float64, device=logits.device) - TOLERANCE
     issues = wrong & (seen.p_predicted.double() >= least[seen.predicted])
     low = probability_bin(seen.p_label)
-    below = counted & (low < wanted.first_bin)
-    inside = counted & (low >= wanted.first_bin) & (low <= wanted.last_bin)
+    below = counted & (low < recount.first_bin)
+    inside = counted & (low >= recount.first_bin) & (low <= recount.last_bin)
     kept = {"wrong": inside & wrong, "right": inside & ~wrong}
     numbers = (issues, below, below & wrong)
     counts = torch.stack([number.flatten(1).sum(dim=1) for number in numbers], dim=1)

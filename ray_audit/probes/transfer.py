@@ -23,14 +23,17 @@ def upload(array: np.ndarray, device: torch.device) -> Tensor:
 
 def download(observed: Sequence[Mapping[str, Tensor | np.ndarray]]) -> list[dict[str, np.ndarray]]:
     """All that is on the device, at once: the host waits for it a single time."""
-    devices = {v.device for one in observed for v in one.values() if torch.is_tensor(v)}
+    devices = {v.device for arrays in observed for v in arrays.values() if torch.is_tensor(v)}
     on_host = [
-        {k: _fetched(v) if torch.is_tensor(v) else v for k, v in one.items()} for one in observed
+        {k: _fetched(v) if torch.is_tensor(v) else v for k, v in arrays.items()}
+        for arrays in observed
     ]
     for device in devices:
         if device.type == "cuda":
             torch.cuda.current_stream(device).synchronize()
-    return [{k: v.numpy() if torch.is_tensor(v) else v for k, v in one.items()} for one in on_host]
+    return [
+        {k: v.numpy() if torch.is_tensor(v) else v for k, v in arrays.items()} for arrays in on_host
+    ]
 
 
 def _fetched(values: Tensor) -> Tensor:
@@ -63,5 +66,5 @@ class Stopwatch:
         """Seconds from each mark to the next; only after `download`, which waits for the device."""
         if self._is_cuda:
             pairs = zip(self._marks, self._marks[1:], strict=False)
-            return [one.elapsed_time(next_one) / 1000 for one, next_one in pairs]
+            return [event.elapsed_time(next_one) / 1000 for event, next_one in pairs]
         return np.diff(self._times).tolist()

@@ -32,7 +32,7 @@ class Order:
         last_checkpoint: whose predictions are shown; empty where its model is not called, and the
             candidate regions tell what it sees.
         shard: where the data lies; None where it has gone.
-        wanted: bundle name -> findings of one image or video in the shard.
+        by_bundle: bundle name -> findings of one image or video in the shard.
         regions: of the images, as the run keeps them.
     """
 
@@ -40,7 +40,7 @@ class Order:
     index_uri: str
     last_checkpoint: str
     shard: Shard | None
-    wanted: dict[str, Findings]
+    by_bundle: dict[str, Findings]
     regions: Regions
 
 
@@ -48,26 +48,26 @@ def make_bundles(order: Order) -> dict[str, Bundle]:
     """The bundles of one shard; a failure becomes the reason that the page shows."""
     if order.shard is None:
         gone = "This shard is not in the dataset any more: it has gone since the run."
-        return {name: {"pictures": {}, "reason": gone} for name in order.wanted}
+        return {name: {"pictures": {}, "reason": gone} for name in order.by_bundle}
     try:
         kind = order.config.dataset.kind
         if order.config.dataset.task.is_dense:
             return _of_images(order, order.shard)
         if kind == "video":
-            return _of_video(order.shard, order.wanted, order.config.dataset)
+            return _of_video(order.shard, order.by_bundle, order.config.dataset)
         if kind == "sequences":
-            return {name: {"pictures": {}} for name in order.wanted}
+            return {name: {"pictures": {}} for name in order.by_bundle}
         return _of_images(order, order.shard)
     except (RayAuditError, OSError, ValueError) as error:
         reason = f"The pictures could not be made: {error}"
-        return {name: {"pictures": {}, "reason": reason} for name in order.wanted}
+        return {name: {"pictures": {}, "reason": reason} for name in order.by_bundle}
 
 
 def _of_video(
-    shard: Shard, wanted: dict[str, Findings], dataset: DatasetConfig
+    shard: Shard, by_bundle: dict[str, Findings], dataset: DatasetConfig
 ) -> dict[str, Bundle]:
     bundles: dict[str, Bundle] = {}
-    for name, findings in wanted.items():
+    for name, findings in by_bundle.items():
         strips = {finding["finding_id"]: strip_frames(finding) for finding in findings}
         needed = {frame for frames in strips.values() for frame, _ in frames}
         if is_folder(shard.uri):
@@ -109,7 +109,7 @@ def strip_frames(finding: dict[str, Any]) -> list[tuple[int, bool]]:
 def _of_images(order: Order, shard: Shard) -> dict[str, Bundle]:
     dataset = order.config.dataset
     unit = WorkUnit("report", (shard,))
-    ids = {findings[0]["sample_id"]: name for name, findings in order.wanted.items()}
+    ids = {findings[0]["sample_id"]: name for name, findings in order.by_bundle.items()}
     if dataset.labels.masks is not None:
         return _of_masks(order, unit, ids)
     job = UnitContext(dataset, None, order.index_uri, UnitAccounting("report"))
@@ -123,12 +123,14 @@ def _of_masks(order: Order, unit: WorkUnit, ids: dict[str, str]) -> dict[str, Bu
     if order.last_checkpoint:
         try:
             predictor = Predictor(config, (order.last_checkpoint,), order.index_uri)
-            seen = (SeenMask.of(one) for one in predictor.predict(unit, set(ids)))
+            seen = (SeenMask.of(predicted) for predicted in predictor.predict(unit, set(ids)))
         except (CheckpointError, StorageError) as error:
             reason = f"The prediction is that of the run's regions: {error}"
     seen = seen or stored_masks(config, order.index_uri, unit, set(ids), order.regions)
-    bundles = mask_bundles(seen, order.wanted, ids)
-    return {name: one | {"reason": reason} if reason else one for name, one in bundles.items()}
+    bundles = mask_bundles(seen, order.by_bundle, ids)
+    return {
+        name: bundle | {"reason": reason} if reason else bundle for name, bundle in bundles.items()
+    }
 
 
 def orders(
@@ -143,7 +145,7 @@ def orders(
     grouped: dict[str, dict[str, Findings]] = {}
     for name, findings in by_bundle.items():
         grouped.setdefault(findings[0]["shard"], {})[name] = findings
-    for key, wanted in grouped.items():
-        ids = {finding["sample_id"] for findings in wanted.values() for finding in findings}
+    for key, findings_of in grouped.items():
+        ids = {finding["sample_id"] for findings in findings_of.values() for finding in findings}
         own = {sample_id: rows for sample_id, rows in regions.items() if sample_id in ids}
-        yield Order(config, index_uri, last_checkpoint, shards.get(key), wanted, own)
+        yield Order(config, index_uri, last_checkpoint, shards.get(key), findings_of, own)

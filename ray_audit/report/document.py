@@ -37,11 +37,11 @@ class ShownFindings:
     bundles: list[str]
 
     @classmethod
-    def of(cls, tables: RunTables, most: int) -> "ShownFindings":
+    def of(cls, tables: RunTables, limit: int) -> "ShownFindings":
         """Take the first findings of a run."""
         rows = tables.findings()
         order = pc.sort_indices(rows, [("rank", "ascending"), ("finding_id", "ascending")])
-        rows = rows.take(order[:most])
+        rows = rows.take(order[:limit])
         return cls(rows, _bundle_names(rows))
 
     def by_bundle(self) -> dict[str, list[dict[str, Any]]]:

@@ -77,7 +77,9 @@ def plain(text: str) -> str:
     >>> print(plain("a$b"), plain("_x"))
     a\$b  _x
     """
-    shown = "".join(one if one.isprintable() else "?" for one in text).replace("$", r"\$")
+    shown = "".join(character if character.isprintable() else "?" for character in text).replace(
+        "$", r"\$"
+    )
     return f" {shown}" if shown.startswith("_") else shown
 
 
@@ -244,7 +246,7 @@ def draw_mask(
 def _overlaid(colour: npt.NDArray[np.uint8], values: npt.NDArray[np.integer]) -> Any:
     """(H, W, 3) uint8: the picture in grey under the colours of the classes."""
     known, index = np.unique(values, return_inverse=True)
-    table = np.array([class_rgb(int(one)) for one in known], float)
+    table = np.array([class_rgb(int(class_index)) for class_index in known], float)
     grey = colour.mean(axis=2, keepdims=True)
     mixed = (1 - _OVERLAY) * grey + _OVERLAY * table[index.reshape(values.shape)]
     return mixed.round().astype(np.uint8)
@@ -262,12 +264,12 @@ def _outline(axis: Axes, mask: npt.NDArray[np.bool_]) -> None:
 def _name_regions(axis: Axes, regions: Sequence[DrawnRegion]) -> None:
     """Texts at the top, right, bottom and left of regions by turns: neighbours seldom collide."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
-    for place, one in enumerate(regions[:_MAX_LABELS]):
-        rows, columns = np.nonzero(one.mask)
+    for place, region in enumerate(regions[:_MAX_LABELS]):
+        rows, columns = np.nonzero(region.mask)
         if len(rows):
             at = (rows.argmin(), columns.argmax(), rows.argmax(), columns.argmin())[place % 4]
             where = (float(columns[at]), float(rows[at]))
-            axis.text(*where, plain(one.text), fontsize=7, ha="center", va="center", bbox=box)
+            axis.text(*where, plain(region.text), fontsize=7, ha="center", va="center", bbox=box)
 
 
 def draw_precision_recall(

@@ -96,8 +96,10 @@ def trajectory(tables: RunTables, sample_id: str) -> Figure:
     """
     losses = _rows(tables, "sample_id", sample_id, ["loss"], table="trajectories")
     (label,) = _rows(tables, "sample_id", sample_id, ["label_name"])["label_name"].to_pylist()
-    held = class_bands(tables).get(str(label))
-    band = None if held is None else np.array([held[q] for q in ("low", "middle", "high")])
+    quantiles = class_bands(tables).get(str(label))
+    band = (
+        None if quantiles is None else np.array([quantiles[q] for q in ("low", "middle", "high")])
+    )
     checkpoints = [stem_of(checkpoint["name"]) for checkpoint in tables.manifest.checkpoints]
     (loss,) = losses["loss"].to_pylist()
     return draw_trajectory(np.array(loss), band, str(label), checkpoints, title=sample_id)

@@ -61,15 +61,15 @@ class Pictures:
             return {}
 
     def bundles(
-        self, wanted: dict[str, Findings], with_losses: bool = False
+        self, by_bundle: dict[str, Findings], with_losses: bool = False
     ) -> Iterator[tuple[str, Bundle]]:
         """Bundles by name, each as soon as it is there.
 
         Args:
-            wanted: bundle name -> its findings.
+            by_bundle: bundle name -> its findings.
             with_losses: put the findings' loss trajectories in, for a page that lacks them.
         """
-        rows = [row for findings in wanted.values() for row in findings]
+        rows = [row for findings in by_bundle.values() for row in findings]
         if not rows:
             return
         here = pa.Table.from_pylist(rows, self._shown.rows.schema)
@@ -79,13 +79,14 @@ class Pictures:
             losses = dict(
                 zip(here["finding_id"].to_pylist(), finding_losses(self._tables, here), strict=True)
             )
-        for name, bundle in self._made(wanted):
-            shard = wanted[name][0]["shard"]
+        for name, bundle in self._made(by_bundle):
+            shard = by_bundle[name][0]["shard"]
             if shard in drawn:
                 bundle["video"] = drawn[shard]
             if with_losses:
                 bundle["losses"] = {
-                    one["finding_id"]: losses[one["finding_id"]] for one in wanted[name]
+                    finding["finding_id"]: losses[finding["finding_id"]]
+                    for finding in by_bundle[name]
                 }
             yield name, bundle
 
@@ -98,21 +99,21 @@ class Pictures:
         shards = rows["shard"].combine_chunks().unique()
         return self._shown.rows.filter(pc.is_in(self._shown.rows["shard"], value_set=shards))
 
-    def _made(self, wanted: dict[str, Findings]) -> Iterator[tuple[str, Bundle]]:
+    def _made(self, by_bundle: dict[str, Findings]) -> Iterator[tuple[str, Bundle]]:
         work = orders(
             self._tables.config,
             index_uri(self._tables),
             last_checkpoint(self._tables) if self._calls_model else "",
             self._shards,
-            wanted,
-            self._regions(wanted),
+            by_bundle,
+            self._regions(by_bundle),
         )
         for made in self._mapper.map(make_bundles, work):
             yield from made.items()
 
-    def _regions(self, wanted: dict[str, Findings]) -> Regions:
+    def _regions(self, by_bundle: dict[str, Findings]) -> Regions:
         if not self._tables.task.is_dense:
             return {}
-        rows = [row for findings in wanted.values() for row in findings]
+        rows = [row for findings in by_bundle.values() for row in findings]
         shards, ids = ({str(row[name]) for row in rows} for name in ("shard", "sample_id"))
         return regions_of(self._tables, shards, ids)

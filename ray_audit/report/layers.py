@@ -23,28 +23,28 @@ Findings = list[dict[str, Any]]
 
 
 def mask_bundles(
-    seen: Iterable[SeenMask], wanted: dict[str, Findings], ids: dict[str, str]
+    seen: Iterable[SeenMask], by_bundle: dict[str, Findings], ids: dict[str, str]
 ) -> dict[str, Bundle]:
     """Bundles of masks by name.
 
     Args:
         seen: images, or all tiles of them, in any order.
-        wanted: bundle name -> findings of one image; they get close-ups where the whole
+        by_bundle: bundle name -> findings of one image; they get close-ups where the whole
             picture is smaller than the mask.
         ids: sample id -> bundle name.
     """
     bundles: dict[str, Bundle] = {}
-    for one in seen:
-        name = ids[one.sample_id]
-        findings = wanted[name]
+    for mask in seen:
+        name = ids[mask.sample_id]
+        findings = by_bundle[name]
         # Of a tiled image the tile that holds the middle of its first finding is shown as a whole.
-        if _owns_middle(one, findings[0]["box"]):
+        if _owns_middle(mask, findings[0]["box"]):
             regions = {f["finding_id"]: _region(f) for f in findings if f["mask_rle"]}
-            bundles.setdefault(name, {}).update(layers(one) | {"regions": regions})
+            bundles.setdefault(name, {}).update(layers(mask) | {"regions": regions})
         closeups = {
-            f["finding_id"]: layers(_cropped(one, f["box"]), CLOSEUP_PX)
+            f["finding_id"]: layers(_cropped(mask, f["box"]), CLOSEUP_PX)
             for f in findings
-            if f["box"] and _needs_closeup(one) and _owns_middle(one, f["box"])
+            if f["box"] and _needs_closeup(mask) and _owns_middle(mask, f["box"])
         }
         bundles.setdefault(name, {}).setdefault("closeups", {}).update(closeups)
     return bundles
@@ -54,65 +54,65 @@ def _region(finding: dict[str, Any]) -> dict[str, Any]:
     return {"counts": finding["mask_rle"], "height": finding["mask_size_px"][0]}
 
 
-def _needs_closeup(one: SeenMask) -> bool:
-    return one.placement is not None or max(one.targets.shape) > IMAGE_PX
+def _needs_closeup(mask: SeenMask) -> bool:
+    return mask.placement is not None or max(mask.targets.shape) > IMAGE_PX
 
 
-def _origin(one: SeenMask) -> tuple[int, int]:
+def _origin(mask: SeenMask) -> tuple[int, int]:
     """Y and x of a cut in its image."""
-    return (0, 0) if one.placement is None else (one.placement[0], one.placement[1])
+    return (0, 0) if mask.placement is None else (mask.placement[0], mask.placement[1])
 
 
-def _owns_middle(one: SeenMask, box: list[int] | None) -> bool:
-    if box is None or one.placement is None or one.owned is None:
+def _owns_middle(mask: SeenMask, box: list[int] | None) -> bool:
+    if box is None or mask.placement is None or mask.owned is None:
         return True
-    top, left = _origin(one)
+    top, left = _origin(mask)
     y, x = (box[1] + box[3]) // 2 - top, (box[0] + box[2]) // 2 - left
-    y0, x0, y1, x1 = one.owned
+    y0, x0, y1, x1 = mask.owned
     return y0 <= y < y1 and x0 <= x < x1
 
 
-def _cropped(one: SeenMask, box: list[int]) -> SeenMask:
+def _cropped(mask: SeenMask, box: list[int]) -> SeenMask:
     """What lies around a box, with half its size on each side, in the pixels of the mask."""
-    top, left = _origin(one)
-    height, width = one.targets.shape
+    top, left = _origin(mask)
+    height, width = mask.targets.shape
     margin = max(_LEAST_MARGIN_PX, (box[2] - box[0]) // 2, (box[3] - box[1]) // 2)
     x0, x1 = (int(np.clip(x - left, 0, width)) for x in (box[0] - margin, box[2] + margin))
     y0, y1 = (int(np.clip(y - top, 0, height)) for y in (box[1] - margin, box[3] + margin))
     # The picture may have another size than its mask, where the model asks for one.
-    up, across = one.pixels.shape[1] / height, one.pixels.shape[2] / width
+    up, across = mask.pixels.shape[1] / height, mask.pixels.shape[2] / width
     rows = slice(int(y0 * up), max(int(y0 * up) + 1, round(y1 * up)))
     columns = slice(int(x0 * across), max(int(x0 * across) + 1, round(x1 * across)))
     return replace(
-        one,
-        pixels=one.pixels[:, rows, columns],
-        targets=one.targets[y0:y1, x0:x1],
-        predicted=one.predicted[y0:y1, x0:x1],
-        doubt=one.doubt[y0:y1, x0:x1],
+        mask,
+        pixels=mask.pixels[:, rows, columns],
+        targets=mask.targets[y0:y1, x0:x1],
+        predicted=mask.predicted[y0:y1, x0:x1],
+        doubt=mask.doubt[y0:y1, x0:x1],
         placement=(top + y0, left + x0, height, width),
     )
 
 
-def layers(one: SeenMask, max_px: int = IMAGE_PX) -> Bundle:
+def layers(mask: SeenMask, max_px: int = IMAGE_PX) -> Bundle:
     """Image, given mask, prediction and doubt of one image, tile or crop.
 
     Args:
-        one: what the last checkpoint sees there.
+        mask: what the last checkpoint sees there.
         max_px: longest side of each picture.
 
     Returns:
         `pictures`, `scale` (picture px per mask px) and `origin` (x and y in the image, mask px).
     """
-    height, width = one.targets.shape
+    height, width = mask.targets.shape
     scale = min(1.0, max_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    top, left = _origin(one)
+    top, left = _origin(mask)
     return {
         "pictures": {
-            "image": as_uri(picture(one.pixels).resize(size, Image.Resampling.BILINEAR)),
-            "given": _index_uri(one.targets, size),
-            "predicted": _index_uri(one.predicted, size),
-            "doubt": as_uri(Image.fromarray(one.doubt).resize(size, Image.Resampling.BOX), "PNG"),
+            "image": as_uri(picture(mask.pixels).resize(size, Image.Resampling.BILINEAR)),
+            "given": _index_uri(mask.targets, size),
+            "predicted": _index_uri(mask.predicted, size),
+            "doubt": as_uri(Image.fromarray(mask.doubt).resize(size, Image.Resampling.BOX), "PNG"),
         },
         "scale": scale,
         "origin": [left, top],

@@ -43,14 +43,14 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
     shards = shards_now(tables)
     found: list[SeenMask] = []
     if shard_key in shards:
-        config, uri, wanted = tables.config, index_uri(tables), {sample_id}
+        config, uri, sample_ids = tables.config, index_uri(tables), {sample_id}
         unit = WorkUnit("figure", (shards[shard_key],))
         if tables.may_call_model:
             predictor = Predictor(config, (last_checkpoint(tables),), uri)
-            found = [SeenMask.of(one) for one in predictor.predict(unit, wanted)]
+            found = [SeenMask.of(predicted) for predicted in predictor.predict(unit, sample_ids)]
         else:
-            regions = regions_of(tables, [shard_key], wanted)
-            found = list(stored_masks(config, uri, unit, wanted, regions))
+            regions = regions_of(tables, [shard_key], sample_ids)
+            found = list(stored_masks(config, uri, unit, sample_ids, regions))
     if not found:
         raise SpecificationError(
             f"{sample_id} cannot be shown: it has gone since the run, or cannot be read"
@@ -65,18 +65,18 @@ def joined(parts: list[SeenMask]) -> MaskLayers:
     picture_of = [_picture(part) for part in parts]
     image = np.zeros((*size, *picture_of[0].shape[2:]), np.uint8)
     given, predicted = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
-    for one, pixels in zip(parts, picture_of, strict=True):
-        top, left = (0, 0) if one.placement is None else one.placement[:2]
-        y0, x0, y1, x1 = one.owned or (0, 0, *one.targets.shape)
+    for tile, pixels in zip(parts, picture_of, strict=True):
+        top, left = (0, 0) if tile.placement is None else tile.placement[:2]
+        y0, x0, y1, x1 = tile.owned or (0, 0, *tile.targets.shape)
         inside = np.s_[y0:y1, x0:x1]
         place = np.s_[top + y0 : top + y1, left + x0 : left + x1]
         image[place] = pixels[inside]
-        given[place] = one.targets[inside]
-        predicted[place] = one.predicted[inside]
+        given[place] = tile.targets[inside]
+        predicted[place] = tile.predicted[inside]
     return MaskLayers(image, given, predicted)
 
 
-def _picture(one: SeenMask) -> npt.NDArray[np.uint8]:
-    height, width = one.targets.shape
-    shown = picture(one.pixels).resize((width, height), Image.Resampling.BILINEAR)
+def _picture(mask: SeenMask) -> npt.NDArray[np.uint8]:
+    height, width = mask.targets.shape
+    shown = picture(mask.pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(shown, np.uint8)

@@ -36,7 +36,7 @@ def make_changes(tables: RunTables, against: str | None = None) -> dict[str, Any
     diff = diff_runs(output, before, tables.manifest.run_id)
     alike = [night for night in nights if not any(changed_settings(night, tables.manifest))]
     return {
-        "nights": [_night(one) for one in [*alike[-NUM_NIGHTS + 1 :], tables.manifest]],
+        "nights": [_night(manifest) for manifest in [*alike[-NUM_NIGHTS + 1 :], tables.manifest]],
         "against": before,
         "settings": list(diff.changed_settings),
         "totals": diff.totals(),

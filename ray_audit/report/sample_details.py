@@ -56,16 +56,16 @@ def class_bands(tables: RunTables) -> dict[str, dict[str, list[float]]]:
 
 def finding_losses(tables: RunTables, findings: pa.Table) -> list[list[float] | None]:
     """Loss trajectory of each finding: of its image, or the mean over the frames of its segment."""
-    wanted = findings.select(["shard", "sample_id", "start_frame", "end_frame"]).to_pylist()
-    found: list[list[float] | None] = [None] * len(wanted)
+    finding_rows = findings.select(["shard", "sample_id", "start_frame", "end_frame"]).to_pylist()
+    found: list[list[float] | None] = [None] * len(finding_rows)
     by_shard: dict[str, list[int]] = {}
-    for index, one in enumerate(wanted):
-        by_shard.setdefault(one["shard"], []).append(index)
+    for index, finding in enumerate(finding_rows):
+        by_shard.setdefault(finding["shard"], []).append(index)
     for rows, losses in _parts_of(tables, findings, ["sample_id", "shard", "frame_index"]):
         for shard, here in _rows_by_shard(rows).items():
             place = _Placed(rows.take(pa.array(here)))
             for index in by_shard.get(shard, []):
-                inside = here[place.of(wanted[index])]
+                inside = here[place.of(finding_rows[index])]
                 if len(inside):
                     mean = losses[inside].mean(axis=0).astype(float)
                     found[index] = mean.round(4).tolist()
@@ -103,9 +103,9 @@ def _parts_of(
 ) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Rows of the findings' shards with their losses, part by part."""
     shards = findings["shard"].combine_chunks().unique()
-    wanted = {i for shard in shards.to_pylist() for i in tables.parts_by_shard.get(shard, [])}
+    numbers = {i for shard in shards.to_pylist() for i in tables.parts_by_shard.get(shard, [])}
     for index, (scores, trajectories) in enumerate(tables.parts("scores", "trajectories")):
-        if index in wanted:
+        if index in numbers:
             rows = tables.read(scores, columns)
             chosen = pc.is_in(rows["shard"], value_set=shards)
             losses = _losses(tables.read(trajectories, ["loss"]))
@@ -168,7 +168,7 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
             return None
         return [None if v is None else round(v, 3) for v in per_frame(name)]
 
-    most = max(round(float(np.quantile(losses, 0.99)), 4), 1e-6)
+    max_loss = max(round(float(np.quantile(losses, 0.99)), 4), 1e-6)
     return {
         "first": int(frames[0]),
         "step": step,
@@ -179,13 +179,13 @@ def _timeline(rows: pa.Table, losses: np.ndarray) -> dict[str, Any]:
         "csl": rounded("csl"),
         "order": rounded("order_nll"),
         "softmin": rounded("softmin"),
-        "losses": _as_bytes(losses[first], most, place, num),
-        "loss_max": most,
+        "losses": _as_bytes(losses[first], max_loss, place, num),
+        "loss_max": max_loss,
     }
 
 
-def _as_bytes(losses: np.ndarray, most: float, place: np.ndarray, num: int) -> str:
+def _as_bytes(losses: np.ndarray, max_loss: float, place: np.ndarray, num: int) -> str:
     """(T, E) to (E, num) bytes in base64."""
     scaled = np.zeros((losses.shape[1], num), np.uint8)
-    scaled[:, place] = np.clip(np.rint(255 * losses / most), 0, 255).astype(np.uint8).T
+    scaled[:, place] = np.clip(np.rint(255 * losses / max_loss), 0, 255).astype(np.uint8).T
     return base64.b64encode(scaled.tobytes()).decode("ascii")

@@ -31,7 +31,7 @@ class Saver:
     ) -> None:
         self._write, self._limit_s, self._retry_s = write, limit_s, retry_s
         self._changed = threading.Condition()
-        self._wanted = self._saved = self._failed = 0
+        self._requested = self._saved = self._failed = 0
         self._error: RayAuditError | None = None
         self._thread: threading.Thread | None = None
 
@@ -42,8 +42,8 @@ class Saver:
             RunError: it is not, yet: the store answered badly or not at all. It is tried again.
         """
         with self._changed:
-            self._wanted += 1
-            mine = self._wanted
+            self._requested += 1
+            mine = self._requested
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
                 self._thread.start()
@@ -57,8 +57,8 @@ class Saver:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted > self._saved)
-                target = self._wanted
+                self._changed.wait_for(lambda: self._requested > self._saved)
+                target = self._requested
             try:
                 self._write()
                 error = None
@@ -73,8 +73,8 @@ class Saver:
                 self._changed.notify_all()
                 if error is not None:
                     # The next decision, or a while, is a reason to try again.
-                    seen = self._wanted
-                    self._changed.wait_for(lambda: self._wanted > seen, self._retry_s)  # noqa: B023
+                    seen = self._requested
+                    self._changed.wait_for(lambda: self._requested > seen, self._retry_s)  # noqa: B023
 
 
 _places = threading.BoundedSemaphore(_MAX_WAITING)

@@ -49,20 +49,20 @@ class SeenMask:
     placement: tuple[int, int, int, int] | None = None
 
     @classmethod
-    def of(cls, one: Predicted) -> "SeenMask":
+    def of(cls, predicted: Predicted) -> "SeenMask":
         """From probabilities of the model."""
-        labelled = one.targets != IGNORE
-        given = np.where(labelled, one.targets, 0).astype(np.int64)
-        p_given = np.take_along_axis(one.p, given[None], axis=0)[0]
+        labelled = predicted.targets != IGNORE
+        given = np.where(labelled, predicted.targets, 0).astype(np.int64)
+        p_given = np.take_along_axis(predicted.p, given[None], axis=0)[0]
         doubt = np.where(labelled, 255 * (1 - p_given), 0).round().astype(np.uint8)
         return cls(
-            one.sample_id,
-            one.pixels,
-            one.targets,
-            one.p.argmax(axis=0),
+            predicted.sample_id,
+            predicted.pixels,
+            predicted.targets,
+            predicted.p.argmax(axis=0),
             doubt,
-            one.owned,
-            one.placement,
+            predicted.owned,
+            predicted.placement,
         )
 
 
@@ -70,14 +70,14 @@ def stored_masks(
     config: AuditConfig,
     index_uri: str,
     unit: WorkUnit,
-    wanted: Collection[str],
+    sample_ids: Collection[str],
     regions: Regions,
 ) -> Iterator[SeenMask]:
     """Decode a unit; of its wanted masks the given classes, changed where the run has regions.
 
     No model is called. Pixels outside of the candidate regions are shown as they are given.
     """
-    for batch, rows in chosen_images(config, index_uri, unit, wanted):
+    for batch, rows in chosen_images(config, index_uri, unit, sample_ids):
         for row in rows.tolist():
             sample_id = batch.samples["sample_id"][row].as_py()
             cut = batch.samples["cut"][row].as_py()
@@ -110,9 +110,9 @@ def regions_of(tables: RunTables, shards: Collection[str], sample_ids: Collectio
     found: Regions = defaultdict(list)
     files = [file for (file,) in tables.parts("regions")]
     numbers = {i for shard in shards for i in tables.parts_by_shard.get(shard, ())}
-    wanted = pa.array(sorted(sample_ids), pa.string())
+    ids = pa.array(sorted(sample_ids), pa.string())
     for number in sorted(numbers) if files else ():
         rows = tables.read(files[number], list(_COLUMNS))
-        for row in rows.filter(pc.is_in(rows["sample_id"], value_set=wanted)).to_pylist():
+        for row in rows.filter(pc.is_in(rows["sample_id"], value_set=ids)).to_pylist():
             found[row["sample_id"]].append(row)
     return dict(found)

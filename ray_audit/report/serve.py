@@ -33,7 +33,7 @@ from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 100_000
 _MAX_BODY_BYTES = 64 * 1024
-_NUM_HELD = 64
+_NUM_CACHED = 64
 _TIMES_FOR_PICTURES = 3  # a model on a CPU takes a while
 _HEADERS = {
     "Content-Security-Policy": f"{policy()}; connect-src 'self'; frame-ancestors 'none'",
@@ -69,10 +69,14 @@ class Review:
         self._known = set(self._shown.rows["finding_id"].to_pylist())
         self._classes = set(tables.config.dataset.classes)
         self._deciding, self._drawing = threading.Lock(), threading.Lock()
-        self._held: OrderedDict[str, Bundle] = OrderedDict()
+        self._cached: OrderedDict[str, Bundle] = OrderedDict()
         self._session = secrets.token_hex(4)
         self._decided: dict[str, Decision] = {}
-        self._latest = {one.finding_id: one for one in self._saved() if one.reviewer == reviewer}
+        self._latest = {
+            decision.finding_id: decision
+            for decision in self._saved()
+            if decision.reviewer == reviewer
+        }
         self._saver = Saver(self._write, limit_s)
         self._limit_s = limit_s
         self._document = make_document(tables, self._shown, "server")
@@ -88,11 +92,11 @@ class Review:
         with self._deciding:
             known = standing([*saved, *self._decided.values()])
         mine, others = {}, dict[str, list[dict[str, Any]]]()
-        for one in known:
-            if one.reviewer == self.reviewer:
-                mine[one.finding_id] = asdict(one)
+        for decision in known:
+            if decision.reviewer == self.reviewer:
+                mine[decision.finding_id] = asdict(decision)
             else:
-                others.setdefault(one.finding_id, []).append(asdict(one))
+                others.setdefault(decision.finding_id, []).append(asdict(decision))
         reviewed = {"reviewer": self.reviewer, "mine": mine, "others": others}
         return render_page(self._document | reviewed)
 
@@ -107,12 +111,12 @@ class Review:
     def _drawn(self, name: str) -> Bundle | None:
         # One at a time: the mapper may be this process, and a model is no small thing.
         with self._drawing:
-            if name not in self._held:
-                wanted = {name: self._by_bundle[name]}
-                self._held.update(self._pictures.bundles(wanted, with_losses=True))
-                while len(self._held) > _NUM_HELD:
-                    self._held.popitem(last=False)
-            return self._held.get(name)
+            if name not in self._cached:
+                by_bundle = {name: self._by_bundle[name]}
+                self._cached.update(self._pictures.bundles(by_bundle, with_losses=True))
+                while len(self._cached) > _NUM_CACHED:
+                    self._cached.popitem(last=False)
+            return self._cached.get(name)
 
     def decide(self, values: Any) -> None:
         """Take one decision from the page, and save all of this session.
@@ -125,12 +129,12 @@ class Review:
         if not (isinstance(finding_id, str) and finding_id in self._known):
             raise LabelError("no such finding in this run")
         now = {"time": datetime.now(UTC).isoformat()}
-        one = Decision.parse({**now, **values, "reviewer": self.reviewer})
-        if one.label is not None and one.label not in self._classes:
-            raise LabelError(f"{one.label!r} is no class of this dataset")
+        decision = Decision.parse({**now, **values, "reviewer": self.reviewer})
+        if decision.label is not None and decision.label not in self._classes:
+            raise LabelError(f"{decision.label!r} is no class of this dataset")
         with self._deciding:
-            one = later_than(one, self._latest.get(finding_id))
-            self._latest[finding_id] = self._decided[finding_id] = one
+            decision = later_than(decision, self._latest.get(finding_id))
+            self._latest[finding_id] = self._decided[finding_id] = decision
         self._saver.save()
 
     def _write(self) -> None:

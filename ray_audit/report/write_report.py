@@ -59,9 +59,9 @@ def write_report(
     """
     shown = ShownFindings.of(tables, num_findings)
     document = make_document(tables, shown, "folder" if folder else "file", against)
-    wanted = dict(islice(shown.by_bundle().items(), num_bundles))
+    by_bundle = dict(islice(shown.by_bundle().items(), num_bundles))
     pictures = Pictures(tables, shown, mapper)
-    bundles = pictures.bundles(wanted)
+    bundles = pictures.bundles(by_bundle)
     if folder:
         base = to or storage.join(tables.run_uri, "report")
         num = len([_write_bundle(base, name, bundle) for name, bundle in bundles])

@@ -84,8 +84,8 @@ def num_wrong_by_class(joint: Integers, class_count: Integers) -> Integers:
         (K,) int64: 0 for a class with fewer than 2 elements; always at least one is left.
     """
     # A class of which none is confident would divide by 0: cleanlab counts one as right.
-    held = joint + np.diag(np.maximum(1 - np.diag(joint), 0))
-    shares = held / held.sum(axis=1, keepdims=True) * class_count[:, None]
+    filled = joint + np.diag(np.maximum(1 - np.diag(joint), 0))
+    shares = filled / filled.sum(axis=1, keepdims=True) * class_count[:, None]
     right = np.array([_rounded(row)[k] for k, row in enumerate(shares)], np.int64)
     num_wrong = class_count - np.maximum(right, _LEAST_LEFT)
     return np.asarray(np.where(class_count > _LEAST_LEFT, num_wrong, 0), np.int64)

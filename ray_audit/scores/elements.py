@@ -56,8 +56,11 @@ def samples(
         return iter([(labels, np.ascontiguousarray(p.T))])
     num_classes, num_elements = p.shape[1], int(np.prod(labels.shape[1:]))
     return (
-        (given.reshape(num_elements), np.ascontiguousarray(one.reshape(num_classes, num_elements)))
-        for given, one in zip(labels, p, strict=True)
+        (
+            given.reshape(num_elements),
+            np.ascontiguousarray(p_sample.reshape(num_classes, num_elements)),
+        )
+        for given, p_sample in zip(labels, p, strict=True)
     )
 
 

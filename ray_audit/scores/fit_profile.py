@@ -94,11 +94,11 @@ class FitProfile:
         >>> FitProfile.of(np.array([4.0, 0.1]), correct).fitted
         1.0
         """
-        wanted = SUSPICIOUS_FRACTION * float(self.counts.sum())
+        num_suspicious = SUSPICIOUS_FRACTION * float(self.counts.sum())
         above = np.append(np.cumsum(self.counts[::-1])[::-1][1:], 0)
-        share = np.clip((wanted - above) / self.counts, 0.0, 1.0)
+        share = np.clip((num_suspicious - above) / self.counts, 0.0, 1.0)
         missed = share @ self._at_the_end(self.missed).mean(axis=1)
-        return float(1.0 - missed / wanted)
+        return float(1.0 - missed / num_suspicious)
 
     def _at_the_end(self, values: Integers) -> Integers:
         num = values.shape[1]

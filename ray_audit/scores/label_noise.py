@@ -191,16 +191,16 @@ class NoiseState:
         pairs, bins = np.divmod(self.places, self.num_bins)
         given, guess = np.divmod(pairs, num_classes)
         share = share_above(thresholds[guess], bins, self.num_bins)
-        held = self.counts * share
+        sure = self.counts * share
         by_class = [
-            np.bincount(classes, weights=held, minlength=num_classes).astype(np.float64)
+            np.bincount(classes, weights=sure, minlength=num_classes).astype(np.float64)
             for classes in (given, guess)
         ]
         least = float(self.counts[share == 1.0].sum())
-        low, high = self._interval(least, float(held.sum()))
+        low, high = self._interval(least, float(sure.sum()))
         return NoiseEstimate(
             num_labelled=int(self.class_count.sum()),
-            num_wrong=float(held.sum()),
+            num_wrong=float(sure.sum()),
             low=low,
             high=high,
             by_given=by_class[0],
@@ -213,8 +213,8 @@ class NoiseState:
         found = self.contradictions
         total, effect = int(found.counts.sum()), found.design_effect
         count, _ = _wilson(least, total, effect)
-        _, most = _wilson(float(found.counts[1].sum()), total, effect)
-        return min(count, found.least_share() * total, num_wrong), max(most, num_wrong)
+        _, high = _wilson(float(found.counts[1].sum()), total, effect)
+        return min(count, found.least_share() * total, num_wrong), max(high, num_wrong)
 
 
 def estimate_pixels(state: ConfidentState) -> NoiseEstimate:
@@ -226,14 +226,14 @@ def estimate_pixels(state: ConfidentState) -> NoiseEstimate:
     counts = state.off_diagonal
     num_bins = counts.shape[1]
     share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
-    held = counts * share
+    sure = counts * share
     return NoiseEstimate(
         num_labelled=int(state.class_count.sum()),
-        num_wrong=float(held.sum()),
+        num_wrong=float(sure.sum()),
         low=None,
         high=None,
         by_given=None,
-        by_other=held.sum(axis=1),
+        by_other=sure.sum(axis=1),
         thresholds=thresholds,
     )
 

@@ -113,5 +113,5 @@ class FitState:
 
     def _excess_gone(self) -> float:
         excess = self.errors_suspicious / self.num_suspicious - self.errors / self.num
-        most = float(excess.max())
-        return float(np.clip(1.0 - excess[-1] / most, 0.0, 1.0)) if most > 0 else 1.0
+        max_excess = float(excess.max())
+        return float(np.clip(1.0 - excess[-1] / max_excess, 0.0, 1.0)) if max_excess > 0 else 1.0

@@ -91,7 +91,7 @@ class VideoSample:
     def of(cls, videos: Iterable[VideoSegments]) -> Self:
         """Sample of videos in any order; of many at once in less time than one after another."""
         kept, cost = [], 0
-        for video in sorted(videos, key=lambda one: one.name):
+        for video in sorted(videos, key=lambda item: item.name):
             # A video is kept if those before it are not yet enough: what is left out of a part
             # would be left out of the whole as well.
             if cost >= MAX_SEGMENTS:
@@ -308,12 +308,12 @@ def _weights(
         start: weights to begin with.
         passes: number of iterations.
     """
-    wanted = seen + 1.0
-    weights = wanted / wanted.sum(axis=1, keepdims=True) if start is None else start
+    expected = seen + 1.0
+    weights = expected / expected.sum(axis=1, keepdims=True) if start is None else start
     free = (num_starts + seen.shape[1])[:, None]
     for _ in range(passes):
         chances = followed / np.maximum(1.0 - weights, np.finfo(np.float64).tiny)
-        weights = wanted / (chances.sum(axis=1, keepdims=True) - chances + free)
+        weights = expected / (chances.sum(axis=1, keepdims=True) - chances + free)
         weights = weights / weights.sum(axis=1, keepdims=True)
     return weights
 

@@ -61,7 +61,7 @@ def suggest_order(
     Returns:
         The given classes where the order is fine, or where nothing is clearly better.
     """
-    classes = tuple(int(one) for one in path)
+    classes = tuple(int(class_index) for class_index in path)
     judge = _Judge(np.asarray(num_frames, np.int64), others)
     before = now = judge.nll(classes)
     for _ in range(MAX_EDITS):
@@ -69,11 +69,11 @@ def suggest_order(
         edits = _edits(classes, suspects, others.num_classes)
         # Different edits with the same answer are one.
         found = {edit: judge.nll(edit) for edit in edits}
-        ranked = sorted(found, key=lambda one: (found[one], one))
+        ranked = sorted(found, key=lambda edit: (found[edit], edit))
         if not ranked or now - found[ranked[0]] < margin:
             break
-        close = [one for one in ranked[1:] if found[one] - found[ranked[0]] < LEAD]
-        if any(judge.contradict(classes, ranked[0], one, margin) for one in close):
+        close = [edit for edit in ranked[1:] if found[edit] - found[ranked[0]] < LEAD]
+        if any(judge.contradict(classes, ranked[0], edit, margin) for edit in close):
             break
         classes, now = ranked[0], found[ranked[0]]
     return SuggestedOrder(np.array(classes, np.int64), before, now)
@@ -84,7 +84,7 @@ def path_nll(
 ) -> float:
     """How unusual an order is, in nats: what `suggest_order` lowers; arguments as there."""
     judge = _Judge(np.asarray(num_frames, np.int64), others)
-    return judge.nll(tuple(int(one) for one in path))
+    return judge.nll(tuple(int(class_index) for class_index in path))
 
 
 class _Judge:
@@ -97,32 +97,32 @@ class _Judge:
         every_bin = np.arange(others.durations.shape[1])
         self._durations = DURATION_WEIGHT * np.stack(
             [
-                duration_nll(np.full(len(every_bin), one), every_bin, others.durations)
-                for one in range(self._end)
+                duration_nll(np.full(len(every_bin), class_index), every_bin, others.durations)
+                for class_index in range(self._end)
             ]
         )
 
     def nll(self, classes: tuple[int, ...]) -> float:
         """Of all steps from start to end, and of the durations."""
         runs = [
-            (one, sum(num for _, num in members))
-            for one, members in groupby(
+            (class_index, sum(num for _, num in members))
+            for class_index, members in groupby(
                 zip(classes, self._num_frames, strict=True), key=lambda pair: pair[0]
             )
         ]
-        path = np.array([self._end, *(one for one, _ in runs), self._end])
+        path = np.array([self._end, *(class_index for class_index, _ in runs), self._end])
         bins = duration_bins(np.array([num for _, num in runs], np.int64))
         steps = self._steps[path[:-1], path[1:]].sum()
         return float(steps + self._durations[path[1:-1], bins].sum())
 
     def contradict(
-        self, now: tuple[int, ...], one: tuple[int, ...], other: tuple[int, ...], margin: float
+        self, now: tuple[int, ...], first: tuple[int, ...], other: tuple[int, ...], margin: float
     ) -> bool:
         """Whether two edits mend the same error: together they gain no more than one."""
-        if any(a != given != b for given, a, b in zip(now, one, other, strict=True)):
+        if any(a != given != b for given, a, b in zip(now, first, other, strict=True)):
             return True
-        both = tuple(a if a != given else b for given, a, b in zip(now, one, other, strict=True))
-        return self.nll(one) - self.nll(both) < margin
+        both = tuple(a if a != given else b for given, a, b in zip(now, first, other, strict=True))
+        return self.nll(first) - self.nll(both) < margin
 
     def suspects(self, classes: tuple[int, ...], margin: float) -> list[int]:
         """Segments with something to gain: unusual steps in and out, or an unusual duration."""
@@ -130,8 +130,8 @@ class _Judge:
         steps = np.where(path[:-1] == path[1:], 0.0, self._steps[path[:-1], path[1:]])
         bins = duration_bins(np.array(self._num_frames))
         local = steps[:-1] + steps[1:] + self._durations[path[1:-1], bins]
-        most = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
-        return sorted(int(at) for at in most if local[at] >= margin / 2)
+        order = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
+        return sorted(int(at) for at in order if local[at] >= margin / 2)
 
 
 def _edits(

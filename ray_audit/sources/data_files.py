@@ -8,6 +8,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, goes_with
 from ray_audit.formats.video.stills import is_folder, is_still
+from ray_audit.sample_ids import shard_keys
 from ray_audit.samples import Shard
 from ray_audit.sources.dicom_series import with_series
 from ray_audit.sources.etags import by_content, with_values
@@ -25,10 +26,10 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
     """
     if dataset.kind == "video" and any(is_folder(uri) for uri in _patterns(dataset)):
         stored = _folders(dataset)
-        keys = storage.shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
+        keys = shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
     else:
         stored = with_values(by_content(_data_files(dataset)))
-        keys = storage.shard_keys(dataset.uri, [item.uri for item in stored])
+        keys = shard_keys(dataset.uri, [item.uri for item in stored])
         check_formats(keys, dataset.kind)
         stored, keys = with_series(stored, keys)
     twice = [key for key, count in Counter(keys).items() if count > 1]
@@ -57,11 +58,11 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
             f"dataset.uri: {_few(other)} are no folders, and others are; give each its own "
             "specification"
         )
-    held: dict[str, list[StoredObject]] = defaultdict(list)
+    by_folder: dict[str, list[StoredObject]] = defaultdict(list)
     for item in by_content(storage.list_objects([f"{uri}*" for uri in patterns])):
         if is_still(item.uri):
-            held[item.uri.rpartition("/")[0] + "/"].append(item)
-    if not held:
+            by_folder[item.uri.rpartition("/")[0] + "/"].append(item)
+    if not by_folder:
         raise SpecificationError(f"dataset.uri: {_few(patterns)} hold no images")
     return [
         StoredObject(
@@ -70,14 +71,14 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
             "content "
             + storage.digest(*((i.uri[len(folder) :], i.size_bytes, i.etag) for i in items)),
         )
-        for folder, items in sorted(held.items())
+        for folder, items in sorted(by_folder.items())
     ]
 
 
 def _data_files(dataset: DatasetConfig) -> list[StoredObject]:
     """The files of a dataset; of archives, the members that it can hold."""
     listed = storage.list_data(dataset.uri)
-    if any(archives.is_member(one) for one in _patterns(dataset)):
+    if any(archives.is_member(pattern) for pattern in _patterns(dataset)):
         return listed
     found = [
         item

@@ -9,6 +9,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.config.categories import is_document
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.labels.classes import ClassNames
@@ -29,6 +30,7 @@ from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
+from ray_audit.sources.document_masks import with_drawn_masks, with_segments
 from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.mask_groups import with_mask_folders
@@ -135,7 +137,8 @@ def _with_labels(
 ) -> tuple[list[Shard], list[str]]:
     labels = dataset.labels
     if labels.folder:
-        return [_from_folder(shard, dataset) for shard in shards], []
+        classes = ClassNames.of(dataset)
+        return [_from_folder(shard, classes) for shard in shards], []
     form = known_format(next(shard.key for shard in shards if not is_damaged(shard.key)))
     if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
@@ -144,8 +147,14 @@ def _with_labels(
             for shard in shards
         ], []
     uri = str(getattr(labels, labels.form))
+    if is_document(labels.masks):
+        return with_drawn_masks(dataset, shards, index_dir)
     if "{" in uri:
-        return _from_files(dataset, shards, uri)
+        found, notes = _from_files(dataset, shards, uri)
+        if labels.document is None:
+            return found, notes
+        found, more = with_segments(dataset, found, index_dir)
+        return found, [*notes, *more]
     if labels.masks:
         raise SpecificationError(
             f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}}, "
@@ -156,12 +165,12 @@ def _with_labels(
     return _from_table(dataset, shards, uri, index_dir)
 
 
-def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
+def _from_folder(shard: Shard, classes: ClassNames) -> Shard:
     if is_damaged(shard.key):
         return shard
     folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
-        index = ClassNames.of(dataset).parse(folder)
+        index = classes.parse(folder)
     except ValueError as error:
         raise LabelError(f"{shard.key}: its folder: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
@@ -179,32 +188,32 @@ def _from_files(
     stored = {item.uri: item for item in storage.list_prefix(folder)}
     if dataset.labels.masks:
         check_template(template, dataset.kind)
-    wanted, notes = _wanted(dataset, shards, template)
-    shared = [uri for uri, count in Counter(wanted).items() if count > 1 and uri]
+    tables, notes = _label_tables(dataset, shards, template)
+    shared = [uri for uri, count in Counter(tables).items() if count > 1 and uri]
     if shared:
         raise LabelError(
             f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
             f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, wanted, stored)
-        _check_first_file(dataset, found, next(filter(None, wanted)), "")
+        found = with_mask_folders(shards, tables, stored)
+        _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
-    there = by_content([stored[uri] for uri in wanted if uri in stored])
+    there = by_content([stored[uri] for uri in tables if uri in stored])
     read = {item.uri: item for item in with_values(there)}
-    for shard, uri in zip(shards, wanted, strict=True):
+    for shard, uri in zip(shards, tables, strict=True):
         item = read.get(uri)
         label_digest = storage.digest(item.size_bytes, item.etag) if item else ""
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
-    num = num_composed_otherwise((uri for uri in wanted if uri and uri not in stored), stored)
+    num = num_composed_otherwise((uri for uri in tables if uri and uri not in stored), stored)
     hint = f"{num} of the label files' names {_COMPOSED}; rename them" if num else ""
-    _check_first_file(dataset, found, next(filter(None, wanted)), hint)
+    _check_first_file(dataset, found, next(filter(None, tables)), hint)
     return found, [*notes, hint] if hint else notes
 
 
-def _wanted(
+def _label_tables(
     dataset: DatasetConfig, shards: list[Shard], template: str
 ) -> tuple[list[str], list[str]]:
     """The label file of each shard, empty where `labels.match` is not found; and a note on those.
@@ -220,13 +229,13 @@ def _wanted(
             f"labels.match: {match!r} is found in none of the {len(shards)} keys; the first is "
             f"{shards[0].key}"
         )
-    wanted = [
+    tables = [
         "" if found is None else _stored_uri(fill_template(template, shard.key, found))
         for shard, found in zip(shards, groups, strict=True)
     ]
     if not without:
-        return wanted, []
-    return wanted, [f"labels.match is not found in {_plural(len(without), 'key')}: {_few(without)}"]
+        return tables, []
+    return tables, [f"labels.match is not found in {_plural(len(without), 'key')}: {_few(without)}"]
 
 
 def _stored_uri(uri: str) -> str:
@@ -236,12 +245,14 @@ def _stored_uri(uri: str) -> str:
     return path if protocol == "file" else f"{protocol}://{path}"
 
 
-def _check_first_file(dataset: DatasetConfig, shards: list[Shard], wanted: str, hint: str) -> None:
+def _check_first_file(
+    dataset: DatasetConfig, shards: list[Shard], expected: str, hint: str
+) -> None:
     first = next((shard.label_uri for shard in shards if shard.label_uri), None)
     if first is None:
         raise LabelError(
             f"labels.{dataset.labels.form}: no label file found for any of {len(shards)} files; "
-            f"the first looked for was {wanted}"
+            f"the first looked for was {expected}"
             f"{hint and f'. {hint}'}"
         )
     if dataset.labels.masks is None:

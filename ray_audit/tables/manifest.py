@@ -112,7 +112,7 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
-            known = {one.name for one in fields(cls)}
+            known = {field.name for field in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error

@@ -100,9 +100,9 @@ class _Corrector:
         """
         current = given.clone()
         for n, sample_id in enumerate(sample_ids):
-            held = self._store.get(sample_id)
-            if held is not None:
-                current[n] = torch.from_numpy(held.astype(np.int64)).to(given.device)
+            stored = self._store.get(sample_id)
+            if stored is not None:
+                current[n] = torch.from_numpy(stored.astype(np.int64)).to(given.device)
         return current
 
     def _take(
@@ -112,7 +112,7 @@ class _Corrector:
         if why is not None:
             self._num_refused += 1
             return
-        p_before, p_after = (_p_of(p, one) for one in (before, after))
+        p_before, p_after = (_p_of(p, logits) for logits in (before, after))
         counts = ChangeCounts.of(before, after, p_before, p_after, self._num_classes)
         self._changes = self._changes.merge(counts)
         if counts.num_changed:
@@ -186,9 +186,9 @@ class EarlyLearningCorrection(_Corrector):
         """The running mean of an image's predictions, this one in it."""
         if not self._decay:
             return p_KHW
-        held = self._predictions.get(sample_id)
-        if held is not None and held.shape == p_KHW.shape:
-            p_KHW = self._decay * held.astype(np.float32) + (1 - self._decay) * p_KHW
+        stored = self._predictions.get(sample_id)
+        if stored is not None and stored.shape == p_KHW.shape:
+            p_KHW = self._decay * stored.astype(np.float32) + (1 - self._decay) * p_KHW
         self._predictions.put(sample_id, p_KHW.astype(np.float16))
         return p_KHW
 

@@ -156,9 +156,9 @@ class TrainingCorrection:
         if self._corrector.epoch < _WARM_UP_SHARE * self._first_epoch - 1:
             return
         loss = functional.cross_entropy(logits, given, ignore_index=IGNORE, reduction="none")
-        for key, one in zip(keys, mean_per_sample_loss(loss, given).tolist(), strict=True):
+        for key, sample_loss in zip(keys, mean_per_sample_loss(loss, given).tolist(), strict=True):
             total, count = self._losses.get(key, (0.0, 0))
-            self._losses[key] = (total + one, count + 1)
+            self._losses[key] = (total + sample_loss, count + 1)
 
     def end_epoch(self) -> EpochReport:
         """Decide what the next epoch corrects; keep what this one changed."""

@@ -54,7 +54,7 @@ class RayTrainer:
                     failure_config=FailureConfig(max_failures=_MAX_FAILURES),
                 ),
             )
-            with _told(bulletin, progress):
+            with _reported(bulletin, progress):
                 _fit(trainer, bulletin)
 
 
@@ -91,7 +91,7 @@ def _fit(trainer: Any, bulletin: Any) -> None:
 
 
 @contextlib.contextmanager
-def _told(bulletin: Any, progress: Callable[[EpochDone], None]) -> Iterator[None]:
+def _reported(bulletin: Any, progress: Callable[[EpochDone], None]) -> Iterator[None]:
     """Pass on each epoch while the block runs, and what is left at its end."""
     is_over = threading.Event()
 
@@ -115,16 +115,16 @@ def _told(bulletin: Any, progress: Callable[[EpochDone], None]) -> Iterator[None
 
 def _scaling(config: AuditConfig) -> ScalingConfig:
     training = config.training
-    most = config.engine.cluster_max or ray.cluster_resources()
+    limits = config.engine.cluster_max or ray.cluster_resources()
     num_gpus = training.num_gpus
     if num_gpus == "auto":
-        num_gpus = 1.0 if most.get("GPU", 0) >= training.workers else 0.0
+        num_gpus = 1.0 if limits.get("GPU", 0) >= training.workers else 0.0
     each = {"CPU": float(training.threads_per_worker)} | ({"GPU": num_gpus} if num_gpus else {})
     for name, amount in each.items():
-        if amount * training.workers > most.get(name, 0):
+        if amount * training.workers > limits.get(name, 0):
             raise PlanError(
                 f"training: {training.workers} worker(s) with {amount:g} {name} each, but the "
-                f"cluster has {most.get(name, 0):g}; ask for fewer, or set engine.cluster_max"
+                f"cluster has {limits.get(name, 0):g}; ask for fewer, or set engine.cluster_max"
             )
     return ScalingConfig(
         num_workers=training.workers, use_gpu=num_gpus > 0, resources_per_worker=each

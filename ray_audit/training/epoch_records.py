@@ -52,18 +52,18 @@ def epoch_records(uri: str, epoch: int, num_classes: int) -> Iterator[Add]:
     Yields:
         A function that takes each batch with its logits (N, K), (N, T, K) or (N, K, H, W).
     """
-    held: list[pa.Table] = []
+    tables: list[pa.Table] = []
     with storage.open_write(uri) as sink, pq.ParquetWriter(sink, RECORD_SCHEMA) as writer:
 
         def add(batch: Batch, logits: Tensor) -> None:
-            held.append(record_table(batch, logits, epoch, num_classes))
-            if sum(table.num_rows for table in held) >= _CHUNK_ROWS:
-                writer.write_table(pa.concat_tables(held))
-                held.clear()
+            tables.append(record_table(batch, logits, epoch, num_classes))
+            if sum(table.num_rows for table in tables) >= _CHUNK_ROWS:
+                writer.write_table(pa.concat_tables(tables))
+                tables.clear()
 
         yield add
-        if held:
-            writer.write_table(pa.concat_tables(held))
+        if tables:
+            writer.write_table(pa.concat_tables(tables))
 
 
 def record_table(batch: Batch, logits: Tensor, epoch: int, num_classes: int) -> pa.Table:

@@ -152,23 +152,23 @@ def shuffled(
         rng: drawn from once an example.
         buffer_bytes: most bytes held; at least one example is.
     """
-    held: list[Example] = []
+    buffer: list[Example] = []
     num_bytes = 0
     for example in examples:
-        held.append(example)
+        buffer.append(example)
         num_bytes += example.batch.num_bytes
         while num_bytes > buffer_bytes:
-            chosen = _taken(held, rng)
+            chosen = _taken(buffer, rng)
             num_bytes -= chosen.batch.num_bytes
             yield chosen
-    while held:
-        yield _taken(held, rng)
+    while buffer:
+        yield _taken(buffer, rng)
 
 
-def _taken(held: list[Example], rng: np.random.Generator) -> Example:
-    index = int(rng.integers(len(held)))
-    held[index], held[-1] = held[-1], held[index]
-    return held.pop()
+def _taken(buffer: list[Example], rng: np.random.Generator) -> Example:
+    index = int(rng.integers(len(buffer)))
+    buffer[index], buffer[-1] = buffer[-1], buffer[index]
+    return buffer.pop()
 
 
 def batched(examples: Iterable[Example], batch_size: int) -> Iterator[TrainingBatch]:

@@ -74,15 +74,15 @@ class GradientSpread:
         if self._window_epochs is not None and self._num_epochs >= self._window_epochs:
             self.reset()
         maps = gradient.detach().float().mean(dim=1).cpu().numpy()
-        for sample_id, one in zip(sample_ids, maps, strict=True):
-            self._merge(sample_id, one)
+        for sample_id, of_sample in zip(sample_ids, maps, strict=True):
+            self._merge(sample_id, of_sample)
 
     def _merge(self, sample_id: str, gradient: npt.NDArray[np.float32]) -> None:
         count = self._counts.get(sample_id, 0) + 1
-        held = self._store.get(sample_id) if count > 1 else None
-        if held is None:
-            held = np.zeros((2, *gradient.shape), np.float32)
-        mean, m2 = held
+        moments = self._store.get(sample_id) if count > 1 else None
+        if moments is None:
+            moments = np.zeros((2, *gradient.shape), np.float32)
+        mean, m2 = moments
         delta = gradient - mean
         mean = mean + delta / count
         self._store.put(sample_id, np.stack([mean, m2 + delta * (gradient - mean)]))
@@ -105,9 +105,9 @@ class GradientSpread:
         """
         found = {}
         for sample_id, count in sorted(self._counts.items()):
-            held = self._store.get(sample_id)
-            assert held is not None
-            spread = np.sqrt(held[1].astype(np.float64) / count)
+            moments = self._store.get(sample_id)
+            assert moments is not None
+            spread = np.sqrt(moments[1].astype(np.float64) / count)
             found[sample_id] = float(spread.mean()) if count > 1 else float("nan")
         return found
 

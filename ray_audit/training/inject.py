@@ -95,10 +95,10 @@ def inject(
         StorageError: something cannot be read or written.
     """
     dataset = config.dataset
-    wanted = list(kinds or DEFAULT_KINDS[dataset.task])
-    check_kinds(wanted, KINDS_OF[dataset.task])
+    kind_names = list(kinds or DEFAULT_KINDS[dataset.task])
+    check_kinds(kind_names, KINDS_OF[dataset.task])
     num_wrong(0, rate)
-    asked = InjectionOptions(rate, wanted, seed, _class_index(config, systematic_class))
+    options = InjectionOptions(rate, kind_names, seed, _class_index(config, systematic_class))
     to_uri = absolute(to_uri)
     check_destination(config, to_uri, "--to")
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
@@ -110,11 +110,11 @@ def inject(
         _check_expressible(dataset)
         check_writable(dataset, listing, to_uri)
         given = GivenLabels(dataset, listing.shards, folder)
-        planted = plant(dataset, given, asked, progress)
+        planted = plant(dataset, given, options, progress)
         num_samples = num_errors = None
         notes = list(listing.notes)
         if not dry_run:
-            purpose = {name: str(value) for name, value in vars(asked).items()}
+            purpose = {name: str(value) for name, value in vars(options).items()}
             purpose |= {"limit": str(limit), "inject": str(dataset.uri)}
             with Claim(to_uri, purpose).held() as claim:
                 written = write_labels(dataset, listing, planted.changes, to_uri, progress)
@@ -129,7 +129,7 @@ def inject(
     return Injection(
         to_uri=to_uri,
         labels=dataset.task.value,
-        kinds={kind: Counter(planted.kinds)[kind] for kind in wanted},
+        kinds={kind: Counter(planted.kinds)[kind] for kind in kind_names},
         num_items=planted.num_items,
         num_samples=num_samples,
         num_errors=num_errors,
@@ -161,11 +161,11 @@ def _write_truth(uri: str, planted: Planted, written: WrittenLabels) -> tuple[in
 
 
 def _in_chunks(parts: Iterator[list[TruthRow]]) -> Iterator[list[TruthRow]]:
-    held: list[TruthRow] = []
+    chunk: list[TruthRow] = []
     for rows in parts:
-        held += rows
-        if len(held) >= _TRUTH_ROWS:
-            yield held
-            held = []
-    if held:
-        yield held
+        chunk += rows
+        if len(chunk) >= _TRUTH_ROWS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -224,13 +224,13 @@ class Loop:
         self._worker.total(0)  # no worker runs ahead of what is kept
         return done
 
-    def _step(self, one: TrainingBatch, add: Add | None) -> Tensor:
-        device, batch = self._worker.device, one.batch
+    def _step(self, training_batch: TrainingBatch, add: Add | None) -> Tensor:
+        device, batch = self._worker.device, training_batch.batch
         inputs = self._input(batch.arrays["inputs"], self._try)
         given = labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
         correction = self._correction
         if correction is not None:
-            labels = correction.labels(one.keys, given)
+            labels = correction.labels(training_batch.keys, given)
             inputs.requires_grad_(correction.wants_gradient)
         dtype = _AUTOCAST.get(self._training.precision)
         with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
@@ -242,7 +242,7 @@ class Loop:
         if add is not None:
             add(batch, logits.detach())
         if correction is not None:
-            correction.observe(one.keys, given, labels, logits.detach(), inputs.grad)
+            correction.observe(training_batch.keys, given, labels, logits.detach(), inputs.grad)
         return loss.detach()
 
     def _forward(self, inputs: Tensor) -> object:

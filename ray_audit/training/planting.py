@@ -41,8 +41,11 @@ KINDS_OF: dict[Task, tuple[str, ...]] = {
     Task.CLIPS: CLASS_KINDS,
 }
 """What labels belong to -> kinds of error."""
-DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric", "asymmetric"))
-"""Without `instance`, which reads every image."""
+DEFAULT_KINDS: dict[Task, tuple[str, ...]] = {
+    task: tuple(kind for kind in kinds if kind not in ("instance", "flip", "merge"))
+    for task, kinds in KINDS_OF.items()
+}
+"""Without `instance`, which reads every image, and what `drop` and `swap` do to whole classes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Planted(Protocol):
 
 
 def plant(
-    dataset: DatasetConfig, given: GivenLabels, asked: InjectionOptions, progress: Progress
+    dataset: DatasetConfig, given: GivenLabels, options: InjectionOptions, progress: Progress
 ) -> Planted:
     """Choose where the errors go; writes nothing.
 
@@ -91,10 +94,10 @@ def plant(
         SpecificationError: the kinds cannot be planted in these labels.
     """
     if dataset.task.is_sequence:
-        return _FrameErrors(dataset, given, asked, progress)
+        return _FrameErrors(dataset, given, options, progress)
     if dataset.task.is_dense:
-        return _MaskErrors(dataset, given, asked, progress)
-    return _ClassErrors(dataset, given, asked, progress)
+        return _MaskErrors(dataset, given, options, progress)
+    return _ClassErrors(dataset, given, options, progress)
 
 
 class _Classes:
@@ -124,7 +127,7 @@ class _FrameErrors:
         self,
         dataset: DatasetConfig,
         given: GivenLabels,
-        asked: InjectionOptions,
+        options: InjectionOptions,
         progress: Progress,
     ) -> None:
         self._given = given
@@ -132,7 +135,7 @@ class _FrameErrors:
         classes = _Classes(dataset)
         labels = Lazy(list(self._owners), lambda key: classes.inner(self._labels(key)[1]))
         progress("planting errors", 0, len(self._owners))
-        planted = plant_frames(labels, len(classes), asked.rate, asked.kinds, asked.seed)
+        planted = plant_frames(labels, len(classes), options.rate, options.kinds, options.seed)
         self._kind_of = planted.kinds
         self.kinds = list(planted.kinds.values())
         self.num_items = len(self._owners)
@@ -167,7 +170,7 @@ class _MaskErrors:
         self,
         dataset: DatasetConfig,
         given: GivenLabels,
-        asked: InjectionOptions,
+        options: InjectionOptions,
         progress: Progress,
     ) -> None:
         self._owners = {owner.key: owner for owner in given.mask_owners()}
@@ -176,7 +179,7 @@ class _MaskErrors:
                 "labels.masks: errors are planted in masks that are files, not in those inside "
                 "Parquet or tar files; unpack them first"
             )
-        num_wanted, num_read = num_wrong(len(self._owners), asked.rate), count(1)
+        num_wanted, num_read = num_wrong(len(self._owners), options.rate), count(1)
 
         def read(key: str) -> np.ndarray:
             progress("planting errors", min(next(num_read), num_wanted), num_wanted)
@@ -189,17 +192,17 @@ class _MaskErrors:
         self._masks = Lazy(list(self._owners), read)
         noise = MaskNoise(
             ignored=tuple(void),
-            systematic_class=asked.systematic_class,
+            systematic_class=options.systematic_class,
         )
         self._planted: PlantedMasks = plant_masks(
-            self._masks, asked.rate, asked.kinds, asked.seed, noise
+            self._masks, options.rate, options.kinds, options.seed, noise
         )
         self._kind_of = self._planted.kinds
         self._wrong_px: dict[str, int] = {}
         self._regions: dict[str, list[dict[str, Any]]] = {}
         self.kinds = list(self._kind_of.values())
         self.num_items = len(self._owners)
-        self.changes = LabelChanges(mask=self._mask)
+        self.changes = LabelChanges(mask=self._mask, stored=given.mask)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         key = owner.key
@@ -228,17 +231,17 @@ class _ClassErrors:
         self,
         dataset: DatasetConfig,
         given: GivenLabels,
-        asked: InjectionOptions,
+        options: InjectionOptions,
         progress: Progress,
     ) -> None:
-        if "instance" in asked.kinds and dataset.kind != "images":
+        if "instance" in options.kinds and dataset.kind != "images":
             raise SpecificationError(
                 "kind instance looks at the pixels of images; choose symmetric or asymmetric here"
             )
         progress("reading labels", 0, 1)
         found = dict(given.class_labels())
         features = None
-        if "instance" in asked.kinds:
+        if "instance" in options.kinds:
             features, found = _with_features(given, found, progress)
         classes = _Classes(dataset)
         self._true = found
@@ -247,9 +250,9 @@ class _ClassErrors:
         planted = corrupt_classes(
             classes.inner(true),
             len(classes),
-            asked.rate,
-            asked.kinds,
-            asked.seed,
+            options.rate,
+            options.kinds,
+            options.seed,
             features=features,
         )
         new = classes.outer(planted.labels)

@@ -24,26 +24,26 @@ class SampleStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._held: dict[str, npt.NDArray[Any]] = {}
+        self._in_memory: dict[str, npt.NDArray[Any]] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, sample_id: str) -> npt.NDArray[Any] | None:
         """The sample's array, or None."""
         if self._folder is None:
-            return self._held.get(sample_id)
+            return self._in_memory.get(sample_id)
         try:
             content = self._path(sample_id).read_bytes()
         except FileNotFoundError:
             return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            array: npt.NDArray[Any] = held["array"]
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            array: npt.NDArray[Any] = arrays["array"]
             return array
 
     def put(self, sample_id: str, array: npt.NDArray[Any]) -> None:
         """Keep an array in place of the sample's earlier one; a killed process leaves either."""
         if self._folder is None:
-            self._held[sample_id] = array.copy()
+            self._in_memory[sample_id] = array.copy()
             return
         path = self._path(sample_id)
         path.parent.mkdir(exist_ok=True)
@@ -56,17 +56,17 @@ class SampleStore:
     def sample_ids(self) -> Iterator[str]:
         """Samples that have an array, sorted."""
         if self._folder is None:
-            yield from sorted(self._held)
+            yield from sorted(self._in_memory)
             return
         found = []
         for path in self._folder.glob("*/*.npz"):
-            with np.load(path, allow_pickle=False) as held:
-                found.append(str(held["sample_id"]))
+            with np.load(path, allow_pickle=False) as arrays:
+                found.append(str(arrays["sample_id"]))
         yield from sorted(found)
 
     def clear(self) -> None:
         """Forget all arrays."""
-        self._held.clear()
+        self._in_memory.clear()
         if self._folder is not None:
             for path in self._folder.glob("*/*.npz"):
                 path.unlink()

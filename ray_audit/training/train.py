@@ -210,7 +210,7 @@ def _train_one(
         shares = tuple(tuple(group_units(shards[n::workers], digest)) for n in range(workers))
         index_uri = trainer().index_uri(config, listing, index_dir)
         assignment = Assignment(config, place, digest, index_uri, shares)
-        trainer().train(assignment, lambda one: progress(fold, one))
+        trainer().train(assignment, lambda of_epoch: progress(fold, of_epoch))
     return TrainedModel(
         fold=fold,
         checkpoints=tuple(place.checkpoint(epoch) for epoch in range(1, epochs + 1)),

@@ -8,6 +8,7 @@ python -m tests.fuzz.fuzz_readers --reader hdf5 --cases 200000
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import mmap
@@ -103,6 +104,20 @@ COCO = {
     "annotations": [{"image_id": 0, "category_id": 1}],
     "categories": [{"id": 1, "name": "a"}],
 }
+OUTLINES = {
+    "images": [{"id": 0, "file_name": "0.png", "height": 4, "width": 4}],
+    "annotations": [
+        {"image_id": 0, "category_id": 1, "segmentation": shape, "iscrowd": crowd}
+        for shape, crowd in (
+            ([[0, 0, 3.5, 0, 2, 3], [1, 1, 2, 1, 2, 2, 1, 2]], 0),
+            ({"size": [4, 4], "counts": [2, 3, 11]}, 1),
+            ({"size": [4, 4], "counts": "52203"}, 0),
+        )
+    ],
+    "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+}
+ODD = (None, True, -1, 0, 1, 2, 3, 4, 5, 1.5, -1e9, 2**31, 2**63, 1e308, float("nan"))
+ODD += ("", "a", "b", "0.png", "1", "5220", [], {}, [[]], [0], [1, 2, 3, 4, 5, 6], {"a": 1})
 SEQUENCES = ("sequences", {"arrays": "{folder}/labels"})
 BESIDE = ("sequences", {"arrays": "{key}_label"})
 READERS = {
@@ -116,6 +131,7 @@ READERS = {
     ),
     "arrow": (".arrow", [arrow_file(False), arrow_file(True)], ("images", {"column": "label"})),
     "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
+    "masks": (".json", [json.dumps(OUTLINES).encode()], None),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),
 }
@@ -147,13 +163,32 @@ def mutated(seed, rng):
     return bytes(data)
 
 
+def changed(seed, rng):
+    """A changed file; of a document often one whose values are changed, and that still is JSON."""
+    if not seed.startswith(b"{") or rng.random() < 0.3:
+        return mutated(seed, rng)
+    document = json.loads(seed)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        holder, key = document, rng.choice(list(document))
+        while isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.85:
+            holder = holder[key]
+            key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+        if rng.random() < 0.1:
+            del holder[key]
+            if not document:
+                break
+        else:
+            holder[key] = copy.deepcopy(rng.choice(ODD))
+    return json.dumps(document).encode()
+
+
 def one_case(name, content):
     """Read one file as an audit would."""
     suffix, _, read_as = READERS[name]
     path = FOLDER / f"x{suffix}"
     path.write_bytes(content)
     index = FOLDER / "index"
-    if read_as is None:
+    if read_as is None and name != "masks":
         (FOLDER / "v").mkdir(exist_ok=True)
         (FOLDER / "v/x.mp4").write_bytes(b"")
         (FOLDER / "v/0.png").write_bytes(b"")
@@ -165,6 +200,12 @@ def one_case(name, content):
             config = dataset("video", FOLDER / "v/*.mp4", {"segments": str(path)} | rows)
         list_dataset(config, index)
         return
+    if name == "masks":
+        (FOLDER / "i").mkdir(exist_ok=True)
+        (FOLDER / "i/0.png").write_bytes(png())
+        config = dataset("images", FOLDER / "i/*.png", {"masks": str(path)})
+        read_all(list_dataset(config, index).shards, config, str(index))
+        return
     config = dataset(read_as[0], path, read_as[1])
     if name == "zip":
         shards = list_dataset(config, index).shards
@@ -173,8 +214,13 @@ def one_case(name, content):
         shards = (Shard(key, str(path), len(content), "etag", label_digest="inside"),)
         with contextlib.suppress(Exception):  # whoever lists names takes any error for damage
             list(known_format(key).names(shards[0], config.labels))
+    read_all(shards, config, None)
+
+
+def read_all(shards, config, index):
+    """Cut each shard, and hold what comes to its own counts."""
     for shard in shards:
-        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), None, None)
+        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, None)
         assert isinstance(tail, Tail)
         assert tail.num_batches == len(batches)
         memory = [one.message for one in tail.failures if one.error_class == "memory"]
@@ -183,7 +229,7 @@ def one_case(name, content):
 
 def dataset(kind, uri, labels):
     values = {"kind": kind, "uri": str(uri), "labels": labels, "classes": CLASSES, "max_px": 1e6}
-    return DatasetConfig.model_validate(values)
+    return DatasetConfig(**values)
 
 
 def too_long(*_):
@@ -199,7 +245,7 @@ def child(name, seed, first, stop, place, keep):
     seeds, code = READERS[name][1], 0
     for number in range(first, stop):
         rng = random.Random(f"{seed}-{number}")
-        content = mutated(rng.choice(seeds), rng)
+        content = changed(rng.choice(seeds), rng)
         place[:8] = struct.pack("<Q", number)
         signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
         try:
@@ -256,7 +302,7 @@ def main():
                 (number,) = struct.unpack("<Q", place[:8])
                 print(f"{name} case {asked.seed}-{number}: ended by signal {-status}", flush=True)
                 rng = random.Random(f"{asked.seed}-{number}")
-                content = mutated(rng.choice(READERS[name][1]), rng)
+                content = changed(rng.choice(READERS[name][1]), rng)
                 (asked.keep / f"{name}-{asked.seed}-{number}").write_bytes(content)
                 stop = number + 1
             first = stop

@@ -84,6 +84,20 @@ def test_a_gpu_repeats_every_bit(cuda, exact, kind):
         assert np.array_equal(first[name], again[name], equal_nan=True), name
 
 
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_batch_on_its_way_beside_other_work_gives_the_same_bits(cuda, exact, kind):
+    models, batch = batch_of(kind)
+    settings = ProbeSettings(NUM_CLASSES, InputConfig(), None, "loss", 0.1, "float32")
+    prober = Prober([model.to(cuda) for model in models], settings, cuda)
+    turns = {i: ProbeTurn(is_final=i == 2, in_window=True) for i in range(3)}
+    expected = prober.observe(batch, turns)
+    following = prober.ready(batch)
+    for _ in range(5):
+        got, following = prober.observe(batch, turns, ready=following), prober.ready(batch)
+        for name in expected.keys() - {"trajectory/probe_s"}:
+            assert np.array_equal(got[name], expected[name], equal_nan=True), name
+
+
 @pytest.fixture
 def exact():
     """As an actor of the relay computes."""

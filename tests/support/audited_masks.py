@@ -10,7 +10,7 @@ from ray_audit.config import InputConfig
 from ray_audit.cuts.batching import Batcher
 from ray_audit.cuts.tiles import LabelledImage, tile_cuts, whole_cut
 from ray_audit.engine.ledger.crates import SetFiles
-from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.ledger.records import encode_crate, part_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
@@ -19,7 +19,7 @@ from ray_audit.task import Task
 
 CLASSES = ["a", "b", "c", "d"]
 CHECKPOINTS = tuple(Checkpoint(i, f"e{i}", "", 0, f"d{i}") for i in range(4))
-WANTED = Wanted.of(CHECKPOINTS, "loss", "all")
+REQUIRED = RequiredRecords.of(CHECKPOINTS, "loss", "all")
 SURE = (0.5, 2.0, 3.0, 4.0)
 """Logit of the class that the picture shows, at each checkpoint..."""
 SCALE = (0.5, 1.0, 1.0, 1.0)
@@ -74,6 +74,6 @@ def audited(folder, pictures, sets=((0, 1, 2, 3),), tile=None):
         uris = [str(folder / f"{number}-{i}.parquet") for i in range(len(crates))]
         for uri, content in zip(uris, crates, strict=True):
             storage.write_bytes(uri, content)
-        chosen.append(WANTED.set_for(positions))
+        chosen.append(REQUIRED.set_for(positions))
         files.append(SetFiles(tuple(uris)))
-    return load_samples(UnitFiles("unit", tuple(chosen), tuple(files)), WANTED)
+    return load_samples(UnitFiles("unit", tuple(chosen), tuple(files)), REQUIRED)

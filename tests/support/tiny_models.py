@@ -180,3 +180,33 @@ class ClipPixelModel(PixelModel):
         clips = clips.transpose(1, 2) if self.depth_first else clips
         maps = super().forward(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
         return maps.transpose(1, 2) if self.depth_first else maps
+
+
+class PreTrainedModel(nn.Module):
+    """As the class of transformers: it changes names of files as it loads, and says what fits."""
+
+    __module__ = "transformers.modeling_utils"
+
+    @classmethod
+    def from_pretrained(cls, path, config, state_dict, output_loading_info, dtype):
+        assert path is None  # nothing to look up or to download
+        assert output_loading_info
+        model = cls(**config)
+        renamed = {name.replace("old.", "head."): tensor for name, tensor in state_dict.items()}
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if any(tensor.shape != shapes.get(name, tensor.shape) for name, tensor in renamed.items()):
+            raise RuntimeError("size mismatch")
+        missing, unexpected = model.load_state_dict(renamed, strict=False)
+        return model.to(dtype), {"missing_keys": set(missing), "unexpected_keys": set(unexpected)}
+
+
+class RenamedModel(PreTrainedModel):
+    """(N, C, H, W) -> logits (N, K); its head has another name in files."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.config = {"num_classes": num_classes}
+        self.head = nn.Linear(3, num_classes)
+
+    def forward(self, images):
+        return self.head(images.mean((2, 3)))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ray_audit import storage
 from ray_audit.errors import StorageError
+from ray_audit.sample_ids import shard_keys
 from tests.support.stores import names, put
 
 ODD_NAMES = ["a b.mp4", "100%.mp4", "take#2.mp4", "größe-π.mp4", "a+b&c=d.mp4", "it's.mp4"]
@@ -23,7 +24,7 @@ def test_an_odd_name_is_listed_written_and_read(base, name):
     with storage.open_read(found.uri, found.size_bytes) as stream:
         assert stream.read() == b"content"
     assert storage.exists(found.uri)
-    assert storage.shard_keys(f"{base}/videos/*.mp4", [found.uri]) == [name]
+    assert shard_keys(f"{base}/videos/*.mp4", [found.uri]) == [name]
 
 
 def test_a_glob_is_sorted_and_holds_files_only(base):
@@ -90,13 +91,13 @@ def test_a_change_of_a_local_file_changes_its_etag(tmp_path):
 @pytest.mark.parametrize("root", ["s3://bucket", "gs://other", "/data/here", "file:///data"])
 def test_keys_are_the_same_wherever_the_files_lie(root, pattern, files, keys):
     uris = [f"{root}/{name}" for name in files]
-    assert storage.shard_keys(pattern.format(root), uris) == keys
+    assert shard_keys(pattern.format(root), uris) == keys
 
 
 @pytest.mark.parametrize("root", ["s3://bucket", "/data/here"])
 def test_keys_of_a_list_are_below_the_folder_that_all_share(root):
     uris = [f"{root}/v/or1/x.mp4", f"{root}/v/or2/x.mp4"]
-    assert storage.shard_keys(uris, uris) == ["or1/x.mp4", "or2/x.mp4"]
+    assert shard_keys(uris, uris) == ["or1/x.mp4", "or2/x.mp4"]
 
 
 def test_a_relative_path_gives_the_keys_of_the_absolute_one(tmp_path, monkeypatch):
@@ -104,7 +105,7 @@ def test_a_relative_path_gives_the_keys_of_the_absolute_one(tmp_path, monkeypatc
     put("videos", "a.mp4")
     (found,) = storage.list_objects("videos/*.mp4")
     assert found.uri == str(tmp_path / "videos/a.mp4")
-    assert storage.shard_keys("videos/*.mp4", [found.uri]) == ["a.mp4"]
+    assert shard_keys("videos/*.mp4", [found.uri]) == ["a.mp4"]
 
 
 def test_natural_order():
@@ -210,3 +211,22 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path, to):
         break_off()
     assert not storage.exists(to)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_are_listed_with_the_time_of_their_last_change_on_a_disk_empty_ones_too(tmp_path):
+    for name, time_s in (("a/b/1", 100.0), ("a/2", 300.0), ("a/3", 200.0)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time_s, time_s))
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    os.utime(tmp_path / "empty", (50.0, 50.0))
+    assert storage.list_folders(f"{tmp_path}/") == {"a": 300.0, "empty": 50.0}
+    assert storage.list_folders(str(tmp_path / "none")) == {}
+
+
+def test_folders_of_a_store_are_those_that_hold_something():
+    root = f"memory://folders-{os.urandom(4).hex()}"
+    storage.write_bytes(f"{root}/attempts/call/unit/0", b"")
+    storage.write_bytes(f"{root}/attempts/file", b"")
+    assert list(storage.list_folders(f"{root}/attempts")) == ["call"]

@@ -38,7 +38,7 @@ class StageSettings:
     Attributes:
         config: the specification.
         checkpoints: all of them, in order.
-        wanted: what every unit must have in the end.
+        required: what every unit must have in the end.
         index_uri: label index, where labels are tables.
         device: `cpu` or `cuda`.
         recount: what a second pass of confident learning counts, or None in the first.
@@ -49,7 +49,7 @@ class StageSettings:
 
     config: AuditConfig
     checkpoints: tuple[Checkpoint, ...]
-    wanted: record_sets.Wanted
+    required: record_sets.RequiredRecords
     index_uri: str
     device: str
     recount: Recount | None = None
@@ -69,7 +69,7 @@ class StageSettings:
     def set_for(self, work: UnitWork) -> record_sets.RecordSet:
         """The set that the stages write for a unit."""
         if self.recount is None:
-            return self.wanted.set_for(work.positions, work.kept is not None)
+            return self.required.set_for(work.positions, work.kept is not None)
         return recount_set(self.recount, self.checkpoints[-1])
 
 
@@ -118,8 +118,8 @@ def decode_batches(settings: StageSettings, work: UnitWork) -> Iterator[Envelope
 class _Packed:
     """The batches of the crate that is being packed, and where in its unit it is."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._batches: list[Envelope] = []
         self._num_bytes = self._first = 0
         self._before = self._after = crates.START
@@ -127,7 +127,7 @@ class _Packed:
     def is_full_before(self, batch: Batch) -> bool:
         """Whether the crate ends here; it holds a batch at least."""
         num = len(self._batches)
-        exceeds = self._num_bytes + batch.num_bytes > self._most_bytes
+        exceeds = self._num_bytes + batch.num_bytes > self._max_bytes
         return num > 0 and (exceeds or num == MAX_BATCHES)
 
     def add(self, envelope: Envelope) -> None:

@@ -201,13 +201,15 @@ def _batches(header: dict[str, Any], payload: pa.Buffer) -> Iterator[Envelope]:
     rows, start = SAMPLE_SCHEMA.empty_table(), 0
     if "samples" in header:
         rows = pa.ipc.open_stream(payload.slice(*header["samples"])).read_all().combine_chunks()
-    for told in header["batches"]:
-        samples = rows.slice(start, told["num_rows"])
-        start += told["num_rows"]
-        arrays = {name: _view(payload, *where) for name, *where in told["arrays"]}
-        batch = Batch(header["unit_id"], told["index"], Task(told["task"]), samples, arrays)
-        failures = tuple(ShardFailure(**failure) for failure in told["failures"])
-        yield Envelope(batch, told["name"], failures, told["fatal"])
+    for described in header["batches"]:
+        samples = rows.slice(start, described["num_rows"])
+        start += described["num_rows"]
+        arrays = {name: _view(payload, *where) for name, *where in described["arrays"]}
+        batch = Batch(
+            header["unit_id"], described["index"], Task(described["task"]), samples, arrays
+        )
+        failures = tuple(ShardFailure(**failure) for failure in described["failures"])
+        yield Envelope(batch, described["name"], failures, described["fatal"])
 
 
 def _view(payload: pa.Buffer, dtype: str, shape: list[int], start: int) -> np.ndarray:

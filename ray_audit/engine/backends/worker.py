@@ -6,8 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 
 import torch
 
@@ -22,7 +24,7 @@ from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.prefix import shared_note
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, ReadyBatch, without_payload
 from ray_audit.samples import Batch
 
 
@@ -51,6 +53,7 @@ class PoolWorker:
         beat: Callable[[], None] | None = None,
     ) -> None:
         self._limit_s, self._beat = limit_s, beat
+        self._ahead = ThreadPoolExecutor(1, "next batch")
         self._settings = settings
         self._is_last = is_last
         self._positions = positions
@@ -79,13 +82,13 @@ class PoolWorker:
             models.append(model.to(device))
             tensors = model.state_dict().values()
             self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        wanted = self._settings.wanted.vog
+        required = self._settings.required.vog
         probe = ProbeSettings(
             num_classes=len(config.dataset.classes),
             input=config.model.input,
             output=config.model.output,
             answers=config.model.answers,
-            gradient=wanted[0] if wanted else None,
+            gradient=required[0] if required else None,
             temperature=config.softmin.temperature,
             precision=precision(config),
             compiles=config.engine.compile,
@@ -94,8 +97,24 @@ class PoolWorker:
 
     def process(self, crate: Crate) -> Crate:
         """Probe the batches of a crate, one after another."""
-        probe = partial(self.probe, positions=crate.positions)
-        return self.processed(crate, map(probe, crate.batches))
+        return self.processed(crate, self._in_turn(crate))
+
+    def _in_turn(self, crate: Crate) -> Iterator[Envelope]:
+        """While a batch is at the models, a thread makes the next one ready for them."""
+        following: Future[ReadyBatch] | None = None
+        for envelope, after in zip_longest(crate.batches, crate.batches[1:]):
+            ready, following = following, self._made_ready(after, crate.positions)
+            yield self.probe(envelope, crate.positions, ready)
+
+    def _made_ready(
+        self, envelope: Envelope | None, positions: tuple[int, ...]
+    ) -> "Future[ReadyBatch] | None":
+        if envelope is None or envelope.failures or not set(positions) & set(self._positions):
+            return None
+        # Of an adaptive audit what goes to a model depends on what the one before has said.
+        if self._fatal or self._is_adaptive:
+            return None
+        return self._ahead.submit(self._prober.ready, envelope.item)
 
     def processed(self, crate: Crate, probed: Iterable[Envelope]) -> Crate:
         """The crate with its batches as they come out of `probe`."""
@@ -110,14 +129,25 @@ class PoolWorker:
         notes = (*crate.notes, self.note) if self.note and batches else crate.notes
         return replace(crate, batches=tuple(batches), probed_at_s=time.time(), notes=notes)
 
-    def probe(self, envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
-        """Probe a batch with each checkpoint that is held here and that its unit needs."""
+    def probe(
+        self,
+        envelope: Envelope,
+        positions: tuple[int, ...],
+        ready: "Future[ReadyBatch] | None" = None,
+    ) -> Envelope:
+        """Probe a batch with each checkpoint that is held here and that its unit needs.
+
+        Args:
+            envelope: the batch.
+            positions: of the checkpoints that its unit needs.
+            ready: the batch as it comes to the device, where that has begun before.
+        """
         item = envelope.item
         if self._fatal:
             return replace(envelope, fatal=self._fatal)
         if not envelope.failures:
             try:
-                item = self._probed(item, positions)
+                item = self._probed(item, positions, ready)
             except MeasureError as error:  # true of every batch
                 return replace(envelope, fatal=str(error))
             except (Exception, SystemExit) as error:  # a user's model may raise anything
@@ -129,17 +159,23 @@ class PoolWorker:
                 envelope = replace(envelope, failures=failures)
         if self._is_last or envelope.failures:
             bare = without_payload(item)
-            keeps = self._settings.wanted.keep_moments and self._is_last
+            keeps = self._settings.required.keep_moments and self._is_last
             item = carried_on(item, bare) if keeps else bare
         return replace(envelope, item=item)
 
-    def _probed(self, batch: Batch, positions: tuple[int, ...]) -> Batch:
-        wanted, last = self._settings.wanted, len(self._settings.checkpoints) - 1
+    @property
+    def _is_adaptive(self) -> bool:
+        return self._settings.required.rule is not None and self._settings.recount is None
+
+    def _probed(
+        self, batch: Batch, positions: tuple[int, ...], ready: "Future[ReadyBatch] | None"
+    ) -> Batch:
+        required, last = self._settings.required, len(self._settings.checkpoints) - 1
         # Moments that the batch has brought along are continued; else all of the window must run.
         takes_gradients = self._settings.recount is None and (
-            "vog/count" in batch.arrays or wanted.set_for(positions).vog
+            "vog/count" in batch.arrays or required.set_for(positions).vog
         )
-        window = wanted.window if takes_gradients else ()
+        window = required.window if takes_gradients else ()
         turns = {
             index: ProbeTurn(position == last, position in window, self._settings.recount)
             for index, position in enumerate(self._positions)
@@ -148,10 +184,11 @@ class PoolWorker:
         if not turns:
             return batch
         limited = partial(_limited, self._limit_s, self._beat)
-        if wanted.rule is None or self._settings.recount is not None:
-            return batch.with_arrays(self._prober.observe(batch, turns, limited))
         observe = partial(self._prober.observe, limited=limited)
-        return adaptive.observed(batch, turns, wanted.rule, observe)
+        if required.rule is not None and self._is_adaptive:
+            return adaptive.observed(batch, turns, required.rule, observe)
+        there = None if ready is None else ready.result()
+        return batch.with_arrays(observe(batch, turns, ready=there))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from ray_audit import storage
 from ray_audit.engine.ledger.record_sets import CRASH
@@ -57,19 +56,10 @@ class Attempts:
     @staticmethod
     def remove_old(output: str) -> None:
         """Remove markers of calls that were killed: on this machine, or silent for a day."""
-        latest_s: dict[str, float] = {}
         folder = storage.join(output, "attempts")
-        for item in storage.list_prefix(folder):
-            call = item.uri.rpartition("/attempts/")[2].partition("/")[0]
+        for call, modified_s in storage.list_folders(folder).items():
             # A store that does not say when may hold those of a call that goes on.
-            written_s = time.time() if item.modified_s is None else item.modified_s
-            latest_s[call] = max(latest_s.get(call, 0.0), written_s)
-        fs, path = storage.filesystem(folder)
-        if "file" in fs.protocol and Path(path).is_dir():
-            for place in Path(path).iterdir():  # on a disk empty folders stay behind
-                latest_s.setdefault(place.name, place.stat().st_mtime)
-        for call, written_s in latest_s.items():
-            if time.time() - written_s > _OLD_S or has_died(call.rpartition("-")[0]):
+            if time.time() - modified_s > _OLD_S or has_died(call.rpartition("-")[0]):
                 storage.remove_prefix(storage.join(folder, call))
 
     def beat(self, who: str, number: int) -> None:

@@ -43,13 +43,13 @@ class KeptMoments:
             StorageError: there are none of this batch, or they are damaged.
         """
         uri = self._uri_of(batch.index)
-        held = {} if uri is None else _decode(uri)
-        if name not in held:
+        arrays = {} if uri is None else _decode(uri)
+        if name not in arrays:
             raise StorageError(
                 "the earlier moments of VoG are of other samples: the shard was not read as it "
                 "was then"
             )
-        mean, m2 = held[name]
+        mean, m2 = arrays[name]
         count = np.array([self.num_checkpoints], np.int64)
         moments = {"vog/count": count, "vog/mean": mean, "vog/m2": m2}
         return batch.with_arrays(batch.arrays | moments)
@@ -84,8 +84,8 @@ def _decode(uri: str) -> dict[str, np.ndarray]:
     content = storage.read_bytes(uri)
     if not uri.endswith(f"-{hashlib.sha256(content).hexdigest()[:12]}.moments"):
         raise StorageError(f"{uri} is damaged: remove it, and VoG runs over all checkpoints again")
-    with np.load(io.BytesIO(content), allow_pickle=False) as held:
-        return {name: held[name] for name in held.files}
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def carried_on(before: Batch, after: Batch) -> Batch:

@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Self
 
 from ray_audit import storage
@@ -91,7 +92,7 @@ class RecordSet:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequiredRecords:
     """What an audit needs of every unit.
 
     Attributes:
@@ -158,27 +159,33 @@ class Wanted:
             # Who left depends on all checkpoints: parts of two audits do not go together.
             return () if self.only in have else self.order
         needed = self._missing_apart_from_vog(have)
-        if self.vog and not any(one.vog == self.vog for one in have):
+        if self.vog and not any(record_set.vog == self.vog for record_set in have):
             needed |= set(self.window) - self._spanned(base)
         return tuple(sorted(needed))
 
     def base_of(self, have: Iterable[RecordSet], kept: Iterable[RecordSet]) -> RecordSet | None:
         """The set, of those whose moments are there, that VoG can be continued from, if any."""
         have = list(have)
-        if self.only is not None or any(one.vog == self.vog for one in have):
+        if self.only is not None or any(record_set.vog == self.vog for record_set in have):
             return None
         # A checkpoint that must run again anyway would be counted twice.
         again = self._missing_apart_from_vog(have)
         bases = [
-            one for one in kept if one.is_continued_by(self.vog) and not again & self._spanned(one)
+            record_set
+            for record_set in kept
+            if record_set.is_continued_by(self.vog) and not again & self._spanned(record_set)
         ]
-        return max(bases, key=lambda one: (len(one.vog or ()), one.set_id), default=None)
+        return max(
+            bases,
+            key=lambda record_set: (len(record_set.vog or ()), record_set.set_id),
+            default=None,
+        )
 
     def _missing_apart_from_vog(self, have: list[RecordSet]) -> set[int]:
         last = self.checkpoints[-1]
-        known = {digest for one in have for digest in one.digests}
+        known = {digest for record_set in have for digest in record_set.digests}
         needed = {c.index for c in self.checkpoints if c.digest not in known}
-        if not any(one.final == last.digest for one in have):
+        if not any(record_set.final == last.digest for record_set in have):
             needed.add(last.index)
         return needed
 
@@ -228,14 +235,15 @@ def completed(
         unit_ids: the units asked for; None for all. Few are listed one by one, because an output
             holds the units of all its nights.
     """
-    found: dict[tuple[str, str], FoundSet] = defaultdict(FoundSet)
-    for item in _committed_files(output, unit_ids):
-        file = CrateFile.of(item.uri)
-        if file is not None and (accept_retries or not is_retry(file.uri)):
-            found[file.unit_id, file.set_id].add(file)
     done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
-    for (unit_id, set_id), files in found.items():
-        whole = files.whole()
+    files = (CrateFile.of(item.uri) for item in _committed_files(output, unit_ids))
+    some = (file for file in files if file and (accept_retries or not is_retry(file.uri)))
+    # A listing is sorted: a set's files follow each other, and only what joins is kept of them.
+    for (unit_id, set_id), of_set in groupby(some, lambda file: (file.unit_id, file.set_id)):
+        found = FoundSet()
+        for file in of_set:
+            found.add(file)
+        whole = found.whole()
         if whole is not None:
             done[unit_id][set_id] = whole
     return dict(done)
@@ -258,8 +266,8 @@ def read_sets(output: str) -> dict[str, RecordSet]:
         if uri.endswith(".json"):
             # A set whose meaning is not known serves nobody: its units are computed again.
             with contextlib.suppress(KeyError, TypeError, ValueError):
-                one = RecordSet.from_json(storage.read_bytes(uri))
-                found[one.set_id] = one
+                record_set = RecordSet.from_json(storage.read_bytes(uri))
+                found[record_set.set_id] = record_set
     return found
 
 

@@ -92,13 +92,13 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
     return Part(pa.table(columns), state, made_by=made_by)
 
 
-def _column(one: Quantity, arrays: dict[str, np.ndarray], num_rows: int) -> pa.Array:
+def _column(quantity: Quantity, arrays: dict[str, np.ndarray], num_rows: int) -> pa.Array:
     """What a batch carries of a quantity as a column of its records: values, or flat lists."""
-    values = arrays[one.key]
-    if one.axis == "pieces":
+    values = arrays[quantity.key]
+    if quantity.axis == "pieces":
         # Pieces begin with the number of their row, or lie along others that do.
-        of_row = arrays[one.along or one.key][:, 0].astype(np.int64)
-        return _ragged(values if one.along else values[:, 1:], of_row, num_rows)
+        of_row = arrays[quantity.along or quantity.key][:, 0].astype(np.int64)
+        return _ragged(values if quantity.along else values[:, 1:], of_row, num_rows)
     return pa.array(values) if values.ndim == 1 else _lists(values.reshape(num_rows, -1))
 
 

@@ -9,12 +9,13 @@ import math
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.layout import ClusterResources, Layout
-from ray_audit.samples import WorkUnit
+from ray_audit.samples import Shard, WorkUnit
 
 FULL_BYTES = 64 * 2**20
 MAX_BATCHES = 64
-_CRATES_PER_ACTOR = 2
+_CRATES_PER_ACTOR = 8  # they end at about the same time
 _CHANNELS = 3
+_DECODED_PER_STORED = 4  # between PNG and JPEG
 
 
 def crate_bytes(
@@ -56,3 +57,11 @@ def _expected_bytes(units: list[WorkUnit], config: AuditConfig) -> int:
         num = sum(number for number in known if number is not None)
         return num * _CHANNELS * math.prod(size)
     return sum(shard.size_bytes for unit in units for shard in unit.shards)
+
+
+def decoded_bytes(config: AuditConfig, image: Shard) -> int:
+    """About what the image of a file weighs in a crate: by its specification and its own size."""
+    size = config.model.input.size
+    if size is None or config.dataset.tile is not None:
+        return _DECODED_PER_STORED * image.size_bytes
+    return _CHANNELS * math.prod(size)

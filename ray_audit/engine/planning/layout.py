@@ -8,7 +8,6 @@ from ray_audit.config import EngineConfig
 from ray_audit.errors import PlanError
 
 _CPUS_PER_DECODE = 0.25
-_CPUS_PER_COMMIT = 0.05
 _LEAST_CPUS_PER_ACTOR = 0.1
 _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
 _ASSUMED_GPU_BYTES = 16 * 2**30
@@ -66,7 +65,6 @@ class Layout:
         gpus_per_actor: GPUs (or a fraction) of each actor.
         num_decoders: decode tasks side by side.
         cpus_per_decoder: logical CPUs of each.
-        cpus_per_committer: logical CPUs of each task that writes records.
         in_flight_per_actor: crates queued at or inside one actor.
         reasons: why, one sentence each.
     """
@@ -77,7 +75,6 @@ class Layout:
     gpus_per_actor: float
     num_decoders: int
     cpus_per_decoder: float
-    cpus_per_committer: float
     in_flight_per_actor: int
     reasons: tuple[str, ...]
 
@@ -191,7 +188,6 @@ def _layout_of(
         gpus_per_actor=gpus,
         num_decoders=choice.decoders,
         cpus_per_decoder=_CPUS_PER_DECODE,
-        cpus_per_committer=_CPUS_PER_COMMIT,
         in_flight_per_actor=_IN_FLIGHT_PER_ACTOR,
         reasons=tuple(reasons),
     )
@@ -257,8 +253,8 @@ def _num_decoders(
 
 
 def _reserved_cpus(num_decoders: int, num_nodes: int) -> float:
-    """CPUs that decoders, and a committer beside each, may need on any one node."""
-    return math.ceil(num_decoders / num_nodes) * (_CPUS_PER_DECODE + _CPUS_PER_COMMIT)
+    """CPUs that decoders may need on any one node."""
+    return math.ceil(num_decoders / num_nodes) * _CPUS_PER_DECODE
 
 
 def _cpus_per_actor(
@@ -266,10 +262,10 @@ def _cpus_per_actor(
 ) -> float:
     """Share of each actor, such that wherever Ray puts them a decoder still fits beside them."""
     reserved = _reserved_cpus(num_decoders, len(cluster.nodes))
-    most = max(node.num_cpus for node in cluster.nodes)
+    max_cpus = max(node.num_cpus for node in cluster.nodes)
     # Nodes hold actors by their size: the largest gets the most of them.
-    on_largest = math.ceil(num_actors * most / max(cluster.num_cpus, 1e-9))
-    share = _round_down(min((most - reserved) / on_largest, float(engine.threads_per_actor)))
+    on_largest = math.ceil(num_actors * max_cpus / max(cluster.num_cpus, 1e-9))
+    share = _round_down(min((max_cpus - reserved) / on_largest, float(engine.threads_per_actor)))
     # Of equal resources Ray would run decoding and the model in one process, one after the other.
     return share - 0.01 if share == _CPUS_PER_DECODE else share
 
@@ -302,10 +298,10 @@ def _round_down(cpus: float) -> float:
 
 def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: ClusterResources) -> None:
     """Raise unless every actor and task of the layout can run at the same time."""
-    wanted = f"{layout.num_actors} actors ({len(layout.hops)} pool(s) of {layout.actors_per_pool})"
+    pools = f"{layout.num_actors} actors ({len(layout.hops)} pool(s) of {layout.actors_per_pool})"
     if layout.cpus_per_actor < _LEAST_CPUS_PER_ACTOR:
         raise PlanError(
-            f"the plan asks for {wanted}, and {cluster.num_cpus:g} CPUs leave less than "
+            f"the plan asks for {pools}, and {cluster.num_cpus:g} CPUs leave less than "
             f"{_LEAST_CPUS_PER_ACTOR} CPU for each: lower engine.actors_per_pool, raise "
             "engine.checkpoints_per_actor, or add CPUs"
         )
@@ -313,16 +309,18 @@ def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: Cluste
     room = sum(_actors_on(node, reserved, layout) for node in cluster.nodes)
     if room < layout.num_actors:
         raise PlanError(
-            f"the plan asks for {wanted} of {layout.gpus_per_actor:g} GPU and "
+            f"the plan asks for {pools} of {layout.gpus_per_actor:g} GPU and "
             f"{layout.cpus_per_actor:g} CPU each, and the cluster can hold {room}: it has "
             f"{cluster.num_gpus:g} GPU(s) and {cluster.num_cpus:g} CPU(s). Lower "
             "engine.actors_per_pool or engine.num_gpus, or raise engine.checkpoints_per_actor"
         )
-    held = len(layout.hops[0]) * model_bytes if not layout.gpus_per_actor else model_bytes
-    memory = layout.num_actors * (_PROCESS_BYTES + held)
+    bytes_per_actor = (
+        len(layout.hops[0]) * model_bytes if not layout.gpus_per_actor else model_bytes
+    )
+    memory = layout.num_actors * (_PROCESS_BYTES + bytes_per_actor)
     if memory > cluster.memory_bytes:
         raise PlanError(
-            f"{wanted} need about {memory / 2**30:.1f} GiB of memory, the cluster has "
+            f"{pools} need about {memory / 2**30:.1f} GiB of memory, the cluster has "
             f"{cluster.memory_bytes / 2**30:.1f} GiB: lower engine.actors_per_pool or "
             "engine.checkpoints_per_actor"
         )

@@ -77,14 +77,14 @@ def predicted_s(
     """
     hops = [sum(seen.probe_s[p] for p in hop) + seen.overhead_s + seen.hop_s for hop in layout.hops]
     probes = sum(seen.probe_s[p] for hop in layout.hops for p in hop)
-    beside = seen.decode_s + len(hops) * (seen.overhead_s + seen.hop_s)
+    other_s = seen.decode_s + len(hops) * (seen.overhead_s + seen.hop_s)
     num_actors = min(layout.actors_per_pool, num_batches)
     paces = [max(hops) / num_actors, seen.decode_s / layout.num_decoders]
     if layout.gpus_per_actor:
         num_gpus = min(cluster.num_gpus, layout.num_actors * layout.gpus_per_actor)
-        paces += [beside / cluster.num_cpus, probes / num_gpus]
+        paces += [other_s / cluster.num_cpus, probes / num_gpus]
     else:
-        paces.append((beside + threads * probes) / cluster.num_cpus)
+        paces.append((other_s + threads * probes) / cluster.num_cpus)
     loads = layout.num_actors * (_START_S + len(layout.hops[0]) * seen.load_s)
     start_s = max(loads / cluster.num_cpus, loads / layout.num_actors)
     return start_s + sum(hops) + seen.decode_s + num_batches * max(paces)
@@ -142,10 +142,10 @@ def _choices(
 ) -> Iterator[EngineConfig]:
     """Everything worth a look that the user left open."""
     packings = {math.ceil(num_checkpoints / hops) for hops in range(1, num_checkpoints + 1)}
-    most = max(1, int(cluster.num_cpus))
+    max_cpus = max(1, int(cluster.num_cpus))
     shares = _GPU_SHARES if cluster.num_gpus >= 1 else (0.0,)
     for share in _open(engine.num_gpus, shares):
-        limit = max(1, int(cluster.num_gpus / share)) if share else most
+        limit = max(1, int(cluster.num_gpus / share)) if share else max_cpus
         for packed in _open(engine.checkpoints_per_actor, sorted(packings, reverse=True)):
             for actors in _open(engine.actors_per_pool, _doubling(limit)):
                 yield engine.model_copy(
@@ -161,10 +161,10 @@ def _open(fixed: float | str, choices: tuple[float, ...] | list[int]) -> list[fl
     return list(choices) if isinstance(fixed, str) else [fixed]
 
 
-def _doubling(most: int) -> list[int]:
-    """1 to 8, then in steps of a quarter, up to `most` itself."""
-    numbers, number = {most}, 1
-    while number < most:
+def _doubling(limit: int) -> list[int]:
+    """1 to 8, then in steps of a quarter, up to `limit` itself."""
+    numbers, number = {limit}, 1
+    while number < limit:
         numbers.add(number)
         number += max(1, number // 4)
     return sorted(numbers)

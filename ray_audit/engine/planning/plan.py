@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from ray_audit import storage
@@ -16,8 +17,8 @@ from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.adaptive import LeavingRule
 from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
-from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
-from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes
+from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
+from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes, decoded_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.pace import BatchTimes, fastest_layout
@@ -47,7 +48,7 @@ class Inputs:
         listing: shards and their label digests.
         checkpoints: in training order.
         units: work units in sorted order.
-        wanted: what every unit must have in the end.
+        required: what every unit must have in the end.
         run_id: logical date and digest of all of it.
     """
 
@@ -55,7 +56,7 @@ class Inputs:
     listing: Listing
     checkpoints: tuple[Checkpoint, ...]
     units: tuple[WorkUnit, ...]
-    wanted: Wanted
+    required: RequiredRecords
     run_id: str
 
     @property
@@ -116,7 +117,7 @@ class Plan:
 
     def set_of(self, work: UnitWork) -> RecordSet:
         """What the relay computes for a unit."""
-        return self.inputs.wanted.set_for(work.positions, work.kept is not None)
+        return self.inputs.required.set_for(work.positions, work.kept is not None)
 
     @property
     def in_flight_bytes(self) -> int:
@@ -190,24 +191,25 @@ def read_inputs(
     listing = replace(listing, notes=notes)
     salt = storage.digest(numeric_settings(config), *identity.parts)
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
-    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size))
+    weight = partial(decoded_bytes, config)
+    units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size, weight))
     if not units:
         raise SpecificationError("the dataset has no shards")
     target = config.vog.target if "vog" in config.scores else None
-    wanted = Wanted.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
+    required = RequiredRecords.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
     if config.adaptive is not None:
-        wanted = replace(wanted, rule=LeavingRule.of(config.adaptive, len(checkpoints)))
+        required = replace(required, rule=LeavingRule.of(config.adaptive, len(checkpoints)))
     inputs_digest = storage.digest(
         [unit.unit_id for unit in units],
         [checkpoint.digest for checkpoint in checkpoints],
-        wanted.vog,
+        required.vog,
         sorted(config.scores),
         config.protocol,
         config.confident,
         measures().score_identity(Kind.of(config)),
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
-    return Inputs(config, listing, checkpoints, units, wanted, run_id)
+    return Inputs(config, listing, checkpoints, units, required, run_id)
 
 
 def _sliced(config: AuditConfig, listing: Listing, index_dir: Path) -> Sliced:
@@ -266,12 +268,16 @@ def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None 
     for unit in inputs.units:
         files = done.get(unit.unit_id, {})
         have = usable_sets(sets, files)
-        kept = [one for one in have if one.moments and files[one.set_id].moments is not None]
-        base = inputs.wanted.base_of(have, kept)
-        positions = inputs.wanted.missing_from(have, base)
+        kept = [
+            record_set
+            for record_set in have
+            if record_set.moments and files[record_set.set_id].moments is not None
+        ]
+        base = inputs.required.base_of(have, kept)
+        positions = inputs.required.missing_from(have, base)
         if positions:
             work.append(UnitWork(unit, positions, _kept(base, files)))
-            known = {digest for one in have for digest in one.digests}
+            known = {digest for record_set in have for digest in record_set.digests}
             num_again += sum(inputs.checkpoints[p].digest in known for p in positions)
     num_new = sum(len(unit_work.positions) for unit_work in work)
     num_all = len(inputs.units) * len(inputs.checkpoints)
@@ -279,7 +285,7 @@ def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None 
     layout = None
     if work:
         needed = {p for unit_work in work for p in unit_work.positions}
-        union = tuple(p for p in inputs.wanted.order if p in needed)
+        union = tuple(p for p in inputs.required.order if p in needed)
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
     expected_s = _expected_s(output, num_new)
@@ -296,9 +302,9 @@ def crated(plan: Plan, cluster: ClusterResources) -> Plan:
         return plan
     units = [work.unit for work in plan.work]
     config = plan.inputs.config
-    most_bytes, why = crate_bytes(units, config, plan.payload_bytes, layout, cluster)
+    max_bytes, why = crate_bytes(units, config, plan.payload_bytes, layout, cluster)
     layout = replace(layout, reasons=(*layout.reasons, why))
-    return replace(plan, layout=layout, crate_bytes=most_bytes)
+    return replace(plan, layout=layout, crate_bytes=max_bytes)
 
 
 def paced(plan: Plan, seen: BatchTimes, cluster: ClusterResources) -> Plan:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.engine.ledger.crates import SetFiles, is_retry
-from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
+from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
 from ray_audit.engine.ledger.records import decode_crate
 from ray_audit.errors import StorageError
 from ray_audit.measures import measures
@@ -26,11 +26,13 @@ class UnitFiles:
         unit_id: the unit.
         sets: what each of its sets holds, the set with the wanted VoG first.
         files: their files, in the same order.
+        num_shards: files of the dataset that the unit reads.
     """
 
     unit_id: str
     sets: tuple[RecordSet, ...]
     files: tuple[SetFiles, ...]
+    num_shards: int = 1
 
     @classmethod
     def choose(
@@ -38,24 +40,26 @@ class UnitFiles:
         unit_id: str,
         sets: dict[str, RecordSet],
         files: dict[str, SetFiles],
-        wanted: Wanted,
+        required: RequiredRecords,
     ) -> Self:
         """Take the fewest committed sets that give what is wanted, in a fixed order.
 
         Sets with failures that may pass are taken only where the others do not give all of it.
         """
-        good = {set_id: held for set_id, held in files.items() if not held.may_do_better}
-        if not wanted.missing_from([sets[set_id] for set_id in good if set_id in sets]):
+        good = {
+            set_id: set_files for set_id, set_files in files.items() if not set_files.may_do_better
+        }
+        if not required.missing_from([sets[set_id] for set_id in good if set_id in sets]):
             files = good
-        last = wanted.checkpoints[-1].digest
-        if wanted.only is not None:
-            only = wanted.only.set_id
-            files = {set_id: held for set_id, held in files.items() if set_id == only}
+        last = required.checkpoints[-1].digest
+        if required.only is not None:
+            only = required.only.set_id
+            files = {set_id: set_files for set_id, set_files in files.items() if set_id == only}
 
         def preference(set_id: str) -> tuple[bool, bool, bool, bool, int, str]:
             record_set, failed = sets[set_id], files[set_id].may_do_better
-            has_vog = wanted.vog is not None and record_set.vog == wanted.vog
-            is_base = record_set.is_continued_by(wanted.vog)
+            has_vog = required.vog is not None and record_set.vog == required.vog
+            is_base = record_set.is_continued_by(required.vog)
             return (
                 not has_vog,
                 not is_base,
@@ -65,18 +69,20 @@ class UnitFiles:
                 set_id,
             )
 
-        missing = {c.digest for c in wanted.checkpoints}
+        missing = {c.digest for c in required.checkpoints}
         chosen: list[str] = []
         needs_final, is_continued = True, False
         for set_id in sorted((s for s in files if s in sets), key=preference):
             record_set = sets[set_id]
-            is_first_vog = wanted.vog is not None and record_set.vog == wanted.vog and not chosen
+            is_first_vog = (
+                required.vog is not None and record_set.vog == required.vog and not chosen
+            )
             # The gradients that the first did not take itself are in those that it continued.
-            is_before = is_continued and record_set.is_continued_by(wanted.vog)
+            is_before = is_continued and record_set.is_continued_by(required.vog)
             gives = missing & set(record_set.digests) or (needs_final and record_set.final == last)
             if is_first_vog or is_before or gives:
-                if is_first_vog and wanted.vog is not None:
-                    is_continued = not set(wanted.vog[1:]) <= set(record_set.digests)
+                if is_first_vog and required.vog is not None:
+                    is_continued = not set(required.vog[1:]) <= set(record_set.digests)
                 chosen.append(set_id)
                 missing -= set(record_set.digests)
                 needs_final = needs_final and record_set.final != last
@@ -123,7 +129,7 @@ class Samples:
         return num_rows
 
 
-def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
+def load_samples(files: UnitFiles, required: RequiredRecords) -> Samples:
     """Read a unit's records and give each sample once, sorted by shard and frame."""
     loaded = [_load_set(file) for file in files.files]
     merged = [_merge_cuts(loaded_set) for loaded_set in loaded]
@@ -132,7 +138,7 @@ def load_samples(files: UnitFiles, wanted: Wanted) -> Samples:
     order = _common_order([item.identity for item in merged], failed)
     aligned = [_taken(item, order) for item in merged]
     tails = tuple(loaded_set.tail for loaded_set in loaded)
-    return _joined(aligned, files.sets, wanted, failures, tails)
+    return _joined(aligned, files.sets, required, failures, tails)
 
 
 def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
@@ -221,27 +227,29 @@ def _taken(merged: _MergedSet, order: list[str]) -> _MergedSet:
     place = {name: i for i, name in enumerate(merged.identity["sample_id"].to_pylist())}
     index = np.array([place[name] for name in order], np.int64)
     values = {
-        name: held.take(index) if isinstance(held, Pieces) else _at(held, index)
-        for name, held in merged.values.items()
+        name: of_quantity.take(index)
+        if isinstance(of_quantity, Pieces)
+        else _at(of_quantity, index)
+        for name, of_quantity in merged.values.items()
     }
     return _MergedSet(merged.identity.take(index), values)
 
 
-def _at(held: Any, index: np.ndarray) -> Any:
-    return [held[i] for i in index] if isinstance(held, list) else held[index]
+def _at(values: Any, index: np.ndarray) -> Any:
+    return [values[i] for i in index] if isinstance(values, list) else values[index]
 
 
 def _joined(
     merged: list[_MergedSet],
     sets: tuple[RecordSet, ...],
-    wanted: Wanted,
+    required: RequiredRecords,
     failures: tuple[ShardFailure, ...],
     tails: tuple[Tail, ...],
 ) -> Samples:
     """Put the sets' checkpoints side by side, in the catalogue's order."""
     identity = merged[0].identity
-    source = [_where(sets, c.digest) for c in wanted.checkpoints]
-    last = wanted.checkpoints[-1].digest
+    source = [_where(sets, c.digest) for c in required.checkpoints]
+    last = required.checkpoints[-1].digest
     final_from = next(
         m for m, record_set in zip(merged, sets, strict=True) if record_set.final == last
     )
@@ -262,28 +270,28 @@ def _joined(
         elif quantity.column is not None:
             # Of no sample too: a table's type tells the number of checkpoints.
             values[name] = np.zeros((0, len(source)))
-    values |= _gradients(merged, sets, wanted)
+    values |= _gradients(merged, sets, required)
     return Samples(identity, values, failures, tails, reached)
 
 
 def _gradients(
-    merged: list[_MergedSet], sets: tuple[RecordSet, ...], wanted: Wanted
+    merged: list[_MergedSet], sets: tuple[RecordSet, ...], required: RequiredRecords
 ) -> dict[str, Any]:
     """What is taken over VoG's window together, and at each checkpoint of it, (N, W)."""
     values: dict[str, Any] = {}
     found: dict[tuple[str, str], np.ndarray] = {}
-    window = wanted.vog[1:] if wanted.vog else ()
+    window = required.vog[1:] if required.vog else ()
     quantities = measures().quantities.values()
     for merged_set, of_set in zip(merged, sets, strict=True):
-        if wanted.vog is None or not (
-            of_set.vog == wanted.vog or of_set.is_continued_by(wanted.vog)
+        if required.vog is None or not (
+            of_set.vog == required.vog or of_set.is_continued_by(required.vog)
         ):
             continue
         for quantity in quantities:
             name = quantity.value
             if name not in merged_set.values:
                 continue
-            if quantity.when == "carried" and of_set.vog == wanted.vog:
+            if quantity.when == "carried" and of_set.vog == required.vog:
                 values[name] = merged_set.values[name]
             elif quantity.when == "window":
                 columns = merged_set.values[name].T

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger.crates import SetFiles
-from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.second_pass import flagged_pixels
@@ -101,12 +101,12 @@ class PartTotals:
 
 
 def summarise_part(
-    config: AuditConfig, wanted: Wanted, units: tuple[tuple[UnitFiles, ...], ...]
+    config: AuditConfig, required: RequiredRecords, units: tuple[tuple[UnitFiles, ...], ...]
 ) -> Summary:
     """First pass over some units."""
     summary = Summary(config.dataset.task)
     for files in units:
-        summary = summary.merge(summarise(load_whole(files, wanted), config))
+        summary = summary.merge(summarise(load_whole(files, required), config))
     return summary
 
 
@@ -116,18 +116,18 @@ def finish_part(
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
-    chunk: tuple[int, Wanted, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
+    chunk: tuple[int, RequiredRecords, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
 ) -> PartOutcome:
     """Second pass over some units: write their part of each table."""
-    number, wanted, units = chunk
+    number, required, units = chunk
     made, remarks = [], Remarks()
     for files, recount in units:
-        samples, flagged = load_whole(files, wanted), None
+        samples, flagged = load_whole(files, required), None
         remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, dataset, flagged, metadata))
-    names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
+    names = (*_TABLES, "regions", "areas") if config.dataset.task.is_dense else _TABLES
     tables = {name: pa.concat_tables([getattr(part, name) for part in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None
@@ -141,15 +141,15 @@ def finish_part(
         fit=fit,
         top=_top_rows(tables["scores"]),
         num_reached=int(reached.sum()),
-        num_whole=int((reached == len(wanted.checkpoints)).sum()),
+        num_whole=int((reached == len(required.checkpoints)).sum()),
         remarks=remarks,
     )
 
 
-def _merged(one: FitState | None, other: FitState | None) -> FitState | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one.merge(other)
+def _merged(first: FitState | None, other: FitState | None) -> FitState | None:
+    if first is None or other is None:
+        return other if first is None else first
+    return first.merge(other)
 
 
 def _failed_by_stage(errors: pa.Table) -> dict[str, int]:

@@ -17,7 +17,7 @@ from ray_audit.engine.backends.base import Mapper
 from ray_audit.engine.backends.stages import recount_set
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.crates import SetFiles
-from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.ledger.records import decode_crate
 from ray_audit.engine.planning.layout import ClusterResources, plan_layout
 from ray_audit.engine.planning.plan import Inputs, Plan, UnitWork, crated, payload_bytes
@@ -79,20 +79,20 @@ def finish_recount(
     """
     set_id = recount_set(recount, inputs.checkpoints[-1]).set_id
     done = record_sets.completed(inputs.config.output, accept_retries=True)
-    held = {unit: sets[set_id] for unit, sets in done.items() if set_id in sets}
-    lost = [file.unit_id for file in files if file.unit_id not in held]
+    counted = {unit: sets[set_id] for unit, sets in done.items() if set_id in sets}
+    lost = [file.unit_id for file in files if file.unit_id not in counted]
     if lost:
         raise RunError(
             f"the second pass of confident learning did not end for work unit {lost[0]} and "
             f"{len(lost) - 1} others: run again; what was committed is reused"
         )
-    pairs = [(file, held[file.unit_id]) for file in files]
-    halves = reduce(UpperHalves.merge, mapper.map(partial(_upper, inputs.wanted), pairs))
+    pairs = [(file, counted[file.unit_id]) for file in files]
+    halves = reduce(UpperHalves.merge, mapper.map(partial(_upper, inputs.required), pairs))
     found, lower = halves.place(), Counter[int]()
     if found is not None:
-        for counts in mapper.map(partial(_lower, inputs.wanted, found[0]), pairs):
+        for counts in mapper.map(partial(_lower, inputs.required, found[0]), pairs):
             lower += counts
-    return Recounted(cutoff(halves, lower), {file.unit_id: held[file.unit_id] for file in files})
+    return Recounted(cutoff(halves, lower), {file.unit_id: counted[file.unit_id] for file in files})
 
 
 def flagged_pixels(sample_ids: Iterable[str], files: SetFiles, exact: ExactCutoff) -> np.ndarray:
@@ -105,18 +105,18 @@ def flagged_pixels(sample_ids: Iterable[str], files: SetFiles, exact: ExactCutof
     return np.array([exact.num_flagged(of_sample) for of_sample in counted], np.float64)
 
 
-def _upper(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> UpperHalves:
-    return UpperHalves.of(_of_first_pass(wanted, pair))
+def _upper(required: RequiredRecords, pair: tuple[UnitFiles, SetFiles]) -> UpperHalves:
+    return UpperHalves.of(_of_first_pass(required, pair))
 
 
-def _lower(wanted: Wanted, upper: int, pair: tuple[UnitFiles, SetFiles]) -> Counter[int]:
-    return lower_halves(_of_first_pass(wanted, pair), upper)
+def _lower(required: RequiredRecords, upper: int, pair: tuple[UnitFiles, SetFiles]) -> Counter[int]:
+    return lower_halves(_of_first_pass(required, pair), upper)
 
 
-def _of_first_pass(wanted: Wanted, pair: tuple[UnitFiles, SetFiles]) -> list[Counted]:
+def _of_first_pass(required: RequiredRecords, pair: tuple[UnitFiles, SetFiles]) -> list[Counted]:
     """Counts of the samples that the first pass scored: the thresholds know of no others."""
     files, recounted = pair
-    samples = load_samples(files, wanted)
+    samples = load_samples(files, required)
     if not samples.num_samples:
         return _counted((), recounted)
     finite, _ = split_non_finite(samples)

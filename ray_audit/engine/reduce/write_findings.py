@@ -106,8 +106,8 @@ def write_findings(
 
     They are made twice rather than kept: a rank needs the suspicions of all.
     """
-    beside = [None] * len(scores) if regions is None else regions
-    parts = list(enumerate(zip(scores, beside, strict=True)))
+    region_parts = [None] * len(scores) if regions is None else regions
+    parts = list(enumerate(zip(scores, region_parts, strict=True)))
     summary = FindingsSummary()
     for of_part in mapper.map(partial(_summarise, context), parts):
         summary = summary.merge(of_part)

@@ -5,7 +5,7 @@ unit's rows with it; then findings are made from these. Rows are written where t
 driver sees counts and ten rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -16,7 +16,7 @@ import numpy as np
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.base import Item, Mapper
 from ray_audit.engine.ledger import record_sets
-from ray_audit.engine.ledger.record_sets import Wanted
+from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import draft_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
@@ -39,6 +39,7 @@ from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
+_SHARDS_PER_PART = 1024
 _TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MAX_LOOKED_AT = 1000
 
@@ -48,11 +49,11 @@ class Records:
     """Records of units by the same checkpoints.
 
     Attributes:
-        wanted: the checkpoints, and what was taken of each.
+        required: the checkpoints, and what was taken of each.
         files: of each unit; those of a video's slices together: segments cross them.
     """
 
-    wanted: Wanted
+    required: RequiredRecords
     files: list[tuple[UnitFiles, ...]]
 
 
@@ -60,8 +61,8 @@ def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Rec
     """First pass over the records."""
     summary = Summary(config.dataset.task)
     for record in records:
-        step = partial(summarise_part, config, record.wanted)
-        for partial_summary in mapper.map(step, _chunks(record.files)):
+        step = partial(summarise_part, config, record.required)
+        for partial_summary in mapper.map(step, _chunks(record.files, lambda files: files)):
             summary = summary.merge(partial_summary)
     return summary
 
@@ -83,13 +84,13 @@ def publish(
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
         pairs = [(files, recounts.get(files[0].unit_id)) for files in record.files]
-        chunks += [(record.wanted, chunk) for chunk in _chunks(pairs)]
+        chunks += [(record.required, chunk) for chunk in _chunks(pairs, lambda pair: pair[0])]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
     tables, task, classes = parts.tables, config.dataset.task, config.dataset.classes
     confusion, order = dataset.get("confusion"), dataset.get("order")
     fit = fit_of(task, len(classes), config.protocol, dataset.get("profile"), confusion)
-    leave_early = inputs.wanted.rule is not None
+    leave_early = inputs.required.rule is not None
     stats = class_stats_table(confusion, summary.thresholds, classes, metadata, leave_early)
     for name, table in (
         ("class_stats", stats),
@@ -164,7 +165,7 @@ def _estimate(estimate: NoiseEstimate, config: AuditConfig) -> dict[str, Any]:
 
 def _missing_columns(inputs: Inputs) -> Iterator[str]:
     """Why columns are null throughout, a sentence each."""
-    window = inputs.wanted.vog[1:] if inputs.wanted.vog else None
+    window = inputs.required.vog[1:] if inputs.required.vog else None
     if window is not None and len(window) < 2:
         num = len(window)
         yield f"vog and vog_z are null: a spread needs 2 checkpoints, and the window has {num}"
@@ -177,7 +178,7 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
 def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
     """What an adaptive audit saved."""
     num_all = parts.num_scored * len(inputs.checkpoints)
-    if inputs.wanted.rule is not None and num_all:
+    if inputs.required.rule is not None and num_all:
         yield (
             f"adaptive: {parts.num_whole} of {parts.num_scored} samples passed all "
             f"{len(inputs.checkpoints)} checkpoints, the others left early; "
@@ -185,9 +186,19 @@ def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
         )
 
 
-def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
-    starts = range(0, len(items), _UNITS_PER_PART)
-    return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
+def _chunks(
+    items: Iterable[Item], files_of: Callable[[Item], tuple[UnitFiles, ...]]
+) -> list[tuple[Item, ...]]:
+    """Work of one task, and rows of one file: 16 units, or fewer of many small files."""
+    chunks: list[list[Item]] = [[]]
+    num_shards = 0
+    for item in items:
+        if len(chunks[-1]) == _UNITS_PER_PART or num_shards >= _SHARDS_PER_PART:
+            chunks.append([])
+            num_shards = 0
+        chunks[-1].append(item)
+        num_shards += sum(one.num_shards for one in files_of(item))
+    return [tuple(chunk) for chunk in chunks if chunk]
 
 
 def records_of(inputs: Inputs) -> Records:
@@ -201,16 +212,19 @@ def records_of(inputs: Inputs) -> Records:
     done = record_sets.completed(output, True, [unit.unit_id for unit in inputs.units])
     files: list[UnitFiles] = []
     for unit in inputs.units:
-        held = done.get(unit.unit_id, {})
-        have = [sets[set_id] for set_id in held if set_id in sets]
-        if inputs.wanted.missing_from(have):
+        set_files = done.get(unit.unit_id, {})
+        have = [sets[set_id] for set_id in set_files if set_id in sets]
+        if inputs.required.missing_from(have):
             raise RunError(
                 f"records of work unit {unit.unit_id} ({unit.shards[0].key}) are not all there: "
                 "run again; what was committed is reused"
             )
-        files.append(UnitFiles.choose(unit.unit_id, sets, held, inputs.wanted))
+        chosen = UnitFiles.choose(unit.unit_id, sets, set_files, inputs.required)
+        files.append(replace(chosen, num_shards=len(unit.shards)))
     together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
-    return Records(inputs.wanted, [tuple(one for _, one in group) for _, group in together])
+    return Records(
+        inputs.required, [tuple(unit_files for _, unit_files in group) for _, group in together]
+    )
 
 
 def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
@@ -223,7 +237,7 @@ def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
     unit_ids = [unit.unit_id for unit in inputs.units]
     done = record_sets.completed(inputs.config.output, True, unit_ids)
     chosen = [
-        UnitFiles.choose(unit_id, sets, done.get(unit_id, {}), inputs.wanted)
+        UnitFiles.choose(unit_id, sets, done.get(unit_id, {}), inputs.required)
         for unit_id in unit_ids
     ]
     failures: list[ShardFailure] = []
@@ -232,8 +246,8 @@ def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
         if len(failures) >= num:
             return failures[:num]
     for files in [] if failures else chosen[:_UNITS_PER_PART]:
-        if not inputs.wanted.missing_from(files.sets):
-            failures += split_non_finite(load_samples(files, inputs.wanted))[1]
+        if not inputs.required.missing_from(files.sets):
+            failures += split_non_finite(load_samples(files, inputs.required))[1]
     return failures[:num]
 
 

@@ -16,6 +16,7 @@ from ray_audit.engine.backends.stages import StageSettings, recount_set
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
+from ray_audit.engine.ledger.leftovers import leftovers_removed
 from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
@@ -101,36 +102,16 @@ def run_audit(
     """
     trust.remember(config.model)
     with contextlib.ExitStack() as stack:
-        stack.push(_Cleaning(config.output).end)  # the last to be done: workers are gone by then
+
+        def open_engine() -> Backend:
+            """Called when the specification has proved right and there is work to do."""
+            # The first to begin and the last to end: workers are gone by then.
+            stack.enter_context(leftovers_removed(config.output))
+            return stack.enter_context(opened_backend(config.engine, address, local))
+
         return run_on(
-            # Opened only when the specification has proved right and there is work to do.
-            lambda: stack.enter_context(opened_backend(config.engine, address, local)),
-            config,
-            limit,
-            logical_date or today(),
-            reporter or SilentReporter(),
+            open_engine, config, limit, logical_date or today(), reporter or SilentReporter()
         )
-
-
-class _Cleaning:
-    """Removes what killed processes of this machine left, once the workers of a run are gone.
-
-    Workers live a little longer than a killed driver, and write in the meantime; those of a run
-    that failed or was interrupted are killed in the middle of what they write.
-    """
-
-    def __init__(self, output: str) -> None:
-        self._output, self._some_died = output, False
-        with contextlib.suppress(RayAuditError):
-            self._some_died = Heartbeat.some_died_here(output)
-
-    def end(self, error_type: type[BaseException] | None, *_: object) -> bool:
-        """Called as an exit of a context; it swallows no error."""
-        with contextlib.suppress(RayAuditError):
-            Attempts.remove_old(self._output)
-            if self._some_died or error_type is not None:
-                storage.remove_unfinished(self._output)
-        return False
 
 
 @contextlib.contextmanager
@@ -204,11 +185,6 @@ def _run(
 ) -> RunOutcome:
     """Do the plan, with a sign of life and markers that are gone when it has ended."""
     inputs, config = plan.inputs, plan.inputs.config
-    with contextlib.suppress(RayAuditError):  # it is in nobody's way
-        Attempts.remove_old(config.output)
-        # Looking through all records takes a while, and is for nothing where no run was killed.
-        if Heartbeat.some_died_here(config.output):
-            storage.remove_unfinished(config.output)
     attempts = Attempts.below(config.output)
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
@@ -251,7 +227,7 @@ def _settings(plan: Plan, index_uri: str, attempts: Attempts) -> StageSettings:
     return StageSettings(
         inputs.config,
         inputs.checkpoints,
-        inputs.wanted,
+        inputs.required,
         index_uri,
         device,
         attempts=attempts,
@@ -289,7 +265,7 @@ def _execute(
     relay_s = time.monotonic() - started
     records = records_of(inputs)
     summary = summarise_dataset(engine, config, [records])
-    files = [one for of_unit in records.files for one in of_unit]
+    files = [unit_files for of_unit in records.files for unit_files in of_unit]
     recounted = _recounted(engine, plan, settings, reporter, files, summary)
     draft = publish(engine, inputs, [records], summary, recounted)
     draft.notes.extend([*notes, *sorted(tally.notes)])

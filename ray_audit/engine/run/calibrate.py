@@ -49,15 +49,15 @@ def calibrate(plan: Plan, index_uri: str) -> tuple[BatchTimes | None, list[str]]
     if device == "cuda" and not torch.cuda.is_available():
         return None, ["not calibrated: the plan is for GPUs, and this process sees none"]
     inputs, work = plan.inputs, plan.work[0]
-    wanted = replace(inputs.wanted, rule=None)  # so that nothing leaves before it is timed
-    settings = StageSettings(inputs.config, inputs.checkpoints, wanted, index_uri, device)
+    required = replace(inputs.required, rule=None)  # so that nothing leaves before it is timed
+    settings = StageSettings(inputs.config, inputs.checkpoints, required, index_uri, device)
     started = time.perf_counter()
     items = list(islice(decode_batches(settings, work), _MAX_DECODED))
     decode_s = (time.perf_counter() - started) / max(1, len(items))
     batches = [item for item in items if isinstance(item, Envelope) and not item.failures]
     if not batches:
         return None, ["not calibrated: the first work unit gives no batch"]
-    envelope = max(batches, key=lambda one: _rows(one))
+    envelope = max(batches, key=lambda batch: _rows(batch))
     probe_s: dict[int, float] = {}
     notes, overheads, load_s, model_bytes = [], [], 0.0, 0
     for hop in plan.layout.hops:

@@ -17,7 +17,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.write_tables import first_failures
-from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, was_told
+from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, was_reported
 from ray_audit.errors import FailureBudgetError, RayAuditError, redacted
 from ray_audit.metrics import RunResult
 from ray_audit.samples import ShardFailure
@@ -81,7 +81,7 @@ def asked_again(
     """
     check_budget(config, manifest.counts, lambda: _listed_failures(manifest, run_uri))
     breached = breached_gates(config, manifest.counts, manifest.findings)
-    if was_told(run_uri):
+    if was_reported(run_uri):
         return breached, tell_gate(config, bool(breached))
     # The call that completed it ended before it could say so.
     return breached, _tell(manifest, config, run_uri, breached)
@@ -312,7 +312,7 @@ def breached_gates(
     )
     what = {"max_failed_fraction": "failed", "max_findings_fraction": "lie in findings"}
     return [
-        f"{num} of {total} samples {what[name]}, gates.{name} is {most:g}"
-        for name, most, num, total in limits
-        if most is not None and num > most * total
+        f"{num} of {total} samples {what[name]}, gates.{name} is {limit:g}"
+        for name, limit, num, total in limits
+        if limit is not None and num > limit * total
     ]

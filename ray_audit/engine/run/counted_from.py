@@ -27,8 +27,12 @@ def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
         return []
     shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
     timelines = list(_timelines(shards, dataset, index_uri))
-    frames = [one for one in timelines if isinstance(one, FrameTimeline)]
-    segments = [one for one in timelines if isinstance(one, SegmentTimeline) and not one.in_seconds]
+    frames = [timeline for timeline in timelines if isinstance(timeline, FrameTimeline)]
+    segments = [
+        timeline
+        for timeline in timelines
+        if isinstance(timeline, SegmentTimeline) and not timeline.in_seconds
+    ]
     return [*_first_frames(frames, dataset), *_joints(segments, dataset)]
 
 
@@ -43,7 +47,7 @@ def _timelines(
 
 
 def _first_frames(timelines: Sequence[FrameTimeline], dataset: DatasetConfig) -> Iterator[str]:
-    firsts = [int(one.frames[0]) for one in timelines if len(one.frames) > 1]
+    firsts = [int(timeline.frames[0]) for timeline in timelines if len(timeline.frames) > 1]
     if firsts and set(firsts) == {1} and dataset.labels.first_frame == 0:
         yield (
             f"labels begin at frame 1 in all {len(firsts)} files looked at, and frame 0 has none: "
@@ -53,7 +57,11 @@ def _first_frames(timelines: Sequence[FrameTimeline], dataset: DatasetConfig) ->
 
 
 def _joints(timelines: Sequence[SegmentTimeline], dataset: DatasetConfig) -> Iterator[str]:
-    gaps = [one.starts[1:] - one.ends[:-1] for one in timelines if len(one.starts) > 1]
+    gaps = [
+        timeline.starts[1:] - timeline.ends[:-1]
+        for timeline in timelines
+        if len(timeline.starts) > 1
+    ]
     num = sum(map(len, gaps))
     if num and dataset.labels.ends == "exclusive" and all((gap == 1).all() for gap in gaps):
         yield (
@@ -78,8 +86,14 @@ def class_notes(inputs: Inputs, found: Sequence[str], num_looked_at: int) -> Ite
     if labels.values is not None or labels.first_value is not None or labels.folder:
         return
     per_shard = [shard.class_index for shard in inputs.listing.shards]
-    if labels.form in ("images", "videos") and any(one is not None for one in per_shard):
-        found = [classes[one] for one in per_shard if one is not None and one >= 0]
+    if labels.form in ("images", "videos") and any(
+        class_index is not None for class_index in per_shard
+    ):
+        found = [
+            classes[class_index]
+            for class_index in per_shard
+            if class_index is not None and class_index >= 0
+        ]
         num_looked_at = len(found)
     if not found or classes[0] in found or len(classes) < 2 or num_looked_at < 2:
         return

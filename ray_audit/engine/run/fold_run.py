@@ -5,12 +5,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.base import Backend
+from ray_audit.engine.ledger.leftovers import leftovers_removed
 from ray_audit.engine.planning.plan import Inputs, read_inputs
 from ray_audit.engine.reduce.draft import PLAN_COUNTS
 from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
@@ -65,14 +67,18 @@ def run_folds(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         engines: list[Backend] = []
+        after_workers = stack.enter_context(contextlib.ExitStack())
 
-        def engine() -> Backend:
+        def engine(output: str) -> Backend:
+            after_workers.enter_context(leftovers_removed(output))
             if not engines:
                 opened = opened_backend(config.engine, address, local)
                 engines.append(stack.enter_context(opened))
             return engines[0]
 
-        outcomes = [run_on(engine, part, None, date, reporter) for part in parts]
+        outcomes = [
+            run_on(partial(engine, part.output), part, None, date, reporter) for part in parts
+        ]
         each = [
             read_inputs(part, _folder(folder, str(n)), None, date) for n, part in enumerate(parts)
         ]
@@ -85,9 +91,10 @@ def run_folds(
             record.has_begun = True
             reporter.phase(f"reducing the records of {len(parts)} folds to tables")
             publish_index(config.output, inputs.listing.labels_digest, index_dir)
-            records = [records_of(one) for one in each]
-            summary = summarise_dataset(engine(), inputs.config, records)
-            draft = publish(engine(), inputs, records, summary, None)
+            records = [records_of(part_inputs) for part_inputs in each]
+            backend = engine(config.output)
+            summary = summarise_dataset(backend, inputs.config, records)
+            draft = publish(backend, inputs, records, summary, None)
             counts = {
                 name: sum(outcome.manifest.plan[name] for outcome in outcomes)
                 for name in PLAN_COUNTS
@@ -104,7 +111,7 @@ def _folder(parent: Path, name: str) -> Path:
 
 def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: str) -> Inputs:
     """The whole dataset; a checkpoint stands for those of the same epoch of all folds."""
-    numbers = {len(one.checkpoints) for one in each}
+    numbers = {len(inputs.checkpoints) for inputs in each}
     if len(numbers) > 1:
         raise SpecificationError(
             f"the folds have {', '.join(map(str, sorted(numbers)))} checkpoints: one run over them "
@@ -114,12 +121,12 @@ def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: 
     checkpoints = tuple(
         # An address that leads nowhere: no model of one fold may be taken for that of another.
         replace(same[0], uri=", ".join(c.uri for c in same), digest=_digest(same))
-        for same in zip(*(one.checkpoints for one in each), strict=True)
+        for same in zip(*(inputs.checkpoints for inputs in each), strict=True)
     )
     config = config.model_copy(update={"protocol": "held_out"})
-    run_id = f"{date}-{storage.digest('folds', *(one.run_id for one in each))[:8]}"
+    run_id = f"{date}-{storage.digest('folds', *(inputs.run_id for inputs in each))[:8]}"
     listing = list_dataset(config.dataset, index_dir)
-    return Inputs(config, listing, checkpoints, (), first.wanted, run_id)
+    return Inputs(config, listing, checkpoints, (), first.required, run_id)
 
 
 def _digest(checkpoints: Sequence[Checkpoint]) -> str:

@@ -45,7 +45,7 @@ def tell_outcome(
     return notes if only_file else [*notes, *_pushed(config, registry_of(result))]
 
 
-def was_told(run_uri: str) -> bool:
+def was_reported(run_uri: str) -> bool:
     """Whether the success of a run was told."""
     uri = storage.join(run_uri, METRICS)
     return storage.exists(uri) and LAST_SUCCESS.name.encode() in storage.read_bytes(uri)

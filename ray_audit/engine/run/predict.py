@@ -100,17 +100,17 @@ class Predictor:
         )
         return Prober(models, settings, device)
 
-    def predict(self, unit: WorkUnit, wanted: Collection[str]) -> Iterator[Predicted]:
-        """Decode a unit and look at the wanted samples; batches without any are not run.
+    def predict(self, unit: WorkUnit, sample_ids: Collection[str]) -> Iterator[Predicted]:
+        """Decode a unit and look at the named samples; batches without any are not run.
 
         Args:
             unit: the shards to read.
-            wanted: sample ids.
+            sample_ids: sample ids.
 
         Yields:
-            The wanted samples in the order of the data; those that cannot be read are left out.
+            The named samples in the order of the data; those that cannot be read are left out.
         """
-        for batch, rows in chosen_cuts(self._config, self._index_uri, unit, wanted):
+        for batch, rows in chosen_cuts(self._config, self._index_uri, unit, sample_ids):
             yield from self._looked_at(batch, rows)
 
     def _looked_at(self, batch: Batch, rows: np.ndarray) -> Iterator[Predicted]:
@@ -126,9 +126,9 @@ class Predictor:
 
 
 def chosen_cuts(
-    config: AuditConfig, index_uri: str, unit: WorkUnit, wanted: Collection[str]
+    config: AuditConfig, index_uri: str, unit: WorkUnit, sample_ids: Collection[str]
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches of a unit as the audit cuts them, and in each the rows of the wanted samples."""
+    """Batches of a unit as the audit cuts them, and in each the rows of the named samples."""
     batch_size = config.engine.batch_size
     items = cut_unit(
         unit,
@@ -140,16 +140,16 @@ def chosen_cuts(
     for item in items:
         if isinstance(item, Tail):
             continue
-        chosen = np.isin(item.samples["sample_id"].to_pylist(), list(wanted))
+        chosen = np.isin(item.samples["sample_id"].to_pylist(), list(sample_ids))
         if chosen.any():
             yield item, np.flatnonzero(chosen)
 
 
 def chosen_images(
-    config: AuditConfig, index_uri: str, unit: WorkUnit, wanted: Collection[str]
+    config: AuditConfig, index_uri: str, unit: WorkUnit, sample_ids: Collection[str]
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """As `chosen_cuts`, of masks, with the frames of clips one by one."""
-    for batch, rows in chosen_cuts(config, index_uri, unit, wanted):
+    for batch, rows in chosen_cuts(config, index_uri, unit, sample_ids):
         yield as_images(batch), rows
 
 

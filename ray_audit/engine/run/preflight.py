@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -10,9 +10,10 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.checkpoints.factory import build_model, within
 from ray_audit.checkpoints.loading import base_of, load_weights
+from ray_audit.checkpoints.own_names import is_renamed_by_class, of_adapters
 from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
 from ray_audit.checkpoints.weights import Expected, fitting
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, WeightsConfig
 from ray_audit.errors import CheckpointError
 
 _MAX_READ_BYTES = 2**30
@@ -34,18 +35,40 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> nn.Mo
     limit_s, factory = config.engine.start_timeout_s, f"model.factory {config.model.factory}"
     model = within(limit_s, factory, lambda: build_model(config.model))
     weights, expected = config.model.weights, Expected.of(model)
-    base = base_of(expected, weights) or {}
+    base = base_of(model, expected, weights) or {}
     shapes = {name: tuple(tensor.shape) for name, tensor in base.items()}
     read_bytes = 0
     for checkpoint in checkpoints:
         parts = _safetensors_of(checkpoint)
-        if parts:
-            found = {"": {k: v for part in parts for k, v in _header_shapes(*part).items()}}
-            fitting(checkpoint.uri, found, expected, weights, shapes)
-        elif read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
+        if parts and _header_fits(checkpoint.uri, parts, model, weights, shapes):
+            continue
+        if read_bytes + checkpoint.size_bytes <= _MAX_READ_BYTES:
             load_weights(model, checkpoint.uri, weights)
             read_bytes += checkpoint.size_bytes
     return model
+
+
+def _header_fits(
+    uri: str,
+    parts: Sequence[tuple[str, int]],
+    model: nn.Module,
+    weights: WeightsConfig,
+    base: Mapping[str, tuple[int, ...]],
+) -> bool:
+    """Whether headers tell that a checkpoint fits; False where only loading it could.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    shapes = {k: v for part in parts for k, v in _header_shapes(*part).items()}
+    found = {"": of_adapters(model, shapes)}
+    try:
+        fitting(uri, found, Expected.of(model), weights, base)
+    except CheckpointError:
+        if not is_renamed_by_class(model):
+            raise
+        return False
+    return True
 
 
 def _safetensors_of(checkpoint: Checkpoint) -> list[tuple[str, int]]:

@@ -94,9 +94,9 @@ def check_seen(seen: Seen) -> None:
         SpecificationError: all samples that were tried failed.
     """
     if seen.num_tried and seen.input_shape is None and not seen.labels:
-        told = [note for note in seen.notes if note.startswith("all ")]
-        if told:
-            raise SpecificationError(f"dataset: {told[0]}")
+        notes = [note for note in seen.notes if note.startswith("all ")]
+        if notes:
+            raise SpecificationError(f"dataset: {notes[0]}")
 
 
 def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure]]:
@@ -245,9 +245,11 @@ def _page_notes(inputs: Inputs) -> list[str]:
 
 
 def _first(failures: Sequence[ShardFailure]) -> str:
-    one = failures[0]
-    what = "its label" if one.stage == "labels" else "the sample"
-    return f"{one.sample_id or one.shard} ({what}, {one.error_class}): {one.message}"
+    failure = failures[0]
+    what = "its label" if failure.stage == "labels" else "the sample"
+    return (
+        f"{failure.sample_id or failure.shard} ({what}, {failure.error_class}): {failure.message}"
+    )
 
 
 def _name(batch: Batch) -> str:

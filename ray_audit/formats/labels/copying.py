@@ -128,7 +128,7 @@ def _copy_lines(
         rows = edit({key: _unquoted(fields[at]) for key, at in positions.items()})
         for row in [{}] if rows is None else rows:
             new = line
-            for key, value in sorted(row.items(), key=lambda one: -positions[one[0]]):
+            for key, value in sorted(row.items(), key=lambda item: -positions[item[0]]):
                 start, end = spans[positions[key]]
                 new = new[:start] + _fitting(str(value), line[start:end], layout) + new[end:]
             _write_text(sink, new if new.endswith("\n") or len(rows or []) < 2 else new + "\n")
@@ -364,8 +364,8 @@ def edited_table(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Tab
     new: dict[str, dict[int, Any]] = {key: {} for key in columns}
     for row in range(table.num_rows):
         rows = edit({key: values[row] for key, values in cells.items()})
-        for one in [{}] if rows is None else rows:
-            for key, value in one.items():
+        for source_row in [{}] if rows is None else rows:
+            for key, value in source_row.items():
                 new[key][len(taken)] = value
             taken.append(row)
     if taken != list(range(table.num_rows)):

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.base import BrokenOffError, Item
 from ray_audit.formats.damage import is_damage, readable
+from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.index import index_rows
@@ -240,7 +240,8 @@ class GivenLabels:
         if has_stacks(self._dataset, shard):
             mask = self._stacks(shard).mask(int(owner.member))
         else:
-            stored = storage.read_bytes(str(shard.label_uri))
+            stored = StoredMasks(self._dataset, self._index_uri, [shard]).stored(shard)
+            assert stored is not None  # as its owner is one of `mask_owners`
             mask = read_labels(stored, self._dataset, self._classes)
         targets_of(mask, self._classes)
         return mask

@@ -118,7 +118,7 @@ class IndexWriter:
         self._source = source
         self._owners: dict[Owner, int] = {}
         self._buckets: list[int] = []  # of each owner
-        self._held: dict[int, list[pa.RecordBatch]] = {}
+        self._unwritten: dict[int, list[pa.RecordBatch]] = {}
         self._spills: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -163,7 +163,7 @@ class IndexWriter:
             {"shard": [o.shard_key for o in owners], "part": [o.member for o in owners]}
         )
         found: dict[str, ShardLabels] = {}
-        for bucket in sorted({*self._held, *self._spills}):
+        for bucket in sorted({*self._unwritten, *self._spills}):
             table = self._sorted(self._collect(bucket), rank)
             table = self._resolved(table)
             self._check(table, owners)
@@ -174,22 +174,26 @@ class IndexWriter:
         return found
 
     def _hold(self, bucket: int, batch: pa.RecordBatch) -> None:
-        held = self._held.setdefault(bucket, [])
-        held.append(batch)
-        if sum(part.num_rows for part in held) < _SPILL_ROWS:
+        batches = self._unwritten.setdefault(bucket, [])
+        batches.append(batch)
+        if sum(part.num_rows for part in batches) < _SPILL_ROWS:
             return
         if bucket not in self._spills:
             path = self._spill_path(bucket)
             self._spills[bucket] = pa.ipc.new_stream(str(path), batch.schema)
-        for part in held:
+        for part in batches:
             self._spills[bucket].write_batch(part)
-        held.clear()
+        batches.clear()
 
     def _spill_path(self, bucket: int) -> Path:
         return self._folder / f"spill_{bucket:02d}.arrows"
 
     def _collect(self, bucket: int) -> pa.Table:
-        parts = [pa.Table.from_batches(self._held.pop(bucket))] if self._held.get(bucket) else []
+        parts = (
+            [pa.Table.from_batches(self._unwritten.pop(bucket))]
+            if self._unwritten.get(bucket)
+            else []
+        )
         if bucket in self._spills:
             self._spills.pop(bucket).close()
             path = self._spill_path(bucket)

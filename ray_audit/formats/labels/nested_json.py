@@ -73,7 +73,7 @@ def places(uri: str, document: Any, path: str) -> list[Place]:
     """
     found = [Place([document], 0)]
     for step in [] if path == _ITSELF else path.split("."):
-        found = [inner for one in found for inner in _inside(one, step)]
+        found = [inner for item in found for inner in _inside(item, step)]
         if not found:
             raise LabelError(f"{uri}: labels.rows: {path!r} leads nowhere: there is no {step!r}")
     return found
@@ -124,16 +124,16 @@ def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
     shared = {n: _plain(place, path) for n, path in columns.items() if n not in lists}
     if not lists:
         return [shared]
-    held = {name: cell(place.value, path) for name, (path, _) in lists.items()}
-    held = {name: value if _is_list(value) else [] for name, value in held.items()}
-    lengths = {name: len(value) for name, value in held.items()}
+    elements = {name: cell(place.value, path) for name, (path, _) in lists.items()}
+    elements = {name: value if _is_list(value) else [] for name, value in elements.items()}
+    lengths = {name: len(value) for name, value in elements.items()}
     if len(set(lengths.values())) > 1:
         raise LabelError(
             f"{uri}: lists that belong together have {lengths} elements; expected as many of each"
         )
     num = next(iter(lengths.values()))
     return [
-        shared | {name: _given(cell(held[name][at], lists[name][1])) for name in lists}
+        shared | {name: _given(cell(elements[name][at], lists[name][1])) for name in lists}
         for at in range(num)
     ]
 
@@ -154,7 +154,7 @@ def _given(value: Any) -> Any:
 def has_column(found: list[Place], path: str) -> bool:
     """Whether any row has a column."""
     head = path.partition("*")[0].rstrip(".") or _ITSELF if "*" in path else path
-    return any(head in one.names or cell(one.value, head) is not _MISSING for one in found)
+    return any(head in item.names or cell(item.value, head) is not _MISSING for item in found)
 
 
 def names_in(found: list[Place]) -> list[str]:
@@ -204,10 +204,10 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
         return [place.value]
     made = []
     for row in rows:
-        held = [copy.deepcopy(place.value)]
+        replaced = [copy.deepcopy(place.value)]
         for name, new in row.items():
-            held[0] = with_value(held[0], columns[name], new)
-        made += held
+            replaced[0] = with_value(replaced[0], columns[name], new)
+        made += replaced
     return made
 
 
@@ -233,20 +233,20 @@ def _edit_lists(
     num = len(rows)
     for path in list(within):
         above = path.rpartition(".")[0]
-        beside = cell(place.value, above or _ITSELF)
-        for key, value in beside.items() if isinstance(beside, dict) else ():
+        siblings = cell(place.value, above or _ITSELF)
+        for key, value in siblings.items() if isinstance(siblings, dict) else ():
             if _is_list(value) and len(value) == num:
                 within.setdefault(f"{above}.{key}" if above else key, {})
     for path, inner in within.items():
-        held = cell(place.value, path)
+        elements = cell(place.value, path)
         new: list[Any] = []
-        for element, replaced in zip(list(held), rows, strict=True):
+        for element, replaced in zip(list(elements), rows, strict=True):
             for row in [{}] if replaced is None else replaced:
-                one = copy.deepcopy(element)
+                edited = copy.deepcopy(element)
                 for name in inner.keys() & row.keys():
-                    one = with_value(one, inner[name], row[name])
-                new.append(one)
-        held[:] = new
+                    edited = with_value(edited, inner[name], row[name])
+                new.append(edited)
+        elements[:] = new
 
 
 @dataclass
@@ -273,22 +273,22 @@ class CocoImages:
         if not isinstance(document, dict) or not all(_is_list(document.get(k)) for k in _COCO):
             raise LabelError(f"{uri}: expected COCO's lists {', '.join(_COCO)}, or labels.rows")
         try:
-            files = {one["id"]: str(one["file_name"]) for one in document["images"]}
-            categories = {one["id"]: str(one["name"]) for one in document["categories"]}
+            files = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
+            categories = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
             names: dict[str, str] = {}
-            held: dict[str, list[Any]] = defaultdict(list)
-            for one in document["annotations"]:
-                file, name = files[one["image_id"]], categories[one["category_id"]]
+            of_image: dict[str, list[Any]] = defaultdict(list)
+            for entry in document["annotations"]:
+                file, name = files[entry["image_id"]], categories[entry["category_id"]]
                 if names.setdefault(file, name) != name:
                     raise LabelError(
                         f"{uri}: {file} has annotations of several categories ({names[file]}, "
                         f"{name}): one label an image is audited; for what is in an image give "
                         "labels.masks"
                     )
-                held[file].append(one)
+                of_image[file].append(entry)
         except (KeyError, TypeError) as error:
             raise LabelError(f"{uri}: a COCO file without {error} where it is needed") from error
-        return cls(names, dict(held), {name: number for number, name in categories.items()})
+        return cls(names, dict(of_image), {name: number for number, name in categories.items()})
 
     def edit(self, edit: Callable[[Cells], list[Cells] | None]) -> None:
         """Give images other categories, in place.
@@ -303,8 +303,8 @@ class CocoImages:
             label = str(rows[0]["label"])
             if label not in self.ids:
                 raise LabelError(f"the COCO file has no category {label!r}")
-            for one in self.annotations[file]:
-                one["category_id"] = self.ids[label]
+            for annotation in self.annotations[file]:
+                annotation["category_id"] = self.ids[label]
 
 
 def dumped(document: Any, head: str) -> bytes:

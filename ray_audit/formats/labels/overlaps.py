@@ -62,21 +62,21 @@ def _cut(
     sign = -1 if overlap == "last" else 1
     active: list[tuple[int, int]] = []  # a heap of rows; one that ended leaves when it surfaces
     waiting = group.tolist()
-    held: tuple[int, float, float] | None = None
+    pending: tuple[int, float, float] | None = None
     at = 0
     for begin, end in pairwise(edges):
         while at < len(waiting) and starts[waiting[at]] <= begin:
             heapq.heappush(active, (sign * int(rows[waiting[at]]), waiting[at]))
             at += 1
         if overlap == "drop":
-            active = [one for one in active if ends[one[1]] > begin]
+            active = [index for index in active if ends[index[1]] > begin]
         while active and ends[active[0][1]] <= begin:
             heapq.heappop(active)
         holds = active[0][1] if active and (overlap != "drop" or len(active) == 1) else None
-        if held is not None and (holds != held[0] or held[2] != begin):
-            yield held
-            held = None
+        if pending is not None and (holds != pending[0] or pending[2] != begin):
+            yield pending
+            pending = None
         if holds is not None:
-            held = (holds, begin if held is None else held[1], end)
-    if held is not None:
-        yield held
+            pending = (holds, begin if pending is None else pending[1], end)
+    if pending is not None:
+        yield pending

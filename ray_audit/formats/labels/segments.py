@@ -52,7 +52,7 @@ def resegmented(
     Raises:
         LabelError: times do not ascend, so that no segment can hold just these frames.
     """
-    in_order = sorted(segments, key=lambda one: one.start)
+    in_order = sorted(segments, key=lambda segment: segment.start)
     pieces: list[Segment] = []
     num_written = 0
     for segment in in_order:

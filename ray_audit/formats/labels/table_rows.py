@@ -121,11 +121,11 @@ def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[La
         LabelError: a missing column, a label outside the classes, a number that is none;
             the message names the file, the row and the value.
     """
-    wanted = {f"number:{k}": column for k, column in layout.number_columns.items()}
-    wanted["label"] = layout.label_column
+    columns = {f"number:{k}": column for k, column in layout.number_columns.items()}
+    columns["label"] = layout.label_column
     if layout.name_column:
-        wanted["name"] = layout.name_column
-    for chunk in read_table(uri, wanted, layout.text):
+        columns["name"] = layout.name_column
+    for chunk in read_table(uri, columns, layout.text):
         yield _parsed(uri, chunk, layout, classes)
 
 
@@ -183,7 +183,7 @@ def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np
 
 def _beside(text: str, texts: list[str]) -> str:
     """The other labels of a table in which one is wrong: they may all be named otherwise."""
-    others = [one for one in texts if one != text]
+    others = [other for other in texts if other != text]
     few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")
     return f". The table's other labels are {few}" if few else ""
 

@@ -150,10 +150,10 @@ def _open_nested(uri: str, stream: IO[bytes], path: str) -> tuple[list[str], Any
     found = places(uri, load_document(uri, stream), path)
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        wanted = {column: column for column in columns}
-        rows = (row for place in found for row in cells_of(uri, place, wanted))
-        while held := list(itertools.islice(rows, _CHUNK_ROWS)):
-            yield _json_batch(held, columns)
+        column_of = {column: column for column in columns}
+        rows = (row for place in found for row in cells_of(uri, place, column_of))
+        while chunk := list(itertools.islice(rows, _CHUNK_ROWS)):
+            yield _json_batch(chunk, columns)
 
     return _PathNames(found), batches
 
@@ -174,14 +174,14 @@ def _open_json(
         return list(required.values()), lambda columns: iter([_named_batch(first, required)])
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        held = [first]
+        chunk = [first]
         for row in itertools.chain([] if second is None else [second], rows):
-            held.append(row)
-            if len(held) == _CHUNK_ROWS:
-                yield _json_batch(held, columns)
-                held = []
-        if held:
-            yield _json_batch(held, columns)
+            chunk.append(row)
+            if len(chunk) == _CHUNK_ROWS:
+                yield _json_batch(chunk, columns)
+                chunk = []
+        if chunk:
+            yield _json_batch(chunk, columns)
 
     return list(first), batches
 

@@ -111,7 +111,7 @@ def text_layout(uri: str, stream: IO[bytes], form: TextForm) -> TextLayout:
     stream.seek(0)
     lines = (line for line in io.StringIO(head) if line.strip() and not form.is_comment(line))
     first = next(lines, "")
-    suffix = next((one for one in SUFFIXES if unpacked_name(uri).endswith(one)), "")
+    suffix = next((ending for ending in SUFFIXES if unpacked_name(uri).endswith(ending)), "")
     delimiter = form.delimiter or _delimiter(uri, first, suffix, form)
     if form.header is not None:
         one_field = len(form.header) == 1 and form.delimiter is None
@@ -123,9 +123,11 @@ def _delimiter(uri: str, first: str, suffix: str, form: TextForm) -> str:
     num = None if form.header is None else len(form.header)
     own = _OWN.get(suffix)
     order = [own] if own else []
-    order += [one for one in (",", "\t", ";") if one != own]
-    parted = {one: len(_fields(first, one)) for one in order}
-    fitting = [one for one, count in parted.items() if (count > 1 if num is None else count == num)]
+    order += [mark for mark in (",", "\t", ";") if mark != own]
+    parted = {mark: len(_fields(first, mark)) for mark in order}
+    fitting = [
+        mark for mark, count in parted.items() if (count > 1 if num is None else count == num)
+    ]
     if own in fitting:
         return own or ","
     if len(fitting) > 1 and num != 1:
@@ -157,7 +159,7 @@ def line_batches(
             others: where rows are counted it would move all that follow.
     """
     positions = [layout.names.index(column) for column in columns]
-    held: list[list[str]] = []
+    batch: list[list[str]] = []
     empty_row: int | None = None
     num_rows = 0
     for row in _rows(stream, layout):
@@ -172,12 +174,12 @@ def line_batches(
                 f"{uri}, row {num_rows}: {len(row)} fields, expected {len(layout.names)} "
                 f"({', '.join(layout.names)}); see labels.header and labels.delimiter"
             )
-        held.append(row)
-        if len(held) == _CHUNK_ROWS:
-            yield _batch(held, positions, columns)
-            held = []
-    if held:
-        yield _batch(held, positions, columns)
+        batch.append(row)
+        if len(batch) == _CHUNK_ROWS:
+            yield _batch(batch, positions, columns)
+            batch = []
+    if batch:
+        yield _batch(batch, positions, columns)
 
 
 def _rows(stream: IO[bytes], layout: TextLayout) -> Iterator[list[str]]:

@@ -116,11 +116,13 @@ class _TableWriter:
     def check_all_written(self) -> None:
         """Every change must have met a label."""
         changes = self._changes
-        wanted = len(changes.classes) + sum(len(frame.frames) for frame in changes.frames.values())
-        if self._num_written != wanted:
+        num_expected = len(changes.classes) + sum(
+            len(frame.frames) for frame in changes.frames.values()
+        )
+        if self._num_written != num_expected:
             raise LabelError(
-                f"{wanted - self._num_written} of {wanted} new labels stand for samples that "
-                f"labels.{self._dataset.labels.form} does not label"
+                f"{num_expected - self._num_written} of {num_expected} new labels stand for "
+                f"samples that labels.{self._dataset.labels.form} does not label"
             )
 
     def _owner(self, table: _Table, cells: Cells) -> Owner | None:
@@ -243,7 +245,7 @@ class _TableWriter:
         return replaced
 
     def _check_disjoint(self, table: _Table, owner: Owner, segments: list[Segment]) -> None:
-        in_order = sorted(segments, key=lambda one: one.start)
+        in_order = sorted(segments, key=lambda segment: segment.start)
         if any(after.start < before.end for before, after in pairwise(in_order)):
             raise LabelError(
                 f"{table.uri}: segments of {'#'.join(filter(None, owner))} overlap, and one cannot "

@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from ray_audit.config import DatasetConfig
+from ray_audit.config.mask_numbers import mask_number, uses_colours
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.array_files import is_array_file, mask_array
 from ray_audit.formats.labels.classes import ClassNames
@@ -37,7 +38,22 @@ def read_labels(
     labels = dataset.labels
     if isinstance(source, bytes) and is_array_file(source):
         return _array_labels(mask_array(source, labels.variable), dataset.max_px, classes)
+    if labels.number is not None:
+        return _numbers(source, labels.number, dataset.max_px)
     return read_mask(source, dataset.max_px, labels.channel, classes.has_colours)
+
+
+def _numbers(source: bytes | IO[bytes], expression: str, max_px: float) -> np.ndarray:
+    """(H, W) int64: what arithmetic makes of the channels of a mask."""
+    is_colour = uses_colours(expression)
+    mask = read_mask(source, max_px, None, colours=is_colour).astype(np.int64)
+    if not is_colour:
+        channels = {"V": mask}
+    else:
+        colours = mask if mask.ndim == 3 else np.repeat(mask[:, :, None], 3, axis=2)
+        channels = dict(zip("RGB", np.moveaxis(colours, 2, 0), strict=True))
+    numbers: np.ndarray = mask_number(expression, channels)
+    return numbers
 
 
 def _array_labels(values: np.ndarray, max_px: float, classes: ClassNames) -> np.ndarray:
@@ -150,7 +166,7 @@ def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.n
     except ValueError as error:
         raise SampleError("label_outside", f"mask: {error}") from None
     if None in found:
-        unknown = [value for value, one in zip(values, found, strict=True) if one is None]
+        unknown = [value for value, meaning in zip(values, found, strict=True) if meaning is None]
         raise SampleError("label_outside", _outside_message(unknown, mask, classes))
     return np.array(found, np.int32)
 

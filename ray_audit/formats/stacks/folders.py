@@ -32,7 +32,7 @@ class MaskFolder(MaskStack):
         frames = frames_of(files, dataset.labels.first_frame)
         self._uris = {
             frame: file.stored.uri
-            for frame, file in sorted(zip(frames, files, strict=True), key=lambda one: one[0])
+            for frame, file in sorted(zip(frames, files, strict=True), key=lambda pair: pair[0])
         }
         self.frames = np.array([*self._uris], np.int64)
         self._dataset, self._tally = dataset, tally

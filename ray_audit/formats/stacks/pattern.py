@@ -69,7 +69,8 @@ def frames_of(files: Sequence[MaskFile], first_frame: int) -> list[int]:
         return list(range(len(files)))
     column = _column(files, numbers)
     frames = [
-        _frame(file, one[column], first_frame) for file, one in zip(files, numbers, strict=True)
+        _frame(file, in_name[column], first_frame)
+        for file, in_name in zip(files, numbers, strict=True)
     ]
     seen: dict[int, MaskFile] = {}
     for file, frame in zip(files, frames, strict=True):
@@ -95,11 +96,13 @@ def _frame(file: MaskFile, digits: str, first_frame: int) -> int:
 
 def _column(files: Sequence[MaskFile], numbers: list[list[str]]) -> int:
     """Which of the numbers in each name is the frame's."""
-    if {len(one) for one in numbers} == {1}:
+    if {len(number) for number in numbers} == {1}:
         return 0
-    if len({len(one) for one in numbers}) == 1:
+    if len({len(number) for number in numbers}) == 1:
         differing = [
-            at for at in range(len(numbers[0])) if len({int(one[at][:99]) for one in numbers}) > 1
+            at
+            for at in range(len(numbers[0]))
+            if len({int(number[at][:99]) for number in numbers}) > 1
         ]
         if len(differing) == 1:
             return differing[0]

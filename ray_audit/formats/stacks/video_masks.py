@@ -83,8 +83,8 @@ class VideoMasks(MaskStack):
 
     def _frames(self) -> Iterator[np.ndarray]:
         with opened_video(self._stream, self._dataset.max_px) as (container, video):
-            for one in frames_of(container, video, container.demux(video)):
-                yield pixels_of(one, "stored")
+            for frame in frames_of(container, video, container.demux(video)):
+                yield pixels_of(frame, "stored")
 
     def write(self, new: NewMask, to_folder: str, template: str) -> None:
         """See `MaskStack.write`."""
@@ -101,7 +101,7 @@ class VideoMasks(MaskStack):
             self._check_same(changed, path)
             storage.copy(path, target)
 
-    def _wanted(self, pixels: np.ndarray, frame: int, mask: np.ndarray | None) -> np.ndarray:
+    def _expected(self, pixels: np.ndarray, frame: int, mask: np.ndarray | None) -> np.ndarray:
         """Pixels of a frame with its new mask in the channel, or channels, that hold it."""
         if mask is None:
             return pixels
@@ -110,14 +110,14 @@ class VideoMasks(MaskStack):
             raise LabelError(
                 f"{self._uri}, frame {frame}: value {int(mask.max())} does not fit {pixels.dtype}"
             )
-        wanted, channel = pixels.copy(), self._dataset.labels.channel
+        expected, channel = pixels.copy(), self._dataset.labels.channel
         if mask.ndim == 3:
-            wanted[...] = mask
+            expected[...] = mask
         elif channel is None or pixels.shape[2] == 1:
-            wanted[...] = mask[:, :, None]
+            expected[...] = mask[:, :, None]
         else:
-            wanted[:, :, channel] = mask
-        return wanted
+            expected[:, :, channel] = mask
+        return expected
 
     def _encode(self, changed: dict[int, np.ndarray | None], path: str) -> None:
         self._stream.seek(0)
@@ -130,7 +130,7 @@ class VideoMasks(MaskStack):
             copy = _stream_like(sink, video)
             frames = frames_of(source, video, source.demux(video))
             for index, frame in enumerate(frames):
-                pixels = self._wanted(pixels_of(frame, "stored"), index, changed.get(index))
+                pixels = self._expected(pixels_of(frame, "stored"), index, changed.get(index))
                 sink.mux(copy.encode(_frame_like(pixels, frame, video)))
             sink.mux(copy.encode())
 
@@ -147,9 +147,9 @@ class VideoMasks(MaskStack):
             opened_video(stream, self._dataset.max_px) as (file, video),
         ):
             written = frames_of(file, video, file.demux(video))
-            for num, (before, one) in enumerate(zip(self._frames(), written, strict=False), 1):
-                wanted = self._wanted(before, num - 1, changed.get(num - 1))
-                if not np.array_equal(pixels_of(one, "stored"), wanted):
+            for num, (before, after) in enumerate(zip(self._frames(), written, strict=False), 1):
+                expected = self._expected(before, num - 1, changed.get(num - 1))
+                if not np.array_equal(pixels_of(after, "stored"), expected):
                     break
             else:
                 if num == len(self.frames):

@@ -128,7 +128,7 @@ class Timer:
         self._index = first_index
         self._last_s: float | None = None
         self._gap_s: float | None = None
-        self._held: tuple[int, Any, float] | None = None
+        self._waiting: tuple[int, Any, float] | None = None
 
     def skip_to(self, index: int) -> None:
         """Give the next frame this index: frames before it are not there."""
@@ -138,16 +138,16 @@ class Timer:
         """Take the next frame; gives the one before, whose middle is known now."""
         time_s = self._time_s(frame.pts, clock)
         before = self.end(clock, time_s)
-        self._held, self._last_s = (self._index, frame, time_s), time_s
+        self._waiting, self._last_s = (self._index, frame, time_s), time_s
         self._index += 1
         return before
 
     def end(self, clock: Clock, next_s: float | None = None) -> Shown | None:
         """The frame that waits for the next one; `next_s` is when that is shown, if it is known."""
-        if self._held is None:
+        if self._waiting is None:
             return None
-        index, frame, time_s = self._held
-        self._held = None
+        index, frame, time_s = self._waiting
+        self._waiting = None
         if next_s is not None:
             self._gap_s = next_s - time_s
         gap_s = clock.frame_s if self._gap_s is None else self._gap_s

@@ -78,7 +78,7 @@ def stills_in(uri: str, dataset: DatasetConfig) -> list[Still]:
     ]
     if not found:
         raise SampleError("decode", "the folder has no images")
-    numbers = _numbers([one.rsplit("/", 1)[-1] for one in found])
+    numbers = _numbers([item.rsplit("/", 1)[-1] for item in found])
     order = np.argsort(numbers, kind="stable").tolist()
     first = numbers[order[0]]
     base = dataset.labels.first_frame if _by_number(dataset) else first
@@ -111,7 +111,7 @@ def _numbers(names: list[str]) -> list[int]:
     [1, 10]
     """
     parts = [_DIGITS.split(name.rsplit(".", 1)[0]) for name in names]
-    texts = {tuple(one[::2]) for one in parts}
+    texts = {tuple(part[::2]) for part in parts}
     if len(texts) > 1:
         few = " and ".join(sorted(names)[:: max(1, len(names) - 1)][:2])
         raise SampleError(
@@ -120,11 +120,11 @@ def _numbers(names: list[str]) -> list[int]:
             "keep other images elsewhere",
         )
     places = range(1, len(parts[0]), 2)
-    varying = [at for at in places if len({int(one[at]) for one in parts}) > 1]
+    varying = [at for at in places if len({int(part[at]) for part in parts}) > 1]
     if len(varying) > 1 or (len(parts[0]) == 1 and len(names) > 1):
         raise SampleError("decode", f"names such as {names[0]} differ in several numbers, or none")
     at = varying[0] if varying else (len(parts[0]) - 2 if len(parts[0]) > 1 else None)
-    numbers = [0 if at is None else int(one[at]) for one in parts]
+    numbers = [0 if at is None else int(part[at]) for part in parts]
     if len(set(numbers)) < len(numbers):
         raise SampleError("decode", f"two images of the folder have one number ({names[0]}, say)")
     return numbers

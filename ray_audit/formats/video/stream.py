@@ -52,7 +52,11 @@ def frames_of(container: Any, video: Any, packets: Iterable[Any]) -> Iterator[An
             if packet.is_keyframe:
                 yield from tail.checked(_drained(video), is_end=True)
                 tail = _Tail(container, video)
-        if is_cut_off and not [one for one in queue.peek(1) if one.size] and packet.size:
+        if (
+            is_cut_off
+            and not [next_packet for next_packet in queue.peek(1) if next_packet.size]
+            and packet.size
+        ):
             yield from _before(container, video, packet)
             raise SampleError("decode", "the file ends within the next packet")
         if packet.is_corrupt:
@@ -164,9 +168,9 @@ class _Tail:
 
     def checked(self, frames: Iterable[Any], is_end: bool) -> Iterator[Any]:
         """Frames on their way out."""
-        held = list(frames)
-        missing = is_end and self._reorders and self._is_cut_off(held)
-        for frame in held:
+        decoded = list(frames)
+        missing = is_end and self._reorders and self._is_cut_off(decoded)
+        for frame in decoded:
             gap = None
             if frame.pts is not None and self._last_pts is not None:
                 gap = frame.pts - self._last_pts
@@ -180,11 +184,11 @@ class _Tail:
                 self._last_pts = frame.pts
             yield frame
 
-    def _is_cut_off(self, held: list[Any]) -> bool:
-        least, most = self._range
-        if self._may_be_cut or 0 < most <= _CONSTANT * least:
+    def _is_cut_off(self, decoded: list[Any]) -> bool:
+        least, highest = self._range
+        if self._may_be_cut or 0 < highest <= _CONSTANT * least:
             return True
-        pts = [frame.pts for frame in held if frame.pts is not None]
+        pts = [frame.pts for frame in decoded if frame.pts is not None]
         if self._end_s is None or not pts:
             return False
         left_s = self._end_s - max(pts) * self._unit_s

@@ -59,25 +59,25 @@ class VideoReader:
     def frames(self) -> Iterator[Frame]:
         """Sampled frames; ends at the first decoder error."""
         every = self._job.dataset.clip.every
-        for one in self._shown():
-            label = self._timeline.label(one.index, one.middle_s) if self._timeline else None
-            sampled = one.index % every == 0
+        for frame in self._shown():
+            label = self._timeline.label(frame.index, frame.middle_s) if self._timeline else None
+            sampled = frame.index % every == 0
             self._num_sampled += sampled
             self._num_labelled += sampled and label is not None
-            if self._timeline is not None and self._owns(one.index):
-                self._job.tally.filter_frame(self._shard.key, one.index, label, sampled)
+            if self._timeline is not None and self._owns(frame.index):
+                self._job.tally.filter_frame(self._shard.key, frame.index, label, sampled)
             if not sampled or (self._timeline is not None and not self._shard.label_digest):
                 continue
             if self._is_image and label is None:
                 continue
             try:
                 with self._job.tally.timed():
-                    values = self._read(one.frame)
+                    values = self._read(frame.frame)
             except (SampleError, ValueError, av.error.FFmpegError) as error:
-                self._at.num_frames, self._end_s = one.index, one.time_s
+                self._at.num_frames, self._end_s = frame.index, frame.time_s
                 self._error = error
                 return
-            yield Frame(one.index, one.time_s, label, values)
+            yield Frame(frame.index, frame.time_s, label, values)
 
     @property
     def frame_size(self) -> tuple[int, ...]:

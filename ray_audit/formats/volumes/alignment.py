@@ -74,7 +74,7 @@ def _turn_by_affines(image: VolumeHeader, labels: VolumeHeader, label_uri: str) 
             f"image (shape {image.shape}, affine {_shown(image)}) do not have the same voxels; "
             "resample the labels to the image",
         )
-    flip = tuple(slice(None, None, -1) if one else slice(None) for one in flipped)
+    flip = tuple(slice(None, None, -1) if is_flipped else slice(None) for is_flipped in flipped)
     return lambda values: values.transpose(order)[flip]
 
 

@@ -91,10 +91,10 @@ class DicomVolume(Volume):
         uris = [uri]
         if storage.has_wildcard(uri):
             uris = [item.uri for item in storage.list_objects(uri)]
-        files = [read_tags(one, tally) for one in uris]
+        files = [read_tags(uri, tally) for uri in uris]
         _check_one_series(files)
         self._frames, affine = _in_order(files)
-        first, scales = files[0], {one.scale for one, _ in self._frames}
+        first, scales = files[0], {file.scale for file, _ in self._frames}
         # The scales of some modalities (PET) differ from slice to slice.
         self._is_mixed = len(scales) > 1
         slope, inter = (1.0, 0.0) if self._is_mixed else first.scale
@@ -107,12 +107,12 @@ class DicomVolume(Volume):
         """See `Volume.stored`."""
         if self._values is None:
             values = np.empty(self.header.shape, self.header.dtype)
-            held: tuple[str, np.ndarray] = ("", np.empty(0))
+            current: tuple[str, np.ndarray] = ("", np.empty(0))
             for place, (file, frame) in enumerate(self._frames):
-                if held[0] != file.uri:
-                    held = file.uri, read_frames(file, self._tally)
+                if current[0] != file.uri:
+                    current = file.uri, read_frames(file, self._tally)
                 slope, inter = file.scale if self._is_mixed else (1, 0)
-                values[place] = held[1][frame] * slope + inter
+                values[place] = current[1][frame] * slope + inter
             self._values = values
         return self._values
 
@@ -194,26 +194,26 @@ def _places(
 
     def found(group: str, tag: str, place: Any) -> Any:
         for holder in (place, shared):
-            one = _first(holder.get(group)) if holder is not None else None
-            if one is not None and one.get(tag) is not None:
-                return one.get(tag)
+            item = _first(holder.get(group)) if holder is not None else None
+            if item is not None and item.get(tag) is not None:
+                return item.get(tag)
         return tags.get(tag)
 
     places: Sequence[Any] = frames if len(frames) == num else [None] * num
-    points = [found("PlanePositionSequence", "ImagePositionPatient", one) for one in places]
+    points = [found("PlanePositionSequence", "ImagePositionPatient", place) for place in places]
     axes = found("PlaneOrientationSequence", "ImageOrientationPatient", places[0])
     spacing = found("PixelMeasuresSequence", "PixelSpacing", places[0]) or (1.0, 1.0)
     transform = "PixelValueTransformationSequence"
     scales = {
         (
-            float(found(transform, "RescaleSlope", one) or 1),
-            float(found(transform, "RescaleIntercept", one) or 0),
+            float(found(transform, "RescaleSlope", place) or 1),
+            float(found(transform, "RescaleIntercept", place) or 0),
         )
-        for one in places
+        for place in places
     }
     if len(scales) > 1:
         raise SampleError("image_format", "its frames have different rescale slopes: save a series")
-    is_placed = axes is not None and all(one is not None for one in points)
+    is_placed = axes is not None and all(point is not None for point in points)
     is_placed &= num == 1 or len(frames) == num
     return (
         np.array(points, float).reshape(num, 3) if is_placed else None,
@@ -229,18 +229,18 @@ def _first(sequence: Any) -> Any:
 
 def _check_one_series(files: Sequence[DicomFile]) -> None:
     first = files[0]
-    for one in files[1:]:
-        if one.series != first.series:
+    for file in files[1:]:
+        if file.series != first.series:
             raise SampleError(
                 "image_format",
-                f"{first.uri} and {one.uri} are of two series ({first.series}, {one.series}); put "
-                "each series into a folder of its own",
+                f"{first.uri} and {file.uri} are of two series ({first.series}, {file.series}); "
+                "put each series into a folder of its own",
             )
-        if one.shape != first.shape or one.dtype != first.dtype:
+        if file.shape != first.shape or file.dtype != first.dtype:
             raise SampleError(
                 "image_format",
-                f"{first.uri} has {first.shape} {first.dtype} pixels, {one.uri} {one.shape} "
-                f"{one.dtype}; expected slices of one size and type",
+                f"{first.uri} has {first.shape} {first.dtype} pixels, {file.uri} {file.shape} "
+                f"{file.dtype}; expected slices of one size and type",
             )
 
 
@@ -252,15 +252,15 @@ def _in_order(
     Raises:
         SampleError: `missing_slices`: they lie unevenly; or nothing says their order.
     """
-    frames = [(one, frame) for one in files for frame in range(one.shape[0])]
-    if any(one.positions is None or one.axes is None for one in files):
+    frames = [(file, frame) for file in files for frame in range(file.shape[0])]
+    if any(file.positions is None or file.axes is None for file in files):
         return _by_number(files, frames), None
     axes, spacing = files[0].axes, files[0].spacing
     assert axes is not None
-    turns = np.stack([one.axes for one in files if one.axes is not None])
+    turns = np.stack([file.axes for file in files if file.axes is not None])
     if not np.allclose(turns, axes, rtol=0, atol=_PARALLEL):
         raise SampleError("image_format", f"the slices of {files[0].uri} lie in different planes")
-    points = np.concatenate([one.positions for one in files if one.positions is not None])
+    points = np.concatenate([file.positions for file in files if file.positions is not None])
     along = points @ np.cross(axes[0], axes[1])
     order = np.argsort(along, kind="stable")
     points, along = points[order], along[order]
@@ -279,14 +279,14 @@ def _in_order(
 def _by_number(
     files: Sequence[DicomFile], frames: list[tuple[DicomFile, int]]
 ) -> list[tuple[DicomFile, int]]:
-    numbers = [one.number for one in files]
+    numbers = [file.number for file in files]
     if len(files) > 1 and (None in numbers or len(set(numbers)) < len(numbers)):
         raise SampleError(
             "image_format",
             f"nothing tells the order of the slices beside {files[0].uri}: they have neither "
             "ImagePositionPatient nor an InstanceNumber each",
         )
-    return sorted(frames, key=lambda one: (one[0].number or 0, one[1]))
+    return sorted(frames, key=lambda frame: (frame[0].number or 0, frame[1]))
 
 
 def _check_even(frames: list[tuple[DicomFile, int]], along: np.ndarray) -> None:

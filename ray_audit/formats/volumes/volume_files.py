@@ -39,7 +39,7 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
     if is_dicom(uri):
         return DicomVolume(uri, tally)
     name = uri.lower()
-    kind = next(one for ending, one in _OF_ENDING.items() if name.endswith(ending))
+    kind = next(volume_type for ending, volume_type in _OF_ENDING.items() if name.endswith(ending))
     stream: IO[bytes] = tally.open_read(uri, size_bytes)
     try:
         if size_bytes is None:

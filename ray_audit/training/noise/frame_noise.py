@@ -183,11 +183,11 @@ def _exchange(
 
 def _reverse(labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> np.ndarray | None:
     segments = runs(labels)
-    fewest, most = _REVERSED_SEGMENTS
-    most = min(most, len(segments))
-    if most < fewest:
+    fewest, max_segments = _REVERSED_SEGMENTS
+    max_segments = min(max_segments, len(segments))
+    if max_segments < fewest:
         return None
-    num_reversed = int(rng.integers(fewest, most + 1))
+    num_reversed = int(rng.integers(fewest, max_segments + 1))
     first = int(rng.integers(len(segments) - num_reversed + 1))
     start, end = segments[first, 0], segments[first + num_reversed - 1, 1]
     changed = labels.copy()
@@ -205,8 +205,8 @@ def _jitter(labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> n
         if boundary != right[0]:  # unlabelled frames lie between: there is no boundary to move
             continue
         # Less than half of each segment, so that two moved boundaries never meet.
-        most = (int(min(left[1] - left[0], right[1] - right[0])) - 1) // 2
-        moved = boundary + int(rng.integers(-most, most + 1))
+        max_shift = (int(min(left[1] - left[0], right[1] - right[0])) - 1) // 2
+        moved = boundary + int(rng.integers(-max_shift, max_shift + 1))
         changed[min(boundary, moved) : max(boundary, moved)] = (
             left[2] if moved > boundary else right[2]
         )

@@ -125,10 +125,10 @@ def plant_in_turn(
         SpecificationError: too few items can be changed at all.
     """
     check_kinds(kinds, attempts)
-    wanted = num_wrong(num_items, rate)
+    num_planted = num_wrong(num_items, rate)
     planted: dict[int, tuple[str, Changed]] = {}
     for item_index in rng.permutation(num_items).tolist():
-        if len(planted) == wanted:
+        if len(planted) == num_planted:
             break
         turn = len(planted) % len(kinds)
         for kind in (*kinds[turn:], *kinds[:turn]):
@@ -136,9 +136,9 @@ def plant_in_turn(
             if changed is not None:
                 planted[item_index] = (kind, changed)
                 break
-    if len(planted) < wanted:
+    if len(planted) < num_planted:
         raise SpecificationError(
-            f"{', '.join(kinds)} could be planted in {len(planted)} of {num_items} items, {wanted} "
-            "were asked for; choose a lower rate or other kinds"
+            f"{', '.join(kinds)} could be planted in {len(planted)} of {num_items} items, "
+            f"{num_planted} were asked for; choose a lower rate or other kinds"
         )
     return planted

@@ -144,7 +144,7 @@ def unit_of(tmp_path, **changes):
     inputs = read_inputs(config, tmp_path / "index", None, "2026-01-31")
     plan = make_plan(inputs, LocalBackend().resources())
     settings = StageSettings(
-        config, inputs.checkpoints, inputs.wanted, str(tmp_path / "index"), "cpu"
+        config, inputs.checkpoints, inputs.required, str(tmp_path / "index"), "cpu"
     )
     return replace(settings, **changes), plan.work[0]
 
@@ -166,13 +166,13 @@ def test_a_crate_ends_before_the_batch_with_which_it_would_be_too_large(tmp_path
     (whole,) = decode_unit(settings, work)
     each = [envelope.item.num_bytes for envelope in whole.batches]
     assert len(set(each)) == 1
-    for most_bytes, sizes in (
+    for max_bytes, sizes in (
         (0, [1] * 6),
         (2 * each[0] - 1, [1] * 6),
         (2 * each[0], [2] * 3),
         (5 * each[0], [5, 1]),
     ):
-        crates = decode_unit(replace(settings, crate_bytes=most_bytes), work)
+        crates = decode_unit(replace(settings, crate_bytes=max_bytes), work)
         assert [len(crate.batches) for crate in crates] == sizes
 
 

@@ -84,7 +84,7 @@ def test_by_default_it_lies_in_the_run_and_is_never_replaced(images):
     assert done.to == f"{tables.run_uri}/exports/csv"
     assert export(tables, "csv").files == done.files  # the same again is no harm
     with pytest.raises(StorageError, match=r"findings.csv is there already"):
-        export(tables, "csv", selection=Selection(most=1))
+        export(tables, "csv", selection=Selection(max_findings=1))
 
 
 def test_an_answer_of_the_store_that_is_lost_is_no_failure(images, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_an_answer_of_the_store_that_is_lost_is_no_failure(images, tmp_path, mon
 def test_filters_choose_findings_in_order_of_rank(masks, tmp_path):
     everything = rows_of(masks, tmp_path / "all")
     assert [row["rank"] for row in everything] == sorted(row["rank"] for row in everything)
-    assert rows_of(masks, tmp_path / "top", Selection(most=3)) == everything[:3]
+    assert rows_of(masks, tmp_path / "top", Selection(max_findings=3)) == everything[:3]
     level = everything[2]["suspicion"]
     above = rows_of(masks, tmp_path / "above", Selection(least_suspicion=level))
     assert above == [row for row in everything if row["suspicion"] >= level]

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from ray_audit import rle
 from ray_audit.formats.pixels.png import png_bytes
 from ray_audit.layouts import recipe_named
 from tests.support.published.built import put_text
@@ -111,6 +112,27 @@ def pascal_voc(root):
         stems.append(stem)
     _save(_colour(mask, 21), root / "JPEGImages/2007_000009.jpg")  # has no mask
     put_text(root / "ImageSets/Segmentation/train.txt", *stems)
+    return true, given
+
+
+COCO = ["background", "person", "bicycle", "car"]
+
+
+def coco(root):
+    true, given, images, annotations = {}, {}, [], []
+    for number in range(NUM_SAMPLES):
+        name, mask = f"{number:012d}.jpg", _mask(number, len(COCO))
+        _save(_colour(mask, len(COCO)), root / "train2017" / name, quality=100, subsampling=0)
+        images.append({"id": number, "file_name": name, "height": SIDE, "width": SIDE})
+        for index in sorted(set(np.unique(_given(mask, number)).tolist()) - {0}):
+            counts = rle.encode(_given(mask, number) == index)
+            shape = {"size": [SIDE, SIDE], "counts": counts}
+            found = {"id": len(annotations), "image_id": number, "category_id": index}
+            annotations.append(found | {"segmentation": shape, "iscrowd": 0})
+        true[name], given[name] = mask, _given(mask, number)
+    categories = [{"id": n, "name": name} for n, name in enumerate(COCO[1:], 1)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    put_text(root / "annotations/instances_train2017.json", json.dumps(document))
     return true, given
 
 
@@ -236,3 +258,5 @@ METHODS = {
     ),
     "egoper": Method("egoper", egoper, 4, "FrameModel", (("classes", STEPS),)),
 }
+DRAWN = {"coco": Method("coco-instances", coco, len(COCO), beside=(("classes", COCO),))}
+"""Beside the methods' own: masks that are drawn of a document."""

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ray_audit.cli import app
 from ray_audit.config import AuditConfig
-from tests.functional.layouts.six_sets import METHODS, WRONG, specification
+from tests.functional.layouts.six_sets import DRAWN, METHODS, WRONG, specification
 from tests.support.published import labels_of
 
 
@@ -18,9 +18,9 @@ def typed(*arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, pytest.param("coco", marks=pytest.mark.slow)])
 def test_a_wrong_label_is_found_shown_exported_and_corrected(tmp_path, name):
-    method = METHODS[name]
+    method = (METHODS | DRAWN)[name]
     true, given = method.build(tmp_path / "set")
     spec = specification(tmp_path, method)
     same(labels_of(AuditConfig.load(spec).dataset), given)

@@ -33,6 +33,9 @@ def test_every_recipe_stands_for_a_valid_section(name):
     assert recipe.group in GROUPS
     text = str(recipe.dataset.get("classes", ""))
     open_ = {"classes": ["a", "b"]} if "{root}" in text or "classes" in recipe.asks else {}
+    labels = recipe.dataset["labels"]
+    if "panoptic" in labels or str(labels.get("masks")).endswith(".json"):
+        open_["labels"] = {"values": {1: "void"}}  # else the document is read
     section = stands_for(name, **open_)
     assert "{root}" not in json.dumps(written_out(section))
     assert set(recipe.asks) <= set(DatasetConfig.model_fields)

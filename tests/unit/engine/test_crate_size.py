@@ -36,7 +36,7 @@ def chosen(some, asked, num_actors=2, store_bytes=100 * GIB):
 
 
 def test_crates_of_many_units_are_full():
-    assert chosen(units(4), config())[0] == FULL_BYTES
+    assert chosen(units(16), config())[0] == FULL_BYTES
 
 
 def test_a_large_unit_has_full_crates_too():
@@ -44,17 +44,17 @@ def test_a_large_unit_has_full_crates_too():
 
 
 @pytest.mark.parametrize("num_actors", [1, 2, 8])
-def test_each_actor_gets_two_crates_of_a_small_dataset(num_actors):
+def test_each_actor_gets_several_crates_of_a_small_dataset(num_actors):
     size = {"input": {"size": [100, 100]}}
     num_bytes, why = chosen(units(1, num_labelled=3200), config(**size), num_actors)
-    assert num_bytes == 3200 * 30_000 // (2 * num_actors)
-    assert f"2 for each of {num_actors} actor(s)" in why
+    assert num_bytes == 3200 * 30_000 // (8 * num_actors)
+    assert f"8 for each of {num_actors} actor(s)" in why
 
 
 def test_what_is_not_known_counts_as_large_as_its_files():
     some = units(1, size_bytes=40 * 2**20)
-    assert chosen(some, config())[0] == 10 * 2**20
-    assert chosen(some, config("sequences"))[0] == 10 * 2**20
+    assert chosen(some, config())[0] == 40 * 2**20 // 16
+    assert chosen(some, config("sequences"))[0] == 40 * 2**20 // 16
 
 
 def test_what_is_under_way_fits_half_of_the_object_store():

@@ -20,7 +20,7 @@ def layout(cluster=LAPTOP, num_checkpoints=8, model_bytes=10 * 2**20, payload=4 
 
 def reserved_cpus(planned):
     return planned.num_actors * planned.cpus_per_actor + planned.num_decoders * (
-        planned.cpus_per_decoder + planned.cpus_per_committer
+        planned.cpus_per_decoder
     )
 
 
@@ -36,7 +36,7 @@ def test_what_is_reserved_fits_the_cluster(cluster, num_checkpoints, packed):
         by_gpu = node.num_gpus if planned.gpus_per_actor else planned.num_actors
         fitting = min(int(node.num_cpus / planned.cpus_per_actor), planned.num_actors, by_gpu)
         left = node.num_cpus - fitting * planned.cpus_per_actor
-        assert left >= planned.cpus_per_decoder + planned.cpus_per_committer - 1e-9
+        assert left >= planned.cpus_per_decoder - 1e-9
     assert planned.num_actors * planned.gpus_per_actor <= cluster.num_gpus
 
 

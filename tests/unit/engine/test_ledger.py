@@ -1,7 +1,7 @@
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.engine.ledger import crates, record_sets
 from ray_audit.engine.ledger.crates import CrateName, SetFiles
-from ray_audit.engine.ledger.record_sets import RecordSet, Wanted
+from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
 from ray_audit.engine.reduce.load import UnitFiles
 from ray_audit.samples import ShardFailure
 from ray_audit.storage import write_bytes
@@ -132,29 +132,29 @@ def test_files_of_others_are_not_counted(tmp_path):
 
 
 def test_a_fresh_unit_needs_every_checkpoint():
-    wanted = Wanted.of(checkpoints(3), "loss", "all")
-    assert wanted.missing_from([]) == (0, 1, 2)
+    required = RequiredRecords.of(checkpoints(3), "loss", "all")
+    assert required.missing_from([]) == (0, 1, 2)
 
 
 def test_one_more_checkpoint_alone_runs_without_vog():
-    old = Wanted.of(checkpoints(3), None, "all").set_for((0, 1, 2))
-    assert Wanted.of(checkpoints(4), None, "all").missing_from([old]) == (3,)
+    old = RequiredRecords.of(checkpoints(3), None, "all").set_for((0, 1, 2))
+    assert RequiredRecords.of(checkpoints(4), None, "all").missing_from([old]) == (3,)
 
 
 def test_vog_over_another_window_runs_its_checkpoints_again():
-    old = Wanted.of(checkpoints(3), "loss", "all").set_for((0, 1, 2))
-    assert Wanted.of(checkpoints(4), "loss", "all").missing_from([old]) == (0, 1, 2, 3)
-    assert Wanted.of(checkpoints(3), "logit", "late").missing_from([old]) == (2,)
+    old = RequiredRecords.of(checkpoints(3), "loss", "all").set_for((0, 1, 2))
+    assert RequiredRecords.of(checkpoints(4), "loss", "all").missing_from([old]) == (0, 1, 2, 3)
+    assert RequiredRecords.of(checkpoints(3), "logit", "late").missing_from([old]) == (2,)
 
 
 def test_the_last_checkpoint_runs_again_where_it_gave_no_final_scores():
-    old = Wanted.of(checkpoints(3), None, "all").set_for((0, 1, 2))
-    assert Wanted.of(checkpoints(2), None, "all").missing_from([old]) == (1,)
+    old = RequiredRecords.of(checkpoints(3), None, "all").set_for((0, 1, 2))
+    assert RequiredRecords.of(checkpoints(2), None, "all").missing_from([old]) == (1,)
 
 
 def test_late_window_leaves_out_the_first_half_rounded_up():
-    wanted = Wanted.of(checkpoints(5), "loss", "late")
-    assert wanted.vog == ("loss", "d3", "d4")
+    required = RequiredRecords.of(checkpoints(5), "loss", "late")
+    assert required.vog == ("loss", "d3", "d4")
 
 
 def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
@@ -165,15 +165,15 @@ def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
 
 
 def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
-    wanted = Wanted.of(checkpoints(2), None, "all")
-    first, second = wanted.set_for((0, 1)), RecordSet((), None, None, recount="thresholds")
+    required = RequiredRecords.of(checkpoints(2), None, "all")
+    first, second = required.set_for((0, 1)), RecordSet((), None, None, recount="thresholds")
     record_sets.write_sets(str(tmp_path), [first, second])
     assert record_sets.read_sets(str(tmp_path))[second.set_id] == second
     assert second.set_id != RecordSet((), None, None, recount="other thresholds").set_id
-    assert wanted.missing_from([second]) == (0, 1)
+    assert required.missing_from([second]) == (0, 1)
     files = {one.set_id: SetFiles(("end",)) for one in (first, second)}
     sets = {one.set_id: one for one in (first, second)}
-    assert UnitFiles.choose("u", sets, files, wanted).sets == (first,)
+    assert UnitFiles.choose("u", sets, files, required).sets == (first,)
 
 
 def test_of_two_tries_with_failures_the_one_that_got_further_counts(tmp_path):

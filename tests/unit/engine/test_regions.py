@@ -10,7 +10,7 @@ from ray_audit.engine.ledger.record_sets import RecordSet
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.unit_scores import unit_scores
 from ray_audit.samples import IGNORE
-from tests.support.audited_masks import CLASSES, SCALE, SURE, WANTED, audited, picture
+from tests.support.audited_masks import CLASSES, REQUIRED, SCALE, SURE, audited, picture
 
 CONFIG = AuditConfig.parse(
     {
@@ -148,7 +148,7 @@ def test_a_failed_sample_has_no_regions(tmp_path):
 
 
 def test_sets_without_the_last_checkpoint_hold_no_regions():
-    assert WANTED.set_for((0, 1)) == RecordSet(("d0", "d1"), None, None)
+    assert REQUIRED.set_for((0, 1)) == RecordSet(("d0", "d1"), None, None)
 
 
 def test_structures_dropped_to_void_are_told_from_unlabelled_clutter(tmp_path):

@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_audit.samples import Shard, WorkUnit
@@ -47,6 +47,27 @@ def test_one_file_less_changes_its_own_group_only(removed):
     after = {u.unit_id for u in group_units(fewer, "salt")}
     assert len(before - after) <= 2
     assert len(after - before) <= 2
+
+
+def test_small_images_make_groups_that_fill_a_crate():
+    sizes = [
+        len(unit.shards)
+        for unit in group_units(images(20_000), "salt", decoded_bytes=lambda _: 3 * 64 * 64)
+    ]
+    assert sum(sizes) / len(sizes) > 256
+    assert max(sizes) <= 1024
+    large = group_units(images(2000), "salt", decoded_bytes=lambda _: 3 * 1024 * 1024)
+    assert large == group_units(images(2000), "salt")
+
+
+@given(st.integers(0, 2999), st.integers(1, 400_000))
+@settings(max_examples=20)
+def test_one_small_image_more_changes_its_own_group_only(place, weight):
+    before = group_units(images(3000), "salt", decoded_bytes=lambda _: weight)
+    changed = [*images(3000)[:place], *shards([f"{place:05d}a.png"]), *images(3000)[place:]]
+    after = group_units(changed, "salt", decoded_bytes=lambda _: weight)
+    new = {unit.unit_id for unit in after} - {unit.unit_id for unit in before}
+    assert len(new) <= 3
 
 
 def test_large_files_make_small_groups():

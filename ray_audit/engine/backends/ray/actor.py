@@ -1,6 +1,7 @@
 """One actor of a pool, as Ray Data starts it, and starts it again where it died."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pyarrow as pa
 import ray
 
 from ray_audit.engine.backends import wire
-from ray_audit.engine.backends.stages import StageSettings
+from ray_audit.engine.backends.stages import StageSettings, commit
 from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger.attempts import (
     MAX_CRASHES,
@@ -18,9 +19,16 @@ from ray_audit.engine.ledger.attempts import (
     probe_name,
 )
 
+CRATES_AT_ONCE = 2
+"""Calls side by side in an actor: one computes, while another reads, packs or commits its crate."""
+
 
 class PoolActor:
     """An actor of one pool: Ray Data hands it a one-row table per crate.
+
+    Calls may overlap; only one of them is at the models at a time. The last pool commits its crates
+    and hands on receipts, so that records do not cross the cluster once more, and the next crate
+    is computed while the store is waited for.
 
     Args:
         settings: shared settings.
@@ -35,6 +43,8 @@ class PoolActor:
         # Imported here, so that decoding and committing processes do without torch.
         from ray_audit.engine.backends.worker import PoolWorker
 
+        self._settings, self._is_last = settings, is_last
+        self._at_models = threading.Lock()
         self._attempts = settings.attempts
         self._pulse = None if self._attempts is None else Pulse(self._attempts, limit_s)
         beat = None if self._pulse is None else self._pulse.beat
@@ -43,13 +53,20 @@ class PoolActor:
         self._was_restarted = ray.get_runtime_context().was_current_actor_reconstructed
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Probe the batches of the one crate of a table."""
+        """Probe the batches of the one crate of a table; then hand it on, or commit it."""
         crate = wire.decode(table)
+        with self._at_models:
+            crate = self._probed(crate)
+        if not self._is_last:
+            return wire.encode(crate)
+        return pa.table({"receipt": [commit(self._settings, crate).to_json()]})
+
+    def _probed(self, crate: Crate) -> Crate:
         if self._pulse is not None:
             self._pulse.begin()
         if self._was_restarted:
-            return wire.encode(self._worker.processed(crate, self._marked(crate)))
-        return wire.encode(self._worker.process(crate))
+            return self._worker.processed(crate, self._marked(crate))
+        return self._worker.process(crate)
 
     def _marked(self, crate: Crate) -> Iterator[Envelope]:
         """Once a process here has died, every batch is marked while it is under way.

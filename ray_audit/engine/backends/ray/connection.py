@@ -30,14 +30,14 @@ def connect(address: str | None) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    for left in reversed(range(_NUM_STARTS)):
+    for num_left in reversed(range(_NUM_STARTS)):
         try:
             _init(address)
             break
         except Exception as error:  # Ray raises bare ones too
             ray.shutdown()
             # It gives its own start half a minute, which a busy machine may not keep.
-            if left and _TOO_SLOW in str(error):
+            if num_left and _TOO_SLOW in str(error):
                 continue
             where = f"Ray at {address}" if address else "Ray on this machine"
             raise RunError(f"{where} could not be used: {cause(error)}") from error

@@ -1,0 +1,214 @@
+"""Masks that a COCO document describes: drawn of its objects, or PNG files of its segments.
+
+What a document says of each image is kept beside the label index, ordered by key: a unit reads its
+own part, and never the document.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ray_audit import parquet_io, storage
+from ray_audit.config import DatasetConfig, Overlap
+from ray_audit.config.categories import categories_of, numbers_beside
+from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.formats.pixels.polygons import segment_runs
+from ray_audit.samples import Shard
+
+INDEX = "masks.parquet"
+_ROW_GROUP_ROWS = 64
+_SCHEMA = pa.schema([("shard", pa.string()), ("content", pa.string())])
+_UNCLAIMED = -1
+
+Described = dict[str, Any]
+
+
+def described_images(uri: str, document: Any) -> dict[str, Described]:
+    """What a COCO document says of each of its images, by file name.
+
+    Returns:
+        `size` (H, W), the numbers `background` and `dropped`, and `objects`: of each its category,
+        whether it is a crowd, and its segmentation.
+
+    Raises:
+        LabelError: it lacks what is needed.
+    """
+    try:
+        background, dropped = numbers_beside(categories_of(uri, document))
+        found: dict[Any, Described] = {}
+        names: dict[str, Described] = {}
+        for one in document["images"]:
+            described = {
+                "size": [int(one["height"]), int(one["width"])],
+                "background": background,
+                "dropped": dropped,
+                "objects": [],
+            }
+            found[one["id"]] = described
+            if names.setdefault(str(one["file_name"]), described) is not described:
+                raise LabelError(f"{uri}: two images are called {one['file_name']}")
+        for one in document["annotations"]:
+            if one.get("segmentation") is None:
+                raise LabelError(
+                    f"{uri}: annotation {one.get('id')} has no segmentation: boxes alone make no "
+                    "mask; audit one label an image with labels.images, or give masks"
+                )
+            crowd = bool(one.get("iscrowd", 0))
+            shape = [int(one["category_id"]), crowd, one["segmentation"]]
+            found[one["image_id"]]["objects"].append(shape)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LabelError(f"{uri}: no COCO document of masks: {error!r}") from error
+    return names
+
+
+def described_segments(uri: str, document: Any) -> dict[str, Described]:
+    """What a COCO panoptic document says of each of its masks, by the mask's file name.
+
+    Returns:
+        `segments`: category of each segment's number (as text).
+
+    Raises:
+        LabelError: it lacks what is needed.
+    """
+    try:
+        background, _ = numbers_beside(categories_of(uri, document))
+        return {
+            str(one["file_name"]): {
+                "background": background,
+                "segments": {
+                    str(int(s["id"])): int(s["category_id"]) for s in one["segments_info"]
+                },
+            }
+            for one in document["annotations"]
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LabelError(f"{uri}: no COCO panoptic document: {error!r}") from error
+
+
+def write_described(folder: Path, described: Mapping[str, Described]) -> dict[str, str]:
+    """Write what is said of each shard; returns a digest of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digests: dict[str, str] = {}
+    keys = sorted(described)
+    with pq.ParquetWriter(folder / INDEX, _SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(keys), _ROW_GROUP_ROWS):
+            some = keys[start : start + _ROW_GROUP_ROWS]
+            contents = [json.dumps(described[key]) for key in some]
+            digests |= {k: storage.digest(c) for k, c in zip(some, contents, strict=True)}
+            writer.write_table(pa.table({"shard": some, "content": contents}, _SCHEMA))
+    return digests
+
+
+class StoredMasks:
+    """Reads the masks of some images, whatever they are made of.
+
+    Args:
+        dataset: with masks of image files.
+        index_uri: where what a document says lies, if there is one.
+        shards: whose masks will be asked for.
+
+    Raises:
+        StorageError: the index cannot be read.
+    """
+
+    def __init__(
+        self, dataset: DatasetConfig, index_uri: str | None, shards: Sequence[Shard]
+    ) -> None:
+        self._dataset = dataset
+        self._described: dict[str, str] = {}
+        keys = sorted(shard.key for shard in shards if shard.label_uri is not None)
+        if dataset.labels.document is not None and keys:
+            if index_uri is None:
+                raise LabelError(f"{keys[0]}: its mask is in the label index; give its URI")
+            self._described = dict(_read(storage.join(index_uri, INDEX), keys))
+
+    def stored(self, shard: Shard) -> bytes | np.ndarray | None:
+        """Bytes of a mask file, or (H, W) numbers of a drawn mask; None where there is none.
+
+        Raises:
+            SampleError: a mask cannot be drawn.
+            StorageError: a mask file cannot be read.
+        """
+        if shard.label_uri is None:
+            return None
+        if self._dataset.labels.document is None:
+            return storage.read_bytes(shard.label_uri)
+        described = json.loads(self._described[shard.key])
+        if "segments" in described:
+            content = storage.read_bytes(shard.label_uri)
+            return _of_segments(content, described, self._dataset.max_px)
+        return drawn_mask(described, self._dataset.labels.overlap, self._dataset.max_px)
+
+
+def _read(uri: str, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    wanted = set(keys)
+    with storage.open_read(uri) as stream, storage.explained("read", uri):
+        table = parquet_io.open_file(stream)
+        for group in range(table.num_row_groups):
+            statistics = table.metadata.row_group(group).column(0).statistics
+            if statistics.max < keys[0] or statistics.min > keys[-1]:
+                continue
+            rows = table.read_row_group(group)
+            pairs = zip(rows["shard"].to_pylist(), rows["content"].to_pylist(), strict=True)
+            yield from ((key, content) for key, content in pairs if key in wanted)
+
+
+def drawn_mask(described: Described, overlap: Overlap, max_px: float) -> np.ndarray:
+    """Draw the objects of an image: crowds first, then the others in the document's order.
+
+    Args:
+        described: see `described_images`.
+        overlap: where two objects lie: the last or the first stays; drop leaves it out, of objects
+            of two categories.
+        max_px: a larger mask is refused.
+
+    Returns:
+        (H, W) int32 numbers of categories, and `background` and `dropped`.
+
+    Raises:
+        SampleError: `mask_format` or `too_large`.
+    """
+    height, width = described["size"]
+    if height < 1 or width < 1 or height * width > max_px:
+        raise SampleError("too_large", f"the document gives the image a size of {height} x {width}")
+    flat = np.full(height * width, _UNCLAIMED, np.int32)  # runs go down the columns
+    dropped = np.zeros(len(flat), bool) if overlap == "drop" else None
+    objects = sorted(described["objects"], key=lambda one: not one[1])
+    for number, (category, is_crowd, segmentation) in enumerate(objects):
+        try:
+            runs = segment_runs(segmentation, (height, width))
+        except ValueError as error:
+            raise SampleError("mask_format", f"object {number} of the image: {error}") from error
+        for start, stop in runs.tolist():
+            part = flat[start:stop]
+            if dropped is not None and not is_crowd:
+                dropped[start:stop] |= (part != _UNCLAIMED) & (part != category)
+            if overlap == "first" and not is_crowd:
+                part[part == _UNCLAIMED] = category
+            else:
+                part[:] = category
+    flat[flat == _UNCLAIMED] = described["background"]
+    if dropped is not None:
+        flat[dropped] = described["dropped"]
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _of_segments(content: bytes, described: Described, max_px: float) -> np.ndarray:
+    colours = read_mask(content, max_px, None, colours=True).astype(np.int32)
+    ids = colours if colours.ndim == 2 else colours @ np.array([1, 256, 65536], np.int32)
+    numbers, places = np.unique(ids, return_inverse=True)
+    categories = {0: described["background"]}
+    categories |= {int(number): one for number, one in described["segments"].items()}
+    unknown = [number for number in numbers.tolist() if number not in categories]
+    if unknown:
+        raise SampleError(
+            "label_outside", f"the mask has a segment {unknown[0]}, of which the document says none"
+        )
+    table = np.array([categories[number] for number in numbers.tolist()], np.int32)
+    return table[places.reshape(ids.shape)]

@@ -1,0 +1,61 @@
+"""While a batch is at the models the next one is brought to their device."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from ray_audit.engine.planning import plan as planning
+from ray_audit.engine.run.audit import run_audit
+from ray_audit.probes.prober import Prober, ProbeTurn
+from tests.support import small_sets
+from tests.support.batches import class_batch
+from tests.support.probed import prober
+from tests.unit.probes.test_prober import image_model
+
+LIMIT_S = 30
+
+
+def test_a_batch_becomes_ready_while_the_one_before_is_at_the_models(tmp_path, monkeypatch):
+    small = small_sets.class_folders(tmp_path)
+    ready, observe = Prober.ready, Prober.observe
+    made: dict[int, threading.Event] = {}
+    waited, came_ready = [], []
+
+    def noted(self, batch):
+        done = ready(self, batch)
+        made.setdefault(batch.index, threading.Event()).set()
+        return done
+
+    def waiting(self, batch, *args, **rest):
+        came_ready.append((batch.index, rest.get("ready") is not None))
+        if batch.index == 0:  # the first goes on only when the second is there
+            waited.append(made.setdefault(1, threading.Event()).wait(LIMIT_S))
+        return observe(self, batch, *args, **rest)
+
+    monkeypatch.setattr(planning, "crate_bytes", lambda *_: (2**30, "all batches together"))
+    monkeypatch.setattr(Prober, "ready", noted)
+    monkeypatch.setattr(Prober, "observe", waiting)
+    config = small.config(output=str(tmp_path / "out"), engine={"batch_size": 2})
+    outcome = run_audit(config, local=True)
+    assert outcome.counts["failed"] == 0
+    assert waited
+    assert all(waited)
+    assert (1, True) in came_ready
+
+
+@pytest.mark.parametrize("gradient", [None, "loss"])
+def test_a_batch_made_ready_by_another_thread_gives_the_same_arrays(gradient):
+    rng = np.random.default_rng(0)
+    batch = class_batch(rng.integers(0, 256, (5, 3, 8, 9), np.uint8), rng.integers(0, 4, 5))
+    one = prober([image_model(0)], gradient)
+    turns = {0: ProbeTurn(is_final=True, in_window=gradient is not None)}
+    expected = one.observe(batch, turns)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(one.ready(batch)))
+    thread.start()
+    thread.join()
+    got = one.observe(batch, turns, ready=found[0])
+    assert got.keys() == expected.keys()
+    for name in got.keys() - {"trajectory/probe_s"}:
+        assert np.array_equal(got[name], expected[name]), name
