@@ -73,7 +73,7 @@ FINDINGS = (
         "frame",
     ),
     # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
-    # a fixed size is null.
+    # a fixed size is null (findings/null_lists_of_a_fixed_size_cannot_be_read.sh).
     Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
@@ -148,7 +148,7 @@ REGIONS = (
     Column("given", pa.int32(), "class index of most of its pixels; -1 where void"),
     Column("suggested", pa.int32(), "class index that the last checkpoint sees there"),
     # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
-    # a fixed size is null.
+    # a fixed size is null (findings/null_lists_of_a_fixed_size_cannot_be_read.sh).
     Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
