@@ -72,8 +72,8 @@ FINDINGS = (
         "boundary: frames by which it moves, below 0 where to an earlier frame",
         "frame",
     ),
-    # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
-    # a fixed size is null (findings/null_lists_of_a_fixed_size_cannot_be_read.sh).
+    # Not of a fixed size: before 26, pyarrow reads no file in which such a list is null
+    # (findings/null_lists_of_a_fixed_size_cannot_be_read.sh).
     Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "region as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
@@ -147,8 +147,6 @@ REGIONS = (
     Column("region", pa.int32(), "position among the regions of the image, largest first"),
     Column("given", pa.int32(), "class index of most of its pixels; -1 where void"),
     Column("suggested", pa.int32(), "class index that the last checkpoint sees there"),
-    # Of four and of two, and not of a fixed size: before 26, pyarrow reads no file in which a list of
-    # a fixed size is null (findings/null_lists_of_a_fixed_size_cannot_be_read.sh).
     Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
     Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
@@ -179,9 +177,9 @@ AREAS = (
         "higher",
         "our definition",
     ),
-    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    Column("box", pa.list_(pa.int32()), "x0, y0, x1, y1, exclusive", "px"),
     Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
-    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("mask_size_px", pa.list_(pa.int32()), "height and width of the image", "px"),
     Column("num_px", pa.int64(), "its pixels", "px"),
     Column("loss", pa.float64(), "mean loss of the given labels in it", "nat"),
     Column("p_given", pa.float64(), "mean probability of the given classes", "fraction"),
