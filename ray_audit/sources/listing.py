@@ -23,7 +23,7 @@ from ray_audit.formats.labels.names import (
 )
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
-from ray_audit.formats.registry import formats, known_format
+from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
@@ -97,7 +97,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             f"dataset.uri: {_few(s.uri for s in shards)} cannot be read as zip archives: they are "
             "damaged, or were cut off"
         )
-    firsts = {known_format(shard.key): shard for shard in reversed(readable)}
+    firsts = {format_in(dataset, shard.key): shard for shard in reversed(readable)}
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
             f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
@@ -121,8 +121,8 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             )
         if dataset.volume is not None and not form.is_volume:
             raise SpecificationError(
-                f"dataset.volume goes with volumes (.nii, .nii.gz), and {shard.key} is none; leave "
-                "the key out"
+                "dataset.volume goes with volumes (NIfTI, MetaImage, NRRD, DICOM, pages of TIFF "
+                f"and GIF), and {shard.key} is none; leave the key out"
             )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):

@@ -19,6 +19,7 @@ LEAVES |= {
     "store_errors",
     "stored_objects",
     "store_writes",
+    "wrapped_stream",
     "interrupts",
     "processes",
     "parquet_io",
