@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ray_audit import storage
-from ray_audit.errors import SampleError, StorageError
-from ray_audit.formats.volumes.metaimage import beside, read_lines
+from ray_audit.errors import SampleError, SpecificationError, StorageError
+from ray_audit.formats.volumes import metaimage, nrrd_volume
 from ray_audit.storage import StoredObject
 
 SMALL_BYTES = 2**20
 _MAX_READ_BYTES = 4 * 2**30
 _NUM_READERS, _AT_ONCE = 8, 64
 _CONTENT = "content "
+_VALUES = {".mhd": metaimage.values_uri, ".nhdr": nrrd_volume.values_uri}
 
 
 def by_content(found: Sequence[StoredObject]) -> list[StoredObject]:
@@ -44,14 +45,15 @@ def by_content(found: Sequence[StoredObject]) -> list[StoredObject]:
 
 def with_values(found: Sequence[StoredObject]) -> list[StoredObject]:
     """The files, a header whose values lie in a file beside it (`.mhd`) with the etag of both."""
-    return [_with_values(item) if item.uri.lower().endswith(".mhd") else item for item in found]
+    return [_with_values(o) if o.uri.lower().endswith(tuple(_VALUES)) else o for o in found]
 
 
 def _with_values(item: StoredObject) -> StoredObject:
     # A header that cannot be read, or has no values, is a failure of the audit.
-    with suppress(StorageError, SampleError):
+    with suppress(StorageError, SampleError, SpecificationError):
         with storage.open_read(item.uri, item.size_bytes) as stream:
-            uri = beside(item.uri, read_lines(stream)[0]["ElementDataFile"])
+            find = next(f for ending, f in _VALUES.items() if item.uri.lower().endswith(ending))
+            uri = find(item.uri, stream)
         if uri is not None:
             (values,) = by_content(storage.list_objects(storage.escape_glob(uri)))
             is_content = item.etag.startswith(_CONTENT) and values.etag.startswith(_CONTENT)

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -118,7 +120,9 @@ def test_exchanged_segments_are_two_findings_with_names_of_their_own():
 def test_a_learnt_label_with_a_high_loss_is_a_finding_that_says_so():
     given = relabelled(1, 3)
     assert found(given, given, ordered=False, cutoff=1.0) == []
-    wrong = [one for one in found(given, given, ordered=False, cutoff=0.1) if one.given == "pack"]
+    wrong = [
+        item for item in found(given, given, ordered=False, cutoff=0.1) if item.given == "pack"
+    ]
     assert wrong[0].kind == "mislabel"
     assert "this was learnt late: their mean loss of 0.22 nats is among the highest 5.0%" in (
         wrong[0].reason
@@ -209,7 +213,7 @@ def test_thinned_frames_keep_those_between():
 def test_short_videos_and_those_of_one_class(given):
     given = np.array(given, int)
     assert found(given, given, ordered=False) == []
-    assert [one.kind for one in found(given, 0 * given, ordered=False)] == ["mislabel"][
+    assert [item.kind for item in found(given, 0 * given, ordered=False)] == ["mislabel"][
         : len(given)
     ]
     assert len(found(given, given)) <= 1
@@ -229,3 +233,26 @@ def test_rows_of_two_shards_are_refused():
     shards = pa.array(["v", "w"] * 25)
     with pytest.raises(ValueError, match="2 shards"):
         segment_findings(table.set_column(1, "shard", shards), context(IN_ORDER))
+
+
+def num_calls(num_frames):
+    """Function calls for a video of two classes that take turns at every frame."""
+    given = np.arange(num_frames) % 2
+    table, about = table_of(given, 1 - given), context(given)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        findings = segment_findings(table, about)
+    finally:
+        sys.setprofile(None)
+    assert len(findings) == num_frames
+    return calls
+
+
+def test_the_work_for_a_video_grows_with_its_segments_not_with_their_square():
+    assert num_calls(800) < 3 * num_calls(400)
