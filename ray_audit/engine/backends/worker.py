@@ -23,8 +23,9 @@ from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
+from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, ReadyBatch, without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, ReadyBatch
 from ray_audit.samples import Batch
 
 
@@ -88,7 +89,8 @@ class PoolWorker:
             input=config.model.input,
             output=config.model.output,
             answers=config.model.answers,
-            gradient=required[0] if required else None,
+            gradient=config.vog.target if required else None,
+            gradient_at=config.vog.at,
             temperature=config.softmin.temperature,
             precision=precision(config),
             compiles=config.engine.compile,
