@@ -7,7 +7,7 @@ components of label errors likewise).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -259,8 +259,3 @@ def regions_beside(truth_uri: str) -> str:
     """
     folder, slash, name = truth_uri.rpartition("/")
     return f"{folder}{slash}{name.rpartition('.')[0] or name}_regions.parquet"
-
-
-def overall_regions(rows: Iterable[RegionDetection]) -> RegionDetection:
-    """The row over all errors."""
-    return next(row for row in rows if row.kind == row.size == ALL_KINDS)

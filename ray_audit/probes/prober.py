@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ray_audit.config import InputConfig
+from ray_audit.config import AuditConfig, InputConfig
 from ray_audit.measures import When, measures
 from ray_audit.probes import dense, rows
 from ray_audit.probes.answers import AnswerForm, logits_of
@@ -26,6 +26,7 @@ from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
+from ray_audit.probes.targets import GivenTargets, Gradients
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount
@@ -60,6 +61,23 @@ class ProbeSettings:
     answers: str = "logits"
     gradient_at: str = "inputs"
 
+    @classmethod
+    def of(
+        cls, config: AuditConfig, gradient: str | None, precision: str, compiles: bool
+    ) -> "ProbeSettings":
+        """What a specification says of them, with what depends on the machine and the turn."""
+        return cls(
+            num_classes=len(config.dataset.classes),
+            input=config.model.input,
+            output=config.model.output,
+            gradient=gradient,
+            temperature=config.softmin.temperature,
+            precision=precision,
+            compiles=compiles,
+            answers=config.model.answers,
+            gradient_at=config.vog.at,
+        )
+
 
 @dataclass(frozen=True)
 class ProbeTurn:
@@ -74,46 +92,6 @@ class ProbeTurn:
     is_final: bool
     in_window: bool
     recount: Recount | None = None
-
-
-@dataclass(frozen=True)
-class _GivenTargets:
-    """A batch on the device.
-
-    Attributes:
-        batch: as it came; of clips of masks, as `owned_frames` gives it.
-        inputs: of the model, without gradients.
-        leaf: the same, by which targets are differentiated.
-        owned: its rows, or its masks.
-        clips: where these masks are in clips; None where each is an image by itself.
-    """
-
-    batch: Batch
-    inputs: Tensor
-    leaf: Tensor
-    owned: Rows | Masks
-    clips: ClipFrames | None = None
-
-
-@dataclass(frozen=True)
-class ReadyBatch:
-    """A batch on its way to the device; `arrived` where that goes on beside other work."""
-
-    given: _GivenTargets
-    arrived: torch.cuda.Event | None = None
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """How a turn takes gradients, and what they go into.
-
-    Attributes:
-        moments: of the batch.
-        of: gradient of a target; what was given, and how many losses it sums, go with it.
-    """
-
-    moments: Moments
-    of: Callable[[Tensor, _GivenTargets, int], Tensor]
 
 
 class Prober:
@@ -253,17 +231,15 @@ class Prober:
         self.chain.begin()
         return Look.of(inputs, answer, logits, 1 if batch.task.is_dense else -1)
 
-    def _given(self, batch: Batch) -> _GivenTargets:
+    def _given(self, batch: Batch) -> GivenTargets:
         inputs = self._input(batch.arrays["inputs"], self._try)
         kind = Masks if batch.task.is_dense else Rows
         clips = ClipFrames.of(batch, self._device) if is_clips(batch) else None
         batch = batch if clips is None else owned_frames(batch)
         leaf = inputs.detach().requires_grad_()
-        return _GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
+        return GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
 
-    def _turn(
-        self, index: int, given: _GivenTargets, turn: ProbeTurn, moments: Moments
-    ) -> Observed:
+    def _turn(self, index: int, given: GivenTargets, turn: ProbeTurn, moments: Moments) -> Observed:
         wants_gradient = self._settings.gradient is not None and turn.in_window
         probe = self._dense if isinstance(given.owned, Masks) else self._rows
         if not wants_gradient:
@@ -277,7 +253,7 @@ class Prober:
             logits = self._forward(index, given.inputs, given)
         return probe(given, logits, turn, Gradients(moments, partial(self._at_features, tap)))
 
-    def _at_labels(self, logits: Tensor, given: _GivenTargets) -> Tensor:
+    def _at_labels(self, logits: Tensor, given: GivenTargets) -> Tensor:
         """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
         batch, num_classes = given.batch, self._settings.num_classes
         if isinstance(given.owned, Masks):
@@ -285,7 +261,7 @@ class Prober:
             return dense.pixel_logits(logits, tuple(given.owned.labels.shape), num_classes)
         return rows.row_logits(logits, batch, given.owned, num_classes)
 
-    def _forward(self, index: int, inputs: Tensor, given: _GivenTargets) -> Tensor:
+    def _forward(self, index: int, inputs: Tensor, given: GivenTargets) -> Tensor:
         task = given.batch.task
         with self._autocast():
             answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
@@ -324,20 +300,20 @@ class Prober:
         return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
 
     def _at_features(
-        self, tap: FeatureTap, target: Tensor, given: _GivenTargets, num_summed: int
+        self, tap: FeatureTap, target: Tensor, given: GivenTargets, num_summed: int
     ) -> Tensor:
         # Float32 from the logits on; what a half loses in the last layer it would lose anyway.
         is_timed = given.batch.task.is_sequence or given.clips is not None
         return tap.gradient(target, given.inputs.shape[1] if is_timed else None)
 
-    def _input_gradient(self, target: Tensor, given: _GivenTargets, num_summed: int) -> Tensor:
+    def _input_gradient(self, target: Tensor, given: GivenTargets, num_summed: int) -> Tensor:
         scale = 1.0
         if self._settings.precision == "fp16":
             scale = _FP16_SCALE * 2.0 ** math.floor(math.log2(num_summed))
         return input_gradient(target, given.leaf, scale, keep=self.chain.shares)
 
     def _rows(
-        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
+        self, given: GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
     ) -> Observed:
         settings, owned = self._settings, given.owned
         assert isinstance(owned, Rows)
@@ -352,7 +328,7 @@ class Prober:
         return observed
 
     def _dense(
-        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
+        self, given: GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
     ) -> Observed:
         masks, at_mask = given.owned, self._at_labels(logits, given)
         assert isinstance(masks, Masks)
@@ -375,7 +351,7 @@ class Prober:
         scratch = at_mask.detach()
         return observed | dense.observe_pixels(scratch, masks, given.batch, temperature)
 
-    def _dense_target(self, at_mask: Tensor, logits: Tensor, given: _GivenTargets) -> Tensor:
+    def _dense_target(self, at_mask: Tensor, logits: Tensor, given: GivenTargets) -> Tensor:
         """What is differentiated; of clips it sums over all their labelled frames."""
         masks, kind = given.owned, str(self._settings.gradient)
         assert isinstance(masks, Masks)

@@ -84,17 +84,8 @@ class PoolWorker:
             tensors = model.state_dict().values()
             self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         required = self._settings.required.vog
-        probe = ProbeSettings(
-            num_classes=len(config.dataset.classes),
-            input=config.model.input,
-            output=config.model.output,
-            answers=config.model.answers,
-            gradient=config.vog.target if required else None,
-            gradient_at=config.vog.at,
-            temperature=config.softmin.temperature,
-            precision=precision(config),
-            compiles=config.engine.compile,
-        )
+        gradient = config.vog.target if required else None
+        probe = ProbeSettings.of(config, gradient, precision(config), config.engine.compile)
         return Prober(models, probe, device)
 
     def process(self, crate: Crate) -> Crate:

@@ -12,7 +12,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ray_audit import rle
 from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
-from ray_audit.evaluation.region_detection import overall_regions
 from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.segment_accuracy import eda
 from ray_audit.measures import Kind, measures
@@ -136,7 +135,7 @@ def test_findings_and_areas_are_held_to_the_planted_components(tmp_path, truth):
     planted = masks_at([(None, 20, 20, 10)], REGION_SCHEMA)
     pq.write_table(planted, tmp_path / "truth_regions.parquet")
     found = evaluate_run(str(tmp_path), truth)
-    assert [overall_regions(rows).average_precision for rows in (found.regions, found.areas)] == [
+    assert [rows[0].average_precision for rows in (found.regions, found.areas)] == [
         0.5,
         1.0,
     ]
