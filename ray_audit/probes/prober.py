@@ -26,7 +26,7 @@ from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
-from ray_audit.probes.targets import GivenTargets, Gradients
+from ray_audit.probes.targets import GivenTargets, Gradients, ReadyBatch
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 from ray_audit.scores.recount import Recount

@@ -25,7 +25,8 @@ from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
 from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, ReadyBatch
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
+from ray_audit.probes.targets import ReadyBatch
 from ray_audit.samples import Batch
 
 
