@@ -134,8 +134,14 @@ def paths_and_numbers(root):
     built = _table(root, "list.txt", *lines, dataset={"header": ["image", "label"]})
     built.dataset["uri"] = "{root}/*/*.png"
     built.expected = {f"images/{key}": CLASSES.index(label) for key, label in ROWS}
-    built.init = False  # `images/` is no part of the keys that it would choose
+    built.init = False  # it chooses keys below `images/`
     return built
+
+
+def paths_from_further_up(root):
+    """Rows name files by their paths below the dataset's folder, and keys begin further down."""
+    lines = [f"images/{key} {CLASSES.index(label)}" for key, label in ROWS]
+    return _mapped(_table(root, "list.txt", *lines, dataset={"header": ["image", "label"]}))
 
 
 def mxnet_lst(root):
