@@ -56,7 +56,8 @@ class LabelsConfig(Section):
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
     """Index masks by template, such as `masks/{stem}.png`. Goes with images; and with video, where
-    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video. A COCO
+    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video. With images,
+    `*` stands for several files of one image, whose pixels above 0 are put together. A COCO
     document (`instances_train2017.json`) of which the masks of images are drawn: later annotations
     lie above earlier ones (`overlap`), crowds below all."""
     images: Uri | None = None
@@ -133,7 +134,7 @@ class LabelsConfig(Section):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether masks are made of something else, and are written anew as index masks."""
+        """Whether masks are made of a document, or their numbers of channels."""
         return self.document is not None or self.number is not None
 
     @property

@@ -129,7 +129,7 @@ def _problem(tree: Tree, proposal: Guess) -> str | None:
             if not labelled:
                 return "no file has a label"
             given = GivenLabels(dataset, tuple(labelled), folder)
-            if "{" in (dataset.labels.masks or "") or dataset.labels.is_drawn:
+            if "{" in (dataset.labels.masks or "") or dataset.has_drawn_masks:
                 step = max(1, len(labelled) // _NUM_MASKS)
                 for owner in given.mask_owners()[::step]:
                     given.mask(owner) if _is_picture(owner.shard_key) else None

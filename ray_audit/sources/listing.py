@@ -1,7 +1,6 @@
 """Lists the shards of a dataset and attaches their labels, without reading the data."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
 from ray_audit.formats.labels.names import (
-    OwnerNames,
     fill_template,
     matched_groups,
     num_composed_otherwise,
@@ -27,20 +25,17 @@ from ray_audit.formats.registry import formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
-from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
 from ray_audit.sources.document_masks import with_drawn_masks, with_segments
 from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
+from ray_audit.sources.in_order import labelled_in_order
 from ray_audit.sources.mask_groups import with_mask_folders
+from ray_audit.sources.matched_names import COMPOSED, Matcher, few, plural
 from ray_audit.sources.split import shards_of_split
 
-_NUM_NAMED = 3
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
-_COMPOSED = (
-    "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     kept = labelled[:limit]
     without = [shard.key for shard in kept if not shard.label_digest]
     if without:
-        notes = [*notes, f"{_plural(len(without), 'shard')} without labels: {_few(without)}"]
+        notes = [*notes, f"{plural(len(without), 'shard')} without labels: {few(without)}"]
     digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
     by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
     return Listing(tuple(kept), tuple(notes), digests, by_time)
@@ -94,13 +89,13 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     readable = [shard for shard in shards if not is_damaged(shard.key)]
     if not readable:
         raise SpecificationError(
-            f"dataset.uri: {_few(s.uri for s in shards)} cannot be read as zip archives: they are "
+            f"dataset.uri: {few(s.uri for s in shards)} cannot be read as zip archives: they are "
             "damaged, or were cut off"
         )
     firsts = {known_format(shard.key): shard for shard in reversed(readable)}
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
-            f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
+            f"dataset.uri: {few(shard.key for shard in firsts.values())} are of different "
             "formats (image files, Parquet, tar, volumes); give each its own specification"
         )
     fitting = [format_.name for format_ in formats() if labels.form in format_.forms]
@@ -186,16 +181,16 @@ def _from_files(
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
     if dataset.labels.masks:
-        check_template(template, dataset.kind)
+        check_template(template, dataset.kind, known_format(shards[0].key).is_volume)
     tables, notes = _label_tables(dataset, shards, template)
     shared = [uri for uri, count in Counter(tables).items() if count > 1 and uri]
     if shared:
         raise LabelError(
-            f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
-            f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
+            f"labels.{dataset.labels.form}: {plural(len(shared), 'label file')} would be shared "
+            f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, tables, stored)
+        found = with_mask_folders(shards, tables, stored, are_frames=dataset.kind == "video")
         _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
@@ -207,7 +202,7 @@ def _from_files(
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
     num = num_composed_otherwise((uri for uri in tables if uri and uri not in stored), stored)
-    hint = f"{num} of the label files' names {_COMPOSED}; rename them" if num else ""
+    hint = f"{num} of the label files' names {COMPOSED}; rename them" if num else ""
     _check_first_file(dataset, found, next(filter(None, tables)), hint)
     return found, [*notes, hint] if hint else notes
 
@@ -234,7 +229,7 @@ def _label_tables(
     ]
     if not without:
         return tables, []
-    return tables, [f"labels.match is not found in {_plural(len(without), 'key')}: {_few(without)}"]
+    return tables, [f"labels.match is not found in {plural(len(without), 'key')}: {few(without)}"]
 
 
 def _stored_uri(uri: str) -> str:
@@ -266,7 +261,9 @@ def _from_short_table(
 ) -> tuple[list[Shard], list[str]]:
     """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = _layout_of(uri, dataset, with_name=True)
-    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
+    if layout.name_column is None:
+        return labelled_in_order(uri, layout, dataset, shards), []
+    matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column))
     found: dict[str, tuple[int, int]] = {}
     lost: Counter[str] = Counter()
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
@@ -317,8 +314,10 @@ def _from_table(
 ) -> tuple[list[Shard], list[str]]:
     """One table for all: one pass that checks it and splits it by shard."""
     layout = _layout_of(uri, dataset, with_name=True)
+    if layout.name_column is None and not layout.numbers:
+        raise LabelError(f"{uri}: labels.header has no {dataset.labels.columns.image}")
     _check_unit(dataset, uri, layout)
-    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
+    matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     overlap = dataset.labels.overlap
     writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
@@ -336,67 +335,7 @@ def _add_matched(writer: IndexWriter, rows: LabelRows, codes: np.ndarray) -> Non
         writer.add(codes[kept], kept + rows.first_row, numbers, rows.labels[kept])
 
 
-class _Matcher:
-    """Matches the names of a table, and remembers those that match nothing."""
-
-    def __init__(self, uri: str, names: OwnerNames) -> None:
-        self._uri = uri
-        self._names = names
-        self._unmatched: dict[str, None] = {}
-
-    def match(self, rows: LabelRows) -> list[Owner | None]:
-        """The owner of each of `rows.names`."""
-        owners = []
-        for code, name in enumerate(rows.names):
-            try:
-                owners.append(self._names.find(name))
-            except LabelError as error:
-                row = rows.first_row + int(np.flatnonzero(rows.name_codes == code)[0])
-                raise LabelError(f"{self._uri}, row {row}: {error}") from None
-            if owners[-1] is None:
-                self._unmatched[name] = None
-        return owners
-
-    def notes(self, dataset: DatasetConfig, shards: list[Shard], any_found: bool) -> list[str]:
-        """A note on the names that match nothing; an error where none matches."""
-        if not any_found:
-            raise LabelError(
-                f"{self._uri}: no row names one of the {len(shards)} files; the table names "
-                f"{_few(self._unmatched) or 'none'}, the files are "
-                f"{_few(s.key for s in shards)}{self._hint()}"
-            )
-        what = "image" if dataset.labels.form == "images" else "video"
-        notes, lost = [], self._names.lost
-        if lost:
-            files = dict.fromkeys(owner.shard_key for owner in lost.values())
-            notes.append(
-                f"labels of {_plural(len(lost), what)} ({_few(lost)}) match nothing that could be "
-                f"listed; they are taken to belong to {_few(files)}, which cannot be read to the "
-                "end"
-            )
-        if self._unmatched:
-            many = _plural(len(self._unmatched), what)
-            notes.append(f"labels of {many} match no shard: {_few(self._unmatched)}{self._hint()}")
-        return notes
-
-    def _hint(self) -> str:
-        """What to do where names differ in a way that cannot be seen."""
-        num = self._names.num_composed_otherwise(self._unmatched)
-        if not num:
-            return ""
-        return f" ({num} of these names {_COMPOSED}; write the table with the names of the files)"
-
-
 def _described(shard: Shard, labels: ShardLabels | None) -> Shard:
     if labels is None:
         return replace(shard, num_labelled=0)
     return replace(shard, label_digest=labels.digest, num_labelled=labels.num_labelled)
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

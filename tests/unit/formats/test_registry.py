@@ -168,4 +168,5 @@ def test_our_own_formats_are_known_without_any_package():
         "HDF5",
         "MATLAB",
         "Arrow",
+        "IDX",
     ]
