@@ -32,8 +32,8 @@ from ray_audit.config import AuditConfig
 
 _UNET, _VIT = model("unet", 12, width=16), model("frame_transformer", 10, width=128)
 WORKLOADS = {
-    "masks": Workload("masks", "masks", 480, (120, 160), 12, _UNET, num_checkpoints=6),
-    "frames": Workload("frames", "frames", 1536, (360, 640), 10, _VIT, 6, (112, 112)),
+    "masks": Workload("masks", "masks", 256, (120, 160), 12, _UNET, num_checkpoints=8),
+    "frames": Workload("frames", "frames", 1024, (360, 640), 10, _VIT, 8, (112, 112)),
 }
 _QUICK = {
     "masks": {"num_samples": 320, "num_checkpoints": 2, "size": (40, 60)},
@@ -41,7 +41,7 @@ _QUICK = {
 }
 _SMALLER = 4  # the set at which memory is measured again
 _MEMORY_REPEATS = 3
-_FEWEST_BATCHES = 16  # of a set that tells a pace
+_FEWEST_CRATES = 8  # of a set that tells a pace
 _CONFIG, _LOSSES, _SOFTMIN = "config.json", "losses.npy", "softmin.npy"
 
 
@@ -128,7 +128,7 @@ def engine(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
     points = measured.timeline.points
     num_decoded = measured.outcome.manifest.timing["num_decoded"]
     return {
-        "rate": measured.samples_per_s if len(points) >= _FEWEST_BATCHES else None,
+        "rate": measured.samples_per_s if len(points) >= _FEWEST_CRATES else None,
         "start_up_s": measured.start_up_s,
         "whole_s": measured.whole_s,
         "bytes_decoded": 3 * num_decoded * work.size[0] * work.size[1],

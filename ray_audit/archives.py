@@ -21,6 +21,7 @@ from fsspec.utils import glob_translate
 
 from ray_audit.errors import SampleError, StorageError
 from ray_audit.stored_objects import StoredObject
+from ray_audit.wrapped_stream import WrappedStream
 
 SCHEME = "zip://"
 ENDING = ".zip"
@@ -138,19 +139,12 @@ def _leads_out(name: str) -> bool:
     return "\\" in name or any(part in ("", ".", "..") for part in name.split("/"))
 
 
-class _Member(io.BufferedIOBase):
+class _Member(WrappedStream):
     """A member's stream, in which damage is a `SampleError`."""
 
     def __init__(self, stream: IO[bytes], info: zipfile.ZipInfo) -> None:
-        self._stream = stream
+        super().__init__(stream, info.filename)
         self._info = info
-        self.name = info.filename
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def read(self, size: int | None = -1, /) -> bytes:
         info = self._info
@@ -166,13 +160,6 @@ class _Member(io.BufferedIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         with _damage_explained(f"member {self.name} cannot be read"):
             return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @contextlib.contextmanager

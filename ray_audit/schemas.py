@@ -59,7 +59,8 @@ FINDINGS = (
     Column(
         "kind",
         pa.string(),
-        "mislabel | disorder | boundary | missing_region | swapped_classes | shifted_boundary",
+        "mislabel | disorder | boundary | missing_region | swapped_classes | shifted_boundary | "
+        "wrong_mask",
     ),
     Column("shard", pa.string(), "key of the shard"),
     Column("sample_id", pa.string(), "the image, or the first frame of the segment"),
@@ -161,6 +162,26 @@ REGIONS = (
         "outline pixels at most 2 px up, down or aside of one given the suggested class",
         "px",
     ),
+)
+
+AREAS = (
+    Column("sample_id", pa.string(), "the image"),
+    Column("shard", pa.string(), "key of the shard"),
+    Column("area", pa.int32(), "position among the areas of the image, most suspicious first"),
+    Column(
+        "suspicion",
+        pa.float64(),
+        "of the image, times 1 - p_given, times f / (f + 0.01), f its share of the image",
+        "fraction",
+        "higher",
+        "our definition",
+    ),
+    Column("box", pa.list_(pa.int32(), 4), "x0, y0, x1, y1, exclusive", "px"),
+    Column("mask_rle", pa.string(), "as compressed COCO RLE counts (column-major)"),
+    Column("mask_size_px", pa.list_(pa.int32(), 2), "height and width of the image", "px"),
+    Column("num_px", pa.int64(), "its pixels", "px"),
+    Column("loss", pa.float64(), "mean loss of the given labels in it", "nat"),
+    Column("p_given", pa.float64(), "mean probability of the given classes", "fraction"),
 )
 
 CLASS_PAIRS = (

@@ -7,11 +7,11 @@ would take for damage of the file; `findings/slow_down_in_a_stream_is_a_bare_ose
 
 import contextlib
 import errno
-import io
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from ray_audit.errors import RayAuditError, StorageError
+from ray_audit.wrapped_stream import WrappedStream
 
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
@@ -57,21 +57,14 @@ def explained_stream(stream: IO[bytes], action: str, uri: str) -> IO[bytes]:
     return cast("IO[bytes]", _ExplainedStream(stream, action, uri))
 
 
-class _ExplainedStream(io.BufferedIOBase):
+class _ExplainedStream(WrappedStream):
     def __init__(self, stream: IO[bytes], action: str, uri: str) -> None:
-        self._stream = stream
+        super().__init__(stream, getattr(stream, "name", ""))
         self._action = action
         self._uri = uri
-        self.name = getattr(stream, "name", "")  # some readers look for one
-
-    def readable(self) -> bool:
-        return self._stream.readable()
 
     def writable(self) -> bool:
         return self._stream.writable()
-
-    def seekable(self) -> bool:
-        return self._stream.seekable()
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -87,12 +80,7 @@ class _ExplainedStream(io.BufferedIOBase):
         with explained(self._action, self._uri):
             return self._stream.write(content)
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        # Nothing is fetched; zipfile seeks to before the start, and takes OSError for a no.
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
+    # A seek fetches nothing; zipfile seeks to before the start, and takes OSError for a no.
 
     def truncate(self, size: int | None = None, /) -> int:
         with explained(self._action, self._uri):
@@ -104,8 +92,5 @@ class _ExplainedStream(io.BufferedIOBase):
                 self._stream.flush()
 
     def close(self) -> None:
-        try:
-            with explained(self._action, self._uri):
-                self._stream.close()
-        finally:
+        with explained(self._action, self._uri):
             super().close()

@@ -10,9 +10,9 @@ import torch
 from benchmarks.quality.batches import model_input
 from benchmarks.quality.case import Case, Part
 from ray_audit.config import InputConfig
-from ray_audit.demo.videos import read_video
 from ray_audit.training.noise import corrupt_frames, truth_table
 from ray_audit.training.noise.frame_noise import CorruptedFrames
+from tests.support.media import decoded_video
 
 POSE_KINDS = ("mislabel", "adjacent", "distant", "reversed")
 SWING_KINDS = ("mislabel", "adjacent")
@@ -176,8 +176,8 @@ def swing_case(data: Path, folder: Path, seed: int) -> Case:
             "input": _SWING_INPUT,
         },
         inputs=[
-            torch.from_numpy(np.stack([model_input(frame, config) for frame in read_video(path)]))
-            for path in paths
+            torch.from_numpy(np.stack([model_input(frame, config) for frame in frames]))
+            for frames in (decoded_video(path).transpose(0, 2, 3, 1) for path in paths)
         ],
         targets=[torch.from_numpy(labels) for labels in errors.labels.values()],
         keys=list(true),

@@ -21,7 +21,7 @@ from benchmarks.quality.rivals import PREFIX, rival_scores
 from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, ModelConfig
-from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.audit import RunOutcome, run_audit
 from ray_audit.evaluation.detection import Detection, evaluate_scores
 from ray_audit.evaluation.truth import directed_columns
 
@@ -70,7 +70,7 @@ def measure(recipe: Recipe, seed: int, data: Path, work: Path, *, local: bool = 
         scores, directed = audit(recipe, seed, case, part, checkpoints, local=local)
         durations["train_s"] += trained - started
         durations["audit_s"] += time.monotonic() - trained
-        rivals, more = rival_scores(case, part, _model_at(case, checkpoints[-1]))
+        rivals, more = rival_scores(case, part, model_at(case, checkpoints[-1]))
         tables.append(scores.merge(rivals, on="sample_id", how="left", validate="1:1"))
         directions |= directed | {name: "lower" for name in rivals if name.startswith(PREFIX)}
         for name, value in more.items():
@@ -141,16 +141,7 @@ def audit(
     recipe: Recipe, seed: int, case: Case, part: Part, checkpoints: list[Path], *, local: bool
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Audit one part with the engine; the scores with their directions."""
-    folder = checkpoints[0].parents[1]
-    values = {
-        "name": f"quality-{recipe.name}",
-        "dataset": case.dataset | {"uri": part.uri},
-        "model": case.model,
-        "checkpoints": [str(path) for path in checkpoints],
-        "protocol": recipe.protocol,
-        "scores": ["csl", "softmin"] + (["vog"] if recipe.has_gradients else []),
-        "output": str(folder / "audit"),
-    }
+    values = _specification(recipe, case, part, checkpoints)
     table = _audited(values, local)
     directions = directed_columns(table.schema)
     directions = {k: v for k, v in directions.items() if table[k].null_count < table.num_rows}
@@ -167,6 +158,25 @@ def audit(
     return scores, directions
 
 
+def audited_run(recipe: Recipe, case: Case, part: Part, checkpoints: list[Path]) -> RunOutcome:
+    """Audit one part in this process; the whole run."""
+    return _run(_specification(recipe, case, part, checkpoints), local=True)
+
+
+def _specification(
+    recipe: Recipe, case: Case, part: Part, checkpoints: list[Path]
+) -> dict[str, Any]:
+    return {
+        "name": f"quality-{recipe.name}",
+        "dataset": case.dataset | {"uri": part.uri},
+        "model": case.model,
+        "checkpoints": [str(path) for path in checkpoints],
+        "protocol": recipe.protocol,
+        "scores": ["csl", "softmin"] + (["vog"] if recipe.has_gradients else []),
+        "output": str(checkpoints[0].parents[1] / "audit"),
+    }
+
+
 def _thinned_vog(
     values: dict[str, Any], checkpoints: list[Path], target: str, local: bool
 ) -> pd.DataFrame:
@@ -181,10 +191,14 @@ def _thinned_vog(
 
 
 def _audited(values: dict[str, Any], local: bool) -> Any:
+    outcome = _run(values, local)
+    return outcome.manifest.table(outcome.run_uri, "scores")
+
+
+def _run(values: dict[str, Any], local: bool) -> RunOutcome:
     shutil.rmtree(values["output"], ignore_errors=True)
     config = AuditConfig.parse(values, source=values["name"])
-    outcome = run_audit(config, local=local, logical_date=_DATE)
-    return outcome.manifest.table(outcome.run_uri, "scores")
+    return run_audit(config, local=local, logical_date=_DATE)
 
 
 def _with_truth(scores: pd.DataFrame, case: Case) -> pd.DataFrame:
@@ -206,7 +220,7 @@ def _fitted(samples: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _model_at(case: Case, checkpoint: Path) -> nn.Module:
+def model_at(case: Case, checkpoint: Path) -> nn.Module:
     model = build_model(ModelConfig.model_validate(case.model))
     load_weights(model, str(checkpoint))
     return model.eval()

@@ -63,8 +63,8 @@ class VolumeConfig(Section):
 
     axis: Annotated[int, Field(ge=0, le=2)] | None = None
     """Along which axis of the array slices lie, from 0; height and width of a slice are the other
-    two, in their order. NIfTI has (x, y, z) and slices along 2, MetaImage and DICOM have (z, y, x)
-    and slices along 0, where absent."""
+    two, in their order. NIfTI and NRRD have (x, y, z) and slices along 2, MetaImage, DICOM and
+    pages have (z, y, x) and slices along 0, where absent."""
     window: tuple[float, float] | None = None
     """The values (scaled as the header says) that become 0 and 1, such as `[-160, 240]`; what lies
     beyond is cut off. Unsigned values of 8 or 16 bits need none."""

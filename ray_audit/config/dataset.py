@@ -50,7 +50,8 @@ class DatasetConfig(Section):
     tile: TileConfig | None = None
     """How a large image with a mask is cut; the whole image where absent."""
     volume: VolumeConfig | None = None
-    """How volumes (`.nii`, `.nii.gz`) are cut into slices. Goes with images."""
+    """How volumes are cut into slices: NIfTI, MetaImage, NRRD, DICOM; pages of TIFF and GIF only
+    where this is given. Goes with images."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
     than 256 MiB of pixels and 100 times the stored bytes of its file."""

@@ -63,7 +63,8 @@ class LabelsConfig(Section):
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
-    """Whether the folder of an image or video names its class. Goes with images and video."""
+    """Whether the folder of an image or video names its class, or with `match` the first group of
+    it in the key, such as `^([a-z]+)[.]` of `cat.0.jpg`. Goes with images and video."""
     column: str | None = None
     """The label's column in Parquet and Arrow, its extension in tar (or its path in a JSON member:
     `json.label`), or its array in npz, HDF5 and MATLAB files. Goes with images."""
@@ -151,8 +152,8 @@ class LabelsConfig(Section):
         known = list(TEMPLATE_FIELDS)
         if self.match is not None:
             known += _groups(self.match)
-            if self._forms() and self.form in ("folder", "column"):
-                raise ValueError(f"match does not go with {self.form}: those labels have no names")
+            if self._forms() and self.form == "column":
+                raise ValueError("match does not go with column: those labels have no names")
         for key in _TEMPLATES:
             for name in _FIELD.findall(getattr(self, key) or ""):
                 if name not in known:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ray_audit.console.lines import SafeConsole
 from ray_audit.evaluation.detection import ALL_KINDS, Detection
+from ray_audit.evaluation.region_detection import RegionDetection
 from ray_audit.evaluation.report import Evaluation, overall
 
 _WIDTH = 100
@@ -75,7 +76,9 @@ def print_evaluation(
     if found.segments:
         console.print(_segment_table(found))
     if found.regions:
-        console.print(_region_table(found))
+        console.print(_region_table("Findings", found.regions))
+    if found.areas:
+        console.print(_region_table("Areas", found.areas))
     for reason in dict.fromkeys(found.left_out.values()):
         names = [name for name, why in found.left_out.items() if why == reason]
         console.print(f"Not measured ({reason}): {', '.join(names)}.")
@@ -133,13 +136,13 @@ def _segment_table(found: Evaluation) -> Table:
     return table
 
 
-def _region_table(found: Evaluation) -> Table:
-    title = "Regions: findings held to the components of wrong pixels (overlap of at least 0.25)"
+def _region_table(what: str, rows: list[RegionDetection]) -> Table:
+    title = f"{what} held to the components of wrong pixels (overlap of at least 0.25)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     table.add_column("errors", no_wrap=True)
     for heading in ("number", "found", "proposals", "AP", "precision", "recall", "F1"):
         table.add_column(heading, justify="right")
-    for row in found.regions:
+    for row in rows:
         name = row.kind if row.size == ALL_KINDS else row.size
         counts = (row.num_errors, row.num_found, row.num_proposals)
         numbers = (row.average_precision, row.precision, row.recall, row.f1)

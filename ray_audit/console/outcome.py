@@ -48,9 +48,9 @@ def print_outcome(run: Run, console: Console | None = None) -> None:
     for note in run.notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
     for gate in run.breached_gates:
-        console.print(f"[bold red]gate breached[/] {gate}", **LINE)
+        console.print(f"[bold red]gate breached[/] {escape(gate)}", **LINE)
     for line in _judgements(run.manifest):
-        console.print(line, **LINE)
+        console.print(line, markup=False, **LINE)
     if run.manifest.top_findings:
         print_findings(run.manifest.top_findings, console)
     elif run.manifest.top:

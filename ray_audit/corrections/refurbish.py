@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from ray_audit.samples import IGNORE
 
-MEMORISED_P = 0.5
-"""A given class that is more probable than this counts as learnt."""
-
 
 @dataclass(frozen=True)
 class Refurbished:

@@ -24,7 +24,6 @@ from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
-from ray_audit.formats.video.stills import is_folder
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -57,12 +56,7 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     if has_stacks(dataset, shards[0]):
         first = next((shard for shard in shards if shard.label_uri), shards[0])
         check_stack_writable(first, dataset)
-    if dataset.labels.folder and is_folder(shards[0].uri):
-        raise SpecificationError(
-            "labels.folder: folders of frames are not moved to other classes; write their labels "
-            "as a table (labels.videos)"
-        )
-    if dataset.labels.folder:
+    if dataset.labels.folder and dataset.labels.match is None:
         check_folders(shards)
     why = form.not_written(shards[0], dataset.labels)
     if why is not None:

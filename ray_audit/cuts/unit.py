@@ -10,7 +10,7 @@ from ray_audit.cuts.video_cuts import cut_video
 from ray_audit.cuts.volume_cuts import cut_volume
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.registry import known_format
+from ray_audit.formats.registry import format_in, known_format
 from ray_audit.samples import Batch, Tail, WorkUnit
 
 
@@ -49,7 +49,7 @@ def cut_unit(
 
 
 def _cuts(unit: WorkUnit, job: UnitContext) -> Iterator[Cut]:
-    if known_format(unit.shards[0].key).is_volume:
+    if format_in(job.dataset, unit.shards[0].key).is_volume:
         for shard in unit.shards:
             yield from cut_volume(shard, job)
         return

@@ -205,10 +205,3 @@ def write_video(path: Path, frames: np.ndarray) -> None:
             frame.pts = frame_index
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def read_video(path: Path) -> np.ndarray:
-    """Decode all frames in order: (T, H, W, 3) uint8, RGB."""
-    with av.open(str(path)) as container:
-        frames = container.decode(video=0)
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])

@@ -15,7 +15,7 @@ from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
-from ray_audit.discovery.folder_classes import folder_proposals
+from ray_audit.discovery.folder_classes import folder_proposals, named_proposals
 from ray_audit.discovery.frame_labels import frame_proposals
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
@@ -86,6 +86,7 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
         table_proposals(tree),
         container_proposals(tree),
         folder_proposals(tree),
+        named_proposals(tree),
     )
 
 

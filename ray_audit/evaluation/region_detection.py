@@ -7,7 +7,7 @@ components of label errors likewise).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -220,11 +220,11 @@ def components_of(mask: npt.NDArray[np.bool_]) -> Iterator[rle.Runs]:
 
 
 def proposals_of(findings: pa.Table) -> list[ProposedRegion]:
-    """Components of the findings that have a mask; of pixels in several, the most suspicious.
+    """Components of the rows that have a mask.
 
     Args:
-        findings: rows of the `findings` table with `sample_id`, `suspicion`, `mask_rle` and
-            `mask_size_px`.
+        findings: rows of the `findings` or the `areas` table with `sample_id`, `suspicion`,
+            `mask_rle` and `mask_size_px`.
     """
     proposals = []
     for row in findings.to_pylist():
@@ -259,8 +259,3 @@ def regions_beside(truth_uri: str) -> str:
     """
     folder, slash, name = truth_uri.rpartition("/")
     return f"{folder}{slash}{name.rpartition('.')[0] or name}_regions.parquet"
-
-
-def overall_regions(rows: Iterable[RegionDetection]) -> RegionDetection:
-    """The row over all errors."""
-    return next(row for row in rows if row.kind == row.size == ALL_KINDS)

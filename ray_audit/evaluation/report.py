@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
 from ray_audit.evaluation.region_detection import (
+    PlantedRegion,
     RegionDetection,
     evaluate_regions,
     planted_of,
@@ -42,6 +44,7 @@ class Evaluation:
         left_out: score -> why it was not measured.
         regions: how well the findings in masks meet the planted regions, over all, by kind and
             by size; empty where no planted regions lie beside the truth.
+        areas: the same of the areas that seem wrong, whatever the classes in them.
     """
 
     run_id: str
@@ -54,6 +57,7 @@ class Evaluation:
     segments: dict[str, SegmentAccuracy]
     left_out: dict[str, str]
     regions: list[RegionDetection] = field(default_factory=list)
+    areas: list[RegionDetection] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """For programs; numbers that are none are null."""
@@ -99,6 +103,7 @@ def evaluate_run(
             left_out[name] = "null for every sample"
         else:
             columns[name] = values.cast(pa.float64()).to_numpy()
+    planted = _planted(manifest, run_uri, truth_uri)
     return Evaluation(
         run_id=run_id,
         protocol=manifest.protocol,
@@ -109,15 +114,31 @@ def evaluate_run(
         detections=evaluate_scores(columns, directions, joined.is_error, joined.kinds),
         segments=_segment_accuracy(joined, columns),
         left_out=left_out,
-        regions=_regions(manifest, run_uri, truth_uri),
+        regions=_regions(manifest, run_uri, "findings", planted),
+        areas=_regions(manifest, run_uri, "areas", planted),
     )
 
 
-def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDetection]:
-    """Findings held to the planted regions of the images that were scored."""
+def _regions(
+    manifest: Manifest, run_uri: str, name: str, planted: list[PlantedRegion] | None
+) -> list[RegionDetection]:
+    """Rows of a table that have a mask, held to the planted regions."""
+    if planted is None or name not in manifest.tables:
+        return []
+    columns = ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
+    if name == "areas":
+        return evaluate_regions(proposals_of(manifest.table(run_uri, name, columns)), planted)
+    findings = manifest.table(run_uri, name, [*columns, "kind"])
+    # A whole mask that is suspected says nothing of where in it the error lies.
+    findings = findings.filter(pc.not_equal(findings["kind"], "wrong_mask"))
+    return evaluate_regions(proposals_of(findings), planted)
+
+
+def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRegion] | None:
+    """The planted regions of the images that were scored; None where there are none."""
     uri = regions_beside(truth_uri)
     if "regions" not in manifest.tables or not storage.exists(uri):
-        return []
+        return None
     scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())
     try:
         planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
@@ -125,12 +146,7 @@ def _regions(manifest: Manifest, run_uri: str, truth_uri: str) -> list[RegionDet
         raise LabelError(
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error
-    findings = manifest.table(
-        run_uri, "findings", ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
-    )
-    return evaluate_regions(
-        proposals_of(findings), [region for region in planted if region.sample_id in scored]
-    )
+    return [region for region in planted if region.sample_id in scored]
 
 
 def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:

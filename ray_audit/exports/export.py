@@ -14,7 +14,7 @@ from ray_audit.exports.label_studio import label_studio_documents
 from ray_audit.exports.media import listed, media_at, media_below, video_facts, with_sizes
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
-from ray_audit.formats.registry import known_format
+from ray_audit.formats.registry import format_in
 from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run_tables import RunTables
 
@@ -125,7 +125,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
     uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
-    stored = known_format(rows[0]["shard"] if rows else uri)
+    stored = format_in(dataset, rows[0]["shard"] if rows else uri)
     if stored.holds_several or stored.is_volume:
         return "members"
     return "masks" if tables.task.is_dense else "images"

@@ -14,7 +14,7 @@ import pyarrow as pa
 from ray_audit.findings.finding import MAX_EVIDENCE, Finding, Kind, Side
 from ray_audit.scores.csl import segment_ids, segment_rows
 from ray_audit.scores.order import OrderStatistics
-from ray_audit.scores.suggested_order import SuggestedOrder, path_nll, suggest_order
+from ray_audit.scores.suggested_order import OrderJudge, SuggestedOrder, suggest_order
 
 FEWEST_SHIFTED = 3
 SHIFT_MARGIN = 1.0
@@ -39,6 +39,16 @@ COLUMNS = (
     "num_checkpoints",
 )
 """Columns of the `scores` table that are read."""
+_MEANS = (
+    "confidence",
+    "csl",
+    "csl_segment",
+    "boundary_shift",
+    "p_suggested",
+    "suspicion",
+    "correctness",
+    "num_checkpoints",
+)
 
 
 @dataclass(frozen=True)
@@ -91,16 +101,21 @@ class _LabelledVideo:
 
     def __init__(self, scores: pa.Table, context: SegmentContext) -> None:
         self.context = context
-        self.scores = scores
+        self.shard: str = scores["shard"][0].as_py() if len(scores) else ""
         self.frames = scores["frame_index"].to_numpy()
         self.labels = _integers(scores, "label")
         self.suggested = _integers(scores, "suggested")
         self.boundary = _integers(scores, "boundary_frame")
         order = context.order
         self.others = None if order is None else order.without(self.labels)
+        # Once for all segments: a video may have as many of them as frames.
+        self.values = {name: _floats(scores, name) for name in _MEANS}
+        self.sample_ids = scores["sample_id"].to_pylist()
         ids = segment_ids(self.labels)
         self.segments = segment_rows(ids)
         self.path = np.array([self.labels[rows[0]] for rows in self.segments], np.int64)
+        self.num_frames = np.array([len(rows) for rows in self.segments], np.int64)
+        self.judge = None if self.others is None else OrderJudge(self.num_frames, self.others)
         # Where frames are thinned out, those up to the next sampled one belong to the segment.
         step = int(np.diff(self.frames).min(initial=self.frames[-1])) if len(ids) > 1 else 1
         firsts = [int(self.frames[rows[0]]) for rows in self.segments]
@@ -112,21 +127,11 @@ class _LabelledVideo:
         """Order that the video should have, None where there is none to keep."""
         if self.others is None or not self.segments:
             return None
-        return suggest_order(self.path, self._num_frames(), self.others)
+        return suggest_order(self.path, self.num_frames, self.others)
 
     def breaks_order(self, segment: int, label: int) -> bool:
         """Whether the video would be more unusual if the segment had this class."""
-        if self.others is None:
-            return False
-        path = self.path.copy()
-        path[segment] = label
-        now, then = (
-            path_nll(order, self._num_frames(), self.others) for order in (self.path, path)
-        )
-        return then > now
-
-    def _num_frames(self) -> np.ndarray:
-        return np.array([len(rows) for rows in self.segments])
+        return self.judge is not None and self.judge.added(self.path, segment, label) > 0.0
 
     def name(self, label: int) -> str:
         """Class name in quotes, as it is."""
@@ -134,21 +139,22 @@ class _LabelledVideo:
 
     def mean(self, column: str, rows: np.ndarray) -> float:
         """Mean over the rows where it is known."""
-        values = np.asarray(self.scores[column].to_numpy(), np.float64)[rows]
+        values = self.values[column][rows]
         known = values[~np.isnan(values)]
         return float(known.mean()) if len(known) else float("nan")
 
     def p_of(self, label: int, rows: np.ndarray) -> float:
         """Mean probability of a class, as far as it is the suggestion of the frames."""
-        p = np.asarray(self.scores["p_suggested"].to_numpy(), np.float64)[rows]
+        p = self.values["p_suggested"][rows]
         return float(np.where(self.suggested[rows] == label, np.nan_to_num(p), 0.0).mean())
 
     def evidence(self, rows: np.ndarray) -> tuple[str, ...]:
         """Samples spread over the rows, those with the highest loss first."""
-        csl = np.nan_to_num(self.scores["csl"].to_numpy(), nan=-np.inf)
+        csl = self.values["csl"]
         parts = np.array_split(rows, min(MAX_EVIDENCE, len(rows)))
-        chosen = sorted((part[csl[part].argmax()] for part in parts), key=lambda row: -csl[row])
-        return tuple(self.scores["sample_id"][int(row)].as_py() for row in chosen)
+        highest = (part[np.nan_to_num(csl[part], nan=-np.inf).argmax()] for part in parts)
+        chosen = sorted(highest, key=lambda row: -np.nan_to_num(csl[row], nan=-np.inf))
+        return tuple(self.sample_ids[row] for row in chosen)
 
     def finding(
         self,
@@ -164,8 +170,8 @@ class _LabelledVideo:
         given, (start, end) = int(self.path[segment]), self.spans[segment]
         return Finding(
             kind=kind,
-            shard=self.scores["shard"][0].as_py(),
-            sample_id=self.scores["sample_id"][int(rows[0])].as_py(),
+            shard=self.shard,
+            sample_id=self.sample_ids[rows[0]],
             given=self.context.classes[given],
             suggested=self.context.classes[suggested],
             suspicion=self.mean("suspicion", rows),
@@ -282,6 +288,11 @@ def _of_boundaries(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
 def _shift(span: tuple[int, int], side: Side) -> int:
     """Frames by which the boundary at one end of a segment moves, below 0 where to the left."""
     return span[1] - span[0] if side == "start" else span[0] - span[1]
+
+
+def _floats(scores: pa.Table, column: str) -> np.ndarray:
+    """A column of numbers, NaN where null."""
+    return np.asarray(scores[column].to_numpy(), np.float64)
 
 
 def _integers(scores: pa.Table, column: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError, StorageError, redacted
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import FILTERED_SCHEMA, IGNORE, Remark, RemarkKind, ShardFailure, Tail
+from ray_audit.wrapped_stream import WrappedStream
 
 _WHOLE_BYTES = 16 * 2**20
 
@@ -132,33 +133,16 @@ def _of_a_store(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
 
 
-class _CountedStream(io.BufferedIOBase):
+class _CountedStream(WrappedStream):
     """A stream whose reads are counted; seeks as the stream below does."""
 
     def __init__(self, stream: IO[bytes], tally: UnitAccounting, uri: str) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._tally = tally
         self._uri = uri
-        self.name = ""  # some readers look for one
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._stream.seekable()
 
     def read(self, size: int | None = -1, /) -> bytes:
         with storage.explained("read", self._uri):
             content = self._stream.read(-1 if size is None else size)
         self._tally.bytes_read += len(content)
         return content
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()

@@ -160,7 +160,7 @@ def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> b
         return png_bytes(mask, stored[_PNG_DEPTH_AT])
     options = _options(old, stored, mask)
     sink = io.BytesIO()
-    _picture_like(old, mask).save(sink, format=old.format, **options)
+    picture_like(old, mask).save(sink, format=old.format, **options)
     return sink.getvalue()
 
 
@@ -194,7 +194,12 @@ def _check_shape(old: Image.Image, mask: np.ndarray) -> None:
         raise LabelError(f"the new mask is {mask.shape}, the old one {shape} (height, width)")
 
 
-def _picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+def picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A picture of new values in the mode and with the palette of another.
+
+    Raises:
+        LabelError: that cannot hold them.
+    """
     if mask.ndim == 3:
         mask = _palette_indices(old, mask)
     kind = {"1": np.bool_, "P": np.uint8, "L": np.uint8, "I": np.int32}.get(old.mode, np.uint16)

@@ -7,14 +7,14 @@ from ray_audit.errors import LabelError, SampleError, StorageError
 from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.registry import known_format
+from ray_audit.formats.registry import format_in
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard, WorkUnit
 
 
 def unit_items(unit: WorkUnit, job: UnitContext) -> Iterator[Item]:
     """The images of a unit as they are stored, one by one."""
-    form = known_format(unit.shards[0].key)
+    form = format_in(job.dataset, unit.shards[0].key)
     if not form.holds_several:
         yield from form.read(unit.shards, job)
         return

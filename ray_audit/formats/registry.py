@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.arrow import ArrowImages
@@ -17,15 +18,23 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
-from ray_audit.formats.volumes.volume_formats import DicomFiles, MetaImageFiles, NiftiFiles
+from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
+from ray_audit.formats.volumes.volume_formats import (
+    DicomFiles,
+    MetaImageFiles,
+    NiftiFiles,
+    NrrdFiles,
+    PagedFiles,
+)
 from ray_audit.formats.zip_archives import ZipArchives
 
 GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
     *(NiftiFiles(), MetaImageFiles(), DicomFiles(), ZipArchives(), HdfFiles(), MatFiles()),
-    *(ArrowImages(), IdxFiles()),
+    *(ArrowImages(), IdxFiles(), NrrdFiles()),
 )
+_PAGED_FILES = PagedFiles()
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
 
@@ -88,7 +97,13 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((known for known in formats() if name.endswith(known.endings)), None)
+    return next((known for known, endings in _endings(formats()) if name.endswith(endings)), None)
+
+
+@cache
+def _endings(known: tuple[Format, ...]) -> tuple[tuple[Format, tuple[str, ...]], ...]:
+    """Asked for each file of a listing, several times."""
+    return tuple((one, one.endings) for one in known)
 
 
 def known_format(key: str) -> Format:
@@ -103,6 +118,17 @@ def known_format(key: str) -> Format:
     if found is None:
         raise SpecificationError(f"{key} has a format that is not read here")
     return found
+
+
+def format_in(dataset: DatasetConfig, key: str) -> Format:
+    """The format of a listed file as a dataset takes it: pages are slices where it has `volume`.
+
+    Raises:
+        SpecificationError: it is not read (any more).
+    """
+    if dataset.volume is not None and key.lower().endswith(PAGED):
+        return _PAGED_FILES
+    return known_format(key)
 
 
 def goes_with(key: str, kind: str) -> bool:

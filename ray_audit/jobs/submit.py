@@ -23,11 +23,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ray_audit.errors import RunError, SpecificationError
+from ray_audit.printable import printable
 
 COMMANDS = ("run", "night", "train", "correct")
 DATED = ("run", "night")
 MAX_BYTES = 10 * 2**20
 _GIT_S = 60.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENDED_BADLY = ("FAILED", "STOPPED")
 
 
@@ -232,7 +234,8 @@ def choose(client: Any, ids: Callable[[int], str], again: bool = False) -> tuple
 
 async def _follow(client: Any, job_id: str) -> None:
     async for lines in client.tail_job_logs(job_id):
-        sys.stdout.write(lines)
+        # Ray colours its own lines; all else that a terminal acts on came from files and models.
+        sys.stdout.write(printable(_COLOURS.sub("", lines), keep="\n\t"))
         sys.stdout.flush()
 
 

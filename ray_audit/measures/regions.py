@@ -3,13 +3,21 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
 from ray_audit import rle
 from ray_audit.measures.base import DENSE, Cuts, Family, Quantity
 from ray_audit.scores.segmentation import smallest_region_px
+
+
+class _HasRuns(Protocol):
+    @property
+    def runs(self) -> rle.Runs: ...
+
+
+Piece = TypeVar("Piece", bound=_HasRuns)
 
 VOID = -1
 """Given class of an unlabelled region."""
@@ -130,7 +138,8 @@ def _put_together(pieces: list[Region], size: tuple[int, int]) -> tuple[Region, 
     regions = []
     for (given, _, _), alike in by_kind.items():
         # An unlabelled component is one, though a tile without labels was never looked at.
-        regions += [Region.union(alike)] if given == VOID else _touching(alike, size[0])
+        together = [alike] if given == VOID else touching(alike, size[0])
+        regions += [Region.union(pieces) for pieces in together]
     smallest = smallest_region_px(size[0] * size[1])
     void = [region for region in regions if region.given == VOID]
     seen = [r for r in regions if r.given != VOID and r.num_px >= smallest]
@@ -138,10 +147,10 @@ def _put_together(pieces: list[Region], size: tuple[int, int]) -> tuple[Region, 
     return tuple(sorted([*seen, *void], key=lambda r: (-r.num_px, r.runs[0, 0])))
 
 
-def _touching(pieces: list[Region], height: int) -> list[Region]:
-    """Unite the pieces that touch."""
-    if len(pieces) == 1:
-        return pieces
+def touching(pieces: list[Piece], height: int) -> list[list[Piece]]:
+    """Pieces of an image of this height that touch, together."""
+    if len(pieces) < 2:
+        return [[piece] for piece in pieces]
     from scipy import sparse  # here: who only opens a run need not wait for it
     from scipy.sparse import csgraph
 
@@ -157,10 +166,10 @@ def _touching(pieces: list[Region], height: int) -> list[Region]:
     shape = (len(pieces), len(pieces))
     graph = sparse.coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=shape)
     _, number = csgraph.connected_components(graph, directed=False)
-    united: dict[int, list[Region]] = defaultdict(list)
+    united: dict[int, list[Piece]] = defaultdict(list)
     for piece, region in zip(pieces, number.tolist(), strict=True):
         united[region].append(piece)
-    return [Region.union(alike) for alike in united.values()]
+    return list(united.values())
 
 
 _final = partial(Quantity, axis="pieces", when="last", tasks=DENSE)

@@ -15,6 +15,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.errors import MeasureError
 from ray_audit.measures import (
+    areas,
     boundaries,
     confident,
     fit,
@@ -42,7 +43,7 @@ from ray_audit.schemas import IDENTITY, Column
 from ray_audit.task import Task
 
 GROUP = "ray_audit.measures"
-OURS = (trajectory, gradients, order, boundaries, segmentation, confident, void, regions)
+OURS = (trajectory, gradients, order, boundaries, segmentation, confident, void, regions, areas)
 """The families, in the order of their columns; the ranking comes last."""
 
 

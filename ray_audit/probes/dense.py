@@ -6,7 +6,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ray_audit.measures import measures
+from ray_audit.probes.areas import area_states
 from ray_audit.probes.dense_final import count, final_states
+from ray_audit.probes.disagreement import disagreeing
 from ray_audit.probes.likelihood import Likelihood, likelihood
 from ray_audit.probes.masks import Maps, Masks, owned_rects
 from ray_audit.probes.regions import region_states
@@ -71,7 +73,7 @@ def observe_pixels(
     Returns:
         Observations, one value a mask; `confusion/given` (P, 2) int64: mask, given class, and
         `confusion` (P, K) int32 its pixels by predicted class; those of `void_states`; with a
-        temperature also the states of `final_states` and `region_states`.
+        temperature also the states of `final_states`, `region_states` and `area_states`.
     """
     num = _masks_at_once(logits)
     rects = owned_rects(batch)
@@ -86,7 +88,9 @@ def observe_pixels(
         if p_NKHW is not None and temperature is not None:
             maps = Maps.of(batch, part, few_masks.voids, masks.labels.device)
             observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
-            observed |= region_states(seen, few_masks, maps)
+            wrong = disagreeing(seen, few_masks, maps)
+            observed |= region_states(wrong, few_masks, maps)
+            observed |= area_states(wrong, maps, few_masks.labels.shape)
         for quantity in measures().quantities.values():
             if quantity.axis == "pieces" and not quantity.along and quantity.name in observed:
                 np.asarray(observed[quantity.name])[:, 0] += start  # the array itself

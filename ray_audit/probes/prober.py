@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ray_audit.config import InputConfig
+from ray_audit.config import AuditConfig, InputConfig
 from ray_audit.measures import When, measures
 from ray_audit.measures.gradients import MOMENTS
 from ray_audit.probes import dense, rows
@@ -56,6 +56,22 @@ class ProbeSettings:
     precision: str
     compiles: bool = False
     answers: str = "logits"
+
+    @classmethod
+    def of(
+        cls, config: AuditConfig, gradient: str | None, precision: str, compiles: bool
+    ) -> "ProbeSettings":
+        """What a specification says of them, with what depends on the machine and the turn."""
+        return cls(
+            num_classes=len(config.dataset.classes),
+            input=config.model.input,
+            output=config.model.output,
+            gradient=gradient,
+            temperature=config.softmin.temperature,
+            precision=precision,
+            compiles=compiles,
+            answers=config.model.answers,
+        )
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in allowed or not secrets.compare_digest(
             token.encode(), self.server.token.encode()
         ):
+            self.close_connection = True  # a body that is not read is no next request
             self._answer(HTTPStatus.FORBIDDEN, "forbidden: use the address that review printed")
             return None
         return path

@@ -1,7 +1,7 @@
 """Scores as pure numerics on numpy arrays: no engine, no device, no storage.
 
 A statistic that is streamed comes as functions: a batch to a partial state, partial states to one,
-a state to its value. States are plain arrays of integers or float64, so they survive storage
+a state to its value. States are plain arrays of integers or float64, so they are sent
 exactly, and folding them in one fixed order gives one fixed result.
 
 It is a library of its own, for notebooks, and the oracle that the engine is held to: what the

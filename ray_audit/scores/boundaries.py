@@ -84,6 +84,8 @@ def boundary_shift(
     boundaries = np.array([[rows[0]] * 2 for rows in segments[1:]], np.int64).reshape(-1, 2)
     evidence = np.zeros(len(boundaries))
     for at, (before, after) in enumerate(pairwise(segments)):
+        if max(len(before), len(after)) < 2:  # nothing that could move
+            continue
         shifts = []
         for rows, neighbour in ((before[::-1], labels[after[0]]), (after, labels[before[0]])):
             half = rows[: len(rows) // 2]

@@ -11,7 +11,6 @@ and a given class that ties for the largest probability counts as predicted.
 one pass, merges, and keeps histograms: see `finish` for how far the two may differ.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -151,20 +150,6 @@ class ConfidentState:
     def merge(self, other: Self) -> Self:
         """State of both parts."""
         return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The arrays by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
-        """Read what `to_arrays` gave."""
-        return cls(
-            np.asarray(arrays["class_sum"], np.float64),
-            np.asarray(arrays["class_count"], np.int64),
-            np.asarray(arrays["off_diagonal"], np.int64),
-            np.asarray(arrays["p_label"], np.int64),
-        )
 
     def finish(self) -> "Cutoff":
         """Thresholds, number of issues and the p(given class) below which elements are flagged.

@@ -25,11 +25,12 @@ _BIN_WIDTH = np.log(2.0) / BINS_PER_OCTAVE
 _SPREAD_OF_MAD = 1.4826  # standard deviation of a normal distribution in its MADs
 
 
-def duration_bins(num_frames: npt.NDArray[np.integer]) -> Integers:
+def duration_bins(num_frames: npt.NDArray[np.integer], total: int | None = None) -> Integers:
     """Bin of each segment's duration.
 
     Args:
-        num_frames: (S,) labelled frames of ALL segments of one video, at least 1 each.
+        num_frames: (S,) labelled frames of segments of one video, at least 1 each.
+        total: labelled frames of the video; by default those of the segments given.
 
     Returns:
         (S,) int64, 0 (the whole video) to NUM_BINS - 1.
@@ -38,7 +39,7 @@ def duration_bins(num_frames: npt.NDArray[np.integer]) -> Integers:
     [8, 16, 16]
     """
     num_frames = np.asarray(num_frames, np.int64)
-    octaves = np.log2(num_frames.sum() / num_frames)
+    octaves = np.log2((num_frames.sum() if total is None else total) / num_frames)
     bins: Integers = np.rint(octaves * BINS_PER_OCTAVE).astype(np.int64)
     return np.minimum(bins, NUM_BINS - 1)
 

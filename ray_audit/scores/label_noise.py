@@ -10,7 +10,6 @@ Source: Northcutt et al. 2021, with the count of Lad and Mueller 2023 (cleanlab'
 `LabelInspector`). The statement of uncertainty is ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -154,32 +153,6 @@ class NoiseState:
             counts,
             self.contradictions.merge(other.contradictions),
         )
-
-    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The arrays by name."""
-        return {
-            "num_bins": np.array(self.num_bins, np.int64),
-            "class_sum": self.class_sum,
-            "class_count": self.class_count,
-            "places": self.places,
-            "counts": self.counts,
-            "contradictions": self.contradictions.counts,
-            "num_squared": np.array(self.contradictions.num_squared, np.int64),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
-        """Read what `to_arrays` gave."""
-        whole = {
-            name: np.asarray(arrays[name], np.int64) for name in ("class_count", "places", "counts")
-        }
-        class_sum = np.asarray(arrays["class_sum"], np.float64)
-        contradictions = Contradictions(
-            np.asarray(arrays["contradictions"], np.int64),
-            int(np.asarray(arrays["num_squared"], np.int64)),
-        )
-        num_bins = int(np.asarray(arrays["num_bins"], np.int64))
-        return cls(num_bins, class_sum, **whole, contradictions=contradictions)
 
     def finish(self) -> NoiseEstimate:
         """Estimate, with the elements of a threshold's bin taken to be spread evenly in it.

@@ -7,7 +7,6 @@ that its own errors do not vouch for themselves. Blind to shifted boundaries, an
 most videos share.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,17 +64,6 @@ class OrderStatistics:
         own = self._of(labels)
         transitions = np.maximum(self.transitions - own.transitions, 0)
         return type(self)(transitions, np.maximum(self.durations - own.durations, 0))
-
-    def to_arrays(self) -> dict[str, Integers]:
-        """The arrays by name."""
-        return {"transitions": self.transitions, "durations": self.durations}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.integer]]) -> Self:
-        """Read what `to_arrays` gave."""
-        return cls(
-            np.asarray(arrays["transitions"], np.int64), np.asarray(arrays["durations"], np.int64)
-        )
 
     def _of(self, labels: npt.NDArray[np.integer]) -> Self:
         num_classes = self.num_classes

@@ -5,7 +5,6 @@ agree in sign, exponent and the first 12 bits of the fraction. That is a signed 
 that needs no known range, keeps the order, and is exact to one part in 4096.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -110,15 +109,6 @@ class RankHistogram:
         below = np.cumsum(self.counts)
         place = int(np.searchsorted(below, fraction * below[-1], side="right"))
         return _lower_edge(int(self.bins[min(place, len(self.bins) - 1)]))
-
-    def to_arrays(self) -> dict[str, Integers]:
-        """The arrays by name."""
-        return {"bins": self.bins, "counts": self.counts}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.integer]]) -> Self:
-        """Read what `to_arrays` gave."""
-        return cls(np.asarray(arrays["bins"], np.int64), np.asarray(arrays["counts"], np.int64))
 
 
 def rank_fraction(

@@ -57,6 +57,23 @@ def smallest_region_px(num_px: int) -> int:
     return max(_SMALLEST_REGION_PX, int(np.ceil(_SMALLEST_REGION_FRACTION * num_px)))
 
 
+_HALF_SIZE_FRACTION = 0.01
+
+
+def area_suspicion(image_suspicion: float, doubt: float, fraction: float) -> float:
+    """Suspicion of connected pixels of a mask, 0 to 1. Our definition.
+
+    s d f / (f + 0.01): chosen among products of the image's suspicion, of what is seen in the
+    area and of its size for the average precision of wrong components.
+
+    Args:
+        image_suspicion: s, 0 to 1.
+        doubt: d, the mean over its pixels of 1 - p(given class).
+        fraction: f, its share of the image.
+    """
+    return image_suspicion * doubt * fraction / (fraction + _HALF_SIZE_FRACTION)
+
+
 def label_probability(p: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
     """Probability of the given class at each labelled pixel.
 

@@ -1,8 +1,8 @@
 """The order of segments that a video should rather have, by the order of the other videos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ def suggest_order(
         The given classes where the order is fine, or where nothing is clearly better.
     """
     classes = tuple(int(class_index) for class_index in path)
-    judge = _Judge(np.asarray(num_frames, np.int64), others)
+    judge = OrderJudge(num_frames, others)
     before = now = judge.nll(classes)
     for _ in range(MAX_EDITS):
         suspects = judge.suspects(classes, margin)
@@ -79,39 +79,56 @@ def suggest_order(
     return SuggestedOrder(np.array(classes, np.int64), before, now)
 
 
-def path_nll(
-    path: npt.NDArray[np.integer], num_frames: npt.NDArray[np.integer], others: OrderStatistics
-) -> float:
-    """How unusual an order is, in nats: what `suggest_order` lowers; arguments as there."""
-    judge = _Judge(np.asarray(num_frames, np.int64), others)
-    return judge.nll(tuple(int(class_index) for class_index in path))
+class OrderJudge:
+    """Negative log-likelihood of classes for segments of known durations, in nats.
 
+    Args:
+        num_frames: (S,) labelled frames of each segment of one video.
+        others: statistics of the other videos, see `OrderStatistics.without`.
+    """
 
-class _Judge:
-    """Negative log-likelihood of classes for segments of known durations."""
-
-    def __init__(self, num_frames: Integers, others: OrderStatistics) -> None:
-        self._num_frames = num_frames.tolist()
+    def __init__(self, num_frames: npt.NDArray[np.integer], others: OrderStatistics) -> None:
+        self._num_frames = np.asarray(num_frames, np.int64)
+        self._total = int(self._num_frames.sum())
         self._end = others.num_classes
         self._steps = transition_nll(others.transitions)
-        every_bin = np.arange(others.durations.shape[1])
-        self._durations = DURATION_WEIGHT * np.stack(
-            [
-                duration_nll(np.full(len(every_bin), class_index), every_bin, others.durations)
-                for class_index in range(self._end)
-            ]
+        num_bins = others.durations.shape[1]
+        classes = np.repeat(np.arange(self._end), num_bins)
+        bins = np.tile(np.arange(num_bins), self._end)
+        durations = duration_nll(classes, bins, others.durations).reshape(self._end, num_bins)
+        self._durations = DURATION_WEIGHT * durations
+
+    def nll(self, classes: Sequence[int] | npt.NDArray[np.integer]) -> float:
+        """Of all steps from start to end, and of the durations; equal neighbours are one."""
+        path = np.asarray(classes, np.int64)
+        starts = np.flatnonzero(np.concatenate([path[:1] >= 0, path[1:] != path[:-1]]))
+        frames = np.add.reduceat(self._num_frames, starts) if len(starts) else self._num_frames
+        return self._of_runs(self._end, path[starts], frames, self._end)
+
+    def added(self, path: npt.NDArray[np.integer], at: int, label: int) -> float:
+        """What the NLL grows by where one segment has another class, in constant time.
+
+        Args:
+            path: (S,) class of each segment, none of them that of its neighbour.
+            at: the segment.
+            label: the class that it should have.
+        """
+        first = at - int(at > 0 and path[at - 1] == label)
+        last = at + int(at + 1 < len(path) and path[at + 1] == label)
+        before = int(path[first - 1]) if first else self._end
+        after = int(path[last + 1]) if last + 1 < len(path) else self._end
+        now, frames = path[first : last + 1], self._num_frames[first : last + 1]
+        then, together = np.array([label]), np.array([frames.sum()])
+        return self._of_runs(before, then, together, after) - self._of_runs(
+            before, now, frames, after
         )
 
-    def nll(self, classes: tuple[int, ...]) -> float:
-        """Of all steps from start to end, and of the durations."""
-        runs = [
-            (class_index, sum(num for _, num in members))
-            for class_index, members in groupby(
-                zip(classes, self._num_frames, strict=True), key=lambda pair: pair[0]
-            )
-        ]
-        path = np.array([self._end, *(class_index for class_index, _ in runs), self._end])
-        bins = duration_bins(np.array([num for _, num in runs], np.int64))
+    def _of_runs(
+        self, before: int, runs: npt.NDArray[np.integer], num_frames: Integers, after: int
+    ) -> float:
+        """Of runs of different classes, the step into the first and out of the last included."""
+        path = np.array([before, *runs, after])
+        bins = duration_bins(num_frames, self._total)
         steps = self._steps[path[:-1], path[1:]].sum()
         return float(steps + self._durations[path[1:-1], bins].sum())
 
@@ -128,7 +145,7 @@ class _Judge:
         """Segments with something to gain: unusual steps in and out, or an unusual duration."""
         path = np.array([self._end, *classes, self._end])
         steps = np.where(path[:-1] == path[1:], 0.0, self._steps[path[:-1], path[1:]])
-        bins = duration_bins(np.array(self._num_frames))
+        bins = duration_bins(self._num_frames)
         local = steps[:-1] + steps[1:] + self._durations[path[1:-1], bins]
         order = np.argsort(-local, kind="stable")[:MAX_SUSPECTS]
         return sorted(int(at) for at in order if local[at] >= margin / 2)

@@ -30,8 +30,9 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
     else:
         stored = with_values(by_content(_data_files(dataset)))
         keys = shard_keys(dataset.uri, [item.uri for item in stored])
+        if dataset.kind == "images":
+            stored, keys = with_series(stored, keys, _patterns(dataset))
         check_formats(keys, dataset.kind)
-        stored, keys = with_series(stored, keys)
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise SpecificationError(

@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ray_audit import storage
-from ray_audit.errors import SampleError, StorageError
-from ray_audit.formats.volumes.metaimage import beside, read_lines
+from ray_audit.errors import SampleError, SpecificationError, StorageError
+from ray_audit.formats.volumes import metaimage, nrrd_volume
 from ray_audit.storage import StoredObject
 
 SMALL_BYTES = 2**20
 _MAX_READ_BYTES = 4 * 2**30
-_NUM_READERS = 8
+_NUM_READERS, _AT_ONCE = 8, 64
 _CONTENT = "content "
+_VALUES = {".mhd": metaimage.values_uri, ".nhdr": nrrd_volume.values_uri}
 
 
 def by_content(found: Sequence[StoredObject]) -> list[StoredObject]:
@@ -35,21 +36,24 @@ def by_content(found: Sequence[StoredObject]) -> list[StoredObject]:
         if "://" not in item.uri and item.size_bytes <= min(SMALL_BYTES, left_bytes):
             left_bytes -= item.size_bytes
             small.append(item)
+    # Some files at a time: handing one over costs about what reading it does.
+    some = [small[start : start + _AT_ONCE] for start in range(0, len(small), _AT_ONCE)]
     with ThreadPoolExecutor(_NUM_READERS) as pool:
-        read = dict(zip((item.uri for item in small), pool.map(_with_digest, small), strict=True))
+        read = {item.uri: item for items in pool.map(_with_digests, some) for item in items}
     return [read.get(item.uri, item) for item in found]
 
 
 def with_values(found: Sequence[StoredObject]) -> list[StoredObject]:
     """The files, a header whose values lie in a file beside it (`.mhd`) with the etag of both."""
-    return [_with_values(item) if item.uri.lower().endswith(".mhd") else item for item in found]
+    return [_with_values(o) if o.uri.lower().endswith(tuple(_VALUES)) else o for o in found]
 
 
 def _with_values(item: StoredObject) -> StoredObject:
     # A header that cannot be read, or has no values, is a failure of the audit.
-    with suppress(StorageError, SampleError):
+    with suppress(StorageError, SampleError, SpecificationError):
         with storage.open_read(item.uri, item.size_bytes) as stream:
-            uri = beside(item.uri, read_lines(stream)[0]["ElementDataFile"])
+            find = next(f for ending, f in _VALUES.items() if item.uri.lower().endswith(ending))
+            uri = find(item.uri, stream)
         if uri is not None:
             (values,) = by_content(storage.list_objects(storage.escape_glob(uri)))
             is_content = item.etag.startswith(_CONTENT) and values.etag.startswith(_CONTENT)
@@ -61,6 +65,10 @@ def _with_values(item: StoredObject) -> StoredObject:
 def is_by_time(uri: str, etag: str) -> bool:
     """Whether a file that `by_content` gave is told apart by size and time of change alone."""
     return "://" not in uri and not etag.startswith(_CONTENT)
+
+
+def _with_digests(items: Sequence[StoredObject]) -> list[StoredObject]:
+    return [_with_digest(item) for item in items]
 
 
 def _with_digest(item: StoredObject) -> StoredObject:

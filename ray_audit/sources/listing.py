@@ -21,7 +21,7 @@ from ray_audit.formats.labels.names import (
 )
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.text_tables import TextForm
-from ray_audit.formats.registry import formats, known_format
+from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
@@ -92,7 +92,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             f"dataset.uri: {few(s.uri for s in shards)} cannot be read as zip archives: they are "
             "damaged, or were cut off"
         )
-    firsts = {known_format(shard.key): shard for shard in reversed(readable)}
+    firsts = {format_in(dataset, shard.key): shard for shard in reversed(readable)}
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
             f"dataset.uri: {few(shard.key for shard in firsts.values())} are of different "
@@ -116,8 +116,8 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             )
         if dataset.volume is not None and not form.is_volume:
             raise SpecificationError(
-                f"dataset.volume goes with volumes (.nii, .nii.gz), and {shard.key} is none; leave "
-                "the key out"
+                "dataset.volume goes with volumes (NIfTI, MetaImage, NRRD, DICOM, pages of TIFF "
+                f"and GIF), and {shard.key} is none; leave the key out"
             )
         form.check(shard, labels)
         if "masks" in form.forms and "/" in (labels.masks or ""):
@@ -132,7 +132,7 @@ def _with_labels(
 ) -> tuple[list[Shard], list[str]]:
     labels = dataset.labels
     if labels.folder:
-        return [_from_folder(shard, dataset) for shard in shards], []
+        return _from_folders(dataset, shards), []
     form = known_format(next(shard.key for shard in shards if not is_damaged(shard.key)))
     if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
@@ -159,14 +159,28 @@ def _with_labels(
     return _from_table(dataset, shards, uri, index_dir)
 
 
-def _from_folder(shard: Shard, dataset: DatasetConfig) -> Shard:
+def _from_folders(dataset: DatasetConfig, shards: list[Shard]) -> list[Shard]:
+    classes, match = ClassNames.of(dataset), dataset.labels.match
+    if match is not None and all(matched_groups(match, shard.key) is None for shard in shards):
+        raise LabelError(
+            f"labels.match: {match!r} is found in none of the {len(shards)} keys; the first is "
+            f"{shards[0].key}"
+        )
+    return [_from_folder(shard, classes, match) for shard in shards]
+
+
+def _from_folder(shard: Shard, classes: ClassNames, match: str | None) -> Shard:
     if is_damaged(shard.key):
         return shard
+    groups = matched_groups(match, shard.key)
+    if groups is None:
+        return replace(shard, num_labelled=0)
     folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
-        index = ClassNames.of(dataset).parse(folder)
+        index = classes.parse(groups.get("1", folder))
     except ValueError as error:
-        raise LabelError(f"{shard.key}: its folder: {error}") from None
+        what = "folder" if match is None else "name"
+        raise LabelError(f"{shard.key}: its {what}: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
 
 

@@ -55,32 +55,30 @@ def group_units(
 
 def _groups(shards: Sequence[Shard], num_files: Callable[[Shard], int]) -> Iterator[list[Shard]]:
     group: list[Shard] = []
+    num_bytes = 0
     for shard in shards:
         if not known_format(shard.key).is_small:
             if group:
                 yield group
-                group = []
+                group, num_bytes = [], 0
             yield [shard]
             continue
         group.append(shard)
-        if _ends_group(group, num_files(shard)):
+        num_bytes += shard.size_bytes
+        if num_bytes >= _GROUP_BYTES or _ends_group(group, num_files(shard)):
             yield group
-            group = []
+            group, num_bytes = [], 0
     if group:
         yield group
 
 
 def _ends_group(group: list[Shard], num_files: int) -> bool:
-    """Whether it ends here; `num_files` is how many the middle group would have."""
-    most = (
-        _SPREAD * num_files if num_files > _MOST_FILES else min(_SPREAD * num_files, _LARGEST_GROUP)
-    )
+    """Whether its number or its last key ends it; `num_files` is that of the middle group."""
+    most = _SPREAD * num_files
+    if num_files <= _MOST_FILES:
+        most = min(most, _LARGEST_GROUP)
     last_bytes = hashlib.sha256(group[-1].key.encode()).digest()[-8:]
-    return (
-        int.from_bytes(last_bytes) % num_files == 0
-        or len(group) >= most
-        or sum(shard.size_bytes for shard in group) >= _GROUP_BYTES
-    )
+    return int.from_bytes(last_bytes) % num_files == 0 or len(group) >= most
 
 
 def _slice_id(group: list[Shard], part: Slice, salt: str) -> str:

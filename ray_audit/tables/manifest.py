@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -112,9 +112,10 @@ class Manifest:
             values = json.loads(storage.read_bytes(uri))
             files = values.pop("tables")
             tables = {name: [TableFile(**file) for file in files[name]] for name in files}
+            _check_inside(file for listed in tables.values() for file in listed)
             known = {field.name for field in fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known}, tables=tables)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StorageError(f"{uri} is no manifest of this version: {error}") from error
 
     def judgements(self) -> Iterator[str]:
@@ -139,6 +140,13 @@ class Manifest:
         if not self.tables.get(name):
             raise StorageError(f"run {self.run_id} has no {name} table")
         return read_table(run_uri, self.tables[name], columns)
+
+
+def _check_inside(files: Iterable[TableFile]) -> None:
+    """Whoever wrote a manifest chose these paths: none may name a file outside of its run."""
+    for file in files:
+        if any(part in ("", ".", "..") for part in file.path.split("/")):
+            raise ValueError(f"{file.path!r} is no file below the run")
 
 
 def _plain(value: Any) -> str:

@@ -41,8 +41,11 @@ KINDS_OF: dict[Task, tuple[str, ...]] = {
     Task.CLIPS: CLASS_KINDS,
 }
 """What labels belong to -> kinds of error."""
-DEFAULT_KINDS = KINDS_OF | dict.fromkeys((Task.CLASS, Task.CLIPS), ("symmetric", "asymmetric"))
-"""Without `instance`, which reads every image."""
+DEFAULT_KINDS: dict[Task, tuple[str, ...]] = {
+    task: tuple(kind for kind in kinds if kind not in ("instance", "flip", "merge"))
+    for task, kinds in KINDS_OF.items()
+}
+"""Without `instance`, which reads every image, and what `drop` and `swap` do to whole classes."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Audits that last long enough for a fault to hit them, and the same ones undisturbed."""
 
+from pathlib import Path
+
 from ray_audit.engine.run.audit import run_audit
 from tests.faults.drivers import DATE, tables_of
 from tests.support.small_sets import labelled_videos
@@ -35,3 +37,11 @@ def assert_survived(output, oracle):
     tables = tables_of(output)
     assert_identical(tables, oracle)
     return tables
+
+
+def assert_nothing_left(output):
+    """Neither markers, nor files that were not whole, nor signs of life, of whoever was killed."""
+    folder = Path(output)
+    assert not list(folder.glob("attempts/*"))
+    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.glob("runs/*/running.json"))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def pool_actors(pid):
     return sorted(
         p for p, name in below(pid).items() if name.startswith("ray::") and "PoolActor" in name
     )
+
+
+def raylet(pid):
+    """Pid of the raylet below a node."""
+    (found,) = (p for p, name in below(pid).items() if Path(name.split()[0]).name == "raylet")
+    return found
+
+
+def outliving(others, limit_s):
+    """What of `below`'s processes is still there after so many seconds."""
+    deadline = time.monotonic() + limit_s
+    while left := {pid: name for pid, name in others.items() if _is_there(pid)}:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
+    return {}
+
+
+def _is_there(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty: a zombie
+    except OSError:
+        return False
 
 
 def kill(pid):

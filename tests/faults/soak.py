@@ -2,9 +2,9 @@
 
     python -m tests.faults.soak --minutes 15 --seed 0
 
-Rounds of four kinds take turns; within a round, what is killed and when is drawn from the seed.
+Rounds of five kinds take turns; within a round, what is killed and when is drawn from the seed.
 Prints what was injected and survived, writes benchmarks/results/soak.json, and ends with 1 where
-a table differed or a run did not end.
+a table differed, a run did not end, or files or processes of the killed ones were left behind.
 """
 
 import argparse
@@ -19,14 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, machine
-from tests.faults.audits import assert_survived, slow_videos, undisturbed
-from tests.faults.drivers import Driver
+from tests.faults.audits import assert_nothing_left, assert_survived, slow_videos, undisturbed
+from tests.faults.drivers import Driver, committed
 from tests.faults.nodes import Nodes, kill_node
-from tests.faults.processes import kill, pool_actors
+from tests.faults.processes import below, kill, outliving, pool_actors, raylet
 
-KINDS = ("local_driver", "actors", "nodes", "ray_driver")
-NUM_DRIVER_KILLS = 4
-NUM_ACTOR_KILLS = 4
+KINDS = ("local_driver", "actors", "nodes", "raylets", "ray_driver")
+NUM_DRIVER_KILLS = 6
+NUM_ACTOR_KILLS = 8
+NUM_NODE_KILLS = 4
+ORPHANS_S = 150
+"""Ray's two agents wait for a minute for the cluster of a driver that was killed."""
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Soak:
     rounds: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.videos = slow_videos(self.folder, num=8)
+        self.videos = slow_videos(self.folder, num=24, num_frames=8)  # a crate each
         self.oracle = undisturbed(self.videos)
 
     def round(self, number, kind):
@@ -51,6 +54,7 @@ class Soak:
         try:
             getattr(self, kind)(output)
             assert_survived(output, self.oracle)
+            assert_nothing_left(output)
             self.survived += self.injected - before
         except Exception:  # one round that fails does not end the soak
             self.problems.append(f"round {number}, {kind}: {traceback.format_exc()[-3000:]}")
@@ -60,54 +64,80 @@ class Soak:
         print(f"round {number:3d} {kind:14s} {seconds:6.1f} s  {faults}", flush=True)
 
     def local_driver(self, output):
-        """Kill the driver of the one-process engine at random times."""
-        self._kill_drivers(output, "--local", max_s=8.0)
+        """Kill the driver of the one-process engine."""
+        self._kill_drivers(output, "--local")
 
     def ray_driver(self, output):
-        """Kill the driver, and the Ray that it started, at random times."""
-        self._kill_drivers(output, max_s=25.0)
+        """Kill the driver alone: the Ray that it started has to end by itself."""
+        self._kill_drivers(output)
 
-    def _kill_drivers(self, output, *options, max_s):
-        spec = self.videos.spec_file(output=output)
-        for _ in range(NUM_DRIVER_KILLS):
+    def _kill_drivers(self, output, *options):
+        """Every other time as soon as it has got somewhere, else at a random time."""
+        spec, others = self.videos.spec_file(output=output), {}
+        for number in range(NUM_DRIVER_KILLS):
+            goal = committed(output) + self.random.randint(1, 2) if number % 2 else 0
             with Driver(spec, *options) as driver:
-                at_s = time.monotonic() + self.random.uniform(0, max_s)
-                if driver.wait_until(lambda at_s=at_s: time.monotonic() > at_s):
-                    self.injected["driver"] += 1
+                if not driver.wait_until(lambda goal=goal: committed(output) >= goal):
+                    break
+                if self._later(driver, 1.0 if goal else 12.0):
+                    others |= below(driver.pid)
+                    kill(driver.pid)
+                    driver.process.wait()
+                    self.injected["driver on Ray" if not options else "driver"] += 1
         with Driver(spec, *options) as driver:
-            driver.completes(limit_s=300)
+            driver.completes(limit_s=600)
+        assert not outliving(others, ORPHANS_S)
+
+    def _later(self, driver, most_s):
+        """Wait for a random time; False where the run ended meanwhile."""
+        at_s = time.monotonic() + self.random.uniform(0, most_s)
+        return driver.wait_until(lambda: time.monotonic() > at_s)
 
     def actors(self, output):
         """Kill one actor after another, of any pool, while the run goes on."""
         with Driver(self.videos.spec_file(output=output)) as driver:
+            others = {}
             for _ in range(NUM_ACTOR_KILLS):
                 if not driver.wait_until(lambda: pool_actors(driver.pid)):
                     break
                 found = pool_actors(driver.pid)
+                others |= below(driver.pid)
                 if found:
                     kill(self.random.choice(found))
                     self.injected["actor"] += 1
-                at_s = time.monotonic() + self.random.uniform(0.5, 2.5)
-                driver.wait_until(lambda at_s=at_s: time.monotonic() > at_s)
-            driver.completes(limit_s=300)
+                self._later(driver, 2.0)
+            driver.completes(limit_s=600)
+            assert not outliving(others, 60)
 
     def nodes(self, output):
-        """Kill a worker node that holds actors, at a random time after they have started."""
+        """Kill every process of a worker node that holds actors."""
+        self._kill_nodes(output, "node", kill_node)
+
+    def raylets(self, output):
+        """Kill the raylet of a worker node alone: its workers have to end by themselves."""
+        self._kill_nodes(output, "raylet", lambda node: kill(raylet(node.pid)))
+
+    def _kill_nodes(self, output, fault, kill_it):
         engine = {"batch_size": 2, "actors_per_pool": 3}
         with Nodes() as nodes:
             nodes.head(num_cpus=2)
             workers = [nodes.worker(num_cpus=2) for _ in range(2)]
-            spec = self.videos.spec_file(output=output, engine=engine)
+            spec, others = self.videos.spec_file(output=output, engine=engine), {}
             with Driver(spec, "--address", nodes.address, env=nodes.env) as driver:
-                for worker in self.random.sample(workers, 2):
-                    if not driver.wait_until(lambda node=worker: pool_actors(node.pid)):
+                for _ in range(NUM_NODE_KILLS):
+                    if not driver.wait_until(lambda: any(pool_actors(one.pid) for one in workers)):
                         break
-                    at_s = time.monotonic() + self.random.uniform(0, 4)
-                    driver.wait_until(lambda at_s=at_s: time.monotonic() > at_s)
-                    nodes.worker(num_cpus=2)  # what an autoscaler would do
-                    kill_node(worker)
-                    self.injected["node"] += 1
-                driver.completes(limit_s=300)
+                    self._later(driver, 3.0)
+                    workers.append(nodes.worker(num_cpus=2))  # what an autoscaler would do
+                    held = [one for one in workers if pool_actors(one.pid)]
+                    if held:
+                        node = self.random.choice(held)
+                        workers.remove(node)
+                        others |= below(node.pid)
+                        kill_it(node)
+                        self.injected[fault] += 1
+                driver.completes(limit_s=600)
+            assert not outliving(others, 60)
 
     def table(self):
         """Faults by kind, in Markdown."""

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.audits import assert_survived, slow_videos, undisturbed
+from tests.faults.audits import assert_nothing_left, assert_survived, slow_videos, undisturbed
 from tests.faults.drivers import Driver, committed
 from tests.faults.nodes import Netns, Nodes, kill_node
 from tests.faults.processes import kill, pool_actors
@@ -45,10 +45,7 @@ def test_the_driver_is_killed(tmp_path, num_kills):
         driver.completes()
     again = assert_survived(videos.out, undisturbed(videos))
     assert again.manifest.plan["num_reused"] > 0
-    # What the killed ones left is gone: markers, files that were not whole, signs of life.
-    assert not list(videos.out.glob("attempts/*"))
-    assert not list(videos.out.rglob("*.tmp"))
-    assert not list(videos.out.glob("runs/*/running.json"))
+    assert_nothing_left(videos.out)
 
 
 def three_actors(tmp_path):

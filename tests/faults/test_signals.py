@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,13 @@ import pytest
 from ray_audit.engine.run.status import read_status
 from tests.faults.audits import assert_survived, slow_videos, undisturbed
 from tests.faults.drivers import Driver, committed
-from tests.faults.processes import below
+from tests.faults.processes import below, outliving
 
 SIGNALS = [
     pytest.param(signal.SIGINT, 130, id="SIGINT"),
     pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
     pytest.param(signal.SIGHUP, 129, id="SIGHUP"),
 ]
-
-
-def is_there(pid):
-    return (
-        Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    )
 
 
 def interrupted(spec, output, number, exit_code, *options):
@@ -34,10 +27,7 @@ def interrupted(spec, output, number, exit_code, *options):
         os.kill(driver.pid, number)
         assert driver.ended(60) == exit_code, driver.text()
         said = driver.text()
-        deadline = time.monotonic() + 30
-        while any(is_there(pid) for pid in others) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert not {pid: name for pid, name in others.items() if is_there(pid)}
+        assert not outliving(others, 30)
     assert f"error ended by {number.name}: what was committed is whole" in said
     assert "Traceback" not in said
     (failure,) = Path(output).glob("runs/*/failure.json")

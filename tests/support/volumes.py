@@ -5,6 +5,7 @@ import gzip
 import nibabel as nib
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.support.knowing import given_mask, true_mask
@@ -50,6 +51,13 @@ def save_volume(path, values):
         save_metaimage(path, values, packed)
     elif name.endswith(".npy"):
         np.save(path, values)
+    elif name.endswith((".nrrd", ".nhdr")):
+        save_nrrd(path, values)
+    elif name.endswith(".tif"):
+        pages = [Image.fromarray(page) for page in values]
+        more = {"compression": "tiff_lzw"} if name.startswith("p") else {}
+        texts = {270: "kept"}
+        pages[0].save(path, save_all=True, append_images=pages[1:], tiffinfo=texts, **more)
     else:
         np.savez_compressed(path, values)
     return path
@@ -72,6 +80,18 @@ def save_metaimage(path, values, packed=False):
         path.with_suffix(".raw").write_bytes(content)
         content = b""
     path.write_bytes(head + content)
+
+
+def save_nrrd(path, values):
+    """As pynrrd writes it: (x, y, z) in LPS, with a note."""
+    import nrrd
+
+    header = {"space": "left-posterior-superior", "space origin": [0.0, 0, 0]}
+    header |= {"space directions": np.diag([-0.5, -0.75, 2.0]), "Note": "kept"}
+    header["encoding"] = "gzip" if path.name.startswith("p") else "raw"
+    if path.suffix == ".nhdr":
+        header["data file"] = f"{path.stem}.raw"
+    nrrd.write(str(path), values.transpose(2, 1, 0), header)
 
 
 def read_volume(path):

@@ -18,6 +18,7 @@ LEAVES |= {
     "store_errors",
     "stored_objects",
     "store_writes",
+    "wrapped_stream",
     "interrupts",
     "processes",
     "parquet_io",

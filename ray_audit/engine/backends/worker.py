@@ -83,16 +83,8 @@ class PoolWorker:
             tensors = model.state_dict().values()
             self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         required = self._settings.required.vog
-        probe = ProbeSettings(
-            num_classes=len(config.dataset.classes),
-            input=config.model.input,
-            output=config.model.output,
-            answers=config.model.answers,
-            gradient=required[0] if required else None,
-            temperature=config.softmin.temperature,
-            precision=precision(config),
-            compiles=config.engine.compile,
-        )
+        gradient = required[0] if required else None
+        probe = ProbeSettings.of(config, gradient, precision(config), config.engine.compile)
         return Prober(models, probe, device)
 
     def process(self, crate: Crate) -> Crate:

@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Self
 
 from ray_audit import storage
@@ -234,14 +235,15 @@ def completed(
         unit_ids: the units asked for; None for all. Few are listed one by one, because an output
             holds the units of all its nights.
     """
-    found: dict[tuple[str, str], FoundSet] = defaultdict(FoundSet)
-    for item in _committed_files(output, unit_ids):
-        file = CrateFile.of(item.uri)
-        if file is not None and (accept_retries or not is_retry(file.uri)):
-            found[file.unit_id, file.set_id].add(file)
     done: dict[str, dict[str, SetFiles]] = defaultdict(dict)
-    for (unit_id, set_id), files in found.items():
-        whole = files.whole()
+    files = (CrateFile.of(item.uri) for item in _committed_files(output, unit_ids))
+    some = (file for file in files if file and (accept_retries or not is_retry(file.uri)))
+    # A listing is sorted: a set's files follow each other, and only what joins is kept of them.
+    for (unit_id, set_id), of_set in groupby(some, lambda file: (file.unit_id, file.set_id)):
+        found = FoundSet()
+        for file in of_set:
+            found.add(file)
+        whole = found.whole()
         if whole is not None:
             done[unit_id][set_id] = whole
     return dict(done)

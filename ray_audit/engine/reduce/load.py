@@ -26,11 +26,13 @@ class UnitFiles:
         unit_id: the unit.
         sets: what each of its sets holds, the set with the wanted VoG first.
         files: their files, in the same order.
+        num_shards: files of the dataset that the unit reads.
     """
 
     unit_id: str
     sets: tuple[RecordSet, ...]
     files: tuple[SetFiles, ...]
+    num_shards: int = 1
 
     @classmethod
     def choose(

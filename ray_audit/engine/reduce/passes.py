@@ -127,7 +127,7 @@ def finish_part(
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
         made.append(unit_tables(samples, config, dataset, flagged, metadata))
-    names = (*_TABLES, "regions") if config.dataset.task.is_dense else _TABLES
+    names = (*_TABLES, "regions", "areas") if config.dataset.task.is_dense else _TABLES
     tables = {name: pa.concat_tables([getattr(part, name) for part in made]) for name in names}
     reached = tables["scores"]["num_checkpoints"].to_numpy()
     fit: FitState | None = None

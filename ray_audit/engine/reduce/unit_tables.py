@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
+from ray_audit.engine.reduce.area_table import areas_table
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.region_table import regions_table
 from ray_audit.engine.reduce.unit_scores import (
@@ -42,6 +43,7 @@ class UnitTables:
     filtered: pa.Table
     errors: pa.Table
     regions: pa.Table | None
+    areas: pa.Table | None
     fit: FitState | None
 
 
@@ -67,12 +69,15 @@ def unit_tables(
     identity = _identity(samples, config)
     arrays = [_array(column, scores, identity, samples.num_samples) for column in columns]
     table = pa.table(arrays, schema=arrow_schema(columns, metadata))
+    is_dense = config.dataset.task.is_dense
+    suspicion = scores.get("suspicion", np.zeros(samples.num_samples))
     return UnitTables(
         scores=table.filter(pa.array(finite)),
         trajectories=_trajectories(samples, metadata).filter(pa.array(finite)),
         filtered=_filtered(samples, metadata),
         errors=errors_table((*samples.failures, *failures), metadata),
-        regions=regions_table(samples, metadata) if config.dataset.task.is_dense else None,
+        regions=regions_table(samples, metadata) if is_dense else None,
+        areas=areas_table(samples, suspicion, finite, metadata) if is_dense else None,
         fit=_fit(samples, scores, finite, dataset) if finite.any() else None,
     )
 

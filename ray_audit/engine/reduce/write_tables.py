@@ -5,7 +5,7 @@ unit's rows with it; then findings are made from these. Rows are written where t
 driver sees counts and ten rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -20,6 +20,7 @@ from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import draft_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
+from ray_audit.engine.reduce.masks_context import masks_context
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
 from ray_audit.engine.reduce.summary import Summary
@@ -39,6 +40,7 @@ from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
 
 _UNITS_PER_PART = 16
+_SHARDS_PER_PART = 1024
 _TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MAX_LOOKED_AT = 1000
 
@@ -61,7 +63,7 @@ def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Rec
     summary = Summary(config.dataset.task)
     for record in records:
         step = partial(summarise_part, config, record.required)
-        for partial_summary in mapper.map(step, _chunks(record.files)):
+        for partial_summary in mapper.map(step, _chunks(record.files, lambda files: files)):
             summary = summary.merge(partial_summary)
     return summary
 
@@ -83,7 +85,7 @@ def publish(
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
         pairs = [(files, recounts.get(files[0].unit_id)) for files in record.files]
-        chunks += [(record.required, chunk) for chunk in _chunks(pairs)]
+        chunks += [(record.required, chunk) for chunk in _chunks(pairs, lambda pair: pair[0])]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
     tables, task, classes = parts.tables, config.dataset.task, config.dataset.classes
@@ -99,7 +101,11 @@ def publish(
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
     context = _findings_context(inputs, metadata, dataset, summary.thresholds, wrong_fraction)
-    found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
+    memorisation = parts.memorisation(task.is_dense)
+    if task.is_dense:
+        context = replace(context, masks=masks_context(mapper, inputs, tables, memorisation))
+    beside = (tables.get("regions"), tables["trajectories"])
+    found = write_findings(mapper, context, tables["scores"], *beside)
     tables["findings"] = found.files
     ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
     return replace(
@@ -107,7 +113,7 @@ def publish(
         counts=parts.counts(),
         findings=found.summary.counts(),
         estimate={} if estimate is None else _estimate(estimate, config),
-        memorisation=parts.memorisation(task.is_dense),
+        memorisation=memorisation,
         order={} if order is None else order.described(fit.memorised),
         ranking=described(fit, task),
         top=[] if ties else parts.top,
@@ -185,9 +191,19 @@ def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
         )
 
 
-def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
-    starts = range(0, len(items), _UNITS_PER_PART)
-    return [tuple(items[start : start + _UNITS_PER_PART]) for start in starts]
+def _chunks(
+    items: Iterable[Item], files_of: Callable[[Item], tuple[UnitFiles, ...]]
+) -> list[tuple[Item, ...]]:
+    """Work of one task, and rows of one file: 16 units, or fewer of many small files."""
+    chunks: list[list[Item]] = [[]]
+    num_shards = 0
+    for item in items:
+        if len(chunks[-1]) == _UNITS_PER_PART or num_shards >= _SHARDS_PER_PART:
+            chunks.append([])
+            num_shards = 0
+        chunks[-1].append(item)
+        num_shards += sum(one.num_shards for one in files_of(item))
+    return [tuple(chunk) for chunk in chunks if chunk]
 
 
 def records_of(inputs: Inputs) -> Records:
@@ -208,7 +224,8 @@ def records_of(inputs: Inputs) -> Records:
                 f"records of work unit {unit.unit_id} ({unit.shards[0].key}) are not all there: "
                 "run again; what was committed is reused"
             )
-        files.append(UnitFiles.choose(unit.unit_id, sets, set_files, inputs.required))
+        chosen = UnitFiles.choose(unit.unit_id, sets, set_files, inputs.required)
+        files.append(replace(chosen, num_shards=len(unit.shards)))
     together = groupby(zip(inputs.units, files, strict=True), lambda pair: pair[0].whole)
     return Records(
         inputs.required, [tuple(unit_files for _, unit_files in group) for _, group in together]

@@ -88,16 +88,7 @@ class Predictor:
             model = build_model(config.model)
             load_weights(model, uri, config.model.weights)
             models.append(model.to(device))
-        settings = ProbeSettings(
-            num_classes=len(config.dataset.classes),
-            input=config.model.input,
-            output=config.model.output,
-            answers=config.model.answers,
-            gradient=None,
-            temperature=config.softmin.temperature,
-            precision=precision(config),
-            compiles=config.engine.compile,
-        )
+        settings = ProbeSettings.of(config, None, precision(config), config.engine.compile)
         return Prober(models, settings, device)
 
     def predict(self, unit: WorkUnit, sample_ids: Collection[str]) -> Iterator[Predicted]:

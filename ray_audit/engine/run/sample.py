@@ -30,6 +30,7 @@ from ray_audit.engine.run.counted_from import class_notes, time_notes
 from ray_audit.errors import RayAuditError, SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
 from ray_audit.probes.look import Look
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
@@ -136,15 +137,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
     Raises:
         SpecificationError: it cannot be right with any sample.
     """
-    settings = ProbeSettings(
-        num_classes=len(config.dataset.classes),
-        input=config.model.input,
-        output=config.model.output,
-        answers=config.model.answers,
-        gradient=None,
-        temperature=config.softmin.temperature,
-        precision="float32",
-    )
+    settings = ProbeSettings.of(config, None, precision="float32", compiles=False)
     prober = Prober([model], settings, torch.device("cpu"))
     try:
         look = within(config.engine.start_timeout_s, "the model", lambda: prober.look(batch))
@@ -230,7 +223,9 @@ def _check_class_names(inputs: Inputs) -> None:
 
 def _page_notes(inputs: Inputs) -> list[str]:
     """Images of several pages, of which the first is read."""
-    for shard in inputs.listing.shards[:1] if inputs.config.dataset.kind == "images" else ():
+    dataset = inputs.config.dataset
+    is_flat = dataset.kind == "images" and dataset.volume is None
+    for shard in inputs.listing.shards[:1] if is_flat else ():
         for uri in filter(None, (shard.uri, shard.label_uri)):
             if not uri.lower().endswith((".tif", ".tiff", ".gif", ".png", ".webp")):
                 continue
@@ -240,7 +235,12 @@ def _page_notes(inputs: Inputs) -> list[str]:
                 image = Image.open(io.BytesIO(storage.read_bytes(uri)))
                 num = getattr(image, "n_frames", 1)
                 if num > 1:
-                    return [f"{uri} has {num} pages: the first of each file is read"]
+                    remedy = (
+                        "; give dataset.volume: {} to read each page as a slice"
+                        if uri.lower().endswith(PAGED)
+                        else ""
+                    )
+                    return [f"{uri} has {num} pages: the first of each file is read{remedy}"]
     return []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ray_audit import storage
-from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.errors import SpecificationError
 from ray_audit.samples import IGNORE
 
 VOID = "void"
@@ -195,8 +195,3 @@ def _from_json(uri: str, text: str, known: set[str]) -> dict[int | str, int | st
     if not {str(part) for part in loaded.values()} & known and set(loaded) & known:
         return {value: name for name, value in loaded.items()}
     return dict(loaded)
-
-
-def not_listed(value: object) -> LabelError:
-    """The error of a value that the table does not list."""
-    return LabelError(f"label {str(value)!r} is not listed in dataset.labels.values")

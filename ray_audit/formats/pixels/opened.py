@@ -23,7 +23,7 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
     """An image whose pixels may be decoded: whatever goes wrong within is a `SampleError`."""
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        image = _open_unlimited(stream)
+        image = open_unlimited(stream)
     except (OSError, ValueError, SyntaxError) as error:
         raise SampleError("decode", f"no readable image: {error}") from error
     with image:
@@ -59,7 +59,8 @@ def _check_inflated(stream: IO[bytes], image: ImageFile.ImageFile) -> None:
         )
 
 
-def _open_unlimited(stream: IO[bytes]) -> ImageFile.ImageFile:
+def open_unlimited(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """Open an image of any size; nothing is decoded."""
     # `max_px` is the limit here; Pillow's own, which is process-wide, would come first.
     with _PILLOW_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -2,17 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 import numpy as np
+
+from ray_audit.formats.closeable import Closeable
 
 NewMask = Callable[[int], np.ndarray | None]
 """The new mask of a frame, (H, W) or (H, W, 3) as it is stored, or None where it stays. Asked once
 a frame, in ascending order."""
 
 
-class MaskStack(ABC):
+class MaskStack(Closeable, ABC):
     """The masks of one video by frame, or of one volume by slice.
 
     Attributes:
@@ -43,15 +43,3 @@ class MaskStack(ABC):
             LabelError: a new mask does not fit the form in which masks are stored.
             StorageError: something cannot be read or written.
         """
-
-    def close(self) -> None:
-        """Let go of what is held open."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -9,7 +9,7 @@ from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline
 from ray_audit.formats.mask_files import LOSSLESS
-from ray_audit.formats.registry import known_format
+from ray_audit.formats.registry import format_in
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.formats.stacks.folders import MaskFolder
 from ray_audit.formats.stacks.pattern import has_star
@@ -17,6 +17,8 @@ from ray_audit.formats.stacks.video_masks import ENDINGS as VIDEOS
 from ray_audit.formats.stacks.video_masks import VideoMasks, check_encoder
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import Turn
+from ray_audit.formats.volumes.dicom_volume import is_dicom
+from ray_audit.formats.volumes.page_stack import TIFF_ENDINGS
 from ray_audit.formats.volumes.volume import Volume
 from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
 from ray_audit.formats.volumes.volume_slices import open_slice_masks
@@ -32,7 +34,7 @@ def has_stacks(dataset: DatasetConfig, shard: Shard) -> bool:
         dataset: what labels it has.
         shard: any of its files.
     """
-    is_several = dataset.kind == "video" or known_format(shard.key).is_volume
+    is_several = dataset.kind == "video" or format_in(dataset, shard.key).is_volume
     return is_several and dataset.labels.masks is not None
 
 
@@ -44,7 +46,7 @@ def open_stack(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> M
         StorageError: the store does not give them.
     """
     assert shard.label_uri is not None
-    if known_format(shard.key).is_volume:
+    if format_in(dataset, shard.key).is_volume:
         return open_slice_masks(shard, dataset, tally)
     if has_star(shard.label_uri):
         return MaskFolder(shard.label_uri, dataset, tally)
@@ -108,7 +110,7 @@ def check_template(template: str, kind: str, is_volume: bool = False) -> None:
             f"labels.masks: {template} names several files for each of the dataset's; that goes "
             "with images, and with kind video, whose frames have a mask each"
         )
-    single = (*ENDINGS, *VIDEOS)
+    single = (*ENDINGS, *TIFF_ENDINGS, *VIDEOS)
     if kind == "video" and not name.endswith(_FILES if has_star(template) else single):
         raise SpecificationError(
             f"labels.masks: {template} names no masks of frames; expected image files that keep "
@@ -121,9 +123,14 @@ def check_stack_writable(shard: Shard, dataset: DatasetConfig) -> None:
     """Refuse, before any work, masks that could be read and not written.
 
     Raises:
-        SpecificationError: they are a video whose codec cannot be encoded here.
+        SpecificationError: they are a video whose codec cannot be encoded here, or DICOM.
     """
     uri = shard.label_uri or ""
+    if is_dicom(uri):
+        raise SpecificationError(
+            f"labels.masks: {uri} lies in DICOM, whose labels are not written back (other objects "
+            "refer to them by their UID); save the labels as NIfTI or NRRD, and audit these"
+        )
     if dataset.kind != "video" or not uri.lower().endswith(VIDEOS):
         return
     try:

@@ -8,11 +8,16 @@ from typing import IO, Any
 import numpy as np
 
 from ray_audit import storage
+from ray_audit.errors import SampleError
 from ray_audit.formats.video.clock import Timer
 from ray_audit.formats.video.decode import Position, decode_video, shown_frames
 from ray_audit.formats.video.orientation import Orientation, oriented, turns
 from ray_audit.formats.video.stills import Still
 from ray_audit.samples import Shard
+
+# FFmpeg's converter takes their bytes in the wrong order, without a word.
+_MISREAD = {"rgb555be", "bgr555be", "rgb565be", "bgr565be"}
+_REMEDY = "encode the video anew, as yuv420p or gbrp with the matrix bt709 for example"
 
 
 def decoded_frames(
@@ -52,14 +57,27 @@ def pixels_of(frame: Any, orientation: Orientation) -> np.ndarray:
     """(H, W, C): RGB, or one channel where the video is grey.
 
     Raises:
-        SampleError: the frame's display matrix cannot be applied.
+        SampleError: the frame's display matrix cannot be applied, or its colours not be converted.
     """
     if isinstance(frame, Still):
         return frame.pixels()
+    return oriented(_converted(frame), frame, orientation)
+
+
+def _converted(frame: Any) -> np.ndarray:
     name = frame.format.name
-    pixels: np.ndarray
-    if not name.startswith("gray"):
-        pixels = frame.to_ndarray(format="rgb24")
-    else:
-        pixels = frame.to_ndarray(format="gray" if name == "gray" else "gray16le")[:, :, None]
-    return oriented(pixels, frame, orientation)
+    if name in _MISREAD:
+        raise SampleError("image_format", f"frames of {name} are not read; {_REMEDY}")
+    try:
+        if not name.startswith("gray"):
+            pixels: np.ndarray = frame.to_ndarray(format="rgb24")
+            return pixels
+        # As stored, whatever range is tagged: so FFmpeg and those that build on it take grey.
+        grey: np.ndarray = frame.to_ndarray(format="gray" if name == "gray" else "gray16le")
+        return grey[:, :, None]
+    except (OSError, ValueError) as error:
+        raise SampleError(
+            "image_format",
+            f"frames of {name} with colour matrix {int(frame.colorspace)} (of ITU-T H.273) cannot "
+            f"be turned into RGB: {error}; {_REMEDY}",
+        ) from error

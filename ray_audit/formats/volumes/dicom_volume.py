@@ -17,7 +17,10 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN = 0.01  # of the usual gap between slices
 _PARALLEL = 1e-3
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-_SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
+"""SOP class of segmentations whose pixels are numbers of segments."""
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
+"""SOP classes of segmentations."""
 
 
 def pydicom() -> Any:
@@ -45,6 +48,7 @@ class DicomFile:
     Attributes:
         uri: where it lies.
         series: SeriesInstanceUID.
+        instance: SOPInstanceUID.
         number: InstanceNumber.
         shape: frames, rows and columns.
         dtype: of the values as stored.
@@ -57,6 +61,7 @@ class DicomFile:
 
     uri: str
     series: str
+    instance: str
     number: int | None
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
@@ -116,6 +121,22 @@ class DicomVolume(Volume):
             self._values = values
         return self._values
 
+    @property
+    def axes(self) -> np.ndarray | None:
+        """(2, 3) where columns and rows point; None where the files do not say."""
+        return self._frames[0][0].axes
+
+    def slices(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
+        """Slices by SOPInstanceUID and number of the frame in it, from 1; and their positions.
+
+        Returns:
+            Index by both; (slices, 3) millimetres, or None where the files do not say.
+        """
+        places = {(o.instance, frame + 1): k for k, (o, frame) in enumerate(self._frames)}
+        found = [None if o.positions is None else o.positions[frame] for o, frame in self._frames]
+        there = [one for one in found if one is not None]
+        return places, np.stack(there) if len(there) == len(found) else None
+
     def write(self, stored: np.ndarray, to_uri: str) -> None:
         """See `Volume.write`.
 
@@ -147,11 +168,11 @@ def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:
 
 
 def _described(uri: str, tags: Any) -> DicomFile:
-    if str(tags.get("SOPClassUID", "")) == _SEG:
+    if str(tags.get("SOPClassUID", "")) in SEGMENTATIONS:
         raise SampleError(
             "image_format",
-            f"{uri} is a DICOM segmentation, whose frames are segments and no slices: save it as "
-            "one label volume (NIfTI, by highdicom or dcmqi)",
+            f"{uri} is a DICOM segmentation, whose frames are segments and no slices of an image: "
+            "it goes with labels.masks; narrow dataset.uri to the images",
         )
     photometric = str(tags.get("PhotometricInterpretation", "none"))
     rows, columns = int(tags.get("Rows", 0)), int(tags.get("Columns", 0))
@@ -159,7 +180,8 @@ def _described(uri: str, tags: Any) -> DicomFile:
         raise SampleError(
             "image_format",
             f"{uri} has photometric interpretation {photometric}, {rows} rows and {columns} "
-            f"columns; expected a grey image ({', '.join(_GREY)})",
+            f"columns; expected a grey image ({', '.join(_GREY)}): of colour and palette images "
+            "save the frames as image files or as a video",
         )
     allocated, signed = int(tags.BitsAllocated), int(tags.get("PixelRepresentation", 0))
     bits = int(tags.get("BitsStored", allocated))
@@ -174,6 +196,7 @@ def _described(uri: str, tags: Any) -> DicomFile:
     return DicomFile(
         uri,
         series,
+        str(tags.get("SOPInstanceUID", "")),
         None if number is None else int(number),
         (num, rows, columns),
         dtype,
@@ -189,12 +212,12 @@ def _places(
     tags: Any, num: int
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[float, float], tuple[float, float]]:
     """Positions, axes, spacing and scale: at the top, in shared groups, or in those of frames."""
-    shared = _first(tags.get("SharedFunctionalGroupsSequence"))
+    shared = first_of(tags.get("SharedFunctionalGroupsSequence"))
     frames = list(tags.get("PerFrameFunctionalGroupsSequence") or [])[:num]
 
     def found(group: str, tag: str, place: Any) -> Any:
         for holder in (place, shared):
-            item = _first(holder.get(group)) if holder is not None else None
+            item = first_of(holder.get(group)) if holder is not None else None
             if item is not None and item.get(tag) is not None:
                 return item.get(tag)
         return tags.get(tag)
@@ -223,7 +246,8 @@ def _places(
     )
 
 
-def _first(sequence: Any) -> Any:
+def first_of(sequence: Any) -> Any:
+    """The first item of a DICOM sequence; None where there is none."""
     return sequence[0] if sequence else None
 
 

@@ -157,6 +157,15 @@ def read_lines(stream: IO[bytes]) -> tuple[dict[str, str], bytes]:
     return lines, content[:at]
 
 
+def values_uri(uri: str, stream: IO[bytes]) -> str | None:
+    """Where the values of a header lie; None where they follow it.
+
+    Raises:
+        SampleError: it is none, or they do not lie in one file beside it.
+    """
+    return beside(uri, read_lines(stream)[0]["ElementDataFile"])
+
+
 def beside(uri: str, name: str) -> str | None:
     """Where the values lie; None where they follow the header.
 

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.closeable import Closeable
 
 _WHOLE = 1e-3  # a label may lie this far from a whole number
 _MOST = 0.25  # and one that was rounded to steps of a slope no farther than this
@@ -43,7 +43,7 @@ class VolumeHeader:
         return (self.slope, self.inter) != (1.0, 0.0)
 
 
-class Volume(ABC):
+class Volume(Closeable, ABC):
     """An opened volume: its header was read and held against the file's size.
 
     Attributes:
@@ -75,18 +75,6 @@ class Volume(ABC):
     def copy(self, to_uri: str) -> None:
         """A copy, byte for byte."""
         storage.copy(self.uri, to_uri)
-
-    def close(self) -> None:
-        """Let go of what is held open."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_values(volume: Volume, channel: int = 0) -> np.ndarray:

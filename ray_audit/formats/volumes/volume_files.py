@@ -7,21 +7,30 @@ from ray_audit.errors import SampleError, SpecificationError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.volumes.array_volumes import NpyVolume, NpzVolume
-from ray_audit.formats.volumes.dicom_volume import DicomVolume, is_dicom
+from ray_audit.formats.volumes.dicom_segmentation import DicomSegmentation, is_segmentation
+from ray_audit.formats.volumes.dicom_volume import DicomVolume
 from ray_audit.formats.volumes.metaimage import MetaImageVolume
 from ray_audit.formats.volumes.nifti_volume import NiftiVolume
+from ray_audit.formats.volumes.nrrd_volume import NrrdVolume
+from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
+from ray_audit.formats.volumes.page_stack import PageStack
 from ray_audit.formats.volumes.volume import Volume
 
-_OF_ENDING: dict[str, type[NiftiVolume | MetaImageVolume | NpyVolume | NpzVolume]] = {
+_Streamed = NiftiVolume | MetaImageVolume | NrrdVolume | NpyVolume | NpzVolume | PageStack
+_OF_ENDING: dict[str, type[_Streamed]] = {
     ".nii": NiftiVolume,
     ".nii.gz": NiftiVolume,
     ".mha": MetaImageVolume,
     ".mhd": MetaImageVolume,
+    ".nrrd": NrrdVolume,
+    ".nhdr": NrrdVolume,
     ".npy": NpyVolume,
     ".npz": NpzVolume,
 }
 ENDINGS = tuple(_OF_ENDING)
-"""Endings of files that hold a volume of labels."""
+"""Endings of files that hold a volume of labels, and nothing else."""
+
+_OF_ENDING |= dict.fromkeys(PAGED, PageStack)
 
 
 def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volume:
@@ -36,10 +45,10 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
         SampleError: it is no volume, or is too large.
         StorageError: it cannot be read.
     """
-    if is_dicom(uri):
-        return DicomVolume(uri, tally)
     name = uri.lower()
-    kind = next(volume_type for ending, volume_type in _OF_ENDING.items() if name.endswith(ending))
+    kind = next((one for ending, one in _OF_ENDING.items() if name.endswith(ending)), None)
+    if kind is None:  # the files of a series may have any names
+        return DicomVolume(uri, tally)
     stream: IO[bytes] = tally.open_read(uri, size_bytes)
     try:
         if size_bytes is None:
@@ -56,3 +65,21 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
         if isinstance(error, OSError) and not is_damage(error):
             raise
         raise SampleError("decode", f"{uri}: {str(error) or type(error).__name__}") from error
+
+
+def open_dicom_labels(uri: str, image: Volume, tally: UnitAccounting) -> Volume:
+    """Open labels in a DICOM file: a segmentation in the grid of its image, or a volume.
+
+    Raises:
+        SampleError: the image is no DICOM, or they do not go together.
+        StorageError: it cannot be read.
+    """
+    if not is_segmentation(uri, tally):
+        return DicomVolume(uri, tally)
+    if not isinstance(image, DicomVolume):
+        raise SampleError(
+            "mask_format",
+            f"{uri} is a DICOM segmentation, which goes with the DICOM images that it was drawn "
+            f"upon, and {image.uri} is {image.name}",
+        )
+    return DicomSegmentation(uri, image, tally)

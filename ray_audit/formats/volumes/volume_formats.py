@@ -9,6 +9,8 @@ from ray_audit.formats.base import Format, Item
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.volumes.dicom_volume import pydicom
 from ray_audit.formats.volumes.nifti_volume import nibabel
+from ray_audit.formats.volumes.nrrd_volume import pynrrd
+from ray_audit.formats.volumes.page_stack import TIFF_ENDINGS
 from ray_audit.formats.volumes.volume_files import ENDINGS
 from ray_audit.formats.volumes.volume_slices import Slices
 from ray_audit.sample_ids import Owner
@@ -23,15 +25,19 @@ class VolumeFiles(Format):
 
     def check(self, shard: Shard, labels: LabelsConfig) -> None:
         """Refuse labels that are no volumes; say what to install."""
-        if labels.form != "masks" or not str(labels.masks).lower().endswith(ENDINGS):
+        masks = str(labels.masks).lower()
+        endings = (*ENDINGS, *TIFF_ENDINGS, *((".dcm",) if self.name == "DICOM" else ()))
+        if labels.form != "masks" or not masks.endswith(endings):
             given = f"labels.{labels.form}" + (f" {labels.masks}" if labels.masks else "")
             raise SpecificationError(
                 f"{given} does not go with {shard.key}: slices of volumes have masks; give "
                 "labels.masks, a template of label volumes such as labels/{stem}.nii.gz "
-                f"({', '.join(ENDINGS)})"
+                f"({', '.join(endings)})"
             )
-        if str(labels.masks).lower().endswith((".nii", ".nii.gz")):
+        if masks.endswith((".nii", ".nii.gz")):
             nibabel()
+        if masks.endswith((".nrrd", ".nhdr")):
+            pynrrd()
 
     def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
         """Slices in order; a volume that cannot be read is a failure of all its slices."""
@@ -75,6 +81,24 @@ class MetaImageFiles(VolumeFiles):
 
     name: ClassVar[str] = "MetaImage"
     extensions: ClassVar[tuple[str, ...]] = ("mha", "mhd")
+
+
+class NrrdFiles(VolumeFiles):
+    """NRRD: one file, or a header with its values beside it."""
+
+    name: ClassVar[str] = "NRRD"
+    extensions: ClassVar[tuple[str, ...]] = ("nrrd", "nhdr")
+
+    def check(self, shard: Shard, labels: LabelsConfig) -> None:
+        """See `VolumeFiles.check`."""
+        pynrrd()
+        super().check(shard, labels)
+
+
+class PagedFiles(VolumeFiles):
+    """TIFF and GIF of several pages, where the dataset has `volume`: a page a slice."""
+
+    name: ClassVar[str] = "pages"
 
 
 class DicomFiles(VolumeFiles):

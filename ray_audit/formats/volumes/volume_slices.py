@@ -11,8 +11,10 @@ from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import turn_between
+from ray_audit.formats.volumes.dicom_volume import is_dicom
+from ray_audit.formats.volumes.page_stack import PageStack
 from ray_audit.formats.volumes.volume import Volume, check_window, read_values, windowed
-from ray_audit.formats.volumes.volume_files import open_volume
+from ray_audit.formats.volumes.volume_files import open_dicom_labels, open_volume
 from ray_audit.samples import Shard
 
 
@@ -38,7 +40,7 @@ class Slices:
         self.masks: VolumeMasks | None = None
         with ExitStack() as stack:
             labels = None
-            if shard.label_uri is not None:
+            if shard.label_uri is not None and not is_dicom(shard.label_uri):
                 labels = stack.enter_context(open_volume(shard.label_uri, None, job.tally))
                 sizes.append(_num_slices(labels, config))
             volume = stack.enter_context(open_volume(shard.uri, shard.size_bytes, job.tally))
@@ -46,11 +48,14 @@ class Slices:
             self._axis = header.axis if config.axis is None else config.axis
             self.num_slices = _num_slices(volume, config)
             sizes[:] = [self.num_slices]
+            if shard.label_uri is not None and labels is None:
+                labels = open_dicom_labels(shard.label_uri, volume, job.tally)
             if labels is not None:
                 _check_px(volume, self._axis, job.dataset.max_px)
                 turn = turn_between(volume, labels)
                 channel = _channel(volume, config.channel)
                 check_window(header, self._window)
+                _check_is_picture(volume)
                 self._values = read_values(volume, channel)
                 self.masks = VolumeMasks(labels, self._axis, turn)
             self._volume, self._open = volume, stack.pop_all()
@@ -81,7 +86,12 @@ def open_slice_masks(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting
     axis = dataset.volume.axis if dataset.volume is not None else None
     with ExitStack() as stack:
         volume = stack.enter_context(open_volume(shard.uri, shard.size_bytes, tally))
-        labels = stack.enter_context(open_volume(str(shard.label_uri), None, tally))
+        uri = str(shard.label_uri)
+        labels = (
+            open_dicom_labels(uri, volume, tally)
+            if is_dicom(uri)
+            else stack.enter_context(open_volume(uri, None, tally))
+        )
         axis = volume.header.axis if axis is None else axis
         masks = VolumeMasks(labels, axis, turn_between(volume, labels))
         stack.pop_all()
@@ -91,6 +101,15 @@ def open_slice_masks(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting
 
 def _num_slices(volume: Volume, config: VolumeConfig) -> int:
     return volume.header.shape[volume.header.axis if config.axis is None else config.axis]
+
+
+def _check_is_picture(volume: Volume) -> None:
+    if isinstance(volume, PageStack) and volume.is_palette:
+        raise SampleError(
+            "image_format",
+            f"the pages of {volume.uri} are palette indices, which are no grey values; save the "
+            "pages in grey",
+        )
 
 
 def _check_px(volume: Volume, axis: int, max_px: float) -> None:

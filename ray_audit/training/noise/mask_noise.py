@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from ray_audit.errors import SampleError
+from ray_audit.scores.components import connected_components
 from ray_audit.training.noise import mask_geometry
 from ray_audit.training.noise.planted_truth import TruthRow, plant_in_turn
 
 _NUM_TRIES = 20
+LEAST_STRUCTURE_PX = 16
+"""Pixels of a component that `flip` and `merge` change."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,15 @@ class _GivenMasks:
     def random_class(self, besides: int | None = None) -> int | None:
         classes = self.classes(besides)
         return int(self.rng.choice(classes)) if len(classes) else None
+
+    def random_structure(self) -> np.ndarray | None:
+        """A component of `LEAST_STRUCTURE_PX` or more, of a class besides the background."""
+        label = self.random_class(besides=self.noise.background)
+        if label is None:
+            return None
+        numbers = connected_components(np.where(self.mask == label, 0, -1))
+        large = np.flatnonzero(np.bincount(numbers[numbers >= 0]) >= LEAST_STRUCTURE_PX)
+        return numbers == self.rng.choice(large) if len(large) else None
 
     def systematic_class(self) -> int | None:
         class_index = self.noise.systematic_class
@@ -164,6 +176,8 @@ def plant_masks(
         masks: key -> (H, W) integer index mask; may load lazily, only chosen masks are read.
         rate: fraction of masks with an error.
         kinds: some of `MASK_KINDS`. `drop`: a class becomes void or the nearest other class.
+            `flip`: one connected component gets another class of the mask. `merge`: one gets the
+            class of a structure that it touches, so that both are one.
             `swap`: two classes exchange their indices. `shift`: a class is moved. `boundary`:
             boundaries wave at random. `under`, `over`: a class is eroded or dilated. `scaled`:
             every class at once, in proportion to its size (Liu et al. 2022, ADELE). `random`: the
@@ -238,6 +252,23 @@ def _drop(given: _GivenMasks) -> np.ndarray | None:
     )
 
 
+def _flip(given: _GivenMasks) -> np.ndarray | None:
+    structure = given.random_structure()
+    if structure is None:
+        return None
+    others = given.classes(besides=int(given.mask[structure][0]))
+    return np.where(structure, given.rng.choice(others), given.mask) if len(others) else None
+
+
+def _merge(given: _GivenMasks) -> np.ndarray | None:
+    structure = given.random_structure()
+    if structure is None:
+        return None
+    around = given.mask[mask_geometry.dilated(structure, 1) & ~structure]
+    beside = np.intersect1d(around, given.classes(besides=given.noise.background))
+    return np.where(structure, given.rng.choice(beside), given.mask) if len(beside) else None
+
+
 def _swap(given: _GivenMasks) -> np.ndarray | None:
     classes = given.large_classes()
     if len(classes) < 2:
@@ -297,5 +328,7 @@ MASK_KINDS: dict[str, Change] = {
     "over": _over,
     "scaled": _scaled,
     "random": _other,
+    "flip": _flip,
+    "merge": _merge,
 }
 """Kinds of error in masks."""

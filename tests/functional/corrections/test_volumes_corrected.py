@@ -25,7 +25,13 @@ def labels_in(path):
 
 @pytest.mark.parametrize(
     ("suffix", "label_suffix"),
-    [(".nii.gz", ".nii.gz"), (".nii", ".mha"), (".mha", ".nii.gz"), (".mhd", ".mhd")],
+    [
+        (".nii.gz", ".nii.gz"),
+        (".nii", ".mha"),
+        (".mha", ".nii.gz"),
+        (".mhd", ".mhd"),
+        (".mha", ".tif"),
+    ],
 )
 def test_missing_regions_are_drawn_into_label_volumes(tmp_path, suffix, label_suffix):
     small = seen_volumes(tmp_path, suffix, label_suffix)
@@ -41,6 +47,8 @@ def test_missing_regions_are_drawn_into_label_volumes(tmp_path, suffix, label_su
         old, new = inflated(before), inflated(copy)
         if index == 1:
             assert copy.read_bytes() == before.read_bytes()
+        elif label_suffix == ".tif":
+            assert np.array_equal(labels_in(before), slices_first(0, (1,)))
         elif label_suffix != ".mhd":
             num_wrong = int((slices_first(0, ()) != slices_first(0, (1,))).sum())
             assert len(old) == len(new)

@@ -9,22 +9,24 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ray_audit import rle
 from ray_audit.console.evaluation import print_evaluation
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.report import evaluate_run, overall
 from ray_audit.evaluation.segment_accuracy import eda
 from ray_audit.measures import Kind, measures
-from ray_audit.schemas import arrow_schema
+from ray_audit.schemas import AREAS, FINDINGS, REGIONS, arrow_schema
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
 from ray_audit.task import Task
+from ray_audit.training.noise import REGION_SCHEMA
 
 NUM = 60
 KINDS = ("boundary", "mislabel", "reversed_with_a_long_name", *(f"kind_{i}" for i in range(9)))
 RUN_ID = "2026-01-31-00000000"
 
 
-def write_run(output, table, run_id=RUN_ID, parts=2):
+def write_run(output, table, run_id=RUN_ID, parts=2, **others):
     run_uri = f"{output}/runs/{run_id}"
     size = -(-table.num_rows // parts)
     pieces = [table.slice(i * size, size) for i in range(parts)] if table.num_rows else []
@@ -36,7 +38,8 @@ def write_run(output, table, run_id=RUN_ID, parts=2):
         run_id=run_id,
         state="complete",
         protocol="training",
-        tables={"scores": files},
+        tables={"scores": files}
+        | {name: [write_table(run_uri, name, 0, other)] for name, other in others.items()},
         versions={},
         labels_digest="",
         **empty,
@@ -110,6 +113,36 @@ def test_metrics_equal_those_of_sklearn_for_each_score_and_kind(tmp_path, truth)
     assert found.left_out["vog"] == "neither high nor low values mean wrong"
     assert found.left_out["early_loss"] == "null for every sample"
     assert "vog" not in {score for score, _ in rows}
+
+
+def masks_at(rows, schema):
+    """Rows of a table: suspicion and a square, given as y, x and side, of the first frame."""
+    table = []
+    for suspicion, y, x, side in rows:
+        mask = np.zeros((40, 50), bool)
+        mask[y : y + side, x : x + side] = True
+        row = dict.fromkeys(schema.names) | {"sample_id": "v0.mp4#0", "mask_rle": rle.encode(mask)}
+        table.append(row | {"suspicion": suspicion, "mask_size_px": [40, 50], "kind": "drop"})
+    return pa.Table.from_pylist(table, schema=schema)
+
+
+def test_findings_and_areas_are_held_to_the_planted_components(tmp_path, truth):
+    findings = masks_at([(0.9, 0, 0, 10), (0.5, 20, 20, 10)], arrow_schema(list(FINDINGS), {}))
+    areas = masks_at([(0.4, 0, 0, 9), (0.8, 20, 20, 9)], arrow_schema(list(AREAS), {}))
+    regions = arrow_schema(list(REGIONS), {}).empty_table()
+    write_run(tmp_path, score_table(), findings=findings, areas=areas, regions=regions)
+    assert evaluate_run(str(tmp_path), truth).areas == []  # no planted regions lie there
+    planted = masks_at([(None, 20, 20, 10)], REGION_SCHEMA)
+    pq.write_table(planted, tmp_path / "truth_regions.parquet")
+    found = evaluate_run(str(tmp_path), truth)
+    assert [rows[0].average_precision for rows in (found.regions, found.areas)] == [
+        0.5,
+        1.0,
+    ]
+    console = Console(file=io.StringIO(), width=100)
+    print_evaluation(found, console=console)
+    for what in ("Findings", "Areas"):
+        assert f"{what} held to the components of wrong pixels" in console.file.getvalue()
 
 
 def test_eda_is_taken_over_segments_of_the_given_labels_in_order_of_time(tmp_path, truth):

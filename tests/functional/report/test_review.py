@@ -1,5 +1,6 @@
 import http.client
 import json
+import socket
 import threading
 
 import pytest
@@ -100,6 +101,17 @@ def test_bodies_that_are_no_decision_are_refused(server, body):
 def test_without_the_token_there_is_nothing(server):
     assert ask(server, "GET", "", token="guess")[0].status == 403
     assert ask(server, "POST", "decisions", "{}", token="guess")[0].status == 403
+
+
+def test_what_follows_a_refused_request_in_the_same_bytes_is_not_answered(server):
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        inner = f"GET /{server.token}/ HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n"
+        head = f"POST /guess/ HTTP/1.1\r\nHost: x\r\nContent-Length: {len(inner)}\r\n\r\n"
+        connection.sendall((head + inner).encode())
+        connection.shutdown(socket.SHUT_WR)
+        answered = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answered.startswith(b"HTTP/1.1 403")
+    assert answered.count(b"HTTP/1.1 ") == 1
 
 
 def test_another_host_name_is_refused(server):

@@ -1,6 +1,8 @@
 """Images with masks."""
 
 import json
+from functools import partial
+from operator import methodcaller
 
 import numpy as np
 from scipy.io import savemat
@@ -55,35 +57,43 @@ def cityscapes_train_ids(root):
 
 
 def cityscapes_label_ids(root):
-    values = recipe_named("cityscapes-label-ids").dataset["labels"]["values"]
-    numbers = [value for value, name in values.items() if name != "void"]
+    numbers = listed_numbers("cityscapes-label-ids")
     return Built("cityscapes-label-ids", _cityscapes(root, "labelIds", numbers, 4))
 
 
-def ade20k(root):
+def named_masks(root, names, image, label, num_classes, pixels, void=True):
+    """Photos and masks at two patterns, as `pixels` makes them of classes; these, by file name."""
     expected = {}
-    for index in range(3):
-        name = f"ADE_train_0000000{index}"
-        photo(root / f"images/training/{name}.jpg", index)
-        mask = index_mask(index, 150)
-        path = root / f"annotations/training/{name}.png"
-        put_image(path, stored(mask, range(1, 151), 0))
-        expected[f"{name}.jpg"] = mask
-    return Built("ade20k", expected)
+    for index, name in enumerate(names):
+        photo(root / image.format(name), index)
+        mask = index_mask(index, num_classes, void=void)
+        put_image(
+            root / label.format(name), mask.astype(np.uint8) if pixels is None else pixels(mask)
+        )
+        expected[image.format(name).rpartition("/")[2]] = mask
+    return expected
+
+
+def listed_numbers(recipe):
+    """The stored values that a recipe gives classes to."""
+    values = recipe_named(recipe).dataset["labels"]["values"]
+    return [value for value, name in values.items() if name != "void"]
+
+
+def ade20k(root):
+    names = [f"ADE_train_0000000{index}" for index in range(3)]
+    image, label = "images/training/{}.jpg", "annotations/training/{}.png"
+    pixels = partial(stored, values=range(1, 151), void=0)
+    return Built("ade20k", named_masks(root, names, image, label, 150, pixels))
 
 
 def coco_stuff(root):
-    values = recipe_named("coco-stuff").dataset["labels"]["values"]
-    numbers = [value for value, name in values.items() if name != "void"]
+    numbers = listed_numbers("coco-stuff")
     assert len(numbers) == 171
-    expected = {}
-    for index in range(3):
-        name = f"{9 + index:012d}"
-        photo(root / f"images/train2017/{name}.jpg", index)
-        mask = index_mask(index, 171)
-        put_image(root / f"annotations/train2017/{name}.png", stored(mask, numbers))
-        expected[f"{name}.jpg"] = mask
-    return Built("coco-stuff", expected)
+    names = [f"{9 + index:012d}" for index in range(3)]
+    image, label = "images/train2017/{}.jpg", "annotations/train2017/{}.png"
+    pixels = partial(stored, values=numbers)
+    return Built("coco-stuff", named_masks(root, names, image, label, 171, pixels))
 
 
 def synthia(root):
@@ -103,14 +113,10 @@ def synthia(root):
 
 
 def bdd100k(root):
-    expected = {}
-    for index in range(3):
-        name = f"0a0a0b1a-7c39d84{index}"
-        photo(root / f"images/10k/train/{name}.jpg", index)
-        mask = index_mask(index, 19)
-        put_image(root / f"labels/sem_seg/masks/train/{name}.png", stored(mask, range(19)))
-        expected[f"{name}.jpg"] = mask
-    return Built("bdd100k", expected)
+    names = [f"0a0a0b1a-7c39d84{index}" for index in range(3)]
+    image, label = "images/10k/train/{}.jpg", "labels/sem_seg/masks/train/{}.png"
+    pixels = partial(stored, values=range(19))
+    return Built("bdd100k", named_masks(root, names, image, label, 19, pixels))
 
 
 def mapillary(root):
@@ -145,23 +151,16 @@ def mmsegmentation_split(root):
 
 
 def camvid(root):
-    values = recipe_named("camvid").dataset["labels"]["values"]
-    colours = [bytes.fromhex(one[1:]) for one, name in values.items() if name != "void"]
-    table = np.array([list(one) for one in colours] + [[0, 0, 0]], np.uint8)
-    expected = {}
-    for index in range(3):
-        name = f"0016E5_0000{index}"
-        photo(root / f"701_StillsRaw_full/{name}.png", index)
-        mask = index_mask(index, 31)
-        put_image(root / f"LabeledApproved_full/{name}_L.png", table[mask])
-        expected[f"{name}.png"] = mask
+    colours = [bytes.fromhex(colour[1:]) for colour in listed_numbers("camvid")]
+    table = np.array([list(colour) for colour in colours] + [[0, 0, 0]], np.uint8)
+    names = [f"0016E5_0000{index}" for index in range(3)]
+    image, label = "701_StillsRaw_full/{}.png", "LabeledApproved_full/{}_L.png"
     put_text(root / "label_colors.txt", "64 128 64\tAnimal", "0 0 0\tVoid")
-    return Built("camvid", expected)
+    return Built("camvid", named_masks(root, names, image, label, 31, table.__getitem__))
 
 
 def cholecseg8k(root):
-    values = recipe_named("cholecseg8k").dataset["labels"]["values"]
-    numbers = [value for value, name in values.items() if name != "void"]
+    numbers = listed_numbers("cholecseg8k")
     expected = {}
     for video in ("video01", "video12"):
         for frame in (80, 81):
@@ -178,24 +177,18 @@ def cholecseg8k(root):
 
 
 def isic2018(root):
-    expected = {}
-    for index in range(3):
-        name = f"ISIC_000000{index}"
-        photo(root / f"ISIC2018_Task1-2_Training_Input/{name}.jpg", index)
-        mask = index_mask(index, 2, void=False)
-        path = root / f"ISIC2018_Task1_Training_GroundTruth/{name}_segmentation.png"
-        put_image(path, (mask * 255).astype(np.uint8))
-        expected[f"{name}.jpg"] = mask
+    names = [f"ISIC_000000{index}" for index in range(3)]
+    image = "ISIC2018_Task1-2_Training_Input/{}.jpg"
+    label = "ISIC2018_Task1_Training_GroundTruth/{}_segmentation.png"
+    expected = named_masks(
+        root, names, image, label, 2, lambda m: (m * 255).astype(np.uint8), False
+    )
     return Built("isic2018", expected)
 
 
 def one_bit(root):
-    expected = {}
-    for index in range(3):
-        photo(root / f"images/x{index}.png", index)
-        mask = index_mask(index, 2, void=False)
-        put_image(root / f"masks/x{index}.png", mask.astype(bool))
-        expected[f"x{index}.png"] = mask
+    names, pixels = ("x0", "x1", "x2"), methodcaller("astype", bool)
+    expected = named_masks(root, names, "images/{}.png", "masks/{}.png", 2, pixels, void=False)
     dataset = {
         "kind": "images",
         "uri": "{root}/images/*.png",
@@ -285,12 +278,8 @@ def masks_in_a_folder_of_each_case(root):
 
 
 def numbers_from_one_with_a_file_of_names(root):
-    expected = {}
-    for index in range(3):
-        photo(root / f"image/img_{index}.jpg", index)
-        mask = index_mask(index, 5)
-        put_image(root / f"label/lab_{index}.png", stored(mask, range(1, 6), 0))
-        expected[f"img_{index}.jpg"] = mask
+    pixels = partial(stored, values=range(1, 6), void=0)
+    expected = named_masks(root, range(3), "image/img_{}.jpg", "label/lab_{}.png", 5, pixels)
     put_text(root / "classes.txt", *"abcde")
     dataset = {
         "kind": "images",

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from ray_audit.demo.planted import write_mask_set, write_video_set
-from ray_audit.demo.videos import PHASES, read_video
+from ray_audit.demo.videos import PHASES
+from tests.support.media import decoded_video
 
 
 def read_labels(path):
@@ -32,7 +33,7 @@ def test_video_labels_name_every_frame(videos):
     given = read_labels(videos / "labels.csv")
     clips = sorted((videos / "clips").glob("*.mp4"))
     assert len(clips) == 7
-    expected = [f"{p.name}#{i}" for p in clips for i in range(len(read_video(p)))]
+    expected = [f"{p.name}#{i}" for p in clips for i in range(len(decoded_video(p)))]
     assert list(given) == expected
     assert set(given.values()) <= set(PHASES)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ray_audit.demo.videos import PHASES, make_video, read_video, write_video
+from ray_audit.demo.videos import PHASES, make_video, write_video
+from tests.support.media import decoded_video
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_durations_and_pictures_differ_between_videos(video):
 def test_encoded_video_decodes_to_the_same_number_of_like_frames(video, tmp_path):
     path = tmp_path / "v.mp4"
     write_video(path, video.frames)
-    decoded = read_video(path)
+    decoded = decoded_video(path).transpose(0, 2, 3, 1)
     assert decoded.shape == video.frames.shape
     difference = np.abs(decoded.astype(int) - video.frames).mean(axis=(1, 2, 3))
     shifted = np.abs(np.roll(decoded, 10, axis=0).astype(int) - video.frames).mean(axis=(1, 2, 3))

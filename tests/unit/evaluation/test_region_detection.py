@@ -3,15 +3,21 @@ import pytest
 
 from ray_audit import rle
 from ray_audit.evaluation.region_detection import (
+    ALL_KINDS,
     PlantedRegion,
     ProposedRegion,
     average_precision,
     components_of,
     evaluate_regions,
-    overall_regions,
 )
 
 SIZE = (40, 40)
+
+
+def overall(rows):
+    first = rows[0]
+    assert first.kind == first.size == ALL_KINDS
+    return first
 
 
 def box(x0, y0, x1, y1):
@@ -30,7 +36,7 @@ def proposed(suspicion, *corners, sample="a"):
 
 def test_a_proposal_finds_the_component_of_its_image_that_it_overlaps():
     wrong = planted((0, 0, 10, 10), (20, 20, 30, 30))
-    found = overall_regions(
+    found = overall(
         evaluate_regions(
             [
                 proposed(0.9, 1, 1, 11, 11),
@@ -46,7 +52,7 @@ def test_a_proposal_finds_the_component_of_its_image_that_it_overlaps():
 
 
 def test_a_component_is_found_once_and_the_rest_are_false_alarms():
-    found = overall_regions(
+    found = overall(
         evaluate_regions(
             [proposed(0.9, 0, 0, 10, 10), proposed(0.8, 0, 0, 10, 9)], planted((0, 0, 10, 10))
         )
@@ -55,9 +61,7 @@ def test_a_component_is_found_once_and_the_rest_are_false_alarms():
 
 
 def test_too_little_overlap_finds_nothing():
-    found = overall_regions(
-        evaluate_regions([proposed(0.9, 8, 0, 18, 10)], planted((0, 0, 10, 10)))
-    )
+    found = overall(evaluate_regions([proposed(0.9, 8, 0, 18, 10)], planted((0, 0, 10, 10))))
     assert (found.num_found, found.average_precision, found.f1) == (0, 0.0, 0.0)
 
 
@@ -85,9 +89,9 @@ def test_what_finds_another_kind_is_no_false_alarm_of_this_one():
 
 
 def test_nothing_proposed_or_nothing_wrong_is_no_error():
-    nothing = overall_regions(evaluate_regions([], planted((0, 0, 10, 10))))
+    nothing = overall(evaluate_regions([], planted((0, 0, 10, 10))))
     assert (nothing.average_precision, nothing.precision, nothing.recall) == (0.0, 0.0, 0.0)
-    right = overall_regions(evaluate_regions([proposed(0.9, 0, 0, 5, 5)], []))
+    right = overall(evaluate_regions([proposed(0.9, 0, 0, 5, 5)], []))
     assert np.isnan([right.average_precision, right.recall]).all()
 
 

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -229,3 +231,26 @@ def test_rows_of_two_shards_are_refused():
     shards = pa.array(["v", "w"] * 25)
     with pytest.raises(ValueError, match="2 shards"):
         segment_findings(table.set_column(1, "shard", shards), context(IN_ORDER))
+
+
+def num_calls(num_frames):
+    """Function calls for a video of two classes that take turns at every frame."""
+    given = np.arange(num_frames) % 2
+    table, about = table_of(given, 1 - given), context(given)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        findings = segment_findings(table, about)
+    finally:
+        sys.setprofile(None)
+    assert len(findings) == num_frames
+    return calls
+
+
+def test_the_work_for_a_video_grows_with_its_segments_not_with_their_square():
+    assert num_calls(800) < 3 * num_calls(400)

@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.volumes.volume_files import open_volume
@@ -162,15 +163,55 @@ def test_folders_are_volumes_with_label_volumes_in_nifti_turned_to_them(tmp_path
     assert listed(config, tmp_path).shards[0].etag != shards[0].etag
 
 
-def test_labels_in_dicom_are_refused_where_they_are_named(tmp_path):
+def test_labels_in_dicom_are_not_written_back_and_that_is_said_before(tmp_path):
     write_series(tmp_path / "scans/p1")
     config = dataset(
         "images", tmp_path / "scans/*/*.dcm", {"masks": f"{tmp_path}/seg/{{stem}}.dcm"}
     )
-    with pytest.raises(SpecificationError, match="a template of label volumes"):
-        listed(config, tmp_path)
+    write_slice(tmp_path / "seg/p1.dcm", LABELS.astype(np.int64), 0, NumberOfFrames=4)
+    with pytest.raises(SpecificationError, match=r"p1\.dcm lies in DICOM.*not written back"):
+        check_writable(config, listed(config, tmp_path), str(tmp_path / "to"))
     with pytest.raises(LabelError, match="not written back"):
         opened(tmp_path / "scans/p1/*.dcm").write(HU, str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("names", ["IM{:06d}", "1.2.840.113619.{}", "{}.IMA"])
+def test_files_whose_names_say_nothing_are_dicom_by_their_content(tmp_path, names):
+    for patient in ("p1", "p2"):
+        for k in range(SHAPE[0]):
+            write_slice(tmp_path / f"scans/{patient}/{names.format(k)}", HU[k], 2.0 * k)
+        (tmp_path / f"scans/{patient}/DICOMDIR").write_bytes(b"an index")
+        save_labels(tmp_path / f"seg/{patient}.nrrd", tmp_path / f"scans/{patient}")
+    masks = {"masks": str(tmp_path / "seg/{stem}.nrrd")}
+    pattern = "*" if "1.2" in names else names.partition("{")[0] + "*"
+    uri = tmp_path / f"scans/*/{pattern if pattern != '*' else '[0-9]*'}"
+    config = dataset("images", uri, masks, volume={"window": [-1000, 1000]})
+    assert [shard.key for shard in listed(config, tmp_path).shards] == ["p1.dcm", "p2.dcm"]
+    got = cut(config, tmp_path)
+    assert not got.failures
+    assert len(got.rows) == 2 * SHAPE[0]
+
+
+def test_a_series_is_what_was_listed_and_nothing_more(tmp_path):
+    write_series(tmp_path / "scans/p1")
+    write_slice(tmp_path / "scans/p1/scout.dcm", HU[0], 99.0)
+    save_labels(tmp_path / "seg/p1.nrrd", tmp_path / "scans/p1", "im*.dcm")
+    masks = {"masks": str(tmp_path / "seg/{stem}.nrrd")}
+    config = dataset("images", tmp_path / "scans/*/im*.dcm", masks, volume={"window": [0, 9]})
+    got = cut(config, tmp_path)
+    assert not got.failures
+    assert len(got.rows) == SHAPE[0]
+
+
+def save_labels(path, folder, pattern="*[0-9]*"):
+    """Labels of a series as NRRD, in its place: (x, y, z) in LPS."""
+    import nrrd
+
+    path.parent.mkdir(exist_ok=True)
+    volume = opened(f"{folder}/{pattern}")
+    lps = np.diag([-1, -1, 1, 1]) @ volume.header.affine[:, [2, 1, 0, 3]]
+    header = {"space": "LPS", "space directions": lps[:3, :3].T, "space origin": lps[:3, 3]}
+    nrrd.write(str(path), LABELS.transpose(2, 1, 0), header)
 
 
 def test_without_pydicom_an_error_says_what_to_install(tmp_path, monkeypatch):

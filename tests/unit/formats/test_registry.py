@@ -169,4 +169,5 @@ def test_our_own_formats_are_known_without_any_package():
         "MATLAB",
         "Arrow",
         "IDX",
+        "NRRD",
     ]

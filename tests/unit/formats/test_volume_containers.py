@@ -7,6 +7,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from ray_audit.errors import LabelError, SampleError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
@@ -29,6 +30,8 @@ OF_ITK = (np.arange(24) % 5).reshape(2, 3, 4)
 NIFTI_AFFINE_OF_ITK = [[0, 0.75, 0, -10], [-0.5, 0, 0, 20], [0, 0, 2, 30], [0, 0, 0, 1]]
 LABELS = np.random.default_rng(0).integers(0, 3, (3, 5, 4)).astype(np.uint8)
 NAMES = ("v.nii", "v.nii.gz", "v.mha", "packed.mha", "v.mhd", "packed.mhd", "v.npy", "v.npz")
+NAMES += ("v.nrrd", "packed.nrrd", "v.nhdr", "v.tif", "packed.tif")
+XYZ = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 
 
 def opened(path):
@@ -78,7 +81,7 @@ def test_labels_of_another_container_are_turned_by_the_affines(tmp_path, flips):
 def test_a_volume_in_which_nothing_changes_is_copied_byte_for_byte(tmp_path, name):
     path = save_volume(tmp_path / name, LABELS)
     assert rewritten(path).read_bytes() == path.read_bytes()
-    if name.endswith(".mhd"):
+    if name.endswith((".mhd", ".nhdr")):
         raw = path.with_suffix(".raw")
         assert (tmp_path / "copy" / raw.name).read_bytes() == raw.read_bytes()
 
@@ -86,17 +89,21 @@ def test_a_volume_in_which_nothing_changes_is_copied_byte_for_byte(tmp_path, nam
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_voxels_that_change_are_written_anew(tmp_path, name):
     path = save_volume(tmp_path / name, LABELS)
-    new = 2 - LABELS[1] if not name.endswith((".nii", ".nii.gz")) else 2 - LABELS[1].T
+    new = 2 - LABELS[1] if not name.endswith(XYZ) else 2 - LABELS[1].T
     copy = rewritten(path, lambda frame: new if frame == 1 else None)
     with VolumeMasks(opened(copy)) as masks, VolumeMasks(opened(path)) as before:
         for frame in range(3):
             wanted = new if frame == 1 else before.mask(frame)
             np.testing.assert_array_equal(masks.mask(frame), wanted)
-    if name.endswith((".nii", ".nii.gz", "v.mha", ".npy")):
+    if name.endswith((".nii", ".nii.gz", "v.mha", "v.nrrd", ".npy")):
         old, copied = inflated(path), inflated(copy)
         assert sum(a != b for a, b in zip(old, copied, strict=True)) == (LABELS[1] != 1).sum()
-    elif name.endswith((".mha", ".mhd")):
-        assert b"Note = kept" in copy.read_bytes()
+    elif name.endswith((".mha", ".mhd", ".nrrd", ".nhdr")):
+        assert b"kept" in copy.read_bytes()
+    elif name.endswith(".tif"):
+        with Image.open(path) as old, Image.open(copy) as new_file:
+            for tag in (259, 262, 270):  # compression, photometric interpretation, description
+                assert new_file.tag_v2[tag] == old.tag_v2[tag]
 
 
 @pytest.mark.parametrize(
@@ -176,10 +183,12 @@ def test_several_arrays_in_one_npz_are_refused(tmp_path):
         opened(tmp_path / "v.npz")
 
 
-def test_values_beside_a_header_are_part_of_its_identity(tmp_path):
+@pytest.mark.parametrize("suffix", ["mhd", "nhdr"])
+def test_values_beside_a_header_are_part_of_its_identity(tmp_path, suffix):
     for folder in ("i", "m"):
-        save_volume(tmp_path / f"{folder}/v.mhd", LABELS)
-    config = dataset("images", tmp_path / "i/*.mhd", {"masks": f"{tmp_path}/m/{{stem}}.mhd"})
+        save_volume(tmp_path / f"{folder}/v.{suffix}", LABELS)
+    masks = {"masks": f"{tmp_path}/m/{{stem}}.{suffix}"}
+    config = dataset("images", tmp_path / f"i/*.{suffix}", masks)
     (before,) = listed(config, tmp_path).shards
     for folder, name in (("i", "etag"), ("m", "label_digest")):
         raw = tmp_path / f"{folder}/v.raw"

@@ -1,3 +1,4 @@
+import asyncio
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -165,3 +166,12 @@ def test_a_file_that_is_named_itself_is_sent(spec, tmp_path):
     target.mkdir()
     submit.fill_working_dir(target, Job("run", spec, (), (tmp_path / ".settings",)))
     assert (target / ".settings").exists()
+
+
+def test_followed_logs_hold_nothing_that_a_terminal_acts_on(capsys):
+    class Client:
+        async def tail_job_logs(self, job_id):
+            yield "\x1b[36m(worker)\x1b[0m decoded\tx\x1b]0;title\x07.png\n"
+
+    asyncio.run(submit._follow(Client(), "job"))
+    assert capsys.readouterr().out == "(worker) decoded\tx\\x1b]0;title\\x07.png\n"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ray_audit import rle
 from ray_audit.measures.regions import MAX_REGIONS, REGION_COLUMNS
+from ray_audit.probes.disagreement import disagreeing
 from ray_audit.probes.likelihood import likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.regions import region_states
@@ -29,7 +30,7 @@ def emitted(masks, logits, **arrays):
     every = slice(0, len(masks))
     maps = Maps.of(batch, every, targets.voids, torch.device("cpu"))
     seen = likelihood(torch.tensor(np.asarray(logits)).float(), targets.labels.clamp_min(0))
-    states = region_states(seen, targets, maps)
+    states = region_states(disagreeing(seen, targets, maps), targets, maps)
     height, width = maps.placements[0, 2:]
     runs, start, found = states["final/region_runs"], 0, [[] for _ in masks]
     for row in states["final/regions"]:

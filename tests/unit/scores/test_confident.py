@@ -3,6 +3,7 @@ import pytest
 
 from ray_audit.scores import confident, elements
 from ray_audit.scores.confident import ConfidentState
+from tests.support.states import assert_same_state, folded_both_ways
 
 
 def data(seed=0, num=4, num_classes=5, size=24, noise=0.1, void=0.0, dtype=np.float32):
@@ -126,19 +127,12 @@ def test_more_bins_come_closer():
     assert off(100_000) <= 2
 
 
-def test_states_merge_in_any_order_and_survive_storage():
+def test_states_merge_in_any_order():
     labels, p, _ = data(4, num=6, void=0.1)
     parts = [confident.observe(labels[i : i + 1], p[i : i + 1])[0] for i in range(6)]
     whole, _ = confident.observe(labels, p)
-    forward, backward = ConfidentState.empty(5), ConfidentState.empty(5)
-    for part in parts:
-        forward = forward.merge(part)
-    for part in reversed(parts):
-        backward = part.merge(backward)
-    for merged in (forward, backward, ConfidentState.from_arrays(whole.to_arrays())):
-        for name, values in merged.to_arrays().items():
-            np.testing.assert_allclose(values, whole.to_arrays()[name], rtol=1e-13)
-            assert values.dtype == whole.to_arrays()[name].dtype
+    for merged in folded_both_ways(ConfidentState.empty(5), parts):
+        assert_same_state(merged, whole)
         assert merged.finish().num_issues == pytest.approx(whole.finish().num_issues)
 
 

@@ -8,6 +8,7 @@ from ray_audit.scores.label_noise import (
     wilson_interval,
 )
 from ray_audit.scores.suggested import suggested_class
+from tests.support.states import assert_same_state, folded_both_ways
 
 
 def rows(seed=0, num=3000, num_classes=6, noise=0.12, num_checkpoints=1, jitter=0.3):
@@ -154,19 +155,12 @@ def test_mean_over_checkpoints_bounds_the_exact_mean_from_below(num_checkpoints)
     assert got.num_wrong == pytest.approx(counts.sum(), rel=0.05)
 
 
-def test_states_merge_in_any_order_and_survive_storage():
+def test_states_merge_in_any_order():
     labels, (p,), _ = rows(4)
     parts = [state_of(labels[i::5], p[i::5]) for i in range(5)]
     whole = state_of(labels, p)
-    forward, backward = NoiseState.empty(6), NoiseState.empty(6)
-    for part in parts:
-        forward = forward.merge(part)
-    for part in reversed(parts):
-        backward = part.merge(backward)
-    for merged in (forward, backward, NoiseState.from_arrays(whole.to_arrays())):
-        for name, values in merged.to_arrays().items():
-            np.testing.assert_allclose(values, whole.to_arrays()[name], rtol=1e-13)
-            assert values.dtype == whole.to_arrays()[name].dtype
+    for merged in folded_both_ways(NoiseState.empty(6), parts):
+        assert_same_state(merged, whole)
     assert len(whole.places) <= (p.argmax(axis=1) != labels).sum()
 
 

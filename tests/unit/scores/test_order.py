@@ -108,9 +108,8 @@ def test_statistics_add_up_in_any_order_and_round_trip():
     for labels in all_videos:
         whole = whole.observe(labels)
         parts = order.OrderStatistics.empty(3).observe(labels).merge(parts)
-    again = order.OrderStatistics.from_arrays(parts.to_arrays())
-    for name, array in whole.to_arrays().items():
-        assert np.array_equal(array, again.to_arrays()[name])
+    assert np.array_equal(whole.transitions, parts.transitions)
+    assert np.array_equal(whole.durations, parts.durations)
     rest = whole.without(all_videos[0])
     others = sum(order.transition_counts(v, 3) for v in all_videos[1:])
     assert np.array_equal(rest.transitions, others)

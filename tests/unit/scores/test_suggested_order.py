@@ -8,7 +8,7 @@ import pytest
 
 from ray_audit.scores.durations import NUM_BINS, duration_nll
 from ray_audit.scores.order import DURATION_WEIGHT, OrderStatistics
-from ray_audit.scores.suggested_order import LEAD, MARGIN, path_nll, suggest_order
+from ray_audit.scores.suggested_order import LEAD, MARGIN, OrderJudge, suggest_order
 
 SHARED = Path(os.environ.get("RAY_AUDIT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
 K = 6
@@ -96,7 +96,7 @@ def test_no_single_edit_is_clearly_better_than_the_answer(seed):
     got = suggest_order(path, num_frames, others)
     assert got.nll_before == pytest.approx(slow_nll(path.tolist(), num_frames, others))
     assert got.nll_after == pytest.approx(slow_nll(got.classes.tolist(), num_frames, others))
-    assert path_nll(path, num_frames, others) == got.nll_before
+    assert OrderJudge(num_frames, others).nll(path) == got.nll_before
     rest = {}
     for at in range(K):
         for other in range(K):
@@ -135,3 +135,18 @@ def test_disorder_in_golf_poses_is_undone():
         for one, frames, true in zip(given, labels, true_paths, strict=True)
     ]
     assert np.mean(right) >= 0.95
+
+
+def test_what_one_segment_adds_is_the_difference_of_both_paths():
+    rng = np.random.default_rng(0)
+    others = statistics([np.repeat(rng.integers(0, K, 9), rng.integers(1, 9, 9)) for _ in range(9)])
+    for length in (1, 2, 3, 12):
+        path = [int(rng.integers(K))]
+        while len(path) < length:
+            path += [one for one in [int(rng.integers(K))] if one != path[-1]]
+        judge = OrderJudge(rng.integers(1, 30, length), others)
+        for at in range(length):
+            for label in range(K):
+                changed = [*path[:at], label, *path[at + 1 :]]
+                added = judge.added(np.array(path), at, label)
+                assert added == pytest.approx(judge.nll(changed) - judge.nll(path), abs=1e-9)

@@ -193,9 +193,9 @@ def test_folder_that_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "labels"),
     [
-        ("images", "scan.nrrd", {"folder": True}),
+        ("images", "scan.xyz", {"folder": True}),
         ("images", "scan.svs", {"folder": True}),
-        ("video", "scan.nrrd", {"videos": "t.csv"}),
+        ("video", "scan.xyz", {"videos": "t.csv"}),
         ("sequences", "x.pkl", {"arrays": "{key}_label"}),
         ("video", "x.png", {"videos": "t.csv"}),
         ("images", "x.mp4", {"folder": True}),

@@ -4,9 +4,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.tables.manifest import Manifest
-from ray_audit.tables.store import write_table
+from ray_audit.tables.store import TableFile, write_table
 
 ROWS = pa.table({"sample_id": ["a", "b"], "csl": [0.5, 1.0]})
 
@@ -66,6 +67,21 @@ def test_the_manifest_of_another_run_is_an_error(changes, run_uri):
     manifest(**changes).publish(run_uri)
     with pytest.raises(StorageError, match=rf"of another run: its {next(iter(changes))} differs"):
         manifest().publish(run_uri)
+
+
+@pytest.mark.parametrize("path", ["../other/a.parquet", "/etc/a.parquet", "scores//a.parquet"])
+def test_a_manifest_that_lists_a_file_outside_of_its_run_is_refused(path, run_uri):
+    listed = TableFile(path, num_rows=1, size_bytes=1, sha256="0")
+    manifest(tables={"scores": [listed]}).publish(run_uri)
+    with pytest.raises(StorageError, match="is no file below the run"):
+        Manifest.read(run_uri)
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"[]", b'{"tables": {"scores": ["a"]}}', b"7"])
+def test_what_is_no_manifest_is_an_error_with_its_name(content, run_uri):
+    storage.write_bytes(f"{run_uri}/manifest.json", content)
+    with pytest.raises(StorageError, match=r"manifest.json is no manifest of this version"):
+        Manifest.read(run_uri)
 
 
 def test_equal_tables_are_equal_files_and_others_have_other_names(run_uri):

@@ -35,7 +35,7 @@ def test_exactly_the_share_of_masks_changes_and_truth_counts_pixels(kind):
 
 
 def test_kinds_take_turns_and_the_seed_decides():
-    first, again, other = (corrupt_masks(masks(), 0.67, list(MASK_KINDS), s) for s in (0, 0, 1))
+    first, again, other = (corrupt_masks(masks(), 0.84, list(MASK_KINDS), s) for s in (0, 0, 1))
     assert sorted(first.kinds.values()) == sorted([*MASK_KINDS] * 2)
     assert first.truth == again.truth
     assert first.truth != other.truth
@@ -165,3 +165,14 @@ def changed_and_true(kind, noise=None):
     true = masks()
     given = corrupt_masks(true, 0.5, [kind], seed=0, noise=noise)
     return [(mask, true[key]) for key, mask in given.changed.items()]
+
+
+def test_flip_and_merge_change_one_structure_each():
+    for kind in ("flip", "merge"):
+        given = corrupt_masks(masks(), 0.5, [kind], seed=3)
+        for key, mask in given.changed.items():
+            true, wrong = masks()[key], mask != masks()[key]
+            (old,), (new,) = np.unique(true[wrong]), np.unique(mask[wrong])
+            assert old not in (0, new)
+            assert wrong.sum() == (true == old).sum()  # each class is one structure here
+            assert kind == "flip" or {old, new} == {1, 2}  # only these two touch

@@ -130,17 +130,17 @@ class LiveMetrics:
 
 
 def observed(
-    receipts: Iterable[Receipt], plan: Plan, dataset: Any, counts: bool
+    receipts: Iterable[Receipt], plan: Plan, datasets: list[Any], counts: bool
 ) -> Iterator[Receipt]:
     """Pass receipts on, counted; gauges are set again while none comes.
 
     Args:
         receipts: of a relay.
         plan: that it runs.
-        dataset: its Ray Dataset, whose queues are looked at.
+        datasets: the Ray Dataset that runs, whose queues are looked at, once there is one.
         counts: whether samples and shards are counted.
     """
-    live = LiveMetrics(plan, RayInstruments(), lambda: num_queued(dataset), counts)
+    live = LiveMetrics(plan, RayInstruments(), lambda: sum(map(num_queued, datasets)), counts)
     with _beating(live):
         for receipt in receipts:
             if not receipt.fatal:

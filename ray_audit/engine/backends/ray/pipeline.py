@@ -26,7 +26,6 @@ from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.ledger.moments import KeptMoments
 from ray_audit.engine.planning.layout import (
     ClusterResources,
-    Layout,
     NodeResources,
     free_gpu_bytes,
     gpus_each,
@@ -45,6 +44,9 @@ _MAX_TASK_RETRIES = 100
 _BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
 _COPIES_AT_A_HOP = 2  # a crate, and what an actor makes of it
 _LEAST_STORE_BYTES = 256 * 2**20  # Ray holds tasks back where less than two outputs of each fit
+# Ray holds a block for each unit before the first starts: some 3 KiB and 1 ms. So many fill pools
+# for long; that they start anew for the next ones is little beside it.
+UNITS_AT_ONCE = 20_000
 # Of the kinds that Ray names as a resource of a node; of a kind with two sizes the smaller.
 _GPU_GIB = {
     f"accelerator_type:{kind}": gib
@@ -84,10 +86,16 @@ class RayBackend:
             return
         # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
         warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
-        dataset = _pipeline(plan, plan.layout, settings)
         beats = settings.attempts.beats if settings.attempts else frozenset[str]
-        receipts = watched(dataset, self._engine, beats)
-        yield from observed(receipts, plan, dataset, counts=settings.recount is None)
+        datasets: list[Any] = []
+
+        def receipts() -> Iterator[Receipt]:
+            for start in range(0, len(plan.work), UNITS_AT_ONCE):
+                work = plan.work[start : start + UNITS_AT_ONCE]
+                datasets[:] = [_pipeline(replace(plan, work=work), settings)]
+                yield from watched(datasets[0], self._engine, beats)
+
+        yield from observed(receipts(), plan, datasets, counts=settings.recount is None)
 
     def map(
         self,
@@ -133,8 +141,10 @@ def _node(resources: dict[str, float]) -> NodeResources:
     return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory, gpu_bytes)
 
 
-def _pipeline(plan: Plan, layout: Layout, settings: StageSettings) -> Any:
+def _pipeline(plan: Plan, settings: StageSettings) -> Any:
     """Declare the relay: units, decode, one pool after another; the last commits."""
+    layout = plan.layout
+    assert layout is not None
     rows = [{"work": _work_json(work)} for work in plan.work]
     num_decoders = min(layout.num_decoders, len(rows))
     last = len(layout.hops) - 1

@@ -1,0 +1,158 @@
+"""Sets of masks whose structures are wrong: what the scores of regions are held to.
+
+Structures are dropped, flipped, shifted, merged, or drawn too small or too large, as
+`ray-audit inject` plants them, in one mask of four.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.correction.slices import make_slices
+from benchmarks.quality.case import Case, Training
+from benchmarks.quality.masks import CAMVID_CLASSES, mask_case
+from benchmarks.quality.recipes import DENSE, HELD_OUT, TRAINING, Recipe
+from ray_audit.demo.phantoms import PHANTOM_CLASSES, make_phantoms
+from ray_audit.training.noise import MaskNoise, corrupt_masks
+
+KINDS = ("drop", "flip", "shift", "merge", "under", "over")
+RATE = 0.25
+CHOOSING, REPORTING = (0,), (10, 11, 12)
+"""Seeds that the score of areas was chosen on, and those that it is reported on."""
+
+Masks = dict[str, np.ndarray]
+_STREET_PX = (96, 72)  # width, height
+
+
+@dataclass(frozen=True)
+class RegionSet:
+    """Pictures with right masks, and how a network is trained on wrong ones.
+
+    Attributes:
+        name: of the set.
+        about: a phrase for the page.
+        draw: data folder and seed -> pictures and right masks under the names of their files.
+        classes: names.
+        scaling: of the pictures.
+        noise: how strong errors are.
+        width: of the network.
+        training: how it is trained.
+        every: checkpoints that are audited: each n-th.
+        needs_data: whether it is read from the data folder.
+    """
+
+    name: str
+    about: str
+    draw: Callable[[Path, int], tuple[Masks, Masks]]
+    classes: tuple[str, ...]
+    scaling: dict[str, list[float]]
+    noise: MaskNoise
+    width: int
+    training: Training
+    every: int = 1
+    needs_data: bool = False
+
+    def case(self, folder: Path, data: Path, seed: int, is_held_out: bool) -> Case:
+        """Plant errors; write pictures and given masks into `folder`."""
+        images, true = self.draw(data, seed)
+        wrong = corrupt_masks(true, RATE, KINDS, seed, self.noise)
+        case = mask_case(
+            *(folder, images, true, wrong.changed, wrong.truth),
+            *(list(self.classes), self.scaling, 2 * is_held_out, seed, self.width),
+        )
+        # Of two folds one is enough.
+        return replace(case, parts=case.parts[:1])
+
+
+def _streets(data: Path, seed: int) -> tuple[Masks, Masks]:
+    """Every second frame of CamVid, from the first or from the second on."""
+    images, true = {}, {}
+    for path in sorted((data / "camvid" / "images").glob("*.jpg"))[seed % 2 :: 2]:
+        name = f"{path.stem}.png"
+        with Image.open(path) as picture:
+            smaller = picture.convert("RGB").resize(_STREET_PX, Image.Resampling.BILINEAR)
+            images[name] = np.asarray(smaller)
+        with Image.open(data / "camvid" / "masks" / name) as picture:
+            true[name] = np.asarray(picture.resize(_STREET_PX, Image.Resampling.NEAREST))
+    return images, true
+
+
+def _phantoms(data: Path, seed: int) -> tuple[Masks, Masks]:
+    drawn = {f"p{n:03d}.png": one for n, one in enumerate(make_phantoms(120, 48, seed))}
+    images = {name: one.image[..., None] for name, one in drawn.items()}
+    return images, {name: one.mask for name, one in drawn.items()}
+
+
+def _slices(data: Path, seed: int) -> tuple[Masks, Masks]:
+    drawn = make_slices(120, seed)
+    names = [f"s{n:03d}.png" for n in range(120)]
+    pixels = np.clip(drawn.images * 200, 0, 255).astype(np.uint8)[..., None]
+    return dict(zip(names, pixels, strict=True)), dict(zip(names, drawn.masks, strict=True))
+
+
+SETS = {
+    one.name: one
+    for one in (
+        RegionSet(
+            "camvid",
+            "234 CamVid frames of 96x72, 12 classes, 12 epochs",
+            _streets,
+            CAMVID_CLASSES,
+            {"mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3]},
+            MaskNoise(
+                void=CAMVID_CLASSES.index("void"), smallest_fraction=0.01, under_px=3, over_px=3
+            ),
+            10,
+            Training(12, 3e-3, 8, is_flipped=True),
+            needs_data=True,
+        ),
+        RegionSet(
+            "phantoms",
+            "120 echo-like phantoms of 48 px, 15 epochs",
+            _phantoms,
+            tuple(PHANTOM_CLASSES),
+            {"mean": [0.2], "std": [0.2]},
+            MaskNoise(under_px=2, over_px=2, shift_px=(3, 5)),
+            8,
+            Training(15, 3e-3, 8),
+        ),
+        RegionSet(
+            "slices",
+            "120 slices of 32 px, 40 epochs at a constant rate: memorised",
+            _slices,
+            ("background", "a", "b", "c"),
+            {"mean": [0.5], "std": [0.2]},
+            MaskNoise(under_px=2, over_px=2, shift_px=(3, 5)),
+            8,
+            Training(40, 2e-3, 8, one_cycle=False),
+            every=2,
+        ),
+    )
+}
+
+
+def recipe(one: RegionSet, protocol: str) -> Recipe:
+    """One set and protocol as a recipe of the benchmark."""
+
+    def make(data: Path, folder: Path, seed: int) -> Case:
+        return one.case(folder, data, seed, protocol == HELD_OUT)
+
+    return Recipe(
+        f"regions-{one.name}-{protocol}",
+        f"regions-{one.name}",
+        DENSE,
+        protocol,
+        one.about,
+        make,
+        one.training,
+        (*CHOOSING, *REPORTING),
+        one.needs_data,
+        has_gradients=False,
+        every=one.every,
+    )
+
+
+PROTOCOLS = (TRAINING, HELD_OUT)
