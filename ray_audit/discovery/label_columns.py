@@ -14,6 +14,11 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
+_NEVER = re.compile(
+    r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
+    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year",
+    re.IGNORECASE,
+)
 _FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
 _FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
 _UNITS = {
@@ -123,12 +128,20 @@ def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str
     return {}
 
 
+def _is_title(values: Sequence[str]) -> bool:
+    """Whether the first of some values is their title: a word above numbers."""
+    first, *others = values
+    return len(others) > 0 and not _are_numbers([first]) and _are_numbers(others)
+
+
 def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:
     best: tuple[float, int] | None = None
     for index, name in enumerate(names):
         if index in taken:
             continue
         values = head.column(index)
+        if _NEVER.fullmatch(name) or (head.names is None and _is_title(values)):
+            continue
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
             continue

@@ -120,7 +120,8 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"and GIF), and {shard.key} is none; leave the key out"
             )
         form.check(shard, labels)
-        if "masks" in form.forms and "/" in (labels.masks or ""):
+        is_named = "arrays" in form.forms  # HDF5 has folders within
+        if "masks" in form.forms and "/" in (labels.masks or "") and not is_named:
             raise SpecificationError(
                 f"labels.masks: masks of {form.name} files lie in the same files; name the "
                 "member ('{key}.mask.png') or the column, without a folder"
