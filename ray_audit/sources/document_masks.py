@@ -12,8 +12,8 @@ from ray_audit.formats.contents import owner_names
 from ray_audit.formats.drawn_masks import described_images, described_segments, write_described
 from ray_audit.formats.labels.nested_json import load_document
 from ray_audit.formats.registry import known_format
+from ray_audit.printable import few
 from ray_audit.samples import Shard
-from ray_audit.sources.matched_names import few
 
 
 def with_drawn_masks(

@@ -25,6 +25,7 @@ from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
+from ray_audit.printable import few, plural
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
 from ray_audit.sources.document_masks import with_drawn_masks, with_segments
@@ -32,7 +33,7 @@ from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.in_order import labelled_in_order
 from ray_audit.sources.mask_groups import with_mask_folders
-from ray_audit.sources.matched_names import COMPOSED, Matcher, few, plural
+from ray_audit.sources.matched_names import COMPOSED, Matcher
 from ray_audit.sources.split import shards_of_split
 
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own

@@ -1,17 +1,15 @@
 """Names of a label table, matched with what there is; and how names are told."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.table_rows import LabelRows
+from ray_audit.printable import few, plural
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
-_NUM_NAMED = 3
 COMPOSED = (
     "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
 )
@@ -66,14 +64,3 @@ class Matcher:
         if not num:
             return ""
         return f" ({num} of these names {COMPOSED}; write the table with the names of the files)"
-
-
-def few(names: Iterable[str]) -> str:
-    """The first of some names."""
-    listed = list(names)
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")
-
-
-def plural(count: int, noun: str) -> str:
-    """A number of things."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -36,7 +36,7 @@ def interrupted(spec, output, name, *options):
     ]
     assert not list(Path(output).glob("attempts/*"))
     assert not list(Path(output).rglob("*.tmp"))
-    assert [one.state for one in read_status(output).runs] == ["interrupted"]
+    assert [run.state for run in read_status(output).runs] == ["interrupted"]
 
 
 def goes_on(spec, output, *options):
