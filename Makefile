@@ -10,11 +10,13 @@ KEEP ?=
 # Whatever starts Ray runs in one of the processes, and shares a cluster: see tests/conftest.py.
 WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
+# What `check` runs, and `test` need not run again.
+CHECKED := tests/docs tests/unit/test_imports.py
 FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test zoo-test
+.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu in-step k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test zoo-test
 
 setup: $(STAMP)
 
@@ -27,9 +29,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## make small datasets with planted errors, audit them, print how well they were found
 	$(BIN)/ray-audit demo
 
-check: $(STAMP) lint  ## seconds: lint, types, doctests, pages in step with the code
-	$(BIN)/python -m pytest -q --doctest-modules ray_audit
-	$(BIN)/python -m pytest -q tests/docs tests/unit/test_imports.py
+check: $(STAMP)  ## seconds: lint, types, doctests, pages in step with the code
+	+$(MAKE) --jobs=2 --output-sync=target --no-print-directory lint in-step
+
+in-step: $(STAMP)
+	$(BIN)/python -m pytest -q --doctest-modules ray_audit $(CHECKED)
 
 changelog: $(STAMP)  ## what the next release will say
 	$(BIN)/towncrier build --draft --version next
@@ -38,10 +42,10 @@ unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit
 
 test: $(STAMP) check  ## what CI runs, in two processes
-	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE) $(CHECKED:%=--ignore=%)
 
 test-all: $(STAMP) check  ## the slow tests too
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(CHECKED:%=--ignore=%)
 
 wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
 	$(BIN)/python -m pytest -q tests/functional/test_wheel.py

@@ -81,7 +81,7 @@ def point(scores: pd.DataFrame, case: Case, num_checkpoints: int) -> Point:
         joined["is_error"].to_numpy(bool),
         joined["kind"].fillna("").to_numpy(),
     )
-    (row,) = (one for one in found if one.kind == ALL_KINDS)
+    (row,) = (item for item in found if item.kind == ALL_KINDS)
     passes = float(scores["num_checkpoints"].mean()) / num_checkpoints
     return Point(passes, row.auroc, row.auprc)
 
@@ -105,15 +105,15 @@ def figures(recipe: Recipe, runs: list[dict[float, Point]]) -> list[Figure]:
     """Full AUROC and AUPRC, and with each budget the passes and what is lost; one value a seed."""
     full = [run[FULL] for run in runs]
     found = [
-        Figure(f"{recipe.name}, all passes: AUROC", "", tuple(one.auroc for one in full)),
-        Figure(f"{recipe.name}, all passes: AUPRC", "", tuple(one.auprc for one in full)),
+        Figure(f"{recipe.name}, all passes: AUROC", "", tuple(part.auroc for part in full)),
+        Figure(f"{recipe.name}, all passes: AUPRC", "", tuple(part.auprc for part in full)),
     ]
     for budget in BUDGETS:
         made = [run[budget] for run in runs]
         what = f"{recipe.name}, budget {budget:g}"
         pairs = list(zip(full, made, strict=True))
         found += [
-            Figure(f"{what}: passes", "of all", tuple(one.passes_fraction for one in made)),
+            Figure(f"{what}: passes", "of all", tuple(part.passes_fraction for part in made)),
             Figure(f"{what}: AUROC lost", "", tuple(a.auroc - b.auroc for a, b in pairs)),
             Figure(f"{what}: AUPRC lost", "", tuple(a.auprc - b.auprc for a, b in pairs)),
         ]

@@ -68,7 +68,7 @@ def main() -> None:
         large.append(in_own_process(base * GROWTH))
     figures = []
     for who in ("driver", "actor"):
-        ones, eights = ([one[who] / 2**20 for one in runs] for runs in (small, large))
+        ones, eights = ([run[who] / 2**20 for run in runs] for runs in (small, large))
         figures += [
             Figure(f"{who}, {base} images", "MiB", tuple(ones)),
             Figure(f"{who}, {base * GROWTH} images", "MiB", tuple(eights)),

@@ -175,7 +175,7 @@ def _memory(browser: Browser, page: Page) -> tuple[float, float]:
         one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
     }
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-    pages = [one["id"] for one in processes if one["type"] == "renderer"]
+    pages = [process["id"] for process in processes if process["type"] == "renderer"]
     return metrics["JSHeapUsedSize"], max(own_bytes(pid) for pid in pages)
 
 
@@ -202,7 +202,7 @@ def _figures(name: str, rounds: list[Opened]) -> list[Figure]:
     units = {"load_s": "s", "open_s": "s", "step_s": "s", "search_s": "s"}
     units |= {"heap_mb": "MB", "process_mb": "MB"}
     return [
-        Figure(f"{name}: {field}", unit, tuple(getattr(one, field) for one in rounds))
+        Figure(f"{name}: {field}", unit, tuple(getattr(round_, field) for round_ in rounds))
         for field, unit in units.items()
     ]
 

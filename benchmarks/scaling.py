@@ -76,7 +76,7 @@ def on_nodes(num_nodes: int, per_actor: int, repeats: int) -> Any:
 
 def efficiency(rates: dict[int, list[float]], num: int) -> tuple[float, ...]:
     """Rate of `num` over `num` times that of one."""
-    return ratios(rates[num], [num * one for one in rates[1]])
+    return ratios(rates[num], [num * rate for rate in rates[1]])
 
 
 def measure(per_actor: int, num_free: int, repeats: int) -> Report:

@@ -58,7 +58,7 @@ def in_processes(
     with multiprocessing.get_context("spawn").Pool(num) as pool:
         pool.starmap(decode, [(config, index_uri, [])] * num, chunksize=1)
         started = time.perf_counter()
-        done = pool.starmap(decode, [(config, index_uri, [one]) for one in texts], chunksize=1)
+        done = pool.starmap(decode, [(config, index_uri, [text]) for text in texts], chunksize=1)
         return [digest for one in done for digest in one], time.perf_counter() - started
 
 

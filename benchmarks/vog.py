@@ -71,7 +71,7 @@ class Ours:
         """VoG of every sample, in key order."""
         done = [self._pool.process(crate) for crate in self._crates]
         arrays = [envelope.item.arrays for crate in done for envelope in crate.batches]
-        return np.concatenate([one["vog/sum"] / one["vog/num_px"] for one in arrays])
+        return np.concatenate([array["vog/sum"] / array["vog/num_px"] for array in arrays])
 
 
 def textbook(models: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:

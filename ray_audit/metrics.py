@@ -22,6 +22,7 @@ FINDING_KINDS = (
     "missing_region",
     "swapped_classes",
     "shifted_boundary",
+    "wrong_mask",
 )
 MAX_POOLS = 100
 

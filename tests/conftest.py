@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-_ON_RAY = {"cluster", "faults", "gpu", "integration", "pages"}
-
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
@@ -15,12 +13,29 @@ def pytest_xdist_make_scheduler(config, log):
     """
     from xdist.scheduler import LoadFileScheduling
 
+    # In the order of collection: what is on Ray takes longest and comes early.
+    config.option.loadscopereorder = False
+
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return "on Ray" if _ON_RAY.intersection(file.split("/")) else file
+            return scope_of(super()._split_scope(nodeid))
 
     return Scheduling(config, log)
+
+
+def scope_of(file):
+    """Whose process the tests of a file share.
+
+    >>> scope_of("tests/integration/test_crashes.py")
+    'on Ray'
+    >>> scope_of("tests/faults/test_signals.py")
+    'tests/faults/test_signals.py'
+    """
+    folder = file.split("/")[1]
+    if folder == "pages":
+        return "in the browser"
+    is_on_ray = folder in {"cluster", "gpu", "integration"} or file.endswith("_on_ray.py")
+    return "on Ray" if is_on_ray else file
 
 
 @pytest.fixture(autouse=True, scope="session")

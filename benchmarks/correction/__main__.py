@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.correction.methods import METHODS, ON_REQUEST, Bench, methods_for
 from benchmarks.correction.page import page
-from benchmarks.correction.problems import CONDITIONS, MAKERS, Condition
+from benchmarks.correction.problems import CONDITIONS, MAKERS, NEEDS_NO_DATA, Condition
 from benchmarks.harness import RESULTS, machine
 
 _ROOT = Path(__file__).parents[2]
@@ -76,7 +76,8 @@ def _dumped(content: dict[str, Any]) -> str:
 
 def measure(condition: Condition, arguments: argparse.Namespace, results: Results) -> None:
     """Run the methods of one condition that have no result yet."""
-    if not (arguments.data / condition.set).is_dir():
+    has_data = condition.set in NEEDS_NO_DATA or (arguments.data / condition.set).is_dir()
+    if not has_data:
         print(
             f"{condition.name}: skipped, there is no {arguments.data / condition.set}", flush=True
         )

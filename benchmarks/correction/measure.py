@@ -97,10 +97,10 @@ def held_out_scores(found: list[Predicted], unscored: int | None) -> dict[str, f
     """
     num_classes = len(found[0].p)
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    for one in found:
+    for item in found:
         target, predicted = (
-            np.atleast_1d(one.targets),
-            one.p.reshape(num_classes, -1).argmax(axis=0),
+            np.atleast_1d(item.targets),
+            item.p.reshape(num_classes, -1).argmax(axis=0),
         )
         target = target.ravel()
         kept = (target != IGNORE) & (target != unscored)

@@ -31,9 +31,11 @@ def memorising_part() -> str:
     for kind, share, name in RUNS:
         found = _seeds(runs, kind, share, name)
         columns = ("end", "best", "labels_before", "labels_after", "fitted")
-        cells = [_cell([one[column] for one in found]) for column in columns]
+        cells = [_cell([item[column] for item in found]) for column in columns]
         flagged = (
-            "-" if name != "refurbish" else ", ".join(f"{one['num_flagged']:.0f}" for one in found)
+            "-"
+            if name != "refurbish"
+            else ", ".join(f"{item['num_flagged']:.0f}" for item in found)
         )
         rows.append(
             " | ".join(["", _ERRORS[kind, share], _NAMES[name], *cells, flagged, ""]).strip()
@@ -63,7 +65,7 @@ def _seeds(runs: dict[str, dict[str, float]], kind: str, share: float, name: str
 
 def _gain(runs: dict[str, dict[str, float]], kind: str, share: float, name: str) -> float:
     given, other = _seeds(runs, kind, share, "given"), _seeds(runs, kind, share, name)
-    return mean(one["end"] for one in other) - mean(one["end"] for one in given)
+    return mean(run["end"] for run in other) - mean(run["end"] for run in given)
 
 
 def _cell(values: list[float | None]) -> str:

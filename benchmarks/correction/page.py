@@ -145,13 +145,11 @@ def _labels_cell(cells: Sequence[dict[str, Any]], with_before: bool) -> str:
     changes = [cell["labels"] for cell in cells if cell["labels"]]
     if not changes:
         return "refused" if any(cell["refused"] for cell in cells) else "-"
-    after = 100 * _mean([one["wrong_after"] for one in changes])
-    damaged = 100 * _mean([one["damaged"] for one in changes])
+    after = 100 * _mean([change["wrong_after"] for change in changes])
+    damaged = 100 * _mean([change["damaged"] for change in changes])
     if with_before:
-        before = 100 * _mean([one["wrong_before"] for one in changes])
-        return (
-            f"{before:.2f} -> {after:.2f} ({100 * _mean([one['damaged'] for one in changes]):.2f})"
-        )
+        before = 100 * _mean([change["wrong_before"] for change in changes])
+        return f"{before:.2f} -> {after:.2f} ({damaged:.2f})"
     return f"{after:.2f} ({damaged:.2f})"
 
 
@@ -159,14 +157,14 @@ def _detection(results: dict[str, Any], name: str, row: Row) -> str:
     facts = [cell["facts"] for cell in _found(results, name, row, "noisy")]
     if not facts:
         return "-"
-    return " / ".join(f"{_mean([one[m] for one in facts]):.2f}" for m in ("auroc", "auprc"))
+    return " / ".join(f"{_mean([fact[m] for fact in facts]):.2f}" for m in ("auroc", "auprc"))
 
 
 def _model_cell(cells: Sequence[dict[str, Any]], scores: Sequence[str]) -> str:
     found = [cell["held_out"] for cell in cells if cell["held_out"]]
     if not found:
         return "-"
-    means = " / ".join(f"{_mean([one[score] for one in found]):.3f}" for score in scores)
+    means = " / ".join(f"{_mean([item[score] for item in found]):.3f}" for score in scores)
     return f"{means} ({len(found)})"
 
 

@@ -4,13 +4,14 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.correction.slices import NUM_CLASSES, Kind, corrupt_slices, make_slices
 from ray_audit.training.noise import MaskNoise, corrupt_frames, corrupt_masks
 
 Section = dict[str, Any]
@@ -84,6 +85,8 @@ _HELD_OUT_POSES = 0.3
 _POSE_KINDS = ("mislabel", "adjacent", "distant", "reversed")
 _NUM_CIFAR_ROWS = 2_000
 _NUM_CIFAR_HELD_OUT = 2_000
+_NUM_SLICES, _NUM_HELD_OUT_SLICES, _HELD_OUT_SLICES_SEED = 80, 60, 999
+_GREY_OF_ONE = 200  # slices are about 0 to 1, and noise goes beyond
 _CIFAR_COLUMNS = {9: "aggre_label", 17: "random_label1", 41: "worse_label"}
 
 
@@ -246,18 +249,67 @@ def cifar10n(data: Path, folder: Path, condition: Condition) -> Problem:
     )
 
 
+def slices(data: Path, folder: Path, condition: Condition) -> Problem:
+    """80 slices of 32 px whose errors a U-Net memorises in 40 epochs at a constant rate.
+
+    `under`, `over`: all structures of a mask too small by 3 px, or too large by 2 px. `other`: two
+    structures change names.
+    """
+    drawn = make_slices(_NUM_SLICES, condition.seed)
+    kind = cast(Kind, condition.kind)
+    wrong = corrupt_slices(drawn.masks, kind, condition.percent / 100, condition.seed)
+    others = make_slices(_NUM_HELD_OUT_SLICES, _HELD_OUT_SLICES_SEED)
+    for part, images in (("train", drawn.images), ("val", others.images)):
+        for index, image in enumerate(images):
+            grey = np.clip(image * _GREY_OF_ONE, 0, 255).round().astype(np.uint8)
+            _write_mask(folder / part / "images" / f"s{index:03}.png", grey)
+    for name, masks in (("given", wrong), ("true", drawn.masks), ("held_out", others.masks)):
+        for index, mask in enumerate(masks):
+            _write_mask(folder / name / f"s{index:03}.png", mask)
+    classes = ["background", *(f"structure_{index}" for index in range(1, NUM_CLASSES))]
+    dataset = {"kind": "images", "classes": classes}
+    return Problem(
+        given=dataset | _pictures(folder / "train", folder / "given"),
+        true=dataset | _pictures(folder / "train", folder / "true"),
+        held_out=dataset | _pictures(folder / "val", folder / "held_out"),
+        model={
+            "factory": "ray_audit.training.models:unet",
+            "kwargs": {"num_classes": NUM_CLASSES, "in_channels": 1, "width": 8, "depth": 2},
+            "input": {"mean": [0.4], "std": [0.2]},
+        },
+        training={"epochs": 40, "learning_rate": 2e-3, "batch_size": 4, "schedule": "constant"},
+        form="dense",
+        error_rate=condition.percent / 100,
+        background=0,
+    )
+
+
 MAKERS: dict[str, Callable[[Path, Path, Condition], Problem]] = {
     "camvid": camvid,
     "golf_poses": golf_poses,
     "cifar10n": cifar10n,
+    "slices": slices,
 }
 """By set: data folder, work folder and condition -> problem."""
 
+NEEDS_NO_DATA = ("slices",)
+"""Sets that are drawn."""
+
 _CAMVID_KINDS = ("under", "boundary", "drop", "over")
+_SLICES = [
+    Condition("slices", kind, percent, seed)
+    for kind, percent, seeds in (
+        ("under", 30, 6),
+        ("over", 30, 3),
+        ("other", 30, 3),
+        ("under", 0, 3),
+    )
+    for seed in range(seeds)
+]
 CONDITIONS = [
     Condition(name, kind, percent, seed)
     for level in range(3)
-    for seed in (0, 1)
+    for seed in (0, 1, 2)
     for name, kinds, percents in (
         ("golf_poses", ("segments",), (50, 30, 10)),
         ("camvid", _CAMVID_KINDS, (50, 30, 10)),
@@ -265,5 +317,5 @@ CONDITIONS = [
     )
     for percent in percents[level : level + 1]
     for kind in kinds
-]
+] + _SLICES
 """The most telling first."""

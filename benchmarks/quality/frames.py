@@ -123,7 +123,7 @@ def sequence_case(
             },
         },
         inputs=[torch.from_numpy(sequence) for sequence in features],
-        targets=[torch.from_numpy(one) for one in labels],
+        targets=[torch.from_numpy(label) for label in labels],
         keys=list(errors.labels),
         truth=truth_table(errors.truth),
         parts=[Part("all", str(folder / "sequences.npz"), trained, audited)],

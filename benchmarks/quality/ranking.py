@@ -60,7 +60,7 @@ def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
                 kept = [work / name / f"seed{seed}" for seed in seeds]
                 found = [_auprc(one) for one in kept if (one / "samples.parquet").exists()]
                 if found:
-                    scores = set.intersection(*(set(one) for one in found))
+                    scores = set.intersection(*(set(item) for item in found))
                     yield {
                         "set": subject.name,
                         "kind": subject.kind,
@@ -69,7 +69,7 @@ def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
                         "protocol": protocol,
                         "num_seeds": len(found),
                         "auprc": {
-                            score: round(float(np.mean([one[score] for one in found])), 4)
+                            score: round(float(np.mean([item[score] for item in found])), 4)
                             for score in sorted(scores)
                         },
                     }

@@ -101,19 +101,19 @@ def _components(classes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _mean_probability(components: list[_Component]) -> np.ndarray:
-    return np.array([one.statistics[0] for one in components])
+    return np.array([component.statistics[0] for component in components])
 
 
 def _meta_probability(components: list[_Component]) -> np.ndarray:
     """Cross-validated probability that the given mask confirms a component, images kept whole."""
-    is_confirmed = np.array([one.confirmed > 0 for one in components])
-    images = np.array([one.name for one in components])
+    is_confirmed = np.array([component.confirmed > 0 for component in components])
+    images = np.array([component.name for component in components])
     sides = (len(set(images[is_confirmed])), len(set(images[~is_confirmed])))
     if min(sides) < 2 * _NUM_FOLDS:  # too few to learn from: some fold may lack them
         return _mean_probability(components)
     found: np.ndarray = cross_val_predict(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        np.stack([one.statistics for one in components]),
+        np.stack([component.statistics for component in components]),
         is_confirmed,
         groups=images,
         cv=GroupKFold(_NUM_FOLDS),

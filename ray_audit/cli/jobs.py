@@ -10,7 +10,6 @@ import typer
 import ray_audit
 from ray_audit.cli.ending import ExitCode, ending
 from ray_audit.cli.options import Address, AsJson, GateFails, Limit, Local, Set, Spec, Verbose
-from ray_audit.config import AuditConfig
 
 
 def night(
@@ -42,7 +41,7 @@ def night(
     A second start for a date does nothing.
     """
     with ending(verbose, as_json) as answer:
-        config = AuditConfig.load(spec, set_)
+        config = ray_audit.AuditConfig.load(spec, set_)
         from ray_audit.console.lines import say
         from ray_audit.console.outcome import print_outcome, require_scored
         from ray_audit.console.progress import ConsoleReporter
@@ -52,7 +51,7 @@ def night(
         ticked = nights.scheduled_date(os.environ.get("RAY_CLUSTER_NAME", ""), zone)
         logical_date = nights.resolve_date(date or ticked, zone)
 
-        def audit(config: AuditConfig) -> ray_audit.Run:
+        def audit(config: ray_audit.AuditConfig) -> ray_audit.Run:
             with ConsoleReporter() as reporter:
                 run = ray_audit.audit(
                     config,

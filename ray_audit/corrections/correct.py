@@ -37,6 +37,7 @@ from ray_audit.sample_ids import Owner
 from ray_audit.sources import Listing
 from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run_tables import RunTables
+from ray_audit.tables.trajectories import losses_of
 
 _IMAGE = ("shard", "sample_id")
 
@@ -224,7 +225,7 @@ class _Work:
         wrong = self._resolved.wrong_masks
         if wrong is not None:
             for file, losses in self._tables.parts("scores", "trajectories"):
-                is_wrong = wrong.holds(self._tables.read(losses, ["loss"]))
+                is_wrong = wrong.holds(losses_of(self._tables.read(losses, ["loss"])))
                 yield self._tables.read(file, list(columns)).filter(pa.array(is_wrong))
             return
         histogram = suspicion_histogram(self._tables, mapper)

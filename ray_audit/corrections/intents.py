@@ -21,6 +21,9 @@ ones, or there is no class to write."""
 MOVED_KINDS = ("swapped_classes", "shifted_boundary")
 """Kinds whose region holds labels of both classes, each to become the other."""
 
+WHOLE_MASK = "wrong_mask"
+"""Kind of masks that are wrong somewhere: no one class is right for all of their pixels."""
+
 WHOLE_SEGMENTS = ("mislabel", "disorder")
 """Kinds of segments that are wrong from their first frame to their last."""
 
@@ -41,6 +44,7 @@ class Gate:
             probability that the label is; without it where None.
         samples: in which findings may change labels; all where None.
         least_p: of the suggested class of a segment, to be exceeded.
+        whole_masks: whether findings of whole masks may change them, wherever in them.
     """
 
     confidence: float
@@ -51,6 +55,7 @@ class Gate:
     prior: float | None = None
     samples: frozenset[str] | None = None
     least_p: float = 0.0
+    whole_masks: bool = False
 
     def needed(self, finding: Mapping[str, Any]) -> float:
         """What a finding must exceed: a row with `kind` and `start_frame`."""
@@ -177,16 +182,24 @@ def intents_of(
         if row["finding_id"] in decisions.disputed:
             several = decisions.disputed[row["finding_id"]]
             yield _intent(row, row["suggested"], "decisions", "disputed", _disputed(several))
-        elif agreed is not None:
+        elif agreed is not None and not _is_left_to_rule(row, agreed, rule):
             yield _decided(row, agreed, writable)
         elif rule == "findings":
             yield _proposed(row, gate, writable)
+
+
+def _is_left_to_rule(row: dict[str, Any], decision: Decision, rule: Rule) -> bool:
+    """Whether a reviewer only said that a mask is wrong, and the rule may say how."""
+    return (row["kind"], decision.decision, rule) == (WHOLE_MASK, "accept", "findings")
 
 
 def _decided(row: dict[str, Any], decision: Decision, writable: Collection[str]) -> Intent:
     said = f"{decision.reviewer}: {decision.decision} ({decision.time})"
     if decision.decision == "reject":
         return _intent(row, row["suggested"], "decisions", "rejected", said)
+    if row["kind"] == WHOLE_MASK:
+        why = f"{said}; no one class is right for a whole mask: draw it anew"
+        return _intent(row, None, "decisions", "unmatched", why)
     label = decision.label or row["suggested"]
     outcome: Outcome | None = None if label in writable else "unmatched"
     return _intent(row, label, "decisions", outcome, said)
@@ -199,14 +212,11 @@ def _disputed(several: Sequence[Decision]) -> str:
 
 def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Intent:
     label = row["suggested"]
-    if label not in writable:
+    if row["kind"] != WHOLE_MASK and label not in writable:
         return _intent(row, label, "findings", "unmatched", f"{label!r} cannot be written")
-    if gate.kinds is not None and row["kind"] not in gate.kinds:
-        return _intent(row, label, "findings", "kept", f"{row['kind']} is none of the kinds")
-    if row["given"] in gate.unlearnt:
-        return _intent(row, label, "findings", "kept", f"{row['given']!r} was never learnt")
-    if gate.samples is not None and row["sample_id"] not in gate.samples:
-        return _intent(row, label, "findings", "kept", "the mask's loss is like that of the others")
+    why_kept = _why_kept(row, gate)
+    if why_kept is not None:
+        return _intent(row, label, "findings", "kept", why_kept)
     if row["mask_rle"] is not None:
         return _intent(row, label, "findings", None, f"rank {row['rank']}, {row['kind']}")
     confidence = gate.of(row["p_given"], row["p_suggested"])
@@ -223,6 +233,19 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
     )
     outcome: Outcome | None = None if confidence > needed else "kept"
     return _intent(row, label, "findings", outcome, why, confidence)
+
+
+def _why_kept(row: dict[str, Any], gate: Gate) -> str | None:
+    """Why a finding changes no label, whatever the checkpoints say; None where they may."""
+    if gate.kinds is not None and row["kind"] not in gate.kinds:
+        return f"{row['kind']} is none of the kinds"
+    if row["given"] in gate.unlearnt:
+        return f"{row['given']!r} was never learnt"
+    if gate.samples is not None and row["sample_id"] not in gate.samples:
+        return "the mask's loss is like that of the others"
+    if row["kind"] == WHOLE_MASK and not gate.whole_masks:
+        return "no region tells which of its pixels are wrong"
+    return None
 
 
 def sentence(p_given: float, p_suggested: float) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ray_audit.corrections.intents import Gate
 from ray_audit.corrections.memorised import masks_apart
 from ray_audit.tables.run_tables import RunTables
+from ray_audit.tables.trajectories import losses_of
 
 LEAST_P_OF_SEGMENTS = 0.3
 """Mean p(suggested) of a segment: below, the checkpoints speak for none of the two classes."""
@@ -87,7 +88,7 @@ def _images_apart(tables: RunTables) -> tuple[frozenset[str], str]:
     names: set[str] = set()
     if apart.share.fraction:
         for scores, losses in tables.parts("scores", "trajectories"):
-            is_apart: np.ndarray = apart.holds(tables.read(losses, ["loss"]))
+            is_apart: np.ndarray = apart.holds(losses_of(tables.read(losses, ["loss"])))
             part = tables.read(scores, ["sample_id"]).filter(pa.array(is_apart))
             names.update(part["sample_id"].to_pylist())
     return frozenset(names), apart.share.reason

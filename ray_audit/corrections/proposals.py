@@ -14,7 +14,7 @@ from ray_audit import rle
 from ray_audit.corrections.adele import AdeleRule
 from ray_audit.corrections.calibration import LabelCalibration
 from ray_audit.corrections.extent import ChangeCounts, Extent
-from ray_audit.corrections.intents import Gate, Intent
+from ray_audit.corrections.intents import WHOLE_MASK, Gate, Intent
 from ray_audit.corrections.refurbish import refurbish
 from ray_audit.engine.run.predict import Predicted
 
@@ -137,7 +137,9 @@ def _reasons(
             region = region_in(intent, window)
             reason[region & (reason == _NOWHERE)] = position
     for intent in intents:
-        if intent.is_decided and intent.mask_rle is not None:
+        # A mask that a reviewer holds to be wrong may change; what was decided of regions stands.
+        is_open = intent.kind == WHOLE_MASK and intent.outcome == "unmatched"
+        if intent.is_decided and intent.mask_rle is not None and not is_open:
             reason[region_in(intent, window)] = _NOWHERE
     return reason
 

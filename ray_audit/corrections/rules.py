@@ -15,10 +15,9 @@ from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.memorised import (
     EARLY_CONFIDENCE,
-    WrongMasks,
     early_checkpoints,
     is_memorised,
-    wrong_masks,
+    wrong_masks_of,
 )
 from ray_audit.corrections.no_harm import harmless
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
@@ -29,6 +28,7 @@ from ray_audit.formats.labels.relabel import writable_classes
 from ray_audit.metrics import FINDING_KINDS
 from ray_audit.scores.early_learning import MIN_IOU
 from ray_audit.scores.ranking import RankHistogram
+from ray_audit.scores.wrong_masks import WrongMasks
 from ray_audit.sources import Listing, list_dataset
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.tables.store import TableFile, read_table
@@ -153,7 +153,7 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     dataset = tables.config.dataset
     memorised_masks = None
     if is_memorised(tables) and options.rule in ("auto", "flagged"):
-        memorised_masks = wrong_masks(tables, options.flagged_fraction)
+        memorised_masks = wrong_masks_of(tables, options.flagged_fraction)
     rule, notes = _chosen(options, memorised_masks)
     memorised = tables.manifest.memorisation.get("verdict") == "early"
     is_averaged = rule in ("findings", "flagged")
@@ -169,6 +169,7 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         frozenset(unlearnt),
         None if options.kinds is None else frozenset(options.kinds),
         SEGMENT_CONFIDENCE if options.confidence is None else None,
+        whole_masks=by_early,
     )
     if (
         options.is_open

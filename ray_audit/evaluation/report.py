@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
@@ -125,7 +126,12 @@ def _regions(
     if planted is None or name not in manifest.tables:
         return []
     columns = ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
-    return evaluate_regions(proposals_of(manifest.table(run_uri, name, columns)), planted)
+    if name == "areas":
+        return evaluate_regions(proposals_of(manifest.table(run_uri, name, columns)), planted)
+    findings = manifest.table(run_uri, name, [*columns, "kind"])
+    # A whole mask that is suspected says nothing of where in it the error lies.
+    findings = findings.filter(pc.not_equal(findings["kind"], "wrong_mask"))
+    return evaluate_regions(proposals_of(findings), planted)
 
 
 def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRegion] | None:

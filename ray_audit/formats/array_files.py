@@ -134,6 +134,13 @@ def check_claimed(stream: IO[bytes], size_bytes: int) -> None:
     stream.seek(0)
 
 
+def same_entry(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """What a member of a copy starts with: name, time, compression and rights of the original."""
+    copy = zipfile.ZipInfo(info.filename, info.date_time)
+    copy.compress_type, copy.external_attr = info.compress_type, info.external_attr
+    return copy
+
+
 def check_inflated(file: zipfile.ZipFile) -> None:
     """Refuse an archive one of whose members would fill the memory.
 

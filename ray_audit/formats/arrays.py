@@ -23,6 +23,7 @@ from ray_audit.formats.array_files import (
     npz_names,
     opened_mat,
     read_npy,
+    same_entry,
 )
 from ray_audit.formats.array_images import array_items, check_columns, num_rows
 from ray_audit.formats.array_labels import flat_labels
@@ -208,7 +209,10 @@ class NpzFiles(ArrayFiles):
             change_of = label_changes(shard, names, labels, changes)
             for info in old.infolist():
                 name = info.filename.removesuffix(_SUFFIX)
-                with old.open(info) as member, new.open(_like(info), "w", force_zip64=True) as copy:
+                with (
+                    old.open(info) as member,
+                    new.open(same_entry(info), "w", force_zip64=True) as copy,
+                ):
                     if name not in change_of:
                         while chunk := member.read(_COPY_BYTES):
                             copy.write(chunk)
@@ -291,9 +295,3 @@ class MatFiles(HdfFiles):
             if isinstance(file, HdfArrays):
                 return None
         return "it is a MATLAB file from before version 7.3; save it with -v7.3"
-
-
-def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    copy = zipfile.ZipInfo(info.filename, info.date_time)
-    copy.compress_type, copy.external_attr = info.compress_type, info.external_attr
-    return copy

@@ -3,8 +3,10 @@
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
-from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, apart, first, score, total
+from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, Score, apart, first, score, total
+from ray_audit.schemas import Column
 from ray_audit.scores import segmentation
 
 _LAD = "Lad and Mueller 2023, arXiv 2307.05080"
@@ -30,6 +32,10 @@ QUANTITIES = (
     ),
     _final("final/image_size", "height and width of the image, in px", merge=first),
 )
+
+
+def _size(image_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return image_size[:, 0], image_size[:, 1]
 
 
 def _softmin(states: list[np.ndarray], temperature: float) -> np.ndarray:
@@ -94,6 +100,15 @@ SCORES = (
     _fraction("iou", _iou, "mean IoU of prediction and given mask", "class_counts setting.classes"),
     _fraction(
         "coco", _coco, "mean p(given class) over components", "components", source="our reading"
+    ),
+    Score(
+        (
+            Column("mask_height_px", pa.int32(), "height of the mask", "px"),
+            Column("mask_width_px", pa.int32(), "width of the mask", "px"),
+        ),
+        ("image_size",),
+        _size,
+        tasks=DENSE,
     ),
 )
 

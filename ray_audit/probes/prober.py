@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ray_audit.config import AuditConfig, InputConfig
 from ray_audit.measures import When, measures
 from ray_audit.measures.gradients import MOMENTS
 from ray_audit.probes import dense, rows
@@ -22,71 +21,16 @@ from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
 from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
 from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
+from ray_audit.probes.probe_settings import ProbeSettings as ProbeSettings
+from ray_audit.probes.probe_settings import ProbeTurn as ProbeTurn
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
-from ray_audit.scores.recount import Recount
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MAX_PROGRAMS = 100_000
 _FP16_SCALE = 256.0  # of gradients: far from what a half can hold, and well above what it loses
-
-
-@dataclass(frozen=True)
-class ProbeSettings:
-    """What is computed, apart from the weights.
-
-    Attributes:
-        num_classes: K.
-        input: resizing and normalisation.
-        output: entry of the model's answer that holds the logits, or None.
-        gradient: `loss` or `logit` for VoG, or None where no gradient is needed.
-        temperature: of soft-min.
-        precision: float32, bf16 or fp16 (autocast; losses are float32 always).
-        compiles: whether models go through `torch.compile`.
-        answers: what the model's numbers are, as `model.answers`.
-    """
-
-    num_classes: int
-    input: InputConfig
-    output: str | int | None
-    gradient: str | None
-    temperature: float
-    precision: str
-    compiles: bool = False
-    answers: str = "logits"
-
-    @classmethod
-    def of(
-        cls, config: AuditConfig, gradient: str | None, precision: str, compiles: bool
-    ) -> "ProbeSettings":
-        """What a specification says of them, with what depends on the machine and the turn."""
-        return cls(
-            num_classes=len(config.dataset.classes),
-            input=config.model.input,
-            output=config.model.output,
-            gradient=gradient,
-            temperature=config.softmin.temperature,
-            precision=precision,
-            compiles=compiles,
-            answers=config.model.answers,
-        )
-
-
-@dataclass(frozen=True)
-class ProbeTurn:
-    """One checkpoint's turn in the relay.
-
-    Attributes:
-        is_final: whether it is the last checkpoint of the catalogue.
-        in_window: whether its gradient enters VoG.
-        recount: what a second pass of confident learning counts, and nothing else, or None.
-    """
-
-    is_final: bool
-    in_window: bool
-    recount: Recount | None = None
 
 
 @dataclass(frozen=True)

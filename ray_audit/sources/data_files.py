@@ -1,20 +1,18 @@
 """The files of a dataset, each with its key; of zip archives, their members."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
 from ray_audit import archives, storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, goes_with
 from ray_audit.formats.video.stills import is_folder, is_still
+from ray_audit.printable import few
 from ray_audit.sample_ids import shard_keys
 from ray_audit.samples import Shard
 from ray_audit.sources.dicom_series import with_series
 from ray_audit.sources.etags import by_content, with_values
 from ray_audit.stored_objects import StoredObject
-
-_NUM_NAMED = 3
 
 
 def list_files(dataset: DatasetConfig) -> list[Shard]:
@@ -36,7 +34,7 @@ def list_files(dataset: DatasetConfig) -> list[Shard]:
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise SpecificationError(
-            f"dataset.uri: {len(twice)} key(s) stand for several files: {_few(twice)}. "
+            f"dataset.uri: {len(twice)} key(s) stand for several files: {few(twice)}. "
             "Keys are paths below the first wildcard; list the files from a common folder"
         )
     shards = [
@@ -56,7 +54,7 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
     other = [uri for uri in patterns if not is_folder(uri)]
     if other:
         raise SpecificationError(
-            f"dataset.uri: {_few(other)} are no folders, and others are; give each its own "
+            f"dataset.uri: {few(other)} are no folders, and others are; give each its own "
             "specification"
         )
     by_folder: dict[str, list[StoredObject]] = defaultdict(list)
@@ -64,7 +62,7 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
         if is_still(item.uri):
             by_folder[item.uri.rpartition("/")[0] + "/"].append(item)
     if not by_folder:
-        raise SpecificationError(f"dataset.uri: {_few(patterns)} hold no images")
+        raise SpecificationError(f"dataset.uri: {few(patterns)} hold no images")
     return [
         StoredObject(
             folder,
@@ -89,11 +87,6 @@ def _data_files(dataset: DatasetConfig) -> list[StoredObject]:
     if not found:
         raise SpecificationError(
             f"dataset.uri: none of the {len(listed)} members of the archives "
-            f"({_few(item.uri for item in listed)}) is of kind {dataset.kind}"
+            f"({few(item.uri for item in listed)}) is of kind {dataset.kind}"
         )
     return found
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")

@@ -1,6 +1,6 @@
 """Masks that a COCO document describes: which images have one, and what is said of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from ray_audit.formats.contents import owner_names
 from ray_audit.formats.drawn_masks import described_images, described_segments, write_described
 from ray_audit.formats.labels.nested_json import load_document
 from ray_audit.formats.registry import known_format
+from ray_audit.printable import few
 from ray_audit.samples import Shard
-
-_NUM_NAMED = 3
 
 
 def with_drawn_masks(
@@ -40,8 +39,8 @@ def with_drawn_masks(
             raise LabelError(f"{uri}: two of its images are {owner.shard_key}")
     if not described:
         raise LabelError(
-            f"{uri}: no image of it is one of the {len(shards)} files; it names {_few(named)}, the "
-            f"files are {_few(shard.key for shard in shards)}"
+            f"{uri}: no image of it is one of the {len(shards)} files; it names {few(named)}, the "
+            f"files are {few(shard.key for shard in shards)}"
         )
     digests = write_described(index_dir, described)
     labelled = [
@@ -50,8 +49,8 @@ def with_drawn_masks(
         else replace(shard, num_labelled=0)
         for shard in shards
     ]
-    few = f"masks of {len(unmatched)} images match no file: {_few(unmatched)}"
-    return labelled, [few] if unmatched else []
+    note = f"masks of {len(unmatched)} images match no file: {few(unmatched)}"
+    return labelled, [note] if unmatched else []
 
 
 def with_segments(
@@ -70,8 +69,8 @@ def with_segments(
     described = {key: named[file] for key, file in files.items() if file in named}
     if not described:
         raise LabelError(
-            f"{uri}: it says nothing of any of the {len(files)} masks; it names {_few(named)}, the "
-            f"masks are {_few(files.values())}"
+            f"{uri}: it says nothing of any of the {len(files)} masks; it names {few(named)}, the "
+            f"masks are {few(files.values())}"
         )
     digests = write_described(index_dir, described)
     labelled = [
@@ -81,8 +80,8 @@ def with_segments(
         for shard in shards
     ]
     without = [file for key, file in files.items() if key not in described]
-    few = f"{uri} says nothing of {len(without)} masks, which are left out: {_few(without)}"
-    return labelled, [few] if without else []
+    note = f"{uri} says nothing of {len(without)} masks, which are left out: {few(without)}"
+    return labelled, [note] if without else []
 
 
 def _check_files(shards: Sequence[Shard]) -> None:
@@ -97,8 +96,3 @@ def _check_files(shards: Sequence[Shard]) -> None:
 def _loaded(uri: str) -> Any:
     with storage.open_read(uri) as stream:
         return load_document(uri, stream)
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")

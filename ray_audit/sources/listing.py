@@ -1,7 +1,6 @@
 """Lists the shards of a dataset and attaches their labels, without reading the data."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
+from ray_audit.printable import few, plural
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
@@ -36,7 +36,6 @@ from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.split import shards_of_split
 
-_NUM_NAMED = 3
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
 _COMPOSED = (
     "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
@@ -83,7 +82,7 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     kept = labelled[:limit]
     without = [shard.key for shard in kept if not shard.label_digest]
     if without:
-        notes = [*notes, f"{_plural(len(without), 'shard')} without labels: {_few(without)}"]
+        notes = [*notes, f"{plural(len(without), 'shard')} without labels: {few(without)}"]
     digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
     by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
     return Listing(tuple(kept), tuple(notes), digests, by_time)
@@ -94,13 +93,13 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
     readable = [shard for shard in shards if not is_damaged(shard.key)]
     if not readable:
         raise SpecificationError(
-            f"dataset.uri: {_few(s.uri for s in shards)} cannot be read as zip archives: they are "
+            f"dataset.uri: {few(s.uri for s in shards)} cannot be read as zip archives: they are "
             "damaged, or were cut off"
         )
     firsts = {format_in(dataset, shard.key): shard for shard in reversed(readable)}
     if dataset.kind == "images" and len(firsts) > 1:
         raise SpecificationError(
-            f"dataset.uri: {_few(shard.key for shard in firsts.values())} are of different "
+            f"dataset.uri: {few(shard.key for shard in firsts.values())} are of different "
             "formats (image files, Parquet, tar, volumes); give each its own specification"
         )
     fitting = [format_.name for format_ in formats() if labels.form in format_.forms]
@@ -192,8 +191,8 @@ def _from_files(
     shared = [uri for uri, count in Counter(tables).items() if count > 1 and uri]
     if shared:
         raise LabelError(
-            f"labels.{dataset.labels.form}: {_plural(len(shared), 'label file')} would be shared "
-            f"by several files: {_few(shared)}. Use {{path}} (folders too) or {{name}}"
+            f"labels.{dataset.labels.form}: {plural(len(shared), 'label file')} would be shared "
+            f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
         found = with_mask_folders(shards, tables, stored)
@@ -235,7 +234,7 @@ def _label_tables(
     ]
     if not without:
         return tables, []
-    return tables, [f"labels.match is not found in {_plural(len(without), 'key')}: {_few(without)}"]
+    return tables, [f"labels.match is not found in {plural(len(without), 'key')}: {few(without)}"]
 
 
 def _stored_uri(uri: str) -> str:
@@ -363,21 +362,21 @@ class _Matcher:
         if not any_found:
             raise LabelError(
                 f"{self._uri}: no row names one of the {len(shards)} files; the table names "
-                f"{_few(self._unmatched) or 'none'}, the files are "
-                f"{_few(s.key for s in shards)}{self._hint()}"
+                f"{few(self._unmatched) or 'none'}, the files are "
+                f"{few(s.key for s in shards)}{self._hint()}"
             )
         what = "image" if dataset.labels.form == "images" else "video"
         notes, lost = [], self._names.lost
         if lost:
             files = dict.fromkeys(owner.shard_key for owner in lost.values())
             notes.append(
-                f"labels of {_plural(len(lost), what)} ({_few(lost)}) match nothing that could be "
-                f"listed; they are taken to belong to {_few(files)}, which cannot be read to the "
+                f"labels of {plural(len(lost), what)} ({few(lost)}) match nothing that could be "
+                f"listed; they are taken to belong to {few(files)}, which cannot be read to the "
                 "end"
             )
         if self._unmatched:
-            many = _plural(len(self._unmatched), what)
-            notes.append(f"labels of {many} match no shard: {_few(self._unmatched)}{self._hint()}")
+            many = plural(len(self._unmatched), what)
+            notes.append(f"labels of {many} match no shard: {few(self._unmatched)}{self._hint()}")
         return notes
 
     def _hint(self) -> str:
@@ -392,12 +391,3 @@ def _described(shard: Shard, labels: ShardLabels | None) -> Shard:
     if labels is None:
         return replace(shard, num_labelled=0)
     return replace(shard, label_digest=labels.digest, num_labelled=labels.num_labelled)
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -133,7 +133,9 @@ def check_rights(name: str, namespace: str) -> None:
 def check_nights(rendered: dict[str, str], name: str, namespace: str) -> None:
     """Start nights through the starter, as its account, and write what an operator would."""
     documents = yaml.safe_load_all(rendered["nightly-cronjob/cronjob.yaml"])
-    (kept,) = (one["data"]["rayjob.yaml"] for one in documents if one["kind"] == "ConfigMap")
+    (kept,) = (
+        document["data"]["rayjob.yaml"] for document in documents if document["kind"] == "ConfigMap"
+    )
     for number, (deployment, job, code) in enumerate(ENDS):
         date = f"{DATE[:-1]}{number + 1}"
         with tempfile.TemporaryDirectory() as folder:

@@ -21,12 +21,12 @@ def test_the_tables_of_layouts_are_written_from_the_recipes():
 
 def test_every_layout_has_its_row():
     page = PAGE.read_text(encoding="utf-8")
-    assert [one.name for one in recipes() if f"| `{one.name}` " not in page] == []
+    assert [recipe.name for recipe in recipes() if f"| `{recipe.name}` " not in page] == []
     assert table("masks").count("\n") > 10
 
 
 def test_the_first_specification_of_the_landing_page_is_one_of_the_layouts():
     (first, *_) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     config = AuditConfig.parse(yaml.safe_load(first))
-    assert config.dataset.expansion.recipe.name in {one.name for one in recipes()}
+    assert config.dataset.expansion.recipe.name in {recipe.name for recipe in recipes()}
     assert config.dataset.clip.every == 5

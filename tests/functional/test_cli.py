@@ -16,7 +16,7 @@ def images(tmp_path):
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def run(small_set, *options):

@@ -39,7 +39,9 @@ def test_plan_accepts_what_init_writes(tmp_path, build, factory):
     assert drafted.dataset.uri == small.config().dataset.uri
     assert len(drafted.dataset.classes) == 3
     planned = ray_audit.plan(drafted, local=True)
-    names = [one.name.removesuffix(".safetensors") for one in planned.inputs.checkpoints]
+    names = [
+        checkpoint.name.removesuffix(".safetensors") for checkpoint in planned.inputs.checkpoints
+    ]
     assert names == ["epoch_0", "epoch_1", "epoch_2"]
 
 
@@ -123,7 +125,7 @@ def test_checkpoints_are_found_as_a_pattern_without_copies_of_others(tmp_path, n
         torch.save({}, path)
     draft = ray_audit.init(tmp_path / "set", checkpoints=tmp_path / "c")
     found = [uri] if isinstance(uri, str) else uri
-    expected = [str(tmp_path / one) for one in found]
+    expected = [str(tmp_path / item) for item in found]
     given = draft.specification["checkpoints"]
     assert (given if isinstance(given, list) else [given]) == expected
     assert told in " ".join(draft.assumed)

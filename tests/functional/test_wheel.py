@@ -119,13 +119,13 @@ def test_the_rendered_manifests_start_what_is_installed(installed, small):
         for one in yaml.safe_load_all(path.read_text())
         if one is not None
     ]
-    (job,) = (one for one in documents if one.get("kind") == "RayJob")
+    (job,) = (document for document in documents if document.get("kind") == "RayJob")
     entrypoint = job["spec"]["entrypoint"]
     assert "/etc/ray-audit/audit.yaml" in entrypoint
     command = entrypoint.replace("/etc/ray-audit/audit.yaml", str(spec))
     night = json.loads(installed(f"{command} --date {DATE} --local --json"))
     assert (night["date"], night["compared_with"]) == (DATE, None)
     assert (installed.folder / "nights/nights" / DATE / "night.json").is_file()
-    (cron,) = (one for one in documents if one.get("kind") == "CronJob")
+    (cron,) = (document for document in documents if document.get("kind") == "CronJob")
     (starter,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert "usage:" in installed(f"{shlex.join(starter['command'])} --help").lower()

@@ -223,7 +223,7 @@ def read_all(shards, config, index):
         *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, None)
         assert isinstance(tail, Tail)
         assert tail.num_batches == len(batches)
-        memory = [one.message for one in tail.failures if one.error_class == "memory"]
+        memory = [failure.message for failure in tail.failures if failure.error_class == "memory"]
         assert not memory, f"above the memory's bound: {memory}"
 
 

@@ -47,6 +47,15 @@ def test_more_actors_than_the_cluster_holds_are_refused_at_once(tmp_path, cluste
     assert "the cluster can hold 0: it has 0 GPU(s) and 2 CPU(s)" in message
 
 
+def test_batches_that_the_object_store_cannot_hold_are_refused_at_once(tmp_path, cluster):
+    videos = labelled_videos(tmp_path)
+    model = videos.values["model"] | {"input": {"size": [4096, 4096]}}
+    engine = {"batch_size": 512, "checkpoints_per_actor": 1}
+    message = refused(videos, PlanError, local=False, engine=engine, model=model)
+    assert "batches under way can take" in message
+    assert "give Ray a larger object store" in message
+
+
 def test_an_address_where_no_ray_answers_is_refused_at_once(tmp_path):
     images = class_folders(tmp_path)
     command = [sys.executable, "-m", "ray_audit", "run", str(images.spec_file())]

@@ -67,6 +67,6 @@ def test_pictures_come_from_s3_and_the_report_goes_there(tmp_path, bucket, make)
     assert done.notes == ()
     assert done.uri.startswith(bucket.uri)
     bundles = document_of(storage.read_bytes(done.uri).decode())["bundles"].values()
-    pictures = [one["pictures"].get("image") or one["strips"] for one in bundles]
+    pictures = [bundle["pictures"].get("image") or bundle["strips"] for bundle in bundles]
     assert pictures
     assert all(pictures)

@@ -27,8 +27,8 @@ def test_new_fixed_and_recurring_findings_and_their_trend(visit, tmp_path):
     assert page.locator(".row .badge", has_text="new").count() == 1
     page.click("#tab-changes")
     facts = [
-        one.split(":")[0].replace("\n", " ")
-        for one in page.locator("#view-changes .fact").all_inner_texts()
+        text.split(":")[0].replace("\n", " ")
+        for text in page.locator("#view-changes .fact").all_inner_texts()
     ]
     assert facts == ["1 new", "1 fixed", "1 recurring"]
     assert "=i 3%20é.png" in text_of(page, "#view-changes")

@@ -131,7 +131,7 @@ def read_coco(folder, subject):
     findings = findings_of(folder)
     path = folder / "exported/coco/findings.json"
     coco = COCO(str(path))
-    assert {one["attributes"]["finding_id"] for one in coco.anns.values()} == set(findings)
+    assert {ann["attributes"]["finding_id"] for ann in coco.anns.values()} == set(findings)
     for one in coco.anns.values():
         row = findings[one["attributes"]["finding_id"]]
         same_evidence(one["attributes"], row)
@@ -145,7 +145,7 @@ def read_coco(folder, subject):
         shutil.copy(path, Path(place) / "annotations/instances_findings.json")
         dataset = Dataset.import_from(place, "coco_instances")
         # Datumaro reads a box beside each mask.
-        read = [one for item in dataset for one in item.annotations]
+        read = [annotation for item in dataset for annotation in item.annotations]
         regions = [one for one in read if one.type.name == "mask"]
         for one in regions:
             row = findings[one.attributes["finding_id"]]

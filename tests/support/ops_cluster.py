@@ -142,7 +142,7 @@ class OpsCluster:
 
     def submit(self, *arguments, env=None, wait=True):
         """`ray-audit submit`, as a person types it."""
-        job, spec, *rest = (str(one) for one in arguments)
+        job, spec, *rest = (str(argument) for argument in arguments)
         command = [sys.executable, "-m", "ray_audit", "submit", spec, "--job", job]
         command += ["--address", self.api]
         command += [] if wait else ["--no-wait"]
@@ -203,10 +203,10 @@ class Monitoring:
         found = self._ask("query", query=expression)
         ours = ("audit", "outcome", "kind", "change", "pool")
         return {
-            tuple(one["metric"][name] for name in ours if name in one["metric"]): float(
-                one["value"][1]
+            tuple(item["metric"][name] for name in ours if name in item["metric"]): float(
+                item["value"][1]
             )
-            for one in found
+            for item in found
         }
 
     def seen(self, expression):

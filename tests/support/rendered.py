@@ -31,7 +31,7 @@ def documents(texts):
 
 
 def of_kind(kind, **changes):
-    return [one for one in documents(rendered(**changes)) if one["kind"] == kind]
+    return [document for document in documents(rendered(**changes)) if document["kind"] == kind]
 
 
 def most(workers):

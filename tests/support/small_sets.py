@@ -96,8 +96,8 @@ def video(path, num_frames, seed=0, size=(32, 32), index_first=False):
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
         stream.codec_context.gop_size = 4
-        for one in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        for pixel in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixel, format="rgb24")))
         container.mux(stream.encode())
     return path
 

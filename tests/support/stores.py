@@ -12,4 +12,4 @@ def put(base, *names, content=b"x"):
 
 def names(found, base):
     root = base.removeprefix("memory:///")
-    return [re.sub(rf".*{re.escape(root)}/", "", one.uri) for one in found]
+    return [re.sub(rf".*{re.escape(root)}/", "", item.uri) for item in found]

@@ -22,7 +22,7 @@ def options(name):
     """Spelling -> option of a command; none for a group of commands."""
     if hasattr(COMMANDS[name], "commands"):
         return {}
-    params = [one for one in COMMANDS[name].params if one.param_type_name == "option"]
+    params = [param for param in COMMANDS[name].params if param.param_type_name == "option"]
     return {spelling: option for option in params for spelling in option.opts}
 
 

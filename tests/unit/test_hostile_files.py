@@ -152,7 +152,7 @@ def test_a_member_of_a_tar_that_inflates_too_far_is_refused(tmp_path, little_mem
     gzip_tar(tmp_path / "x.tar.gz", members)
     got = cut(dataset("images", tmp_path / "x.tar.gz", {"column": "cls"}), tmp_path)
     assert got.ids == ["x.tar.gz#0"]
-    assert [one.error_class for one in got.failures] == ["too_large"]
+    assert [failure.error_class for failure in got.failures] == ["too_large"]
     assert "'1.png' would inflate to 314572800 bytes" in got.failures[0].message
 
 
@@ -188,7 +188,9 @@ def test_a_png_that_claims_a_billion_pixels_is_refused(tmp_path, little_memory, 
     masks = {"masks": f"{tmp_path}/masks/{{stem}}.png"}
     form = {"folder": True} if labels == "folder" else masks
     got = cut(dataset("images", tmp_path / "a/0.png", form), tmp_path)
-    assert [(one.error_class, one.num_samples) for one in got.failures] == [("too_large", 1)]
+    assert [(failure.error_class, failure.num_samples) for failure in got.failures] == [
+        ("too_large", 1)
+    ]
 
 
 def framed(video, **settings):

@@ -118,7 +118,7 @@ def test_any_names_have_a_natural_order(texts):
     ordered = sorted(texts, key=storage.natural_key)
     backwards = sorted(texts, key=storage.natural_key, reverse=True)
     assert [storage.natural_key(one) for one in ordered] == [
-        storage.natural_key(one) for one in reversed(backwards)
+        storage.natural_key(backward) for backward in reversed(backwards)
     ]
 
 
@@ -185,7 +185,7 @@ def test_a_folder_with_wildcards_in_its_name_can_be_escaped(tmp_path):
     folder = tmp_path / "run[1]"
     put(str(folder), "a.png")
     pattern = f"{storage.escape_glob(str(folder))}/*.png"
-    assert [Path(one.uri).name for one in storage.list_objects(pattern)] == ["a.png"]
+    assert [Path(object_.uri).name for object_ in storage.list_objects(pattern)] == ["a.png"]
 
 
 @pytest.mark.parametrize("to", ["{folder}/a/b.bin", "memory://copies/{name}/b.bin"])

@@ -13,7 +13,7 @@ RATE = 0.02
 
 
 def _step(model, optimizer, examples):
-    inputs, targets = (torch.stack([one[key] for one in examples]) for key in ("x", "y"))
+    inputs, targets = (torch.stack([example[key] for example in examples]) for key in ("x", "y"))
     answer = model.train()(inputs)
     logits = getattr(answer, "logits", answer)
     if targets.ndim == 3:
@@ -59,7 +59,7 @@ def hugging_face(make, examples, folder):
         use_cpu=True,
         disable_tqdm=True,
     )
-    rows = [{"pixel_values": one["x"], "labels": one["y"]} for one in examples]
+    rows = [{"pixel_values": example["x"], "labels": example["y"]} for example in examples]
     Trainer(model, arguments, train_dataset=rows).train()
     return f"{folder}/checkpoint-*", lambda step: type(model).from_pretrained(
         folder / f"checkpoint-{step + 1}"

@@ -13,6 +13,8 @@ from ray_audit.engine.backends.base import Mapper
 from ray_audit.findings.finding import Finding, findings_table
 from ray_audit.findings.image_findings import COLUMNS as IMAGE_COLUMNS
 from ray_audit.findings.image_findings import ImageContext, image_findings
+from ray_audit.findings.mask_findings import COLUMNS as MASK_COLUMNS
+from ray_audit.findings.mask_findings import WholeMaskContext, mask_findings
 from ray_audit.findings.region_findings import COLUMNS as REGION_COLUMNS
 from ray_audit.findings.region_findings import MaskContext, region_findings
 from ray_audit.findings.segment_findings import COLUMNS as SEGMENT_COLUMNS
@@ -20,8 +22,8 @@ from ray_audit.findings.segment_findings import SegmentContext, segment_findings
 from ray_audit.scores.ranking import RankHistogram
 from ray_audit.tables.store import TableFile, read_table, write_table
 
-Part = tuple[TableFile, TableFile | None]
-"""A part of the score table, and that of the candidate regions of masks beside it."""
+Part = tuple[TableFile, TableFile | None, TableFile | None]
+"""A part of the score table, and those of candidate regions and losses of masks beside it."""
 
 NUM_TOP = 10
 _SPAN = ("shard", "start_frame", "end_frame")
@@ -48,11 +50,13 @@ class FindingsContext:
         run_uri: folder of the run, whose score tables are read.
         metadata: of the tables' files.
         dataset: what a finding of one image, segment or region is held against.
+        masks: what a finding of a whole mask is; None where there is none.
     """
 
     run_uri: str
     metadata: dict[str, str]
     dataset: ImageContext | SegmentContext | MaskContext
+    masks: WholeMaskContext | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,14 @@ def write_findings(
     context: FindingsContext,
     scores: list[TableFile],
     regions: list[TableFile] | None = None,
+    trajectories: list[TableFile] | None = None,
 ) -> WrittenFindings:
     """Make the findings of every part of the score table, rank and write them.
 
     They are made twice rather than kept: a rank needs the suspicions of all.
     """
-    region_parts = [None] * len(scores) if regions is None else regions
-    parts = list(enumerate(zip(scores, region_parts, strict=True)))
+    by_part = [[None] * len(scores) if one is None else one for one in (regions, trajectories)]
+    parts: list[tuple[int, Part]] = list(enumerate(zip(scores, *by_part, strict=True)))
     summary = FindingsSummary()
     for of_part in mapper.map(partial(_summarise, context), parts):
         summary = summary.merge(of_part)
@@ -121,18 +126,32 @@ def write_findings(
 
 def _find(context: FindingsContext, part: Part) -> tuple[pa.Table, list[Finding]]:
     """Rows of the score table that are looked at, and what is found in them."""
-    (scores, regions), dataset = part, context.dataset
+    scores, dataset = part[0], context.dataset
     if isinstance(dataset, ImageContext):
         table = read_table(context.run_uri, [scores], list(IMAGE_COLUMNS))
         return table, list(image_findings(table, dataset))
     if isinstance(dataset, MaskContext):
-        table = read_table(context.run_uri, [scores], list(REGION_COLUMNS))
-        if regions is None:
-            return table, []
-        return table, list(region_findings(read_table(context.run_uri, [regions]), table, dataset))
+        return _find_in_masks(context, dataset, part)
     table = read_table(context.run_uri, [scores], list(SEGMENT_COLUMNS))
     shards = (table.filter(pc.equal(table["shard"], key)) for key in table["shard"].unique())
     return table, [finding for rows in shards for finding in segment_findings(rows, dataset)]
+
+
+def _find_in_masks(
+    context: FindingsContext, dataset: MaskContext, part: Part
+) -> tuple[pa.Table, list[Finding]]:
+    """Regions of masks, and masks without one whose losses stand apart."""
+    scores, regions, losses = part
+    columns = list(dict.fromkeys((*REGION_COLUMNS, *MASK_COLUMNS)))
+    table = read_table(context.run_uri, [scores], columns)
+    found: list[Finding] = []
+    if regions is not None:
+        found = region_findings(read_table(context.run_uri, [regions]), table, dataset)
+    if losses is not None and context.masks is not None:
+        trajectories = read_table(context.run_uri, [losses], ["loss"])
+        have_regions = {one.sample_id for one in found}
+        found += mask_findings(table, trajectories, have_regions, context.masks)
+    return table, found
 
 
 def _summarise(context: FindingsContext, part: tuple[int, Part]) -> FindingsSummary:

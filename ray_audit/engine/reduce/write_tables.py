@@ -20,6 +20,7 @@ from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import draft_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
+from ray_audit.engine.reduce.masks_context import masks_context
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
 from ray_audit.engine.reduce.summary import Summary
@@ -100,7 +101,11 @@ def publish(
     estimate = summary.estimate
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
     context = _findings_context(inputs, metadata, dataset, summary.thresholds, wrong_fraction)
-    found = write_findings(mapper, context, tables["scores"], tables.get("regions"))
+    memorisation = parts.memorisation(task.is_dense)
+    if task.is_dense:
+        context = replace(context, masks=masks_context(mapper, inputs, tables, memorisation))
+    beside = (tables.get("regions"), tables["trajectories"])
+    found = write_findings(mapper, context, tables["scores"], *beside)
     tables["findings"] = found.files
     ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
     return replace(
@@ -108,7 +113,7 @@ def publish(
         counts=parts.counts(),
         findings=found.summary.counts(),
         estimate={} if estimate is None else _estimate(estimate, config),
-        memorisation=parts.memorisation(task.is_dense),
+        memorisation=memorisation,
         order={} if order is None else order.described(fit.memorised),
         ranking=described(fit, task),
         top=[] if ties else parts.top,

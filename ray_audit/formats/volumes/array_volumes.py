@@ -7,14 +7,29 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import SampleError
-from ray_audit.formats.array_files import check_claimed, check_inflated
+from ray_audit.formats.array_files import check_claimed, check_inflated, same_entry
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader
 
 _SUFFIX = ".npy"
 _COPY_BYTES = 2**20
 
 
-class NpyVolume(Volume):
+class _ArrayVolume(Volume):
+    """A volume that is one array of a file."""
+
+    _values: np.ndarray
+    _stream: IO[bytes]
+
+    def stored(self, channel: int = 0) -> np.ndarray:
+        """See `Volume.stored`."""
+        return self._values.reshape(self.header.shape)
+
+    def close(self) -> None:
+        """See `Volume.close`."""
+        self._stream.close()
+
+
+class NpyVolume(_ArrayVolume):
     """A `.npy` file; slices along the first axis.
 
     Raises:
@@ -31,21 +46,13 @@ class NpyVolume(Volume):
         self._is_fortran = self._values.flags.f_contiguous and not self._values.flags.c_contiguous
         self.header = described(self._values, uri)
 
-    def stored(self, channel: int = 0) -> np.ndarray:
-        """See `Volume.stored`."""
-        return self._values.reshape(self.header.shape)
-
     def write(self, stored: np.ndarray, to_uri: str) -> None:
         """See `Volume.write`."""
         with storage.open_write(to_uri) as sink:
             write_like(self._values, stored, sink)
 
-    def close(self) -> None:
-        """See `Volume.close`."""
-        self._stream.close()
 
-
-class NpzVolume(Volume):
+class NpzVolume(_ArrayVolume):
     """A `.npz` file of one array; slices along the first axis.
 
     Raises:
@@ -69,25 +76,15 @@ class NpzVolume(Volume):
             self._values = np.lib.format.read_array(member, allow_pickle=False)
         self.header = described(self._values, uri)
 
-    def stored(self, channel: int = 0) -> np.ndarray:
-        """See `Volume.stored`."""
-        return self._values.reshape(self.header.shape)
-
     def write(self, stored: np.ndarray, to_uri: str) -> None:
         """See `Volume.write`."""
         with storage.open_write(to_uri) as sink, zipfile.ZipFile(sink, "w") as new:
             for info in self._file.infolist():
-                copy = zipfile.ZipInfo(info.filename, info.date_time)
-                copy.compress_type, copy.external_attr = info.compress_type, info.external_attr
-                with new.open(copy, "w", force_zip64=True) as member:
+                with new.open(same_entry(info), "w", force_zip64=True) as member:
                     if info.filename == self._member:
                         write_like(self._values, stored, member)
                     else:
                         member.write(self._file.read(info))
-
-    def close(self) -> None:
-        """See `Volume.close`."""
-        self._stream.close()
 
 
 def described(values: np.ndarray, uri: str) -> VolumeHeader:

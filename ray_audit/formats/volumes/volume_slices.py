@@ -1,13 +1,13 @@
 """Volumes with their label volumes, slice by slice."""
 
 from contextlib import ExitStack
-from typing import Self
 
 import numpy as np
 
 from ray_audit.config import DatasetConfig, VolumeConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.closeable import Closeable
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import turn_between
@@ -18,7 +18,7 @@ from ray_audit.formats.volumes.volume_files import open_dicom_labels, open_volum
 from ray_audit.samples import Shard
 
 
-class Slices:
+class Slices(Closeable):
     """The slices of one volume as images, with their masks.
 
     Args:
@@ -73,12 +73,6 @@ class Slices:
     def close(self) -> None:
         """Let go of the files."""
         self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_slice_masks(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> VolumeMasks:

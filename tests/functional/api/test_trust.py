@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
 
 
 def typed(*given):
-    return CliRunner().invoke(app, [str(one) for one in given])
+    return CliRunner().invoke(app, [str(value) for value in given])
 
 
 def test_looking_at_a_run_calls_nothing_that_it_names(run, tmp_path):

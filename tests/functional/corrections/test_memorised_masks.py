@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import pytest
 from PIL import Image
 
-from ray_audit.corrections.memorised import WrongMasks, wrong_masks
-from ray_audit.scores.mixture import WrongShare
+from ray_audit.corrections.memorised import wrong_masks_of
 from ray_audit.tables.run_tables import RunTables
+from ray_audit.tables.trajectories import losses_of
 from tests.support.audits import audit
-from tests.support.corrected import corrected
+from tests.support.corrected import corrected, decided, findings_of
 from tests.support.knowing import SIDE, SURE, knows, save
 from tests.support.small_sets import SmallSet
 
@@ -75,9 +75,9 @@ def test_as_many_masks_are_held_to_be_wrong_as_have_losses_of_their_own(tmp_path
     small, *_ = wrong_and_learnt(tmp_path)
     audit(small)
     tables = open_run(small)
-    found = wrong_masks(tables)
+    found = wrong_masks_of(tables)
     assert found.share.fraction == len(WRONG) / NUM
-    flagged = found.holds(tables.whole("trajectories"))
+    flagged = found.holds(losses_of(tables.whole("trajectories")))
     names = np.array(tables.whole("scores")["sample_id"].to_pylist())[flagged]
     assert sorted(names) == [f"i{index:02}.png" for index in WRONG]
 
@@ -86,9 +86,9 @@ def test_of_masks_with_equal_losses_that_do_not_all_fit_none_is_held_to_be_wrong
     small, *_ = wrong_and_learnt(tmp_path)
     audit(small)
     tables = open_run(small)
-    losses = tables.whole("trajectories")
+    losses = losses_of(tables.whole("trajectories"))
     # Images 18 and 22 lose most and the same, then 3 and 7 the same.
-    num = {asked: wrong_masks(tables, asked / NUM).holds(losses).sum() for asked in (3, 4, 6, 24)}
+    num = {n: wrong_masks_of(tables, n / NUM).holds(losses).sum() for n in (3, 4, 6, 24)}
     assert num == {3: 2, 4: 4, 6: 6, 24: 24}
 
 
@@ -109,7 +109,7 @@ def test_masks_that_are_hard_and_right_stay_unless_told_otherwise(tmp_path):
     late = SURE * np.array([[1, 0, 0], [0, 10, 0], [0, 0, 1]])
     small = memorised(tmp_path, shown, true, (*SURENESS[:4], *(late,) * 8))
     audit(small)
-    assert wrong_masks(open_run(small)).share.fraction == len(WRONG) / NUM
+    assert wrong_masks_of(open_run(small)).share.fraction == len(WRONG) / NUM
     done = corrected(small)
     assert (done.rule, done.num_changed) == ("flagged", 0)
     assert done.notes[-1].startswith("So nothing changes")
@@ -123,8 +123,49 @@ def test_what_most_masks_have_is_no_error(tmp_path):
     assert any("more than can be wrong" in note for note in done.notes)
 
 
-def test_losses_of_checkpoints_that_a_sample_did_not_pass_do_not_count():
-    losses = [[None, 2.0, 0.0], [0.5, 0.4, 9.0], [None, None, 5.0], [1.5, 0.6, 0.0]]
-    table = pa.table({"loss": pa.array(losses, pa.list_(pa.float32(), 3))})
-    wrong = WrongMasks(WrongShare(0.5, 3.0, ""), num_first=2, threshold=1.0)
-    assert wrong.holds(table).tolist() == [True, False, False, True]
+def names(indices):
+    return [f"i{index:02}.png" for index in indices]
+
+
+def test_learnt_masks_are_findings_as_a_whole_where_no_region_of_them_is(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path)
+    found = findings_of(small)
+    assert sorted(row["sample_id"] for row in found) == names(WRONG)
+    first = found[0]
+    assert (first["kind"], first["suggested"]) == ("wrong_mask", None)
+    assert (first["box"], first["num_px"]) == ([0, 0, SIDE, SIDE], SIDE * SIDE)
+    assert "form a group apart" in first["reason"]
+    assert open_run(small).manifest.findings["num_samples"] == len(WRONG)
+
+
+def test_masks_that_are_all_right_are_no_findings(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path, wrong=())
+    assert findings_of(small) == []
+
+
+def test_findings_of_whole_masks_are_mended_by_early_checkpoints(tmp_path):
+    small, true, _ = wrong_and_learnt(tmp_path)
+    done = corrected(small, rule="findings")
+    np.testing.assert_array_equal(masks_of(done), true)
+
+
+@pytest.mark.parametrize("rule", ["auto", "findings"])
+@pytest.mark.parametrize("decision", ["reject", "accept"])
+def test_a_mask_that_a_reviewer_holds_to_be_right_stays_and_a_wrong_one_is_mended(
+    tmp_path, rule, decision
+):
+    small, true, given = wrong_and_learnt(tmp_path)
+    first = findings_of(small)[0]
+    done = corrected(small, decisions=[decided(first, decision)], rule=rule)
+    index = int(first["sample_id"][1:3])
+    expected = [*true]
+    expected[index] = (given if decision == "reject" else true)[index]
+    np.testing.assert_array_equal(masks_of(done), expected)
+
+
+def test_no_one_class_is_written_into_a_whole_mask(tmp_path):
+    small, *_ = wrong_and_learnt(tmp_path)
+    first = findings_of(small)[0]
+    relabelled = decided(first, "relabel", "b")
+    done = corrected(small, decisions=[relabelled], rule="decisions")
+    assert (done.num_changed, done.outcomes) == (0, {"unmatched": 1})

@@ -39,9 +39,9 @@ def test_a_frozen_backbone_runs_once_and_the_manifest_says_so(tmp_path):
     shared = audit(small, "shared")
     alone = audit(small, "alone", checkpoints_per_actor=1)
     assert_identical(shared, alone)
-    (note,) = [one for one in shared.manifest.notes if "run once a batch" in one]
+    (note,) = [note for note in shared.manifest.notes if "run once a batch" in note]
     assert note.startswith("4 of 5 layers are the same in checkpoint epoch_1")
-    assert not [one for one in alone.manifest.notes if "run once a batch" in one]
+    assert not [note for note in alone.manifest.notes if "run once a batch" in note]
 
 
 def test_a_calibrated_plan_tells_what_will_be_shared(tmp_path):

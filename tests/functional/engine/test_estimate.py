@@ -67,5 +67,7 @@ def test_checkpoints_that_know_the_labels_give_no_interval(tmp_path):
 def test_the_screen_says_why_there_is_no_interval(make, tmp_path):
     small = make(tmp_path)
     found = run_audit(small.config(), local=True, logical_date="2026-01-31")
-    (line,) = (one for one in _judgements(found.manifest) if one.startswith("About"))
+    (line,) = (
+        judgement for judgement in _judgements(found.manifest) if judgement.startswith("About")
+    )
     assert "no interval: " in line

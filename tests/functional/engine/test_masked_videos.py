@@ -107,8 +107,10 @@ def test_the_report_draws_csl_and_softmin_along_the_frames_of_a_video(tmp_path):
     document = document_of(tmp_path / "report.html")
     rows = [row for row in tables.whole("scores").to_pylist() if row["shard"] == "v0.mkv"]
     bundles = [one for one in document["bundles"].values() if one["video"]["csl"]]
-    assert all(one["pictures"]["given"] for one in bundles)
-    (drawn,) = [one["video"] for one in bundles if one["video"]["csl"] == rounded(rows, "csl")][:1]
+    assert all(bundle["pictures"]["given"] for bundle in bundles)
+    (drawn,) = [
+        bundle["video"] for bundle in bundles if bundle["video"]["csl"] == rounded(rows, "csl")
+    ][:1]
     assert drawn["softmin"] == rounded(rows, "softmin")
     assert (drawn["first"], drawn["step"], drawn["given"]) == (0, 2, None)
 

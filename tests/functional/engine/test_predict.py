@@ -12,7 +12,7 @@ K = len(small_sets.CLASSES)
 def opened(small, tmp_path, checkpoints=slice(None)):
     config, index = small.config(), tmp_path / "index"
     inputs = read_inputs(config, index, None, "2026-01-01")
-    uris = tuple(one.uri for one in inputs.checkpoints[checkpoints])
+    uris = tuple(checkpoint.uri for checkpoint in inputs.checkpoints[checkpoints])
     return inputs.units[0], Predictor(config, uris, str(index))
 
 
@@ -30,8 +30,8 @@ def test_frames_come_with_their_own_pixels(tmp_path):
     unit, predictor = opened(small_sets.labelled_videos(tmp_path), tmp_path)
     key = unit.shards[0].key
     found = list(predictor.predict(unit, {f"{key}#3", f"{key}#7"}))
-    assert [one.frame_index for one in found] == [3, 7]
-    assert all(one.p.shape == (K,) and one.pixels.shape[0] == 3 for one in found)
+    assert [item.frame_index for item in found] == [3, 7]
+    assert all(item.p.shape == (K,) and item.pixels.shape[0] == 3 for item in found)
     assert not np.array_equal(found[0].pixels, found[1].pixels)
 
 

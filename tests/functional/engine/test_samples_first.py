@@ -69,9 +69,9 @@ def test_a_plan_says_what_goes_in_and_comes_out_and_which_labels_there_are(tmp_p
     assert 0 <= seen.input_range[0] < seen.input_range[1] <= 1
     assert set(seen.labels) <= set(CLASSES)
     assert sum(seen.labels.values()) == seen.num_tried
-    names = [one.checkpoint for one in seen.answers]
+    names = [answer.checkpoint for answer in seen.answers]
     assert names == ["epoch_0.safetensors", "epoch_2.safetensors"]
-    assert [one.shape for one in seen.answers] == [(1, 3)] * 2
+    assert [answer.shape for answer in seen.answers] == [(1, 3)] * 2
 
 
 def test_probabilities_are_refused_with_the_remedy_and_taken_with_it(tmp_path):
@@ -184,7 +184,9 @@ def hugging_face(path, names):
     rows = 6
     pixels = np.random.default_rng(0).integers(0, 256, (rows, 16, 16, 3)).astype(np.uint8)
     info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-    table = pa.table({"image": [png(one) for one in pixels], "label": [i % 3 for i in range(rows)]})
+    table = pa.table(
+        {"image": [png(pixel) for pixel in pixels], "label": [i % 3 for i in range(rows)]}
+    )
     table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
     pq.write_table(table, path)
 

@@ -19,9 +19,9 @@ def samples_in(found):
     return {
         row["sample_id"]
         for row in rows_of(found, "scores").to_pylist()
-        for one in findings
-        if row["shard"] == one["shard"]
-        and one["start_frame"] <= row["frame_index"] < one["end_frame"]
+        for finding in findings
+        if row["shard"] == finding["shard"]
+        and finding["start_frame"] <= row["frame_index"] < finding["end_frame"]
     }
 
 

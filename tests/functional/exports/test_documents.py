@@ -213,10 +213,10 @@ def test_cvat_labels_know_every_attribute_that_findings_carry():
     held, _ = masks()
     documents = cvat_documents(held)
     labels = json.loads(documents["labels.json"])
-    assert [one["name"] for one in labels] == CLASSES
+    assert [label["name"] for label in labels] == CLASSES
     (element, _) = ElementTree.fromstring(documents["annotations.xml"]).iter("mask")
-    for one in labels:
-        assert {a["name"] for a in one["attributes"]} == set(evidence_of(element))
+    for label in labels:
+        assert {a["name"] for a in label["attributes"]} == set(evidence_of(element))
 
 
 def test_cvat_tracks_end_behind_their_segment_but_not_behind_the_video():

@@ -118,7 +118,7 @@ def test_every_name_gives_manifests_that_mean_it(name):
     rules = parsed(texts["monitoring/rules.yaml"])[0]["spec"]["groups"][0]["rules"]
     for rule in rules:
         strings = re.findall(r'audit=("(?:[^"\\]|\\.)*")', rule["expr"])
-        assert {read_promql(one) for one in strings} == {name}
+        assert {read_promql(string) for string in strings} == {name}
         assert "\n" not in rule["expr"]
     for monitor in parsed(texts["monitoring/podmonitors.yaml"]):
         (label,) = monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]

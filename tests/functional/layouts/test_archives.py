@@ -113,7 +113,9 @@ def test_a_member_that_is_damaged_is_a_failure_of_its_own(tmp_path):
     (tmp_path / "t.zip").write_bytes(content)
     got = cut(dataset("images", tmp_path / "t.zip", {"folder": True}), tmp_path)
     assert len(got.rows) == 5
-    assert [(one.sample_id, one.error_class) for one in got.failures] == [("a/0.png", "decode")]
+    assert [(failure.sample_id, failure.error_class) for failure in got.failures] == [
+        ("a/0.png", "decode")
+    ]
     assert "Bad CRC-32" in got.failures[0].message
 
 

@@ -130,7 +130,7 @@ def test_arrays_that_are_no_images_or_labels_are_failures(tmp_path, arrays, mess
     np.savez(tmp_path / "m.npz", **arrays)
     got = cut(dataset("images", tmp_path / "m.npz", {"column": "label"}), tmp_path)
     assert message.replace("\\", "") in got.failures[0].message
-    assert len(got.rows) + sum(one.num_samples for one in got.failures) >= 1
+    assert len(got.rows) + sum(failure.num_samples for failure in got.failures) >= 1
 
 
 def test_an_array_that_is_not_there_is_refused_with_those_that_are(tmp_path):
@@ -163,7 +163,9 @@ def test_links_and_what_lies_in_other_files_are_not_followed(tmp_path):
     assert all_labels(config) == of("x.h5#v/features")
     got = cut(config, tmp_path)
     assert len(got.rows) == 6
-    assert [(one.shard, "other files" in one.message) for one in got.failures] == [("x.h5#z", True)]
+    assert [(failure.shard, "other files" in failure.message) for failure in got.failures] == [
+        ("x.h5#z", True)
+    ]
 
 
 def masks(folder, suffix, save, variable=None):
@@ -210,5 +212,5 @@ def test_masks_in_files_of_arrays(tmp_path, name):
 def test_a_file_of_several_arrays_asks_which_is_the_mask(tmp_path):
     config, _ = masks(tmp_path, "h5", hdf5_mask)
     got = cut(config, tmp_path)
-    assert [one.error_class for one in got.failures] == ["mask_format"] * 2
+    assert [failure.error_class for failure in got.failures] == ["mask_format"] * 2
     assert "holds the arrays mask, other" in got.failures[0].message

@@ -93,7 +93,9 @@ def test_an_image_of_another_size_than_the_document_says_is_a_failure(tmp_path):
     content = document(TWO)
     content["images"][0]["width"] += 1
     outcome = cut(coco(tmp_path, content), tmp_path / "cut")
-    assert [(one.shard, one.error_class) for one in outcome.failures] == [("a.png", "mask_size")]
+    assert [(failure.shard, failure.error_class) for failure in outcome.failures] == [
+        ("a.png", "mask_size")
+    ]
 
 
 def test_boxes_without_outlines_and_foreign_documents_are_refused_by_name(tmp_path):

@@ -66,7 +66,9 @@ def test_labels_from_0_of_files_from_1_are_not_taken_one_late(tmp_path):
     labels = {"frames": table(tmp_path / "t.csv", rows)}
     got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
     assert got.rows == []
-    assert [(one.error_class, one.num_samples) for one in got.failures] == [("label_clock", 8)]
+    assert [(failure.error_class, failure.num_samples) for failure in got.failures] == [
+        ("label_clock", 8)
+    ]
 
 
 def test_frames_that_are_not_there_take_their_labels_with_them(tmp_path):
@@ -76,8 +78,8 @@ def test_frames_that_are_not_there_take_their_labels_with_them(tmp_path):
     labels = {"frames": table(tmp_path / "t.csv", rows)}
     got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
     assert {row["sample_id"]: row["label"] for row in got.rows} == {f"a#{t}": t % 3 for t in there}
-    assert sum(one.num_samples for one in got.failures) == 14 - len(there)
-    assert {one.error_class for one in got.failures} == {"label_without_frame"}
+    assert sum(failure.num_samples for failure in got.failures) == 14 - len(there)
+    assert {failure.error_class for failure in got.failures} == {"label_without_frame"}
 
 
 def test_rows_in_order_and_seconds_begin_with_the_first_file(tmp_path):
@@ -126,7 +128,7 @@ def test_one_label_a_folder_and_a_damaged_image(tmp_path):
         path.write_bytes(b"no image")
     got = cut(config, tmp_path)
     assert [row["sample_id"] for row in got.rows] == ["a/v.1"]
-    assert [(one.shard, one.num_samples) for one in got.failures] == [("b/v.1", 1)]
+    assert [(failure.shard, failure.num_samples) for failure in got.failures] == [("b/v.1", 1)]
 
 
 def test_what_comes_behind_a_damaged_image_is_lost_and_counted(tmp_path):
@@ -135,7 +137,7 @@ def test_what_comes_behind_a_damaged_image_is_lost_and_counted(tmp_path):
     labels = {"frames": table(tmp_path / "t.csv", [f"a,{t},a" for t in range(6)])}
     got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
     assert [row["frame_index"] for row in got.rows] == [0, 1, 2]
-    assert [(one.shard, one.num_samples) for one in got.failures] == [("a", 3)]
+    assert [(failure.shard, failure.num_samples) for failure in got.failures] == [("a", 3)]
     assert "frame_00003.png" in got.failures[0].message
 
 
@@ -164,7 +166,7 @@ def test_names_that_tell_no_order_are_a_failure_that_says_so(tmp_path, names, me
     labels = {"frames": table(tmp_path / "t.csv", ["a,0,a", "a,1,a"])}
     got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
     assert message in got.failures[0].message
-    assert sum(one.num_samples for one in got.failures) == 2
+    assert sum(failure.num_samples for failure in got.failures) == 2
 
 
 def test_a_clock_is_asked_for(tmp_path):

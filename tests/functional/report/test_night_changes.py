@@ -27,9 +27,9 @@ def test_changes_are_those_since_the_date_before(tmp_path):
     night(tmp_path, "2026-01-04", image("z"))  # later nights count for nothing
     found = make_changes(night(tmp_path, "2026-01-03", image("b"), image("c")))
     assert found["totals"] == {"new": 1, "fixed": 1, "recurring": 1}
-    assert [one["sample_id"] for one in found["fixed"]] == ["a"]
+    assert [item["sample_id"] for item in found["fixed"]] == ["a"]
     assert sorted(found["of_finding"].values()) == ["new", "recurring"]
-    assert [one["total"] for one in found["nights"]] == [1, 2, 2]
+    assert [item["total"] for item in found["nights"]] == [1, 2, 2]
     assert found["against"] == "2026-01-02-0123abcd"
 
 
@@ -44,8 +44,8 @@ def test_a_chosen_run_comes_before_the_last_one(tmp_path):
 def test_nights_with_other_settings_are_said_and_have_no_place_in_the_trend(tmp_path):
     night(tmp_path, "2026-01-01", image("a"), protocol="held_out")
     found = make_changes(night(tmp_path, "2026-01-02", image("a"), protocol="training"))
-    assert [one.split(" was ")[0] for one in found["settings"]] == ["protocol"]
-    assert [one["run_id"] for one in found["nights"]] == ["2026-01-02-0123abcd"]
+    assert [item.split(" was ")[0] for item in found["settings"]] == ["protocol"]
+    assert [item["run_id"] for item in found["nights"]] == ["2026-01-02-0123abcd"]
 
 
 def test_the_trend_holds_the_last_nights_only(tmp_path):

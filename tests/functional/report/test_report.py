@@ -30,7 +30,7 @@ def test_one_file_needs_no_other(images, tmp_path):
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     bundles = document["bundles"]
     assert set(bundles) == set(document["findings"]["bundle"])
-    assert all(one["pictures"]["image"].startswith("data:") for one in bundles.values())
+    assert all(bundle["pictures"]["image"].startswith("data:") for bundle in bundles.values())
 
 
 def test_findings_stand_in_order_with_their_losses(images, tmp_path):
@@ -81,7 +81,7 @@ def test_a_shard_that_has_gone_is_said_so(images, tmp_path):
     path.unlink()
     _, page = written(tables, tmp_path)
     bundles = document_of(page)[1]["bundles"].values()
-    assert sum("gone" in one.get("reason", "") for one in bundles) == 1
+    assert sum("gone" in bundle.get("reason", "") for bundle in bundles) == 1
 
 
 def test_a_dataset_that_has_gone_leaves_a_note(images, tmp_path):

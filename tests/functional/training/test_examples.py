@@ -53,16 +53,16 @@ def test_what_is_cached_is_not_read_again(tmp_path):
 
 def test_a_batch_has_the_labels_of_its_images(tmp_path):
     read = reader(class_folders(tmp_path))
-    for one in read.batches(1):
-        given = [["a", "b", "c"].index(key.split("/")[0]) for key in one.keys]
-        assert one.batch.arrays["targets"].tolist() == given
-        assert one.batch.samples["label"].to_pylist() == given
-        assert one.batch.samples["cut"].to_pylist() == list(range(len(given)))
+    for batch in read.batches(1):
+        given = [["a", "b", "c"].index(key.split("/")[0]) for key in batch.keys]
+        assert batch.batch.arrays["targets"].tolist() == given
+        assert batch.batch.samples["label"].to_pylist() == given
+        assert batch.batch.samples["cut"].to_pylist() == list(range(len(given)))
 
 
 def test_sequences_of_one_length_share_a_batch_and_others_do_not(tmp_path):
     read = reader(feature_sequences(tmp_path, lengths=(9, 14, 9)))
-    shapes = sorted(one.batch.arrays["inputs"].shape for one in read.batches(1))
+    shapes = sorted(batch.batch.arrays["inputs"].shape for batch in read.batches(1))
     assert shapes == [(1, 14, 5), (2, 9, 5)]
 
 

@@ -211,7 +211,7 @@ def cvc_clinicdb(root):
 
 def isaid(root):
     values = recipe_named("isaid").dataset["labels"]["values"]
-    table = np.array([list(bytes.fromhex(one[1:])) for one in values], np.uint8)
+    table = np.array([list(bytes.fromhex(value[1:])) for value in values], np.uint8)
     expected = {}
     for index in range(3):
         photo(root / f"images/P000{index}.png", index)

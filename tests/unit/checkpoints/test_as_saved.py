@@ -83,7 +83,7 @@ def test_what_lies_beside_the_weights_does_not_stand_in_the_way(tmp_path, name, 
 def test_files_are_told_apart_by_content(tmp_path, suffix):
     torch.save(STATE, tmp_path / f"w{suffix}")
     assert_loaded(tmp_path / f"w{suffix}")
-    assert [one.name for one in list_checkpoints(f"{tmp_path}/*")] == [f"w{suffix}"]
+    assert [checkpoint.name for checkpoint in list_checkpoints(f"{tmp_path}/*")] == [f"w{suffix}"]
 
 
 DTYPES = [
@@ -218,7 +218,7 @@ def test_folders_of_hugging_face_are_checkpoints(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         save_file(net(step).state_dict(), tmp_path / f"checkpoint-{step}/model.safetensors")
     found = list_checkpoints(f"{tmp_path}/checkpoint-*")
-    assert [one.name for one in found] == [
+    assert [item.name for item in found] == [
         "checkpoint-90/model.safetensors",
         "model.safetensors.index.json",
         "checkpoint-1000/model.safetensors",
@@ -269,7 +269,7 @@ def test_copies_by_the_names_last_and_best_are_left_out_and_named(tmp_path):
     # The same weights with something else beside them: other bytes.
     torch.save({"state_dict": net(1).state_dict(), "best": True}, tmp_path / "l/best.ckpt")
     catalog = read_catalog(f"{tmp_path}/l/*.ckpt")
-    assert [one.name for one in catalog.checkpoints] == [
+    assert [checkpoint.name for checkpoint in catalog.checkpoints] == [
         f"epoch={epoch}-step={10 * epoch}.ckpt" for epoch in range(3)
     ]
     assert "best.ckpt is left out: it has the same weights as epoch=1-step=10" in catalog.notes[0]
@@ -282,5 +282,5 @@ def test_a_last_of_its_own_weights_stays_and_so_does_what_is_listed(tmp_path):
     assert len(list_checkpoints(f"{tmp_path}/l/*.ckpt")) == 4
     (tmp_path / "l/last.ckpt").write_bytes((tmp_path / "l/epoch=2-step=20.ckpt").read_bytes())
     catalog = read_catalog([f"{tmp_path}/l/epoch*.ckpt", f"{tmp_path}/l/last.ckpt"])
-    assert [one.name for one in catalog.checkpoints][-1] == "last.ckpt"
+    assert [checkpoint.name for checkpoint in catalog.checkpoints][-1] == "last.ckpt"
     assert "have the same content, and each counts as a step" in catalog.notes[0]

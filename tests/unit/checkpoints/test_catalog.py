@@ -18,7 +18,7 @@ def test_a_glob_comes_in_natural_order(tmp_path):
     write(tmp_path, "epoch_10.pt", "epoch_2.pt", "epoch_1.pt")
     found = list_checkpoints(f"{tmp_path}/*.pt")
     assert names(found) == ["epoch_1.pt", "epoch_2.pt", "epoch_10.pt"]
-    assert [one.index for one in found] == [0, 1, 2]
+    assert [item.index for item in found] == [0, 1, 2]
 
 
 def test_a_list_keeps_its_order(tmp_path):

@@ -149,7 +149,7 @@ def test_an_installed_package_offers_recipes(offered):
 
 def test_the_command_lists_layouts_and_shows_one():
     done = CliRunner().invoke(app, ["layouts", "--json"])
-    names = [one["name"] for one in json.loads(done.stdout)["layouts"]]
+    names = [layout["name"] for layout in json.loads(done.stdout)["layouts"]]
     assert names == [recipe.name for recipe in recipes()]
     assert CliRunner().invoke(app, ["layouts"]).stdout.count("\n") > len(names)
     shown = CliRunner().invoke(app, ["layouts", "camvid"])

@@ -137,7 +137,7 @@ def test_segments_of_which_no_class_is_probable_stay():
     high = finding("high", p_given=0.1, p_suggested=0.31, start_frame=0)
     image = finding("image", p_given=0.1, p_suggested=0.3)
     found = intents(low, high, image, gate=Gate(0.6, least_p=0.3))
-    assert [one.outcome for one in found] == ["kept", None, None]
+    assert [item.outcome for item in found] == ["kept", None, None]
     assert "0.30 only" in found[0].evidence
 
 
@@ -145,4 +145,4 @@ def test_regions_of_samples_that_are_not_named_stay_unless_a_reviewer_accepts_th
     rows = [finding(name, sample_id=name, mask_rle="1", mask_size_px=[1, 1]) for name in "xyz"]
     accepted = [said("accept", finding_id="z")]
     found = intents(*rows, decisions=accepted, gate=Gate(0.8, samples=frozenset("x")))
-    assert [one.outcome for one in found] == [None, "kept", None]
+    assert [item.outcome for item in found] == [None, "kept", None]

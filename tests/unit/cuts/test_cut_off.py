@@ -51,8 +51,8 @@ def noise_video(path, codec, options, container, num_frames=50):
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         if codec.startswith("mpeg"):
             stream.codec_context.gop_size, stream.codec_context.max_b_frames = 12, 2
-        for one in pixels:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        for pixel in pixels:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixel, format="rgb24")))
         file.mux(stream.encode())
     return path
 

@@ -101,7 +101,7 @@ def test_a_few_rows_of_labels_behind_the_end_are_left_out(tmp_path, num_rows, nu
     labels = {"frames": str(tmp_path / "{stem}.txt"), "header": ["label"]}
     got = cut(dataset("sequences", tmp_path / "*.npy", labels), tmp_path)
     assert got.labels == {f"a.npy#{t}": t % 3 for t in range(30)}
-    assert sum(one.num_samples for one in got.failures) == num_lost
+    assert sum(failure.num_samples for failure in got.failures) == num_lost
 
 
 def test_labels_of_missing_frames_are_a_failure(tmp_path):

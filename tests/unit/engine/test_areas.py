@@ -30,7 +30,7 @@ def rows(samples, suspicion=(0.8, 0.1)):
 
 def test_an_area_holds_all_classes_and_thin_strips_and_is_ranked_by_doubt_and_size(tmp_path):
     found = rows(audited(tmp_path, two_pictures()))
-    assert [(one["sample_id"], one["area"], one["num_px"]) for one in found] == [
+    assert [(item["sample_id"], item["area"], item["num_px"]) for item in found] == [
         ("p0", 0, 25 * 27),
         ("p0", 1, 60),
     ]
@@ -38,9 +38,9 @@ def test_an_area_holds_all_classes_and_thin_strips_and_is_ranked_by_doubt_and_si
     block, strip = found
     assert block["p_given"] == pytest.approx(p, rel=1e-5)
     assert block["loss"] == pytest.approx(-np.log(p), rel=1e-5)
-    for one in found:
-        share = one["num_px"] / (60 * 70)
-        assert one["suspicion"] == pytest.approx(0.8 * (1 - p) * share / (share + 0.01), rel=1e-5)
+    for item in found:
+        share = item["num_px"] / (60 * 70)
+        assert item["suspicion"] == pytest.approx(0.8 * (1 - p) * share / (share + 0.01), rel=1e-5)
     expected = np.zeros((60, 70), bool)
     expected[20:45, 10:37] = True
     assert np.array_equal(rle.decode(block["mask_rle"], (60, 70)), expected)
@@ -60,4 +60,4 @@ def test_areas_of_tiles_are_those_of_the_whole_image(tmp_path, size, overlap):
 def test_a_sample_that_is_not_scored_has_no_areas_and_an_unknown_suspicion_is_least(tmp_path):
     samples = audited(tmp_path, two_pictures())
     assert areas_table(samples, np.ones(2), np.array([False, True]), {}).num_rows == 0
-    assert [one["suspicion"] for one in rows(samples, (np.nan, 0.5))] == [0.0, 0.0]
+    assert [row["suspicion"] for row in rows(samples, (np.nan, 0.5))] == [0.0, 0.0]

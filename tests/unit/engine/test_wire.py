@@ -135,7 +135,7 @@ def test_components_of_each_mask_stay_with_it():
     batch = class_batch(np.zeros((3, 1, 1, 1), np.uint8), [0, 1, 0])
     part = part_of(batch.with_arrays({"final/components": components}))
     lists = part.rows["final/components"].to_pylist()
-    assert [len(one) // 4 for one in lists] == [1, 0, 2]
+    assert [len(values) // 4 for values in lists] == [1, 0, 2]
     assert lists[2][:4] == [6.0, 0.0, 1.0, 1.0]
 
 

@@ -120,7 +120,9 @@ def test_exchanged_segments_are_two_findings_with_names_of_their_own():
 def test_a_learnt_label_with_a_high_loss_is_a_finding_that_says_so():
     given = relabelled(1, 3)
     assert found(given, given, ordered=False, cutoff=1.0) == []
-    wrong = [one for one in found(given, given, ordered=False, cutoff=0.1) if one.given == "pack"]
+    wrong = [
+        item for item in found(given, given, ordered=False, cutoff=0.1) if item.given == "pack"
+    ]
     assert wrong[0].kind == "mislabel"
     assert "this was learnt late: their mean loss of 0.22 nats is among the highest 5.0%" in (
         wrong[0].reason
@@ -211,7 +213,7 @@ def test_thinned_frames_keep_those_between():
 def test_short_videos_and_those_of_one_class(given):
     given = np.array(given, int)
     assert found(given, given, ordered=False) == []
-    assert [one.kind for one in found(given, 0 * given, ordered=False)] == ["mislabel"][
+    assert [item.kind for item in found(given, 0 * given, ordered=False)] == ["mislabel"][
         : len(given)
     ]
     assert len(found(given, given)) <= 1

@@ -122,11 +122,11 @@ BY_TABLE = {
 
 def test_every_format_is_held_to_this():
     # Volumes have masks only: test_volumes holds them to the same.
-    assert {one.name for one in formats() if not one.is_volume} <= BY_TABLE.keys()
+    assert {format_.name for format_ in formats() if not format_.is_volume} <= BY_TABLE.keys()
 
 
 def accounted(got):
-    return len(got.rows) + sum(one.num_samples for one in got.failures)
+    return len(got.rows) + sum(failure.num_samples for failure in got.failures)
 
 
 @pytest.mark.parametrize("name", BY_TABLE)
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_a_row_of_errors_and_no_label_vanishes(tmp_path, name,
     assert accounted(got) == 2 * NUM
     assert got.failures
     assert got.filtered == {}
-    assert all(one.shard.startswith(path.name) for one in got.failures)
+    assert all(failure.shard.startswith(path.name) for failure in got.failures)
 
 
 class Busy:
@@ -298,7 +298,7 @@ def test_sizes_are_bounded_before_anything_is_decoded(tmp_path, name, request):
     config = dataset(form.kind, tmp_path / file, labels)
     request.getfixturevalue("little_memory")
     got = cut(config, tmp_path)
-    assert [one.error_class for one in got.failures] == ["too_large"]
+    assert [failure.error_class for failure in got.failures] == ["too_large"]
     assert accounted(got) == 1
 
 

@@ -154,7 +154,7 @@ def test_two_packages_with_one_format_are_an_error_that_names_both(install):
 
 
 def test_our_own_formats_are_known_without_any_package():
-    assert [one.name for one in formats()] == [
+    assert [format_.name for format_ in formats()] == [
         "video",
         "image files",
         "Parquet",

@@ -48,7 +48,7 @@ def read(config, folder):
     job = UnitContext(config, None, str(folder / "index"), UnitAccounting("u"))
     units = group_units(listed(config, folder).shards, "salt")
     found = {}
-    for item in (one for unit in units for one in unit_items(unit, job)):
+    for item in (item for unit in units for item in unit_items(unit, job)):
         assert item.error is None, item.error
         found[item.sample_id] = item.image, item.mask
     return found
@@ -103,9 +103,9 @@ def test_unsigned_bytes_need_no_window_and_other_values_ask_for_one(tmp_path):
     found = read(volumes(tmp_path / "grey", values=grey, volume=None), tmp_path / "grey")
     assert np.array_equal(found["a.nii.gz#1"][0][:, :, 0], grey[:, :, 1])
     got = cut(volumes(tmp_path / "ct", volume=None), tmp_path / "ct")
-    assert {one.error_class for one in got.failures} == {"image_format"}
-    assert all("dataset.volume.window" in one.message for one in got.failures)
-    assert sum(one.num_samples for one in got.failures) == 6
+    assert {failure.error_class for failure in got.failures} == {"image_format"}
+    assert all("dataset.volume.window" in failure.message for failure in got.failures)
+    assert sum(failure.num_samples for failure in got.failures) == 6
 
 
 def test_a_channel_of_four_axes_is_chosen_and_never_guessed(tmp_path):
@@ -115,7 +115,9 @@ def test_a_channel_of_four_axes_is_chosen_and_never_guessed(tmp_path):
     assert np.array_equal(read(config, tmp_path)["b.nii.gz#2"][0][:, :, 0], expected)
     for volume, said in ((VOLUME, "dataset.volume.channel"), ({"channel": 2}, "2 channel")):
         got = cut(volumes(tmp_path, values=both, volume=volume), tmp_path)
-        assert [(one.num_samples, said in one.message) for one in got.failures] == [(3, True)] * 2
+        assert [(failure.num_samples, said in failure.message) for failure in got.failures] == [
+            (3, True)
+        ] * 2
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 1, 1)])
@@ -188,7 +190,7 @@ def test_a_flipped_byte_is_found_by_the_checksum(tmp_path):
     content[-6] ^= 1  # of the checksum itself
     path.write_bytes(content)
     got = cut(config, tmp_path)
-    assert [one.shard for one in got.failures] == ["a.nii.gz"]
+    assert [failure.shard for failure in got.failures] == ["a.nii.gz"]
 
 
 def header_bytes(shape, dtype=np.uint8):
@@ -206,13 +208,15 @@ def test_sizes_are_bounded_by_the_header_before_anything_is_inflated(tmp_path, p
     (tmp_path / f"{part}/b.nii.gz").write_bytes(gzip.compress(claim + bytes(2**20)))
     request.getfixturevalue("little_memory")
     got = cut(config, tmp_path)
-    assert [(one.shard, one.error_class) for one in got.failures] == [("b.nii.gz", "too_large")]
+    assert [(failure.shard, failure.error_class) for failure in got.failures] == [
+        ("b.nii.gz", "too_large")
+    ]
     assert len(got.rows) == 3
 
 
 def test_slices_above_max_px_are_refused(tmp_path):
     got = cut(volumes(tmp_path, max_px=19), tmp_path)
-    assert [one.error_class for one in got.failures] == ["too_large"] * 2
+    assert [failure.error_class for failure in got.failures] == ["too_large"] * 2
 
 
 @pytest.mark.parametrize(
@@ -227,8 +231,8 @@ def test_labels_that_are_not_those_of_the_image_are_failures(tmp_path, labels, a
     config = volumes(tmp_path)
     save(tmp_path / "labels/b.nii.gz", labels, affine=affine)
     got = cut(config, tmp_path)
-    assert sum(one.num_samples for one in got.failures) == 3
-    assert all(one.shard == "b.nii.gz" and said in one.message for one in got.failures)
+    assert sum(failure.num_samples for failure in got.failures) == 3
+    assert all(failure.shard == "b.nii.gz" and said in failure.message for failure in got.failures)
     assert len(got.rows) == 3
 
 
@@ -236,8 +240,8 @@ def test_a_label_outside_the_classes_fails_its_slice_alone(tmp_path):
     odd = LABELS.copy()
     odd[0, 0, 1] = 9
     got = cut(volumes(tmp_path, odd), tmp_path)
-    assert {one.sample_id for one in got.failures} == {"a.nii.gz#1", "b.nii.gz#1"}
-    assert {one.error_class for one in got.failures} == {"label_outside"}
+    assert {failure.sample_id for failure in got.failures} == {"a.nii.gz#1", "b.nii.gz#1"}
+    assert {failure.error_class for failure in got.failures} == {"label_outside"}
 
 
 def test_slices_of_a_volume_without_labels_are_filtered(tmp_path):

@@ -59,12 +59,12 @@ def test_the_committed_manifests_are_the_rendered_ones():
 @pytest.mark.parametrize("changes", [{}, {"gpus": 0}, {"secret": "s3-keys"}], ids=str)
 def test_every_manifest_is_valid(changes):
     made = documents(rendered(**changes))
-    assert {one["kind"] for one in made} >= {
+    assert {part["kind"] for part in made} >= {
         *("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "NetworkPolicy", "CronJob"),
         *("RayJob", "RayCronJob", "PodMonitor", "PrometheusRule"),
     }
-    for one in made:
-        assert problems(one) == [], (one["kind"], one["metadata"]["name"])
+    for part in made:
+        assert problems(part) == [], (part["kind"], part["metadata"]["name"])
     for job in every_job(**changes):
         assert problems({"apiVersion": "ray.io/v1", "kind": "RayJob", "spec": job}) == []
 

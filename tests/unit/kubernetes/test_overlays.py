@@ -31,8 +31,8 @@ def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected)
     command = ["kubectl", "kustomize", str(ROOT / "k8s/overlays" / overlay)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     made = parsed(text)
-    (cron,) = (one for one in made if one["kind"] == "RayCronJob")
+    (cron,) = (part for part in made if part["kind"] == "RayCronJob")
     workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
     assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected
-    (spec,) = (one["data"]["audit.yaml"] for one in made if "audit.yaml" in one.get("data", {}))
+    (spec,) = (part["data"]["audit.yaml"] for part in made if "audit.yaml" in part.get("data", {}))
     assert most(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max

@@ -79,7 +79,7 @@ def slow_regions(mask, logits):
         ]
         grown[y, x] = min(mine, default=-1)
     regions = [describe(grown == n, mask, guess, p) for n in range(len(kinds))]
-    large = [one for one in regions if one["num_px"] >= 16]
+    large = [region for region in regions if region["num_px"] >= 16]
     order = sorted(large, key=lambda one: one["p_given"] - one["p_suggested"])
     return order[:MAX_REGIONS]
 
@@ -182,7 +182,7 @@ def test_a_strip_beside_a_boundary_is_whole_up_to_the_boundary():
 def test_masks_without_regions_have_none(mask, num_classes):
     logits = 5 * np.eye(num_classes)[mask.clip(0)].transpose(2, 0, 1)
     (found,) = emitted([mask], [logits])
-    assert [one for one in found if one["given"] >= 0] == []
+    assert [item for item in found if item["given"] >= 0] == []
 
 
 def test_probabilities_of_exactly_0_and_1_are_counted():

@@ -60,14 +60,14 @@ def slow_durations(all_videos, index):
     """Each frame's duration term, from sorted lists of the other videos' shares of time."""
 
     def shares(labels):
-        groups = [(k, len(list(g))) for k, g in groupby(one for one in labels if one >= 0)]
+        groups = [(k, len(list(g))) for k, g in groupby(label for label in labels if label >= 0)]
         total = sum(n for _, n in groups)
         return [(k, round(8 * math.log2(total / n)), n) for k, n in groups]
 
     def lower_median(values):
         return sorted(values)[(len(values) - 1) // 2]
 
-    known = [one for i, v in enumerate(all_videos) if i != index for one in shares(v)]
+    known = [share for i, v in enumerate(all_videos) if i != index for share in shares(v)]
     values = []
     for own, share, num_frames in shares(all_videos[index]):
         others = [s for k, s, _ in known if k == own]
@@ -161,10 +161,10 @@ def planted_auroc(sequences, num_classes, rate, seed):
         kind = ("mislabel", "adjacent", "distant")[turn % 3]
         labels[index], wrong[index] = with_error(sequences[index], kind, rng, num_classes)
     counts = counted(labels, num_classes)
-    durations = sum(order.duration_counts(one, num_classes) for one in labels)
+    durations = sum(order.duration_counts(label, num_classes) for label in labels)
     wrong = np.concatenate(wrong)
-    alone = np.concatenate([order.order_nll(one, counts) for one in labels])
-    both = np.concatenate([order.order_nll(one, counts, durations=durations) for one in labels])
+    alone = np.concatenate([order.order_nll(label, counts) for label in labels])
+    both = np.concatenate([order.order_nll(label, counts, durations=durations) for label in labels])
     return [roc_auc_score(wrong, alone), roc_auc_score(wrong, both)]
 
 

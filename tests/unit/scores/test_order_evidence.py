@@ -151,6 +151,6 @@ def test_the_sample_does_not_depend_on_how_a_dataset_is_parted(limit, monkeypatc
         for piece in pieces:
             part = sample_of([videos[i] for i in piece], 4, [names[i] for i in piece])
             total = part.merge(total)
-        assert [one.name for one in total.videos] == [one.name for one in whole.videos]
-    assert [one.name for one in whole.videos] == sorted(names)[: len(whole.videos)]
-    assert sum(one.cost for one in whole.videos[:-1]) < limit
+        assert [video.name for video in total.videos] == [video.name for video in whole.videos]
+    assert [video.name for video in whole.videos] == sorted(names)[: len(whole.videos)]
+    assert sum(video.cost for video in whole.videos[:-1]) < limit

@@ -49,7 +49,7 @@ def flagged(labels, p, num_bins):
     wanted = Recount.of(state)
     samples = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
     exact = exact_cutoff(samples)
-    return np.array([exact.num_flagged(one) for one in samples])
+    return np.array([exact.num_flagged(sample) for sample in samples])
 
 
 @pytest.mark.parametrize("num_bins", [7, 1000])
@@ -79,7 +79,7 @@ def test_only_a_few_values_are_kept():
     labels, p, _ = data(0, num=6, size=64)
     wanted = Recount.of(confident.observe(labels, p)[0])
     samples = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
-    assert sum(len(one.wrong) + len(one.right) for one in samples) < 0.02 * labels.size
+    assert sum(len(sample.wrong) + len(sample.right) for sample in samples) < 0.02 * labels.size
 
 
 def test_ties_at_the_cutoff_are_shared():
@@ -91,7 +91,7 @@ def test_ties_at_the_cutoff_are_shared():
     exact = exact_cutoff(samples)
     # Three issues: one below, and two of the four that tie.
     assert (exact.num_issues, exact.p_label, exact.tie_fraction) == (3, 0.25, 0.5)
-    assert [exact.num_flagged(one) for one in samples] == [2.0, 1.0]
+    assert [exact.num_flagged(sample) for sample in samples] == [2.0, 1.0]
 
 
 def test_right_ones_take_places_and_are_not_flagged():

@@ -27,8 +27,8 @@ def slow_vog(gradients):
 
 def observed(maps, shape=None):
     moments = VogMoments.empty(maps.shape[1:] if shape is None else shape)
-    for one in maps:
-        moments = moments.observe(one)
+    for map_ in maps:
+        moments = moments.observe(map_)
     return moments
 
 

@@ -1,0 +1,16 @@
+"""The loss of each sample at each checkpoint, as the `trajectories` table holds it."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+def losses_of(trajectories: pa.Table) -> npt.NDArray[np.float64]:
+    """Loss of each sample at each checkpoint, (N, E) nats, NaN where there is none.
+
+    Args:
+        trajectories: rows of the table, with `loss`.
+    """
+    lists = trajectories["loss"].combine_chunks()
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    return values.reshape(len(lists), -1) if len(lists) else np.empty((0, 0))
