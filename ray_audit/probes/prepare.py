@@ -64,7 +64,8 @@ class ModelInput:
     """Makes the inputs of models of one architecture.
 
     Grey images among colour ones are given three channels where the model takes no others: what
-    it takes is tried once, at the first grey batch.
+    it takes is tried once, at the first grey batch. Colour among grey is never made grey unasked:
+    how the training did so is for the user to say.
 
     Args:
         config: size, channels, scale, mean and std.
@@ -77,6 +78,7 @@ class ModelInput:
         self._as_colour: InputConfig | None = None
         if len(config.mean or config.std or []) == _COLOURS and config.channels is None:
             self._as_colour = config.model_copy(update={"channels": "rgb"})
+        self._is_grey: bool | None = None  # whether colour images fit a model that takes grey ones
         self._is_known = config.channels is not None or self._as_colour is not None
 
     def __call__(self, inputs: np.ndarray, answer: Callable[[Tensor], Any]) -> Tensor:
@@ -85,8 +87,12 @@ class ModelInput:
         Args:
             inputs: as `model_input` takes them.
             answer: runs a model on inputs.
+
+        Raises:
+            ValueError: they have colours, and the model takes grey images alone.
         """
         if inputs.ndim == 3 or inputs.shape[-3] != 1:
+            self._check_colour(inputs, answer)
             return model_input(inputs, self._config, self._device)
         if not self._is_known:
             self._is_known = True
@@ -94,7 +100,21 @@ class ModelInput:
                 as_colour = self._config.model_copy(update={"channels": "rgb"})
                 if self._takes(inputs, as_colour, answer):
                     self._as_colour = as_colour
+            else:
+                self._is_grey = True
         return model_input(inputs, self._as_colour or self._config, self._device)
+
+    def _check_colour(self, inputs: np.ndarray, answer: Callable[[Tensor], Any]) -> None:
+        """Name what is wrong where grey images went through a model, and these do not."""
+        if self._is_grey is None or inputs.ndim == 3 or inputs.shape[-3] != _COLOURS:
+            return
+        if self._is_grey and self._takes(inputs, self._config, answer):
+            self._is_grey = None
+        if self._is_grey:
+            raise ValueError(
+                "the image has 3 channels, and the model takes grey images only: give "
+                "model.input.channels: grey, which makes them so"
+            )
 
     @torch.inference_mode()
     def _takes(

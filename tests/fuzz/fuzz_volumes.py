@@ -1,8 +1,8 @@
 """Mutated volumes and mask stacks: whatever the bytes are, an error of a known kind or values.
 
-In one process, without atheris: `python -m tests.fuzz.fuzz_volumes [CASES] [SEED]` changes bytes of
-small good files of each container, opens them, reads the values, and holds the memory and the time
-of each case to a bound.
+In one process, without atheris: `python -m tests.fuzz.fuzz_volumes [CASES] [SEED] [NAME ...]`
+changes bytes of small good files of each container (or of those that are named), opens them, reads
+the values, and holds the memory and the time of each case to a bound.
 """
 
 import resource
@@ -15,16 +15,19 @@ import zlib
 
 import av
 import numpy as np
+from PIL import Image
+from pydicom.uid import generate_uid
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.stacks.video_masks import VideoMasks
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
-from ray_audit.formats.volumes.volume_files import open_volume
+from ray_audit.formats.volumes.volume_files import open_dicom_labels, open_volume
 from tests.fuzz.harness import scratch
 from tests.support.volumes import save_volume
 from tests.unit.formats.test_dicom import write_slice
+from tests.unit.formats.test_dicom_segmentation import frame, write_seg
 
 EXPECTED = (RayAuditError, ValueError, OSError, EOFError, zlib.error, struct.error, KeyError)
 EXPECTED += (zipfile.BadZipFile, NotImplementedError, av.FFmpegError, OverflowError, MemoryError)
@@ -32,12 +35,21 @@ SLOW_S = 5.0
 GROWTH_KIB = 600 * 1024
 MASKS = np.random.default_rng(0).integers(0, 3, (3, 6, 5)).astype(np.uint8)
 NAMES = ("v.nii", "v.nii.gz", "v.mha", "packed.mha", "v.npy", "v.npz", "v.dcm", "v.mkv")
+NAMES += ("v.nrrd", "packed.nrrd", "v.tif", "packed.tif", "v.gif", "seg.dcm")
 
 
 def good_files(folder):
     """A small good file of each container, by its name."""
-    for name in NAMES[:6]:
+    for name in (one for one in NAMES if not one.endswith((".dcm", ".mkv", ".gif"))):
         save_volume(folder / name, MASKS)
+    pages = [Image.fromarray(page) for page in MASKS]
+    pages[0].save(folder / "v.gif", save_all=True, append_images=pages[1:])
+    (folder / "scan").mkdir()
+    uids = [generate_uid() for _ in MASKS]
+    for k, uid in enumerate(uids):
+        write_slice(folder / f"scan/{k}.dcm", np.zeros((6, 5), int), 2.0 * k, SOPInstanceUID=uid)
+    frames = [frame(k, 1, uid) for k, uid in enumerate(uids)]
+    write_seg(folder / "seg.dcm", frames, [page == 1 for page in MASKS])
     write_slice(folder / "v.dcm", MASKS.astype(np.int64), 0, NumberOfFrames=3)
     with av.open(str(folder / "v.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -73,20 +85,26 @@ def read_all(path):
             for frame in masks.frames.tolist()[:20]:
                 masks.mask(frame)
         return
-    with VolumeMasks(open_volume(str(path), None, UnitAccounting("fuzz"))) as masks:
+    tally = UnitAccounting("fuzz")
+    if path.name.endswith("seg.dcm"):
+        volume = open_dicom_labels(str(path), open_volume(f"{path.parent}/scan/*", 0, tally), tally)
+    else:
+        volume = open_volume(str(path), None, tally)
+    with VolumeMasks(volume) as masks:
         for frame in masks.frames.tolist()[:20]:
             masks.mask(frame)
 
 
-def main(num_cases, seed):
+def main(num_cases, seed, *names):
     rng, folder = np.random.default_rng(seed), scratch()
     good = good_files(folder)
     for path in (folder / name for name in NAMES):
         read_all(path)
+    names = names or NAMES
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes = {}
     for case in range(num_cases):
-        name = NAMES[case % len(NAMES)]
+        name = names[case % len(names)]
         path = folder / f"x{name}"
         path.write_bytes(mutated(good[name], rng))
         begin = time.perf_counter()
@@ -103,10 +121,11 @@ def main(num_cases, seed):
         assert took < SLOW_S, (case, seed, name, took)
         assert grown < GROWTH_KIB, (case, seed, name, grown)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    print(f"{num_cases} cases, seed {seed}: {dict(sorted(outcomes.items()))}")
+    of = f" of {', '.join(names)}" if names is not NAMES else ""
+    print(f"{num_cases} cases{of}, seed {seed}: {dict(sorted(outcomes.items()))}")
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    numbers = [int(text) for text in sys.argv[1:]]
-    main(*(numbers + [20_000, 0][len(numbers) :]))
+    numbers = [int(text) for text in sys.argv[1:3]]
+    main(*(numbers + [20_000, 0][len(numbers) :]), *sys.argv[3:])

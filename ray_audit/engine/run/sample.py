@@ -77,6 +77,9 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
             notes.append(found)
             break
         look = found
+        if checkpoint == inputs.checkpoints[0]:
+            for other in _of_other_channels(batches):
+                _look(other, f"sample {_name(other)}, beside {_name(first)}", model, config)
         answers.append(SeenAnswer(checkpoint.name, look.answer_shape, look.answer_range))
     return Seen(
         num_tried,
@@ -150,7 +153,9 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
         if _ABOUT_THIS_MACHINE.search(said):
             return f"the model fails on {where}, on this machine: {said}"
         shape = batch.arrays["inputs"].shape
-        raise SpecificationError(f"the model fails on {where}, inputs {shape}: {said}") from error
+        raise SpecificationError(
+            f"the model fails on {where}, inputs {shape}: {said}{_channels_hint(batch, config)}"
+        ) from error
     if look.sums_to_one and config.model.answers == "logits":
         raise SpecificationError(
             f"the model's answers to {where} lie in 0 to 1 and sum to 1 over the classes: they are "
@@ -158,6 +163,26 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
             "model.answers: probabilities, or leave the softmax out of the model"
         )
     return look
+
+
+def _of_other_channels(batches: Sequence[Batch]) -> list[Batch]:
+    """One batch of each number of channels that differs from the first batch's."""
+    found: dict[int, Batch] = {}
+    for batch in batches:
+        inputs = batch.arrays["inputs"]
+        if inputs.ndim > 3:
+            found.setdefault(inputs.shape[-3], batch)
+    return list(found.values())[1:]
+
+
+def _channels_hint(batch: Batch, config: AuditConfig) -> str:
+    inputs = batch.arrays["inputs"]
+    if inputs.ndim != 4 or config.model.input.channels is not None:
+        return ""
+    return (
+        ". Images come with 1 or 3 channels, without alpha: model.input.channels (rgb, bgr or "
+        "grey) makes them alike"
+    )
 
 
 def _labels_in(batches: Sequence[Batch], config: AuditConfig) -> dict[str, int]:

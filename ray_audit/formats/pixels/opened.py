@@ -1,20 +1,22 @@
 """Image files opened for decoding: bounded, upright, and wrong only in one way."""
 
 import io
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import av
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.formats.pixels.deep import is_deep_colour
 
 _ORIENTATION_TAG = 0x0112
+_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 277
 _PILLOW_LIMIT = threading.Lock()
 
 
@@ -25,7 +27,7 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
     try:
         image = open_unlimited(stream)
     except (OSError, ValueError, SyntaxError) as error:
-        raise SampleError("decode", f"no readable image: {error}") from error
+        raise SampleError("decode", f"no readable image: {_said(stream, error)}") from error
     with image:
         num_px = image.width * image.height
         if num_px > max_px:
@@ -41,6 +43,26 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
             raise
         except (OSError, ValueError, SyntaxError, EOFError, av.error.FFmpegError) as error:
             raise SampleError("decode", f"the image cannot be decoded: {error}") from error
+
+
+def _said(stream: IO[bytes], error: Exception) -> str:
+    """What an image is that Pillow does not identify: of a TIFF, its channels and bits."""
+    with suppress(OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+        stream.seek(0)
+        head = stream.read(8)
+        if head[:4] in (b"II*\0", b"MM\0*"):
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+            stream.seek(tags.next)
+            tags.load(stream)
+            return (
+                f"a TIFF of {tags.get(_SAMPLES, 1)} channel(s) of {tags.get(_BITS, (1,))} bits, "
+                f"photometric {tags.get(_PHOTOMETRIC)}; expected grey or RGB of 8 or 16 bits"
+            )
+        if not head.strip(b"\0"):
+            return "it is empty, or begins with zeros"
+    if isinstance(error, UnidentifiedImageError):
+        return "its first bytes are those of no image format that is read"
+    return str(error)
 
 
 def _check_inflated(stream: IO[bytes], image: ImageFile.ImageFile) -> None:

@@ -15,6 +15,7 @@ _KEPT = ("L", "RGB", *_DEEP_GREY)
 _TO_GREY = ("1", "LA", "La")
 _PHOTOMETRIC_TAG = 262
 _SAMPLE_FORMAT_TAG = 339
+_SAMPLES_TAG, _EXTRA_SAMPLES_TAG, _UNSPECIFIED = 277, 338, 0
 
 
 def read_image(source: bytes | IO[bytes] | np.ndarray, max_px: float) -> np.ndarray:
@@ -34,6 +35,7 @@ def read_image(source: bytes | IO[bytes] | np.ndarray, max_px: float) -> np.ndar
     if isinstance(source, np.ndarray):
         return source
     with opened(source, max_px) as image:
+        _check_no_bands_are_lost(image)
         if is_deep_colour(image):
             pixels = read_deep(image)
         else:
@@ -76,6 +78,18 @@ def read_mask(
         else:
             values = of_channels(image, channel, colours)
         return oriented(values, image)
+
+
+def _check_no_bands_are_lost(image: Image.Image) -> None:
+    """Refuse bands behind grey or colour that are no alpha: Pillow leaves them out."""
+    extra = tiff_tag(image, _EXTRA_SAMPLES_TAG, ())
+    if any(int(kind) == _UNSPECIFIED for kind in extra):
+        num = int(tiff_tag(image, _SAMPLES_TAG, 1))
+        raise SampleError(
+            "image_format",
+            f"the TIFF has {num} channels, {len(extra)} of which are neither colour nor alpha "
+            "(ExtraSamples 0); expected grey or RGB: save the channels that the model takes",
+        )
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -170,6 +170,16 @@ def test_a_grey_image_is_given_three_channels_where_the_model_takes_no_other():
     assert any_number(grey, lambda x: x.mean((2, 3))).shape == (2, 1, 4, 5)
 
 
+def test_colour_behind_grey_that_went_through_is_refused_with_the_key_that_helps():
+    grey = np.random.default_rng(0).integers(0, 256, (2, 1, 4, 5)).astype(np.uint8)
+    made, model = ModelInput(InputConfig(), CPU), nn.Conv2d(1, 3, 1).eval()
+    assert torch.equal(made(grey, model), model_input(grey, InputConfig(), CPU))
+    with pytest.raises(ValueError, match=r"takes grey images only: give model\.input\.channels"):
+        made(np.repeat(grey, 3, 1), model)
+    as_asked = ModelInput(InputConfig(channels="grey"), CPU)
+    assert as_asked(np.repeat(grey, 3, 1), model).shape == (2, 1, 4, 5)
+
+
 class Volume(nn.Module):
     """(N, C, T, H, W) to a row of logits per frame."""
 
