@@ -225,7 +225,8 @@ def _json_batch(rows: list[dict[str, Any]], columns: list[str]) -> pa.RecordBatc
 
 
 def _text_of(value: object) -> str | None:
-    return None if value is None else str(value)
+    # NaN is what pandas makes of an empty cell among numbers.
+    return None if value is None or value != value else str(value)
 
 
 def _numbered(batches: Iterator[pa.RecordBatch], names: dict[str, str]) -> Iterator[TextChunk]:
@@ -239,5 +240,7 @@ def _numbered(batches: Iterator[pa.RecordBatch], names: dict[str, str]) -> Itera
 def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
     text = column.cast(pa.string()) if column.type != pa.string() else column
     return pc.fill_null(pc.utf8_trim_whitespace(text), "")
