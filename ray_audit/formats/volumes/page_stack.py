@@ -11,7 +11,7 @@ from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.mask_files import picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
-from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag
+from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
 
@@ -67,6 +67,10 @@ class PageStack(Volume):
         return self._values
 
     def _page(self, index: int) -> np.ndarray:
+        with unlimited():
+            return self._decoded(index)
+
+    def _decoded(self, index: int) -> np.ndarray:
         image = self._image
         image.seek(index)
         size = (image.height, image.width)
