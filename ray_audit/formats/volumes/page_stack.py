@@ -9,6 +9,7 @@ from PIL import ImageFile
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.damage import is_damage
 from ray_audit.formats.mask_files import picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag
@@ -67,6 +68,16 @@ class PageStack(Volume):
         return self._values
 
     def _page(self, index: int) -> np.ndarray:
+        try:
+            return self._decoded(index)
+        except SampleError:
+            raise
+        except Exception as error:  # Pillow raises many kinds, bombs of later frames among them
+            if isinstance(error, OSError) and not is_damage(error):
+                raise
+            raise SampleError("decode", f"page {index} cannot be read: {error}") from error
+
+    def _decoded(self, index: int) -> np.ndarray:
         image = self._image
         image.seek(index)
         size = (image.height, image.width)
