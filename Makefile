@@ -98,6 +98,9 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.payload
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.crates
+	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.slices

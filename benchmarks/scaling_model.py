@@ -78,7 +78,7 @@ class Pace:
         decode_s: to decode one frame and make it ready.
         probe_s: for one frame, forward and backward, in one checkpoint.
         hop_s: for one batch to pass one pool, besides its probes.
-        receipt_s: of the driver for each crate.
+        receipt_s: of the driver, or of the lane that has it, for each crate.
         list_s: for a listing of 1,000 objects.
         start_up_s: until the first batch is through.
     """
@@ -132,7 +132,7 @@ def predict(
         {
             "decode": num_decoded * pace.decode_s / cores,
             "pools": probes_s / layout.actors_per_pool,
-            "driver": num_crates * pace.receipt_s,
+            "driver": num_crates * pace.receipt_s / layout.num_lanes,
             "listing": num_crates / 1000 * pace.list_s,
         },
         pace.start_up_s,
@@ -173,15 +173,18 @@ def surgical(hours: float) -> Workload:
 def table() -> str:
     """The table of docs/scaling.md: assumed paces, planned layouts."""
     pace = Pace(decode_s=0.002, probe_s=0.002)
-    lines = ["| GPUs | hours of video | hops x actors | decoders | in flight | limit | others |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| GPUs | hours of video | hops x actors | lanes | decoders | in flight | limit | others |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for gpus, hours in ((1, 100), (10, 1e3), (10, 1e4), (1000, 1e5), (1000, 1e6)):
         found = predict(surgical(hours), pace, cluster_of(gpus), EngineConfig())
         layout, seconds = found.layout, found.seconds
         others = ", ".join(f"{k} {_hours(v)}" for k, v in seconds.items() if k != found.limit)
         lines.append(
             f"| {gpus} | {hours:,.0f} | {len(layout.hops)} x {layout.actors_per_pool} "
-            f"| {layout.num_decoders} | {found.in_flight_bytes / _GIB:.1f} GiB "
+            f"| {layout.num_lanes} | {layout.num_decoders} "
+            f"| {found.in_flight_bytes / _GIB:.1f} GiB "
             f"| {found.limit} {_hours(seconds[found.limit])} | {others} |"
         )
     return "\n".join(lines)

@@ -36,7 +36,7 @@ WORKLOADS = {
     "frames": Workload("frames", "frames", 1024, (360, 640), 10, _VIT, 8, (112, 112)),
 }
 _QUICK = {
-    "masks": {"num_samples": 320, "num_checkpoints": 2, "size": (40, 60)},
+    "masks": {"num_samples": 1280, "num_checkpoints": 2, "size": (40, 60)},
     "frames": {"num_samples": 384, "num_checkpoints": 2, "size": (120, 160)},
 }
 _SMALLER = 4  # the set at which memory is measured again

@@ -64,6 +64,15 @@ class AuditConfig(Section):
     """Folder for records, runs and tables; local, `s3://`, or any fsspec URI."""
 
     @model_validator(mode="after")
+    def _vog_fits(self) -> Self:
+        if self.vog.at == "features" and self.engine.compile:
+            raise ValueError(
+                "vog.at: features does not go with engine.compile: a compiled model does not show "
+                "its last layer; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _adaptive_fits(self) -> Self:
         vog = self.vog
         if self.adaptive is not None and (vog.keep_moments or vog.window != "all"):

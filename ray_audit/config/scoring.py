@@ -14,10 +14,18 @@ class VogConfig(Section):
 
     target: Literal["loss", "logit"] = "loss"
     """loss finds wrong labels; logit is the published definition and measures difficulty."""
+    at: Literal["inputs", "features"] = "inputs"
+    """inputs is the published definition, and costs a pass back through the network; features are
+    what the last layer is given: next to nothing more than a forward pass."""
     window: Literal["all", "early", "late"] = "all"
     """Over which checkpoints the spread is taken."""
     keep_moments: bool = False
     """Keep 8 bytes a pixel a sample beside the records, so that a later checkpoint runs alone."""
+
+    @property
+    def gradient(self) -> str:
+        """Which gradient it is, as records name it: its target, and where if not at the inputs."""
+        return self.target if self.at == "inputs" else f"{self.target} at {self.at}"
 
 
 class AdaptiveConfig(Section):

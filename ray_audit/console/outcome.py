@@ -91,17 +91,29 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
 
 
 def print_findings(rows: list[dict[str, Any]], console: Console) -> None:
-    """The first findings, each with the sentence that says why."""
+    """The first findings, each with the sentence that says why; those of one image together."""
     console.print("\n[bold]Look at these first[/]", **LINE)
-    for row in rows:
+    for row, is_first in _by_image(rows):
         where = row["sample_id"]
         if row["start_frame"] is not None:
             first, last = row["start_frame"], row["end_frame"] - 1
             frames = f"frames {first}-{last}" if last > first else f"frame {first}"
             where = f"{row['shard']} {frames}"
+        where = where if is_first else "  and there"
         labels = f"{row['given']} -> {row['suggested'] or '?'}"
         console.print(f"{row['rank']:>4}  {where}  {row['kind']}: {labels}", markup=False, **LINE)
         console.print(Padding(Text(row["reason"], style="dim"), (0, 0, 0, 6)))
+
+
+def _by_image(rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Rows in their order, further ones of an image or a frame after its first; whether first."""
+    together: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        key = (row["sample_id"], row["start_frame"], row["end_frame"])
+        together.setdefault(key, []).append(row)
+    for of_image in together.values():
+        for number, row in enumerate(of_image):
+            yield row, number == 0
 
 
 def top_table(top: list[dict[str, Any]]) -> Table:

@@ -89,8 +89,15 @@ def identity_notes(plan: Plan) -> list[str]:
 
 
 def vog_notes(plan: Plan) -> list[str]:
-    """What VoG costs over the nights: pairs that run again for it, and moments that are kept."""
+    """What VoG costs: passes back, pairs that run again for it, and moments that are kept."""
     notes = []
+    required = plan.inputs.required
+    if plan.work and required.vog is not None and plan.inputs.config.vog.at == "inputs":
+        notes.append(
+            f"vog: a pass back through the network at {len(required.window)} of "
+            f"{len(required.checkpoints)} checkpoints, about twice a forward pass each "
+            "(vog.at: features needs none)"
+        )
     keeps = plan.inputs.required.keep_moments
     if plan.num_again and plan.inputs.required.vog is not None:
         notes.append(

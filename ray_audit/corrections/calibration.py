@@ -106,9 +106,17 @@ class ExpectedGain:
         return max(self.disagree_others, self.unsure_flagged)
 
     @property
-    def is_positive(self) -> bool:
-        """Whether fewer would be wrong afterwards."""
-        return self.wrong_after < self.wrong_before
+    def value(self) -> float:
+        """Share of the pixels of flagged samples that would be mended, less those harmed."""
+        return self.disagree_flagged - 2 * self.wrong_after
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether at most half as many would be wrong afterwards.
+
+        Less is what the best of many windows may promise of masks that are hard, and right.
+        """
+        return 0 < self.wrong_before >= 2 * self.wrong_after
 
     def sentence(self, num_flagged: int, num_others: int) -> str:
         """What is expected, with the numbers that it comes from."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.claims import Claim
-from ray_audit.corrections.agreement import Image, agreement, evenly
+from ray_audit.corrections.agreement import Image, agreement
 from ray_audit.corrections.corrections_table import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
@@ -163,12 +163,8 @@ class _Work:
         self._to_uri = to_uri
         self._dry_run = dry_run
         self._progress = progress
-        uris = {uri for step in resolved.steps for uri in step}
-        checkpoints = tables.manifest.checkpoints
-        self._checkpoints = tuple(
-            checkpoint["name"] for checkpoint in checkpoints if checkpoint["uri"] in uris
-        )
-        self._table = CorrectionsTable(to_uri, tables.run_uri, self._metadata(), dry_run)
+        self._checkpoints = self._names_of(resolved.steps)
+        self._table = self._new_table()
         self._ignored: tuple[str, ...] = ()
         self._notes = [*resolved.notes, *listing.notes]
 
@@ -203,6 +199,15 @@ class _Work:
             for intent in intents
             if intent.shard in keys
         }
+
+    def _new_table(self) -> CorrectionsTable:
+        return CorrectionsTable(self._to_uri, self._tables.run_uri, self._metadata(), self._dry_run)
+
+    def _names_of(self, steps: Sequence[Sequence[str]]) -> tuple[str, ...]:
+        """Names of the checkpoints that predict."""
+        uris = {uri for step in steps for uri in step}
+        checkpoints = self._tables.manifest.checkpoints
+        return tuple(one["name"] for one in checkpoints if one["uri"] in uris)
 
     def _findings(self) -> list[Intent]:
         """Intents of all findings, and which decisions are of none of them."""
@@ -265,6 +270,7 @@ class _Work:
         flagged = list(self._flagged_images(mapper))
         if resolved.wrong_masks is not None and flagged:
             work, flagged = self._calibrated(mapper, work, flagged)
+            self._table = self._new_table()  # says which checkpoints were chosen
         orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
 
         def rows() -> Iterator[CorrectionRow]:
@@ -283,24 +289,27 @@ class _Work:
         self, mapper: Mapper, work: MaskWork, flagged: list[Image]
     ) -> tuple[MaskWork, list[Image]]:
         """Predictions that say of the other masks what these say; which masks they better."""
-        chosen, tables = set(flagged), self._tables
-        rows = (
+        tables, options = self._tables, self._resolved.options
+        images = [
             image
             for (file,) in tables.parts("scores")
             for image in _images(tables.read(file, list(_IMAGE)))
-            if image not in chosen
+        ]
+        flag_again = options.flagged_fraction is None
+        shards = self._listing.shards
+        found = agreement(mapper, work, shards, flagged, images, flag_again=flag_again)
+        self._checkpoints = self._names_of(found.work.steps)
+        self._notes.append(
+            f"The last checkpoints have learnt the labels that look wrong: {len(found.flagged)} "
+            f"masks change by {', '.join(self._checkpoints)}, which promise most"
         )
-        num_others = int(tables.manifest.counts["scored"]) - len(flagged)
-        others = evenly(rows, num_others)
-        some = evenly(flagged, len(flagged))
-        found = agreement(mapper, work, self._listing.shards, some, others)
-        if found.gain is not None:
-            self._notes.append(found.gain.sentence(len(some), len(others)))
-            if self._resolved.options.is_open and not found.gain.is_positive:
+        gain = found.window.gain
+        if gain is not None:
+            self._notes.append(gain.sentence(*found.num_looked_at))
+            if options.is_open and not gain.is_clear:
                 self._notes.append("So nothing changes; --rule flagged changes them nevertheless")
-                flagged = []
-        assert work.rule is not None
-        return replace(work, rule=replace(work.rule, calibration=found.calibration)), flagged
+                return found.work, []
+        return found.work, found.flagged
 
     def _flagged_images(self, mapper: Mapper) -> Iterator[Image]:
         """The images that are not confined to findings."""

@@ -17,6 +17,7 @@ from ray_audit.tables.trajectories import losses_of
 
 EARLY_CONFIDENCE = 0.5
 """Of the mean of early checkpoints: they are less sure than they are right."""
+_MAX_CANDIDATES = 24
 _WINDOW = (0.2, 0.55)
 
 
@@ -37,6 +38,13 @@ def early_checkpoints(tables: RunTables) -> list[dict[str, str]]:
     onset = median(onsets.values()) if onsets else math.ceil(len(checkpoints) / 3)
     first, last = (min(len(checkpoints), math.ceil(share * onset)) for share in _WINDOW)
     return checkpoints[max(0, min(first, last) - 1) : max(1, last)]
+
+
+def candidate_checkpoints(tables: RunTables) -> list[dict[str, str]]:
+    """Checkpoints that may know better than memorised masks: the first half, at most 24 of it."""
+    checkpoints = tables.manifest.checkpoints
+    half = checkpoints[: math.ceil(len(checkpoints) / 2)]
+    return half[:: math.ceil(len(half) / _MAX_CANDIDATES)]
 
 
 def wrong_masks_of(tables: RunTables, fraction: float | None = None) -> WrongMasks:

@@ -15,6 +15,7 @@ from ray_audit.corrections.flagged import below_one
 from ray_audit.corrections.intents import Gate, Rule
 from ray_audit.corrections.memorised import (
     EARLY_CONFIDENCE,
+    candidate_checkpoints,
     early_checkpoints,
     is_memorised,
     wrong_masks_of,
@@ -127,7 +128,8 @@ class CorrectionPlan:
         writable: class names that a label can have.
         flagged_fraction: of `flagged`; 0 for other rules.
         mask_rule: how pixels change; None where labels are no masks, or only decisions count.
-        steps: URIs of the checkpoints that each predictor of the mask rule averages.
+        steps: URIs of the checkpoints that each predictor of the mask rule averages; where masks
+            were memorised a candidate each, of which a look chooses.
         notes: what the user should know.
         wrong_masks: where masks were memorised: those that `flagged` changes.
     """
@@ -186,11 +188,13 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     if tables.task.is_dense and is_averaged:
         checkpoints = tables.manifest.checkpoints
         averaged = early_checkpoints(tables) if by_early else _later_half(checkpoints)
-    notes += _notes(gate, rule, unlearnt, averaged if by_early else [])
+    notes += _notes(gate, rule, unlearnt, averaged if by_early and rule == "findings" else [])
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if rule == "adele":
         steps, classes_of_step = _adele_steps(options, tables, background)
+    elif memorised_masks is not None and rule == "flagged":
+        steps = tuple((checkpoint["uri"],) for checkpoint in candidate_checkpoints(tables))
     elif averaged:
         steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
     if steps and tables.num_folds:

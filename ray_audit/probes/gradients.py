@@ -36,9 +36,9 @@ def input_gradient(
 def channel_mean(gradient: Tensor) -> Tensor:
     """Mean over channels: (N, C, H, W) -> (N, H, W), (N, T, C, H, W) -> (N, T, H, W).
 
-    Feature sequences (N, T, D) have no channels and stay as they are.
+    Features (N, D) and sequences of them (N, T, D) have no channels and stay as they are.
     """
-    return gradient if gradient.ndim == 3 else gradient.mean(dim=-3)
+    return gradient if gradient.ndim <= 3 else gradient.mean(dim=-3)
 
 
 class Moments:

@@ -15,6 +15,7 @@ class ProbeSettings:
         input: resizing and normalisation.
         output: entry of the model's answer that holds the logits, or None.
         gradient: `loss` or `logit` for VoG, or None where no gradient is needed.
+        gradient_at: where it is taken: `inputs` or `features`.
         temperature: of soft-min.
         precision: float32, bf16 or fp16 (autocast; losses are float32 always).
         compiles: whether models go through `torch.compile`.
@@ -29,6 +30,7 @@ class ProbeSettings:
     precision: str
     compiles: bool = False
     answers: str = "logits"
+    gradient_at: str = "inputs"
 
     @classmethod
     def of(
@@ -44,6 +46,7 @@ class ProbeSettings:
             precision=precision,
             compiles=compiles,
             answers=config.model.answers,
+            gradient_at=config.vog.at,
         )
 
 

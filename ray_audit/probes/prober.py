@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,53 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from ray_audit.measures import When, measures
-from ray_audit.measures.gradients import MOMENTS
 from ray_audit.probes import dense, rows
 from ray_audit.probes.answers import AnswerForm, logits_of
+from ray_audit.probes.features import FeatureTap
 from ray_audit.probes.frozen import lighten
-from ray_audit.probes.gradients import Moments, channel_mean, finish_moments, input_gradient
+from ray_audit.probes.gradients import Moments, channel_mean, input_gradient
 from ray_audit.probes.look import Look
 from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
-from ray_audit.probes.masks import TILE_ARRAYS, Masks, owned_input_rects
+from ray_audit.probes.masks import Masks, owned_input_rects
+from ray_audit.probes.memory_layout import compiled, lay_out
 from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.probes.probe_settings import ProbeSettings as ProbeSettings
 from ray_audit.probes.probe_settings import ProbeTurn as ProbeTurn
 from ray_audit.probes.recount import recount_pixels
 from ray_audit.probes.rows import Rows
+from ray_audit.probes.targets import GivenTargets, Gradients, ReadyBatch
 from ray_audit.probes.transfer import Observed, Stopwatch, download
 from ray_audit.samples import Batch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_MAX_PROGRAMS = 100_000
 _FP16_SCALE = 256.0  # of gradients: far from what a half can hold, and well above what it loses
-
-
-@dataclass(frozen=True)
-class _GivenTargets:
-    """A batch on the device.
-
-    Attributes:
-        batch: as it came; of clips of masks, as `owned_frames` gives it.
-        inputs: of the model, without gradients.
-        leaf: the same, by which targets are differentiated.
-        owned: its rows, or its masks.
-        clips: where these masks are in clips; None where each is an image by itself.
-    """
-
-    batch: Batch
-    inputs: Tensor
-    leaf: Tensor
-    owned: Rows | Masks
-    clips: ClipFrames | None = None
-
-
-@dataclass(frozen=True)
-class ReadyBatch:
-    """A batch on its way to the device; `arrived` where that goes on beside other work."""
-
-    given: _GivenTargets
-    arrived: torch.cuda.Event | None = None
 
 
 class Prober:
@@ -79,11 +53,14 @@ class Prober:
         for model in models:
             lay_out(model, torch.channels_last)
         if settings.compiles:
-            self._models = [_compiled(model) for model in self._models]
+            self._models = [compiled(model) for model in self._models]
         else:
             for model in self._models:
                 lighten(model, _AUTOCAST.get(settings.precision), device)
         self.chain = SharedChain(self._models, settings.output, shares=not settings.compiles)
+        self._taps: list[FeatureTap] = []
+        if settings.gradient is not None and settings.gradient_at == "features":
+            self._taps = [FeatureTap(model, settings.num_classes) for model in self._models]
         self._settings = settings
         self._device = device
         self._input = ModelInput(settings.input, device)
@@ -194,25 +171,29 @@ class Prober:
         self.chain.begin()
         return Look.of(inputs, answer, logits, 1 if batch.task.is_dense else -1)
 
-    def _given(self, batch: Batch) -> _GivenTargets:
+    def _given(self, batch: Batch) -> GivenTargets:
         inputs = self._input(batch.arrays["inputs"], self._try)
         kind = Masks if batch.task.is_dense else Rows
         clips = ClipFrames.of(batch, self._device) if is_clips(batch) else None
         batch = batch if clips is None else owned_frames(batch)
         leaf = inputs.detach().requires_grad_()
-        return _GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
+        return GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
 
-    def _turn(
-        self, index: int, given: _GivenTargets, turn: ProbeTurn, moments: Moments
-    ) -> Observed:
+    def _turn(self, index: int, given: GivenTargets, turn: ProbeTurn, moments: Moments) -> Observed:
         wants_gradient = self._settings.gradient is not None and turn.in_window
         probe = self._dense if isinstance(given.owned, Masks) else self._rows
-        with nullcontext() if wants_gradient else torch.inference_mode():
-            inputs = given.leaf if wants_gradient else given.inputs
-            logits = self._forward(index, inputs, given)
-            return probe(given, logits, turn, moments if wants_gradient else None)
+        if not wants_gradient:
+            with torch.inference_mode():
+                return probe(given, self._forward(index, given.inputs, given), turn, None)
+        if not self._taps:
+            logits = self._forward(index, given.leaf, given)
+            return probe(given, logits, turn, Gradients(moments, self._input_gradient))
+        tap = self._taps[index]
+        with tap.watching():
+            logits = self._forward(index, given.inputs, given)
+        return probe(given, logits, turn, Gradients(moments, partial(self._at_features, tap)))
 
-    def _at_labels(self, logits: Tensor, given: _GivenTargets) -> Tensor:
+    def _at_labels(self, logits: Tensor, given: GivenTargets) -> Tensor:
         """Logits of what is labelled: (N, K, H, W) float32 at the masks' size, or (R, K)."""
         batch, num_classes = given.batch, self._settings.num_classes
         if isinstance(given.owned, Masks):
@@ -220,7 +201,7 @@ class Prober:
             return dense.pixel_logits(logits, tuple(given.owned.labels.shape), num_classes)
         return rows.row_logits(logits, batch, given.owned, num_classes)
 
-    def _forward(self, index: int, inputs: Tensor, given: _GivenTargets) -> Tensor:
+    def _forward(self, index: int, inputs: Tensor, given: GivenTargets) -> Tensor:
         task = given.batch.task
         with self._autocast():
             answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
@@ -258,38 +239,45 @@ class Prober:
         dtype = _AUTOCAST.get(self._settings.precision)
         return torch.autocast(self._device.type, dtype) if dtype else nullcontext()
 
-    def _gradient(self, target: Tensor, given: _GivenTargets, num_summed: int) -> Tensor:
+    def _at_features(
+        self, tap: FeatureTap, target: Tensor, given: GivenTargets, num_summed: int
+    ) -> Tensor:
+        # Float32 from the logits on; what a half loses in the last layer it would lose anyway.
+        is_timed = given.batch.task.is_sequence or given.clips is not None
+        return tap.gradient(target, given.inputs.shape[1] if is_timed else None)
+
+    def _input_gradient(self, target: Tensor, given: GivenTargets, num_summed: int) -> Tensor:
         scale = 1.0
         if self._settings.precision == "fp16":
             scale = _FP16_SCALE * 2.0 ** math.floor(math.log2(num_summed))
         return input_gradient(target, given.leaf, scale, keep=self.chain.shares)
 
     def _rows(
-        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
     ) -> Observed:
         settings, owned = self._settings, given.owned
         assert isinstance(owned, Rows)
         observed = rows.observe_rows(
             logits, given.batch, owned, settings.num_classes, turn.is_final
         )
-        if moments is not None:
+        if gradients is not None:
             target = rows.gradient_target(logits, owned, str(settings.gradient))
-            gradient = self._gradient(target, given, num_summed=1)
+            gradient = gradients.of(target, given, 1)
             maps, squared = rows.row_gradients(gradient, owned)
-            observed |= self._gradient_observed(moments, maps, squared)
+            observed |= self._gradient_observed(gradients.moments, maps, squared)
         return observed
 
     def _dense(
-        self, given: _GivenTargets, logits: Tensor, turn: ProbeTurn, moments: Moments | None
+        self, given: GivenTargets, logits: Tensor, turn: ProbeTurn, gradients: Gradients | None
     ) -> Observed:
         masks, at_mask = given.owned, self._at_labels(logits, given)
         assert isinstance(masks, Masks)
         if turn.recount is not None:
             return dict(recount_pixels(at_mask, masks, turn.recount))
         observed: Observed = {}
-        if moments is not None:
+        if gradients is not None:
             target = self._dense_target(at_mask, logits, given)
-            gradient = self._gradient(target, given, num_summed=masks.labels[0].numel())
+            gradient = gradients.of(target, given, masks.labels[0].numel())
             if given.clips is not None:
                 gradient = gradient[given.clips.cuts, given.clips.positions]
             rects = owned_input_rects(given.batch, (gradient.shape[2], gradient.shape[3]))
@@ -298,12 +286,12 @@ class Prober:
                 for gradient_of_sample, (y0, x0, y1, x1) in zip(gradient, rects, strict=True)
             ]
             maps = channel_mean(gradient)
-            observed |= self._gradient_observed(moments, maps, torch.stack(squared))
+            observed |= self._gradient_observed(gradients.moments, maps, torch.stack(squared))
         temperature = self._settings.temperature if turn.is_final else None
         scratch = at_mask.detach()
         return observed | dense.observe_pixels(scratch, masks, given.batch, temperature)
 
-    def _dense_target(self, at_mask: Tensor, logits: Tensor, given: _GivenTargets) -> Tensor:
+    def _dense_target(self, at_mask: Tensor, logits: Tensor, given: GivenTargets) -> Tensor:
         """What is differentiated; of clips it sums over all their labelled frames."""
         masks, kind = given.owned, str(self._settings.gradient)
         assert isinstance(masks, Masks)
@@ -318,21 +306,6 @@ class Prober:
         return {"grad_sqnorm": squared} if self._settings.gradient == "loss" else {}
 
 
-def lay_out(model: nn.Module, form: torch.memory_format) -> None:
-    """Bring weights of rank 4 into a memory format; others (of 3-D convolutions) have none."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.ndim == 4:
-            tensor.data = tensor.data.contiguous(memory_format=form)
-
-
-def _compiled(model: nn.Module) -> Any:
-    """One program a shape: one for all, or none from the ninth on, would depend on what came."""
-    from torch._dynamo import config
-
-    config.cache_size_limit = config.accumulated_cache_size_limit = _MAX_PROGRAMS
-    return torch.compile(model, dynamic=False)
-
-
 def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
     """Put `values` into `arrays`: as a new last column of a trajectory, or as a whole state."""
     key = measures().quantities[name].key
@@ -341,19 +314,3 @@ def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> Non
         return
     column = values[..., None]
     arrays[key] = np.concatenate([arrays[key], column], axis=-1) if key in arrays else column
-
-
-def without_payload(batch: Batch) -> Batch:
-    """The batch after its last checkpoint: pixels and targets dropped, VoG reduced to sums."""
-    arrays = dict(batch.arrays)
-    if "vog/count" in arrays:
-        if batch.task.is_dense:
-            batch = owned_frames(batch) if is_clips(batch) else batch
-            num_classes = arrays["trajectory/confusion"].shape[1]
-            size = arrays["vog/mean"].shape[1:]
-            rects = owned_input_rects(batch, (size[0], size[1]))
-            arrays |= finish_moments(arrays, rects, batch.arrays["targets"], num_classes)
-        else:
-            arrays |= finish_moments(arrays, None)
-    dropped = {"inputs", "targets", *TILE_ARRAYS, *MOMENTS}
-    return batch.with_arrays({k: v for k, v in arrays.items() if k not in dropped})

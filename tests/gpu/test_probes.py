@@ -14,7 +14,8 @@ from torch import nn
 from ray_audit.config import InputConfig
 from ray_audit.probes.dense_final import class_sums, count
 from ray_audit.probes.gradients import Moments
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.probes.payload import without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.probes.transfer import Stopwatch, download, upload
 from ray_audit.probes.void import void_states
 from ray_audit.samples import IGNORE

@@ -3,7 +3,10 @@
 import pytest
 
 from ray_audit.engine.backends.ray import pipeline
-from tests.support import patient, small_sets
+from ray_audit.engine.backends.ray.lanes import in_lanes
+from ray_audit.engine.planning import layout
+from ray_audit.errors import StalledError
+from tests.support import failing_lane, patient, small_sets
 from tests.support.audits import audit
 from tests.support.tables import assert_identical, rows_of
 
@@ -24,3 +27,19 @@ def test_units_that_run_in_portions_are_all_scored(tmp_path, cluster, monkeypatc
     outcome = audit(videos, local=False, engine={"batch_size": 4})
     expected = audit(videos, output=str(tmp_path / "local"), engine={"batch_size": 4})
     assert_identical(outcome, expected)
+
+
+def test_a_relay_in_lanes_gives_the_same_tables(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(layout, "ACTORS_PER_LANE", 1)
+    videos = small_sets.labelled_videos(tmp_path, num=3)
+    engine = {"batch_size": 4, "actors_per_pool": 2, "checkpoints_per_actor": 10}
+    outcome = audit(videos, local=False, engine=engine)
+    expected = audit(videos, output=str(tmp_path / "local"), engine=engine)
+    assert_identical(outcome, expected)
+
+
+def test_what_stops_a_lane_stops_the_run_and_is_told(cluster):
+    got = in_lanes(["a part"], failing_lane.gives_up)
+    assert next(got).unit_id == "of a part"
+    with pytest.raises(StalledError, match="as the test wants"):
+        next(got)

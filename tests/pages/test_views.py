@@ -1,6 +1,8 @@
 """Every view, wide and narrow, light and dark: reachable, named, within the window."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.pages.conftest import audited, text_of, written
 from tests.support import knowing
@@ -107,3 +109,27 @@ def test_tabs_and_the_list_go_by_arrow_keys(visit, images, tmp_path):
     assert text_of(page, "#announced").startswith("Finding 2 of 2")
     page.keyboard.press("?")
     assert page.is_visible("#help-dialog")
+
+
+def test_findings_of_one_mask_stand_together_in_the_list(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(knowing, "SIDE", 60)
+    small = knowing.masks(tmp_path, wrong=())
+    for index, side in ((0, 14), (2, 12)):  # the larger an error, the higher its rank
+        path = tmp_path / f"data/masks/i{index}.png"
+        mask = np.asarray(Image.open(path)).copy()
+        for number, block in enumerate((np.s_[2 : 2 + side, 2 : 2 + side], np.s_[-8:-2, 2:8])):
+            mask[block] = (mask[block] + 1 + number) % 3
+        Image.fromarray(mask).save(path)
+    tables = audited(small)
+    page = visit(written(tables, tmp_path))
+    ranks = [(row["rank"], row["sample_id"]) for row in tables.findings().to_pylist()]
+    names = [name for _, name in sorted(ranks)]
+    listed = page.locator(".row .where").all_inner_texts()
+    assert listed != names  # a finding of one image lies between two of another
+    assert listed == [name for one in dict.fromkeys(names) for name in names if name == one]
+    num = f"{len(names)} findings in {len(set(names))} images"
+    assert text_of(page, "#list-count") == num
+    page.select_option("#sort", "rank")
+    assert sorted(page.locator(".row .num.quiet").all_inner_texts(), key=int) == (
+        page.locator(".row .num.quiet").all_inner_texts()
+    )

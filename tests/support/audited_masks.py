@@ -13,7 +13,8 @@ from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.ledger.records import encode_crate, part_of
 from ray_audit.engine.reduce.load import UnitFiles, load_samples
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.probes.payload import without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import Tail
 from ray_audit.task import Task
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from ray_audit.config import InputConfig
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, without_payload
+from ray_audit.probes.payload import without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import IGNORE
 
 NUM_CLASSES = 4

@@ -23,8 +23,10 @@ from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
+from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
-from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn, ReadyBatch, without_payload
+from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
+from ray_audit.probes.targets import ReadyBatch
 from ray_audit.samples import Batch
 
 
@@ -83,7 +85,7 @@ class PoolWorker:
             tensors = model.state_dict().values()
             self.model_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         required = self._settings.required.vog
-        gradient = required[0] if required else None
+        gradient = config.vog.target if required else None
         probe = ProbeSettings.of(config, gradient, precision(config), config.engine.compile)
         return Prober(models, probe, device)
 

@@ -12,6 +12,8 @@ _LEAST_CPUS_PER_ACTOR = 0.1
 _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
 _ASSUMED_GPU_BYTES = 16 * 2**30
 _IN_FLIGHT_PER_ACTOR = 2
+ACTORS_PER_LANE = 256
+"""So many keep one driver less than half busy where each takes 10 s for a crate."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Layout:
     def num_actors(self) -> int:
         """Actors of all pools."""
         return len(self.hops) * self.actors_per_pool
+
+    @property
+    def num_lanes(self) -> int:
+        """Processes that each drive a part of the actors."""
+        return min(self.actors_per_pool, math.ceil(self.num_actors / ACTORS_PER_LANE))
 
     @property
     def in_flight_crates(self) -> int:

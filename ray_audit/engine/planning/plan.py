@@ -131,7 +131,8 @@ class Plan:
         """About how much the kept moments of VoG take; None where only reading tells."""
         dataset, size = self.inputs.config.dataset, self.inputs.config.model.input.size
         one_row_a_sample = dataset.tile is None and dataset.labels.form != "videos"
-        if size is None or self.num_expected is None or not one_row_a_sample:
+        at_inputs = self.inputs.config.vog.at == "inputs"
+        if size is None or self.num_expected is None or not (one_row_a_sample and at_inputs):
             return None
         num_rows = self.num_expected
         if dataset.kind == "video":
@@ -195,7 +196,7 @@ def read_inputs(
     units = tuple(group_units(listing.shards, salt, sliced.parts, batch_size, weight))
     if not units:
         raise SpecificationError("the dataset has no shards")
-    target = config.vog.target if "vog" in config.scores else None
+    target = config.vog.gradient if "vog" in config.scores else None
     required = RequiredRecords.of(checkpoints, target, config.vog.window, config.vog.keep_moments)
     if config.adaptive is not None:
         required = replace(required, rule=LeavingRule.of(config.adaptive, len(checkpoints)))

@@ -7,10 +7,9 @@ const list = {
   refresh() {
     this.order = filtered();
     if (!this.order.includes(this.selected)) this.selected = this.order[0] ?? -1;
-    query("list-count").textContent =
-      this.order.length === numFindings
-        ? `${numFindings} findings`
-        : `${this.order.length} of ${numFindings} findings`;
+    const shown = this.order.length === numFindings ? numFindings : `${this.order.length} of ${numFindings}`;
+    const numImages = new Set(this.order.map((index) => columns.sample[index])).size;
+    query("list-count").textContent = ofMasks ? `${shown} findings in ${numImages} images` : `${shown} findings`;
     query("list-inner").style.height = `${this.order.length * rowHeight}px`;
     this.draw();
     showDetail(this.selected);
@@ -82,7 +81,17 @@ function pairOf(row) {
   return [swatch(row.given), make("bdi", {}, row.given ?? "?"), " → ", swatch(row.suggested), make("bdi", {}, row.suggested ?? "?")];
 }
 
+// Several findings of one mask stand together, where the first of them ranks.
+const ofMasks = report.run.task === "dense";
+const firstRank = new Map();
+columns.sample.forEach((sample, index) => {
+  firstRank.set(sample, Math.min(columns.rank[index], firstRank.get(sample) ?? Infinity));
+});
+const imageOf = (index) => firstRank.get(columns.sample[index]);
+const byImage = (a, b) => imageOf(a) - imageOf(b) || (columns.sample[a] < columns.sample[b] ? -1 : columns.sample[a] > columns.sample[b] ? 1 : 0);
+
 const sorts = {
+  ...(ofMasks ? { image: ["image", (a, b) => byImage(a, b) || columns.rank[a] - columns.rank[b]] } : {}),
   rank: ["rank", (a, b) => columns.rank[a] - columns.rank[b]],
   loss: ["loss, largest first", (a, b) => (columns.loss[b] ?? -1) - (columns.loss[a] ?? -1)],
   shard: ["shard and frame", (a, b) => columns.shard[a] - columns.shard[b] || (columns.start[a] ?? 0) - (columns.start[b] ?? 0)],
@@ -106,7 +115,7 @@ function filtered() {
     if (text && !searchable(index).includes(text)) continue;
     found.push(index);
   }
-  return found.sort(sorts[query("sort").value || "rank"][1]);
+  return found.sort(sorts[query("sort").value || Object.keys(sorts)[0]][1]);
 }
 
 function searchable(index) {

@@ -30,7 +30,15 @@ def test_a_published_report_reads_back_equal(tmp_path, monkeypatch):
 def test_every_benchmark_of_the_makefile_has_its_place():
     ours = {"today", "relay", "vog", "columns", "confident", "hops", "payload", "decode"}
     ours |= {"scaling", "memory", "slices", "prefix", "adaptive", "planner", "locality", "gpu"}
+    ours |= {"crates", "device", "planning"}
     shown = tables.subjects(tables.PROSE.read_text(encoding="utf-8"))
     assert {name.partition("-")[0] for name in shown} == ours
     makefile = (tables.PAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
     assert all(f"-m benchmarks.{name}\n" in makefile for name in ours)
+
+
+def test_the_page_is_made_of_the_results_that_are_kept():
+    prose = tables.PROSE.read_text(encoding="utf-8")
+    there = [s for s in tables.subjects(prose) if (harness.RESULTS / f"{s}.json").exists()]
+    expected = tables.page(prose, {subject: harness.read_report(subject) for subject in there})
+    assert tables.PAGE.read_text(encoding="utf-8") == expected

@@ -61,5 +61,5 @@ def test_a_gain_is_expected_where_flagged_samples_disagree_more_than_the_model_e
     flagged, others, unsure, positive
 ):
     gain = ExpectedGain(flagged, others, unsure)
-    assert gain.is_positive is positive
+    assert gain.is_clear is positive
     assert 0 <= gain.wrong_before <= flagged

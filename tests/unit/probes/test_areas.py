@@ -61,6 +61,11 @@ def test_areas_are_the_connected_pixels_that_disagree_whatever_their_classes(see
         assert doubts == sorted(doubts, reverse=True)
 
 
+def test_classes_that_tie_with_the_given_one_speak_for_no_area():
+    mask = np.kron(np.array([[[0, 1], [1, 2]]]), np.ones((1, 12, 12), int))
+    assert emitted(mask, np.zeros((1, 3, 24, 24)))[0] == []
+
+
 def test_a_mask_keeps_no_more_areas_than_the_limit():
     mask = np.zeros((1, 60, 60), int)
     shown = np.zeros((60, 60), int)

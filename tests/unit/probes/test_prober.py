@@ -7,7 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from ray_audit.probes.likelihood import likelihood
-from ray_audit.probes.prober import ProbeTurn, without_payload
+from ray_audit.probes.payload import without_payload
+from ray_audit.probes.prober import ProbeTurn
 from ray_audit.samples import IGNORE
 from tests.support.batches import class_batch, dense_batch, frames_batch
 from tests.support.probed import NUM_CLASSES, dense_inputs, dense_model, probe, prober

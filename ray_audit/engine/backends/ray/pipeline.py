@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from ray_audit.engine.backends import wire
 from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.ray.actor import CRATES_AT_ONCE, PoolActor
 from ray_audit.engine.backends.ray.connection import cause
+from ray_audit.engine.backends.ray.lanes import in_lanes, split
 from ray_audit.engine.backends.ray.live_metrics import observed
 from ray_audit.engine.backends.ray.watchdog import RememberedExecutor, watched
 from ray_audit.engine.backends.stages import StageSettings, decode_marked
@@ -84,18 +86,13 @@ class RayBackend:
         """
         if plan.layout is None:
             return
-        # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
-        warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
-        beats = settings.attempts.beats if settings.attempts else frozenset[str]
-        datasets: list[Any] = []
-
-        def receipts() -> Iterator[Receipt]:
-            for start in range(0, len(plan.work), UNITS_AT_ONCE):
-                work = plan.work[start : start + UNITS_AT_ONCE]
-                datasets[:] = [_pipeline(replace(plan, work=work), settings)]
-                yield from watched(datasets[0], self._engine, beats)
-
-        yield from observed(receipts(), plan, datasets, counts=settings.recount is None)
+        datasets: list[Any] = []  # a driver that has lanes sees nothing of their queues
+        if plan.layout.num_lanes > 1:
+            lane = partial(_receipts, settings=settings, engine=self._engine)
+            receipts = in_lanes(split(plan), lane)
+        else:
+            receipts = _receipts(plan, settings, self._engine, datasets)
+        yield from observed(receipts, plan, datasets, counts=settings.recount is None)
 
     def map(
         self,
@@ -116,6 +113,21 @@ class RayBackend:
                 yield _result(waiting.pop(0), self._engine.stall_timeout_s)
         for reference in waiting:
             yield _result(reference, self._engine.stall_timeout_s)
+
+
+def _receipts(
+    plan: Plan, settings: StageSettings, engine: EngineConfig, datasets: list[Any] | None = None
+) -> Iterator[Receipt]:
+    """Do a plan, or the part of a lane, in portions; `datasets` holds the one that runs."""
+    # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
+    warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")
+    beats = settings.attempts.beats if settings.attempts else frozenset[str]
+    for start in range(0, len(plan.work), UNITS_AT_ONCE):
+        portion = replace(plan, work=plan.work[start : start + UNITS_AT_ONCE])
+        dataset = _pipeline(portion, settings)
+        if datasets is not None:
+            datasets[:] = [dataset]
+        yield from watched(dataset, engine, beats)
 
 
 def _result(reference: Any, limit_s: float) -> Any:
