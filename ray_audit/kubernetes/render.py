@@ -23,7 +23,7 @@ _CPUS_PER_WORKER = 8
 _DEFAULT_BUDGET = 0.01
 # KubeRay tries a RayJob again, or the starter does: never both.
 _BACKOFF_LIMIT = 1
-_HEAD_GRACE_S = 120
+HEAD_GRACE_S = 120
 # kustomize refuses some of these, and silently changes others.
 _UNCARRIED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
@@ -112,7 +112,7 @@ def _values(config: AuditConfig, deployment: Deployment) -> dict[str, Any]:
         "audit_replacement": audit.replace("$", "$$"),
         "cpus_per_worker": _CPUS_PER_WORKER,
         "backoff_limit": _BACKOFF_LIMIT,
-        "head_grace_s": _HEAD_GRACE_S,
+        "head_grace_s": HEAD_GRACE_S,
         "failure_budget": _DEFAULT_BUDGET if budget is None else budget,
         "specification": _as_yaml(_specification(config, deployment)),
         "dashboard": _dashboard(name, audit),

@@ -5,16 +5,20 @@ nights that the fixture `nights` submits. Two run with every `make test`: cluste
 """
 
 import json
+import os
 import re
 import shutil
+import time
 
 import pytest
 from PIL import Image
 
+from ray_audit.kubernetes import stop_driver
 from ray_audit.metrics import METRICS
 from ray_audit.tables.manifest import Manifest
 from tests.faults.audits import assert_survived, slow_videos, undisturbed
 from tests.faults.drivers import DATE, committed
+from tests.faults.processes import below
 from tests.support.ops_cluster import (
     ROOT,
     Monitoring,
@@ -186,12 +190,10 @@ def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_p
         wait_for("its failures", lambda: monitoring.query(share) == {("failing",): 1.0}, 30)
 
 
-@pytest.mark.slow
-def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, tmp_path):
+def begun(operated, videos, spec):
+    """Submit an audit and wait for its first record: the client, and the job's name."""
     from ray.job_submission import JobSubmissionClient
 
-    videos = slow_videos(tmp_path)
-    spec = videos.spec_file()
     code, log = operated.submit("run", spec, "--date", DATE, wait=False)
     assert code == 0, log
     (job_id,) = re.findall(r"^(\S+): submitted$", log, re.M)
@@ -207,6 +209,14 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
         wait_for("the first record", has_begun, limit_s=900)
     except TimeoutError as error:
         raise AssertionError(client.get_job_logs(job_id)) from error
+    return client, job_id
+
+
+@pytest.mark.slow
+def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, tmp_path):
+    videos = slow_videos(tmp_path)
+    spec = videos.spec_file()
+    client, job_id = begun(operated, videos, spec)
     client.stop_job(job_id)
     wait_for("its end", lambda: client.get_job_status(job_id).is_terminal())
     assert client.get_job_status(job_id).value == "STOPPED"
@@ -218,3 +228,20 @@ def test_a_stopped_job_leaves_nothing_half_and_the_next_completes_it(operated, t
     assert f"{job_id[:-1]}2" in log
     assert_survived(str(videos.out), undisturbed(videos))
     tell(f"{job_id} was stopped after {num_left} records; the next try did the rest")
+
+
+@pytest.mark.slow
+def test_a_driver_whose_pod_will_be_stopped_ends_cleanly_before_it(operated, tmp_path, monkeypatch):
+    videos = slow_videos(tmp_path)
+    client, job_id = begun(operated, videos, videos.spec_file())
+    # A pod sees its own processes; here others' audits run on the machine.
+    monkeypatch.setattr(stop_driver, "_pids", lambda: list(below(os.getpid())))
+    began_s = time.monotonic()
+    assert stop_driver.stop()
+    tell(f"the driver ended {time.monotonic() - began_s:.1f} s after it was told")
+    wait_for("its end", lambda: client.get_job_status(job_id).is_terminal())
+    assert client.get_job_status(job_id).value == "FAILED"
+    assert "exit code 143" in client.get_job_info(job_id).message
+    (failure,) = videos.out.glob("runs/*/failure.json")
+    assert json.loads(failure.read_text())["state"] == "interrupted"
+    assert not list(videos.out.glob("attempts/*"))

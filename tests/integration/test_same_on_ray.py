@@ -12,8 +12,8 @@ from ray_audit.engine.run import audit as run
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.tables.run_tables import RunTables
 from tests.functional.engine import test_adaptive as adaptive
-from tests.functional.engine import test_exact_confident as exact
 from tests.functional.engine import test_moments as moments
+from tests.functional.engine import test_second_pass as exact
 from tests.functional.engine import test_slices as slices
 from tests.functional.engine.test_reading_once import MAKERS
 from tests.support import knowing, small_sets

@@ -91,7 +91,12 @@ def listed(config, folder):
 
 def cut(config, folder, size=None, max_batch=None):
     """All batches, filtered rows and failures of a dataset, and the tails."""
-    units = group_units(listed(config, folder).shards, "salt")
+    return cut_listed(listed(config, folder).shards, config, folder, size, max_batch)
+
+
+def cut_listed(shards, config, folder, size=None, max_batch=None):
+    """The same of shards that were listed before."""
+    units = group_units(shards, "salt")
     model_input = InputConfig(size=size)
     index_uri = str(folder / "index")
     items = [i for u in units for i in cut_unit(u, config, model_input, index_uri, max_batch)]

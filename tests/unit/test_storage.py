@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from ray_audit import storage
 from ray_audit.errors import StorageError
-from ray_audit.sample_ids import shard_keys
 from tests.support.stores import names, put
 
 ODD_NAMES = ["a b.mp4", "100%.mp4", "take#2.mp4", "größe-π.mp4", "a+b&c=d.mp4", "it's.mp4"]
@@ -24,7 +23,6 @@ def test_an_odd_name_is_listed_written_and_read(base, name):
     with storage.open_read(found.uri, found.size_bytes) as stream:
         assert stream.read() == b"content"
     assert storage.exists(found.uri)
-    assert shard_keys(f"{base}/videos/*.mp4", [found.uri]) == [name]
 
 
 def test_a_glob_is_sorted_and_holds_files_only(base):
@@ -76,36 +74,6 @@ def test_a_change_of_a_local_file_changes_its_etag(tmp_path):
     os.utime(tmp_path / "a", (1, 1))
     (after,) = storage.list_objects(f"{tmp_path}/a")
     assert before.etag != after.etag
-
-
-@pytest.mark.parametrize(
-    ("pattern", "files", "keys"),
-    [
-        ("{}/v/*.mp4", ["v/b.mp4", "v/a.mp4"], ["b.mp4", "a.mp4"]),
-        ("{}/v/*/*.mp4", ["v/or1/x.mp4", "v/or2/x.mp4"], ["or1/x.mp4", "or2/x.mp4"]),
-        ("{}/v/or*/x.mp4", ["v/or1/x.mp4"], ["or1/x.mp4"]),
-        ("{}/**/*.mp4", ["v/w/x.mp4"], ["v/w/x.mp4"]),
-        ("{}/v/x.mp4", ["v/x.mp4"], ["x.mp4"]),
-    ],
-)
-@pytest.mark.parametrize("root", ["s3://bucket", "gs://other", "/data/here", "file:///data"])
-def test_keys_are_the_same_wherever_the_files_lie(root, pattern, files, keys):
-    uris = [f"{root}/{name}" for name in files]
-    assert shard_keys(pattern.format(root), uris) == keys
-
-
-@pytest.mark.parametrize("root", ["s3://bucket", "/data/here"])
-def test_keys_of_a_list_are_below_the_folder_that_all_share(root):
-    uris = [f"{root}/v/or1/x.mp4", f"{root}/v/or2/x.mp4"]
-    assert shard_keys(uris, uris) == ["or1/x.mp4", "or2/x.mp4"]
-
-
-def test_a_relative_path_gives_the_keys_of_the_absolute_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    put("videos", "a.mp4")
-    (found,) = storage.list_objects("videos/*.mp4")
-    assert found.uri == str(tmp_path / "videos/a.mp4")
-    assert shard_keys("videos/*.mp4", [found.uri]) == ["a.mp4"]
 
 
 def test_natural_order():

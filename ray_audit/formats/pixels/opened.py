@@ -18,6 +18,7 @@ from ray_audit.formats.pixels.deep import is_deep_colour
 _ORIENTATION_TAG = 0x0112
 _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 277
 _PILLOW_LIMIT = threading.Lock()
+_lifted: list[int | None] = []  # Pillow's limit as it was, once for each who lifted it
 
 
 @contextmanager
@@ -38,7 +39,8 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
             )
         _check_inflated(stream, image)
         try:
-            yield image
+            with unlimited():
+                yield image
         except SampleError:
             raise
         except (OSError, ValueError, SyntaxError, EOFError, av.error.FFmpegError) as error:
@@ -83,13 +85,26 @@ def _check_inflated(stream: IO[bytes], image: ImageFile.ImageFile) -> None:
 
 def open_unlimited(stream: IO[bytes]) -> ImageFile.ImageFile:
     """Open an image of any size; nothing is decoded."""
-    # `max_px` is the limit here; Pillow's own, which is process-wide, would come first.
+    with unlimited():
+        return Image.open(stream)
+
+
+@contextmanager
+def unlimited() -> Iterator[None]:
+    """Lift Pillow's own limit, which is process-wide: `max_px` is the limit here.
+
+    It comes when an image is opened, and for TIFF once more when it is decoded.
+    """
     with _PILLOW_LIMIT:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(stream)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _PILLOW_LIMIT:
+            limit = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = limit
 
 
 def native(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from contextlib import nullcontext
 from typing import IO, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.mask_files import picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
-from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag
+from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
 
@@ -68,11 +69,14 @@ class PageStack(Volume):
         return self._values
 
     def _page(self, index: int) -> np.ndarray:
+        # A frame of a GIF may claim a canvas that is made as it is looked for: Pillow's limit stays.
+        limit = unlimited() if self._image.format == "TIFF" else nullcontext()
         try:
-            return self._decoded(index)
+            with limit:
+                return self._decoded(index)
         except SampleError:
             raise
-        except Exception as error:  # Pillow raises many kinds, bombs of later frames among them
+        except Exception as error:  # Pillow raises many kinds
             if isinstance(error, OSError) and not is_damage(error):
                 raise
             raise SampleError("decode", f"page {index} cannot be read: {error}") from error

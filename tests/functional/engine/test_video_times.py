@@ -17,7 +17,7 @@ from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.run_tables import RunTables
 from tests.support import small_sets
 from tests.support.media import write_groups
-from tests.unit.cuts.test_orientation import turned_video
+from tests.unit.formats.test_orientation import turned_video
 
 
 def audited(small, date, **changes):

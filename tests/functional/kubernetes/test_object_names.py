@@ -113,7 +113,7 @@ def test_every_name_gives_manifests_that_mean_it(name):
     texts = texts_of(name)
     for path, text in texts.items():
         for one in parsed(text):
-            # The schemas of Ray's kinds are large: they are held to them in test_manifests.
+            # The schemas of Ray's kinds are large: they are held to them in test_deployment.
             assert one["kind"] in {*RAY, "Kustomization"} or problems(one) == [], path
     rules = parsed(texts["monitoring/rules.yaml"])[0]["spec"]["groups"][0]["rules"]
     for rule in rules:

@@ -13,7 +13,7 @@ from ray_audit.errors import CheckpointError
 from tests.support.audits import audit
 from tests.support.small_sets import class_folders
 from tests.support.tiny_models import RenamedModel
-from tests.unit.checkpoints.test_as_saved import split
+from tests.unit.checkpoints.test_weights import split
 
 
 def state_of(model):
@@ -64,7 +64,7 @@ def test_a_class_within_a_model_of_ones_own_changes_its_part(tmp_path):
 
 def test_a_split_file_and_what_is_left_to_a_base_are_changed_too(tmp_path, monkeypatch):
     state = state_of(model(0))
-    monkeypatch.setattr("tests.unit.checkpoints.test_as_saved.STATE", in_files(state))
+    monkeypatch.setattr("tests.unit.checkpoints.test_weights.STATE", in_files(state))
     split(tmp_path / "m")
     assert_loaded(model(1), tmp_path / "m/model.safetensors.index.json", state)
     parts = {"old.bias": state["head.bias"]}

@@ -1,7 +1,9 @@
 """What every stored format promises, in audits and where labels are written."""
 
+import errno
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 
@@ -12,13 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
+from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.formats.contents import contents_of
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.registry import format_of, formats
+from ray_audit.store_errors import explained_stream
 from ray_audit.training.inject import inject
-from tests.support import label_sets
+from tests.support import label_sets, media
 from tests.support.label_sets import all_labels, listed
 from tests.support.media import cut, dataset, noise, png, write_parquet, write_video
 from tests.unit.test_hostile_files import little_memory, png_header
@@ -101,6 +105,16 @@ def write_zip(path, keys):
             file.writestr(f"{key}.png", png(noise(4, 5, i)))
 
 
+def idx_files(folder):
+    for part in ("a", "b"):
+        pixels = np.stack([noise(4, 5, i)[:, :, 0] for i in range(NUM)]).astype(np.uint8)
+        head = struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape)
+        (folder / f"{part}-ubyte.gz").write_bytes(gzip.compress(head + pixels.tobytes()))
+    lines = [f"{part}-ubyte.gz#{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    labels = {"images": rows(folder, "image,label", lines)}
+    return dataset("images", folder / "*-ubyte.gz", labels)
+
+
 BY_TABLE = {
     "image files": image_files,
     "Parquet": lambda f: images_of(f, ".parquet", write_images),
@@ -113,6 +127,7 @@ BY_TABLE = {
     "MATLAB": lambda f: sequences(f, ".mat"),
     "npy": lambda f: sequences(f, ".npy"),
     "video": videos,
+    "IDX": idx_files,
 }
 """Two files (or six and six) of each format, labelled by a table: 12 labels."""
 
@@ -148,6 +163,47 @@ def test_a_damaged_file_is_a_row_of_errors_and_no_label_vanishes(tmp_path, name,
     assert got.failures
     assert got.filtered == {}
     assert all(failure.shard.startswith(path.name) for failure in got.failures)
+
+
+class Busy:
+    """A stream that its store breaks off, as s3fs says it: a bare OSError."""
+
+    def __init__(self, stream, num_reads):
+        self._stream, self._left = stream, num_reads
+
+    def read(self, size=-1):
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.EBUSY, "Please reduce your request rate.")
+        return self._stream.read(size)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+@pytest.mark.parametrize("name", BY_TABLE)
+@pytest.mark.parametrize("num_reads", [0, 2])
+def test_a_store_that_fails_while_a_file_is_read_is_a_failure_that_passes(
+    tmp_path, monkeypatch, name, num_reads
+):
+    config = BY_TABLE[name](tmp_path)
+    shards = media.listed(config, tmp_path).shards
+    opened = storage.open_read
+
+    def busy(uri, size_bytes=None):
+        stream = opened(uri, size_bytes)
+        if not uri.rpartition("/")[2].startswith("b"):
+            return stream
+        return explained_stream(Busy(stream, num_reads), "read", uri)
+
+    monkeypatch.setattr(storage, "open_read", busy)
+    monkeypatch.setattr("ray_audit.formats.accounting._WHOLE_BYTES", 0)
+    got = media.cut_listed(shards, config, tmp_path)
+    assert accounted(got) == 2 * NUM
+    assert got.filtered == {}
+    assert {(one.stage, one.error_class) for one in got.failures} <= {("read", "read")}
+    # Image files and members of a zip are fetched whole.
+    assert got.failures or num_reads or name in ("image files", "zip")
 
 
 @pytest.mark.parametrize("form", label_sets.FORMS)

@@ -8,7 +8,7 @@ from ray_audit.formats.arrays import feature_names
 from ray_audit.formats.labels import index
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.tar_members import MemberNames
-from ray_audit.sample_ids import Owner, shard_keys
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources import list_dataset, read_index
 from tests.support.media import dataset, listed, png, write_parquet
@@ -257,11 +257,3 @@ def test_dots_before_an_extension_that_is_asked_for_belong_to_the_key():
     split = MemberNames(dataset("images", "x.tar", {"masks": "{key}.seg.png"}).labels).split
     assert split("2024.01.05_Cam.png") == ("2024.01.05_Cam", "png")
     assert split("img.0001.seg.png") == ("img.0001", "seg.png")
-
-
-@pytest.mark.parametrize("base", ["s3://bucket/data", "/mnt/data"])
-def test_keys_are_the_same_local_and_in_s3(base):
-    uris = [f"{base}/v/or1/x.mp4", f"{base}/v/or2/x.mp4"]
-    assert shard_keys(f"{base}/v/*/x.mp4", uris) == ["or1/x.mp4", "or2/x.mp4"]
-    assert shard_keys(f"{base}/v/or*/x.mp4", uris) == ["or1/x.mp4", "or2/x.mp4"]
-    assert shard_keys(uris, uris) == ["or1/x.mp4", "or2/x.mp4"]

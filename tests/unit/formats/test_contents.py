@@ -1,10 +1,12 @@
 """What cannot be listed or read to its end: labelled samples are scored or fail, none vanishes."""
 
 import io
+import json
 import tarfile
 import unicodedata
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ray_audit import storage
@@ -273,3 +275,19 @@ def test_an_array_of_bytes_holds_class_names(tmp_path):
     np.savez(tmp_path / "x.npz", v=np.zeros((2, 3), np.float32), v_label=np.array([b"c", b"a"]))
     config = dataset("sequences", tmp_path / "x.npz", {"arrays": "{key}_label"})
     assert [row["label"] for row in cut(config, tmp_path).rows] == [2, 0]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "json", "jsonl"])
+def test_a_label_that_is_nan_is_an_empty_one_in_tables_of_every_form(tmp_path, suffix):
+    for i in range(4):
+        (tmp_path / f"i{i}.png").write_bytes(png(noise(4, 5, i)))
+    names, labels = [f"i{i}" for i in range(4)], [0.0, float("nan"), None, 2.0]
+    table = tmp_path / f"t.{suffix}"
+    if suffix == "parquet":
+        write_parquet(table, image=names, label=pa.array(labels))
+    else:
+        rows = [{"image": n, "label": one} for n, one in zip(names, labels, strict=True)]
+        lines = "\n".join(map(json.dumps, rows))
+        table.write_text(json.dumps(rows) if suffix == "json" else lines)
+    with pytest.raises(LabelError, match="row 2: the label is empty; leave the row out"):
+        listed(dataset("images", tmp_path / "*.png", {"images": str(table)}), tmp_path)

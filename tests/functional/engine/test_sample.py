@@ -21,7 +21,7 @@ from tests.support.media import png
 from tests.support.small_sets import CLASSES, class_folders, masked_images
 from tests.support.tiny_models import ImageModel
 
-HERE = "tests.functional.engine.test_samples_first"
+HERE = "tests.functional.engine.test_sample"
 
 
 class Softmax(ImageModel):

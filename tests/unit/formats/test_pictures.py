@@ -156,9 +156,14 @@ def test_too_large_is_refused_before_decoding():
     assert peak_bytes < 2e6
 
 
-def test_max_px_and_not_pillows_own_limit_decides(monkeypatch):
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG"])
+def test_max_px_and_not_pillows_own_limit_decides(monkeypatch, form):
+    stream = io.BytesIO()
+    Image.fromarray(noise(20, 20)).save(stream, form)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert read_image(png(noise(20, 20)), 400).shape == (20, 20, 3)
+    assert read_image(stream.getvalue(), 400).shape == (20, 20, 3)
+    with pytest.raises(SampleError, match="max_px"):
+        read_image(stream.getvalue(), 399)
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
