@@ -69,7 +69,7 @@ class PageStack(Volume):
         return self._values
 
     def _page(self, index: int) -> np.ndarray:
-        # A frame of a GIF may claim a canvas that is made as it is looked for: Pillow's limit stays.
+        # A frame of a GIF may claim a canvas that is made as it is sought: Pillow's limit stays.
         limit = unlimited() if self._image.format == "TIFF" else nullcontext()
         try:
             with limit:
