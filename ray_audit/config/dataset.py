@@ -88,6 +88,12 @@ class DatasetConfig(Section):
         return self.labels.masks is not None and is_alone
 
     @property
+    def has_drawn_masks(self) -> bool:
+        """Whether masks are made of something else, and are written anew as index masks."""
+        is_of_several = self.kind == "images" and "*" in (self.labels.masks or "")
+        return self.labels.is_drawn or is_of_several
+
+    @property
     def task(self) -> Task:
         """What a label of this dataset belongs to."""
         if self.labels.masks is not None:

@@ -56,13 +56,16 @@ class LabelsConfig(Section):
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
     """Index masks by template, such as `masks/{stem}.png`. Goes with images; and with video, where
-    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video. A COCO
+    it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video. With images,
+    `*` stands for several files of one image, whose pixels above 0 are put together; in npz, HDF5
+    and MATLAB files it is the array of all masks, beside `image_column`. A COCO
     document (`instances_train2017.json`) of which the masks of images are drawn: later annotations
     lie above earlier ones (`overlap`), crowds below all."""
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
-    """Whether the folder of an image or video names its class. Goes with images and video."""
+    """Whether the folder of an image or video names its class, or with `match` the first group of
+    it in the key, such as `^([a-z]+)[.]` of `cat.0.jpg`. Goes with images and video."""
     column: str | None = None
     """The label's column in Parquet and Arrow, its extension in tar (or its path in a JSON member:
     `json.label`), or its array in npz, HDF5 and MATLAB files. Goes with images."""
@@ -133,7 +136,7 @@ class LabelsConfig(Section):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether masks are made of something else, and are written anew as index masks."""
+        """Whether masks are made of a document, or their numbers of channels."""
         return self.document is not None or self.number is not None
 
     @property
@@ -150,8 +153,8 @@ class LabelsConfig(Section):
         known = list(TEMPLATE_FIELDS)
         if self.match is not None:
             known += _groups(self.match)
-            if self._forms() and self.form in ("folder", "column"):
-                raise ValueError(f"match does not go with {self.form}: those labels have no names")
+            if self._forms() and self.form == "column":
+                raise ValueError("match does not go with column: those labels have no names")
         for key in _TEMPLATES:
             for name in _FIELD.findall(getattr(self, key) or ""):
                 if name not in known:

@@ -10,6 +10,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
+from ray_audit.formats.idx import is_idx
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
@@ -23,7 +24,6 @@ from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
-from ray_audit.formats.video.stills import is_folder
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -45,26 +45,35 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     shards = _without_damaged(listing.shards)[0]
     form = known_format(shards[0].key)
     inside = "masks" in form.forms or has_stacks(dataset, shards[0])
-    is_file = masks is not None and not inside and not dataset.labels.is_drawn
+    is_file = masks is not None and not inside and not dataset.has_drawn_masks
     lossy = _first_lossy(shards) if is_file else None
     if lossy is not None:
         raise SpecificationError(
             f"labels.masks: {lossy} has a format in which changed masks would not come back as "
             f"they were; expected one of {', '.join(LOSSLESS)}"
         )
+    _check_table(dataset)
     if has_stacks(dataset, shards[0]):
         first = next((shard for shard in shards if shard.label_uri), shards[0])
         check_stack_writable(first, dataset)
-    if dataset.labels.folder and is_folder(shards[0].uri):
-        raise SpecificationError(
-            "labels.folder: folders of frames are not moved to other classes; write their labels "
-            "as a table (labels.videos)"
-        )
-    if dataset.labels.folder:
+    if dataset.labels.folder and dataset.labels.match is None:
         check_folders(shards)
     why = form.not_written(shards[0], dataset.labels)
     if why is not None:
         raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
+
+
+def _check_table(dataset: DatasetConfig) -> None:
+    labels = dataset.labels
+    if labels.form not in ("images", "videos"):
+        return
+    name = labels.columns.image if labels.form == "images" else labels.columns.video
+    uri = str(getattr(labels, labels.form))
+    if is_idx(uri) or (labels.header is not None and name not in labels.header):
+        raise SpecificationError(
+            f"labels.{labels.form}: {uri} has no names of files, so that a copy of some of its "
+            "labels could not be told apart; write a table with a column of names"
+        )
 
 
 def _first_lossy(shards: Sequence[Shard]) -> str | None:
@@ -166,7 +175,7 @@ def write_masks(
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
-            if dataset.labels.is_drawn:
+            if dataset.has_drawn_masks:
                 return _write_drawn(shard, new, stored, below(to_uri, _LABELS))
             write_mask_file(dataset.labels, shard, new, below(to_uri, _LABELS))
         return {}

@@ -1,12 +1,16 @@
 """A folder for each class."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ray_audit.discovery.class_names import folder_classes, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.tree import Tree
 
+_NAMED = r"(?:^|/)([^/]+?)[._-]?\d+\.[^./]+$"
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 
@@ -15,6 +19,8 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
     groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, lambda _: True)]
     for group in groups:
         parts = group.patterns[0].split("/")
+        if "*" in parts[:-2] and parts[-2] != "*":
+            yield from _higher_folder(tree, group, parts)
         if len(parts) < 2 or parts[-2] != "*":
             continue
         inside = [path for path in group.files if _fits(path, parts)]
@@ -24,13 +30,38 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
         yield _proposal(tree, group, classes)
 
 
+def _higher_folder(tree: Tree, group: MediaGroup, parts: list[str]) -> Iterator[Guess]:
+    """A folder for each class, with a folder of one name in each."""
+    at = parts.index("*")
+    inside = [path for path in group.files if _fits(path, parts)]
+    classes = sorted({path.split("/")[at] for path in inside})
+    if 2 <= len(classes) <= max(2, _MOST_SPREAD * len(inside)):
+        proposal = _proposal(tree, group, classes)
+        proposal.dataset["labels"]["match"] = "^([^/]+)/"
+        yield proposal
+
+
+def named_proposals(tree: Tree) -> Iterator[Guess]:
+    """Images whose names begin with their class, and end with a number."""
+    for group in media_groups(tree, "images", lambda _: True):
+        names = [path.rsplit("/", 1)[-1] for path in group.files]
+        found = [re.search(_NAMED, name) for name in names]
+        counts = Counter(one[1] for one in found if one)
+        is_named = all(found) and all(any(map(str.isalpha, name)) for name in counts)
+        if not is_named or len(counts) < 2 or min(counts.values()) < 2:
+            continue
+        proposal = _proposal(tree, group, sorted(counts), "beginnings of the names")
+        proposal.dataset["labels"]["match"] = _NAMED
+        yield replace(proposal, what="images whose names hold their class")
+
+
 def _fits(path: str, parts: list[str]) -> bool:
     folders = path.split("/")[:-1]
     return all(part in ("*", folder) for part, folder in zip(parts[:-1], folders, strict=True))
 
 
-def _proposal(tree: Tree, group: MediaGroup, classes: list[str]) -> Guess:
-    assumed = [f"the {len(classes)} folders are the classes"]
+def _proposal(tree: Tree, group: MediaGroup, classes: list[str], where: str = "folders") -> Guess:
+    assumed = [f"the {len(classes)} {where} are the classes"]
     asked = ["the order of your model's outputs: here classes are sorted by name"]
     names = names_file(tree)
     if names is not None and sorted(names[1]) == classes:

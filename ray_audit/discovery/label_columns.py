@@ -9,10 +9,16 @@ from ray_audit.discovery.table_heads import Head
 
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
-    r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition",
+    r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition|dx|"
+    r"benign_malignant|grade|severity|breed",
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
+_NEVER = re.compile(
+    r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
+    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year",
+    re.IGNORECASE,
+)
 _FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
 _FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
 _UNITS = {
@@ -122,23 +128,43 @@ def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str
     return {}
 
 
+def _is_title(values: Sequence[str]) -> bool:
+    """Whether the first of some values is their title: a word above numbers."""
+    first, *others = values
+    return len(others) > 0 and not _are_numbers([first]) and _are_numbers(others)
+
+
 def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:
     best: tuple[float, int] | None = None
     for index, name in enumerate(names):
         if index in taken:
             continue
         values = head.column(index)
+        if _NEVER.fullmatch(name) or (head.names is None and _is_title(values)):
+            continue
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
             continue
+        if any(value.startswith(("[", "{")) for value in distinct):
+            continue  # a list or an object of its own
         said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
         repeats = 1 - len(distinct) / max(1, len(values))
+        if said < 2 and (_counts_rows(values) or (len(distinct) == 1 and len(names) > 2)):
+            continue
         if said == 0 and (len(names) - len(taken - {None}) > 1) and repeats < 0.3:
             continue
         score = said + repeats + (0.2 if len(distinct) > 1 else -1)
         if best is None or score > best[0]:
             best = (score, index)
     return None if best is None else best[1]
+
+
+def _counts_rows(values: Sequence[str]) -> bool:
+    """Whether a column numbers the rows: each has its own, and they follow each other."""
+    if len(values) < 3 or not all(_is_whole(value) for value in values):
+        return False
+    numbers = [int(float(value)) for value in values]
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _frames(

@@ -1,7 +1,7 @@
 """Images, or volumes, beside masks of the same size."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -74,7 +74,12 @@ def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
         return None
     index = read(last[1])
     is_plain = index is not None and not index.is_colour
-    return (word, is_plain, min(num, 12), not rule.match, min(looks, 3.0), num)
+    varied = {int(v) for path in (first[1], last[1]) for v in _values(read(path))}
+    return (len(varied) != 1, word, is_plain, min(num, 12), not rule.match, min(looks, 3.0), num)
+
+
+def _values(pixels: Pixels | None) -> Iterable[int]:
+    return (-1, -2) if pixels is None else pixels.values.tolist()
 
 
 def _has_word(rule: PairRule) -> int:

@@ -1,11 +1,13 @@
 """What a few masks hold, and the keys of a specification that say so."""
 
+import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ray_audit import storage
 from ray_audit.discovery.tree import Tree, extension
@@ -28,12 +30,16 @@ class Pixels:
     Attributes:
         shape: (H, W), or of a volume.
         is_colour: whether channels differ: then values are red * 65536 + green * 256 + blue.
-        values: those that occur, sorted.
+        values: those that occur, sorted; indices where there is a palette.
+        palette: colours of the indices, if it has one.
+        colours: those that occur, as `values` of colours, where there is a palette.
     """
 
     shape: tuple[int, ...]
     is_colour: bool
     values: np.ndarray
+    palette: bytes = b""
+    colours: np.ndarray | None = None
 
 
 def read_pixels(tree: Tree, path: str) -> Pixels | None:
@@ -46,14 +52,27 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
             with open_volume(tree.at(path), None, UnitAccounting("init")) as volume:
                 values = volume.stored()
         else:
-            values = read_mask(storage.read_bytes(tree.at(path)), _MAX_PX, colours=True)
-        is_colour = values.ndim == 3 and values.shape[2] == 3 and not is_volume
-        if is_colour:
-            wide = values.astype(np.int64)
-            packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-            return Pixels(values.shape[:2], True, np.unique(packed))
+            content = storage.read_bytes(tree.at(path))
+            values = read_mask(content, _MAX_PX, colours=True)
+            palette = _palette(content)
+            if palette:
+                indices = read_mask(content, _MAX_PX)
+                colours = _packed(values) if values.ndim == 3 else None
+                return Pixels(indices.shape, False, np.unique(indices), palette, colours)
+        if values.ndim == 3 and values.shape[2] == 3 and not is_volume:
+            return Pixels(values.shape[:2], True, _packed(values))
         return Pixels(values.shape, False, np.unique(values))
     return None
+
+
+def _packed(colours: np.ndarray) -> np.ndarray:
+    wide = colours.astype(np.int64)
+    return np.unique(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
+
+
+def _palette(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content)) as image:
+        return bytes(image.getpalette("RGB") or []) if image.mode == "P" else b""
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,12 @@ def guessed(
         paths: of them.
         names: where class names were found, and they.
     """
+    if len({mask.palette for mask in masks if mask.palette}) > 1:
+        # Each file has a palette of its own: its colours are what they share.
+        masks = [
+            replace(m, is_colour=True, values=m.values if m.colours is None else m.colours)
+            for m in masks
+        ]
     found = sorted({int(v) for mask in masks for v in mask.values})
     seen = f"values {_few(found)} in {len(masks)} masks"
     if any(mask.is_colour for mask in masks):

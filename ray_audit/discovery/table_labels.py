@@ -55,6 +55,9 @@ class _FileNames:
             name = key.rsplit("/", 1)[-1]
             for spelling in (key, key.rsplit(".", 1)[0], name, name.rsplit(".", 1)[0]):
                 self._names.setdefault(spelling, path)
+            parts = path[:above].split("/")
+            for cut in range(len(parts) - 1):  # named from further up than keys begin
+                self._names.setdefault("/".join([*parts[cut:-1], key]), path)
             found = _SIDE.match(name.rsplit(".", 1)[0])
             if found:
                 self._cores.setdefault(found["core"], path)

@@ -27,6 +27,8 @@ def label_changes(
     shard: Shard, names: list[str], labels: LabelsConfig, changes: LabelChanges
 ) -> dict[str, Change]:
     """Label arrays that change, and how."""
+    if labels.form == "masks":
+        return {str(labels.masks): partial(_new_masks, shard, labels, changes)}
     if labels.form == "column":
         column = str(labels.column)
         is_changed = any(owner.shard_key == shard.key for owner in changes.classes)
@@ -56,6 +58,35 @@ def _new_frames(
     return _relabelled(values, dict(zip(positions.tolist(), new.tolist(), strict=True)), classes)
 
 
+def _keys(file: ArrayFile, labels: LabelsConfig, num: int) -> list[str]:
+    if labels.key_column is None:
+        return [str(index) for index in range(num)]
+    return [str(key) for key in flat_labels(file.array(labels.key_column), "key").tolist()]
+
+
+def _new_masks(
+    shard: Shard,
+    labels: LabelsConfig,
+    changes: LabelChanges,
+    file: ArrayFile,
+    values: np.ndarray,
+    classes: ClassNames,
+) -> tuple[np.ndarray, int]:
+    new, num_written = values.copy(), 0
+    for at, key in enumerate(_keys(file, labels, len(values))):
+        mask = changes.mask(Owner(shard.key, key))
+        if mask is None:
+            continue
+        new[at] = mask.reshape(values.shape[1:])
+        if not np.array_equal(new[at].reshape(mask.shape), mask):
+            raise LabelError(
+                f"a mask of {shard.key}#{key} has values up to {mask.max()}, which do not fit "
+                f"{values.dtype}"
+            )
+        num_written += 1
+    return new, num_written
+
+
 def _new_classes(
     shard: Shard,
     labels: LabelsConfig,
@@ -64,9 +95,7 @@ def _new_classes(
     values: np.ndarray,
     classes: ClassNames,
 ) -> tuple[np.ndarray, int]:
-    keys = [str(index) for index in range(len(values))]
-    if labels.key_column is not None:
-        keys = [str(key) for key in flat_labels(file.array(labels.key_column), "key").tolist()]
+    keys = _keys(file, labels, len(values))
     found = {at: changes.classes.get(Owner(shard.key, key)) for at, key in enumerate(keys)}
     return _relabelled(values, {at: new for at, new in found.items() if new is not None}, classes)
 

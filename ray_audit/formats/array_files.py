@@ -11,6 +11,7 @@ from ray_audit import storage
 from ray_audit.errors import SampleError
 
 _SUFFIX = ".npy"
+_NUM_HELD = 2  # images, and their masks
 _READ_NPY_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,

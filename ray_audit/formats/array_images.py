@@ -14,6 +14,7 @@ from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.pixels.encoding import whole_numbers
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -26,13 +27,13 @@ def check_columns(shard: Shard, found: list[str], labels: LabelsConfig) -> None:
     Raises:
         SpecificationError: names it, and those that there are.
     """
-    columns = [labels.image_column, labels.column, labels.key_column]
+    columns = [labels.image_column, labels.column, labels.key_column, labels.masks]
     missing = [column for column in columns if column and column not in found]
     if missing:
         few = ", ".join(map(repr, found[:8])) + (", ..." if len(found) > 8 else "")
         raise SpecificationError(
             f"dataset: {shard.key} has no array {', '.join(map(repr, missing))}; it has {few}. "
-            "See dataset.labels.column, image_column, key_column"
+            "See dataset.labels.column, masks, image_column, key_column"
         )
 
 
@@ -52,13 +53,20 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
     stored = _beside(file, labels.column, num)
     keys = _beside(file, labels.key_column, num)
     table = table_labels(shard, job)
+    if labels.masks is not None and file.shape(labels.masks)[:1] != (num,):
+        raise SampleError("length", f"{num} images, and {labels.masks} is for another number")
     for start in range(0, num, _ROWS):
-        images = file.rows(labels.image_column, start, min(start + _ROWS, num))
+        stop = min(start + _ROWS, num)
+        images = file.rows(labels.image_column, start, stop)
+        masks = None if labels.masks is None else file.rows(labels.masks, start, stop)
         for index, pixels in enumerate(images, start):
             key = str(index) if keys is None else str(text_of(keys[index]))
             item = Item(Owner(shard.key, key).key, shard.key, class_index=table.get(key))
             if stored is not None:
                 item = replace(item, label=label_of(stored[index]))
+            if masks is not None:
+                yield _masked(_with(item, pixels), masks[index - start], job)
+                continue
             yield item if item.label is None and item.class_index is None else _with(item, pixels)
 
 
@@ -69,6 +77,14 @@ def _beside(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
     if len(values) != num:
         raise SampleError("length", f"{num} images, but {len(values)} values of {name}")
     return values
+
+
+def _masked(item: Item, mask: np.ndarray, job: UnitContext) -> Item:
+    one = mask[:, :, 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+    try:
+        return replace(item, mask=whole_numbers(one, job.dataset.max_px, job.classes.has_colours))
+    except SampleError as error:
+        return replace(item, error=error)
 
 
 def _with(item: Item, pixels: np.ndarray) -> Item:

@@ -79,7 +79,7 @@ class ArrayFiles(Format):
     """A sequence an array, with arrays of its labels and frames; or images along the first axis."""
 
     kind = "sequences"
-    forms = frozenset({"arrays", "column"})
+    forms = frozenset({"arrays", "column", "masks"})
     holds_several = True
 
     @property
@@ -110,7 +110,7 @@ class ArrayFiles(Format):
 
     def check(self, shard: Shard, labels: LabelsConfig) -> None:
         """Refuse a first file that lacks an array; a damaged one is found when it is read."""
-        if labels.form in ("column", "images"):
+        if labels.form in ("column", "images", "masks"):
             try:
                 found = self.array_names(shard)
             except Exception:  # whatever a damaged file makes of it
@@ -119,7 +119,7 @@ class ArrayFiles(Format):
 
     def names(self, shard: Shard, labels: LabelsConfig) -> Iterator[str]:
         """Names of the feature arrays; or of the images, by their number or key."""
-        if labels.form not in ("column", "images"):
+        if labels.form not in ("column", "images", "masks"):
             yield from feature_names(self.array_names(shard), labels)
             return
         with self._open(shard) as file:
@@ -219,7 +219,8 @@ class NpzFiles(ArrayFiles):
                         continue
                     check_claimed(member, info.file_size)
                     stored = np.lib.format.read_array(member, allow_pickle=False)
-                    values = flat_labels(stored, name) if stored.dtype.kind != "S" else stored
+                    is_flat = stored.dtype.kind != "S" and labels.form != "masks"
+                    values = flat_labels(stored, name) if is_flat else stored
                     changed, written = change_of[name](arrays, values, classes)
                     num_written += written
                     fitted = changed.reshape(stored.shape)
@@ -260,9 +261,14 @@ class HdfFiles(ArrayFiles):
             try:
                 change_of = label_changes(shard, file.names, dataset.labels, changes)
                 for name, change in change_of.items():
-                    values = flat_labels(file.array(name), name)
+                    stored = file.array(name)
+                    is_masks = dataset.labels.form == "masks"
+                    values = stored if is_masks else flat_labels(stored, name)
                     new, written = change(file, values, classes)
-                    file.replace(name, new.tolist())
+                    if is_masks:
+                        file.replace_numbers(name, new)
+                    else:
+                        file.replace(name, new.tolist())
                     num_written += written
             finally:
                 file.close()

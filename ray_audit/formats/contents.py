@@ -73,4 +73,10 @@ def owner_names(shards: Sequence[Shard], labels: LabelsConfig, column: str) -> O
                 partial.append(shard.key)
             yield from contents.owners
 
-    return OwnerNames(owners(), column, partial, labels.match)
+    return OwnerNames(owners(), column, partial, labels.match, folder_above(shards))
+
+
+def folder_above(shards: Sequence[Shard]) -> str:
+    """The URI of the folder that all keys are below; empty where they lie in several."""
+    base = shards[0].uri.removesuffix(shards[0].key) if shards else ""
+    return base if all(shard.uri == base + shard.key for shard in shards) else ""

@@ -17,9 +17,12 @@ from ray_audit import parquet_io, storage
 from ray_audit.config import DatasetConfig, Overlap
 from ray_audit.config.categories import categories_of, numbers_beside
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.polygons import segment_runs
-from ray_audit.samples import Shard
+from ray_audit.formats.stacks.pattern import folder_of, has_star, matching
+from ray_audit.samples import IGNORE, Shard
 
 INDEX = "masks.parquet"
 _ROW_GROUP_ROWS = 64
@@ -137,6 +140,8 @@ class StoredMasks:
         """
         if shard.label_uri is None:
             return None
+        if has_star(shard.label_uri):
+            return merged_masks(shard.label_uri, self._dataset)
         if self._dataset.labels.document is None:
             return storage.read_bytes(shard.label_uri)
         described = json.loads(self._described[shard.key])
@@ -197,6 +202,47 @@ def drawn_mask(described: Described, overlap: Overlap, max_px: float) -> np.ndar
     if dropped is not None:
         flat[dropped] = described["dropped"]
     return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
+    """The mask that several files of one image make: pixels above 0, later files above earlier.
+
+    Where what the last `*` stands for is a class's name (or a text in `values`), the pixels of
+    that file are of this class; others keep their value.
+
+    Args:
+        pattern: of the files.
+        dataset: says how masks are stored.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        SampleError: sizes differ, or a file is no mask of one channel.
+        StorageError: the folder cannot be listed, or a file not be read.
+    """
+    classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.int32)
+    texts = {name: at for at, name in enumerate(classes.classes)}
+    texts |= {} if classes.values is None else classes.values.texts
+    for number, file in enumerate(matching(pattern, storage.list_prefix(folder_of(pattern)))):
+        uri = file.stored.uri
+        mask = read_labels(storage.read_bytes(uri), dataset, classes)
+        merged = np.zeros(mask.shape[:2], np.int32) if number == 0 else merged
+        if mask.shape != merged.shape:
+            raise SampleError(
+                "mask_size", f"{uri} is {mask.shape}, the files before it {merged.shape}"
+            )
+        is_named = file.part in texts
+        values = _number_of(texts[file.part], classes) if is_named else mask
+        merged = np.where(mask > 0, values, merged)
+    return merged
+
+
+def _number_of(index: int, classes: ClassNames) -> int:
+    numbers = sorted(classes.void_numbers) if index == IGNORE else classes.numbers_of(index)
+    if not numbers:
+        raise SampleError("mask_format", "labels.values: give the class of a file a number, too")
+    return numbers[0]
 
 
 def _of_segments(content: bytes, described: Described, max_px: float) -> np.ndarray:

@@ -158,6 +158,23 @@ class HdfArrays:
                 "back otherwise (a filter such as scaleoffset, or text that is too long)"
             )
 
+    def replace_numbers(self, name: str, values: np.ndarray) -> None:
+        """Put new numbers into an array, all of them.
+
+        Raises:
+            LabelError: they do not come back as they were written.
+        """
+        one = self._dataset(name)
+        try:
+            one[...] = values if _MATLAB not in one.attrs else values.T
+        except (OverflowError, ValueError, TypeError, OSError) as error:
+            raise LabelError(f"array {name} of type {one.dtype}: {error}") from error
+        if not np.array_equal(self.array(name), values):
+            raise LabelError(
+                f"array {name} of type {one.dtype} does not hold the new masks: they come back "
+                "otherwise (a filter such as scaleoffset)"
+            )
+
     def _dataset(self, name: str) -> Any:
         if name not in self._file:
             raise SampleError("array_shape", f"there is no array {name}")

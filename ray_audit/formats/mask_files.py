@@ -49,7 +49,7 @@ def write_mask_files(
         for num_done, shard in enumerate(labelled):
             progress("writing masks", num_done, len(labelled))
             mask = changes.mask(Owner(shard.key))
-            if dataset.labels.is_drawn:
+            if dataset.has_drawn_masks:
                 queue.put(write_drawn, shard, mask, changes.stored, to_uri)
             else:
                 queue.put(write_mask_file, dataset.labels, shard, mask, to_uri)
@@ -59,9 +59,9 @@ def write_mask_files(
 def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
     """The dataset section that reads the mask files below `to_uri`."""
     template = str(dataset.labels.masks)
-    tail = DRAWN if dataset.labels.is_drawn else template_tail(template)
+    tail = DRAWN if dataset.has_drawn_masks else template_tail(template)
     changed: dict[str, str | None] = {"masks": absolute(storage.join(to_uri, tail))}
-    if dataset.labels.is_drawn:
+    if dataset.has_drawn_masks:
         changed |= {"panoptic": None, "number": None, "overlap": "error"}
     labels = dataset.labels.model_copy(update=changed)
     return dataset.model_copy(update={"labels": labels})

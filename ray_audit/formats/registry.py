@@ -13,6 +13,7 @@ from ray_audit.errors import SpecificationError
 from ray_audit.formats.arrays import HdfFiles, MatFiles, NpyFiles, NpzFiles
 from ray_audit.formats.arrow import ArrowImages
 from ray_audit.formats.base import Format
+from ray_audit.formats.idx_images import IdxFiles
 from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
@@ -31,7 +32,7 @@ GROUP = "ray_audit.formats"
 _OURS = (
     *(VideoFiles(), ImageFiles(), ParquetImages(), TarImages(), NpzFiles(), NpyFiles()),
     *(NiftiFiles(), MetaImageFiles(), DicomFiles(), ZipArchives(), HdfFiles(), MatFiles()),
-    *(ArrowImages(), NrrdFiles()),
+    *(ArrowImages(), IdxFiles(), NrrdFiles()),
 )
 _PAGED_FILES = PagedFiles()
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")

@@ -15,7 +15,6 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
 from ray_audit.formats.labels.names import (
-    OwnerNames,
     fill_template,
     matched_groups,
     num_composed_otherwise,
@@ -27,19 +26,17 @@ from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.printable import few, plural
-from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
 from ray_audit.sources.document_masks import with_drawn_masks, with_segments
 from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
+from ray_audit.sources.in_order import labelled_in_order
 from ray_audit.sources.mask_groups import with_mask_folders
+from ray_audit.sources.matched_names import COMPOSED, Matcher
 from ray_audit.sources.split import shards_of_split
 
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
-_COMPOSED = (
-    "differ from those of files only in how accents are composed, by the Unicode forms NFC and NFD"
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,8 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
                 f"and GIF), and {shard.key} is none; leave the key out"
             )
         form.check(shard, labels)
-        if "masks" in form.forms and "/" in (labels.masks or ""):
+        is_named = "arrays" in form.forms  # HDF5 has folders within
+        if "masks" in form.forms and "/" in (labels.masks or "") and not is_named:
             raise SpecificationError(
                 f"labels.masks: masks of {form.name} files lie in the same files; name the "
                 "member ('{key}.mask.png') or the column, without a folder"
@@ -136,8 +134,7 @@ def _with_labels(
 ) -> tuple[list[Shard], list[str]]:
     labels = dataset.labels
     if labels.folder:
-        classes = ClassNames.of(dataset)
-        return [_from_folder(shard, classes) for shard in shards], []
+        return _from_folders(dataset, shards), []
     form = known_format(next(shard.key for shard in shards if not is_damaged(shard.key)))
     if labels.form in form.forms:
         # The labels lie in the shard itself: they change when it does.
@@ -164,14 +161,28 @@ def _with_labels(
     return _from_table(dataset, shards, uri, index_dir)
 
 
-def _from_folder(shard: Shard, classes: ClassNames) -> Shard:
+def _from_folders(dataset: DatasetConfig, shards: list[Shard]) -> list[Shard]:
+    classes, match = ClassNames.of(dataset), dataset.labels.match
+    if match is not None and all(matched_groups(match, shard.key) is None for shard in shards):
+        raise LabelError(
+            f"labels.match: {match!r} is found in none of the {len(shards)} keys; the first is "
+            f"{shards[0].key}"
+        )
+    return [_from_folder(shard, classes, match) for shard in shards]
+
+
+def _from_folder(shard: Shard, classes: ClassNames, match: str | None) -> Shard:
     if is_damaged(shard.key):
         return shard
+    groups = matched_groups(match, shard.key)
+    if groups is None:
+        return replace(shard, num_labelled=0)
     folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
     try:
-        index = classes.parse(folder)
+        index = classes.parse(groups.get("1", folder))
     except ValueError as error:
-        raise LabelError(f"{shard.key}: its folder: {error}") from None
+        what = "folder" if match is None else "name"
+        raise LabelError(f"{shard.key}: its {what}: {error}") from None
     return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
 
 
@@ -186,7 +197,7 @@ def _from_files(
     folder = template[: template.index("{")].rpartition("/")[0]
     stored = {item.uri: item for item in storage.list_prefix(folder)}
     if dataset.labels.masks:
-        check_template(template, dataset.kind)
+        check_template(template, dataset.kind, known_format(shards[0].key).is_volume)
     tables, notes = _label_tables(dataset, shards, template)
     shared = [uri for uri, count in Counter(tables).items() if count > 1 and uri]
     if shared:
@@ -195,7 +206,7 @@ def _from_files(
             f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, tables, stored)
+        found = with_mask_folders(shards, tables, stored, are_frames=dataset.kind == "video")
         _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
@@ -207,7 +218,7 @@ def _from_files(
         label_uri = item.uri if item else None
         found.append(replace(shard, label_uri=label_uri, label_digest=label_digest))
     num = num_composed_otherwise((uri for uri in tables if uri and uri not in stored), stored)
-    hint = f"{num} of the label files' names {_COMPOSED}; rename them" if num else ""
+    hint = f"{num} of the label files' names {COMPOSED}; rename them" if num else ""
     _check_first_file(dataset, found, next(filter(None, tables)), hint)
     return found, [*notes, hint] if hint else notes
 
@@ -266,7 +277,9 @@ def _from_short_table(
 ) -> tuple[list[Shard], list[str]]:
     """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = _layout_of(uri, dataset, with_name=True)
-    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
+    if layout.name_column is None:
+        return labelled_in_order(uri, layout, dataset, shards), []
+    matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column))
     found: dict[str, tuple[int, int]] = {}
     lost: Counter[str] = Counter()
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
@@ -317,8 +330,10 @@ def _from_table(
 ) -> tuple[list[Shard], list[str]]:
     """One table for all: one pass that checks it and splits it by shard."""
     layout = _layout_of(uri, dataset, with_name=True)
+    if layout.name_column is None and not layout.numbers:
+        raise LabelError(f"{uri}: labels.header has no {dataset.labels.columns.image}")
     _check_unit(dataset, uri, layout)
-    matcher = _Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
+    matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     overlap = dataset.labels.overlap
     writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
@@ -334,57 +349,6 @@ def _add_matched(writer: IndexWriter, rows: LabelRows, codes: np.ndarray) -> Non
     if len(kept):
         numbers = {name: values[kept] for name, values in rows.numbers.items()}
         writer.add(codes[kept], kept + rows.first_row, numbers, rows.labels[kept])
-
-
-class _Matcher:
-    """Matches the names of a table, and remembers those that match nothing."""
-
-    def __init__(self, uri: str, names: OwnerNames) -> None:
-        self._uri = uri
-        self._names = names
-        self._unmatched: dict[str, None] = {}
-
-    def match(self, rows: LabelRows) -> list[Owner | None]:
-        """The owner of each of `rows.names`."""
-        owners = []
-        for code, name in enumerate(rows.names):
-            try:
-                owners.append(self._names.find(name))
-            except LabelError as error:
-                row = rows.first_row + int(np.flatnonzero(rows.name_codes == code)[0])
-                raise LabelError(f"{self._uri}, row {row}: {error}") from None
-            if owners[-1] is None:
-                self._unmatched[name] = None
-        return owners
-
-    def notes(self, dataset: DatasetConfig, shards: list[Shard], any_found: bool) -> list[str]:
-        """A note on the names that match nothing; an error where none matches."""
-        if not any_found:
-            raise LabelError(
-                f"{self._uri}: no row names one of the {len(shards)} files; the table names "
-                f"{few(self._unmatched) or 'none'}, the files are "
-                f"{few(s.key for s in shards)}{self._hint()}"
-            )
-        what = "image" if dataset.labels.form == "images" else "video"
-        notes, lost = [], self._names.lost
-        if lost:
-            files = dict.fromkeys(owner.shard_key for owner in lost.values())
-            notes.append(
-                f"labels of {plural(len(lost), what)} ({few(lost)}) match nothing that could be "
-                f"listed; they are taken to belong to {few(files)}, which cannot be read to the "
-                "end"
-            )
-        if self._unmatched:
-            many = plural(len(self._unmatched), what)
-            notes.append(f"labels of {many} match no shard: {few(self._unmatched)}{self._hint()}")
-        return notes
-
-    def _hint(self) -> str:
-        """What to do where names differ in a way that cannot be seen."""
-        num = self._names.num_composed_otherwise(self._unmatched)
-        if not num:
-            return ""
-        return f" ({num} of these names {_COMPOSED}; write the table with the names of the files)"
 
 
 def _described(shard: Shard, labels: ShardLabels | None) -> Shard:

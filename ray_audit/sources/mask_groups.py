@@ -13,7 +13,10 @@ from ray_audit.storage import StoredObject
 
 
 def with_mask_folders(
-    shards: Sequence[Shard], patterns: Sequence[str], stored: Mapping[str, StoredObject]
+    shards: Sequence[Shard],
+    patterns: Sequence[str],
+    stored: Mapping[str, StoredObject],
+    are_frames: bool = True,
 ) -> list[Shard]:
     """Shards with the pattern of their masks, and with a digest of all files that it matches.
 
@@ -21,6 +24,7 @@ def with_mask_folders(
         shards: videos.
         patterns: `labels.masks` filled in for each, empty where it has none.
         stored: all files of the folder, by URI.
+        are_frames: whether each file is the mask of a frame, and not a part of one mask.
 
     Raises:
         LabelError: a file is a mask of two videos.
@@ -40,7 +44,7 @@ def with_mask_folders(
         found.append(files)
     digests = {item.uri: item for item in by_content([i for files in found for i in files])}
     return [
-        _labelled(shard, pattern, [digests[item.uri] for item in files])
+        _labelled(shard, pattern, [digests[item.uri] for item in files], are_frames)
         for shard, pattern, files in zip(shards, patterns, found, strict=True)
     ]
 
@@ -55,8 +59,13 @@ def _files(
     return [file.stored for file in matching(pattern, candidates)]
 
 
-def _labelled(shard: Shard, pattern: str, files: Sequence[StoredObject]) -> Shard:
+def _labelled(shard: Shard, pattern: str, files: Sequence[StoredObject], are_frames: bool) -> Shard:
     if not files:
         return replace(shard, num_labelled=0)
     digest = storage.digest(*(f"{item.uri}\x1e{item.size_bytes}\x1e{item.etag}" for item in files))
-    return replace(shard, label_uri=pattern, label_digest=digest, num_labelled=len(files))
+    return replace(
+        shard,
+        label_uri=pattern,
+        label_digest=digest,
+        num_labelled=len(files) if are_frames else None,
+    )

@@ -3,6 +3,7 @@
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.formats.contents import folder_above
 from ray_audit.formats.labels.names import OwnerNames, stem_of
 from ray_audit.formats.registry import known_format
 from ray_audit.sample_ids import Owner
@@ -28,7 +29,12 @@ def shards_of_split(shards: list[Shard], dataset: DatasetConfig) -> tuple[list[S
             f"dataset.split goes with one file per sample; {several} holds several"
         )
     lines = _lines(dataset.split)
-    names = OwnerNames((Owner(s.key) for s in shards), "line", match=dataset.labels.match)
+    names = OwnerNames(
+        (Owner(s.key) for s in shards),
+        "line",
+        match=dataset.labels.match,
+        above=folder_above(shards),
+    )
     chosen: set[str] = set()
     missing: dict[str, None] = {}
     for line in lines:

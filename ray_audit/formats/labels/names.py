@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
@@ -86,6 +86,7 @@ class OwnerNames:
         column: name of the label table's column, for messages.
         partial: keys of shards in which there may be more; complete once `owners` is at its end.
         match: `labels.match`: what its first group finds in a key is a name as the file name is.
+        above: the URI of the folder that keys are below: tables may name files from further up.
 
     Attributes:
         lost: values that were taken to lie in one of the partial shards.
@@ -97,7 +98,9 @@ class OwnerNames:
         column: str,
         partial: Sequence[str] = (),
         match: str | None = None,
+        above: str = "",
     ) -> None:
+        self._above = f"/{above.strip('/')}/"
         self._column = column
         self._partial = partial
         self.lost: dict[str, Owner] = {}
@@ -113,6 +116,22 @@ class OwnerNames:
         Raises:
             LabelError: several match equally well.
         """
+        for name in (value, *self._below(value)):
+            owner = self._called(name)
+            if owner is not None:
+                return owner
+        return self._lost(value)
+
+    def _below(self, value: str) -> Iterator[str]:
+        """A path from further up, as it is below the folder of the keys."""
+        parts = value.replace("\\", "/").removeprefix("./").split("/")
+        if parts != value.split("/"):
+            yield "/".join(parts)
+        for num in range(1, len(parts)):
+            if self._above.endswith(f"/{'/'.join(parts[:num])}/"):
+                yield "/".join(parts[num:])
+
+    def _called(self, value: str) -> Owner | None:
         for level in self._levels:
             owners = level.get(value, [])
             if len(owners) > 1:
@@ -123,7 +142,7 @@ class OwnerNames:
                 )
             if owners:
                 return owners[0]
-        return self._lost(value)
+        return None
 
     def _lost(self, value: str) -> Owner | None:
         if not self._partial or not value:

@@ -92,6 +92,8 @@ def layout_of(
             return TableLayout(None, {}, columns.label, False, clock, text, is_by_row=True)
         return TableLayout(named, {"frame": columns.frame}, columns.label, False, clock, text)
     if form != "segments":
+        if text.header is not None and name not in text.header:
+            named = None  # a label a line, in the order of the files' names
         return TableLayout(named, {}, columns.label, text=text)
     found = column_names(uri, text)
     edges = {"start": columns.start_frame, "end": columns.end_frame}

@@ -15,6 +15,8 @@ import pyarrow.csv
 
 from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.array_labels import flat_labels
+from ray_audit.formats.idx import is_idx, opened_idx
 from ray_audit.formats.labels.json_rows import json_rows
 from ray_audit.formats.labels.nested_json import (
     CocoImages,
@@ -111,10 +113,24 @@ def _open(
         return _open_json(uri, unpacked(uri, stream), required, form)
     if name.endswith(SUFFIXES):
         return _open_text(uri, unpacked(uri, stream), form)
+    if is_idx(uri):
+        return _open_idx(uri, stream, required)
     raise LabelError(
         f"{uri}: not a label table; expected .csv, .tsv, .txt, .lst, .json or .jsonl, also with "
         ".gz, or .parquet"
     )
+
+
+def _open_idx(uri: str, stream: IO[bytes], required: dict[str, str]) -> tuple[list[str], Any]:
+    """Numbers by their places: image 0 is the first."""
+    size_bytes = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    with opened_idx(uri, stream, size_bytes) as file:
+        labels = flat_labels(file.array("image"), "labels").tolist()
+    columns = {"name": [str(at) for at in range(len(labels))], "label": [str(n) for n in labels]}
+    arrays = [pa.array(columns[key], pa.string()) for key in required]
+    batch = pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
+    return list(required.values()), lambda wanted: iter([batch])
 
 
 def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], Any]:

@@ -231,7 +231,9 @@ def _frame_timeline(
     repeated = timeline.frames[1:][timeline.frames[1:] == timeline.frames[:-1]]
     if len(repeated):
         raise LabelError(
-            f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows (labels.overlap)"
+            f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows "
+            "(labels.overlap). Where the file is of several episodes (LeRobot 3), write one video "
+            "and one table for each episode"
         )
     return timeline
 

@@ -37,7 +37,9 @@ def read_labels(
         return source
     labels = dataset.labels
     if isinstance(source, bytes) and is_array_file(source):
-        return _array_labels(mask_array(source, labels.variable), dataset.max_px, classes)
+        return whole_numbers(
+            mask_array(source, labels.variable), dataset.max_px, classes.has_colours
+        )
     if labels.number is not None:
         return _numbers(source, labels.number, dataset.max_px)
     return read_mask(source, dataset.max_px, labels.channel, classes.has_colours)
@@ -56,9 +58,13 @@ def _numbers(source: bytes | IO[bytes], expression: str, max_px: float) -> np.nd
     return numbers
 
 
-def _array_labels(values: np.ndarray, max_px: float, classes: ClassNames) -> np.ndarray:
-    """A mask that is stored as an array: whole numbers, of whatever type."""
-    is_mask = values.ndim == 2 or (classes.has_colours and values.shape[2:] == (3,))
+def whole_numbers(values: np.ndarray, max_px: float, has_colours: bool) -> np.ndarray:
+    """A mask that is stored as an array: whole numbers, of whatever type.
+
+    Raises:
+        SampleError: `mask_format`, `too_large` or `label_outside`.
+    """
+    is_mask = values.ndim == 2 or (has_colours and values.shape[2:] == (3,))
     if not is_mask or values.dtype.kind not in "fiub":
         raise SampleError(
             "mask_format",

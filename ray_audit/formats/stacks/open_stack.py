@@ -93,17 +93,22 @@ class MaskedFrames(FrameTimeline):
             ) from error
 
 
-def check_template(template: str, kind: str) -> None:
+def check_template(template: str, kind: str, is_volume: bool = False) -> None:
     """Refuse masks in a form that does not go with the data.
+
+    Args:
+        template: `labels.masks`.
+        kind: of the dataset.
+        is_volume: whether its files are volumes.
 
     Raises:
         SpecificationError: says what does.
     """
     name = template.lower()
-    if kind != "video" and has_star(template):
+    if is_volume and has_star(template):
         raise SpecificationError(
             f"labels.masks: {template} names several files for each of the dataset's; that goes "
-            "with kind video, whose frames have a mask each"
+            "with images, and with kind video, whose frames have a mask each"
         )
     single = (*ENDINGS, *TIFF_ENDINGS, *VIDEOS)
     if kind == "video" and not name.endswith(_FILES if has_star(template) else single):

@@ -47,6 +47,10 @@ def coco(folder, content, classes=("background", "cat", "dog"), **labels):
     return DatasetConfig.model_validate(values)
 
 
+DRAWN = [
+    *(masks.coco_instances, masks.coco_panoptic, masks.ade20k_full, masks.dsb2018),
+    masks.a_file_for_each_class,
+]
 TWO = [(1, [box(0, 0, 4)]), (3, [box(2, 2, 4)])]
 
 
@@ -141,7 +145,7 @@ def test_polygons_are_drawn_as_by_the_library_of_coco():
         assert segment_runs([points], size).tolist() == expected
 
 
-@pytest.mark.parametrize("build", [masks.coco_instances, masks.coco_panoptic, masks.ade20k_full])
+@pytest.mark.parametrize("build", DRAWN)
 def test_masks_that_are_drawn_are_written_anew_and_read_back(tmp_path, build):
     built = build(tmp_path / "set")
     config = DatasetConfig.model_validate(built.section(tmp_path / "set"))

@@ -239,7 +239,7 @@ def test_a_mask_of_one_name_in_each_folder(tmp_path):
         ({"masks": "m/{2}.png", "match": "(.*)_x"}, r"\{2\} is no field .* \{folder\}, \{1\}"),
         ({"masks": "m/{1}.png", "match": "(.*"}, "match is no regular expression"),
         ({"masks": "m/{1}.png", "match": "_left"}, "match has no group"),
-        ({"folder": True, "match": "(a)"}, "match does not go with folder"),
+        ({"column": "cls", "match": "(a)"}, "match does not go with column"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_refused(tmp_path, labels, message):

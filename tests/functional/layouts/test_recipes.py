@@ -13,11 +13,19 @@ from ray_audit.layouts import recipe_names
 from tests.support.published import Built, images, masks, same_labels, video, volumes
 
 FAMILIES = (masks, volumes, video, images)
+
+
+def builds(function):
+    """Whether a function needs nothing but the folder to build in."""
+    first, *others = inspect.signature(function).parameters.values()
+    return first.name == "root" and all(one.default is not one.empty for one in others)
+
+
 BUILDERS = {
     name: function
     for family in FAMILIES
     for name, function in inspect.getmembers(family, inspect.isfunction)
-    if function.__module__ == family.__name__ and not name.startswith("_")
+    if function.__module__ == family.__name__ and not name.startswith("_") and builds(function)
 }
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import struct
 import zipfile
 
 import numpy as np
@@ -134,8 +135,14 @@ def paths_and_numbers(root):
     built = _table(root, "list.txt", *lines, dataset={"header": ["image", "label"]})
     built.dataset["uri"] = "{root}/*/*.png"
     built.expected = {f"images/{key}": CLASSES.index(label) for key, label in ROWS}
-    built.init = False  # `images/` is no part of the keys that it would choose
+    built.init = False  # it chooses keys below `images/`
     return built
+
+
+def paths_from_further_up(root):
+    """Rows name files by their paths below the dataset's folder, and keys begin further down."""
+    lines = [f"images/{key} {CLASSES.index(label)}" for key, label in ROWS]
+    return _mapped(_table(root, "list.txt", *lines, dataset={"header": ["image", "label"]}))
 
 
 def mxnet_lst(root):
@@ -231,3 +238,47 @@ def medmnist(root):
     np.savez_compressed(root / "bloodmnist.npz", **arrays)
     expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
     return Built("medmnist", expected, {"classes": list("abc")}, init=False)
+
+
+def _idx(*shape, rng):
+    values = rng.integers(0, 256, shape, np.uint8)
+    return struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape) + values.tobytes()
+
+
+def mnist(root, ending=".gz"):
+    rng, expected = np.random.default_rng(0), {}
+    root.mkdir(parents=True, exist_ok=True)
+    for part, num in (("train", 70), ("t10k", 3)):
+        labels = rng.integers(0, 10, num, np.uint8)
+        files = {
+            f"{part}-images-idx3-ubyte{ending}": _idx(num, 8, 9, rng=rng),
+            f"{part}-labels-idx1-ubyte{ending}": struct.pack(">4BI", 0, 0, 8, 1, num)
+            + labels.tobytes(),
+        }
+        for name, content in files.items():
+            (root / name).write_bytes(gzip.compress(content) if ending else content)
+        if part == "train":
+            key = f"train-images-idx3-ubyte{ending}"
+            expected = {f"{key}#{at}": label for at, label in enumerate(labels.tolist())}
+    return Built("mnist", expected)
+
+
+def mnist_unpacked(root):
+    built = mnist(root, "")
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/train-images-idx3-ubyte",
+        "labels": {"images": "{root}/train-labels-idx1-ubyte"},
+        "classes": [str(digit) for digit in range(10)],
+    }
+    return Built(None, built.expected, dataset=dataset, init=False)
+
+
+def imagenet_val(root):
+    expected, numbers = {}, [490, 361, 171]
+    for at, number in enumerate(numbers, 1):
+        photo(root / f"val/ILSVRC2012_val_{at:08d}.JPEG", at)
+        expected[f"ILSVRC2012_val_{at:08d}.JPEG"] = number - 1
+    put_text(root / "ILSVRC2012_validation_ground_truth.txt", *map(str, numbers))
+    classes = [f"class {number}" for number in range(1, 501)]
+    return Built("imagenet-val", expected, {"classes": classes}, init=False)

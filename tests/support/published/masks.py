@@ -397,3 +397,38 @@ def ade20k_full(root):
     return Built(
         "ade20k-full", expected, {"classes": [f"thing{i}" for i in range(700)]}, init=False
     )
+
+
+def dsb2018(root):
+    expected, rng = {}, np.random.default_rng(0)
+    for image, num in (("00ae65c1", 3), ("12345678", 1)):
+        photo(root / f"stage1_train/{image}/images/{image}.png", num, SHAPE)
+        union = np.zeros(SHAPE, int)
+        for _ in range(num):
+            one = rng.random(SHAPE) < 0.2
+            name = f"{rng.integers(10**9):09d}.png"
+            put_image(root / f"stage1_train/{image}/masks/{name}", (one * 255).astype(np.uint8))
+            union |= one
+        expected[f"{image}/images/{image}.png"] = union
+    return Built("dsb2018", expected)
+
+
+def a_file_for_each_class(root):
+    """As IDRiD and others: the file's name says the class, and not every image has each."""
+    expected = {}
+    for index, parts in enumerate([("vein", "lesion"), ("lesion",)]):
+        photo(root / f"images/i{index}.png", index)
+        mask = np.zeros(SHAPE, int)
+        for place, part in enumerate(sorted(parts)):
+            one = np.zeros(SHAPE, bool)
+            one[place : place + 3, 1:4] = True
+            put_image(root / f"masks/i{index}_{part}.png", (one * 255).astype(np.uint8))
+            mask[one] = {"lesion": 1, "vein": 2}[part]
+        expected[f"i{index}.png"] = mask
+    dataset = {
+        "kind": "images",
+        "uri": "{root}/images/*.png",
+        "labels": {"masks": "{root}/masks/{stem}_*.png"},
+        "classes": ["background", "lesion", "vein"],
+    }
+    return Built(None, expected, dataset=dataset, init=False)

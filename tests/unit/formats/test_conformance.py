@@ -3,6 +3,7 @@
 import errno
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 
@@ -104,6 +105,16 @@ def write_zip(path, keys):
             file.writestr(f"{key}.png", png(noise(4, 5, i)))
 
 
+def idx_files(folder):
+    for part in ("a", "b"):
+        pixels = np.stack([noise(4, 5, i)[:, :, 0] for i in range(NUM)]).astype(np.uint8)
+        head = struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape)
+        (folder / f"{part}-ubyte.gz").write_bytes(gzip.compress(head + pixels.tobytes()))
+    lines = [f"{part}-ubyte.gz#{i},{i % 3}" for part in ("a", "b") for i in range(NUM)]
+    labels = {"images": rows(folder, "image,label", lines)}
+    return dataset("images", folder / "*-ubyte.gz", labels)
+
+
 BY_TABLE = {
     "image files": image_files,
     "Parquet": lambda f: images_of(f, ".parquet", write_images),
@@ -116,6 +127,7 @@ BY_TABLE = {
     "MATLAB": lambda f: sequences(f, ".mat"),
     "npy": lambda f: sequences(f, ".npy"),
     "video": videos,
+    "IDX": idx_files,
 }
 """Two files (or six and six) of each format, labelled by a table: 12 labels."""
 

@@ -96,15 +96,18 @@ def test_masks_of_frames_in_a_form_that_is_not_read_are_refused(tmp_path, templa
         listed(tmp_path, template)
 
 
-def test_several_masks_for_one_image_are_refused(tmp_path):
-    masks(tmp_path, ["i/a.png", "m/a/0.png"])
+def test_several_label_volumes_for_one_volume_are_refused(tmp_path):
+    for name in ("i/a.nii.gz", "m/a/0.nii.gz"):  # listing does not open them
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
     config = DatasetConfig(
         kind="images",
-        uri=str(tmp_path / "i/*.png"),
-        labels={"masks": str(tmp_path / "m/{stem}/*.png")},
+        uri=str(tmp_path / "i/*.nii.gz"),
+        labels={"masks": str(tmp_path / "m/{stem}/*.nii.gz")},
         classes=["a"],
+        volume={"axis": 2},
     )
-    with pytest.raises(SpecificationError, match="that goes with kind video"):
+    with pytest.raises(SpecificationError, match="goes with images, and with kind video"):
         list_dataset(config, tmp_path)
 
 

@@ -168,5 +168,6 @@ def test_our_own_formats_are_known_without_any_package():
         "HDF5",
         "MATLAB",
         "Arrow",
+        "IDX",
         "NRRD",
     ]

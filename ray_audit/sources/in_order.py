@@ -1,0 +1,37 @@
+"""Labels without names: one a line, in the order of the files' names."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ray_audit.config import DatasetConfig
+from ray_audit.errors import LabelError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.table_rows import TableLayout, read_rows
+from ray_audit.samples import IGNORE, Shard
+
+
+def labelled_in_order(
+    uri: str, layout: TableLayout, dataset: DatasetConfig, shards: Sequence[Shard]
+) -> list[Shard]:
+    """Shards with the label of their line.
+
+    Raises:
+        LabelError: there are more or fewer lines than files.
+    """
+    labels = [
+        label
+        for rows in read_rows(uri, layout, ClassNames.of(dataset))
+        for label in rows.labels.tolist()
+    ]
+    if len(labels) != len(shards):
+        raise LabelError(
+            f"{uri}: {len(labels)} labels without names for {len(shards)} files "
+            f"({shards[0].key} to {shards[-1].key}): a label a line goes by the order of the "
+            "files' names, and needs as many. Where there are names, say so in labels.header"
+        )
+    return [
+        replace(
+            shard, class_index=label, label_digest=str(label), num_labelled=int(label != IGNORE)
+        )
+        for shard, label in zip(shards, labels, strict=True)
+    ]

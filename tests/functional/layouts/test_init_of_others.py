@@ -1,0 +1,113 @@
+"""Published datasets that have no recipe: what `init` alone makes of them."""
+
+import numpy as np
+import pytest
+
+import ray_audit
+from ray_audit.config import DatasetConfig
+from ray_audit.corrections.write_labels import check_writable
+from ray_audit.errors import LabelError, SpecificationError
+from tests.support.label_sets import listed
+from tests.support.published import labels_of
+from tests.support.published.built import PALETTE, photo, put_image, put_text
+
+SHAPE = (9, 8)
+
+
+def drafted(root):
+    return ray_audit.init(root).specification["dataset"]
+
+
+def same(dataset, expected):
+    found = labels_of(DatasetConfig.model_validate(dataset))
+    assert sorted(found) == sorted(expected)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, key)
+
+
+def test_indices_of_a_palette_are_classes_also_where_they_have_gaps(tmp_path):
+    """As GTA5 and YouTube-VOS are published."""
+    expected = {}
+    for index in range(3):
+        photo(tmp_path / f"images/{index:05d}.png", index, SHAPE)
+        mask = np.random.default_rng(index).choice([0, 7, 8, 11], SHAPE)
+        put_image(tmp_path / f"labels/{index:05d}.png", mask.astype(np.uint8), PALETTE)
+        expected[f"{index:05d}.png"] = mask
+    dataset = drafted(tmp_path)
+    assert dataset["classes"][7] == "class_7"
+    same(dataset, expected)
+
+
+def test_a_mask_that_is_the_same_everywhere_is_passed_over(tmp_path):
+    """As DRIVE is published: vessels by hand, and the field of view as `mask`."""
+    expected = {}
+    for number in (21, 22):
+        photo(tmp_path / f"training/images/{number}_training.tif", number, SHAPE)
+        vessels = np.random.default_rng(number).integers(0, 2, SHAPE)
+        path = tmp_path / f"training/1st_manual/{number}_manual1.gif"
+        put_image(path, (255 * vessels).astype(np.uint8))
+        whole = np.full(SHAPE, 255, np.uint8)
+        put_image(tmp_path / f"training/mask/{number}_training_mask.gif", whole)
+        expected[f"{number}_training.tif"] = vessels
+    same(drafted(tmp_path), expected)
+
+
+def test_a_table_that_numbers_images_holds_no_labels(tmp_path):
+    """As CUB-200-2011 is published."""
+    expected, lines = {}, []
+    for index in range(4):
+        key = f"{1 + index // 2:03d}.Bird/Bird_{index:04d}.jpg"
+        photo(tmp_path / "images" / key, index)
+        lines.append(f"{index + 1} {key}")
+        expected[key] = index // 2
+    put_text(tmp_path / "images.txt", *lines)
+    put_text(tmp_path / "classes.txt", "1 001.Bird", "2 002.Bird")
+    same(drafted(tmp_path), expected)
+
+
+def test_a_list_may_name_files_from_further_up_than_their_pattern(tmp_path):
+    """As WebVision is published: folders are queries, and the list has the classes."""
+    expected, lines = {}, []
+    for index in range(6):
+        key = f"q000{index % 2}/{index}.jpg"
+        photo(tmp_path / "google" / key, index)
+        lines.append(f"google/{key} {index // 2 % 2}")
+        expected[key] = index // 2 % 2
+    put_text(tmp_path / "info/train_filelist_google.txt", *lines)
+    same(drafted(tmp_path), expected)
+
+
+def test_the_diagnosis_of_a_table_of_patients_is_its_label(tmp_path):
+    """As HAM10000 is published."""
+    expected, lines = {}, []
+    for index in range(4):
+        name = f"ISIC_{index:07d}"
+        photo(tmp_path / f"HAM10000_images_part_{1 + index % 2}/{name}.jpg", index)
+        label = ["nv", "mel", "bkl"][index % 3]
+        lines.append(f"HAM_{index},{name},{label},histo,{40 + index}.0,male,back")
+        key = f"HAM10000_images_part_{1 + index % 2}/{name}.jpg"
+        expected[key] = ["bkl", "mel", "nv"].index(label)
+    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+    put_text(tmp_path / "HAM10000_metadata.csv", header, *lines)
+    same(drafted(tmp_path), expected)
+
+
+def by_order(folder, num_labels):
+    for index in range(3):
+        photo(folder / f"val/{index}.png", index)
+    put_text(folder / "truth.txt", *["0"] * num_labels)
+    labels = {"images": str(folder / "truth.txt"), "header": ["label"]}
+    values = {"kind": "images", "uri": str(folder / "val/*.png"), "labels": labels}
+    return DatasetConfig.model_validate(values | {"classes": ["a", "b"]})
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_labels_without_names_are_as_many_as_there_are_files(tmp_path, num):
+    with pytest.raises(LabelError, match=f"{num} labels without names for 3 files"):
+        listed(by_order(tmp_path, num))
+
+
+def test_labels_without_names_are_not_written_back(tmp_path):
+    config = by_order(tmp_path, 3)
+    with pytest.raises(SpecificationError, match=r"truth\.txt has no names of files"):
+        check_writable(config, listed(config)[0], str(tmp_path / "to"))
