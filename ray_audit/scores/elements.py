@@ -67,40 +67,51 @@ def samples(
 def elements(labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]) -> Iterator[Elements]:
     """The labelled elements of one sample, a chunk at a time.
 
-    An element is wrong where a class has a larger probability than the given one: only for those
-    is the class looked up, since a search for the largest costs several times its value.
+    One pass over the classes finds the largest probability and its class, which most elements are
+    given: only the others' p(given class) is looked up, since picking values by an index costs more
+    than all comparisons.
     """
     flat, length = p_KM.reshape(-1), len(labels)
-    numbers = np.arange(min(length, _CHUNK))
+    num = min(length, _CHUNK)
+    small = np.uint8 if len(p_KM) <= 256 else np.int32
+    scratch = np.empty(num, p_KM.dtype), np.empty(num, bool), np.empty((2, num), small)
+    numbers = np.arange(num)
     has_void = length > 0 and labels.min() < 0
     for start in range(0, length, _CHUNK):
         given = labels[start : start + _CHUNK]
         stop = start + len(given)
-        p = p_KM[:, start:stop]
-        top = p.max(axis=0)
+        top, first = _largest(p_KM[:, start:stop], *scratch)
         place: slice | npt.NDArray[np.intp] = slice(start, stop)
         column = numbers[: len(given)]
         if has_void:
             column = np.flatnonzero(given >= 0)
-            given, top, place = given[column], top[column], start + column
-        index = np.multiply(given, length, dtype=np.int64)
-        index += column
-        # Every index lies inside: clipping only spares numpy a check of each.
-        p_label = flat[start:].take(index, mode="clip")
-        wrong = np.flatnonzero(top > p_label)
-        top = top[wrong]
-        # Not `take`, which would first copy all of a chunk that is a part of wider rows.
-        predicted = _first_equal(p[:, column[wrong]], top)
-        yield Elements(place, given, p_label, wrong, top, predicted)
+            given, top, first, place = given[column], top[column], first[column], start + column
+        wrong = np.flatnonzero(first != given.astype(small))
+        p_given = flat[given[wrong].astype(np.int64) * length + (start + column[wrong])]
+        p_label = top.copy()
+        p_label[wrong] = p_given
+        wrong = wrong[top[wrong] > p_given]  # a given class that ties is the predicted one
+        yield Elements(place, given, p_label, wrong, top[wrong], first[wrong].astype(np.intp))
 
 
-def _first_equal(
-    p_KM: npt.NDArray[np.floating], top: npt.NDArray[np.floating]
-) -> npt.NDArray[np.intp]:
-    """First class whose probability is the largest: argmax would transpose the array."""
-    num_classes = len(p_KM)
-    # Earlier classes weigh more, so that the first of equals wins.
-    weights = np.arange(num_classes, 0, -1, dtype=np.uint8 if num_classes < 256 else np.int32)
-    weighted = (p_KM == top) * weights[:, None]
-    first: npt.NDArray[np.intp] = num_classes - weighted.max(axis=0).astype(np.intp)
-    return first
+def _largest(
+    p_KM: npt.NDArray[np.floating],
+    top: npt.NDArray[np.floating],
+    is_larger: npt.NDArray[np.bool_],
+    classes: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:
+    """Largest probability of each element, and the first class that has it, in scratch arrays.
+
+    argmax would transpose the array. A later class that is larger has the larger number, so that
+    the largest number of all that once were larger is the last of them.
+    """
+    num = p_KM.shape[1]
+    top, is_larger, number, first = top[:num], is_larger[:num], classes[0, :num], classes[1, :num]
+    np.copyto(top, p_KM[0])
+    first[:] = 0
+    for k in range(1, len(p_KM)):
+        np.greater(p_KM[k], top, out=is_larger)
+        np.maximum(top, p_KM[k], out=top)
+        np.multiply(is_larger, first.dtype.type(k), out=number)
+        np.maximum(first, number, out=first)
+    return top, first
