@@ -108,7 +108,7 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.tables
 
-soak: $(STAMP)  ## kills drivers, actors and nodes for a quarter of an hour; every table must be right
+soak: $(STAMP)  ## kills drivers, actors, nodes and raylets for a quarter of an hour; every table must be right
 	$(BIN)/python -m tests.faults.soak --minutes 15 --seed 0
 
 fuzz: $(STAMP)  ## hostile bytes for the readers, guided by coverage; needs atheris

@@ -48,7 +48,7 @@ def wait_for(check, limit_s):
         try:
             if (answer := check()):
                 return answer
-        except (RuntimeError, ConnectionError):
+        except (RuntimeError, OSError):
             pass
         time.sleep(0.5)
     raise SystemExit("Ray did not start in time")

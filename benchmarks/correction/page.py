@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.correction.expected import expected_part
 from benchmarks.correction.memorising_page import memorising_part
 from benchmarks.correction.methods import METHODS, ON_REQUEST
 from benchmarks.correction.problems import CONDITIONS, MAKERS
@@ -24,8 +25,13 @@ _NAMES = {
     "refurbish_by_loss": "refurbish, loss",
     "refurbish_by_vog": "refurbish, VoG",
 }
-_UNITS = {"camvid": "pixels", "golf_poses": "frames", "cifar10n": "labels"}
-_SCORES = {"camvid": ("miou", "dice"), "golf_poses": ("accuracy",), "cifar10n": ("accuracy",)}
+_UNITS = {"camvid": "pixels", "golf_poses": "frames", "cifar10n": "labels", "slices": "pixels"}
+_SCORES = {
+    "camvid": ("miou", "dice"),
+    "golf_poses": ("accuracy",),
+    "cifar10n": ("accuracy",),
+    "slices": ("miou", "dice"),
+}
 _SCORE_NAMES = {"miou": "mIoU", "dice": "Dice", "accuracy": "accuracy"}
 
 Row = tuple[str, int]
@@ -40,7 +46,7 @@ def page(content: dict[str, Any]) -> str:
     """
     results = content["conditions"]
     opening = _OPENING.format(**{k: content.get(k, "nothing yet") for k in ("date", "machine")})
-    parts = [opening, memorising_part()]
+    parts = [opening, expected_part(results), memorising_part()]
     for name, maker in MAKERS.items():
         rows = list(dict.fromkeys((c.kind, c.percent) for c in CONDITIONS if c.set == name))
         rows = [row for row in sorted(rows) if _seeds(results, name, row)]
@@ -78,12 +84,14 @@ Refurbishing begins after epoch 5. Where labels change while training, that mode
 nothing is trained anew. `found`: AUROC / AUPRC of the audit's `suspicion`, for images, frames or
 labels. In the tables of labels a cell is the share that is wrong afterwards, in brackets the share
 of right labels that were damaged, both in percent; means over the seeds. `correct` was measured
-later than the others, on fewer seeds, and so shows the share before, too."""
+later than the others, on fewer seeds, and so shows the share before, too, and in square brackets
+the share afterwards for each seed."""
 
 
 def _seeds(results: dict[str, Any], name: str, row: Row) -> list[str]:
     kind, percent = row
-    return [seed for seed in "01" if results.get(f"{name}/{kind}/{percent}/{seed}")]
+    seeds = [str(c.seed) for c in CONDITIONS if (c.set, c.kind, c.percent) == (name, *row)]
+    return [seed for seed in seeds if results.get(f"{name}/{kind}/{percent}/{seed}")]
 
 
 def _found(results: dict[str, Any], name: str, row: Row, method: str) -> list[dict[str, Any]]:
@@ -149,7 +157,9 @@ def _labels_cell(cells: Sequence[dict[str, Any]], with_before: bool) -> str:
     damaged = 100 * _mean([change["damaged"] for change in changes])
     if with_before:
         before = 100 * _mean([change["wrong_before"] for change in changes])
-        return f"{before:.2f} -> {after:.2f} ({damaged:.2f})"
+        each = ", ".join(f"{100 * change['wrong_after']:.2f}" for change in changes)
+        seeds = f" [{each}]" if len(changes) > 1 else ""
+        return f"{before:.2f} -> {after:.2f} ({damaged:.2f}){seeds}"
     return f"{after:.2f} ({damaged:.2f})"
 
 

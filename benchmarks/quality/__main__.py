@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import RESULTS
+from benchmarks.quality import region_page
 from benchmarks.quality.measure import measure
 from benchmarks.quality.page import LEARNT, page
 from benchmarks.quality.ranking import RESULT, section
@@ -28,6 +29,7 @@ def main() -> None:
             for seed in [seed for seed in recipe.seeds if seed in seeds]:
                 run(recipe, seed, arguments)
     ranking = section(arguments.results / RESULT.name)
+    ranking += "\n\n" + region_page.section(arguments.results / region_page.RESULT.name)
     text = page(read(arguments.results), ranking, LEARNT.read_text(encoding="utf-8"))
     arguments.page.write_text(text, encoding="utf-8")
     print(f"page: {arguments.page}")

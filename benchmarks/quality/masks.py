@@ -79,20 +79,28 @@ def phantom_case(
     )
 
 
+def camvid_frames(
+    data: Path, size_px: tuple[int, int], which: slice = slice(None)
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Frames of CamVid by name, (H, W, 3) uint8, and their masks, both made smaller."""
+    images, true = {}, {}
+    for path in sorted((data / "camvid" / "images").glob("*.jpg"))[which]:
+        name = f"{path.stem}.png"
+        with Image.open(path) as picture:
+            smaller = picture.convert("RGB").resize(size_px, Image.Resampling.BILINEAR)
+            images[name] = np.asarray(smaller)
+        with Image.open(data / "camvid" / "masks" / name) as picture:
+            true[name] = np.asarray(picture.resize(size_px, Image.Resampling.NEAREST))
+    return images, true
+
+
 def camvid_case(data: Path, folder: Path, seed: int, *, num_folds: int = 0) -> Case:
     """CamVid at 160x120, void as a class of its own, 20% of the masks wrong in five ways.
 
     A fifth of the wrong masks each: a class dropped, two swapped, one shifted, one dilated by 4
     px, and (always) the pavement eroded by 5 px.
     """
-    images, true = {}, {}
-    for path in sorted((data / "camvid" / "images").glob("*.jpg")):
-        name = f"{path.stem}.png"
-        with Image.open(path) as picture:
-            smaller = picture.convert("RGB").resize(_CAMVID_SIZE, Image.Resampling.BILINEAR)
-            images[name] = np.asarray(smaller)
-        with Image.open(data / "camvid" / "masks" / name) as picture:
-            true[name] = np.asarray(picture.resize(_CAMVID_SIZE, Image.Resampling.NEAREST))
+    images, true = camvid_frames(data, _CAMVID_SIZE)
     changed, truth = _camvid_errors(true, seed)
     scaling = {"mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3]}
     return mask_case(

@@ -7,7 +7,6 @@ the work folder: all scores, and the trajectories, so that another rule can be t
 rule was chosen on the seeds `CHOOSING`; what is written and shown are the seeds `REPORTING`.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.harness import RESULTS
+from benchmarks.quality.command import parsed
 from benchmarks.quality.measure import measure
 from benchmarks.quality.regimes import (
     CHOOSING,
@@ -145,15 +145,9 @@ def _row(cell: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure what is not kept, and write the result."""
-    parser = argparse.ArgumentParser(prog="benchmarks.quality.ranking", description=__doc__)
-    parser.add_argument("--only", default=",".join(SUBJECTS))
-    parser.add_argument("--seeds", default=",".join(map(str, REPORTING)))
-    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
-    parser.add_argument("--work", type=Path, default=_ROOT / "benchmarks" / ".quality")
-    parser.add_argument("--render", action="store_true", help="only write the result")
-    asked = parser.parse_args()
-    seeds = tuple(int(one) for one in asked.seeds.split(","))
-    for name in [] if asked.render else asked.only.split(","):
+    asked = parsed("benchmarks.quality.ranking", __doc__, SUBJECTS, REPORTING)
+    seeds = asked.seeds
+    for name in [] if asked.render else asked.only:
         for seed in seeds:
             for regime in REGIMES:
                 for protocol in PROTOCOLS:

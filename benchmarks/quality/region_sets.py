@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.correction.slices import make_slices
 from benchmarks.quality.case import Case, Training
-from benchmarks.quality.masks import CAMVID_CLASSES, mask_case
+from benchmarks.quality.masks import CAMVID_CLASSES, camvid_frames, mask_case
 from benchmarks.quality.recipes import DENSE, HELD_OUT, TRAINING, Recipe
 from ray_audit.demo.phantoms import PHANTOM_CLASSES, make_phantoms
 from ray_audit.training.noise import MaskNoise, corrupt_masks
@@ -69,15 +68,7 @@ class RegionSet:
 
 def _streets(data: Path, seed: int) -> tuple[Masks, Masks]:
     """Every second frame of CamVid, from the first or from the second on."""
-    images, true = {}, {}
-    for path in sorted((data / "camvid" / "images").glob("*.jpg"))[seed % 2 :: 2]:
-        name = f"{path.stem}.png"
-        with Image.open(path) as picture:
-            smaller = picture.convert("RGB").resize(_STREET_PX, Image.Resampling.BILINEAR)
-            images[name] = np.asarray(smaller)
-        with Image.open(data / "camvid" / "masks" / name) as picture:
-            true[name] = np.asarray(picture.resize(_STREET_PX, Image.Resampling.NEAREST))
-    return images, true
+    return camvid_frames(data, _STREET_PX, slice(seed % 2, None, 2))
 
 
 def _phantoms(data: Path, seed: int) -> tuple[Masks, Masks]:

@@ -6,7 +6,6 @@ What each run gives is kept in the work folder. The score of areas was chosen on
 `CHOOSING` of `region_sets.py`; what is written and shown are the seeds `REPORTING`.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.harness import RESULTS, machine
 from benchmarks.quality.case import Case, Part
+from benchmarks.quality.command import parsed
 from benchmarks.quality.measure import audited_run, model_at, train
 from benchmarks.quality.region_rivals import SeenMasks, proposals
 from benchmarks.quality.region_sets import CHOOSING, PROTOCOLS, REPORTING, SETS, RegionSet, recipe
@@ -128,16 +128,10 @@ def _means(found: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
 
 def main() -> None:
     """Measure what is not kept, and write the result."""
-    parser = argparse.ArgumentParser(prog="benchmarks.quality.regions", description=__doc__)
-    parser.add_argument("--only", default=",".join(SETS))
-    parser.add_argument("--seeds", default=",".join(map(str, REPORTING)))
-    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
-    parser.add_argument("--work", type=Path, default=_ROOT / "benchmarks" / ".quality")
-    parser.add_argument("--render", action="store_true", help="only write the result")
-    asked = parser.parse_args()
-    seeds = tuple(int(one) for one in asked.seeds.split(","))
+    asked = parsed("benchmarks.quality.regions", __doc__, SETS, REPORTING)
+    seeds = asked.seeds
     for seed in [] if asked.render else seeds:
-        for name in asked.only.split(","):
+        for name in asked.only:
             for protocol in PROTOCOLS:
                 keep(SETS[name], protocol, seed, asked.data, asked.work)
     shown = tuple(seed for seed in seeds if seed not in CHOOSING)

@@ -12,6 +12,7 @@ from ray_audit.cli.options import (
     AsJson,
     Classes,
     DryRun,
+    EmptyFolder,
     ErrorKinds,
     FindingKinds,
     Limit,
@@ -29,7 +30,7 @@ from ray_audit.cli.options import (
 
 def inject(
     spec: Spec,
-    to: Annotated[str, typer.Option(help="An empty folder, local or of any store.")],
+    to: EmptyFolder,
     rate: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of videos, masks or images with an error.")
     ],
@@ -78,7 +79,7 @@ def inject(
 
 def correct(
     output: Output,
-    to: Annotated[str, typer.Option(help="An empty folder, local or of any store.")],
+    to: EmptyFolder,
     run: Run = None,
     rule: Annotated[
         str,

@@ -27,6 +27,7 @@ Date = Annotated[
     ),
 ]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")]
+EmptyFolder = Annotated[str, typer.Option("--to", help="An empty folder, local or of any store.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count changes; write none.")]
 GateFails = Annotated[
     bool,

@@ -69,7 +69,7 @@ def seen_rows(plan: Plan) -> list[tuple[str, str]]:
         total, items = sum(seen.labels.values()), sorted(seen.labels.items(), key=lambda o: -o[1])
         shares = ", ".join(f"{name} {num / total:.1%}" for name, num in items[:_NUM_NAMED])
         more = f" and {len(items) - _NUM_NAMED} more" if len(items) > _NUM_NAMED else ""
-        rows.append((f"labels of {seen.num_tried} sample(s)", f"{shares}{more}"))
+        rows.append((f"labels of {seen.labels_of}", f"{shares}{more}"))
     for answer in seen.answers:
         low, high = answer.range
         text = f"{answer.shape}, {low:.4g} to {high:.4g} at {answer.checkpoint}"

@@ -82,7 +82,7 @@ def refurbish(
 
 
 def flagged(suspicion: npt.NDArray[np.floating], fraction: float) -> npt.NDArray[np.bool_]:
-    """The most suspicious samples, int(fraction * N) of them; the first of equals.
+    """The most suspicious samples, int(fraction * N) of them; none of equals that do not all fit.
 
     Args:
         suspicion: (N,), higher is more suspicious; NaN is never flagged.
@@ -94,7 +94,10 @@ def flagged(suspicion: npt.NDArray[np.floating], fraction: float) -> npt.NDArray
     if not 0 <= fraction <= 1:
         raise ValueError(f"flagged fraction {fraction}: expected 0 to 1")
     values = np.asarray(suspicion, np.float64)
-    order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
-    chosen = np.zeros(len(values), bool)
-    chosen[order[: int(fraction * len(values))]] = True
-    return chosen & ~np.isnan(values)
+    known = np.sort(values[~np.isnan(values)])[::-1]
+    num = int(fraction * len(values))
+    if num >= len(known):
+        return ~np.isnan(values)
+    # An order among equals would be that of the samples.
+    chosen: npt.NDArray[np.bool_] = values > known[num]
+    return chosen

@@ -197,12 +197,8 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         steps = tuple((checkpoint["uri"],) for checkpoint in candidate_checkpoints(tables))
     elif averaged:
         steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
-    if steps and tables.num_folds:
-        raise SpecificationError(
-            f"each of the {tables.num_folds} folds of this run has checkpoints of its own: correct "
-            "masks by --rule decisions, or by the runs of the folds (the folders fold_0, fold_1, "
-            "... in its output)"
-        )
+    if steps:
+        _check_no_folds(tables)
     _check_checkpoints(tables, steps)
     mask_rule = None
     if steps:
@@ -227,6 +223,15 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         tuple(notes),
         memorised_masks,
     )
+
+
+def _check_no_folds(tables: RunTables) -> None:
+    if tables.num_folds:
+        raise SpecificationError(
+            f"each of the {tables.num_folds} folds of this run has checkpoints of its own: correct "
+            "masks by --rule decisions, or by the runs of the folds (the folders fold_0, fold_1, "
+            "... in its output)"
+        )
 
 
 def _notes(

@@ -128,19 +128,13 @@ def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str
     return {}
 
 
-def _is_title(values: Sequence[str]) -> bool:
-    """Whether the first of some values is their title: a word above numbers."""
-    first, *others = values
-    return len(others) > 0 and not _are_numbers([first]) and _are_numbers(others)
-
-
 def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:
     best: tuple[float, int] | None = None
     for index, name in enumerate(names):
         if index in taken:
             continue
         values = head.column(index)
-        if _NEVER.fullmatch(name) or (head.names is None and _is_title(values)):
+        if _NEVER.fullmatch(name):
             continue
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):

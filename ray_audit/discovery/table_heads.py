@@ -87,7 +87,12 @@ def _lines(text: str, end: str) -> list[Head]:
     later = rows[1:_NUM_COMPARED]
     is_named &= not any(name == row[i] for row in later for i, name in enumerate(names))
     is_named &= len(names) > 1 or names[0].lower() in _TITLES
-    return [h for h in ((with_names, without) if is_named else (without,)) if h is not None]
+    # A word above nothing but numbers is their title.
+    is_titled = is_named and any(
+        len(later) > 1 and all(_is_number(row[i]) for row in later) for i in range(len(names))
+    )
+    heads = (with_names,) if is_titled else (with_names, without) if is_named else (without,)
+    return [head for head in heads if head is not None]
 
 
 def _parted(lines: Sequence[str], end: str) -> tuple[list[list[str]], str | None]:

@@ -3,6 +3,7 @@
 What is written there would be data, labels or checkpoints of the next audit.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -69,8 +70,18 @@ def _may_match(pattern: str, destination: str, use: Use) -> bool:
     ending = _WILDCARD.split(pattern)[-1]
     if use == "output" and ending.endswith(_NEVER_IN_OUTPUTS):
         return False
-    parts, folders = _parts(pattern), _parts(destination)
-    return _reaches(parts, folders, _OUTPUT_DEPTH if use == "output" else 1)
+    depth = _OUTPUT_DEPTH if use == "output" else 1
+    as_given = _reaches(_parts(pattern), _parts(destination), depth)
+    if as_given or _scheme(pattern):
+        return as_given
+    return _reaches(_parts(_unlinked(pattern)), _parts(_unlinked(destination)), depth)
+
+
+def _unlinked(path: str) -> str:
+    """A local path or pattern with the links before its first wildcard followed."""
+    names = storage.path_of(path).split("/")
+    fixed = next((at for at, name in enumerate(names) if _WILDCARD.search(name)), len(names))
+    return "/".join([os.path.realpath("/".join(names[:fixed]) or "/"), *names[fixed:]])
 
 
 def _scheme(uri: str) -> str:

@@ -55,6 +55,14 @@ def test_every_page_can_be_reached_from_the_readme():
     assert sorted(str(p.relative_to(ROOT)) for p in pages - reached) == []
 
 
+def test_every_page_stands_in_the_contents_of_the_site():
+    text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    contents = "\n".join(re.findall(r"```{toctree}\n(.*?)```", text, re.DOTALL))
+    named = re.findall(r"^(?:.*<)?([\w/-]+)>?$", contents, re.MULTILINE)
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert sorted(pages - {name.partition("/")[0] for name in named}) == []
+
+
 def test_the_page_on_speed_shows_every_committed_result():
     prose = tables.PROSE.read_text(encoding="utf-8")
     there = [name for name in tables.subjects(prose) if (RESULTS / f"{name}.json").exists()]

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 from aiobotocore.client import AioBaseClient
 
-from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from tests.support import small_sets
+from tests.support.killed import killed_after_a_unit
 from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
@@ -36,25 +36,11 @@ def in_bucket(small, bucket, files):
     }
 
 
-class KilledError(Exception):
-    pass
-
-
 def test_a_run_goes_on_in_a_bucket_where_one_stopped(tmp_path, bucket, requests, monkeypatch):
     small = small_sets.labelled_videos(tmp_path)
     changes = in_bucket(small, bucket, "*.mp4")
-    relay = LocalBackend.relay
-
-    def killed(engine, plan, settings):
-        for receipt in relay(engine, plan, settings):
-            yield receipt
-            if receipt.ends_unit:
-                raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalBackend, "relay", killed)
-        with pytest.raises(KilledError):
-            run_audit(small.config(**changes), local=True)
+    with killed_after_a_unit(monkeypatch):
+        run_audit(small.config(**changes), local=True)
     requests.clear()
     second = run_audit(small.config(**changes), local=True)
     plan = second.manifest.plan

@@ -25,19 +25,9 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.table_rows import layout_of, read_rows
 from ray_audit.tables.store import read_table, write_table
 from tests.support.media import cut, dataset, write_video
+from tests.support.specifications import SPEC
 
 SECRET = "wJalrXUtnFEMI"
-SPEC = {
-    "dataset": {
-        "kind": "video",
-        "uri": "s3://bucket/videos/*.mp4",
-        "labels": {"frames": "s3://bucket/frames.csv"},
-        "classes": ["a", "b"],
-    },
-    "model": {"factory": "package.module:function"},
-    "checkpoints": "s3://bucket/epoch_*.safetensors",
-    "output": "s3://bucket/audits",
-}
 MANY = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

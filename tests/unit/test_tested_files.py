@@ -2,7 +2,7 @@
 
 Whole audits, commands and conformance tests hold what lies behind them: their tests outlive any
 rearrangement there. A line of the list goes as soon as its files have tests of their own, and
-MAX_UNNAMED only ever falls.
+MAX_UNNAMED_SHARE only ever falls.
 """
 
 import ast
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TESTS = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.comprehension)
-MAX_UNNAMED = 215
+MAX_UNNAMED_SHARE = 0.56  # of the files with logic
 
 # Source files, and the tests that run them from the front; the first line that fits counts.
 FRONTS = [
@@ -66,15 +66,15 @@ def has_logic(path):
     return any(isinstance(node, BRANCHES) for node in ast.walk(tree))
 
 
-def unnamed_files():
+def files_with_logic():
     package = ROOT / "ray_audit"
     for path in sorted(package.rglob("*.py")):
-        is_named = path.stem in TESTS or path.stem.startswith("__")
-        if not is_named and has_logic(path):
-            yield path.relative_to(package).as_posix()
+        if not path.stem.startswith("__") and has_logic(path):
+            yield path.relative_to(package)
 
 
-UNNAMED = list(unnamed_files())
+FILES = list(files_with_logic())
+UNNAMED = [path.as_posix() for path in FILES if path.stem not in TESTS]
 
 
 def front_of(path):
@@ -85,8 +85,9 @@ def test_each_file_with_logic_has_tests_of_its_name_or_behind_a_front():
     assert [path for path in UNNAMED if front_of(path) is None] == []
 
 
-def test_files_without_tests_of_their_name_only_get_fewer():
-    assert len(UNNAMED) <= MAX_UNNAMED, "name a test file after the new source file"
+def test_files_without_tests_of_their_name_get_no_commoner():
+    share = len(UNNAMED) / len(FILES)
+    assert share <= MAX_UNNAMED_SHARE, "name a test file after a new source file"
 
 
 @pytest.mark.parametrize("front", FRONTS, ids=lambda front: front[0])

@@ -26,7 +26,9 @@ class Seen:
         num_tried: samples that were looked at, spread over the dataset.
         input_shape: of the first, as the model gets it; None where none could be read.
         input_range: its least and greatest number.
-        labels: how often each class was found in them: pixels, frames or samples.
+        labels: how often each class was found in them: pixels, frames, milliseconds or samples.
+        labels_of: whose labels these are, such as `6 sample(s)`; of labels along time whole files
+            are looked at, not the first clips alone.
         answers: of the first and last checkpoint.
         notes: what is remarkable.
     """
@@ -35,5 +37,6 @@ class Seen:
     input_shape: tuple[int, ...] | None = None
     input_range: tuple[float, float] = (0.0, 0.0)
     labels: dict[str, int] = field(default_factory=dict)
+    labels_of: str = ""
     answers: tuple[SeenAnswer, ...] = ()
     notes: tuple[str, ...] = ()

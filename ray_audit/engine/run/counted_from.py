@@ -1,5 +1,6 @@
 """Labels whose numbers may count otherwise than the specification says: frames, ends, classes."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -34,6 +35,27 @@ def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
         if isinstance(timeline, SegmentTimeline) and not timeline.in_seconds
     ]
     return [*_first_frames(frames, dataset), *_joints(segments, dataset)]
+
+
+def amounts_in_time(inputs: Inputs, index_uri: str) -> tuple[dict[int, int], int]:
+    """Labels of whole files, a few of them, where labels are along time.
+
+    Args:
+        inputs: what is audited.
+        index_uri: folder of the label index.
+
+    Returns:
+        Frames or milliseconds of each class and of `IGNORE`; the number of files.
+    """
+    dataset = inputs.config.dataset
+    if dataset.labels.form not in ("frames", "segments"):
+        return {}, 0
+    shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
+    timelines = list(_timelines(shards, dataset, index_uri))
+    total = Counter[int]()
+    for timeline in timelines:
+        total.update(timeline.amounts())
+    return dict(total), len(timelines)
 
 
 def _timelines(

@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -26,7 +26,7 @@ from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
-from ray_audit.engine.run.counted_from import class_notes, time_notes
+from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
 from ray_audit.errors import RayAuditError, SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
@@ -58,15 +58,22 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     config = inputs.config
     _check_class_names(inputs)
     batches, failures = _looked_at(inputs, index_uri)
-    labels = _labels_in(batches, config)
+    labels, labels_of = _labels_in(batches, config), f"{len(batches)} sample(s)"
+    amounts, num_files = amounts_in_time(inputs, index_uri)
+    if num_files:
+        # The first clip of each file says little of its labels.
+        labels, labels_of = _by_name(amounts, config), f"{num_files} file(s)"
     notes = [*_page_notes(inputs), *_label_notes(batches, labels, config)]
     named = [name for name in labels if name != VOID]
-    notes += [*time_notes(inputs, index_uri), *class_notes(inputs, named, len(batches))]
+    notes += [
+        *time_notes(inputs, index_uri),
+        *class_notes(inputs, named, num_files or len(batches)),
+    ]
     num_tried = len(batches) + len(failures)
     if not batches:
         if failures:
             notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
-        return Seen(num_tried, labels=labels, notes=tuple(notes))
+        return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
     first, answers = batches[0], list[SeenAnswer]()
     look: Look | None = None
     for checkpoint in dict.fromkeys((inputs.checkpoints[0], inputs.checkpoints[-1])):
@@ -86,6 +93,7 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         None if look is None else look.input_shape,
         (0.0, 0.0) if look is None else look.input_range,
         labels,
+        labels_of,
         tuple(answers),
         tuple(notes),
     )
@@ -97,7 +105,7 @@ def check_seen(seen: Seen) -> None:
     Raises:
         SpecificationError: all samples that were tried failed.
     """
-    if seen.num_tried and seen.input_shape is None and not seen.labels:
+    if seen.num_tried and seen.input_shape is None:
         notes = [note for note in seen.notes if note.startswith("all ")]
         if notes:
             raise SpecificationError(f"dataset: {notes[0]}")
@@ -186,10 +194,15 @@ def _channels_hint(batch: Batch, config: AuditConfig) -> str:
 
 
 def _labels_in(batches: Sequence[Batch], config: AuditConfig) -> dict[str, int]:
-    names, counts = config.dataset.classes, Counter[int]()
+    counts = Counter[int]()
     for batch in batches:
         values, nums = np.unique(batch.arrays["targets"], return_counts=True)
         counts.update(dict(zip(values.tolist(), nums.tolist(), strict=True)))
+    return _by_name(counts, config)
+
+
+def _by_name(counts: Mapping[int, int], config: AuditConfig) -> dict[str, int]:
+    names = config.dataset.classes
     return {VOID if i == IGNORE else names[i]: counts[i] for i in sorted(counts)}
 
 

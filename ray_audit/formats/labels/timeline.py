@@ -50,6 +50,9 @@ class Timeline(Protocol):
     def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """Which of the frames (T,) with their middles (T,) have a label that is not void."""
 
+    def amounts(self) -> dict[int, int]:
+        """Frames of each class and of `IGNORE`; milliseconds where labels are in seconds."""
+
     def check_clock(self, num_frames: int, frame_s: float) -> None:
         """Refuse frame numbers that are seconds, by a video's length.
 
@@ -74,6 +77,11 @@ def _check_end(end: float, num_frames: int, frame_s: float) -> None:
             "seconds: they seem to count seconds. Set labels.fps: 1 if they do, or labels.fps: "
             f"{1 / frame_s:.6g}, the video's own, if they count its frames",
         )
+
+
+def _summed(labels: np.ndarray, amounts: np.ndarray) -> dict[int, int]:
+    found, places = np.unique(labels, return_inverse=True)
+    return dict(zip(found.tolist(), np.bincount(places, amounts).astype(int).tolist(), strict=True))
 
 
 class FrameTimeline:
@@ -104,6 +112,10 @@ class FrameTimeline:
     def is_labelled(self, frames: np.ndarray, middles_s: np.ndarray) -> np.ndarray:
         """See `Timeline.is_labelled`."""
         return np.isin(frames, self.labelled(0))
+
+    def amounts(self) -> dict[int, int]:
+        """See `Timeline.amounts`."""
+        return _summed(self._labels, np.ones(len(self._labels), np.int64))
 
     def check_clock(self, num_frames: int, frame_s: float) -> None:
         """See `Timeline.check_clock`."""
@@ -170,6 +182,11 @@ class SegmentTimeline:
         at = np.searchsorted(self.starts, times, side="right") - 1
         inside: np.ndarray = (at >= 0) & (times < self.ends[at]) & (self._labels[at] != IGNORE)
         return inside
+
+    def amounts(self) -> dict[int, int]:
+        """See `Timeline.amounts`."""
+        lengths = (self.ends - self.starts) * (1000 if self.in_seconds else 1)
+        return _summed(self._labels, np.rint(lengths).astype(np.int64))
 
     def check_clock(self, num_frames: int, frame_s: float) -> None:
         """See `Timeline.check_clock`."""

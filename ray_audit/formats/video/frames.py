@@ -15,7 +15,8 @@ from ray_audit.formats.video.orientation import Orientation, oriented, turns
 from ray_audit.formats.video.stills import Still
 from ray_audit.samples import Shard
 
-# FFmpeg's converter takes their bytes in the wrong order, without a word.
+# FFmpeg's converter takes their bytes in the wrong order, without a word:
+# findings/big_endian_rgb_of_16_bits_is_misread.sh shows it.
 _MISREAD = {"rgb555be", "bgr555be", "rgb565be", "bgr565be"}
 _REMEDY = "encode the video anew, as yuv420p or gbrp with the matrix bt709 for example"
 

@@ -25,9 +25,26 @@ def turn_between(image: Volume, labels: Volume) -> Turn:
         SampleError: `mask_size`: the grids are not those of the same voxels.
     """
     if image.name == labels.name or image.header.affine is None or labels.header.affine is None:
+        _check_axes(image, labels)
         _check_same(image.header, labels.header, labels.uri)
         return lambda values: values
     return _turn_by_affines(image.header, labels.header, labels.uri)
+
+
+def _check_axes(image: Volume, labels: Volume) -> None:
+    """Refuse containers of opposite axes, of which one does not say where they point.
+
+    Sizes would not tell in a cube. Arrays of numpy have no axes of their own: they are saved as
+    the image was read.
+    """
+    if image.header.axis == labels.header.axis or labels.name in ("npy", "npz"):
+        return
+    raise SampleError(
+        "mask_size",
+        f"{image.uri} ({image.name}) has its slices along axis {image.header.axis}, its labels "
+        f"{labels.uri} ({labels.name}) along axis {labels.header.axis}, and not both say where "
+        "their axes point; save the labels in the container of the image",
+    )
 
 
 def _check_same(image: VolumeHeader, labels: VolumeHeader, label_uri: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.errors import SampleError, SpecificationError
+from ray_audit.formats.damage import is_damage
 from ray_audit.formats.volumes.nifti_volume import read_exactly
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_claimed, check_inflated
 
@@ -104,7 +105,12 @@ class NrrdVolume(Volume):
             if self._packing is None:
                 content = read_exactly(stream, self._num_bytes)
             else:
-                content = _unpacked(stream.read(), self._num_bytes, self._packing)
+                try:
+                    content = _unpacked(stream.read(), self._num_bytes, self._packing)
+                except (zlib.error, OSError, EOFError) as error:
+                    if not is_damage(error):
+                        raise
+                    raise SampleError("decode", f"its packed values are damaged: {error}") from None
             self._values = content.view(self.header.dtype).reshape(self._sizes, order="F")
         values = self._values
         if self._channel_axis is not None:

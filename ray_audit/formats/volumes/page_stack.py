@@ -2,6 +2,7 @@
 
 import io
 import re
+from contextlib import nullcontext
 from typing import IO, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import ImageFile
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.damage import is_damage
 from ray_audit.formats.mask_files import picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
@@ -67,8 +69,17 @@ class PageStack(Volume):
         return self._values
 
     def _page(self, index: int) -> np.ndarray:
-        with unlimited():
-            return self._decoded(index)
+        # A frame of a GIF may claim a canvas that is made as it is sought: Pillow's limit stays.
+        limit = unlimited() if self._image.format == "TIFF" else nullcontext()
+        try:
+            with limit:
+                return self._decoded(index)
+        except SampleError:
+            raise
+        except Exception as error:  # Pillow raises many kinds
+            if isinstance(error, OSError) and not is_damage(error):
+                raise
+            raise SampleError("decode", f"page {index} cannot be read: {error}") from error
 
     def _decoded(self, index: int) -> np.ndarray:
         image = self._image

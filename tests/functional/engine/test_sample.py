@@ -74,6 +74,38 @@ def test_a_plan_says_what_goes_in_and_comes_out_and_which_labels_there_are(tmp_p
     assert [answer.shape for answer in seen.answers] == [(1, 3)] * 2
 
 
+def segments_in(folder, unit):
+    """Videos of 12 frames at 25 a second: 9 frames of a, then 3 of c."""
+    small = small_sets.labelled_videos(folder)
+    names = ("start_frame", "end_frame") if unit == "frames" else ("start_s", "end_s")
+    scale = 1 if unit == "frames" else 1 / 25
+    rows = [
+        {"video": f"v{index}.mp4", names[0]: begin * scale, names[1]: end * scale, "label": label}
+        for index in range(3)
+        for begin, end, label in ((0, 9, "a"), (9, 12, "c"))
+    ]
+    table = small_sets.table(folder / "data/segments.csv", rows)
+    small.values["dataset"]["labels"] = {"segments": str(table)}
+    return small
+
+
+@pytest.mark.parametrize(("unit", "frame"), [("frames", 1), ("seconds", 40)])
+def test_labels_along_time_are_those_of_whole_files_and_not_of_their_first_clips(
+    tmp_path, unit, frame
+):
+    seen = planned(segments_in(tmp_path, unit)).seen
+    assert seen.labels == {"a": 27 * frame, "c": 9 * frame}
+    assert seen.labels_of == "3 file(s)"
+
+
+def test_labels_that_can_be_read_hide_no_files_that_cannot(tmp_path):
+    small = segments_in(tmp_path, "frames")
+    for path in tmp_path.glob("data/*.mp4"):
+        path.write_bytes(b"no video")
+    with pytest.raises(SpecificationError, match="all 3 samples that were tried failed"):
+        planned(small)
+
+
 def test_probabilities_are_refused_with_the_remedy_and_taken_with_it(tmp_path):
     small = class_folders(tmp_path)
     with pytest.raises(SpecificationError, match=r"model\.answers: probabilities"):

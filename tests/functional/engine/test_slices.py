@@ -3,10 +3,10 @@
 import av
 import pytest
 
-from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.ledger import record_sets
 from tests.support import small_sets
 from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit
+from tests.support.killed import killed_after_a_unit
 from tests.support.tables import assert_identical, rows_of
 
 NUM_FRAMES = 45
@@ -115,24 +115,10 @@ def test_a_damaged_video_counts_right(tmp_path):
     assert 0 < parts.counts["failed"] < whole.counts["failed"]
 
 
-class KilledError(Exception):
-    pass
-
-
 def test_resume_after_one_slice(tmp_path, monkeypatch):
     small = long_videos(tmp_path)
-    relay = LocalBackend.relay
-
-    def killed(engine, plan, settings):
-        for receipt in relay(engine, plan, settings):
-            yield receipt
-            if receipt.ends_unit:
-                raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalBackend, "relay", killed)
-        with pytest.raises(KilledError):
-            run(small, 10, "parts")
+    with killed_after_a_unit(monkeypatch):
+        run(small, 10, "parts")
     assert len(record_sets.completed(str(tmp_path / "parts"), accept_retries=False)) == 1
     resumed = run(small, 10, "parts")
     plan = resumed.manifest.plan

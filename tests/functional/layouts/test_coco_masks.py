@@ -14,7 +14,7 @@ from ray_audit.formats.pixels.polygons import segment_runs
 from ray_audit.sample_ids import Owner
 from tests.support.label_sets import listed
 from tests.support.media import cut
-from tests.support.published import labels_of, masks
+from tests.support.published import labels_of, objects
 from tests.support.published.built import photo
 
 SHAPE = (6, 7)
@@ -48,8 +48,8 @@ def coco(folder, content, classes=("background", "cat", "dog"), **labels):
 
 
 DRAWN = [
-    *(masks.coco_instances, masks.coco_panoptic, masks.ade20k_full, masks.dsb2018),
-    masks.a_file_for_each_class,
+    *(objects.coco_instances, objects.coco_panoptic, objects.ade20k_full, objects.dsb2018),
+    objects.a_file_for_each_class,
 ]
 TWO = [(1, [box(0, 0, 4)]), (3, [box(2, 2, 4)])]
 

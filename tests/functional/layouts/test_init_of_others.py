@@ -111,3 +111,28 @@ def test_labels_without_names_are_not_written_back(tmp_path):
     config = by_order(tmp_path, 3)
     with pytest.raises(SpecificationError, match=r"truth\.txt has no names of files"):
         check_writable(config, listed(config)[0], str(tmp_path / "to"))
+
+
+def test_python_pickles_are_named_and_not_opened(tmp_path):
+    """As CIFAR is published; the file is no pickle, and would tell if it were opened."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py/data_batch_1").write_bytes(b"nothing")
+    with pytest.raises(SpecificationError, match=r"data_batch_1 looks like a Python pickle.*savez"):
+        ray_audit.init(tmp_path)
+
+
+def test_sizes_splits_and_measurements_are_no_labels(tmp_path):
+    """As EchoNet-Dynamic is published, with images in place of its videos."""
+    rows = [f"0X{n},{55.2 + n},112,112,50,{'TRAIN' if n % 2 else 'VAL'}" for n in range(6)]
+    for n in range(6):
+        photo(tmp_path / f"images/0X{n}.png", n)
+    put_text(tmp_path / "FileList.csv", "FileName,EF,FrameHeight,FrameWidth,FPS,Split", *rows)
+    with pytest.raises(SpecificationError, match="no layout was recognised"):
+        ray_audit.init(tmp_path)
+    labels = {
+        "images": str(tmp_path / "FileList.csv"),
+        "columns": {"image": "FileName", "label": "EF"},
+    }
+    values = {"kind": "images", "uri": str(tmp_path / "images/*.png"), "labels": labels}
+    with pytest.raises(LabelError, match=r"label '55.2' is none of the 2 classes"):
+        listed(DatasetConfig.model_validate(values | {"classes": ["a", "b"]}))

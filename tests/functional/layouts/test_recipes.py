@@ -10,9 +10,9 @@ import pytest
 import ray_audit
 from ray_audit.config import DatasetConfig
 from ray_audit.layouts import recipe_names
-from tests.support.published import Built, images, masks, same_labels, video, volumes
+from tests.support.published import Built, images, masks, objects, same_labels, video, volumes
 
-FAMILIES = (masks, volumes, video, images)
+FAMILIES = (masks, objects, volumes, video, images)
 
 
 def builds(function):

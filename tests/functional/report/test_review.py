@@ -6,18 +6,8 @@ import threading
 import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
-from ray_audit.engine.run.audit import run_audit
 from ray_audit.findings.decisions import saved_decisions
 from ray_audit.report.serve import Review, ReviewServer
-from ray_audit.tables.run_tables import RunTables
-from tests.support import small_sets
-
-
-@pytest.fixture
-def images(tmp_path):
-    small = small_sets.class_folders(tmp_path)
-    run_audit(small.config(), local=True)
-    return small, RunTables.open(str(small.out))
 
 
 @pytest.fixture

@@ -99,3 +99,10 @@ def test_a_rule_that_empties_an_image_is_refused():
 def test_nothing_labelled_is_nothing_refused():
     nothing = np.full((2, 2), IGNORE)
     assert refusal(nothing, nothing, 0, 0.1) is None
+
+
+def test_of_equally_suspicious_samples_that_do_not_all_fit_none_is_flagged():
+    suspicion = np.array([0.5, 0.9, 0.5, 0.5])
+    assert flagged(suspicion, 0.5).tolist() == [False, True, False, False]
+    assert flagged(suspicion, 1.0).all()
+    assert not flagged(np.full(6, 0.3), 0.5).any()

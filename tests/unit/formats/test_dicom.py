@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import pack_bits
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ray_audit.corrections.write_labels import check_writable
@@ -173,6 +174,26 @@ def test_labels_in_dicom_are_not_written_back_and_that_is_said_before(tmp_path):
         check_writable(config, listed(config, tmp_path), str(tmp_path / "to"))
     with pytest.raises(LabelError, match="not written back"):
         opened(tmp_path / "scans/p1/*.dcm").write(HU, str(tmp_path / "x"))
+
+
+def test_where_0_is_white_values_stay_as_they_are_stored(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", HU[0], 0, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(opened(path).stored()[0], HU[0])
+
+
+def test_frames_of_one_bit_are_unpacked(tmp_path):
+    bits = (LABELS > 0).astype(np.uint8)
+    tags = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelRepresentation": 0}
+    tags |= {"NumberOfFrames": SHAPE[0], "PixelData": pack_bits(bits)}
+    path = write_slice(tmp_path / "a.dcm", bits, 0, **tags)
+    assert np.array_equal(opened(path).stored(), bits)
+
+
+@pytest.mark.parametrize("photometric", ["PALETTE COLOR", "YBR_FULL_422", "RGB"])
+def test_palettes_and_colours_are_refused_with_what_to_do(tmp_path, photometric):
+    path = write_slice(tmp_path / "a.dcm", HU[0], 0, PhotometricInterpretation=photometric)
+    with pytest.raises(SampleError, match=f"interpretation {photometric}.*image files or as a vid"):
+        opened(path)
 
 
 @pytest.mark.parametrize("names", ["IM{:06d}", "1.2.840.113619.{}", "{}.IMA"])

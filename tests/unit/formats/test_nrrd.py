@@ -110,6 +110,16 @@ def test_headers_that_say_what_is_not_read_are_refused(tmp_path, old, new, said)
         opened(path).stored()
 
 
+@pytest.mark.parametrize("packing", ["gzip", "bzip2"])
+def test_packed_values_that_are_damaged_say_so(tmp_path, packing):
+    path = save(tmp_path / "v.nrrd", encoding=packing)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 0xFF  # in the checksum, or right before it
+    path.write_bytes(content)
+    with pytest.raises(SampleError, match=r"damaged|cut off"):
+        opened(path).stored()
+
+
 def test_values_that_are_not_beside_their_header_are_named(tmp_path):
     path = save(tmp_path / "v.nhdr", encoding="raw", **{"data file": "v.raw"})
     (tmp_path / "v.raw").unlink()

@@ -7,8 +7,10 @@ from PIL import Image
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
+from ray_audit.formats.volumes.alignment import turn_between
 from ray_audit.formats.volumes.volume_files import open_volume
 from tests.support.media import cut, dataset, listed
+from tests.support.volumes import save_volume
 from tests.unit.formats.test_volumes import read
 
 SHAPE = (4, 6, 5)  # pages, rows, columns
@@ -125,6 +127,15 @@ def test_what_is_no_stack_of_one_kind_of_page_is_refused(tmp_path, make, said):
         opened(make(tmp_path / "v.tif")).stored()
 
 
+def test_a_frame_that_claims_a_huge_canvas_is_damage_of_its_file(tmp_path):
+    path = save_pages(tmp_path / "v.gif", GREY)
+    content = path.read_bytes()
+    at = content.rindex(b",\0\0\0\0" + bytes([5, 0, 6, 0]))  # where the last frame lies
+    path.write_bytes(content[: at + 1] + b"\0\xff\0\xff" + content[at + 5 :])
+    with pytest.raises(SampleError, match=r"page . cannot be read"):
+        opened(path).stored()
+
+
 def test_a_stack_of_imagej_is_read(tmp_path):
     path = image_j(tmp_path / "v.tif", "images=4\nslices=4\nloop=false")
     assert np.array_equal(opened(path).stored(), GREY)
@@ -137,6 +148,15 @@ def test_palette_pages_are_labels_and_no_picture(tmp_path):
     failures = cut(config, tmp_path).failures
     assert [failure.num_samples for failure in failures] == [4, 4]
     assert "palette indices, which are no grey values" in failures[0].message
+
+
+def test_a_cube_of_another_container_is_not_paired_by_its_sizes_alone(tmp_path):
+    cube = np.random.default_rng(0).integers(0, 3, (5, 5, 5)).astype(np.uint8)
+    image = opened(save_volume(tmp_path / "v.nii", cube))
+    with pytest.raises(SampleError, match=r"slices along axis 2.*v\.tif \(pages\) along axis 0"):
+        turn_between(image, opened(save_volume(tmp_path / "v.tif", cube)))
+    as_it_lies = turn_between(image, opened(save_volume(tmp_path / "v.npy", cube)))
+    assert np.array_equal(as_it_lies(cube), cube)
 
 
 def test_masks_of_frames_may_be_pages(tmp_path):

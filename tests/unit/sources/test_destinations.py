@@ -42,6 +42,15 @@ def test_a_folder_that_a_pattern_looks_into_is_refused(given, destination, named
         check_destination(config(**given), destination, "--to")
 
 
+def test_links_to_folders_that_a_pattern_looks_into_are_followed(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for uri, folder in (("data/**/*.png", "link/new"), ("link/**/*.png", "data/new")):
+        with pytest.raises(SpecificationError, match=r"--to: .* lies where dataset.uri"):
+            check_destination(config(f"{tmp_path}/{uri}"), f"{tmp_path}/{folder}", "--to")
+    check_destination(config(f"{tmp_path}/link/**/*.png"), f"{tmp_path}/other", "--to")
+
+
 @pytest.mark.parametrize(
     ("given", "destination"),
     [
