@@ -207,7 +207,7 @@ class _Work:
         """Names of the checkpoints that predict."""
         uris = {uri for step in steps for uri in step}
         checkpoints = self._tables.manifest.checkpoints
-        return tuple(one["name"] for one in checkpoints if one["uri"] in uris)
+        return tuple(checkpoint["name"] for checkpoint in checkpoints if checkpoint["uri"] in uris)
 
     def _findings(self) -> list[Intent]:
         """Intents of all findings, and which decisions are of none of them."""

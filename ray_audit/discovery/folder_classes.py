@@ -46,7 +46,7 @@ def named_proposals(tree: Tree) -> Iterator[Guess]:
     for group in media_groups(tree, "images", lambda _: True):
         names = [path.rsplit("/", 1)[-1] for path in group.files]
         found = [re.search(_NAMED, name) for name in names]
-        counts = Counter(one[1] for one in found if one)
+        counts = Counter(item[1] for item in found if item)
         is_named = all(found) and all(any(map(str.isalpha, name)) for name in counts)
         if not is_named or len(counts) < 2 or min(counts.values()) < 2:
             continue

@@ -36,7 +36,7 @@ def _is_driver(pid: int) -> bool:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:  # it ended meanwhile
         return False
-    return any(Path(os.fsdecode(one)).name == COMMAND for one in arguments[:2])
+    return any(Path(os.fsdecode(argument)).name == COMMAND for argument in arguments[:2])
 
 
 def stop(wait_s: float = WAIT_S) -> bool:

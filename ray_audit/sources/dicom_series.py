@@ -42,7 +42,8 @@ def with_series(
             names.append(key)
     for folder, members in folders.items():
         # The index of a medium is no image.
-        members = [one for one in members if one[0].uri.rpartition("/")[2] != _INDEX] or members
+        images = [member for member in members if member[0].uri.rpartition("/")[2] != _INDEX]
+        members = images or members
         items = [item for item, _ in members]
         if len(members) == 1 or _has_frames(items[0]):
             found += items

@@ -149,7 +149,7 @@ def _find_in_masks(
         found = region_findings(read_table(context.run_uri, [regions]), table, dataset)
     if losses is not None and context.masks is not None:
         trajectories = read_table(context.run_uri, [losses], ["loss"])
-        have_regions = {one.sample_id for one in found}
+        have_regions = {item.sample_id for item in found}
         found += mask_findings(table, trajectories, have_regions, context.masks)
     return table, found
 

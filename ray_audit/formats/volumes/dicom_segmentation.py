@@ -110,7 +110,7 @@ def _values(uri: str, tags: Any, image: DicomVolume) -> np.ndarray:
         )
     frames = list(_frames(uri, tags, image, is_map))
     pixels = np.asarray(tags.pixel_array).reshape(len(frames), *shape[1:])
-    highest = max([one.segment for one in frames], default=0)
+    highest = max([frame.segment for frame in frames], default=0)
     highest = max(highest, int(pixels.max(initial=0)) if is_map else 0)
     values = np.zeros(shape, np.uint8 if highest < 256 else np.uint16)
     for one, found in zip(frames, pixels, strict=True):

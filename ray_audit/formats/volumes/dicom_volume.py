@@ -134,7 +134,7 @@ class DicomVolume(Volume):
         """
         places = {(o.instance, frame + 1): k for k, (o, frame) in enumerate(self._frames)}
         found = [None if o.positions is None else o.positions[frame] for o, frame in self._frames]
-        there = [one for one in found if one is not None]
+        there = [item for item in found if item is not None]
         return places, np.stack(there) if len(there) == len(found) else None
 
     def write(self, stored: np.ndarray, to_uri: str) -> None:

@@ -17,13 +17,13 @@ from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.planning.plan import Plan
 from ray_audit.errors import RunError, StalledError
 
-_TOLD_EVERY_S = 1.0
+_BUNDLE_EVERY_S = 1.0
 _LOOK_EVERY_S = 5.0
 Relay = Callable[[Plan], Iterator[Receipt]]
 
 
 def split(plan: Plan) -> list[Plan]:
-    """Parts of a plan, a lane each: every so-manieth unit, and as even a share of the actors."""
+    """Parts of a plan, a lane each: every n-th unit, and as even a share of the actors."""
     layout = plan.layout
     assert layout is not None
     num = layout.num_lanes
@@ -58,17 +58,17 @@ def in_lanes(plans: Iterable[Plan], relay: Relay) -> Iterator[Receipt]:
     """
     # Beside the driver: a lane on a worker would die with that node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    lane = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(_Lane)
-    lanes = [lane.remote(plan, relay) for plan in plans]
-    told = [one.receipts.options(num_returns="streaming").remote() for one in lanes]
+    actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(_Lane)
+    lanes = [actor.remote(plan, relay) for plan in plans]
+    streams = [lane.receipts.options(num_returns="streaming").remote() for lane in lanes]
     try:
-        while told:
-            ready, _ = ray.wait(told, timeout=_LOOK_EVERY_S)
-            for one in ready:
+        while streams:
+            ready, _ = ray.wait(streams, timeout=_LOOK_EVERY_S)
+            for stream in ready:
                 try:
-                    answer = ray.get(next(one))
+                    answer = ray.get(next(stream))
                 except StopIteration:
-                    told.remove(one)
+                    streams.remove(stream)
                     continue
                 except ray.exceptions.RayError as error:
                     raise RunError(
@@ -77,8 +77,8 @@ def in_lanes(plans: Iterable[Plan], relay: Relay) -> Iterator[Receipt]:
                     ) from error
                 yield from map(Receipt.from_json, _checked(answer))
     finally:
-        for one in lanes:
-            ray.kill(one)  # its actors end with it
+        for lane in lanes:
+            ray.kill(lane)  # its actors end with it
 
 
 def _checked(answer: dict[str, Any]) -> list[str]:
@@ -95,15 +95,15 @@ class _Lane:
         self._plan, self._relay = plan, relay
 
     def receipts(self) -> Iterator[dict[str, Any]]:
-        """What was committed, in bundles; an error is told as one that says what it is."""
+        """What was committed, in bundles; an error is a dict that says which."""
         bundle: list[str] = []
-        told_s = time.monotonic()
+        sent_s = time.monotonic()
         try:
             for receipt in self._relay(self._plan):
                 bundle.append(receipt.to_json())
-                if time.monotonic() - told_s >= _TOLD_EVERY_S:
+                if time.monotonic() - sent_s >= _BUNDLE_EVERY_S:
                     yield {"receipts": bundle}
-                    bundle, told_s = [], time.monotonic()
+                    bundle, sent_s = [], time.monotonic()
             yield {"receipts": bundle}
         except RunError as error:
             yield {"receipts": bundle}
