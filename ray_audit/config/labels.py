@@ -25,8 +25,9 @@ class LabelColumns(Section):
     """Index of a frame in decoding order, from 0."""
     image: str = "image"
     """Which image a row belongs to."""
-    label: str = "label"
-    """The label: a class name or index."""
+    label: str | Annotated[list[str], Field(min_length=2)] = "label"
+    """The label: a class name or index; or a list of columns named as the classes are, one of
+    which is 1 in each row and the others 0, such as `[MEL, NV, BCC]`."""
     start_frame: str = "start_frame"
     """First frame of a segment."""
     end_frame: str = "end_frame"

@@ -304,7 +304,7 @@ def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:
 def _json_value(value: Any, old_text: str) -> str:
     if old_text.startswith('"') or not _is_number(value):
         return json.dumps(str(value), ensure_ascii=False)
-    return str(value)
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _is_number(value: Any) -> bool:
