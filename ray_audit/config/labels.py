@@ -87,7 +87,8 @@ class LabelsConfig(Section):
     """Names of the columns, where they are other than the usual."""
     header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     """Names of the fields of a text table that has no line with them, such as `[video, label]`.
-    Where there is one file per video and no frame among them, each row is a frame."""
+    Where there is one file per video and no frame among them, each row is a frame. A field of two
+    frame numbers, such as `1-30`, is `start_frame-end_frame`."""
     delimiter: Literal["comma", "semicolon", "tab", "blanks"] | None = None
     """What parts the fields of a text table; its first line tells where absent."""
     comment: Annotated[str, Field(min_length=1)] | None = None
