@@ -38,9 +38,9 @@ def label_texts(
     several = np.flatnonzero(ones.sum(axis=0) > 1)
     if len(several):
         row = int(several[0])
-        names = ", ".join(np.array(column)[ones[:, row]])
+        both = ", ".join(np.array(column)[ones[:, row]])
         raise LabelError(
-            f"{locate(row)}: {names} are all 1, and one label a sample is audited: name one column "
+            f"{locate(row)}: {both} are all 1, and one label a sample is audited: name one column "
             "in labels.columns.label, and audit one after another"
         )
     names = np.array(["", *column], object)
