@@ -57,5 +57,5 @@ class Assignment:
         if config.training.correction.method != "none":
             correction = TrainingCorrection(config, config.dataset.task, self.place)
         reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
-        held_out = self.held_out and self.held_out.reader(worker.rank)
+        held_out = None if self.held_out is None else self.held_out.reader(worker.rank)
         Loop(config, reader, self.place, self.digest, worker, correction, held_out).run(progress)

@@ -320,7 +320,7 @@ class Loop:
         )
 
     def _keep(self, epoch: int) -> None:
-        state = {
+        state: dict[str, Any] = {
             "settings": self._digest,
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
