@@ -33,8 +33,8 @@ def read_mapping(path: str) -> dict[str, Any]:
         raise SpecificationError(f"{path} is not plain YAML: {_problem(error)}") from error
     _check_expanded(path, values)
     if not isinstance(values, dict):
-        got = "nothing" if values is None else type(values).__name__
-        raise SpecificationError(f"{path}: expected a mapping of keys, got {got}")
+        kind = "nothing" if values is None else type(values).__name__
+        raise SpecificationError(f"{path}: expected a mapping of keys, got {kind}")
     return values
 
 
@@ -127,11 +127,11 @@ def explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
             lines.append(f"{where}: missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            got = problem["input"]
+            value = problem["input"]
             # What was got may be a URI with a secret in it: never repeat those.
-            plain = isinstance(got, str | int | float | bool) and "@" not in str(got)
-            plain = plain and redacted(str(got)) == str(got)
-            lines.append(f"{where}: {message}{f' (got {got!r})' if plain else ''}")
+            plain = isinstance(value, str | int | float | bool) and "@" not in str(value)
+            plain = plain and redacted(str(value)) == str(value)
+            lines.append(f"{where}: {message}{f' (got {value!r})' if plain else ''}")
     return f"{source}: " + "; ".join(dict.fromkeys(lines))
 
 

@@ -13,7 +13,7 @@ from ray_audit.checkpoints.weight_files import read_file, refusal
 from ray_audit.checkpoints.weights import (
     WRAPPERS,
     Expected,
-    as_asked,
+    as_configured,
     fitting,
     mappings_in,
     renamed,
@@ -35,7 +35,7 @@ def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None
     """
     config = config or WeightsConfig()
     expected = Expected.of(model)
-    found = {path: of_adapters(model, one) for path, one in _found(uri, config).items()}
+    found = {path: of_adapters(model, tensors) for path, tensors in _found(uri, config).items()}
     base = base_of(model, expected, config)
     try:
         state = fitting(uri, found, expected, config, base)
@@ -59,9 +59,9 @@ def base_of(
     found = list(_found(uri, plain).values())
     with suppress(CheckpointError):  # it may hold a part only
         found += [
-            one
+            converted
             for item in found
-            if (one := by_its_class(model, uri, item, is_part=True)) is not None
+            if (converted := by_its_class(model, uri, item, is_part=True)) is not None
         ]
     states = [renamed(uri, of_adapters(model, o, is_base=True), expected, plain) for o in found]
     best = max(states, key=lambda state: len(set(state) & set(expected.shapes)))
@@ -79,15 +79,15 @@ def _by_class(
     beneath = {} if config.base is None else _largest(_found(base_uri(config.base), config))
     converted: dict[str, dict[str, Tensor]] = {}
     errors: list[CheckpointError] = []
-    for path, state in sorted(found.items(), key=lambda one: -len(one[1])):
-        names = beneath | as_asked(state, config)
+    for path, state in sorted(found.items(), key=lambda item: -len(item[1])):
+        names = beneath | as_configured(state, config)
         try:
-            one = by_its_class(model, uri, names)
+            tensors = by_its_class(model, uri, names)
         except CheckpointError as error:
             errors.append(error)
             continue
-        if one is not None:
-            converted[path] = one
+        if tensors is not None:
+            converted[path] = tensors
     if not converted:
         raise errors[0]
     return converted

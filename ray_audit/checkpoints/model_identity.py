@@ -91,7 +91,7 @@ def _code_of(module: str) -> tuple[list[str], list[str]]:
         files = sorted(file for folder in folders for file in folder.rglob("*.py"))
         named = [(str(file.relative_to(_above(file, folders))), file) for file in files]
     elif spec.origin and Path(spec.origin).suffix == ".py":
-        named = [(path.name, path) for path in _imported_beside(Path(spec.origin))]
+        named = [(path.name, path) for path in _imported_siblings(Path(spec.origin))]
     else:
         named = []
     if not named or len(named) > _MAX_FILES:
@@ -118,7 +118,7 @@ def _version(top: str) -> str:
         return sys.version.partition(" ")[0]
 
 
-def _imported_beside(first: Path) -> list[Path]:
+def _imported_siblings(first: Path) -> list[Path]:
     """A module's file, and those in its folder that it imports, one after another."""
     found, waiting = {first}, [first]
     while waiting and len(found) <= _MAX_FILES:

@@ -83,13 +83,13 @@ def by_its_class(
         return None
     path, part = found
     within = {n.removeprefix(path): v for n, v in state.items() if n.startswith(path)}
-    beside = {n: v for n, v in state.items() if path and within and not n.startswith(path)}
+    outside = {n: v for n, v in state.items() if path and within and not n.startswith(path)}
     said = ""
     for prefix in _shared_prefixes(within or state):
         inner = {name.removeprefix(prefix): value for name, value in (within or state).items()}
         loaded, why = _loaded_by_class(part, inner, is_part)
         if loaded is not None:
-            return beside | {path + name: value for name, value in loaded.items()}
+            return outside | {path + name: value for name, value in loaded.items()}
         said = said or why
     raise CheckpointError(
         f"checkpoint {uri} does not fit {type(part).__name__} of model.factory, as that class "

@@ -123,7 +123,7 @@ def renamed(
     Raises:
         CheckpointError: they lie behind two prefixes.
     """
-    kept = as_asked(state, config)
+    kept = as_configured(state, config)
     if config.strip or config.add:
         return kept
     names = _required(expected)
@@ -144,7 +144,7 @@ def renamed(
     return {n.removeprefix(best): value for n, value in kept.items() if n.startswith(best)}
 
 
-def as_asked(state: Mapping[str, Value], config: WeightsConfig) -> dict[str, Value]:
+def as_configured(state: Mapping[str, Value], config: WeightsConfig) -> dict[str, Value]:
     """Names of a file as `ignore`, `strip` and `add` leave them."""
     return {
         f"{config.add}{name.removeprefix(config.strip)}": value

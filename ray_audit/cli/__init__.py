@@ -16,8 +16,8 @@ app = typer.Typer(
 )
 
 
-def _version(is_asked: bool) -> None:
-    if is_asked:
+def _version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"ray-audit {ray_audit.__version__}")
         raise typer.Exit
 

@@ -17,10 +17,10 @@ def is_document(masks: Any) -> bool:
     return isinstance(masks, str) and masks.lower().endswith(".json") and "{" not in masks
 
 
-def numbers_beside(categories: Collection[int]) -> tuple[int, int]:
+def reserved_numbers(categories: Collection[int]) -> tuple[int, int]:
     """What stands for pixels of no object (0 where no category has it), and for those left out.
 
-    >>> numbers_beside([1, 90]), numbers_beside([0, 3])
+    >>> reserved_numbers([1, 90]), reserved_numbers([0, 3])
     ((0, 91), (4, 5))
     """
     highest = max(categories)
@@ -36,7 +36,7 @@ def categories_of(uri: str, document: Any) -> dict[int, str]:
     """
     listed = document.get("categories") if isinstance(document, dict) else None
     try:
-        found = {int(one["id"]): str(one["name"]) for one in listed or ()}
+        found = {int(category["id"]): str(category["name"]) for category in listed or ()}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{uri}: a category without {error} where it is needed") from error
     if not found or min(found) < 0:
@@ -57,7 +57,7 @@ def document_values(uri: str, given: Any, classes: Any) -> dict[int | str, int |
     """
     categories = categories_of(uri, _read(uri))
     background = next((n for n in classes if str(n).lower() == _BACKGROUND), _VOID)
-    unclaimed, dropped = numbers_beside(categories)
+    unclaimed, dropped = reserved_numbers(categories)
     values: dict[int | str, int | str] = {unclaimed: background}
     named = {str(key): value for key, value in (given or {}).items()}
     missing = []

@@ -169,10 +169,10 @@ class LabelsConfig(Section):
     def _exactly_one_form(self) -> Self:
         forms = self._forms()
         if len(forms) != 1:
-            got = ", ".join(forms) or "none"
+            given = ", ".join(forms) or "none"
             raise ValueError(
                 "give exactly one of frames, segments, videos, masks, images, folder, column, "
-                f"arrays; got {got}"
+                f"arrays; got {given}"
             )
         if self.values is not None and self.first_value is not None:
             raise ValueError("give values or first_value, not both")

@@ -24,7 +24,7 @@ def check_number(expression: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    used = {one.id for one in ast.walk(_parsed(expression)) if isinstance(one, ast.Name)}
+    used = {node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)}
     if not used or ("V" in used and len(used) > 1):
         raise ValueError(
             f"{expression!r} has to use channels: R, G and B of a colour mask, or V of a mask of "
@@ -49,7 +49,9 @@ def mask_number(expression: str, channels: Mapping[str, Any]) -> Any:
 
 def uses_colours(expression: str) -> bool:
     """Whether it goes with colour masks."""
-    return "V" not in {one.id for one in ast.walk(_parsed(expression)) if isinstance(one, ast.Name)}
+    return "V" not in {
+        node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)
+    }
 
 
 def _parsed(expression: str) -> ast.expr:

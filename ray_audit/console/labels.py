@@ -30,7 +30,7 @@ def print_injection(
         console.print("A dry run: nothing was written.", **LINE)
         return
     only = f" --limit {limit}" if limit else ""
-    model = _model_beside(done["spec"])
+    model = _model_folder(done["spec"])
     for line in (
         f"{done['num_errors']} of {done['num_samples']} samples have a wrong label now.",
         f"Truth:         {done['truth']}",
@@ -44,7 +44,7 @@ def print_injection(
         console.print(line, markup=False, **LINE)
 
 
-def _model_beside(spec: str) -> str:
+def _model_folder(spec: str) -> str:
     """Folder for a model that is trained by a copy of a specification."""
     return storage.join(spec.rpartition("/")[0], "model")
 
@@ -74,7 +74,7 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     if done["spec"] is None:
         lines.append("A dry run: nothing was written.")
     else:
-        model = _model_beside(done["spec"])
+        model = _model_folder(done["spec"])
         lines += [
             f"Corrections:   {done['table']}",
             f"Specification: {done['spec']}",

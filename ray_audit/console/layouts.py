@@ -19,8 +19,8 @@ def expansion_rows(dataset: DatasetConfig) -> list[tuple[str, str]]:
     recipe = expansion.recipe
     rows = [("layout", f"{recipe.name}: {recipe.title}, at {expansion.root}, stands for")]
     rows.append(("", "\n".join(yaml_lines(expansion.values))))
-    if expansion.beside:
-        rows.append(("given beside it", ", ".join(expansion.beside)))
+    if expansion.overrides:
+        rows.append(("given beside it", ", ".join(expansion.overrides)))
     if recipe.note:
         rows.append(("", " ".join(recipe.note.split())))
     return rows
@@ -35,7 +35,7 @@ def expansion_of(dataset: DatasetConfig) -> dict[str, Any] | None:
         "layout": expansion.recipe.name,
         "root": expansion.root,
         "dataset": expansion.values,
-        "given": list(expansion.beside),
+        "given": list(expansion.overrides),
     }
 
 

@@ -105,7 +105,7 @@ def _look(
     flagged: Sequence[Image],
     others: Sequence[Image],
 ) -> LookedAt:
-    orders = list(mask_orders(shards, (), [*flagged, *others], only_wanted=True))
+    orders = list(mask_orders(shards, (), [*flagged, *others], only_affected=True))
     units = [(order.unit, order.flagged) for order in orders]
     names = {name for _, name in flagged}
     found = [
@@ -123,10 +123,13 @@ def _look(
 
 
 def _pixels(work: MaskWork, order: tuple[WorkUnit, frozenset[str]]) -> list[Pixels]:
-    unit, wanted = order
+    unit, flagged = order
     # One after the other: many models at once need not fit into memory.
     by_candidate = [
-        [_some(one) for one, *_ in predicted_of(replace(work, steps=(step,)), unit, wanted)]
+        [
+            _some(predicted)
+            for predicted, *_ in predicted_of(replace(work, steps=(step,)), unit, flagged)
+        ]
         for step in work.steps
     ]
     return [
@@ -135,20 +138,20 @@ def _pixels(work: MaskWork, order: tuple[WorkUnit, frozenset[str]]) -> list[Pixe
     ]
 
 
-def _some(one: Predicted) -> Pixels:
+def _some(predicted: Predicted) -> Pixels:
     """Pixels of an image or tile by one candidate, (K, N), drawn by its name."""
-    given = _owned(one, one.targets).ravel()
+    given = _owned(predicted, predicted.targets).ravel()
     labelled = np.flatnonzero(given != IGNORE)
-    rng = np.random.default_rng(int(storage.digest(one.sample_id)[:8], 16))
+    rng = np.random.default_rng(int(storage.digest(predicted.sample_id)[:8], 16))
     chosen = rng.choice(labelled, min(_NUM_PX, len(labelled)), replace=False)
-    p = _owned(one, one.p).reshape(len(one.p), -1)[:, chosen]
-    return one.sample_id, p.astype(np.float16), given[chosen].astype(np.int64)
+    p = _owned(predicted, predicted.p).reshape(len(predicted.p), -1)[:, chosen]
+    return predicted.sample_id, p.astype(np.float16), given[chosen].astype(np.int64)
 
 
-def _owned(one: Predicted, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _owned(predicted: Predicted, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """What a cut owns of an array whose last axes are height and width."""
-    assert one.owned is not None
-    y0, x0, y1, x1 = one.owned
+    assert predicted.owned is not None
+    y0, x0, y1, x1 = predicted.owned
     return array[..., y0:y1, x0:x1]
 
 
@@ -159,7 +162,7 @@ def _disagreeing(
 
     Those whose shares of such pixels form a group apart, by the same test as their losses.
     """
-    orders = mask_orders(shards, (), images, only_wanted=True)
+    orders = mask_orders(shards, (), images, only_affected=True)
     units = [(order.unit, order.flagged) for order in orders]
     counts: dict[Image, np.ndarray] = defaultdict(lambda: np.zeros(2, np.int64))
     for each in mapper.map(partial(_disagreements, work), units, on_gpu=True):
@@ -178,15 +181,17 @@ def _disagreements(
     work: MaskWork, order: tuple[WorkUnit, frozenset[str]]
 ) -> list[tuple[Image, int, int]]:
     """Of each image or tile: pixels seen as another class, and labelled ones."""
-    unit, wanted = order
-    return [_disagreement(work, several[0]) for several in predicted_of(work, unit, wanted)]
+    unit, flagged = order
+    return [_disagreement(work, several[0]) for several in predicted_of(work, unit, flagged)]
 
 
-def _disagreement(work: MaskWork, one: Predicted) -> tuple[Image, int, int]:
+def _disagreement(work: MaskWork, predicted: Predicted) -> tuple[Image, int, int]:
     assert work.rule is not None
     assert work.rule.calibration is not None
-    given = _owned(one, one.targets)
-    seen = work.rule.calibration.of(np.asarray(_owned(one, one.p), np.float32)).argmax(axis=0)
+    given = _owned(predicted, predicted.targets)
+    seen = work.rule.calibration.of(np.asarray(_owned(predicted, predicted.p), np.float32)).argmax(
+        axis=0
+    )
     labelled = given != IGNORE
     num_other = np.count_nonzero(labelled & (seen != given))
-    return (one.shard, one.sample_id), int(num_other), int(np.count_nonzero(labelled))
+    return (predicted.shard, predicted.sample_id), int(num_other), int(np.count_nonzero(labelled))

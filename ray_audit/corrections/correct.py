@@ -271,7 +271,7 @@ class _Work:
         if resolved.wrong_masks is not None and flagged:
             work, flagged = self._calibrated(mapper, work, flagged)
             self._table = self._new_table()  # says which checkpoints were chosen
-        orders = list(mask_orders(shards, findings, flagged, only_wanted=self._dry_run))
+        orders = list(mask_orders(shards, findings, flagged, only_affected=self._dry_run))
 
         def rows() -> Iterator[CorrectionRow]:
             looks = work.rule is not None
@@ -337,7 +337,7 @@ class _Work:
         totals, resolved = self._table.totals, self._resolved
         pairs = [
             {"given": given, "corrected": corrected, "num": num}
-            for (given, corrected), num in sorted(totals.pairs.items(), key=_most_first)
+            for (given, corrected), num in sorted(totals.pairs.items(), key=_by_falling_count)
         ]
         return CorrectionOutcome(
             run_id=self._tables.manifest.run_id,
@@ -364,7 +364,7 @@ def _images(scores: pa.Table) -> Iterator[Image]:
     return zip(*(scores[name].to_pylist() for name in _IMAGE), strict=True)
 
 
-def _most_first(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
+def _by_falling_count(pair: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:
     return -pair[1], pair[0]
 
 

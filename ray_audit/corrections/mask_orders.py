@@ -34,7 +34,7 @@ def mask_orders(
     shards: Sequence[Shard],
     intents: Iterable[Intent],
     flagged: Iterable[tuple[str, str]],
-    only_wanted: bool,
+    only_affected: bool,
 ) -> Iterator[MaskOrder]:
     """One task per work unit.
 
@@ -42,7 +42,7 @@ def mask_orders(
         shards: as listed.
         intents: of findings.
         flagged: shard and sample of images that the rule may change anywhere.
-        only_wanted: leave out units in which nothing may change, as a dry run does.
+        only_affected: leave out units in which nothing may change, as a dry run does.
     """
     by_shard: dict[str, dict[str, tuple[Intent, ...]]] = {}
     for intent in intents:
@@ -55,6 +55,6 @@ def mask_orders(
     for unit in group_units(shards, "corrections"):
         keys = [shard.key for shard in unit.shards]
         mine = {key: by_shard[key] for key in keys if key in by_shard}
-        if mine or not only_wanted:
+        if mine or not only_affected:
             names = frozenset(name for key in keys for name in anywhere.get(key, ()))
             yield MaskOrder(unit, mine, names)

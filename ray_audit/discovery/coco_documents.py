@@ -39,7 +39,7 @@ def _coco(tree: Tree, path: str) -> Any:
 def _of_document(tree: Tree, path: str, document: dict[str, Any]) -> Iterator[Guess]:
     first = document["annotations"][0]
     names = list(categories_of(path, document).values())
-    images = [str(one["file_name"]).rsplit("/", 1)[-1] for one in document["images"]]
+    images = [str(image["file_name"]).rsplit("/", 1)[-1] for image in document["images"]]
     if "segments_info" in first:
         yield from _panoptic(tree, path, names, images, document)
     elif first.get("segmentation"):
@@ -53,19 +53,19 @@ def _of_document(tree: Tree, path: str, document: dict[str, Any]) -> Iterator[Gu
                 "labels": {"masks": tree.at(path)},
                 "classes": classes,
             }
-            told = (
+            assumed = (
                 f"masks are drawn of the objects in {path}: later annotations lie above earlier "
                 "ones (labels.overlap), crowds below all",
                 *(() if has_background else ("pixels of no object are a class of their own",)),
                 *_parts(group),
             )
-            yield Guess("images with the objects of a COCO document", dataset, told)
+            yield Guess("images with the objects of a COCO document", dataset, assumed)
 
 
 def _panoptic(
     tree: Tree, path: str, names: list[str], images: list[str], document: dict[str, Any]
 ) -> Iterator[Guess]:
-    masks = {str(one["file_name"]) for one in document["annotations"]}
+    masks = {str(annotation["file_name"]) for annotation in document["annotations"]}
     found = [p for p in tree.files if p.rsplit("/", 1)[-1] in masks]
     folders = {folder_of(p) for p in found}
     group = _group_of(tree, path, images, frozenset(found))
@@ -80,22 +80,22 @@ def _panoptic(
         },
         "classes": names,
     }
-    told = (f"{path} says what category each segment of the masks has", *_parts(group))
-    yield Guess("images with panoptic masks", dataset, told)
+    assumed = (f"{path} says what category each segment of the masks has", *_parts(group))
+    yield Guess("images with panoptic masks", dataset, assumed)
 
 
 def _group_of(
-    tree: Tree, path: str, names: list[str], beside: frozenset[str] = frozenset()
+    tree: Tree, path: str, names: list[str], excluded: frozenset[str] = frozenset()
 ) -> MediaGroup | None:
     """The images that a document names; of several parts the one that lies with the document."""
-    wanted, own = set(names), folder_of(path)
+    requested, own = set(names), folder_of(path)
 
     def is_named(file: str) -> bool:
-        return file.rsplit("/", 1)[-1] in wanted and file not in beside
+        return file.rsplit("/", 1)[-1] in requested and file not in excluded
 
     nearby = media_groups(tree, "images", lambda p: is_named(p) and folder_of(p) == own)
     for group in [*nearby, *media_groups(tree, "images", is_named)]:
-        few = min(len(wanted), len(group.files))
+        few = min(len(requested), len(group.files))
         if few and len(group.files) >= _LEAST_FRACTION * few:
             return group
     return None

@@ -79,12 +79,12 @@ def _parquet(tree: Tree, files: list[str]) -> Guess | None:
             tuple(assumed),
             ("names and number of the classes: masks were not looked into",),
         )
-    column, classes, why, asked, more = _label_column(tree, files[0], schema)
+    column, classes, why, questions, more = _label_column(tree, files[0], schema)
     if column is None:
         return None
     dataset = {"kind": "images", "uri": uri, "labels": {"column": column, **labels, **more}}
     dataset["classes"] = classes
-    return Guess("Parquet with labels", dataset, (*assumed, *why), asked)
+    return Guess("Parquet with labels", dataset, (*assumed, *why), questions)
 
 
 def _is_image(type_: pa.DataType) -> bool:
@@ -117,7 +117,7 @@ def _label_column(
     column = reading.labels.get("columns", {}).get("label", "label")
     guess = classes_of(reading.label_values, names_file(tree))
     assumed = (f"labels are the column {column!r}", *guess.assumed)
-    return column, guess.classes, assumed, guess.asked, guess.labels
+    return column, guess.classes, assumed, guess.questions, guess.labels
 
 
 def _named(head: Head) -> Head:
@@ -142,14 +142,14 @@ def _tar(tree: Tree, files: list[str]) -> Guess | None:
     if mask is not None:
         dataset |= {"labels": {"masks": f"{{key}}.{mask}"}}
         dataset["classes"] = names[1] if names else list(_TWO)
-        asked = ("names and number of the classes: masks were not looked into",)
-        return Guess("tar with masks", dataset, tuple(assumed), asked)
+        questions = ("names and number of the classes: masks were not looked into",)
+        return Guess("tar with masks", dataset, tuple(assumed), questions)
     if label is None:
         return None
     values = [text for name, text in members.items() if name.lower().endswith(f".{label}")]
     guess = classes_of(tuple(dict.fromkeys(v.strip() for v in values)), names)
     dataset |= {"labels": {"column": label, **guess.labels}, "classes": guess.classes}
-    return Guess("tar with labels", dataset, (*assumed, *guess.assumed), guess.asked)
+    return Guess("tar with labels", dataset, (*assumed, *guess.assumed), guess.questions)
 
 
 def _members(tree: Tree, path: str) -> dict[str, str]:
@@ -187,7 +187,7 @@ def _npz(tree: Tree, files: list[str]) -> Guess | None:
     dataset = {"kind": "sequences", "uri": uri, "labels": {**labels, **guess.labels}}
     dataset |= {"classes": guess.classes, "clip": {"frames": None}}
     assumed = (f"arrays whose names end in {label!r} are the labels of others", *guess.assumed)
-    return Guess("npz with label arrays", dataset, assumed, guess.asked)
+    return Guess("npz with label arrays", dataset, assumed, guess.questions)
 
 
 def _endings(name: str, names: set[str]) -> list[str]:

@@ -102,7 +102,7 @@ def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     given: dict[str, Any] = {"layout": fit.recipe.name, "root": root}
     open_keys = set(fit.recipe.asks)
     assumed = [f"files as {', '.join(fit.recipe.files)}"]
-    asked = [f"{key}: {text}" for key, text in fit.recipe.asks.items()]
+    questions = [f"{key}: {text}" for key, text in fit.recipe.asks.items()]
     if "classes" in open_keys:
         guess = with_classes(tree, fit, root)
         if guess is None:
@@ -112,7 +112,7 @@ def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     assumed += [" ".join(fit.recipe.note.split())] if fit.recipe.note else []
     with suppress(ValueError, RayAuditError):
         values = expanded(given).values
-        return Guess(fit.recipe.title, values, tuple(assumed), tuple(asked))
+        return Guess(fit.recipe.title, values, tuple(assumed), tuple(questions))
     return None
 
 
@@ -172,13 +172,13 @@ def _draft(
     model: str | None,
 ) -> Drafted:
     name = re.sub(r"[^\w-]+", "-", tree.uri.rstrip("/").rsplit("/", 1)[-1]).strip("-") or "audit"
-    asked = list(proposal.asked)
+    questions = list(proposal.questions)
     factory = model or FACTORY
     if model is None:
-        asked.append("model.factory: the function that returns your model")
+        questions.append("model.factory: the function that returns your model")
     remarks = {"model": "model.input: what pixels become, as your training had it"}
     if weights is None:
-        asked.append("checkpoints: a pattern or a list of the files of one training")
+        questions.append("checkpoints: a pattern or a list of the files of one training")
     elif weights.architecture:
         remarks["model"] += f"; config.json beside the checkpoints names {weights.architecture}"
     specification = {
@@ -195,13 +195,13 @@ def _draft(
     if fit is not None:
         root = tree.uri.rpartition("/")[0] if fit.root == ".." else tree.at(fit.root)
         heading += f" `dataset: {{layout: {fit.recipe.name}, root: {root}}}` stands for the same."
-    text = written(specification, heading, assumed, asked, proposal.also, remarks)
+    text = written(specification, heading, assumed, questions, proposal.also, remarks)
     return Drafted(
         what=proposal.what,
         layout=fit.recipe.name if fit else None,
         specification=specification,
         assumed=tuple(assumed),
-        asked=tuple(asked),
+        asked=tuple(questions),
         also=proposal.also,
         text=text,
     )

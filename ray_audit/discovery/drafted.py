@@ -41,7 +41,7 @@ def written(
     specification: Mapping[str, Any],
     heading: str,
     assumed: Sequence[str],
-    asked: Sequence[str],
+    questions: Sequence[str],
     also: Sequence[str],
     remarks: Mapping[str, str],
 ) -> str:
@@ -51,14 +51,14 @@ def written(
         specification: plain values, in the order in which they are written.
         heading: what this is.
         assumed: what was assumed.
-        asked: what could not be known.
+        questions: what could not be known.
         also: other readings that fit.
         remarks: comments of single keys, `model` or `model.factory`.
     """
     lines = [*_comment(heading), "#"]
     for title, items in (
         ("Assumed:", assumed),
-        ("Not known, please say:", asked),
+        ("Not known, please say:", questions),
         ("Would fit, too:", also),
     ):
         if items:

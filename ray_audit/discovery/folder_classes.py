@@ -62,10 +62,10 @@ def _fits(path: str, parts: list[str]) -> bool:
 
 def _proposal(tree: Tree, group: MediaGroup, classes: list[str], where: str = "folders") -> Guess:
     assumed = [f"the {len(classes)} {where} are the classes"]
-    asked = ["the order of your model's outputs: here classes are sorted by name"]
+    questions = ["the order of your model's outputs: here classes are sorted by name"]
     names = names_file(tree)
     if names is not None and sorted(names[1]) == classes:
-        classes, asked = names[1], []
+        classes, questions = names[1], []
         assumed.append(f"in the order of {names[0]}")
     if group.others:
         assumed.append(f"only the part for training: {', '.join(group.others)} are there too")
@@ -73,5 +73,5 @@ def _proposal(tree: Tree, group: MediaGroup, classes: list[str], where: str = "f
         assumed.append(f"files of other extensions are left out, such as {group.left_out[0]}")
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": {"folder": True}}
     return Guess(
-        "a folder for each class", {**dataset, "classes": classes}, tuple(assumed), tuple(asked)
+        "a folder for each class", {**dataset, "classes": classes}, tuple(assumed), tuple(questions)
     )

@@ -27,7 +27,7 @@ def frame_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets with a file of labels for each file, the likeliest first."""
     tables = [path for path in tree.few if is_table(path)]
     for kind in ("video", "sequences"):
-        media = [path for path in tree.few if _is_one(path, kind)]
+        media = [path for path in tree.few if _is_single(path, kind)]
         for rule in pair_rules(media, tables)[:4] if media and tables else ():
             if len(rule.pairs) < min(2, len(media)):
                 continue
@@ -36,7 +36,7 @@ def frame_proposals(tree: Tree) -> Iterator[Guess]:
                 yield proposal
 
 
-def _is_one(path: str, kind: str) -> bool:
+def _is_single(path: str, kind: str) -> bool:
     form = format_of(path)
     return form is not None and form.kind == kind and not form.holds_several
 
@@ -64,17 +64,17 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
         extra, why = clock_of(tree, rule.pairs[0][0], first.numbers)
         labels |= extra
         assumed += why
-    asked = list(guess.asked)
+    questions = list(guess.questions)
     if kind == "sequences":
         more, why = _axes(tree, rule, readings)
         dataset |= more
         assumed += why
         if first.form == "segments" and "start_frame" not in str(labels):
-            asked.append("fps: features have no clock; give their frames a second")
+            questions.append("fps: features have no clock; give their frames a second")
     if rule.others:
         assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
     what = f"{kind} with a file of {first.form} each"
-    return Guess(what, dataset, tuple(assumed), tuple(asked))
+    return Guess(what, dataset, tuple(assumed), tuple(questions))
 
 
 def _agreed(readings: list[Reading]) -> dict[str, Any]:

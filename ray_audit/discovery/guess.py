@@ -12,14 +12,14 @@ class Guess:
         what: it, in a few words.
         dataset: the section, with URIs in place.
         assumed: what was assumed, and by what evidence.
-        asked: what could not be known.
+        questions: what could not be known.
         also: other readings that fit.
     """
 
     what: str
     dataset: dict[str, Any]
     assumed: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 
     def with_also(self, also: tuple[str, ...]) -> Self:

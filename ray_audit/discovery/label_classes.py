@@ -11,13 +11,13 @@ class ClassGuess(NamedTuple):
         classes: names in index order.
         labels: further keys of `dataset.labels`.
         assumed: what was assumed.
-        asked: what could not be known.
+        questions: what could not be known.
     """
 
     classes: list[str]
     labels: dict[str, Any]
     assumed: tuple[str, ...]
-    asked: tuple[str, ...]
+    questions: tuple[str, ...]
 
 
 def classes_of(values: Sequence[str], names: tuple[str, list[str]] | None) -> ClassGuess:
@@ -26,10 +26,12 @@ def classes_of(values: Sequence[str], names: tuple[str, list[str]] | None) -> Cl
         return _of_numbers(sorted({int(float(value)) for value in values}), names)
     if names is not None and set(values) <= set(names[1]):
         return ClassGuess(names[1], {}, (f"classes are those of {names[0]}",), ())
-    asked = ["classes in the order of your model's outputs: here they are sorted by name"]
+    questions = ["classes in the order of your model's outputs: here they are sorted by name"]
     if any("|" in value for value in values):
-        asked.append("labels with | name several classes at once, and an audit is of one")
-    return ClassGuess(sorted(values), {}, ("classes are the labels that were found",), tuple(asked))
+        questions.append("labels with | name several classes at once, and an audit is of one")
+    return ClassGuess(
+        sorted(values), {}, ("classes are the labels that were found",), tuple(questions)
+    )
 
 
 def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> ClassGuess:
@@ -40,17 +42,17 @@ def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> Clas
     if names is not None and len(names[1]) == high and low >= 1:
         assumed = (f"{seen}, and {names[0]} has {high} names: the first class is stored as 1",)
         return ClassGuess(names[1], {"first_value": 1}, assumed, ())
-    asked = ("names of the classes",)
+    questions = ("names of the classes",)
     if low == 1 and len(numbers) == high:
         classes = [f"class_{number}" for number in numbers]
         assumed = (f"{seen}: the first class is stored as 1",)
-        return ClassGuess(classes, {"first_value": 1}, assumed, asked)
+        return ClassGuess(classes, {"first_value": 1}, assumed, questions)
     if low < 0:
         classes = [f"class_{number}" for number in range(high + 1)]
         void: dict[str, Any] = {"values": {n: f"class_{n}" if n >= 0 else "void" for n in numbers}}
-        return ClassGuess(classes, void, (f"{seen}: those below 0 mean not labelled",), asked)
+        return ClassGuess(classes, void, (f"{seen}: those below 0 mean not labelled",), questions)
     classes = [f"class_{number}" for number in range(high + 1)]
-    return ClassGuess(classes, {}, (f"{seen}: indices of classes",), asked)
+    return ClassGuess(classes, {}, (f"{seen}: indices of classes",), questions)
 
 
 def _is_index(value: str) -> bool:

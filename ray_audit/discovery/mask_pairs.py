@@ -109,23 +109,23 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     masks = [mask for mask in map(read, paths) if mask is not None]
     labels = {"masks": tree.at(rule.template)} | ({"match": rule.match} if rule.match else {})
     assumed = [f"masks are the files {rule.difference}"]
-    asked: list[str] = []
+    questions: list[str] = []
     dataset = {"kind": "images", "uri": tree.at(rule.uri), "labels": labels}
     if masks:
         guess = guessed(masks, paths, names)
         labels |= guess.labels
         dataset |= guess.dataset
         assumed += guess.assumed
-        asked += guess.asked
+        questions += guess.questions
     else:
-        asked.append("classes: masks are too large to look into, or cannot be read")
+        questions.append("classes: masks are too large to look into, or cannot be read")
         dataset["classes"] = names[1] if names else ["background", "foreground"]
     form = format_of(rule.pairs[0][0])
     what = "images beside masks"
     if form is not None and form.is_volume:
         what = "volumes beside label volumes"
         dataset["volume"] = {"axis": 2, "window": [-160, 240]}
-        asked.append("volume.window: the range of values as your training cut it off")
+        questions.append("volume.window: the range of values as your training cut it off")
     if rule.others:
         assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
-    return Guess(what, dataset, tuple(assumed), tuple(asked))
+    return Guess(what, dataset, tuple(assumed), tuple(questions))

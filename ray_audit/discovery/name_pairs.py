@@ -221,11 +221,11 @@ def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule
     num_literal = next((i for i, part in enumerate(folders) if part == "*"), len(folders))
     at = len(folders) - difference.behind - len(difference.folders[0])  # where they differ
     uri = "/".join([*folders, _name_pattern(difference, pairs)])
-    is_beside = difference.folders == ((), ())
-    if is_beside or at + len(difference.folders[0]) <= num_literal:
+    is_same_folder = difference.folders == ((), ())
+    if is_same_folder or at + len(difference.folders[0]) <= num_literal:
         behind = folders[at + len(difference.folders[0]) : num_literal]
         base = [*folders[:at], *difference.folders[1], *behind]
-        base = folders[:num_literal] if is_beside else base
+        base = folders[:num_literal] if is_same_folder else base
         named, match = _by_field(difference, num_literal < len(folders)), None
         if named is None:
             named, match = _by_group(_name_pieces(difference, num_literal < len(folders)))

@@ -83,13 +83,13 @@ class ValueGuess:
         labels: for `dataset.labels`.
         dataset: for `dataset`, `classes` among them.
         assumed: what was assumed.
-        asked: what could not be known.
+        questions: what could not be known.
     """
 
     labels: dict[str, Any]
     dataset: dict[str, Any]
     assumed: tuple[str, ...]
-    asked: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
 
 
 def guessed(
@@ -132,13 +132,13 @@ def guessed(
     if top > _SPARSE * len(inner) and len(inner) > 1:
         classes = [f"class_{v}" for v in inner]
         values = dict(zip(inner, classes, strict=True)) | dict.fromkeys(void, "void")
-        asked = ("names of the values, and values that other masks may hold",)
+        questions = ("names of the values, and values that other masks may hold",)
         assumed = (f"the values lie apart, so each is listed ({seen})",)
-        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     classes = [f"class_{v}" for v in range(top + 1)]
     assumed = (f"values are indices of classes, from 0 ({seen})",)
-    asked = (f"names of the classes; masks that were not looked at may hold more than {top}",)
-    return ValueGuess({}, _with_void({"classes": classes}, void), assumed, asked)
+    questions = (f"names of the classes; masks that were not looked at may hold more than {top}",)
+    return ValueGuess({}, _with_void({"classes": classes}, void), assumed, questions)
 
 
 def _of_two(
@@ -146,25 +146,25 @@ def _of_two(
 ) -> ValueGuess | None:
     """Masks of nothing and everything: 0 and 255, or what a lossy format makes of them."""
     classes = names[1] if names is not None and len(names[1]) == 2 else ["background", "foreground"]
-    asked = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
+    questions = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
     assumed = (f"masks of two classes ({seen})",)
     if found in ([0, 255], [255]):
         values: dict[int | str, str] = {0: classes[0], 255: classes[1]}
-        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     high = [v for v in found if v > 223]
     is_near = len(found) > 2 and bool(high) and all(v < 32 or v > 223 for v in found)
     # One high value above a few low ones is void above classes, unless the format loses values.
     if is_near and (is_lossy or len(high) > 1):
         values = {"0..127": classes[0], "128..255": classes[1]}
-        return ValueGuess({"values": values}, {"classes": classes}, assumed, asked)
+        return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     return None
 
 
 def _of_colours(found: list[int], num: int) -> ValueGuess:
     names = {f"#{v:06x}": _NAMED_COLOURS.get(v, f"colour_{v:06x}") for v in found}
     assumed = (f"each colour is a class ({len(found)} colours in {num} masks)",)
-    asked = ("names of the colours, and colours that other masks may hold",)
-    return ValueGuess({"values": names}, {"classes": list(names.values())}, assumed, asked)
+    questions = ("names of the colours, and colours that other masks may hold",)
+    return ValueGuess({"values": names}, {"classes": list(names.values())}, assumed, questions)
 
 
 def _with_void(values: dict[str, Any], void: list[int]) -> dict[str, Any]:

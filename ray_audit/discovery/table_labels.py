@@ -111,7 +111,7 @@ def _proposal(
     what = f"{group.kind} with a table of {reading.form}"
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
-    return score, Guess(what, dataset, tuple(assumed), guess.asked)
+    return score, Guess(what, dataset, tuple(assumed), guess.questions)
 
 
 def _match(parts: Mapping[str, str]) -> str | None:

@@ -251,10 +251,10 @@ def planted_of(truth: pa.Table) -> list[PlantedRegion]:
     ]
 
 
-def regions_beside(truth_uri: str) -> str:
+def planted_regions_uri(truth_uri: str) -> str:
     """File of the planted regions that belong to a truth file.
 
-    >>> regions_beside("s3://bucket/noisy/truth.parquet")
+    >>> planted_regions_uri("s3://bucket/noisy/truth.parquet")
     's3://bucket/noisy/truth_regions.parquet'
     """
     folder, slash, name = truth_uri.rpartition("/")

@@ -18,8 +18,8 @@ from ray_audit.evaluation.region_detection import (
     RegionDetection,
     evaluate_regions,
     planted_of,
+    planted_regions_uri,
     proposals_of,
-    regions_beside,
 )
 from ray_audit.evaluation.segment_accuracy import SegmentAccuracy, eda, segments_of
 from ray_audit.evaluation.truth import JoinedScores, directed_columns, join_truth, read_truth
@@ -136,7 +136,7 @@ def _regions(
 
 def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRegion] | None:
     """The planted regions of the images that were scored; None where there are none."""
-    uri = regions_beside(truth_uri)
+    uri = planted_regions_uri(truth_uri)
     if "regions" not in manifest.tables or not storage.exists(uri):
         return None
     scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())

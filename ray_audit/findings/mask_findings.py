@@ -53,8 +53,8 @@ def mask_findings(
     losses = losses_of(trajectories)
     if not len(losses):
         return
-    loss, held = context.wrong.loss(losses), context.wrong.holds(losses)
-    for index in np.flatnonzero(held).tolist():
+    loss, is_wrong = context.wrong.loss(losses), context.wrong.holds(losses)
+    for index in np.flatnonzero(is_wrong).tolist():
         row = scores.slice(index, 1).to_pylist()[0]
         if row["sample_id"] not in found and row["mask_height_px"] is not None:
             yield _finding(row, float(loss[index]), context)

@@ -34,7 +34,7 @@ def label_changes(
         is_changed = any(owner.shard_key == shard.key for owner in changes.classes)
         return {column: partial(_new_classes, shard, labels, changes)} if is_changed else {}
     return {
-        array_beside(str(labels.arrays), name, labels): partial(
+        companion_array(str(labels.arrays), name, labels): partial(
             _new_frames, name, labels, changes.frames[owner]
         )
         for name in feature_names(names, labels)
@@ -50,7 +50,7 @@ def _new_frames(
     values: np.ndarray,
     classes: ClassNames,
 ) -> tuple[np.ndarray, int]:
-    frame_array = array_beside(labels.frame_arrays, name, labels) if labels.frame_arrays else ""
+    frame_array = companion_array(labels.frame_arrays, name, labels) if labels.frame_arrays else ""
     frames = np.arange(len(values))
     if frame_array in file.names:
         frames = flat_labels(file.array(frame_array), frame_array).astype(np.int64)
@@ -105,12 +105,12 @@ def feature_names(names: list[str], labels: LabelsConfig) -> list[str]:
     templates = [t for t in (labels.arrays, labels.frame_arrays) if t]
     named = [name for name in names if matched_groups(labels.match, name) is not None]
     label_arrays = {
-        array_beside(template, name, labels) for template in templates for name in named
+        companion_array(template, name, labels) for template in templates for name in named
     }
     return [name for name in named if name not in label_arrays]
 
 
-def array_beside(template: str, name: str, labels: LabelsConfig) -> str:
+def companion_array(template: str, name: str, labels: LabelsConfig) -> str:
     """The array that a template names for another."""
     return fill_template(template, name, matched_groups(labels.match, name))
 

@@ -50,8 +50,8 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
         SampleError: arrays of other lengths.
     """
     labels, num = job.dataset.labels, num_rows(file, job.dataset.labels)
-    stored = _beside(file, labels.column, num)
-    keys = _beside(file, labels.key_column, num)
+    stored = _companion_values(file, labels.column, num)
+    keys = _companion_values(file, labels.key_column, num)
     table = table_labels(shard, job)
     if labels.masks is not None and file.shape(labels.masks)[:1] != (num,):
         raise SampleError("length", f"{num} images, and {labels.masks} is for another number")
@@ -70,7 +70,7 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
             yield item if item.label is None and item.class_index is None else _with(item, pixels)
 
 
-def _beside(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
+def _companion_values(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
     if name is None:
         return None
     values: list[object] = flat_labels(file.array(name), name).tolist()
@@ -80,9 +80,9 @@ def _beside(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
 
 
 def _masked(item: Item, mask: np.ndarray, job: UnitContext) -> Item:
-    one = mask[:, :, 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+    plane = mask[:, :, 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
     try:
-        return replace(item, mask=whole_numbers(one, job.dataset.max_px, job.classes.has_colours))
+        return replace(item, mask=whole_numbers(plane, job.dataset.max_px, job.classes.has_colours))
     except SampleError as error:
         return replace(item, error=error)
 

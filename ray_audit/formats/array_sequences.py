@@ -8,7 +8,7 @@ import pyarrow as pa
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SampleError
 from ray_audit.folds import is_in
-from ray_audit.formats.array_changes import array_beside
+from ray_audit.formats.array_changes import companion_array
 from ray_audit.formats.array_files import (
     ArrayFile,
 )
@@ -92,7 +92,7 @@ def features_of(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
 def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimeline:
     """Labels from the array beside the features; their frames are those of the features."""
     template = job.dataset.labels.arrays
-    label_array = array_beside(template or "", name, job.dataset.labels)
+    label_array = companion_array(template or "", name, job.dataset.labels)
     if label_array not in file.names:
         return no_labels()
     values = flat_labels(file.array(label_array), label_array)
@@ -114,7 +114,7 @@ def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimelin
 
 def _frame_numbers(name: str, file: ArrayFile, job: UnitContext) -> np.ndarray | None:
     template = job.dataset.labels.frame_arrays
-    frame_array = array_beside(template, name, job.dataset.labels) if template else ""
+    frame_array = companion_array(template, name, job.dataset.labels) if template else ""
     if frame_array not in file.names:
         return None
     frames = flat_labels(file.array(frame_array), frame_array)
@@ -126,7 +126,7 @@ def _frame_numbers(name: str, file: ArrayFile, job: UnitContext) -> np.ndarray |
 def _num_labels(name: str, file: ArrayFile, job: UnitContext) -> int:
     """Labels beside an array, where they could not be read: by the headers, or at least one."""
     template = job.dataset.labels.arrays
-    label_array = array_beside(template, name, job.dataset.labels) if template else ""
+    label_array = companion_array(template, name, job.dataset.labels) if template else ""
     if label_array not in file.names:
         return 0
     axis = -1 if job.dataset.axes == "DT" else 0

@@ -14,7 +14,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.folds import is_in
-from ray_audit.formats.array_changes import array_beside, feature_names, label_changes
+from ray_audit.formats.array_changes import companion_array, feature_names, label_changes
 from ray_audit.formats.array_files import (
     ArrayFile,
     NpzArrays,
@@ -135,7 +135,7 @@ class ArrayFiles(Format):
             label_arrays = [labels.column] if labels.column else []
             if labels.arrays is not None:
                 features = feature_names(file.names, labels)
-                label_arrays = [array_beside(labels.arrays, name, labels) for name in features]
+                label_arrays = [companion_array(labels.arrays, name, labels) for name in features]
             return next((file.class_names(name) for name in label_arrays if name in file.names), [])
 
     def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
 from ray_audit.config import DatasetConfig, Overlap
-from ray_audit.config.categories import categories_of, numbers_beside
+from ray_audit.config.categories import categories_of, reserved_numbers
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.encoding import read_labels
@@ -43,28 +43,28 @@ def described_images(uri: str, document: Any) -> dict[str, Described]:
         LabelError: it lacks what is needed.
     """
     try:
-        background, dropped = numbers_beside(categories_of(uri, document))
+        background, dropped = reserved_numbers(categories_of(uri, document))
         found: dict[Any, Described] = {}
         names: dict[str, Described] = {}
-        for one in document["images"]:
+        for image in document["images"]:
             described = {
-                "size": [int(one["height"]), int(one["width"])],
+                "size": [int(image["height"]), int(image["width"])],
                 "background": background,
                 "dropped": dropped,
                 "objects": [],
             }
-            found[one["id"]] = described
-            if names.setdefault(str(one["file_name"]), described) is not described:
-                raise LabelError(f"{uri}: two images are called {one['file_name']}")
-        for one in document["annotations"]:
-            if one.get("segmentation") is None:
+            found[image["id"]] = described
+            if names.setdefault(str(image["file_name"]), described) is not described:
+                raise LabelError(f"{uri}: two images are called {image['file_name']}")
+        for annotation in document["annotations"]:
+            if annotation.get("segmentation") is None:
                 raise LabelError(
-                    f"{uri}: annotation {one.get('id')} has no segmentation: boxes alone make no "
-                    "mask; audit one label an image with labels.images, or give masks"
+                    f"{uri}: annotation {annotation.get('id')} has no segmentation: boxes alone "
+                    "make no mask; audit one label an image with labels.images, or give masks"
                 )
-            crowd = bool(one.get("iscrowd", 0))
-            shape = [int(one["category_id"]), crowd, one["segmentation"]]
-            found[one["image_id"]]["objects"].append(shape)
+            crowd = bool(annotation.get("iscrowd", 0))
+            shape = [int(annotation["category_id"]), crowd, annotation["segmentation"]]
+            found[annotation["image_id"]]["objects"].append(shape)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LabelError(f"{uri}: no COCO document of masks: {error!r}") from error
     return names
@@ -80,15 +80,15 @@ def described_segments(uri: str, document: Any) -> dict[str, Described]:
         LabelError: it lacks what is needed.
     """
     try:
-        background, _ = numbers_beside(categories_of(uri, document))
+        background, _ = reserved_numbers(categories_of(uri, document))
         return {
-            str(one["file_name"]): {
+            str(annotation["file_name"]): {
                 "background": background,
                 "segments": {
-                    str(int(s["id"])): int(s["category_id"]) for s in one["segments_info"]
+                    str(int(s["id"])): int(s["category_id"]) for s in annotation["segments_info"]
                 },
             }
-            for one in document["annotations"]
+            for annotation in document["annotations"]
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LabelError(f"{uri}: no COCO panoptic document: {error!r}") from error
@@ -152,7 +152,7 @@ class StoredMasks:
 
 
 def _read(uri: str, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
-    wanted = set(keys)
+    requested = set(keys)
     with storage.open_read(uri) as stream, storage.explained("read", uri):
         table = parquet_io.open_file(stream)
         for group in range(table.num_row_groups):
@@ -161,7 +161,7 @@ def _read(uri: str, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
                 continue
             rows = table.read_row_group(group)
             pairs = zip(rows["shard"].to_pylist(), rows["content"].to_pylist(), strict=True)
-            yield from ((key, content) for key, content in pairs if key in wanted)
+            yield from ((key, content) for key, content in pairs if key in requested)
 
 
 def drawn_mask(described: Described, overlap: Overlap, max_px: float) -> np.ndarray:
@@ -184,7 +184,7 @@ def drawn_mask(described: Described, overlap: Overlap, max_px: float) -> np.ndar
         raise SampleError("too_large", f"the document gives the image a size of {height} x {width}")
     flat = np.full(height * width, _UNCLAIMED, np.int32)  # runs go down the columns
     dropped = np.zeros(len(flat), bool) if overlap == "drop" else None
-    objects = sorted(described["objects"], key=lambda one: not one[1])
+    objects = sorted(described["objects"], key=lambda item: not item[1])
     for number, (category, is_crowd, segmentation) in enumerate(objects):
         try:
             runs = segment_runs(segmentation, (height, width))
@@ -250,7 +250,7 @@ def _of_segments(content: bytes, described: Described, max_px: float) -> np.ndar
     ids = colours if colours.ndim == 2 else colours @ np.array([1, 256, 65536], np.int32)
     numbers, places = np.unique(ids, return_inverse=True)
     categories = {0: described["background"]}
-    categories |= {int(number): one for number, one in described["segments"].items()}
+    categories |= {int(number): category for number, category in described["segments"].items()}
     unknown = [number for number in numbers.tolist() if number not in categories]
     if unknown:
         raise SampleError(

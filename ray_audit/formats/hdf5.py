@@ -164,14 +164,14 @@ class HdfArrays:
         Raises:
             LabelError: they do not come back as they were written.
         """
-        one = self._dataset(name)
+        dataset = self._dataset(name)
         try:
-            one[...] = values if _MATLAB not in one.attrs else values.T
+            dataset[...] = values if _MATLAB not in dataset.attrs else values.T
         except (OverflowError, ValueError, TypeError, OSError) as error:
-            raise LabelError(f"array {name} of type {one.dtype}: {error}") from error
+            raise LabelError(f"array {name} of type {dataset.dtype}: {error}") from error
         if not np.array_equal(self.array(name), values):
             raise LabelError(
-                f"array {name} of type {one.dtype} does not hold the new masks: they come back "
+                f"array {name} of type {dataset.dtype} does not hold the new masks: they come back "
                 "otherwise (a filter such as scaleoffset)"
             )
 

@@ -48,15 +48,15 @@ def _send(kind: bytes, first: int, second: int, content: bytes = b"") -> None:
     sys.stdout.buffer.flush()
 
 
-def _answer(file: h5py.File, asked: dict[str, Any]) -> None:
-    holder = file[asked["name"]]
-    if asked["attribute"] is not None:
-        values = holder.attrs[asked["attribute"]]
+def _answer(file: h5py.File, request: dict[str, Any]) -> None:
+    holder = file[request["name"]]
+    if request["attribute"] is not None:
+        values = holder.attrs[request["attribute"]]
         flat = [values] if isinstance(values, str | bytes) else values.reshape(-1).tolist()
         _send_texts(flat)
         return
-    for first in range(asked["start"], asked["stop"], _BLOCK):
-        _send_texts(holder[first : min(first + _BLOCK, asked["stop"])].tolist())
+    for first in range(request["start"], request["stop"], _BLOCK):
+        _send_texts(holder[first : min(first + _BLOCK, request["stop"])].tolist())
 
 
 def _send_texts(values: list[Any]) -> None:
@@ -80,16 +80,16 @@ def main() -> None:
     file: h5py.File | None = None
     opened: dict[str, Any] = {}
     while line := sys.stdin.buffer.readline():
-        asked = json.loads(line)
-        if "num_bytes" in asked:
-            file, opened = None, asked
+        request = json.loads(line)
+        if "num_bytes" in request:
+            file, opened = None, request
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
             resource.setrlimit(resource.RLIMIT_AS, (opened["max_bytes"], hard))
             continue
         _allow(opened["limit_s"])
         try:
             file = file or h5py.File(_Served(opened["num_bytes"]), "r")
-            _answer(file, asked)
+            _answer(file, request)
         except Exception as error:  # whatever a damaged file makes of it
             content = f"{type(error).__name__}: {error}".encode()
             _send(b"E", len(content), 0, content)

@@ -53,7 +53,7 @@ class HdfTexts:
         Raises:
             SampleError: they cannot be read, or not within the limit.
         """
-        yield from self._asked({"name": name, "attribute": None, "start": start, "stop": stop})
+        yield from self._texts_of({"name": name, "attribute": None, "start": start, "stop": stop})
 
     def of_attribute(self, name: str, attribute: str) -> list[str]:
         """All of an attribute; `/` names the file itself.
@@ -61,10 +61,10 @@ class HdfTexts:
         Raises:
             SampleError: as `of_array`.
         """
-        asked = self._asked({"name": name, "attribute": attribute})
-        return [text for some in asked for text in some]
+        blocks = self._texts_of({"name": name, "attribute": attribute})
+        return [text for some in blocks for text in some]
 
-    def _asked(self, request: dict[str, object]) -> Iterator[list[str]]:
+    def _texts_of(self, request: dict[str, object]) -> Iterator[list[str]]:
         where = str(request["attribute"] or request["name"])
         is_done = False
         try:

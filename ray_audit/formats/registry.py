@@ -93,7 +93,7 @@ def _origin(point: EntryPoint) -> str:
 def format_of(key: str) -> Format | None:
     """The format that a file name stands for, or None where it is not read.
 
-    >>> [one and one.name for one in map(format_of, ("or1/X.MP4", "a.tar.gz", "scan.xyz"))]
+    >>> [found and found.name for found in map(format_of, ("or1/X.MP4", "a.tar.gz", "scan.xyz"))]
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
@@ -103,7 +103,7 @@ def format_of(key: str) -> Format | None:
 @cache
 def _endings(known: tuple[Format, ...]) -> tuple[tuple[Format, tuple[str, ...]], ...]:
     """Asked for each file of a listing, several times."""
-    return tuple((one, one.endings) for one in known)
+    return tuple((item, item.endings) for item in known)
 
 
 def known_format(key: str) -> Format:

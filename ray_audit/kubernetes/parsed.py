@@ -69,9 +69,9 @@ def _check_names(path: str, document: dict[str, Any]) -> None:
 def _check_schedule(path: str, document: dict[str, Any], deployment: Deployment) -> None:
     if document["kind"] not in ("CronJob", "RayCronJob"):
         return
-    got = document["spec"]["schedule"], document["spec"]["timeZone"]
-    if got != (deployment.schedule, deployment.time_zone):
-        raise SpecificationError(f"{path}: the schedule would read {got}")
+    actual = document["spec"]["schedule"], document["spec"]["timeZone"]
+    if actual != (deployment.schedule, deployment.time_zone):
+        raise SpecificationError(f"{path}: the schedule would read {actual}")
 
 
 def _check_rules(path: str, document: dict[str, Any], audit: str) -> None:

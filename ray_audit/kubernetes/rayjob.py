@@ -63,8 +63,8 @@ class JobState:
         metadata, status = _mapping(rayjob.get("metadata")), _mapping(rayjob.get("status"))
         is_job = rayjob.get("kind", "RayJob") == "RayJob" and (metadata or status)
         if not is_job or metadata.get("name", name) != name:
-            got = printable(f"{rayjob.get('kind')} {metadata.get('name')}")[:100]
-            raise ValueError(f"expected RayJob {name}, got {got}")
+            actual = printable(f"{rayjob.get('kind')} {metadata.get('name')}")[:100]
+            raise ValueError(f"expected RayJob {name}, got {actual}")
         return cls(
             deployment=_text(status.get("jobDeploymentStatus")),
             job=_text(status.get("jobStatus")),

@@ -135,12 +135,12 @@ class Starter:
         """
         found = {}
         for attempt in range(1, MAX_ATTEMPTS_BY_HAND + 1):
-            state = self._asked(attempt)
+            state = self._state_of(attempt)
             if state is not None:
                 found[attempt] = state
         return found
 
-    def _asked(self, attempt: int) -> JobState | None:
+    def _state_of(self, attempt: int) -> JobState | None:
         name = self.name_of(attempt)
         try:
             state = self._tried(lambda: self._read(name))
@@ -183,7 +183,7 @@ class Starter:
         except ConflictError:
             # Of an earlier try whose answer was lost, or of another pod for the same date.
             say(f"{name}: was created already")
-            self._asked(attempt)
+            self._state_of(attempt)
         return False
 
     def _read(self, name: str) -> JobState:
@@ -198,16 +198,16 @@ class Starter:
 
     def _tried(self, ask: Callable[[], Value]) -> Value:
         """Ask, and ask again while the server is away. A lost answer is safe: names are fixed."""
-        start_s, pause_s, is_told = self.clock_s(), 1.0, False
+        start_s, pause_s, is_reported = self.clock_s(), 1.0, False
         while True:
             try:
                 return ask()
             except ServerAwayError as error:
                 if self.clock_s() - start_s >= START_S:
                     raise
-                if not is_told:
+                if not is_reported:
                     say(f"{error}; trying again")
-                is_told = True
+                is_reported = True
                 self.sleep(max(pause_s, min(error.retry_after_s, START_S / 3)))
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 

@@ -45,12 +45,12 @@ def stop(wait_s: float = WAIT_S) -> bool:
     Args:
         wait_s: how long to wait, in seconds.
     """
-    told = drivers()
-    for pid in told:
+    signalled = drivers()
+    for pid in signalled:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     deadline_s = time.monotonic() + wait_s
-    while told & drivers():
+    while signalled & drivers():
         if time.monotonic() >= deadline_s:
             return False
         time.sleep(_POLL_S)

@@ -20,13 +20,13 @@ class Expansion:
         recipe: it.
         root: the folder of the dataset.
         values: the section `dataset`, as plain values.
-        beside: dotted names of the keys that were given beside the recipe, and won.
+        overrides: dotted names of the keys that were given beside the recipe, and won.
     """
 
     recipe: Recipe
     root: str
     values: dict[str, Any]
-    beside: tuple[str, ...]
+    overrides: tuple[str, ...]
 
 
 def expanded(given: Mapping[str, Any]) -> Expansion:

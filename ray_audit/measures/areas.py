@@ -76,7 +76,7 @@ def _put_together(pieces: list[Area], height: int, width: int) -> tuple[Area, ..
     smallest = smallest_region_px(height * width)
     areas = [Area.union(alike) for alike in touching(pieces, height)]
     large = [area for area in areas if area.num_px >= smallest]
-    return tuple(sorted(large, key=lambda one: (-one.doubt, one.runs[0, 0]))[:MAX_AREAS])
+    return tuple(sorted(large, key=lambda area: (-area.doubt, area.runs[0, 0]))[:MAX_AREAS])
 
 
 _final = partial(Quantity, axis="pieces", when="last", tasks=DENSE)

@@ -296,9 +296,9 @@ class Score:
         return [columns, self.needs, sorted(self.tasks), self.is_count, self.version]
 
 
-def _one_of(name: str, what: str, got: str, expected: Sequence[str]) -> None:
-    if got not in expected:
-        raise MeasureError(f"{name}: {what} is {got!r}; expected one of {', '.join(expected)}")
+def _one_of(name: str, what: str, value: str, expected: Sequence[str]) -> None:
+    if value not in expected:
+        raise MeasureError(f"{name}: {what} is {value!r}; expected one of {', '.join(expected)}")
 
 
 def score(

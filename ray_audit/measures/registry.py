@@ -158,12 +158,12 @@ class Measures:
         Raises:
             MeasureError: something is declared and was not computed, or the other way round.
         """
-        got, expected = frozenset(names), self.of(task, *when)
-        if got == expected:
+        computed, expected = frozenset(names), self.of(task, *when)
+        if computed == expected:
             return
         lists = {
-            "declared and not computed": sorted(expected - got),
-            "computed and not declared": sorted(got - expected),
+            "declared and not computed": sorted(expected - computed),
+            "computed and not declared": sorted(computed - expected),
         }
         said = [f"{', '.join(names)} {what}" for what, names in lists.items() if names]
         raise MeasureError(

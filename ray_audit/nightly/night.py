@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ray_audit import storage
 from ray_audit.config import AuditConfig, MetricsConfig
-from ray_audit.engine.run.conclusion import asked_again
+from ray_audit.engine.run.conclusion import recheck_complete
 from ray_audit.engine.run.outcome_metrics import tell_outcome
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
@@ -194,7 +194,7 @@ def run_night(
     done = Night.read(output, logical_date)
     if done is not None:
         say(f"{logical_date} has its result already: run {done.run_id}. Nothing to do.")
-        return _asked_again(config, done)
+        return _rechecked(config, done)
     lease = Lease(storage.join(output, "nights", "lease.json"), logical_date)
     if not lease.acquire(wait_s, lambda state: _tell_waiting(say, state)):
         say(f"waited {wait_s:g} s for another night; running beside it, which does no harm")
@@ -202,17 +202,17 @@ def run_night(
         done = Night.read(output, logical_date)  # another may have given it meanwhile
         if done is not None:
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
-            return _asked_again(config, done)
+            return _rechecked(config, done)
         is_latest = not any(other_date > logical_date for other_date in night_dates(output))
         run = audit(config if is_latest else _untold(config))
         return _conclude(config, logical_date, run, is_latest, say)
 
 
-def _asked_again(config: AuditConfig, done: Night) -> Night:
+def _rechecked(config: AuditConfig, done: Night) -> Night:
     """The result of a date, held against the budget and gates of this call; nothing is told."""
     run_uri = storage.join(config.output, "runs", done.run_id)
     config = config.model_copy(update={"metrics": MetricsConfig()})
-    breached, _ = asked_again(config, Manifest.read(run_uri), run_uri)
+    breached, _ = recheck_complete(config, Manifest.read(run_uri), run_uri)
     return replace(done, breached_gates=breached)
 
 

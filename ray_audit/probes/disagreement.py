@@ -136,7 +136,7 @@ def mask_of(pixels: NumberedPixels, shape: torch.Size) -> np.ndarray:
 
 
 def most_evident(
-    pixels: NumberedPixels, maps: Maps, shape: torch.Size, evidence: np.ndarray, most: int
+    pixels: NumberedPixels, maps: Maps, shape: torch.Size, evidence: np.ndarray, max_pieces: int
 ) -> NumberedPixels:
     """Of the pieces that are large enough those with most evidence, renumbered by mask.
 
@@ -145,13 +145,13 @@ def most_evident(
         maps: of their masks.
         shape: (N, H, W) of the masks.
         evidence: of each piece.
-        most: pieces of one mask.
+        max_pieces: pieces of one mask.
     """
     mask = mask_of(pixels, shape)
     order = np.lexsort((-evidence, mask))
     order = order[large_enough(pixels, maps, shape)[order]]
     rank = np.arange(len(order)) - np.searchsorted(mask[order], mask[order])
-    order = order[rank < most]
+    order = order[rank < max_pieces]
     number = np.full(len(mask), -1)
     number[order] = np.arange(len(order))
     region = number[pixels.region]

@@ -66,5 +66,5 @@ class Stopwatch:
         """Seconds from each mark to the next; only after `download`, which waits for the device."""
         if self._is_cuda:
             pairs = zip(self._marks, self._marks[1:], strict=False)
-            return [event.elapsed_time(next_one) / 1000 for event, next_one in pairs]
+            return [event.elapsed_time(following) / 1000 for event, following in pairs]
         return np.diff(self._times).tolist()

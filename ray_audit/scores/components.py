@@ -60,8 +60,8 @@ def _by_class(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
 
     components = np.full(labels.shape, -1, np.int32)
     num_found = 0
-    from_one = labels.astype(np.int16 if labels.itemsize == 1 else np.int32) + 1
-    for label, box in enumerate(ndimage.find_objects(from_one)):
+    numbers = labels.astype(np.int16 if labels.itemsize == 1 else np.int32) + 1
+    for label, box in enumerate(ndimage.find_objects(numbers)):
         if box is None:
             continue
         of_class = labels[box] == label

@@ -44,8 +44,8 @@ class WrongMasks:
 
     def holds(self, losses: Losses) -> npt.NDArray[np.bool_]:
         """Which of some masks are among them, (N,) bool."""
-        held: npt.NDArray[np.bool_] = self.loss(losses) > self.threshold
-        return held
+        is_above: npt.NDArray[np.bool_] = self.loss(losses) > self.threshold
+        return is_above
 
 
 def wrong_masks(losses: Losses, *, memorised: bool, fraction: float | None = None) -> WrongMasks:

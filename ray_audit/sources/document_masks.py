@@ -31,11 +31,11 @@ def with_drawn_masks(
     names = owner_names(shards, dataset.labels, "file_name")
     described: dict[str, dict[str, Any]] = {}
     unmatched = []
-    for name, one in named.items():
+    for name, image in named.items():
         owner = names.find(name) or names.find(name.rsplit("/", 1)[-1])
         if owner is None:
             unmatched.append(name)
-        elif described.setdefault(owner.shard_key, one) is not one:
+        elif described.setdefault(owner.shard_key, image) is not image:
             raise LabelError(f"{uri}: two of its images are {owner.shard_key}")
     if not described:
         raise LabelError(

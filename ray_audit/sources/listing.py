@@ -183,10 +183,12 @@ def _from_folder(shard: Shard, classes: ClassNames, match: str | None) -> Shard:
     except ValueError as error:
         what = "folder" if match is None else "name"
         raise LabelError(f"{shard.key}: its {what}: {error}") from None
-    return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
+    return replace(
+        shard, class_index=index, label_digest=str(index), num_labelled=_num_labels(index)
+    )
 
 
-def _one(class_index: int) -> int:
+def _num_labels(class_index: int) -> int:
     return 0 if class_index == IGNORE else 1
 
 
@@ -306,7 +308,9 @@ def _with_class(shard: Shard, found: tuple[int, int] | None) -> Shard:
     if found is None:
         return replace(shard, num_labelled=0)
     index = found[0]
-    return replace(shard, class_index=index, label_digest=str(index), num_labelled=_one(index))
+    return replace(
+        shard, class_index=index, label_digest=str(index), num_labelled=_num_labels(index)
+    )
 
 
 def _layout_of(uri: str, dataset: DatasetConfig, with_name: bool) -> TableLayout:

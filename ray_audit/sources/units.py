@@ -74,11 +74,11 @@ def _groups(shards: Sequence[Shard], num_files: Callable[[Shard], int]) -> Itera
 
 def _ends_group(group: list[Shard], num_files: int) -> bool:
     """Whether its number or its last key ends it; `num_files` is that of the middle group."""
-    most = _SPREAD * num_files
+    max_files = _SPREAD * num_files
     if num_files <= _MOST_FILES:
-        most = min(most, _LARGEST_GROUP)
+        max_files = min(max_files, _LARGEST_GROUP)
     last_bytes = hashlib.sha256(group[-1].key.encode()).digest()[-8:]
-    return int.from_bytes(last_bytes) % num_files == 0 or len(group) >= most
+    return int.from_bytes(last_bytes) % num_files == 0 or len(group) >= max_files
 
 
 def _slice_id(group: list[Shard], part: Slice, salt: str) -> str:

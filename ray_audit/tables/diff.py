@@ -15,7 +15,7 @@ from ray_audit.tables.manifest import Manifest, run_ids, weights_in_words
 from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 LEAST_IOU = 0.5
-_READ = tuple(one.name for one in DIFF if one in FINDINGS)
+_READ = tuple(column.name for column in DIFF if column in FINDINGS)
 # Of the specification, besides `numeric`: what decides which findings there are.
 _SETTINGS = ("protocol", "scores", "vog", "confident")
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.corrections.write_labels import check_writable, write_labels
 from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.evaluation.region_detection import regions_beside
+from ray_audit.evaluation.region_detection import planted_regions_uri
 from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
@@ -122,7 +122,7 @@ def inject(
                 num_samples, num_errors = _write_truth(truth_uri, planted, written)
                 regions = planted.regions()
                 if regions is not None:
-                    with storage.open_write(regions_beside(truth_uri)) as sink:
+                    with storage.open_write(planted_regions_uri(truth_uri)) as sink:
                         pq.write_table(regions, sink)
                 write_specification(config, written, to_uri, claim)
             notes += written.notes

@@ -72,8 +72,10 @@ class Objective:
             return cross_entropy(logits, labels, IGNORE, self._weights), logits
         loss = self._loss(logits, labels)
         if not torch.is_tensor(loss) or loss.ndim != 0:
-            got = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
-            raise SpecificationError(f"training.loss gave {got}, expected a tensor of one number")
+            actual = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
+            raise SpecificationError(
+                f"training.loss gave {actual}, expected a tensor of one number"
+            )
         return loss, logits
 
     def at_labels(self, answer: object, batch: Batch, labels: Tensor) -> Tensor:

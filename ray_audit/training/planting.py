@@ -179,10 +179,10 @@ class _MaskErrors:
                 "labels.masks: errors are planted in masks that are files, not in those inside "
                 "Parquet or tar files; unpack them first"
             )
-        num_wanted, num_read = num_wrong(len(self._owners), options.rate), count(1)
+        num_planned, num_read = num_wrong(len(self._owners), options.rate), count(1)
 
         def read(key: str) -> np.ndarray:
-            progress("planting errors", min(next(num_read), num_wanted), num_wanted)
+            progress("planting errors", min(next(num_read), num_planned), num_planned)
             stored = given.mask(self._owners[key])
             return stored if self._classes.are_indices else targets_of(stored, self._classes)
 

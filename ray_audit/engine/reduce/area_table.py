@@ -42,7 +42,7 @@ def _rows(samples: Samples, index: int, suspicion: float) -> Iterator[dict[str, 
         (area_suspicion(suspicion, area.doubt / area.num_px, area.num_px / (height * width)), area)
         for area in areas
     ]
-    for number, (own, area) in enumerate(sorted(found, key=lambda one: -one[0])):
+    for number, (own, area) in enumerate(sorted(found, key=lambda item: -item[0])):
         yield {
             "sample_id": samples.identity["sample_id"][index].as_py(),
             "shard": samples.identity["shard"][index].as_py(),

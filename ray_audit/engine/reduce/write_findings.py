@@ -111,7 +111,10 @@ def write_findings(
 
     They are made twice rather than kept: a rank needs the suspicions of all.
     """
-    by_part = [[None] * len(scores) if one is None else one for one in (regions, trajectories)]
+    by_part = [
+        [None] * len(scores) if optional is None else optional
+        for optional in (regions, trajectories)
+    ]
     parts: list[tuple[int, Part]] = list(enumerate(zip(scores, *by_part, strict=True)))
     summary = FindingsSummary()
     for of_part in mapper.map(partial(_summarise, context), parts):

@@ -104,8 +104,8 @@ def publish(
     memorisation = parts.memorisation(task.is_dense)
     if task.is_dense:
         context = replace(context, masks=masks_context(mapper, inputs, tables, memorisation))
-    beside = (tables.get("regions"), tables["trajectories"])
-    found = write_findings(mapper, context, tables["scores"], *beside)
+    companions = (tables.get("regions"), tables["trajectories"])
+    found = write_findings(mapper, context, tables["scores"], *companions)
     tables["findings"] = found.files
     ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
     return replace(
@@ -202,7 +202,7 @@ def _chunks(
             chunks.append([])
             num_shards = 0
         chunks[-1].append(item)
-        num_shards += sum(one.num_shards for one in files_of(item))
+        num_shards += sum(file.num_shards for file in files_of(item))
     return [tuple(chunk) for chunk in chunks if chunk]
 
 

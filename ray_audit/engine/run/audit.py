@@ -283,8 +283,8 @@ def _recounted(
 ) -> Recounted | None:
     """Second pass over the dataset, where exact confident learning is asked for."""
     inputs, config = plan.inputs, plan.inputs.config
-    is_asked = config.confident == "exact" and "softmin" in config.scores
-    if not is_asked or "confident" not in summary.states:
+    is_requested = config.confident == "exact" and "softmin" in config.scores
+    if not is_requested or "confident" not in summary.states:
         return None
     recount = Recount.of(summary.states["confident"])
     second = recount_plan(inputs, engine.resources(), recount)

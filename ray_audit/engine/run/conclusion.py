@@ -64,11 +64,11 @@ def completed_before(inputs: Inputs, started: float) -> RunOutcome | None:
     if not storage.exists(storage.join(inputs.run_uri, MANIFEST)):
         return None
     manifest = Manifest.read(inputs.run_uri)
-    breached, notes = asked_again(inputs.config, manifest, inputs.run_uri)
+    breached, notes = recheck_complete(inputs.config, manifest, inputs.run_uri)
     return _outcome(inputs, manifest, started, True, breached, notes)
 
 
-def asked_again(
+def recheck_complete(
     config: AuditConfig, manifest: Manifest, run_uri: str
 ) -> tuple[list[str], list[str]]:
     """Hold a complete run against the budget and gates of this call's specification.

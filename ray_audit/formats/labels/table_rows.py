@@ -178,12 +178,12 @@ def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np
             values[code] = parse(text)
         except ValueError as error:
             row = int(np.flatnonzero(codes == code)[0])
-            raise LabelError(f"{locate(row)}: {error}{_beside(text, texts)}") from None
+            raise LabelError(f"{locate(row)}: {error}{_other_labels(text, texts)}") from None
     mapped: np.ndarray = values[codes]
     return mapped
 
 
-def _beside(text: str, texts: list[str]) -> str:
+def _other_labels(text: str, texts: list[str]) -> str:
     """The other labels of a table in which one is wrong: they may all be named otherwise."""
     others = [other for other in texts if other != text]
     few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")

@@ -130,7 +130,7 @@ def _open_idx(uri: str, stream: IO[bytes], required: dict[str, str]) -> tuple[li
     columns = {"name": [str(at) for at in range(len(labels))], "label": [str(n) for n in labels]}
     arrays = [pa.array(columns[key], pa.string()) for key in required]
     batch = pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
-    return list(required.values()), lambda wanted: iter([batch])
+    return list(required.values()), lambda requested: iter([batch])
 
 
 def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], Any]:

@@ -121,9 +121,9 @@ def shown_frames(frames: Iterator[Any], timer: Timer, at: Position) -> Iterator[
 _REMEDY = "set dataset.clip.slice_frames: null for this dataset"
 
 
-def _disagreement(frame_index: int, got: object, expected: int) -> SampleError:
+def _disagreement(frame_index: int, actual: object, expected: int) -> SampleError:
     return SampleError(
-        "index", f"frame {frame_index} is shown at {got}, the index says {expected}; {_REMEDY}"
+        "index", f"frame {frame_index} is shown at {actual}, the index says {expected}; {_REMEDY}"
     )
 
 

@@ -113,16 +113,16 @@ def _values(uri: str, tags: Any, image: DicomVolume) -> np.ndarray:
     highest = max([frame.segment for frame in frames], default=0)
     highest = max(highest, int(pixels.max(initial=0)) if is_map else 0)
     values = np.zeros(shape, np.uint8 if highest < 256 else np.uint16)
-    for one, found in zip(frames, pixels, strict=True):
-        here, slice_values = found != 0, values[one.place]
-        new = found if is_map else np.full_like(slice_values, one.segment)
+    for frame, found in zip(frames, pixels, strict=True):
+        here, slice_values = found != 0, values[frame.place]
+        new = found if is_map else np.full_like(slice_values, frame.segment)
         twice = here & (slice_values != 0) & (slice_values != new)
         if twice.any():
             raise SampleError(
                 "mask_format",
                 f"segments {slice_values[twice][0]} and {new[twice][0]} of {uri} overlap in "
-                f"{int(twice.sum())} pixels of slice {one.place}: a pixel has one class; save the "
-                "segments as one label volume, in which one of them wins",
+                f"{int(twice.sum())} pixels of slice {frame.place}: a pixel has one class; save "
+                "the segments as one label volume, in which one of them wins",
             )
         slice_values[here] = new[here]
     return values
@@ -137,9 +137,9 @@ def _frames(uri: str, tags: Any, image: DicomVolume, is_map: bool) -> Iterator[_
 
     def found(group: str, place: Any) -> Any:
         for holder in (place, shared):
-            one = first_of(holder.get(group)) if holder is not None else None
-            if one is not None:
-                return one
+            item = first_of(holder.get(group)) if holder is not None else None
+            if item is not None:
+                return item
         return None
 
     for number, group in enumerate(groups):

@@ -58,7 +58,7 @@ class MetaImageVolume(Volume):
         lines, self._head = read_lines(stream)
         self.header = _described(lines)
         self._is_packed = _flag(lines, "CompressedData")
-        self.data_uri = beside(uri, lines["ElementDataFile"])
+        self.data_uri = _data_uri(uri, lines["ElementDataFile"])
         self._size_bytes = size_bytes
         if self.data_uri is not None:
             data = storage.open_read(self.data_uri)
@@ -117,14 +117,14 @@ class MetaImageVolume(Volume):
         if self.data_uri is None:
             storage.write_bytes(to_uri, head + content)
             return
-        data_uri = beside(to_uri, self.data_uri.rpartition("/")[2])
+        data_uri = _data_uri(to_uri, self.data_uri.rpartition("/")[2])
         storage.write_bytes(data_uri or "", content)
         storage.write_bytes(to_uri, head)
 
     def copy(self, to_uri: str) -> None:
         """See `Volume.copy`: the values' file too."""
         if self.data_uri is not None:
-            storage.copy(self.data_uri, beside(to_uri, self.data_uri.rpartition("/")[2]) or "")
+            storage.copy(self.data_uri, _data_uri(to_uri, self.data_uri.rpartition("/")[2]) or "")
         storage.copy(self.uri, to_uri)
 
     def close(self) -> None:
@@ -163,10 +163,10 @@ def values_uri(uri: str, stream: IO[bytes]) -> str | None:
     Raises:
         SampleError: it is none, or they do not lie in one file beside it.
     """
-    return beside(uri, read_lines(stream)[0]["ElementDataFile"])
+    return _data_uri(uri, read_lines(stream)[0]["ElementDataFile"])
 
 
-def beside(uri: str, name: str) -> str | None:
+def _data_uri(uri: str, name: str) -> str | None:
     """Where the values lie; None where they follow the header.
 
     Raises:

@@ -81,7 +81,7 @@ class NrrdVolume(Volume):
         self._sizes = [int(size) for size in lines["sizes"]]
         self._channel_axis, self.header = _described(lines, self._sizes)
         self._packing = _PACKED.get(lines["encoding"])
-        self.data_uri = _beside(uri, lines)
+        self.data_uri = _data_uri(uri, lines)
         if self.data_uri is not None:
             data = storage.open_read(self.data_uri)
             self._streams.append(data)
@@ -135,13 +135,13 @@ class NrrdVolume(Volume):
         if self.data_uri is None:
             storage.write_bytes(to_uri, self._head + content)
             return
-        storage.write_bytes(_data_beside(to_uri, self.data_uri), content)
+        storage.write_bytes(_sibling_data_uri(to_uri, self.data_uri), content)
         storage.write_bytes(to_uri, self._head)
 
     def copy(self, to_uri: str) -> None:
         """See `Volume.copy`: the values' file too."""
         if self.data_uri is not None:
-            storage.copy(self.data_uri, _data_beside(to_uri, self.data_uri))
+            storage.copy(self.data_uri, _sibling_data_uri(to_uri, self.data_uri))
         storage.copy(self.uri, to_uri)
 
     def close(self) -> None:
@@ -175,10 +175,10 @@ def values_uri(uri: str, stream: IO[bytes]) -> str | None:
     Raises:
         SampleError: it is none, or they do not lie in one file beside it.
     """
-    return _beside(uri, _read_lines(stream)[0])
+    return _data_uri(uri, _read_lines(stream)[0])
 
 
-def _beside(uri: str, lines: dict[str, Any]) -> str | None:
+def _data_uri(uri: str, lines: dict[str, Any]) -> str | None:
     found = lines.get("data file", lines.get("datafile"))
     if found is None:
         return None
@@ -193,7 +193,7 @@ def _beside(uri: str, lines: dict[str, Any]) -> str | None:
     return uri[: uri.rfind("/") + 1] + name
 
 
-def _data_beside(uri: str, data_uri: str) -> str:
+def _sibling_data_uri(uri: str, data_uri: str) -> str:
     return uri[: uri.rfind("/") + 1] + data_uri.rpartition("/")[2]
 
 

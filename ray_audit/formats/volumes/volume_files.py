@@ -46,7 +46,9 @@ def open_volume(uri: str, size_bytes: int | None, tally: UnitAccounting) -> Volu
         StorageError: it cannot be read.
     """
     name = uri.lower()
-    kind = next((one for ending, one in _OF_ENDING.items() if name.endswith(ending)), None)
+    kind = next(
+        (candidate for ending, candidate in _OF_ENDING.items() if name.endswith(ending)), None
+    )
     if kind is None:  # the files of a series may have any names
         return DicomVolume(uri, tally)
     stream: IO[bytes] = tally.open_read(uri, size_bytes)

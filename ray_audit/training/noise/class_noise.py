@@ -132,10 +132,10 @@ def _instance_chances(
         for label in range(num_classes):
             logits[labels == label] = standard[labels == label] @ projections[label]
     if logits is None or logits.shape != (len(labels), num_classes):
-        got = None if logits is None else logits.shape
+        shape = None if logits is None else logits.shape
         raise SpecificationError(
             f"instance errors need logits of shape ({len(labels)}, {num_classes}) or features "
-            f"of shape ({len(labels)}, D); got {got}"
+            f"of shape ({len(labels)}, D); got {shape}"
         )
     chances: np.ndarray = softmax(np.asarray(logits, dtype=np.float64), axis=1)
     # A confident model must still leave every sample some chance.

@@ -265,8 +265,10 @@ def _merge(given: _GivenMasks) -> np.ndarray | None:
     if structure is None:
         return None
     around = given.mask[mask_geometry.dilated(structure, 1) & ~structure]
-    beside = np.intersect1d(around, given.classes(besides=given.noise.background))
-    return np.where(structure, given.rng.choice(beside), given.mask) if len(beside) else None
+    neighbours = np.intersect1d(around, given.classes(besides=given.noise.background))
+    return (
+        np.where(structure, given.rng.choice(neighbours), given.mask) if len(neighbours) else None
+    )
 
 
 def _swap(given: _GivenMasks) -> np.ndarray | None:

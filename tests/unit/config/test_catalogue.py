@@ -66,7 +66,7 @@ def test_keys_that_are_given_beside_a_layout_win_each_alone():
     assert section.clip.every == 25
     assert (section.labels.columns.frame, section.labels.columns.label) == ("Frame", "P")
     assert section.labels.fps == 1
-    assert section.expansion.beside == ("clip.frames", "labels.columns")
+    assert section.expansion.overrides == ("clip.frames", "labels.columns")
     ade = stands_for("ade20k", void=[], labels={"values": {0: "void", "1..150": "wall"}})
     assert ade.labels.first_value is None
 

@@ -176,8 +176,8 @@ def test_colour_behind_grey_that_went_through_is_refused_with_the_key_that_helps
     assert torch.equal(made(grey, model), model_input(grey, InputConfig(), CPU))
     with pytest.raises(ValueError, match=r"takes grey images only: give model\.input\.channels"):
         made(np.repeat(grey, 3, 1), model)
-    as_asked = ModelInput(InputConfig(channels="grey"), CPU)
-    assert as_asked(np.repeat(grey, 3, 1), model).shape == (2, 1, 4, 5)
+    as_configured = ModelInput(InputConfig(channels="grey"), CPU)
+    assert as_configured(np.repeat(grey, 3, 1), model).shape == (2, 1, 4, 5)
 
 
 class Volume(nn.Module):

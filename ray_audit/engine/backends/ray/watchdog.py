@@ -129,15 +129,15 @@ def _receipts(
 ) -> Iterator[Receipt]:
     limit_s, what = engine.start_timeout_s, "engine.start_timeout_s"
     while True:
-        got = _next(inbox, limit_s, what, head, actors)
-        if got is None:
+        receipt = _next(inbox, limit_s, what, head, actors)
+        if receipt is None:
             return
-        if isinstance(got, BaseException):
+        if isinstance(receipt, BaseException):
             raise RunError(
-                f"Ray gave up: {cause(got)}. Where processes died, see the workers' logs and the "
-                "nodes' memory; run again, and what was committed is reused"
-            ) from got
-        yield got
+                f"Ray gave up: {cause(receipt)}. Where processes died, see the workers' logs and "
+                "the nodes' memory; run again, and what was committed is reused"
+            ) from receipt
+        yield receipt
         limit_s, what = engine.stall_timeout_s, "engine.stall_timeout_s"
 
 
