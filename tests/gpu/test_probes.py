@@ -71,9 +71,9 @@ def test_a_gpu_agrees_with_the_cpu(cuda, exact, kind, precision):
     expected, got = probed(kind, CPU), probed(kind, cuda, precision)
     assert got.keys() == expected.keys()
     for name in ("loss", "p_label", "margin", "el2n", "grad_sqnorm"):
-        one, other = (arrays[f"trajectory/{name}"] for arrays in (got, expected))
+        first, other = (arrays[f"trajectory/{name}"] for arrays in (got, expected))
         np.testing.assert_allclose(
-            one, other, rtol=0, atol=TOLERANCE[precision] * np.abs(other).max(), err_msg=name
+            first, other, rtol=0, atol=TOLERANCE[precision] * np.abs(other).max(), err_msg=name
         )
     np.testing.assert_allclose(got["vog/sum"], expected["vog/sum"], rtol=10 * TOLERANCE[precision])
 

@@ -99,8 +99,10 @@ def test_a_failed_run_tells_its_duration_alone():
 
 
 def test_a_run_that_lost_too_many_samples_tells_how_many():
-    told = values(render_outcome(RunResult(3.0, counts={"entered": 4, "scored": 1, "failed": 3})))
-    assert told == {
+    reported = values(
+        render_outcome(RunResult(3.0, counts={"entered": 4, "scored": 1, "failed": 3}))
+    )
+    assert reported == {
         ("ray_audit_run_duration_seconds",): 3.0,
         ("ray_audit_run_samples", "scored"): 1.0,
         ("ray_audit_run_samples", "filtered"): 0.0,

@@ -36,9 +36,9 @@ def assert_others_are_the_same(outcome, expected, tables=TABLES):
     assert expected.counts["scored"] == outcome.counts["scored"] > 0
     assert outcome.counts["failed"] > 0
     for name in tables:
-        got, wanted = rows_of(outcome, name).to_pydict(), rows_of(expected, name).to_pydict()
-        assert got.keys() == wanted.keys()
-        for column, values in wanted.items():
+        got, requested = rows_of(outcome, name).to_pydict(), rows_of(expected, name).to_pydict()
+        assert got.keys() == requested.keys()
+        for column, values in requested.items():
             if values and isinstance(values[0], float):
                 np.testing.assert_allclose(
                     np.array(got[column], float), np.array(values, float), atol=1e-6, err_msg=column

@@ -33,8 +33,8 @@ BY_FOLDER = {f"{name}/{index}.png": "abc".index(name) for name in "abc" for inde
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("uri", ["{}/train.zip", "zip://train/*/*.png::{}/train.zip"])
 def test_class_folders_in_an_archive(tmp_path, uri, compression):
-    beside = {"readme.txt": b"x", "__MACOSX/train/a/._0.png": b"x", "train/a/.DS_Store": b""}
-    packed(tmp_path / "train.zip", pictures(*FOLDERS) | beside, compression)
+    siblings = {"readme.txt": b"x", "__MACOSX/train/a/._0.png": b"x", "train/a/.DS_Store": b""}
+    packed(tmp_path / "train.zip", pictures(*FOLDERS) | siblings, compression)
     config = dataset("images", uri.format(tmp_path), {"folder": True})
     assert all_labels(config) == BY_FOLDER
     got = cut(config, tmp_path)

@@ -69,9 +69,11 @@ def matlab_73(path):
         file["features"].attrs["MATLAB_class"] = np.bytes_("single")
         cells = []
         for number, name in enumerate(CLASSES):
-            one = file.create_dataset(f"#refs#/{number}", data=np.array([[ord(name)]], np.uint16))
-            one.attrs["MATLAB_class"] = np.bytes_("char")
-            cells.append(one.ref)
+            result = file.create_dataset(
+                f"#refs#/{number}", data=np.array([[ord(name)]], np.uint16)
+            )
+            result.attrs["MATLAB_class"] = np.bytes_("char")
+            cells.append(result.ref)
         given = np.array([[cells[k]] for k in LABELS], h5py.ref_dtype)
         file.create_dataset("labels", data=given, dtype=h5py.ref_dtype)
         file["labels"].attrs["MATLAB_class"] = np.bytes_("cell")

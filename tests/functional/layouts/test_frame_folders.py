@@ -179,7 +179,7 @@ def test_the_report_shows_frames_of_folders(tmp_path):
     (shard,) = listed(config)[0].shards
     shown = dict(show_stills(shard, config, {1, 4}, 100))
     assert {index: image.getpixel((0, 0))[0] for index, image in shown.items()} == {1: 1, 4: 4}
-    assert [one.index for one in stills_in(shard.uri, config)] == [1, 2, 3, 4]
+    assert [item.index for item in stills_in(shard.uri, config)] == [1, 2, 3, 4]
 
 
 def test_class_folders_of_videos(tmp_path):

@@ -82,5 +82,7 @@ def test_numbers_that_are_no_class_are_failures_of_their_images(tmp_path):
     masks = MASKS.copy()
     masks[3, 0, 0] = 9
     got = cut(dataset(tmp_path, "npz", masks), tmp_path)
-    assert [(one.shard, one.error_class) for one in got.failures] == [("x.npz", "label_outside")]
+    assert [(failure.shard, failure.error_class) for failure in got.failures] == [
+        ("x.npz", "label_outside")
+    ]
     assert len({row["sample_id"] for row in got.rows}) == NUM - 1

@@ -101,7 +101,7 @@ def test_masks_of_one_image_match_by_their_pixels():
     before = replace(image("a", box=(4, 4, 14, 12)), mask_rle=rle.encode(pixels))
     pixels[4:6] = False
     after = replace(before, anchor="moved", mask_rle=rle.encode(pixels))
-    found = [rows(replace(one, mask_size_px=(20, 20))) for one in (before, after)]
+    found = [rows(replace(item, mask_size_px=(20, 20))) for item in (before, after)]
     (match,) = match_findings(*found)
     assert match.iou == 0.75
     resized = rows(replace(after, mask_size_px=(10, 40)))
@@ -130,9 +130,9 @@ def test_the_order_of_score_families_is_no_change():
 
 
 def test_a_changed_setting_is_named_with_both_values():
-    one = manifest("a", {"dataset": {"clip": {"every": 1}}})
+    first = manifest("a", {"dataset": {"clip": {"every": 1}}})
     other = manifest("b", {"dataset": {"clip": {"every": 5}}}, protocol="held_out")
-    assert list(changed_settings(one, other)) == [
+    assert list(changed_settings(first, other)) == [
         "dataset.clip.every was 1 and is 5",
         "protocol was 'training' and is 'held_out'",
     ]

@@ -129,8 +129,8 @@ def raw_png(values, bits, colour=0):
     if colour == 3:
         chunks.insert(1, (b"PLTE", bytes(range(48))))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(one)) + kind + one + struct.pack(">I", zlib.crc32(kind + one))
-        for kind, one in chunks
+        struct.pack(">I", len(item)) + kind + item + struct.pack(">I", zlib.crc32(kind + item))
+        for kind, item in chunks
     )
 
 

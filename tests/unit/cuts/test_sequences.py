@@ -11,10 +11,10 @@ def features(num_frames, seed=0):
 
 
 def test_npz_members_become_sequences(tmp_path):
-    one, two = features(5), features(4, 1)
+    result, two = features(5), features(4, 1)
     np.savez(
         tmp_path / "x.npz",
-        one=one,
+        one=result,
         one_label=np.array([0, 1, 9, 2, 2], np.int8),
         one_frame=np.array([3, 4, 5, 8, 9]),
         two=two,
@@ -25,7 +25,7 @@ def test_npz_members_become_sequences(tmp_path):
     assert {row["shard"] for row in got.rows} == {"x.npz#one"}
     (batch,) = got.batches
     assert batch.task == "frames"
-    assert np.array_equal(batch.arrays["inputs"], one.reshape(1, 5, 6))
+    assert np.array_equal(batch.arrays["inputs"], result.reshape(1, 5, 6))
     assert batch.arrays["targets"].tolist() == [[0, 1, -1, 2, 2]]
     assert got.filtered == {"x.npz#one#5": "void"} | {
         f"x.npz#two#{f}": "unlabelled" for f in range(4)

@@ -89,10 +89,10 @@ def items_of(units, config, folder, size=None, max_batch=None):
 
 def assert_same_batches(whole, parts):
     assert len(whole.batches) == len(parts.batches) > 1
-    for one, other in zip(whole.batches, parts.batches, strict=True):
-        assert one.samples.equals(other.samples)
-        assert one.arrays.keys() == other.arrays.keys()
-        for name, array in one.arrays.items():
+    for first, other in zip(whole.batches, parts.batches, strict=True):
+        assert first.samples.equals(other.samples)
+        assert first.arrays.keys() == other.arrays.keys()
+        for name, array in first.arrays.items():
             assert array.dtype == other.arrays[name].dtype
             assert np.array_equal(array, other.arrays[name])
     rows = [row for tail in parts.tails for row in tail.filtered.to_pylist()]

@@ -58,22 +58,26 @@ def test_tiles_put_together_are_the_whole_image(shape, size, overlap):
     seen = np.zeros(shape, int)
     got = {name: np.zeros_like(array) for name, array in whole.items()}
     cuts = list(tile_cuts(image, TileConfig(size=size, overlap=overlap), None))
-    for one in cuts:
-        y0, x0, y1, x1 = one.extras["owned_rect"]
-        parts = {"targets": one.targets, "inputs": one.inputs.transpose(1, 2, 0), **one.extras}
+    for piece in cuts:
+        y0, x0, y1, x1 = piece.extras["owned_rect"]
+        parts = {
+            "targets": piece.targets,
+            "inputs": piece.inputs.transpose(1, 2, 0),
+            **piece.extras,
+        }
         top, left = find(image.pixels, parts["inputs"])
         seen[top + y0 : top + y1, left + x0 : left + x1] += 1
         for name in whole:
             own = parts[name][y0:y1, x0:x1]
             got[name][top + y0 : top + y1, left + x0 : left + x1] = own
-        assert one.rows[0].num_labelled == (one.targets[y0:y1, x0:x1] != IGNORE).sum()
-        assert one.rows[0].sample_num_labelled == (image.targets != IGNORE).sum()
+        assert piece.rows[0].num_labelled == (piece.targets[y0:y1, x0:x1] != IGNORE).sum()
+        assert piece.rows[0].sample_num_labelled == (image.targets != IGNORE).sum()
     labelled = image.targets != IGNORE
     assert seen.max() == 1
     assert (seen[labelled] == 1).all()
     for name, array in whole.items():
         assert np.array_equal(got[name][labelled], array[labelled]), name
-    total = sum(one.rows[0].num_labelled for one in cuts)
+    total = sum(cut.rows[0].num_labelled for cut in cuts)
     assert total == cuts[0].rows[0].sample_num_labelled
 
 

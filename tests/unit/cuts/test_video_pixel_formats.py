@@ -77,12 +77,16 @@ def legal(bits, seed):
 
 def by_formula(luma, cb, cr, bits, matrix, colour_range):
     """H.273, equations for E'R, E'G and E'B, 0 to 255."""
-    step, most = 2 ** (bits - 8), 2**bits - 1
+    step, peak = 2 ** (bits - 8), 2**bits - 1
     if colour_range == FULL:
-        luma, cb, cr = luma / most, (cb - 128 * step) / most, (cr - 128 * step) / most
+        luma, cb, cr = (
+            luma / max_value,
+            (cb - 128 * step) / max_value,
+            (cr - 128 * step) / max_value,
+        )
     else:
         luma = (luma - 16 * step) / (219 * step)
-        cb, cr = ((one - 128 * step) / (224 * step) for one in (cb, cr))
+        cb, cr = ((item - 128 * step) / (224 * step) for item in (cb, cr))
     kr, kb = MATRICES[matrix]
     red, blue = luma + 2 * (1 - kr) * cr, luma + 2 * (1 - kb) * cb
     green = (luma - kr * red - kb * blue) / (1 - kr - kb)

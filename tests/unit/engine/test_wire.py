@@ -42,13 +42,13 @@ def test_batches_of_a_crate_cross_with_their_arrays_and_failures():
     sent = replace(sent, batches=(sent.batches[0], replace(sent.batches[1], failures=(FAILURE,))))
     got = wire.decode(wire.encode(sent))
     assert replace(got, batches=()) == replace(sent, batches=())
-    for one, other in zip(got.batches, sent.batches, strict=True):
-        assert (one.name, one.failures, one.fatal) == (other.name, other.failures, other.fatal)
-        assert one.item.samples.equals(other.item.samples)
-        assert (one.item.index, one.item.unit_id) == (other.item.index, other.item.unit_id)
+    for left, other in zip(got.batches, sent.batches, strict=True):
+        assert (left.name, left.failures, left.fatal) == (other.name, other.failures, other.fatal)
+        assert left.item.samples.equals(other.item.samples)
+        assert (left.item.index, left.item.unit_id) == (other.item.index, other.item.unit_id)
         for name, values in other.item.arrays.items():
-            assert one.item.arrays[name].dtype == values.dtype
-            assert np.array_equal(one.item.arrays[name], values)
+            assert left.item.arrays[name].dtype == values.dtype
+            assert np.array_equal(left.item.arrays[name], values)
 
 
 def test_arrays_of_another_order_of_bytes_or_axes_keep_their_values():

@@ -130,7 +130,7 @@ def corrected(config, folder, frames, label):
     given = GivenLabels(config, shards, str(folder / "index"))
     change = FrameChange(np.array(frames), np.full(len(frames), label, np.int32))
     changes = LabelChanges(frames={Owner("v.mp4"): change}, times=given.times)
-    copy = write_tables(config, shards, changes, str(folder / "copy"), lambda *told: None)
+    copy = write_tables(config, shards, changes, str(folder / "copy"), lambda *progress: None)
     return copy, labels_of(cut(copy, folder))
 
 

@@ -201,7 +201,7 @@ def test_a_store_that_fails_while_a_file_is_read_is_a_failure_that_passes(
     got = media.cut_listed(shards, config, tmp_path)
     assert accounted(got) == 2 * NUM
     assert got.filtered == {}
-    assert {(one.stage, one.error_class) for one in got.failures} <= {("read", "read")}
+    assert {(failure.stage, failure.error_class) for failure in got.failures} <= {("read", "read")}
     # Image files and members of a zip are fetched whole.
     assert got.failures or num_reads or name in ("image files", "zip")
 
@@ -254,20 +254,26 @@ def tar_bomb(path):
 
 
 def npz_bomb(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b.npy", "w") as one:
-        one.write(bytes(300 * MIB))
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("b.npy", "w") as member,
+    ):
+        member.write(bytes(300 * MIB))
 
 
 def zip_bomb(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b0.png", "w") as one:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("b0.png", "w") as member,
+    ):
         for _ in range(300):
-            one.write(bytes(MIB))
+            member.write(bytes(MIB))
 
 
 def hdf5_bomb(path):
     with h5py.File(path, "w") as file:
-        one = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
-        one[:MIB] = 1
+        member = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
+        member[:MIB] = 1
 
 
 def matlab_bomb(path):

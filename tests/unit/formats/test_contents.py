@@ -286,7 +286,7 @@ def test_a_label_that_is_nan_is_an_empty_one_in_tables_of_every_form(tmp_path, s
     if suffix == "parquet":
         write_parquet(table, image=names, label=pa.array(labels))
     else:
-        rows = [{"image": n, "label": one} for n, one in zip(names, labels, strict=True)]
+        rows = [{"image": n, "label": label} for n, label in zip(names, labels, strict=True)]
         lines = "\n".join(map(json.dumps, rows))
         table.write_text(json.dumps(rows) if suffix == "json" else lines)
     with pytest.raises(LabelError, match="row 2: the label is empty; leave the row out"):

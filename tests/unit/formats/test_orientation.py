@@ -50,7 +50,7 @@ def test_frames_are_stored_or_shown_ones(kind, orientation, tmp_path):
     matrix, shown = MATRICES[kind]
     path = turned_video(tmp_path / "v.mp4", matrix)
     stored = decoded_video(path).transpose(0, 2, 3, 1)
-    expected = [shown(one) if orientation == "display" else one for one in stored]
+    expected = [shown(item) if orientation == "display" else item for item in stored]
     config = frames_dataset(path, tmp_path, clip={"frames": 4}, orientation=orientation)
     got = cut(config, tmp_path)
     pixels = got.batches[0].arrays["inputs"][0].transpose(0, 2, 3, 1)

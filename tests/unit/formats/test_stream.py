@@ -125,7 +125,7 @@ def test_trimmed_videos_give_the_frames_that_players_show(share, tmp_path):
     got = [pixels() for pixels in frames]
     assert len(got) == len(shown) > 10
     assert all(map(np.array_equal, got, shown))
-    assert all(any(np.array_equal(one, other) for other in originals) for one in got)
+    assert all(any(np.array_equal(first, other) for other in originals) for first in got)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])

@@ -94,7 +94,7 @@ def test_values_are_scaled_by_the_header_before_the_window(tmp_path):
     stored = np.arange(60, dtype=np.int16).reshape(SHAPE)
     for part in ("a", "b"):
         save(tmp_path / f"images/{part}.nii.gz", stored, slope=10.0, inter=-200.0)
-    pixels = np.stack([one[0][:, :, 0] for one in list(read(config, tmp_path).values())[:3]], 2)
+    pixels = np.stack([value[0][:, :, 0] for value in list(read(config, tmp_path).values())[:3]], 2)
     assert np.array_equal(pixels, np.rint(np.clip((stored * 10.0 - 40) / 400, 0, 1) * 65535))
 
 

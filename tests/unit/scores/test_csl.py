@@ -141,7 +141,7 @@ def test_rows_of_segments_are_those_of_each_id():
     rng = np.random.default_rng(0)
     for labels in ([], [-1, -1], [0], *(rng.integers(-1, 3, n) for n in range(1, 40))):
         ids = csl.segment_ids(np.asarray(labels, np.int64))
-        expected = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+        expected = [np.flatnonzero(ids == item) for item in range(ids.max(initial=-1) + 1)]
         found = csl.segment_rows(ids)
         assert len(found) == len(expected)
         assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))

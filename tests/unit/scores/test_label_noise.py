@@ -130,7 +130,7 @@ def test_the_interval_holds_the_truth(noise):
 
 def test_elements_that_hang_together_count_as_few():
     alone, together = good_checkpoint(2000)[0], good_checkpoint(2000, num_squared=2000 * 40)[0]
-    widths = [one.finish().high - one.finish().low for one in (alone, together)]
+    widths = [item.finish().high - item.finish().low for item in (alone, together)]
     assert widths[1] > 3 * widths[0]
 
 
@@ -138,7 +138,7 @@ def test_elements_that_hang_together_count_as_few():
 def test_mean_over_checkpoints_bounds_the_exact_mean_from_below(num_checkpoints):
     labels, p, _ = rows(2, num_checkpoints=num_checkpoints)
     mean = p.mean(axis=0)
-    pairs = [two_best(labels, one) for one in p]
+    pairs = [two_best(labels, first) for first in p]
     other, p_other = suggested_class(
         np.stack([pair[2] for pair in pairs], axis=1),
         np.stack([pair[1] for pair in pairs], axis=1),

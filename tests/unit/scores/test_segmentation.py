@@ -129,7 +129,7 @@ def test_softmin_equals_cleanlab():
     images = [image(seed, void=0.0) for seed in range(5)]
     p, labels = np.stack([p for p, _ in images]), np.stack([labels for _, labels in images])
     expected, _ = rank.get_label_quality_scores(labels, p, verbose=False)
-    got = [seg.score_image(*one)["softmin"] for one in images]
+    got = [seg.score_image(*item)["softmin"] for item in images]
     np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 

@@ -100,12 +100,12 @@ def test_no_single_edit_is_clearly_better_than_the_answer(seed):
     rest = {}
     for at in range(K):
         for other in range(K):
-            one = got.classes.tolist()
-            one[at] = other
-            rest[tuple(one)] = slow_nll(one, num_frames, others)
-            one = got.classes.tolist()
-            one[at], one[other] = one[other], one[at]
-            rest[tuple(one)] = slow_nll(one, num_frames, others)
+            left = got.classes.tolist()
+            left[at] = other
+            rest[tuple(left)] = slow_nll(left, num_frames, others)
+            left = got.classes.tolist()
+            left[at], left[other] = left[other], left[at]
+            rest[tuple(left)] = slow_nll(left, num_frames, others)
     rest.pop(tuple(got.classes.tolist()))
     first, second = sorted(rest.values())[:2]
     assert got.nll_after - first < MARGIN or second - first < LEAD
@@ -131,8 +131,8 @@ def test_disorder_in_golf_poses_is_undone():
     labels = [np.repeat(path, num_frames) for path, num_frames in given]
     whole = statistics(labels, 9)
     right = [
-        suggest_order(*one, whole.without(frames)).classes.tolist() == true.tolist()
-        for one, frames, true in zip(given, labels, true_paths, strict=True)
+        suggest_order(*item, whole.without(frames)).classes.tolist() == true.tolist()
+        for item, frames, true in zip(given, labels, true_paths, strict=True)
     ]
     assert np.mean(right) >= 0.95
 
@@ -143,7 +143,7 @@ def test_what_one_segment_adds_is_the_difference_of_both_paths():
     for length in (1, 2, 3, 12):
         path = [int(rng.integers(K))]
         while len(path) < length:
-            path += [one for one in [int(rng.integers(K))] if one != path[-1]]
+            path += [item for item in [int(rng.integers(K))] if item != path[-1]]
         judge = OrderJudge(rng.integers(1, 30, length), others)
         for at in range(length):
             for label in range(K):

@@ -56,4 +56,4 @@ def test_evidence_is_the_least_of_the_later_half(classes, p, expected):
 
 
 def test_no_components_have_no_evidence():
-    assert [len(one) for one in void_evidence(np.zeros((0, 3), int), np.zeros((0, 3)))] == [0, 0]
+    assert [len(item) for item in void_evidence(np.zeros((0, 3), int), np.zeros((0, 3)))] == [0, 0]

@@ -61,14 +61,14 @@ def test_limit_keeps_the_first_and_labels_of_the_rest_are_no_news(tmp_path):
 
 def test_a_changed_label_changes_its_own_shard_only(tmp_path):
     touch(tmp_path, "v/a.mp4", "v/b.mp4")
-    one = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,b\n"), tmp_path)
+    result = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,b\n"), tmp_path)
     shuffled = listed(frames(tmp_path, "b,0,b\na,1,b\na,0,a\n"), tmp_path)
     changed = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,c\n"), tmp_path)
-    digests = [[s.label_digest for s in got.shards] for got in (one, shuffled, changed)]
+    digests = [[s.label_digest for s in got.shards] for got in (result, shuffled, changed)]
     assert digests[0] == digests[1]
     assert digests[0][0] == digests[2][0]
     assert digests[0][1] != digests[2][1]
-    assert one.labels_digest == shuffled.labels_digest != changed.labels_digest
+    assert result.labels_digest == shuffled.labels_digest != changed.labels_digest
 
 
 @pytest.mark.parametrize("spill_rows", [3, 16_384])
