@@ -151,10 +151,12 @@ def check_nights(rendered: dict[str, str], name: str, namespace: str) -> None:
                 target=write_status, args=(f"{name}-{date}", namespace, status), daemon=True
             )
             operator.start()
-            got = starter.run()
+            result = starter.run()
             operator.join()
-        if got != code:
-            raise ClusterError(f"the starter ended with {got} for {deployment} {job}, not {code}")
+        if result != code:
+            raise ClusterError(
+                f"the starter ended with {result} for {deployment} {job}, not {code}"
+            )
 
 
 def account_of(folder: Path, account: str, namespace: str) -> ApiServer:

@@ -50,11 +50,11 @@ def check_oracle(dataset, outcome):
     assert {row["sample_id"] for row in rows_of(outcome, "errors").to_pylist()} == failed
     for row in rows:
         for name, expected in scores[row["sample_id"]].items():
-            got = row[name]
+            actual = row[name]
             if expected is None:  # a tie of two classes, which rounding decides
                 continue
-            assert np.isclose(got, expected, rtol=_TOLERANCE, atol=_TOLERANCE), (
-                f"{row['sample_id']}.{name} is {got}, expected {expected}"
+            assert np.isclose(actual, expected, rtol=_TOLERANCE, atol=_TOLERANCE), (
+                f"{row['sample_id']}.{name} is {actual}, expected {expected}"
             )
     check_counts(outcome)
 

@@ -197,8 +197,8 @@ def test_harmful_class_names_are_only_names(tmp_path):
     pa.parquet.write_table(table, tmp_path / "frames.parquet")
     labels = {"frames": str(tmp_path / "frames.parquet")}
     config = dataset("video", tmp_path / "one.mp4", labels).model_copy(update={"classes": HARMFUL})
-    got = cut(config, tmp_path)
-    assert list(got.labels.values()) == list(range(len(HARMFUL)))
+    result = cut(config, tmp_path)
+    assert list(result.labels.values()) == list(range(len(HARMFUL)))
 
 
 VALUES = {
@@ -239,8 +239,8 @@ def test_a_table_that_is_written_is_read_as_it_was(tmp_path, rows, cut_at):
     read = read_table(str(tmp_path), files)
     assert read.schema.equals(SCHEMA, check_metadata=True)
     assert [file.num_rows for file in files] == [part.num_rows for part in parts]
-    for got, expected in zip(read.to_pylist(), table.to_pylist(), strict=True):
-        assert all(same(got[name], expected[name]) for name in VALUES)
+    for actual, expected in zip(read.to_pylist(), table.to_pylist(), strict=True):
+        assert all(same(actual[name], expected[name]) for name in VALUES)
 
 
 def test_aliases_that_stand_for_very_much_are_refused_at_once(tmp_path):

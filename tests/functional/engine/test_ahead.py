@@ -55,7 +55,7 @@ def test_a_batch_made_ready_by_another_thread_gives_the_same_arrays(gradient):
     thread = threading.Thread(target=lambda: found.append(single.ready(batch)))
     thread.start()
     thread.join()
-    got = single.observe(batch, turns, ready=found[0])
-    assert got.keys() == expected.keys()
-    for name in got.keys() - {"trajectory/probe_s"}:
-        assert np.array_equal(got[name], expected[name]), name
+    actual = single.observe(batch, turns, ready=found[0])
+    assert actual.keys() == expected.keys()
+    for name in actual.keys() - {"trajectory/probe_s"}:
+        assert np.array_equal(actual[name], expected[name]), name

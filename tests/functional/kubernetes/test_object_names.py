@@ -171,17 +171,17 @@ def test_kustomize_puts_all_audits_into_one_namespace(tmp_path):
         ["kubectl", "kustomize", str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     assert built.returncode == 0, built.stderr
-    got = {}
+    result = {}
     for document in parsed(built.stdout):
         assert document["metadata"].pop("namespace") == "ray-audit"
-        got[document["kind"], document["metadata"]["name"]] = document
+        result[document["kind"], document["metadata"]["name"]] = document
     for folder in folders:
         for file in (tmp_path / folder).glob("*.yaml"):
             for document in parsed(file.read_text()):
                 if document["kind"] != "Kustomization":
                     document["metadata"].pop("namespace", None)
-                    assert got.pop((document["kind"], document["metadata"]["name"])) == document
-    assert not got
+                    assert result.pop((document["kind"], document["metadata"]["name"])) == document
+    assert not result
 
 
 def test_prometheus_reads_the_rules_of_every_name_and_fires_them(tmp_path):

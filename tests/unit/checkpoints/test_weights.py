@@ -37,9 +37,9 @@ def loaded(path, **weights):
 
 
 def assert_loaded(path, expected=STATE, **weights):
-    got = loaded(path, **weights)
+    actual = loaded(path, **weights)
     for name, tensor in expected.items():
-        assert torch.equal(got[name], tensor), name
+        assert torch.equal(actual[name], tensor), name
 
 
 def refusal(path, **weights):
@@ -102,12 +102,12 @@ def test_tensors_of_every_type_shape_and_view_come_as_torch_loads_them(tmp_path,
     state |= {"scalar": torch.tensor(3.5), "parameter": nn.Parameter(whole), "shared": whole}
     torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
     expected = torch.load(tmp_path / "w.pt", weights_only=True)
-    got = read_state(str(tmp_path / "w.pt"))
-    assert got.keys() == expected.keys()
+    actual = read_state(str(tmp_path / "w.pt"))
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert got[name].dtype == tensor.dtype
-        assert got[name].stride() == tensor.stride()
-        first, other = (t.detach().contiguous().reshape(-1) for t in (got[name], tensor))
+        assert actual[name].dtype == tensor.dtype
+        assert actual[name].stride() == tensor.stride()
+        first, other = (t.detach().contiguous().reshape(-1) for t in (actual[name], tensor))
         assert torch.equal(first.view(torch.uint8), other.view(torch.uint8))
 
 

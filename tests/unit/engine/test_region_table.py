@@ -128,12 +128,12 @@ def test_vog_by_class_is_the_mean_over_the_pixels_of_each_class(tmp_path, tile):
         std = np.std(maps, axis=0)
         for label in range(4):
             here = item.targets == label
-            got = samples.values["vog_by_class"][index, label]
+            result = samples.values["vog_by_class"][index, label]
             if not here.any():
-                assert np.isnan(got)
+                assert np.isnan(result)
             else:
-                assert got == pytest.approx(std[here].mean(), rel=1e-3)
-                assert got > 1e-7
+                assert result == pytest.approx(std[here].mean(), rel=1e-3)
+                assert result > 1e-7
 
 
 def test_vog_by_class_is_a_column_of_lists_with_nulls(tmp_path):

@@ -161,9 +161,9 @@ def test_folders_are_volumes_with_label_volumes_in_nifti_turned_to_them(tmp_path
     config = dataset("images", tmp_path / "scans/*/*.dcm", masks, volume={"window": [-1000, 1000]})
     shards = listed(config, tmp_path).shards
     assert [shard.key for shard in shards] == ["p1.dcm", "p2.dcm"]
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert [row["sample_id"] for row in got.rows] == [
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert [row["sample_id"] for row in result.rows] == [
         f"p{v}.dcm#{k}" for v in (1, 2) for k in range(4)
     ]
     path = tmp_path / "scans/p1/im1.dcm"
@@ -215,9 +215,9 @@ def test_files_whose_names_say_nothing_are_dicom_by_their_content(tmp_path, name
     uri = tmp_path / f"scans/*/{pattern if pattern != '*' else '[0-9]*'}"
     config = dataset("images", uri, masks, volume={"window": [-1000, 1000]})
     assert [shard.key for shard in listed(config, tmp_path).shards] == ["p1.dcm", "p2.dcm"]
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert len(got.rows) == 2 * SHAPE[0]
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert len(result.rows) == 2 * SHAPE[0]
 
 
 def test_a_series_is_what_was_listed_and_nothing_more(tmp_path):
@@ -226,9 +226,9 @@ def test_a_series_is_what_was_listed_and_nothing_more(tmp_path):
     save_labels(tmp_path / "seg/p1.nrrd", tmp_path / "scans/p1", "im*.dcm")
     masks = {"masks": str(tmp_path / "seg/{stem}.nrrd")}
     config = dataset("images", tmp_path / "scans/*/im*.dcm", masks, volume={"window": [0, 9]})
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert len(got.rows) == SHAPE[0]
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert len(result.rows) == SHAPE[0]
 
 
 def save_labels(path, folder, pattern="*[0-9]*"):

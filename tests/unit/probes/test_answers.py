@@ -82,8 +82,8 @@ def test_probabilities_and_their_logarithms_give_the_same_as_logits(task):
     frames = 5 if task is Task.FRAMES else None
     expected = softmax_of(AnswerForm(3), z, task, frames)
     for answers, given in (("probabilities", p), ("log_probabilities", p.log())):
-        got = softmax_of(AnswerForm(3, answers=answers), given, task, frames)
-        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+        actual = softmax_of(AnswerForm(3, answers=answers), given, task, frames)
+        torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

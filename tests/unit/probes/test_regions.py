@@ -136,8 +136,8 @@ def test_regions_equal_a_search_pixel_by_pixel(seed, size):
     rng = np.random.default_rng(seed)
     masks = np.stack([blocks(rng, size, 3, 9) for _ in range(3)])
     logits = np.stack([logits_of(rng, blocks(rng, size, 3, 7, 0), 3) for _ in masks])
-    for mask, logit, got in zip(masks, logits, emitted(masks, logits), strict=True):
-        seen = [first for first in got if first["given"] >= 0]
+    for mask, logit, actual in zip(masks, logits, emitted(masks, logits), strict=True):
+        seen = [first for first in actual if first["given"] >= 0]
         expected = slow_regions(mask, logit)
         assert len(seen) == len(expected)
         for first, other in zip(seen, expected, strict=True):

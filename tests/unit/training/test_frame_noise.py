@@ -66,7 +66,7 @@ def test_exchange_swaps_two_labels_at_a_distance(kind, least, largest):
     for key, labels in true.items():
         wrong = given.labels[key] != labels
         first, second = np.unique(labels[wrong])
-        assert fewest <= second - first <= max_distance
+        assert least <= second - first <= largest
         expected = np.select([labels == first, labels == second], [second, first], labels)
         assert (given.labels[key] == expected).all()
 
