@@ -25,8 +25,9 @@ class LabelColumns(Section):
     """Index of a frame in decoding order, from 0."""
     image: str = "image"
     """Which image a row belongs to."""
-    label: str = "label"
-    """The label: a class name or index."""
+    label: str | Annotated[list[str], Field(min_length=2)] = "label"
+    """The label: a class name or index; or a list of columns named as the classes are, one of
+    which is 1 in each row and the others 0, such as `[MEL, NV, BCC]`."""
     start_frame: str = "start_frame"
     """First frame of a segment."""
     end_frame: str = "end_frame"
@@ -86,7 +87,8 @@ class LabelsConfig(Section):
     """Names of the columns, where they are other than the usual."""
     header: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     """Names of the fields of a text table that has no line with them, such as `[video, label]`.
-    Where there is one file per video and no frame among them, each row is a frame."""
+    Where there is one file per video and no frame among them, each row is a frame. A field of two
+    frame numbers, such as `1-30`, is `start_frame-end_frame`."""
     delimiter: Literal["comma", "semicolon", "tab", "blanks"] | None = None
     """What parts the fields of a text table; its first line tells where absent."""
     comment: Annotated[str, Field(min_length=1)] | None = None

@@ -23,7 +23,7 @@ def print_epoch(fold: int | None, done: EpochDone) -> None:
 
 
 def print_training(trained: Trained, spec: str) -> None:
-    """What was trained, what correction did, and what to type next."""
+    """What was trained, what correction did, the best epoch, and what to type next."""
     console = SafeConsole(stderr=True)
     for note in trained.notes:
         console.print(f"[yellow]note[/] {escape(note)}", **LINE)
@@ -37,6 +37,8 @@ def print_training(trained: Trained, spec: str) -> None:
                 f"probabilities about {model.harm.num_harmed:.1f} of them were right before"
             )
         lines.append(f"  ray-audit run {shlex.quote(model.spec or trained.spec or spec)}")
+    if trained.held_out is not None:
+        lines += trained.held_out.sentences
     if trained.fold_map is not None:
         lines.append(f"Folds: {trained.fold_map}; all of them as one run:")
         lines.append(f"  ray-audit run {shlex.quote(trained.spec or spec)} --folds")

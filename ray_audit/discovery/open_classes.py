@@ -77,6 +77,8 @@ def _values(labels: LabelsConfig, uris: Iterable[str]) -> tuple[str, ...]:
     name = labels.columns.image if labels.form == "images" else labels.columns.video
     values: dict[str, None] = {}
     for uri in islice(uris, _NUM_READ):
+        if not isinstance(labels.columns.label, str):
+            return tuple(labels.columns.label)
         columns = {"label": labels.columns.label}
         columns |= {"name": name} if labels.form in ("images", "videos") else {}
         with suppress(RayAuditError):

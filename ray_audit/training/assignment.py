@@ -12,6 +12,25 @@ from ray_audit.training.training_folder import TrainingFolder
 
 
 @dataclass(frozen=True)
+class HeldOutShares:
+    """The fold that a model is not trained on.
+
+    Attributes:
+        config: the specification of the fold itself.
+        index_uri: folder of its label index.
+        shares: work units of each worker.
+    """
+
+    config: AuditConfig
+    index_uri: str
+    shares: tuple[tuple[WorkUnit, ...], ...]
+
+    def reader(self, rank: int) -> ExampleReader:
+        """Of one worker's share."""
+        return ExampleReader(self.config, self.shares[rank], self.index_uri)
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One training, as its workers get it.
 
@@ -21,6 +40,7 @@ class Assignment:
         digest: of settings and data.
         index_uri: folder of the label index.
         shares: work units of each worker.
+        held_out: what is looked at after each epoch, where there are folds.
     """
 
     config: AuditConfig
@@ -28,6 +48,7 @@ class Assignment:
     digest: str
     index_uri: str
     shares: tuple[tuple[WorkUnit, ...], ...]
+    held_out: HeldOutShares | None = None
 
     def run(self, worker: Worker, progress: Callable[[EpochDone], None]) -> None:
         """Train as one of the workers; see `Loop`."""
@@ -36,4 +57,5 @@ class Assignment:
         if config.training.correction.method != "none":
             correction = TrainingCorrection(config, config.dataset.task, self.place)
         reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
-        Loop(config, reader, self.place, self.digest, worker, correction).run(progress)
+        held_out = None if self.held_out is None else self.held_out.reader(worker.rank)
+        Loop(config, reader, self.place, self.digest, worker, correction, held_out).run(progress)

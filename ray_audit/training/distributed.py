@@ -19,12 +19,13 @@ from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
-from ray_audit.training.assignment import Assignment
+from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.training_folder import TrainingFolder
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5
+Shares = tuple[tuple[WorkUnit, ...], ...]
 
 
 class RayTrainer:
@@ -167,17 +168,40 @@ def _to_json(assignment: Assignment) -> str:
         "place": [place.folder, place.prefix],
         "digest": assignment.digest,
         "index_uri": assignment.index_uri,
-        "shares": [[unit.to_json() for unit in share] for share in assignment.shares],
+        "shares": _shares_to_json(assignment.shares),
     }
+    held_out = assignment.held_out
+    if held_out is not None:
+        values["held_out"] = {
+            "config": held_out.config.model_dump(mode="json", exclude_unset=True),
+            "index_uri": held_out.index_uri,
+            "shares": _shares_to_json(held_out.shares),
+        }
     return json.dumps(values)
+
+
+def _shares_to_json(shares: Shares) -> list[list[Any]]:
+    return [[unit.to_json() for unit in share] for share in shares]
+
+
+def _shares_from_json(shares: list[list[Any]]) -> Shares:
+    return tuple(tuple(map(WorkUnit.from_json, share)) for share in shares)
 
 
 def _from_json(text: str) -> Assignment:
     values = json.loads(text)
+    held_out = values.get("held_out")
+    if held_out is not None:
+        held_out = HeldOutShares(
+            AuditConfig.parse(held_out["config"]),
+            held_out["index_uri"],
+            _shares_from_json(held_out["shares"]),
+        )
     return Assignment(
         AuditConfig.parse(values["config"]),
         TrainingFolder(*values["place"]),
         values["digest"],
         values["index_uri"],
-        tuple(tuple(map(WorkUnit.from_json, share)) for share in values["shares"]),
+        _shares_from_json(values["shares"]),
+        held_out,
     )

@@ -42,8 +42,20 @@ def fold_parts(
     for index in range(training.folds):
         fold = _fold(config, index).model_copy(update={"part": "rest"})
         dataset = config.dataset.model_copy(update={"fold": fold})
-        parts[index] = config.model_copy(update={"dataset": dataset}), place.fold(index)
+        cache_mib = training.cache_mib - _cache_of_fold(config)
+        update = {
+            "dataset": dataset,
+            "training": training.model_copy(update={"cache_mib": cache_mib}),
+        }
+        parts[index] = config.model_copy(update=update), place.fold(index)
     return parts
+
+
+def _cache_of_fold(config: AuditConfig) -> int:
+    """MiB of `cache_mib` for what is held out: about its share of the data."""
+    training = config.training
+    assert training.folds is not None
+    return training.cache_mib // training.folds
 
 
 def _fold(config: AuditConfig, index: int) -> FoldConfig:
@@ -52,6 +64,17 @@ def _fold(config: AuditConfig, index: int) -> FoldConfig:
     return FoldConfig(
         num=training.folds, index=index, seed=training.seed, group=training.fold_group
     )
+
+
+def held_out_of(config: AuditConfig) -> AuditConfig:
+    """The fold that a training of `fold_parts` leaves out."""
+    fold = config.dataset.fold
+    assert fold is not None
+    dataset = config.dataset.model_copy(
+        update={"fold": fold.model_copy(update={"part": "held_out"})}
+    )
+    training = config.training.model_copy(update={"cache_mib": _cache_of_fold(config)})
+    return config.model_copy(update={"dataset": dataset, "training": training})
 
 
 def write_fold_map(config: AuditConfig, place: TrainingFolder, listing: Listing) -> str:

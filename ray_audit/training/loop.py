@@ -21,6 +21,7 @@ from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
 from ray_audit.training.examples import ExampleReader, TrainingBatch
+from ray_audit.training.held_out import class_counts
 from ray_audit.training.objective import Objective
 from ray_audit.training.training_folder import TrainingFolder
 
@@ -140,6 +141,7 @@ class Loop:
         digest: of settings and data.
         worker: which of the workers this is.
         correction: changes labels while the model learns, or None.
+        held_out: this worker's share of what is looked at after each epoch, or None.
 
     Raises:
         SpecificationError: the factory, the loss or what lies at the place is wrong.
@@ -153,10 +155,12 @@ class Loop:
         digest: str,
         worker: Worker,
         correction: TrainingCorrection | None = None,
+        held_out: ExampleReader | None = None,
     ) -> None:
         self._config, self._training = config, config.training
         self._reader, self._place, self._digest, self._worker = reader, place, digest, worker
-        self._correction = correction
+        self._correction, self._held_out = correction, held_out
+        self._agreements: list[list[float]] = []
         if self._training.precision == "fp16" and worker.device.type != "cuda":
             raise SpecificationError("training.precision: fp16 needs a GPU; use float32 or bf16")
         torch.manual_seed(self._training.seed)
@@ -178,6 +182,8 @@ class Loop:
         try:
             self._optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
+            unknown = [[0.0] * (3 * len(self._config.dataset.classes))] * self._done
+            self._agreements = state.get("held_out", unknown)
             if self._correction is not None:
                 self._correction.restore(state["correction"], self._done)
         except (KeyError, ValueError) as error:
@@ -219,6 +225,8 @@ class Loop:
             for batch in self._reader.batches(epoch):
                 losses.append(self._step(batch, add))
         done = self._counted(epoch, losses, time.monotonic() - started)
+        if self._held_out is not None:
+            self._agreements.append(self._agreement(self._held_out, epoch))
         if self._worker.rank == 0:
             self._keep(epoch)
         self._worker.total(0)  # no worker runs ahead of what is kept
@@ -232,8 +240,7 @@ class Loop:
         if correction is not None:
             labels = correction.labels(training_batch.keys, given)
             inputs.requires_grad_(correction.wants_gradient)
-        dtype = _AUTOCAST.get(self._training.precision)
-        with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
+        with self._autocast():
             loss, logits = self._objective(self._forward, inputs, batch, labels)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -244,6 +251,28 @@ class Loop:
         if correction is not None:
             correction.observe(training_batch.keys, given, labels, logits.detach(), inputs.grad)
         return loss.detach()
+
+    @torch.no_grad()
+    def _agreement(self, held_out: ExampleReader, epoch: int) -> list[float]:
+        """`class_counts` of all workers' held-out samples, one class after the other."""
+        device, layout = self._worker.device, self._config.model.input.layout
+        num_classes = len(self._config.dataset.classes)
+        counts = torch.zeros(3, num_classes, dtype=torch.int64, device=device)
+        self._bare.eval()
+        for batch in (training_batch.batch for training_batch in held_out.batches(epoch)):
+            inputs = self._input(batch.arrays["inputs"], self._try)
+            labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
+            self._bare.eval()  # `_try` leaves it training
+            with self._autocast():
+                answer = self._bare(as_laid_out(inputs, layout))
+                logits = self._objective.at_labels(answer, batch, labels)
+            counts += class_counts(logits, labels)
+        return self._worker.total(*counts.flatten().tolist())
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        dtype = _AUTOCAST.get(self._training.precision)
+        device_type = self._worker.device.type
+        return torch.autocast(device_type, dtype) if dtype else contextlib.nullcontext()
 
     def _forward(self, inputs: Tensor) -> object:
         return self._model(as_laid_out(inputs, self._config.model.input.layout))
@@ -291,11 +320,13 @@ class Loop:
         )
 
     def _keep(self, epoch: int) -> None:
-        state = {
+        state: dict[str, Any] = {
             "settings": self._digest,
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
+        if self._held_out is not None:
+            state["held_out"] = self._agreements
         if self._correction is not None:
             state["correction"] = self._correction.state()
         self._place.save(epoch, self._bare.state_dict(), state)

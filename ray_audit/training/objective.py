@@ -61,7 +61,7 @@ class Objective:
         """
 
         def forward(given: Tensor) -> Tensor:
-            return self._at_labels(model(given), batch, labels)
+            return self.at_labels(model(given), batch, labels)
 
         if self._scales is not None:
             at_scales = logits_at_scales(forward, inputs, self._scales.scales, labels.shape[1:])
@@ -78,7 +78,8 @@ class Objective:
             )
         return loss, logits
 
-    def _at_labels(self, answer: object, batch: Batch, labels: Tensor) -> Tensor:
+    def at_labels(self, answer: object, batch: Batch, labels: Tensor) -> Tensor:
+        """The logits of a model's answer, at the size of the labels; see `__call__`."""
         try:
             num_frames = labels.shape[1] if batch.task.is_sequence else None
             logits = self._form.logits(answer, batch.task, num_frames)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from ray_audit import storage
@@ -15,11 +16,18 @@ from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.label_changes import WrittenLabels
 from ray_audit.formats.places import absolute
+from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.sources.destinations import check_destination
-from ray_audit.training.assignment import Assignment
+from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.correction import Harm, check_correction
-from ray_audit.training.fold_models import fold_parts, write_fold_map, write_fold_specification
+from ray_audit.training.fold_models import (
+    fold_parts,
+    held_out_of,
+    write_fold_map,
+    write_fold_specification,
+)
+from ray_audit.training.held_out import HeldOut, HeldOutEpoch
 from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
 from ray_audit.training.training_folder import TrainingFolder
 
@@ -36,6 +44,8 @@ class TrainedModel:
         num_new_epochs: epochs that this call trained; the others were there.
         spec: the specification that audits it; None for the one that was given.
         harm: what correction did, over all epochs; None without correction.
+        held_out: agreement with the labels of its fold after each epoch, None where unknown; empty
+            without folds.
     """
 
     fold: int | None
@@ -43,6 +53,7 @@ class TrainedModel:
     num_new_epochs: int
     spec: str | None = None
     harm: Harm | None = None
+    held_out: tuple[HeldOutEpoch | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,14 @@ class Trained:
         fold_map: Parquet file that says which sample is in which fold, or None.
         notes: what the user should know of the data.
         spec: the specification with the place of the weights, where that was given apart.
+        held_out: the best epoch against the last over all folds; None without folds.
     """
 
     models: tuple[TrainedModel, ...]
     fold_map: str | None
     notes: tuple[str, ...]
     spec: str | None = None
+    held_out: HeldOut | None = None
 
 
 class Trainer(Protocol):
@@ -151,11 +164,14 @@ def train(
             listing = whole if fold is None else _listed(part, folder / str(fold))
             index_dir = folder / ("whole" if fold is None else str(fold))
             models.append(_train_one(trainer, part, part_place, fold, listing, index_dir, progress))
+        held_out = HeldOut.of([m.held_out for m in models], masks=config.dataset.task.is_dense)
+        if held_out is not None:
+            held_out.write(place.at("held_out.json"))
         spec = None
         if to is not None:
             write_specification(config, WrittenLabels(config.dataset), absolute(to))
             spec = storage.join(absolute(to), "spec.yaml")
-    return Trained(tuple(models), fold_map, whole.notes, spec)
+    return Trained(tuple(models), fold_map, whole.notes, spec, held_out)
 
 
 def _kept_at(config: AuditConfig, folder: str) -> AuditConfig:
@@ -206,10 +222,10 @@ def _train_one(
     digest = settings_digest(config, storage.digest(*versions))
     done, epochs = trained_epochs(config, place, digest), config.training.epochs
     if done < epochs:
-        workers = config.training.workers
-        shares = tuple(tuple(group_units(shards[n::workers], digest)) for n in range(workers))
         index_uri = trainer().index_uri(config, listing, index_dir)
-        assignment = Assignment(config, place, digest, index_uri, shares)
+        shares = _shares(listing, config.training.workers, digest)
+        held_out = None if fold is None else _held_out(trainer, config, digest, index_dir)
+        assignment = Assignment(config, place, digest, index_uri, shares, held_out)
         trainer().train(assignment, lambda of_epoch: progress(fold, of_epoch))
     return TrainedModel(
         fold=fold,
@@ -217,7 +233,27 @@ def _train_one(
         num_new_epochs=max(0, epochs - done),
         spec=None if fold is None else write_fold_specification(config, place),
         harm=_harm(place),
+        held_out=_agreements(place),
     )
+
+
+def _shares(listing: Listing, workers: int, digest: str) -> tuple[tuple[WorkUnit, ...], ...]:
+    shards = listing.shards
+    return tuple(tuple(group_units(shards[n::workers], digest)) for n in range(workers))
+
+
+def _held_out(trainer: _Later, config: AuditConfig, digest: str, index_dir: Path) -> HeldOutShares:
+    """The fold that a training leaves out."""
+    part = held_out_of(config)
+    index_dir = index_dir / "held_out"
+    listing = list_dataset(part.dataset, index_dir)
+    index_uri = trainer().index_uri(part, listing, index_dir)
+    return HeldOutShares(part, index_uri, _shares(listing, config.training.workers, digest))
+
+
+def _agreements(place: TrainingFolder) -> tuple[HeldOutEpoch | None, ...]:
+    epochs = (place.last() or {}).get("held_out", [])
+    return tuple(HeldOutEpoch.of(np.reshape(counts, (3, -1))) for counts in epochs)
 
 
 def _harm(place: TrainingFolder) -> Harm | None:

@@ -5,6 +5,7 @@ last.pt                         optimizer and settings: what a resumed training 
 records/epoch_001-0.parquet     per-sample records, one file per epoch and worker
 corrected/epoch_007.parquet     labels that changed in an epoch
 fold_0/ ... , folds.parquet     the same of each fold, and which sample is in which
+held_out.json                   over all folds, how models agree with labels they never saw
 """
 
 import io

@@ -114,7 +114,7 @@ def _copy_lines(
     positions = {key: layout.names.index(column) for key, column in columns.items()}
     awaits_header = layout.form.header is None
     for line in _lines(source):
-        spans = _spans(line, layout.delimiter)
+        spans = layout.spans_apart(line, _spans(line, layout.delimiter))
         if layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n") or awaits_header:
             awaits_header &= layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n")
             _write_text(sink, line)
@@ -304,7 +304,7 @@ def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:
 def _json_value(value: Any, old_text: str) -> str:
     if old_text.startswith('"') or not _is_number(value):
         return json.dumps(str(value), ensure_ascii=False)
-    return str(value)
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock, seconds_of
+from ray_audit.formats.labels.indicators import label_cells, label_texts
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 from ray_audit.formats.labels.text_tables import TextForm
 
@@ -25,7 +26,7 @@ class TableLayout:
     Attributes:
         name_column: column with the video or image, None where a file is of one video.
         number_columns: name to give out -> column with numbers.
-        label_column: column with the label.
+        label_column: column with the label, or those of which one is 1 in each row.
         is_timed: whether the numbers are times, and not frames.
         clock: how they count.
         text: how a text table is written.
@@ -34,7 +35,7 @@ class TableLayout:
 
     name_column: str | None
     number_columns: dict[str, str]
-    label_column: str
+    label_column: str | list[str]
     is_timed: bool = False
     clock: LabelClock = field(default_factory=LabelClock)
     text: TextForm = field(default_factory=TextForm)
@@ -124,7 +125,7 @@ def read_rows(uri: str, layout: TableLayout, classes: ClassNames) -> Iterator[La
             the message names the file, the row and the value.
     """
     columns = {f"number:{k}": column for k, column in layout.number_columns.items()}
-    columns["label"] = layout.label_column
+    columns |= label_cells(layout.label_column)
     if layout.name_column:
         columns["name"] = layout.name_column
     for chunk in read_table(uri, columns, layout.text):
@@ -135,7 +136,8 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
     def locate(row: int) -> str:
         return f"{uri}, row {chunk.first_row + row}"
 
-    labels = _mapped(chunk.columns["label"], classes.parse, locate)
+    texts = label_texts(chunk.columns, layout.label_column, locate)
+    labels = _mapped(texts, classes.parse, locate)
     numbers = {
         key: _numbers(chunk.columns[f"number:{key}"], column, locate)
         for key, column in layout.number_columns.items()

@@ -116,8 +116,8 @@ def _open(
     if is_idx(uri):
         return _open_idx(uri, stream, required)
     raise LabelError(
-        f"{uri}: not a label table; expected .csv, .tsv, .txt, .lst, .json or .jsonl, also with "
-        ".gz, or .parquet"
+        f"{uri}: not a label table; expected .csv, .tsv, .txt, .lst, .labels, .json or .jsonl, "
+        "also with .gz, or .parquet"
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import LabelError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".labels")
 BLANKS = " "
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "blanks": BLANKS}
 _OWN = {".csv": ",", ".tsv": "\t"}
@@ -31,19 +31,28 @@ class TextForm:
         header: names of the fields, where no line of the table names them.
         comment: what begins a line to leave out.
         rows: path of the rows in a JSON document.
+        range_at: which field of a line is two names of `header`, as `1-30` is; None where none is.
     """
 
     delimiter: str | None = None
     header: tuple[str, ...] | None = None
     comment: str | None = None
     rows: str | None = None
+    range_at: int | None = None
 
     @classmethod
     def of(cls, labels: LabelsConfig) -> Self:
         """The form that a specification describes."""
         delimiter = None if labels.delimiter is None else _DELIMITERS[labels.delimiter]
-        header = tuple(labels.header) if labels.header else None
-        return cls(delimiter, header, labels.comment, labels.rows)
+        if labels.header is None:
+            return cls(delimiter, None, labels.comment, labels.rows)
+        both = f"{labels.columns.start_frame}-{labels.columns.end_frame}"
+        if both not in labels.header:
+            return cls(delimiter, tuple(labels.header), labels.comment, labels.rows)
+        at = labels.header.index(both)
+        edges = (labels.columns.start_frame, labels.columns.end_frame)
+        header = (*labels.header[:at], *edges, *labels.header[at + 1 :])
+        return cls(delimiter, header, labels.comment, labels.rows, at)
 
     def is_comment(self, line: str) -> bool:
         """Whether a line is to be left out."""
@@ -72,7 +81,22 @@ class TextLayout:
 
     def fields(self, line: str) -> list[str]:
         """The fields of a line without quotes that span lines."""
-        return _fields(line, self.delimiter)
+        return self.apart(_fields(line, self.delimiter))
+
+    def apart(self, fields: list[str]) -> list[str]:
+        """Fields with the two numbers of a range, such as `1-30`, apart."""
+        at = self.form.range_at
+        if at is None or at >= len(fields) or "-" not in fields[at]:
+            return fields
+        return [*fields[:at], *fields[at].split("-", 1), *fields[at + 1 :]]
+
+    def spans_apart(self, line: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The same of where the fields stand in a line."""
+        at = self.form.range_at
+        if at is None or at >= len(spans) or "-" not in line[slice(*spans[at])]:
+            return spans
+        (start, end), mark = spans[at], line.index("-", spans[at][0])
+        return [*spans[:at], (start, mark), (mark + 1, end), *spans[at + 1 :]]
 
 
 def unpacked_name(uri: str) -> str:
@@ -120,7 +144,7 @@ def text_layout(uri: str, stream: IO[bytes], form: TextForm) -> TextLayout:
 
 
 def _delimiter(uri: str, first: str, suffix: str, form: TextForm) -> str:
-    num = None if form.header is None else len(form.header)
+    num = None if form.header is None else len(form.header) - (form.range_at is not None)
     own = _OWN.get(suffix)
     order = [own] if own else []
     order += [mark for mark in (",", "\t", ";") if mark != own]
@@ -189,7 +213,8 @@ def _rows(stream: IO[bytes], layout: TextLayout) -> Iterator[list[str]]:
     if layout.delimiter in (None, BLANKS):
         rows: Iterator[list[str]] = (layout.fields(line) for line in lines)
     else:
-        rows = csv.reader(lines, delimiter=layout.delimiter or ",", strict=True)
+        parted = csv.reader(lines, delimiter=layout.delimiter or ",", strict=True)
+        rows = map(layout.apart, parted)
     if form.header is None:
         rows = (row for row in rows if any(row))
         next(rows, None)

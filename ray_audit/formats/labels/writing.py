@@ -16,6 +16,7 @@ from ray_audit.formats.label_changes import LabelChanges, Progress
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.copying import Cells, Edit, copy_table
+from ray_audit.formats.labels.indicators import edit_of_cells, label_cells
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.labels.segments import Segment, resegmented
@@ -38,7 +39,7 @@ class _Table:
     @property
     def columns(self) -> dict[str, str]:
         names = {"name": self.layout.name_column} if self.layout.name_column else {}
-        return {**names, **self.layout.number_columns, "label": self.layout.label_column}
+        return {**names, **self.layout.number_columns, **label_cells(self.layout.label_column)}
 
 
 def write_tables(
@@ -111,6 +112,7 @@ class _TableWriter:
                 edit = self._clock_edit(table)
         else:
             edit = self._class_edit(table)
+        edit = edit_of_cells(edit, table.layout.label_column)
         copy_table(table.uri, table.to_uri, table.columns, edit, table.layout.text)
 
     def check_all_written(self) -> None:

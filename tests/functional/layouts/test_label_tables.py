@@ -9,7 +9,7 @@ from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.sample_ids import Owner
 from tests.support.label_sets import all_labels, listed
-from tests.support.layouts import mstcn, specified, written
+from tests.support.layouts import mstcn, specified, touched, written
 from tests.support.small_sets import picture
 
 ROWS = [("a.png", "cat"), ("b.png", "dog"), ("c.png", "cat")]
@@ -120,3 +120,31 @@ def test_a_table_that_could_be_read_in_two_ways_or_in_none_is_refused(
     what = (tmp_path, "images", "images/*.png", {"images": name, **labels}, ["cat", "dog"])
     with pytest.raises(LabelError, match=message):
         listed(specified(*what))
+
+
+def test_a_range_of_frames_in_one_field_is_read_split_and_written_back(tmp_path):
+    touched(tmp_path / "videos/a.avi")
+    written(tmp_path / "labels/a.txt", "1-4 SIL  \n5-9 take_bowl  \n10-10 SIL\n")
+    header = ["start_frame-end_frame", "label"]
+    labels = {"segments": "labels/{stem}.txt", "header": header, "delimiter": "blanks"}
+    labels |= {"first_frame": 1, "ends": "inclusive"}
+    config = specified(tmp_path, "video", "videos/*.avi", labels, ["SIL", "take_bowl"])
+    before = [0] * 4 + [1] * 5 + [0]
+    assert all_labels(config) == {f"a.avi#{t}": label for t, label in enumerate(before)}
+    changes = LabelChanges(frames={Owner("a.avi"): FrameChange(np.array([5, 6]), np.array([0, 0]))})
+    shards = listed(config)[0].shards
+    corrected = write_tables(config, shards, changes, str(tmp_path / "to"), lambda *_: None)
+    (copy,) = (tmp_path / "to").rglob("a.txt")
+    lines = "1-4 SIL  \n5-5 take_bowl  \n6-7 SIL  \n8-9 take_bowl  \n10-10 SIL\n"
+    assert copy.read_text() == lines
+    after = [*before[:5], 0, 0, *before[7:]]
+    assert all_labels(corrected) == {f"a.avi#{t}": label for t, label in enumerate(after)}
+
+
+def test_a_field_that_should_be_a_range_and_is_none_is_refused(tmp_path):
+    touched(tmp_path / "videos/a.avi")
+    written(tmp_path / "labels/a.txt", "1-4 SIL\n5 SIL\n")
+    labels = {"segments": "labels/{stem}.txt", "header": ["start_frame-end_frame", "label"]}
+    config = specified(tmp_path, "video", "videos/*.avi", labels, ["SIL", "take_bowl"])
+    with pytest.raises(LabelError, match=r"row 2: 2 fields, expected 3 \(start_frame, end_frame"):
+        all_labels(config)

@@ -282,3 +282,24 @@ def imagenet_val(root):
     put_text(root / "ILSVRC2012_validation_ground_truth.txt", *map(str, numbers))
     classes = [f"class {number}" for number in range(1, 501)]
     return Built("imagenet-val", expected, {"classes": classes}, init=False)
+
+
+def _diagnoses(root, layout, prefix, names):
+    lines, expected = [f"image,{','.join(names)}"], {}
+    for at, place in enumerate([1, 0, 4, 1]):
+        key = f"ISIC_{24306 + at:07d}"
+        photo(root / f"{prefix}_Training_Input/{key}.jpg", at)
+        lines.append(",".join([key, *("1.0" if i == place else "0.0" for i in range(len(names)))]))
+        expected[f"{key}.jpg"] = names[place]
+    put_text(root / f"{prefix}_Training_GroundTruth.csv", *lines)
+    return Built(layout, expected)
+
+
+def isic_2019(root):
+    names = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    return _diagnoses(root, "isic2019", "ISIC_2019", names)
+
+
+def isic_2018_diagnoses(root):
+    names = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    return _diagnoses(root, "isic2018-task3", "ISIC2018_Task3", names)

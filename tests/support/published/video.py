@@ -272,3 +272,30 @@ def kinetics_folders(root):
         touched(root / f"train/{name}.mp4")
     expected = {f"{name}.mp4": name.partition("/")[0] for name in names}
     return Built("kinetics-folders", expected, {"classes": ["abseiling", "zumba"]})
+
+
+def jigsaws(root):
+    expected = {}
+    for number in (1, 2):
+        stem = f"Suturing_B00{number}"
+        touched(root / f"video/{stem}_capture1.avi")
+        touched(root / f"video/{stem}_capture2.avi")
+        spans = [(3, 7, "G1"), (8, 8, "G5"), (9, 20 + number, "G11")]
+        put_text(root / f"transcriptions/{stem}.txt", *(f"{a} {b} {name} " for a, b, name in spans))
+        for first, last, name in spans:
+            for frame in range(first - 1, last):
+                expected[f"{stem}_capture1.avi#{frame}"] = name
+    return Built("jigsaws", expected, {"classes": ["G1", "G5", "G11"]})
+
+
+def breakfast(root):
+    expected = {}
+    for cook in ("P03", "P04"):
+        key = f"{cook}/cam01/{cook}_cereals.avi"
+        touched(root / key)
+        spans = [(1, 30, "SIL"), (31, 33, "take_bowl"), (34, 40, "SIL")]
+        put_text(root / f"{key}.labels", *(f"{a}-{b} {name}  " for a, b, name in spans))
+        for first, last, name in spans:
+            for frame in range(first - 1, last):
+                expected[f"{key}#{frame}"] = name
+    return Built("breakfast", expected, {"classes": ["SIL", "take_bowl"]})
