@@ -237,7 +237,7 @@ def medmnist(root):
     }
     np.savez_compressed(root / "bloodmnist.npz", **arrays)
     expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
-    return Built("medmnist", expected, {"classes": list("abc")}, init=False)
+    return Built("medmnist", expected, {"classes": list("abc")})
 
 
 def _idx(*shape, rng):
