@@ -1,5 +1,7 @@
 """Published datasets that have no recipe: what `init` alone makes of them."""
 
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -169,3 +171,20 @@ def test_two_arrays_that_may_be_the_labels_are_not_chosen_from(tmp_path):
     np.savez(tmp_path / "set.npz", images=images, fine_labels=labels, coarse_labels=labels // 2)
     with pytest.raises(SpecificationError):
         drafted(tmp_path)
+
+
+@pytest.mark.parametrize("with_test", [False, True])
+def test_class_folders_in_a_zip_archive_are_recognised(tmp_path, with_test):
+    photo(tmp_path / "outside/0.png", 0, SHAPE)
+    content = (tmp_path / "outside/0.png").read_bytes()
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "pets.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            for index in range(3):
+                archive.writestr(f"pets/train/{name}/{index}.png", content)
+                if with_test:
+                    archive.writestr(f"pets/test/{name}/{index}.png", content)
+        archive.writestr("pets/README.txt", "pets")
+    expected = {f"{name}/{at}.png": k for k, name in enumerate(("cat", "dog")) for at in range(3)}
+    same(drafted(folder), expected)

@@ -204,7 +204,7 @@ def class_folders_in_an_archive(root):
         "labels": {"folder": True},
         "classes": CLASSES,
     }
-    return Built(None, expected, dataset=dataset, init=False)
+    return Built(None, expected, dataset=dataset)
 
 
 def shards_by_their_numbers(root):
