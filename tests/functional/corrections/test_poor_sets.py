@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ray_audit.errors import SpecificationError
-from tests.support import knowing
+from tests.support import knowing, small_sets, tiny_models
 from tests.support.corrected import corrected
 from tests.support.knowing import SURE
 from tests.support.small_sets import table
@@ -70,3 +70,33 @@ def test_of_equal_samples_none_is_flagged_before_another(tmp_path, fraction):
     small, *_ = knowing.images(tmp_path, wrong=(), sureness=(np.zeros((3, 3)),) * 3)
     done = corrected(small, rule="flagged", flagged_fraction=fraction, dry_run=True)
     assert done.outcomes == {}
+
+
+def named_one_class(folder):
+    small = small_sets.class_folders(folder)
+    for name in small_sets.CLASSES[1:]:
+        for path in small.folder.glob(f"data/{name}/*.png"):
+            path.unlink()
+    small.values["dataset"]["classes"] = ["a"]
+    small.values["model"]["kwargs"]["num_classes"] = 1
+    for path in small.folder.glob("checkpoints/*"):
+        path.unlink()
+    for epoch in range(2):
+        small.write_weights(epoch, tiny_models.ImageModel(num_classes=1))
+    return small
+
+
+def unlabelled(folder):
+    small = knowing.masks(folder, wrong=())
+    for path in small.folder.glob("data/masks/*.png"):
+        knowing.save(np.full((knowing.SIDE, knowing.SIDE), 255, np.uint8), path)
+    return small
+
+
+@pytest.mark.parametrize("make", [named_one_class, unlabelled])
+def test_where_nothing_can_be_told_nothing_changes_or_it_is_refused_in_words(tmp_path, make):
+    small = make(tmp_path)
+    assert corrected(small, dry_run=True).num_changed == 0
+    assert corrected(small, dry_run=True, rule="flagged", flagged_fraction=0.5).num_changed == 0
+    with pytest.raises(SpecificationError, match="--rule adele"):
+        corrected(small, dry_run=True, rule="adele")
