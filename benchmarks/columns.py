@@ -54,8 +54,8 @@ def ours(logits: torch.Tensor, targets: torch.Tensor) -> tuple[np.ndarray, np.nd
             likelihood(few.clone(), given)
             for few, given in zip(of_checkpoint.split(BATCH), targets.split(BATCH), strict=True)
         ]
-        margins.append(torch.cat([one.margin for one in seen]).numpy())
-        losses.append(torch.cat([one.loss for one in seen]).numpy())
+        margins.append(torch.cat([columns.margin for columns in seen]).numpy())
+        losses.append(torch.cat([columns.loss for columns in seen]).numpy())
     return aum(np.stack(margins, axis=1)), csl(np.stack(losses, axis=1))
 
 
@@ -68,10 +68,10 @@ def trajectory_figures(num_samples: int, repeats: int) -> list[Figure]:
     for _ in range(repeats):
         expected, seconds = cpu_of(lambda: accumulated(logits, targets))
         theirs.append(1e6 * seconds / num_samples / NUM_CHECKPOINTS)
-        (got, _), seconds = cpu_of(lambda: ours(logits, targets))
+        (actual, _), seconds = cpu_of(lambda: ours(logits, targets))
         mine.append(1e6 * seconds / num_samples / NUM_CHECKPOINTS)
-        if not np.allclose(got, expected, atol=1e-5):
-            raise SystemExit(f"AUM differs from the package's by {np.abs(got - expected).max()}")
+        if not np.allclose(actual, expected, atol=1e-5):
+            raise SystemExit(f"AUM differs from the package's by {np.abs(actual - expected).max()}")
     unit = "us/sample/checkpoint"
     return [
         Figure("AUM by the `aum` package", unit, tuple(theirs)),
@@ -98,10 +98,10 @@ def softmin_figures(num_masks: int, repeats: int) -> list[Figure]:
     for _ in range(repeats):
         (expected, _), seconds = cpu_of(lambda: get_label_quality_scores(labels, p, verbose=False))
         theirs.append(1e9 * seconds / labels.size)
-        got, seconds = cpu_of(scored)
+        actual, seconds = cpu_of(scored)
         mine.append(1e9 * seconds / labels.size)
-        if not np.allclose(got, expected, atol=1e-4):
-            raise SystemExit(f"soft-min differs by {np.abs(got - expected).max()}")
+        if not np.allclose(actual, expected, atol=1e-4):
+            raise SystemExit(f"soft-min differs by {np.abs(actual - expected).max()}")
     return [
         Figure("soft-min by cleanlab", "ns/px", tuple(theirs)),
         Figure("soft-min, ours", "ns/px", tuple(mine)),

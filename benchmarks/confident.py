@@ -108,8 +108,8 @@ def figures_of(num_classes: int, repeats: int) -> list[Figure]:
     for form in FORMS:
         ns = tuple(1e9 * s / num_px for s in seconds[form])
         figures.append(Figure(f"{named}{form}: time", "ns/px", ns))
-        held = tuple(b / num_px for b in memory[form])
-        figures.append(Figure(f"{named}{form}: memory", "B/px", held))
+        per_px = tuple(b / num_px for b in memory[form])
+        figures.append(Figure(f"{named}{form}: memory", "B/px", per_px))
     for form in FORMS[1:]:
         faster = ratios(seconds["cleanlab"], seconds[form])
         smaller = ratios(memory["cleanlab"], memory[form])
@@ -128,7 +128,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.only, arguments.data)))
         return
     chosen = NUM_CLASSES[:1] if arguments.quick else NUM_CLASSES
-    figures = [one for k in chosen for one in figures_of(k, arguments.repeats)]
+    figures = [figure for k in chosen for figure in figures_of(k, arguments.repeats)]
     pixels = f"{NUM_IMAGES} images of {SIZE[0]}x{SIZE[1]} px, float32, {WRONG_FRACTION:.0%} wrong"
     notes = [pixels, "one thread, CPU time, n_jobs=1, downsample=1; answers compared first"]
     Report("confident", figures, notes).publish(is_kept=not arguments.quick)

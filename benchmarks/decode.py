@@ -75,9 +75,9 @@ def pillow_loop(folder: Path) -> list[np.ndarray]:
     return found
 
 
-def _same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
+def _same(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
     """The same inputs, however they are batched."""
-    flat, right = np.concatenate(got), np.stack(expected)
+    flat, right = np.concatenate(actual), np.stack(expected)
     if flat.shape != right.shape or not np.allclose(flat, right, atol=1e-6):
         raise SystemExit(f"other pixels: {flat.shape}, expected {right.shape}")
 

@@ -171,6 +171,6 @@ def start_ray(**options: Any) -> None:
 
 def check_losses(measured: Measured, losses: np.ndarray) -> None:
     """The engine must give the bare loop's numbers before its speed means anything."""
-    got = np.stack(measured.tables["trajectories"]["loss"].to_numpy())
-    if not np.allclose(got, losses, rtol=1e-3, atol=1e-4):
-        raise SystemExit(f"the answers differ by {np.abs(got - losses).max()}")
+    actual = np.stack(measured.tables["trajectories"]["loss"].to_numpy())
+    if not np.allclose(actual, losses, rtol=1e-3, atol=1e-4):
+        raise SystemExit(f"the answers differ by {np.abs(actual - losses).max()}")

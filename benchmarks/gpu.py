@@ -152,8 +152,8 @@ def check(name: str, setting: Setting) -> str:
     worst = {}
     for precision, tolerance in TOLERANCES.items():
         models = setting.models(name, 1)
-        got = probe(make_prober(models, setting, precision), few.batches(), 1, False)
-        worst[precision] = float(np.abs(got[0]["trajectory/loss"] - loss).max() / loss.mean())
+        actual = probe(make_prober(models, setting, precision), few.batches(), 1, False)
+        worst[precision] = float(np.abs(actual[0]["trajectory/loss"] - loss).max() / loss.mean())
         if worst[precision] > tolerance:
             raise SystemExit(f"{name}, {precision}: losses differ by {worst[precision]:.3g}")
     shown = ", ".join(f"{precision} {value:.2g}" for precision, value in worst.items())

@@ -98,10 +98,10 @@ def bare_rates(name: str, setting: Setting) -> dict[str, list[float]]:
 
 def check(measured: Measured, expected: Measured) -> None:
     """All layouts must agree before their speed means anything."""
-    one, other = (
+    first, other = (
         np.stack(m.tables["trajectories"]["loss"].to_numpy()) for m in (measured, expected)
     )
-    worst = np.abs(one - other).max() / other.mean()
+    worst = np.abs(first - other).max() / other.mean()
     if not worst <= _TOLERANCE:
         raise SystemExit(f"losses of two layouts differ by {worst:.3g} of the mean loss")
 
@@ -117,9 +117,9 @@ def measure(name: str, num: int, only: str, setting: Setting) -> tuple[list[Figu
         for what, (scores, engine) in RUNS.items():
             if only not in what:
                 continue
-            wanted = AuditConfig.parse(config.model_dump() | {"scores": scores})
+            requested = AuditConfig.parse(config.model_dump() | {"scores": scores})
             on_cpu = {"num_gpus": 0.0} if setting.device == "cpu" else {}
-            measured = run_engine(wanted, **(engine | on_cpu))
+            measured = run_engine(requested, **(engine | on_cpu))
             first = first or measured
             check(measured, first)
             rates = [r * NUM_CHECKPOINTS for r in measured.timeline.rates(_STRETCHES)]

@@ -39,8 +39,8 @@ def checkpoints() -> list[nn.Sequential]:
     end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, NUM_CLASSES))
     model = nn.Sequential(first, *blocks, *end).eval().requires_grad_(False)
     models = [copy.deepcopy(model) for _ in range(NUM_CHECKPOINTS)]
-    for one in models:
-        for layer in list(one)[1 + 2 * NUM_BACKBONE :]:
+    for copied in models:
+        for layer in list(copied)[1 + 2 * NUM_BACKBONE :]:
             for parameter in layer.parameters():
                 nn.init.normal_(parameter, std=0.1)
     return models

@@ -24,22 +24,22 @@ class MemoryWatch(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.driver_bytes = self.actor_bytes = self.sum_bytes = 0
-        self._stop_asked = threading.Event()
+        self._stop_requested = threading.Event()
 
     def run(self) -> None:
         """Sample until asked to stop."""
-        while not self._stop_asked.wait(_EVERY_S):
+        while not self._stop_requested.wait(_EVERY_S):
             driver = anonymous_bytes(os.getpid())
             workers = {pid: name for pid, name in below(os.getpid()).items() if is_worker(name)}
-            held = {pid: anonymous_bytes(pid) for pid in workers}
-            actors = [held[pid] for pid, name in workers.items() if "PoolActor" in name]
+            num_bytes = {pid: anonymous_bytes(pid) for pid in workers}
+            actors = [num_bytes[pid] for pid, name in workers.items() if "PoolActor" in name]
             self.driver_bytes = max(self.driver_bytes, driver)
             self.actor_bytes = max([self.actor_bytes, *actors])
-            self.sum_bytes = max(self.sum_bytes, driver + sum(held.values()))
+            self.sum_bytes = max(self.sum_bytes, driver + sum(num_bytes.values()))
 
     def stop(self) -> None:
         """Stop and wait."""
-        self._stop_asked.set()
+        self._stop_requested.set()
         self.join()
 
 

@@ -93,7 +93,7 @@ def faults(repeats: int) -> list[Figure]:
     quiet = times["none"]
     figures = [Figure("undisturbed, with the start of the pools", "s", tuple(quiet))]
     for kind in kinds[1:]:
-        lost_s = tuple(one - none for one, none in zip(times[kind], quiet, strict=True))
+        lost_s = tuple(faulty_s - none for faulty_s, none in zip(times[kind], quiet, strict=True))
         share = tuple(ratio - 1 for ratio in ratios(times[kind], quiet))
         figures.append(Figure(f"lost to the death of one {kind}", "s", lost_s))
         figures.append(Figure(f"lost to the death of one {kind}", "of the run", share))
@@ -119,10 +119,12 @@ def nights(repeats: int) -> list[Figure]:
         Figure(
             "full night, moments kept against not",
             "times",
-            tuple(one["full"] / one["full, not kept"] for one in kept),
+            tuple(night["full"] / night["full, not kept"] for night in kept),
         ),
         Figure(
-            "moments on disk", "bytes a pixel a sample", tuple(one["bytes_per_px"] for one in kept)
+            "moments on disk",
+            "bytes a pixel a sample",
+            tuple(night["bytes_per_px"] for night in kept),
         ),
     ]
 
@@ -131,7 +133,7 @@ def _night_figures(name: str, measured: list[dict[str, float]]) -> list[Figure]:
     full = Figure(
         f"full night, {NUM_IMAGES} images, {NUM_CHECKPOINTS} checkpoints, {name}",
         "s",
-        tuple(one["full"] for one in measured),
+        tuple(night["full"] for night in measured),
     )
     kinds = ("same date again", "next date, no change", "one new checkpoint")
     return [
@@ -140,7 +142,7 @@ def _night_figures(name: str, measured: list[dict[str, float]]) -> list[Figure]:
             Figure(
                 f"{kind}, {name}",
                 "of a full night",
-                tuple(one[kind] / one["full"] for one in measured),
+                tuple(night[kind] / night["full"] for night in measured),
             )
             for kind in kinds
         ),
@@ -211,25 +213,25 @@ def soaked() -> list[str]:
     if not path.exists():
         return ["no soak was run here: `make soak`"]
     last = json.loads(path.read_text())
-    told = [f"{last['survived'].get(k, 0)} of {n} {k} kills" for k, n in last["injected"].items()]
-    return [f"soak of {last['minutes']} min, seed {last['seed']}: survived {', '.join(told)}"]
+    counts = [f"{last['survived'].get(k, 0)} of {n} {k} kills" for k, n in last["injected"].items()]
+    return [f"soak of {last['minutes']} min, seed {last['seed']}: survived {', '.join(counts)}"]
 
 
 def main() -> None:
     """Run and publish."""
     options = parser(__doc__)
     options.add_argument("--only", choices=("faults", "nights", "requests"))
-    asked = options.parse_args()
+    arguments = options.parse_args()
     figures: list[Figure] = []
-    if asked.only in (None, "requests"):
+    if arguments.only in (None, "requests"):
         figures += requests()
-    if asked.only in (None, "nights"):
-        figures += nights(asked.repeats)
-    if asked.only in (None, "faults"):
-        figures += faults(asked.repeats)
-    name = f"reliability-{asked.only}" if asked.only else "reliability"
-    notes = [] if asked.only == "requests" else ["all tables equal to undisturbed runs"]
-    Report(name, figures, [*soaked(), *notes]).publish(is_kept=not asked.quick)
+    if arguments.only in (None, "nights"):
+        figures += nights(arguments.repeats)
+    if arguments.only in (None, "faults"):
+        figures += faults(arguments.repeats)
+    name = f"reliability-{arguments.only}" if arguments.only else "reliability"
+    notes = [] if arguments.only == "requests" else ["all tables equal to undisturbed runs"]
+    Report(name, figures, [*soaked(), *notes]).publish(is_kept=not arguments.quick)
 
 
 if __name__ == "__main__":

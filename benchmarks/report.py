@@ -172,7 +172,8 @@ def _memory(browser: Browser, page: Page) -> tuple[float, float]:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     metrics = {
-        one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
+        metric["name"]: metric["value"]
+        for metric in session.send("Performance.getMetrics")["metrics"]
     }
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     pages = [process["id"] for process in processes if process["type"] == "renderer"]

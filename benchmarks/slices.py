@@ -59,7 +59,7 @@ def in_processes(
         pool.starmap(decode, [(config, index_uri, [])] * num, chunksize=1)
         started = time.perf_counter()
         done = pool.starmap(decode, [(config, index_uri, [text]) for text in texts], chunksize=1)
-        return [digest for one in done for digest in one], time.perf_counter() - started
+        return [digest for digests in done for digest in digests], time.perf_counter() - started
 
 
 def main() -> None:

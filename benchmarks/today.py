@@ -122,8 +122,8 @@ def engine(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
     if (folder / _LOSSES).exists():
         check_losses(measured, np.load(folder / _LOSSES))
     if work.kind == "masks" and (folder / _SOFTMIN).exists():
-        got, expected = measured.tables["scores"]["softmin"], np.load(folder / _SOFTMIN)
-        if not np.allclose(got.to_numpy(), expected, atol=1e-3):
+        actual, expected = measured.tables["scores"]["softmin"], np.load(folder / _SOFTMIN)
+        if not np.allclose(actual.to_numpy(), expected, atol=1e-3):
             raise SystemExit("soft-min differs from cleanlab's")
     points = measured.timeline.points
     num_decoded = measured.outcome.manifest.timing["num_decoded"]
@@ -149,7 +149,7 @@ def in_own_process(form: str, folder: Path, work: Workload) -> dict[str, Any]:
     return result
 
 
-def _one(form: str, folder: Path, work: Workload) -> dict[str, Any]:
+def _run_once(form: str, folder: Path, work: Workload) -> dict[str, Any]:
     config = AuditConfig.parse(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
     watch = MemoryWatch()
     watch.start()
@@ -234,7 +234,7 @@ def main() -> None:
     if chosen.only:
         sizes = {"num_samples": chosen.samples, "num_checkpoints": chosen.checkpoints}
         work = replace(WORKLOADS[chosen.workload], size=tuple(chosen.size), **sizes)
-        print(json.dumps(_one(chosen.only, chosen.data, work)))
+        print(json.dumps(_run_once(chosen.only, chosen.data, work)))
         return
     for name in WORKLOADS if chosen.workload == "all" else [chosen.workload]:
         work = replace(WORKLOADS[name], **_QUICK[name]) if chosen.quick else WORKLOADS[name]

@@ -112,11 +112,11 @@ def figures_of(width: int, num_images: int, repeats: int) -> list[Figure]:
         for _ in range(repeats):
             expected, seconds = cpu_of(lambda: bare_vog(models, inputs, targets, BATCH, 1)[0])
             loop.append(seconds / len(inputs))
-            got, seconds = cpu_of(mine.run)
+            actual, seconds = cpu_of(mine.run)
             ours.append(seconds / len(inputs))
             kept, seconds = cpu_of(lambda: textbook(models, inputs[few], targets[few]))
             book.append(seconds / NUM_TEXTBOOK)
-            for answer, right in ((got, expected), (kept, expected[few])):
+            for answer, right in ((actual, expected), (kept, expected[few])):
                 if not np.allclose(answer, right, rtol=1e-3, atol=1e-7):
                     raise SystemExit(f"the answers differ by {np.abs(answer - right).max()}")
     num = sum(p.numel() for p in models[0].parameters())
@@ -165,7 +165,7 @@ def memory_figures(repeats: int) -> list[Figure]:
                 json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
                 for _ in range(repeats)
             ]
-            values = tuple(one / 2**20 for one in grown)
+            values = tuple(num_bytes / 2**20 for num_bytes in grown)
             figures.append(Figure(f"memory, {named}, {num} checkpoints", "MiB", values))
     return figures
 
@@ -182,7 +182,9 @@ def main() -> None:
         return
     num_images = 64 if chosen.quick else 256
     widths = WIDTHS[:1] if chosen.quick else WIDTHS
-    figures = [one for width in widths for one in figures_of(width, num_images, chosen.repeats)]
+    figures = [
+        figure for width in widths for figure in figures_of(width, num_images, chosen.repeats)
+    ]
     figures += memory_figures(min(chosen.repeats, 5))
     notes = [
         f"small CNN of widths {', '.join(map(str, WIDTHS))} on {num_images} images of 64x64 px, 4 "

@@ -26,8 +26,8 @@ def main() -> None:
     results = Results(arguments.results / "correction.json")
     if not arguments.render:
         for condition in CONDITIONS:
-            wanted = arguments.only or [condition.set]
-            if any(f"{condition.name}/".startswith(f"{one}/") for one in wanted):
+            requested = arguments.only or [condition.set]
+            if any(f"{condition.name}/".startswith(f"{prefix}/") for prefix in requested):
                 measure(condition, arguments, results)
     arguments.page.write_text(page(results.content), encoding="utf-8")
     print(f"page: {arguments.page}")
@@ -68,7 +68,9 @@ def _dumped(content: dict[str, Any]) -> str:
     facts = [f"{json.dumps(key)}: {json.dumps(content[key])}" for key in ("date", "machine")]
     conditions = []
     for name, methods in sorted(content["conditions"].items()):
-        rows = [f"  {json.dumps(method)}: {json.dumps(one)}" for method, one in methods.items()]
+        rows = [
+            f"  {json.dumps(method)}: {json.dumps(result)}" for method, result in methods.items()
+        ]
         conditions.append("\n".join([f"{json.dumps(name)}: {{", ",\n".join(rows), "}"]))
     facts.append("\n".join(['"conditions": {', ",\n".join(conditions), "}"]))
     return "\n".join(["{", ",\n".join(facts), "}", ""])

@@ -79,13 +79,15 @@ def _less(ends: Sequence[float], others: Sequence[float]) -> str:
 def _afterwards(results: dict[str, Any]) -> list[Row]:
     changes = {
         condition: results[condition]["default"]["labels"]
-        for condition in (one.name for one in CONDITIONS)
+        for condition in (item.name for item in CONDITIONS)
         if "default" in results.get(condition, {})
     }
-    memorised = [one for name, one in changes.items() if name.startswith("slices/under/30/")]
-    human = [one for name, one in changes.items() if name.startswith("cifar10n/human/41/")]
-    older = {name: one for name, one in changes.items() if not name.startswith("slices/")}
-    worse = [n for n, one in older.items() if one["wrong_after"] > one["wrong_before"] + _LITTLE]
+    memorised = [change for name, change in changes.items() if name.startswith("slices/under/30/")]
+    human = [change for name, change in changes.items() if name.startswith("cifar10n/human/41/")]
+    older = {name: change for name, change in changes.items() if not name.startswith("slices/")}
+    worse = [
+        n for n, change in older.items() if change["wrong_after"] > change["wrong_before"] + _LITTLE
+    ]
     kinds = {name.rpartition("/")[0] for name in older}
     return [
         ("`correct` on memorised masks, 30% too small, wrong pixels", "<= 1.8", _after(memorised)),
@@ -102,7 +104,7 @@ def _afterwards(results: dict[str, Any]) -> list[Row]:
 def _after(changes: Sequence[Run]) -> str:
     if not changes:
         return "not run"
-    before = mean(one["wrong_before"] for one in changes)
-    after = [100 * one["wrong_after"] for one in changes]
-    each = ", ".join(f"{one:.2f}" for one in after)
+    before = mean(change["wrong_before"] for change in changes)
+    after = [100 * change["wrong_after"] for change in changes]
+    each = ", ".join(f"{change:.2f}" for change in after)
     return f"{100 * before:.2f} -> {mean(after):.2f} ({each})"

@@ -66,13 +66,13 @@ def predictions(
     config: AuditConfig, form: str, checkpoint: str, index_dir: Path
 ) -> list[Predicted]:
     """What a checkpoint sees in every labelled image or frame of a dataset."""
-    wanted = sample_ids(labels_of(config, index_dir), form)
+    requested = sample_ids(labels_of(config, index_dir), form)
     listing = list_dataset(config.dataset, index_dir)
     predictor = Predictor(config, (checkpoint,), str(index_dir))
     return [
-        one
+        predicted
         for unit in group_units(listing.shards, "benchmark")
-        for one in predictor.predict(unit, wanted)
+        for predicted in predictor.predict(unit, requested)
     ]
 
 

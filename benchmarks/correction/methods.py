@@ -137,12 +137,12 @@ class Bench:
         return RunTables(outcome.run_uri, outcome.manifest)
 
     def corrected(
-        self, name: str, asked: CorrectionOptions
+        self, name: str, options: CorrectionOptions
     ) -> tuple[Section, LabelChange, dict[str, float]]:
         """Correct by the run; the dataset with the new labels, and what changed."""
         target = self.folder / "corrected" / name
         shutil.rmtree(target, ignore_errors=True)
-        done = correct(self.run, LocalBackend, str(target), asked)
+        done = correct(self.run, LocalBackend, str(target), options)
         config = AuditConfig.load(target / "spec.yaml")
         change = self.change(labels_of(config, self.index_dir(name)))
         harmed = done.num_harmed / sum(labels.size for labels in self.true.values())
@@ -192,7 +192,7 @@ def last_epoch(bench: Bench) -> Measured:
     config, checkpoints = bench.noisy
     form = bench.problem.form
     seen = predictions(config, form, checkpoints[-1], bench.index_dir("last_epoch"))
-    by_id = {one.sample_id: one.p for one in seen}
+    by_id = {predicted.sample_id: predicted.p for predicted in seen}
     after = {}
     for owner, labels in bench.given.items():
         p = [by_id[name] for name in sample_ids({owner: labels}, form)]
@@ -222,8 +222,8 @@ def _written(bench: Bench, after: Labels) -> Section:
 
 def by_default(bench: Bench) -> Measured:
     """What `correct` changes by default; labels only."""
-    asked = CorrectionOptions(background=bench.problem.background_name)
-    _, change, facts = bench.corrected("default", asked)
+    options = CorrectionOptions(background=bench.problem.background_name)
+    _, change, facts = bench.corrected("default", options)
     return Measured(labels=change, facts=facts)
 
 
@@ -238,10 +238,10 @@ def findings(bench: Bench) -> Measured:
 def flagged(bench: Bench) -> Measured:
     """`correct --rule flagged`, told the true share of wrong samples; labels only."""
     rate = bench.problem.error_rate
-    asked = CorrectionOptions(
+    options = CorrectionOptions(
         "flagged", flagged_fraction=rate, background=bench.problem.background_name
     )
-    _, change, facts = bench.corrected("flagged", asked)
+    _, change, facts = bench.corrected("flagged", options)
     return Measured(labels=change, facts=facts)
 
 
@@ -305,7 +305,7 @@ def _while_training(bench: Bench, name: str, correction: Section) -> Measured:
     trained = train(bench.config(name, bench.problem.given, correction), local=True).models[0]
     after = dict(bench.given)
     by_key = {
-        sample_ids({owner: one}, bench.problem.form)[0]: owner for owner, one in after.items()
+        sample_ids({owner: given}, bench.problem.form)[0]: owner for owner, given in after.items()
     }
     for file in sorted((bench.folder / name / "corrected").glob("epoch_*.parquet")):
         after |= {by_key[key]: labels for key, labels in read_corrected(str(file)).items()}

@@ -78,9 +78,9 @@ def corrupt_slices(masks: Masks, kind: Kind, share: float, seed: int) -> Masks:
     given = masks.copy()
     for index in wrong.tolist():
         if kind == "other":
-            one, other = rng.choice(np.arange(1, NUM_CLASSES), 2, replace=False)
+            first, other = rng.choice(np.arange(1, NUM_CLASSES), 2, replace=False)
             swapped = np.arange(NUM_CLASSES, dtype=np.uint8)
-            swapped[[one, other]] = other, one
+            swapped[[first, other]] = other, first
             given[index] = swapped[masks[index]]
             continue
         grows = kind == "over" or (kind == "signed" and rng.random() < 0.5)

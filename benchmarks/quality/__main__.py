@@ -73,12 +73,15 @@ def _integers(text: str) -> tuple[int, ...]:
 
 
 def _chosen(only: str) -> list[Recipe]:
-    wanted = [name for name in only.split(",") if name] or [""]
+    requested = [name for name in only.split(",") if name] or [""]
     # A whole name means that recipe alone, though others begin with it.
     chosen = [
         recipe
         for name, recipe in RECIPES.items()
-        if any(name == one or (one not in RECIPES and name.startswith(one)) for one in wanted)
+        if any(
+            name == prefix or (prefix not in RECIPES and name.startswith(prefix))
+            for prefix in requested
+        )
     ]
     if not chosen:
         raise SystemExit(f"--only {only}: no such recipe; there are {', '.join(RECIPES)}")

@@ -40,15 +40,15 @@ _ROOT = Path(__file__).parents[2]
 
 def keep(subject: Subject, regime: str, protocol: str, seed: int, data: Path, work: Path) -> None:
     """Measure one run, unless it is kept."""
-    one = recipe(subject, regime, protocol)
-    folder = work / one.name / f"seed{seed}"
-    if (folder / "samples.parquet").exists() or (one.needs_data and not data.is_dir()):
+    case = recipe(subject, regime, protocol)
+    folder = work / case.name / f"seed{seed}"
+    if (folder / "samples.parquet").exists() or (case.needs_data and not data.is_dir()):
         return
     started = time.monotonic()
-    found = measure(one, seed, data, work)
+    found = measure(case, seed, data, work)
     (folder / "directions.json").write_text(json.dumps(found.directions), encoding="utf-8")
     found.samples.to_parquet(folder / "samples.parquet")
-    print(f"{one.name} seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{case.name} seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
@@ -58,7 +58,7 @@ def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
             for protocol in PROTOCOLS:
                 name = recipe(subject, regime, protocol).name
                 kept = [work / name / f"seed{seed}" for seed in seeds]
-                found = [_auprc(one) for one in kept if (one / "samples.parquet").exists()]
+                found = [_auprc(folder) for folder in kept if (folder / "samples.parquet").exists()]
                 if found:
                     scores = set.intersection(*(set(item) for item in found))
                     yield {
@@ -103,13 +103,13 @@ def section(result: Path = RESULT) -> str:
         "more than .01 below the best single score, or below cleanlab. `barely` and `fitted` are",
         "trained with one cycle of the rate, `memorised` at a constant one.",
     ]
-    lines += [f"- `{one}`: {about}" for one, about in _abouts(content["cells"]).items()]
+    lines += [f"- `{subject}`: {about}" for subject, about in _abouts(content["cells"]).items()]
     lines.insert(-len(_abouts(content["cells"])), "")
     lines += ["", "| set | training | audited | `suspicion` | best single score | cleanlab |"]
     lines.append("|---|---|---|---|---|---|")
     lines += [_row(cell) for cell in content["cells"]]
-    held = sum(_is_held(cell) for cell in content["cells"])
-    lines += ["", f"Held in {held} of {len(content['cells'])} rows."]
+    num_passed = sum(_is_passed(cell) for cell in content["cells"])
+    lines += ["", f"Held in {num_passed} of {len(content['cells'])} rows."]
     return "\n".join(lines)
 
 
@@ -127,7 +127,7 @@ def _best(cell: dict[str, Any], of_rivals: bool) -> tuple[str, float]:
     return name, known[name]
 
 
-def _is_held(cell: dict[str, Any]) -> bool:
+def _is_passed(cell: dict[str, Any]) -> bool:
     ours = cell["auprc"]["suspicion"]
     return bool(ours >= _best(cell, False)[1] - TOLERANCE and ours >= _best(cell, True)[1])
 
@@ -136,7 +136,7 @@ def _row(cell: dict[str, Any]) -> str:
     ours = f"{cell['auprc']['suspicion']:.3f}"
     best = "`{}` {:.3f}".format(*_best(cell, False))
     rival = "`{}` {:.3f}".format(*_best(cell, True))
-    shown = ours if _is_held(cell) else f"**{ours}**"
+    shown = ours if _is_passed(cell) else f"**{ours}**"
     return (
         f"| {cell['set']} | {cell['regime']} | {cell['protocol']} | {shown} | {best} "
         f"| {rival.replace(PREFIX, '')} |"
@@ -145,15 +145,15 @@ def _row(cell: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure what is not kept, and write the result."""
-    asked = parsed("benchmarks.quality.ranking", __doc__, SUBJECTS, REPORTING)
-    seeds = asked.seeds
-    for name in [] if asked.render else asked.only:
+    options = parsed("benchmarks.quality.ranking", __doc__, SUBJECTS, REPORTING)
+    seeds = options.seeds
+    for name in [] if options.render else options.only:
         for seed in seeds:
             for regime in REGIMES:
                 for protocol in PROTOCOLS:
-                    keep(SUBJECTS[name], regime, protocol, seed, asked.data, asked.work)
+                    keep(SUBJECTS[name], regime, protocol, seed, options.data, options.work)
     shown = tuple(seed for seed in seeds if seed not in CHOOSING)
-    rows = list(cells(asked.work, shown))
+    rows = list(cells(options.work, shown))
     content = {"chosen_on": CHOOSING, "seeds": shown, "cells": rows}
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

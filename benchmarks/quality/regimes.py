@@ -75,9 +75,9 @@ def digits(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
 def phantoms(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
     """100 phantoms of 48 px, a fifth of the masks wrong."""
     drawn = make_phantoms(100, 48, seed)
-    true = {f"p{index:03d}.png": one.mask for index, one in enumerate(drawn)}
+    true = {f"p{index:03d}.png": phantom.mask for index, phantom in enumerate(drawn)}
     wrong = corrupt_masks(true, 0.2, masks.PHANTOM_KINDS, seed, _PHANTOM_NOISE)
-    images = {name: one.image[..., None] for name, one in zip(true, drawn, strict=True)}
+    images = {name: phantom.image[..., None] for name, phantom in zip(true, drawn, strict=True)}
     scaling = {"mean": [0.2], "std": [0.2]}
     return masks.mask_case(
         *(folder, images, true, wrong.changed, wrong.truth),
@@ -169,8 +169,8 @@ def _trainings(
 
 
 SUBJECTS = {
-    one.name: one
-    for one in (
+    subject.name: subject
+    for subject in (
         Subject(
             "cifar",
             CLASSES,

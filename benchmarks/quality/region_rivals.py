@@ -63,12 +63,12 @@ def _by_setting(
     rival: str, components: list[_Component], suspicion: np.ndarray
 ) -> dict[str, list[ProposedRegion]]:
     return {
-        f"{rival}-{most:g}": [
-            ProposedRegion(one.name, float(value), one.runs)
-            for one, value in zip(components, suspicion, strict=True)
-            if one.confirmed <= most
+        f"{rival}-{max_confirmed:g}": [
+            ProposedRegion(component.name, float(value), component.runs)
+            for component, value in zip(components, suspicion, strict=True)
+            if component.confirmed <= max_confirmed
         ]
-        for most in CONFIRMED
+        for max_confirmed in CONFIRMED
     }
 
 

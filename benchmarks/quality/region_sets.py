@@ -72,9 +72,9 @@ def _streets(data: Path, seed: int) -> tuple[Masks, Masks]:
 
 
 def _phantoms(data: Path, seed: int) -> tuple[Masks, Masks]:
-    drawn = {f"p{n:03d}.png": one for n, one in enumerate(make_phantoms(120, 48, seed))}
-    images = {name: one.image[..., None] for name, one in drawn.items()}
-    return images, {name: one.mask for name, one in drawn.items()}
+    drawn = {f"p{n:03d}.png": phantom for n, phantom in enumerate(make_phantoms(120, 48, seed))}
+    images = {name: phantom.image[..., None] for name, phantom in drawn.items()}
+    return images, {name: phantom.mask for name, phantom in drawn.items()}
 
 
 def _slices(data: Path, seed: int) -> tuple[Masks, Masks]:
@@ -85,8 +85,8 @@ def _slices(data: Path, seed: int) -> tuple[Masks, Masks]:
 
 
 SETS = {
-    one.name: one
-    for one in (
+    region_set.name: region_set
+    for region_set in (
         RegionSet(
             "camvid",
             "234 CamVid frames of 96x72, 12 classes, 12 epochs",
@@ -125,24 +125,24 @@ SETS = {
 }
 
 
-def recipe(one: RegionSet, protocol: str) -> Recipe:
+def recipe(region_set: RegionSet, protocol: str) -> Recipe:
     """One set and protocol as a recipe of the benchmark."""
 
     def make(data: Path, folder: Path, seed: int) -> Case:
-        return one.case(folder, data, seed, protocol == HELD_OUT)
+        return region_set.case(folder, data, seed, protocol == HELD_OUT)
 
     return Recipe(
-        f"regions-{one.name}-{protocol}",
-        f"regions-{one.name}",
+        f"regions-{region_set.name}-{protocol}",
+        f"regions-{region_set.name}",
         DENSE,
         protocol,
-        one.about,
+        region_set.about,
         make,
-        one.training,
+        region_set.training,
         (*CHOOSING, *REPORTING),
-        one.needs_data,
+        region_set.needs_data,
         has_gradients=False,
-        every=one.every,
+        every=region_set.every,
     )
 
 

@@ -40,11 +40,11 @@ _COLUMNS = ["sample_id", "suspicion", "mask_rle", "mask_size_px"]
 _BATCH = 32
 
 
-def keep(one: RegionSet, protocol: str, seed: int, data: Path, work: Path) -> None:
+def keep(region_set: RegionSet, protocol: str, seed: int, data: Path, work: Path) -> None:
     """Measure one run, unless it is kept."""
-    made = recipe(one, protocol)
+    made = recipe(region_set, protocol)
     folder = (work / made.name / f"seed{seed}").resolve()
-    if (folder / "regions.json").exists() or (one.needs_data and not data.is_dir()):
+    if (folder / "regions.json").exists() or (region_set.needs_data and not data.is_dir()):
         return
     started = time.monotonic()
     case = made.make(data, folder, seed)
@@ -97,13 +97,13 @@ def _plain(row: RegionDetection) -> dict[str, Any]:
 
 def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """What is kept of each set and protocol, mean over its seeds."""
-    for one in SETS.values():
+    for region_set in SETS.values():
         for protocol in PROTOCOLS:
-            made = recipe(one, protocol)
+            made = recipe(region_set, protocol)
             files = [work / made.name / f"seed{seed}" / "regions.json" for seed in seeds]
             found = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
             if found:
-                facts = {"set": one.name, "about": one.about, "protocol": protocol}
+                facts = {"set": region_set.name, "about": region_set.about, "protocol": protocol}
                 yield facts | {"num_seeds": len(found), "rows": _means(found)}
 
 
@@ -128,15 +128,15 @@ def _means(found: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
 
 def main() -> None:
     """Measure what is not kept, and write the result."""
-    asked = parsed("benchmarks.quality.regions", __doc__, SETS, REPORTING)
-    seeds = asked.seeds
-    for seed in [] if asked.render else seeds:
-        for name in asked.only:
+    options = parsed("benchmarks.quality.regions", __doc__, SETS, REPORTING)
+    seeds = options.seeds
+    for seed in [] if options.render else seeds:
+        for name in options.only:
             for protocol in PROTOCOLS:
-                keep(SETS[name], protocol, seed, asked.data, asked.work)
+                keep(SETS[name], protocol, seed, options.data, options.work)
     shown = tuple(seed for seed in seeds if seed not in CHOOSING)
     content = {"machine": machine(), "chosen_on": CHOOSING, "seeds": shown}
-    content["cells"] = list(cells(asked.work, shown))
+    content["cells"] = list(cells(options.work, shown))
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

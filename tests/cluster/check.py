@@ -107,16 +107,18 @@ def differences(sent: Any, stored: Any, path: str = "") -> list[str]:
     if isinstance(sent, dict):
         if not isinstance(stored, dict):
             return [path]
-        found = (differences(one, stored.get(key), f"{path}.{key}") for key, one in sent.items())
-        return [one for part in found for one in part]
+        found = (
+            differences(first, stored.get(key), f"{path}.{key}") for key, first in sent.items()
+        )
+        return [first for part in found for first in part]
     if isinstance(sent, list):
         if not isinstance(stored, list) or len(sent) != len(stored):
             return [path]
         found = (
-            differences(one, other, f"{path}[{index}]")
-            for index, (one, other) in enumerate(zip(sent, stored, strict=True))
+            differences(first, other, f"{path}[{index}]")
+            for index, (first, other) in enumerate(zip(sent, stored, strict=True))
         )
-        return [one for part in found for one in part]
+        return [first for part in found for first in part]
     return [] if sent == stored or str(sent) == str(stored) else [path]
 
 
@@ -149,10 +151,12 @@ def check_nights(rendered: dict[str, str], name: str, namespace: str) -> None:
                 target=write_status, args=(f"{name}-{date}", namespace, status), daemon=True
             )
             operator.start()
-            got = starter.run()
+            result = starter.run()
             operator.join()
-        if got != code:
-            raise ClusterError(f"the starter ended with {got} for {deployment} {job}, not {code}")
+        if result != code:
+            raise ClusterError(
+                f"the starter ended with {result} for {deployment} {job}, not {code}"
+            )
 
 
 def account_of(folder: Path, account: str, namespace: str) -> ApiServer:

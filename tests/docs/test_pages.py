@@ -27,7 +27,7 @@ def headings(path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = _CODE.sub("", page.read_text(encoding="utf-8"))
-    targets = [one or other for one, other in _LINK.findall(text)]
+    targets = [first or other for first, other in _LINK.findall(text)]
     for target in (t for t in targets if "://" not in t and not t.startswith("mailto:")):
         file, _, anchor = target.partition("#")
         path = (page.parent / file).resolve() if file else page
@@ -48,7 +48,7 @@ def test_every_page_can_be_reached_from_the_readme():
             continue
         reached.add(page)
         text = _CODE.sub("", page.read_text(encoding="utf-8"))
-        files = [(one or other).partition("#")[0] for one, other in _LINK.findall(text)]
+        files = [(first or other).partition("#")[0] for first, other in _LINK.findall(text)]
         found = [(page.parent / f).resolve() for f in files if f.endswith(".md") and "://" not in f]
         waiting += [path for path in found if path.exists()]
     pages = {p for p in PAGES if "decisions" not in p.parts and p.name not in SITE_ALONE}
@@ -94,6 +94,6 @@ def test_directions_told_beside_a_score_are_the_declared_ones():
         for column in score.columns
         if score.target != "logit"
     }
-    told = re.findall(r"^\| `(\w+)` \| .*? \| (higher|lower|none) \|", page, re.MULTILINE)
-    assert len(told) > len(declared) / 2
-    assert [pair for pair in told if declared.get(pair[0], pair[1]) != pair[1]] == []
+    reported = re.findall(r"^\| `(\w+)` \| .*? \| (higher|lower|none) \|", page, re.MULTILINE)
+    assert len(reported) > len(declared) / 2
+    assert [pair for pair in reported if declared.get(pair[0], pair[1]) != pair[1]] == []

@@ -94,5 +94,5 @@ def _wait_for(url, limit_s=60):
 
 @pytest.fixture(scope="module")
 def store():
-    with faulty_store(fraction=0.1) as one:
-        yield one
+    with faulty_store(fraction=0.1) as faulty:
+        yield faulty

@@ -22,10 +22,10 @@ def below(pid):
         children[parent].append(int(folder.name))
     found, waiting = {}, list(children[pid])
     while waiting:
-        one = waiting.pop()
-        waiting += children[one]
-        if commands.get(one):
-            found[one] = commands[one].replace("\0", " ").strip()
+        process_id = waiting.pop()
+        waiting += children[process_id]
+        if commands.get(process_id):
+            found[process_id] = commands[process_id].replace("\0", " ").strip()
     return found
 
 
@@ -67,5 +67,5 @@ def kill(pid):
 
 def kill_tree(pid):
     """SIGKILL a process and all below it."""
-    for one in (*below(pid), pid):
-        kill(one)
+    for item in (*below(pid), pid):
+        kill(item)

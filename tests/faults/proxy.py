@@ -127,8 +127,8 @@ async def _send(writer, status, body):
 
 
 def _reset(writer):
-    one = writer.get_extra_info("socket")
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
@@ -139,9 +139,9 @@ async def _main():
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", nargs="*", default=FAULTS, choices=FAULTS)
-    asked = parser.parse_args()
-    proxy = Proxy(asked.upstream_port, asked.fraction, asked.seed, asked.faults)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", asked.port)
+    options = parser.parse_args()
+    proxy = Proxy(options.upstream_port, options.fraction, options.seed, options.faults)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", options.port)
     await server.serve_forever()
 
 

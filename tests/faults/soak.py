@@ -125,13 +125,15 @@ class Soak:
             spec, others = self.videos.spec_file(output=output, engine=engine), {}
             with Driver(spec, "--address", nodes.address, env=nodes.env) as driver:
                 for _ in range(NUM_NODE_KILLS):
-                    if not driver.wait_until(lambda: any(pool_actors(one.pid) for one in workers)):
+                    if not driver.wait_until(
+                        lambda: any(pool_actors(worker.pid) for worker in workers)
+                    ):
                         break
                     self._later(driver, 3.0)
                     workers.append(nodes.worker(num_cpus=2))  # what an autoscaler would do
-                    held = [one for one in workers if pool_actors(one.pid)]
-                    if held:
-                        node = self.random.choice(held)
+                    candidates = [worker for worker in workers if pool_actors(worker.pid)]
+                    if candidates:
+                        node = self.random.choice(candidates)
                         workers.remove(node)
                         others |= below(node.pid)
                         kill_it(node)
@@ -152,19 +154,19 @@ def main():
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    asked = parser.parse_args()
-    kinds = asked.kinds
+    options = parser.parse_args()
+    kinds = options.kinds
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        soak = Soak(Path(name), random.Random(asked.seed))
+        soak = Soak(Path(name), random.Random(options.seed))
         started_s, number = time.monotonic(), 0
-        while time.monotonic() < started_s + 60 * asked.minutes:
+        while time.monotonic() < started_s + 60 * options.minutes:
             soak.round(number, kinds[number % len(kinds)])
             number += 1
     print(soak.table(), *soak.problems, sep="\n")
     RESULTS.mkdir(exist_ok=True)
     content = {
         "machine": machine(),
-        "seed": asked.seed,
+        "seed": options.seed,
         "minutes": round((time.monotonic() - started_s) / 60, 1),
         "injected": soak.injected,
         "survived": soak.survived,

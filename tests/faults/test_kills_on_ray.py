@@ -70,10 +70,10 @@ def test_a_worker_node_is_killed(tmp_path):
 def netns():
     with contextlib.ExitStack() as stack:
         try:
-            one = stack.enter_context(Netns())
+            namespace = stack.enter_context(Netns())
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"no network namespaces here: {getattr(error, 'stderr', error)}")
-        yield one
+        yield namespace
 
 
 @pytest.mark.slow

@@ -162,8 +162,8 @@ def test_a_small_object_store_is_enough_for_small_batches(tmp_path):
 def test_two_runs_of_one_specification_at_once_make_one_table(tmp_path):
     videos = slow_videos(tmp_path)
     spec = videos.spec_file()
-    with Driver(spec, "--local") as one, Driver(spec, "--local") as other:
-        one.completes()
+    with Driver(spec, "--local") as first, Driver(spec, "--local") as other:
+        first.completes()
         other.completes()
     assert len(list(videos.out.glob("runs/*/manifest.json"))) == 1
     assert_survived(videos.out, undisturbed(videos))

@@ -106,7 +106,7 @@ def test_labels_may_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "uri", "told"),
+    ("names", "uri", "reported"),
     [
         (["e_1.pt", "e_2.pt", "e_10.pt", "last.pt"], "c/e_*.pt", "left out: last.pt"),
         (
@@ -117,7 +117,9 @@ def test_labels_may_lie_elsewhere(tmp_path):
         (["best.pth", "last.pth"], ["c/best.pth", "c/last.pth"], "all that is there"),
     ],
 )
-def test_checkpoints_are_found_as_a_pattern_without_copies_of_others(tmp_path, names, uri, told):
+def test_checkpoints_are_found_as_a_pattern_without_copies_of_others(
+    tmp_path, names, uri, reported
+):
     masks.one_bit(tmp_path / "set")
     for name in names:
         path = tmp_path / "c" / name
@@ -128,7 +130,7 @@ def test_checkpoints_are_found_as_a_pattern_without_copies_of_others(tmp_path, n
     expected = [str(tmp_path / item) for item in found]
     given = draft.specification["checkpoints"]
     assert (given if isinstance(given, list) else [given]) == expected
-    assert told in " ".join(draft.assumed)
+    assert reported in " ".join(draft.assumed)
 
 
 def test_masks_that_no_class_fits_are_not_taken_for_a_published_layout(tmp_path):
@@ -152,7 +154,7 @@ def test_labels_of_one_a_second_are_told_from_those_of_frames(tmp_path):
         put_text(tmp_path / f"set/labels/{name}-steps.txt", "Frame\tStep", *rows)
         expected |= {f"{name}.mp4#{t}": t // 25 for t in range(75)}
     draft = ray_audit.init(tmp_path / "set")
-    assert any("labels are one a second" in one for one in draft.assumed)
+    assert any("labels are one a second" in item for item in draft.assumed)
     same_labels(DatasetConfig.model_validate(draft.specification["dataset"]), expected)
 
 
@@ -161,7 +163,7 @@ def test_only_some_files_of_a_large_folder_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(tree, "_NUM_FILES", 2)
     draft = ray_audit.init(tmp_path / "set")
     assert draft.layout == "bdd100k"
-    assert any("more than was looked at" in one for one in draft.assumed)
+    assert any("more than was looked at" in item for item in draft.assumed)
     same_labels(DatasetConfig.model_validate(draft.specification["dataset"]), built.expected)
 
 

@@ -114,10 +114,10 @@ def test_the_rendered_manifests_start_what_is_installed(installed, small):
     spec = small.spec_file(output=str(installed.folder / "nights"))
     installed(f"ray-audit render k8s {spec} --to manifests --image example/image:1")
     documents = [
-        one
+        item
         for path in (installed.folder / "manifests").rglob("*.yaml")
-        for one in yaml.safe_load_all(path.read_text())
-        if one is not None
+        for item in yaml.safe_load_all(path.read_text())
+        if item is not None
     ]
     (job,) = (document for document in documents if document.get("kind") == "RayJob")
     entrypoint = job["spec"]["entrypoint"]

@@ -50,11 +50,11 @@ def check_oracle(dataset, outcome):
     assert {row["sample_id"] for row in rows_of(outcome, "errors").to_pylist()} == failed
     for row in rows:
         for name, expected in scores[row["sample_id"]].items():
-            got = row[name]
+            actual = row[name]
             if expected is None:  # a tie of two classes, which rounding decides
                 continue
-            assert np.isclose(got, expected, rtol=_TOLERANCE, atol=_TOLERANCE), (
-                f"{row['sample_id']}.{name} is {got}, expected {expected}"
+            assert np.isclose(actual, expected, rtol=_TOLERANCE, atol=_TOLERANCE), (
+                f"{row['sample_id']}.{name} is {actual}, expected {expected}"
             )
     check_counts(outcome)
 
@@ -160,22 +160,22 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the first case")
     parser.add_argument("--only", type=int, help="repeat the cases of one seed")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     done, injected, problems = Counter(), Counter(), []
-    ends_s = time.monotonic() + 60 * asked.minutes
-    seed = asked.seed if asked.only is None else asked.only
+    ends_s = time.monotonic() + 60 * options.minutes
+    seed = options.seed if options.only is None else options.only
     print(f"seeds from {seed} on", flush=True)
     while time.monotonic() < ends_s:
         # A history is some ten audits: one of them for every two configurations.
-        for kind in CASES if asked.only is not None or seed % 2 == 0 else ("configurations",):
+        for kind in CASES if options.only is not None or seed % 2 == 0 else ("configurations",):
             problem = run_case(kind, seed, injected)
             done[kind] += 1
             if problem:
                 problems.append(seed)
                 print(f"seed {seed}, {kind}: {problem}", flush=True)
         seed += 1
-        if asked.only is not None:
+        if options.only is not None:
             break
     cases = ", ".join(f"{num} {kind}" for kind, num in done.items())
     faults = ", ".join(f"{num} {kind}" for kind, num in sorted(injected.items()))

@@ -285,28 +285,28 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"))
-    asked = parser.parse_args()
-    asked.keep.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    options.keep.mkdir(parents=True, exist_ok=True)
     place, is_bad = mmap.mmap(-1, 8), False
-    for name in [asked.reader] if asked.reader else READERS:
+    for name in [options.reader] if options.reader else READERS:
         begin_s = time.monotonic()
-        first, last = asked.first, asked.first + asked.cases
+        first, last = options.first, options.first + options.cases
         while first < last:
             stop = min(first + SLICE, last)
             pid = os.fork()
             if not pid:
-                os._exit(child(name, asked.seed, first, stop, place, asked.keep))
+                os._exit(child(name, options.seed, first, stop, place, options.keep))
             status = ended(pid, place)
             is_bad |= status != 0
             if status < 0:
                 (number,) = struct.unpack("<Q", place[:8])
-                print(f"{name} case {asked.seed}-{number}: ended by signal {-status}", flush=True)
-                rng = random.Random(f"{asked.seed}-{number}")
+                print(f"{name} case {options.seed}-{number}: ended by signal {-status}", flush=True)
+                rng = random.Random(f"{options.seed}-{number}")
                 content = changed(rng.choice(READERS[name][1]), rng)
-                (asked.keep / f"{name}-{asked.seed}-{number}").write_bytes(content)
+                (options.keep / f"{name}-{options.seed}-{number}").write_bytes(content)
                 stop = number + 1
             first = stop
-        print(f"{name}: {asked.cases} cases in {time.monotonic() - begin_s:.0f} s", flush=True)
+        print(f"{name}: {options.cases} cases in {time.monotonic() - begin_s:.0f} s", flush=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     return int(is_bad)
 

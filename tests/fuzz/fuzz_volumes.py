@@ -40,7 +40,7 @@ NAMES += ("v.nrrd", "packed.nrrd", "v.tif", "packed.tif", "v.gif", "seg.dcm")
 
 def good_files(folder):
     """A small good file of each container, by its name."""
-    for name in (one for one in NAMES if not one.endswith((".dcm", ".mkv", ".gif"))):
+    for name in (item for item in NAMES if not item.endswith((".dcm", ".mkv", ".gif"))):
         save_volume(folder / name, MASKS)
     pages = [Image.fromarray(page) for page in MASKS]
     pages[0].save(folder / "v.gif", save_all=True, append_images=pages[1:])

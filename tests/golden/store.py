@@ -24,7 +24,7 @@ from ray_audit.task import Task
 KEPT = Path(__file__).parent / "tables"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _RELATIVE, _ABSOLUTE = 2e-4, 2e-6
-_TOLD = ("unit", "direction")
+_METADATA_KEYS = ("unit", "direction")
 _NOT_FINISHED = {column.name for column in IDENTITY}
 
 
@@ -56,7 +56,7 @@ def may_change(table, column, before):
     now = versions()
     if any(before.get(name) != now.get(name) for name in ("record", "score")):
         return True
-    raised = [one.get("raised", {}) for one in (before, now)]
+    raised = [item.get("raised", {}) for item in (before, now)]
     if table != "scores" or column in _NOT_FINISHED:
         return raised[0] != raised[1]
     behind = set().union(*(measures().behind(task, column) for task in Task))
@@ -69,16 +69,18 @@ def digests(table):
 
 
 def _digest(field, column):
-    told = {key: (field.metadata or {}).get(key.encode(), b"").decode() for key in _TOLD}
+    described = {
+        key: (field.metadata or {}).get(key.encode(), b"").decode() for key in _METADATA_KEYS
+    }
     values = [_exact(value) for value in column.to_pylist()]
-    content = json.dumps([field.name, str(field.type), told, values])
+    content = json.dumps([field.name, str(field.type), described, values])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _exact(value):
     if isinstance(value, float):
         return value.hex()
-    return [_exact(one) for one in value] if isinstance(value, list) else value
+    return [_exact(item) for item in value] if isinstance(value, list) else value
 
 
 def write(name, tables):
@@ -139,14 +141,14 @@ def _is_close(name, table, column, rows):
     if not fields[0].equals(fields[1]) or before.num_rows != rows.num_rows:
         return False
     pairs = zip(before[column].to_pylist(), rows[column].to_pylist(), strict=True)
-    return all(_alike(one, other) for one, other in pairs)
+    return all(_alike(first, other) for first, other in pairs)
 
 
-def _alike(one, other):
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, str) and isinstance(other, str):  # a sentence with rounded numbers
-        return _NUMBER.sub("0", one) == _NUMBER.sub("0", other)
-    return one == other
+def _alike(first, other):
+    if isinstance(first, float) and isinstance(other, float):
+        return math.isclose(first, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+    if isinstance(first, list) and isinstance(other, list):
+        return len(first) == len(other) and all(map(_alike, first, other))
+    if isinstance(first, str) and isinstance(other, str):  # a sentence with rounded numbers
+        return _NUMBER.sub("0", first) == _NUMBER.sub("0", other)
+    return first == other

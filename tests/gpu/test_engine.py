@@ -50,10 +50,10 @@ def test_tables_of_a_gpu_are_the_cpus_but_for_rounding_however_it_is_shared(
     assert on_gpu.counts == on_cpu.counts
     assert on_gpu.counts["scored"] > 0
     for column in ("csl", "vog"):
-        got, expected = (
+        actual, expected = (
             o.manifest.table(o.run_uri, "scores").sort_by("sample_id")[column].to_numpy()
             for o in (on_gpu, on_cpu)
         )
         largest = np.nanmax(np.abs(expected))
         assert largest > 0
-        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE["float32"] * largest)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE["float32"] * largest)

@@ -68,14 +68,16 @@ def probed(kind, device, precision="float32"):
 @pytest.mark.parametrize("kind", ["images", "masks"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_gpu_agrees_with_the_cpu(cuda, exact, kind, precision):
-    expected, got = probed(kind, CPU), probed(kind, cuda, precision)
-    assert got.keys() == expected.keys()
+    expected, actual = probed(kind, CPU), probed(kind, cuda, precision)
+    assert actual.keys() == expected.keys()
     for name in ("loss", "p_label", "margin", "el2n", "grad_sqnorm"):
-        one, other = (arrays[f"trajectory/{name}"] for arrays in (got, expected))
+        first, other = (arrays[f"trajectory/{name}"] for arrays in (actual, expected))
         np.testing.assert_allclose(
-            one, other, rtol=0, atol=TOLERANCE[precision] * np.abs(other).max(), err_msg=name
+            first, other, rtol=0, atol=TOLERANCE[precision] * np.abs(other).max(), err_msg=name
         )
-    np.testing.assert_allclose(got["vog/sum"], expected["vog/sum"], rtol=10 * TOLERANCE[precision])
+    np.testing.assert_allclose(
+        actual["vog/sum"], expected["vog/sum"], rtol=10 * TOLERANCE[precision]
+    )
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
@@ -94,9 +96,9 @@ def test_a_batch_on_its_way_beside_other_work_gives_the_same_bits(cuda, exact, k
     expected = prober.observe(batch, turns)
     following = prober.ready(batch)
     for _ in range(5):
-        got, following = prober.observe(batch, turns, ready=following), prober.ready(batch)
+        actual, following = prober.observe(batch, turns, ready=following), prober.ready(batch)
         for name in expected.keys() - {"trajectory/probe_s"}:
-            assert np.array_equal(got[name], expected[name], equal_nan=True), name
+            assert np.array_equal(actual[name], expected[name], equal_nan=True), name
 
 
 @pytest.fixture
@@ -115,8 +117,8 @@ def test_counts_and_sums_by_class_equal_those_of_the_cpu(cuda):
     kept = torch.from_numpy(rng.random((4, 30, 30)) < 0.7)
     values = torch.from_numpy(rng.random((4, 30, 30), np.float32))
     assert torch.equal(count(classes.to(cuda), kept.to(cuda), 7).cpu(), count(classes, kept, 7))
-    got = class_sums(values.to(cuda), classes.to(cuda), kept.to(cuda), 7).cpu()
-    assert torch.allclose(got, class_sums(values, classes, kept, 7), rtol=1e-12)
+    result = class_sums(values.to(cuda), classes.to(cuda), kept.to(cuda), 7).cpu()
+    assert torch.allclose(result, class_sums(values, classes, kept, 7), rtol=1e-12)
 
 
 def test_unlabelled_regions_equal_those_of_the_cpu(cuda):
@@ -126,9 +128,9 @@ def test_unlabelled_regions_equal_those_of_the_cpu(cuda):
     voids[0, 3:9, 4:9], voids[1, 10:, :] = 1, 2
     rects = np.array([[0, 0, 20, 20]] * 2)
     (expected,) = download([void_states(logits, voids, rects)])
-    (got,) = download([void_states(logits.to(cuda), voids, rects)])
-    assert np.array_equal(got["void_class"], expected["void_class"])
-    np.testing.assert_allclose(got["void_sum"], expected["void_sum"], rtol=1e-5)
+    (actual,) = download([void_states(logits.to(cuda), voids, rects)])
+    assert np.array_equal(actual["void_class"], expected["void_class"])
+    np.testing.assert_allclose(actual["void_sum"], expected["void_sum"], rtol=1e-5)
 
 
 def test_copies_are_pinned_and_the_clock_is_the_devices(cuda):
@@ -136,8 +138,8 @@ def test_copies_are_pinned_and_the_clock_is_the_devices(cuda):
     watch = Stopwatch(cuda)
     on_device = upload(values, cuda)
     watch.mark()
-    (got,) = download([{"values": on_device}])
-    assert np.array_equal(got["values"], values)
+    (result,) = download([{"values": on_device}])
+    assert np.array_equal(result["values"], values)
     (lap_s,) = watch.laps_s()
     assert 0 <= lap_s < 10
 

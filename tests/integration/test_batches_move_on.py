@@ -39,7 +39,7 @@ def test_a_relay_in_lanes_gives_the_same_tables(tmp_path, cluster, monkeypatch):
 
 
 def test_what_stops_a_lane_stops_the_run_and_is_told(cluster):
-    got = in_lanes(["a part"], failing_lane.gives_up)
-    assert next(got).unit_id == "of a part"
+    result = in_lanes(["a part"], failing_lane.gives_up)
+    assert next(result).unit_id == "of a part"
     with pytest.raises(StalledError, match="as the test wants"):
-        next(got)
+        next(result)

@@ -32,5 +32,5 @@ def test_of_a_large_folder_one_page_is_looked_at(tmp_path, bucket, monkeypatch):
     monkeypatch.setattr(tree, "_PAGE", 2)
     draft = ray_audit.init(place)
     assert draft.layout == "isic2018"
-    assert any("more than was looked at" in one for one in draft.assumed)
+    assert any("more than was looked at" in item for item in draft.assumed)
     same_labels(DatasetConfig.model_validate(draft.specification["dataset"]), built.expected)

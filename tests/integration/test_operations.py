@@ -66,8 +66,8 @@ def prometheus(monitoring):
 def nights(operated, monitoring, tmp_path_factory):
     """Two nights by `ray job submit`, with changed data between them."""
     small = class_folders(tmp_path_factory.mktemp("nights"), num_each=4)
-    told = {"pushgateway": monitoring.gateway} if monitoring else {}
-    spec = small.spec_file(name=NAME, metrics=told)
+    section = {"pushgateway": monitoring.gateway} if monitoring else {}
+    spec = small.spec_file(name=NAME, metrics=section)
     results = []
     for date in NIGHTS:
         code, log = operated.submit("night", spec, "--date", date)
@@ -177,8 +177,8 @@ def test_a_failing_audit_ends_failed_with_its_reason(operated, monitoring, tmp_p
     small = class_folders(tmp_path, num_each=1)
     for path in tmp_path.glob("data/*/0.png"):
         path.write_bytes(b"no image")
-    told = {"pushgateway": monitoring.gateway} if monitoring else {}
-    spec = small.spec_file(name="failing", metrics=told)
+    section = {"pushgateway": monitoring.gateway} if monitoring else {}
+    spec = small.spec_file(name="failing", metrics=section)
     code, log = operated.submit("run", spec, "--date", "2026-01-01")
     assert code == 1
     assert "FAILED" in log

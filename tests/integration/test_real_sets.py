@@ -52,7 +52,7 @@ ALWAYS = ("camvid", "grid_speech-frames", "golf_poses")
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(one, marks=() if one in ALWAYS else pytest.mark.slow) for one in SETS],
+    [pytest.param(item, marks=() if item in ALWAYS else pytest.mark.slow) for item in SETS],
 )
 def test_every_sample_is_scored_once_and_equal_to_the_one_process_engine(
     name, shared_data, cluster, bucket, tmp_path

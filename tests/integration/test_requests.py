@@ -15,15 +15,15 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def requests(monkeypatch):
-    asked = []
+    calls = []
     call = AioBaseClient._make_api_call
 
     async def counted(self, operation, arguments):
-        asked.append((operation, arguments.get("Key", arguments.get("Prefix", ""))))
+        calls.append((operation, arguments.get("Key", arguments.get("Prefix", ""))))
         return await call(self, operation, arguments)
 
     monkeypatch.setattr(AioBaseClient, "_make_api_call", counted)
-    return asked
+    return calls
 
 
 def in_bucket(small, bucket, files):
@@ -60,10 +60,10 @@ def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, 
         return outcome, Counter(operation for operation, _ in requests), list(requests)
 
     first, _, _ = night("2026-01-31")
-    again, again_calls, asked = night("2026-01-31")
+    again, again_calls, calls = night("2026-01-31")
     next_day, _, next_asked = night("2026-02-01")
     assert (first.reused, again.reused, next_day.reused) == (False, True, False)
-    read = [key for operation, key in asked if operation == "GetObject"]
+    read = [key for operation, key in calls if operation == "GetObject"]
     assert [key.rpartition("/")[2] for key in read] == ["manifest.json", "metrics.prom"]
     assert "PutObject" not in again_calls
     # Another day makes its tables from the same records; of weights only headers are looked at.

@@ -104,7 +104,7 @@ COMMANDS = {
 def test_of_two_that_fill_one_place_at_once_one_is_refused(tmp_path, made, bucket, name, where):
     commands = COMMANDS[name](made, places(bucket, tmp_path)[where])
     both = [Started(tmp_path, *command, wait_s=8.0) for command in commands]
-    ends = sorted(one.ended() for one in both)
+    ends = sorted(item.ended() for item in both)
     codes = [code for code, _ in ends]
     assert codes[0] == 0, ends
     assert codes[1] in (1, 2), ends
@@ -136,7 +136,7 @@ def test_two_nights_of_one_date_at_once_give_one_result(tmp_path, made):
     made.values["output"] = str(tmp_path / "nights")
     command = ["night", made.spec_file(), "--local", "--date", "2026-01-01"]
     both = [Started(tmp_path, *command) for _ in range(2)]
-    ends = [one.ended() for one in both]
+    ends = [item.ended() for item in both]
     assert [code for code, _ in ends] == [0, 0], ends
     (run,) = (tmp_path / "nights/runs").iterdir()
     (scores,) = run.glob("scores/*.parquet")

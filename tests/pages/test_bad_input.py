@@ -184,10 +184,10 @@ def test_a_browser_without_storage_still_decides(visit, images, tmp_path):
 
 @pytest.mark.parametrize("name", ["given", "suggested"])
 def test_a_finding_without_that_label_is_shown(visit, tmp_path, name):
-    one = document()
-    one["findings"][name][0] = None
+    damaged = document()
+    damaged["findings"][name][0] = None
     path = tmp_path / "null.html"
-    path.write_text(render_page(one), encoding="utf-8")
+    path.write_text(render_page(damaged), encoding="utf-8")
     page = visit(path)
     assert "?" in text_of(page, "#detail .change")
     assert page.is_disabled("#accept") == (name == "suggested")

@@ -41,7 +41,7 @@ def test_what_is_accepted_by_key_stands_in_the_corrected_file(visit, images, tmp
     assert {first, second} == set(wrong)
     page.keyboard.press("r")
     (accepted, rejected) = sorted(
-        download(page, tmp_path / "d.json"), key=lambda one: one["decision"]
+        download(page, tmp_path / "d.json"), key=lambda item: item["decision"]
     )
     assert (accepted["decision"], accepted["label"]) == ("accept", wrong[first]["suggested"])
     assert (rejected["decision"], rejected["label"]) == ("reject", None)
@@ -67,8 +67,8 @@ def test_another_label_undo_and_back(visit, images, tmp_path):
     page.keyboard.press("u")
     page.keyboard.press("k")
     assert page.input_value("#other") == third
-    (one,) = download(page, tmp_path / "d.json")
-    assert (one["decision"], one["label"]) == ("relabel", third)
+    (result,) = download(page, tmp_path / "d.json")
+    assert (result["decision"], result["label"]) == ("relabel", third)
     assert corrected(small, tmp_path / "d.json")["pairs"] == [
         {"given": row["given"], "corrected": third, "num": 1}
     ]
@@ -82,8 +82,8 @@ def test_decisions_outlive_the_page_and_carry_a_name(visit, images, tmp_path):
     page.reload()
     assert "1 of 2 decided" in text_of(page, "#progress")
     assert page.locator(".row .badge.accept").count() == 1
-    (one,) = download(page, tmp_path / "d.json")
-    assert one["reviewer"] == "Ann Ö."
+    (result,) = download(page, tmp_path / "d.json")
+    assert result["reviewer"] == "Ann Ö."
 
 
 def test_filters_and_search_leave_what_was_asked_for(visit, tmp_path):
@@ -91,14 +91,14 @@ def test_filters_and_search_leave_what_was_asked_for(visit, tmp_path):
     tables = audited(small)
     page = visit(written(tables, tmp_path))
     rows = tables.findings().to_pylist()
-    one = rows[0]
-    page.select_option("#filter-folder", f"{one['given']}/")
-    found = [row for row in rows if row["shard"].startswith(f"{one['given']}/")]
+    result = rows[0]
+    page.select_option("#filter-folder", f"{result['given']}/")
+    found = [row for row in rows if row["shard"].startswith(f"{result['given']}/")]
     assert text_of(page, "#list-count") == f"{len(found)} of {len(rows)} findings"
     page.select_option("#filter-folder", "")
-    page.fill("#search", one["sample_id"])
+    page.fill("#search", result["sample_id"])
     page.locator("#list-count", has_text="1 of 3").wait_for()
-    assert one["sample_id"] in text_of(page, ".row")
+    assert result["sample_id"] in text_of(page, ".row")
     page.fill("#search", "")
     page.fill("#filter-score", "1")
     page.locator("#list-count", has_text="0 of 3").wait_for()
@@ -120,8 +120,8 @@ def test_a_decision_on_a_finding_that_has_gone_is_kept_and_said(visit, images, t
     page.add_init_script(f"localStorage.setItem({key!r}, {stored!r})")
     page.reload()
     assert "1 that are no findings of this page" in text_of(page, "#progress")
-    (one,) = download(page, tmp_path / "d.json")
-    assert one["finding_id"] == "gone"
+    (result,) = download(page, tmp_path / "d.json")
+    assert result["finding_id"] == "gone"
     done = corrected(small, tmp_path / "d.json")
     assert (done["num_changed"], done["ignored_decisions"]) == (0, ["gone"])
 

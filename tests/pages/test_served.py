@@ -24,7 +24,7 @@ def test_decisions_are_saved_withdrawn_and_there_again(visit, images):
         page.keyboard.press("a")
         page.keyboard.press("r")
         saved = wait_until(page, tables, 2)
-        assert {(one.decision, one.reviewer) for one in saved} == {
+        assert {(item.decision, item.reviewer) for item in saved} == {
             ("accept", "ann"),
             ("reject", "ann"),
         }

@@ -126,7 +126,9 @@ def test_findings_of_one_mask_stand_together_in_the_list(visit, tmp_path, monkey
     names = [name for _, name in sorted(ranks)]
     listed = page.locator(".row .where").all_inner_texts()
     assert listed != names  # a finding of one image lies between two of another
-    assert listed == [name for one in dict.fromkeys(names) for name in names if name == one]
+    assert listed == [
+        name for distinct in dict.fromkeys(names) for name in names if name == distinct
+    ]
     num = f"{len(names)} findings in {len(set(names))} images"
     assert text_of(page, "#list-count") == num
     page.select_option("#sort", "rank")

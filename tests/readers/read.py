@@ -29,10 +29,14 @@ def mask_of(row):
     return coco_mask.decode({"size": row["mask_size_px"], "counts": row["mask_rle"]}).astype(bool)
 
 
-def same_evidence(held, row, text=False):
+def same_evidence(contents, row, text=False):
     for name in EVIDENCE:
-        wanted = "" if row[name] is None and text else row[name]
-        assert held[name] == (str(wanted) if text else wanted), (name, held[name], row[name])
+        expected = "" if row[name] is None and text else row[name]
+        assert contents[name] == (str(expected) if text else expected), (
+            name,
+            contents[name],
+            row[name],
+        )
 
 
 def read_fiftyone(folder, subject):
@@ -45,8 +49,8 @@ def read_fiftyone(folder, subject):
     found = set()
     for sample in dataset:
         assert Path(sample.filepath).is_file(), sample.filepath
-        held = sample.findings
-        for label in held.classifications if subject == "images" else held.detections:
+        contents = sample.findings
+        for label in contents.classifications if subject == "images" else contents.detections:
             row = findings[label.finding_id]
             same_evidence(label, row)
             assert label.label == (row["suggested"] or row["given"])
@@ -75,8 +79,8 @@ def read_label_studio(folder, subject):
         assert interface.validate_task({"data": task["data"]})
         (prediction,) = task["predictions"]
         assert interface.validate_prediction(prediction, return_errors=True) == []
-        for held in task["data"]["findings"]:
-            same_evidence(held, findings[held["finding_id"]])
+        for contents in task["data"]["findings"]:
+            same_evidence(contents, findings[contents["finding_id"]])
         for region in prediction["result"]:
             row = findings[region["id"]]
             if subject == "masks":
@@ -99,29 +103,29 @@ def read_cvat(folder, subject):
     for label in json.loads((exported / "labels.json").read_text()):
         PatchedLabelRequest._from_openapi_data(**label)
     names = {}
-    for one in json.loads((exported / "media.json").read_text()):
-        assert Path(one["media"]).is_file()
-        names.setdefault(one["document"], []).append(one)
+    for entry in json.loads((exported / "media.json").read_text()):
+        assert Path(entry["media"]).is_file()
+        names.setdefault(entry["document"], []).append(entry)
     found = Counter()
     for document, media in names.items():
         with tempfile.TemporaryDirectory() as place:
             (Path(place) / "images").mkdir()
             shutil.copy(exported / document, place)
-            for one in media if subject != "videos" else []:
-                shutil.copy(one["media"], Path(place) / "images" / one["name"])
+            for entry in media if subject != "videos" else []:
+                shutil.copy(entry["media"], Path(place) / "images" / entry["name"])
             dataset = Dataset.import_from(str(Path(place) / document), "cvat")
             for item in dataset:
                 for annotation in item.annotations:
-                    held = annotation.attributes
-                    row = findings[held["finding_id"]]
-                    same_evidence(held, row, text=True)
+                    contents = annotation.attributes
+                    row = findings[contents["finding_id"]]
+                    same_evidence(contents, row, text=True)
                     if subject == "masks":
                         np.testing.assert_array_equal(annotation.image.astype(bool), mask_of(row))
                     if subject == "videos":
-                        wanted = row["end_frame"] if held["outside"] else row["start_frame"]
-                        assert item.attributes["frame"] == wanted
+                        expected = row["end_frame"] if contents["outside"] else row["start_frame"]
+                        assert item.attributes["frame"] == expected
                         assert annotation.get_bbox() == [0, 0, 32, 32]
-                    found[held["finding_id"]] += 1
+                    found[contents["finding_id"]] += 1
     assert found == Counter(dict.fromkeys(findings, 2 if subject == "videos" else 1))
 
 
@@ -132,13 +136,13 @@ def read_coco(folder, subject):
     path = folder / "exported/coco/findings.json"
     coco = COCO(str(path))
     assert {ann["attributes"]["finding_id"] for ann in coco.anns.values()} == set(findings)
-    for one in coco.anns.values():
-        row = findings[one["attributes"]["finding_id"]]
-        same_evidence(one["attributes"], row)
-        assert coco.loadCats(one["category_id"])[0]["name"] == row["suggested"]
-        np.testing.assert_array_equal(coco.annToMask(one).astype(bool), mask_of(row))
-        assert one["bbox"] == coco_mask.toBbox(one["segmentation"]).tolist()
-        assert one["area"] == int(mask_of(row).sum())
+    for entry in coco.anns.values():
+        row = findings[entry["attributes"]["finding_id"]]
+        same_evidence(entry["attributes"], row)
+        assert coco.loadCats(entry["category_id"])[0]["name"] == row["suggested"]
+        np.testing.assert_array_equal(coco.annToMask(entry).astype(bool), mask_of(row))
+        assert entry["bbox"] == coco_mask.toBbox(entry["segmentation"]).tolist()
+        assert entry["area"] == int(mask_of(row).sum())
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "annotations").mkdir()
         shutil.copytree(folder / "data/images", Path(place) / "images/findings")
@@ -146,17 +150,17 @@ def read_coco(folder, subject):
         dataset = Dataset.import_from(place, "coco_instances")
         # Datumaro reads a box beside each mask.
         read = [annotation for item in dataset for annotation in item.annotations]
-        regions = [one for one in read if one.type.name == "mask"]
-        for one in regions:
-            row = findings[one.attributes["finding_id"]]
-            np.testing.assert_array_equal(one.image.astype(bool), mask_of(row))
+        regions = [entry for entry in read if entry.type.name == "mask"]
+        for entry in regions:
+            row = findings[entry.attributes["finding_id"]]
+            np.testing.assert_array_equal(entry.image.astype(bool), mask_of(row))
         assert len(regions) == len(findings)
 
 
 def main(folder):
     for package in PACKAGES:
         print(f"{package} {metadata.version(package)}")
-    everything = [(read, one) for read in (read_label_studio, read_cvat) for one in SUBJECTS]
+    everything = [(read, item) for read in (read_label_studio, read_cvat) for item in SUBJECTS]
     for read, subject in [(read_coco, "masks"), *everything]:
         read(folder / subject, subject)
         print(f"{read.__name__} {subject}: as written", flush=True)

@@ -52,8 +52,8 @@ def records(pictures, positions, tile):
     batcher = Batcher("unit", Task.DENSE, 4, None, len(CLASSES))
     cuts = [
         cut
-        for one in pictures
-        for cut in ([whole_cut(one, None)] if tile is None else tile_cuts(one, tile, None))
+        for picture in pictures
+        for cut in ([whole_cut(picture, None)] if tile is None else tile_cuts(picture, tile, None))
     ]
     batches = [b for cut in cuts for b in batcher.add(cut)] + list(batcher.flush())
     settings = ProbeSettings(len(CLASSES), InputConfig(), None, "loss", 0.1, "float32")

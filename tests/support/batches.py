@@ -32,8 +32,8 @@ def class_batch(inputs, labels):
 def dense_batch(inputs, masks, **arrays):
     counts = [int((m != IGNORE).sum()) for m in masks]
     samples = rows(len(inputs), num_labelled=counts, sample_num_labelled=counts)
-    held = {"inputs": inputs, "targets": np.asarray(masks, np.int8), **arrays}
-    return Batch("unit", 0, Task.DENSE, samples, held)
+    arrays_by_name = {"inputs": inputs, "targets": np.asarray(masks, np.int8), **arrays}
+    return Batch("unit", 0, Task.DENSE, samples, arrays_by_name)
 
 
 def frames_batch(inputs, targets, owned):
@@ -46,5 +46,5 @@ def frames_batch(inputs, targets, owned):
         cut=cut.astype(int).tolist(),
         position=position.astype(int).tolist(),
     )
-    held = {"inputs": inputs, "targets": np.asarray(targets, np.int8)}
-    return Batch("unit", 0, Task.FRAMES, samples, held)
+    arrays_by_name = {"inputs": inputs, "targets": np.asarray(targets, np.int8)}
+    return Batch("unit", 0, Task.FRAMES, samples, arrays_by_name)

@@ -54,7 +54,7 @@ def segment(index, start, end, **values):
 
 
 def content(subject, rows, classes=CLASSES, **videos):
-    shards = {one["shard"] for one in rows}
+    shards = {row["shard"] for row in rows}
     media = {shard: Media(shard, f"s3://bucket/{shard}", shard) for shard in shards}
     return Content("2026-01-31-0123abcd", "audit", subject, classes, rows, media, videos)
 
@@ -62,7 +62,7 @@ def content(subject, rows, classes=CLASSES, **videos):
 def masks():
     """Two regions of one image, and the images' true masks by finding."""
     pixels = [mask(0), mask(1)]
-    rows = [region(index, one) for index, one in enumerate(pixels)]
+    rows = [region(index, item) for index, item in enumerate(pixels)]
     return content("masks", rows), {r["finding_id"]: p for r, p in zip(rows, pixels, strict=True)}
 
 

@@ -114,10 +114,10 @@ def masks(folder, suffix="png", num=8):
         pixels[8:20, 8 + index : 24] = 1
         pixels[24:36, 10:40] = 2
         pixels[:2] = 255
-        one = Image.fromarray(pixels)
+        stored = Image.fromarray(pixels)
         if index % 2 and suffix == "png":
-            one.putpalette([v for i in range(256) for v in (i, 255 - i, 7)])
-        one.save(path)
+            stored.putpalette([v for i in range(256) for v in (i, 255 - i, 7)])
+        stored.save(path)
     labels = {"masks": str(folder / f"masks/{{stem}}.{suffix}")}
     return dataset("images", folder / "images/*.png", labels, void=[255])
 
@@ -189,8 +189,8 @@ def label_arrays(folder, names=False):
 
 def _matlab(file, name, values, kind):
     """As MATLAB 7.3 stores it: axes turned, and the class in an attribute."""
-    one = file.create_dataset(name, data=np.atleast_2d(values).T)
-    one.attrs["MATLAB_class"] = np.bytes_(kind)
+    stored = file.create_dataset(name, data=np.atleast_2d(values).T)
+    stored.attrs["MATLAB_class"] = np.bytes_(kind)
 
 
 def hdf5_arrays(folder, names=False, matlab=False):

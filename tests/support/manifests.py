@@ -20,7 +20,7 @@ def parsed(text):
 def strict(schema):
     """A key that the schema does not know is an error here; the API server drops it in silence."""
     if isinstance(schema, list):
-        return [strict(one) for one in schema]
+        return [strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     made = {key: strict(value) for key, value in schema.items()}

@@ -27,14 +27,19 @@ def rendered(name=None, **changes):
 
 
 def documents(texts):
-    return [one for name, text in texts.items() if "kustomiz" not in name for one in parsed(text)]
+    return [
+        document
+        for name, text in texts.items()
+        if "kustomiz" not in name
+        for document in parsed(text)
+    ]
 
 
 def of_kind(kind, **changes):
     return [document for document in documents(rendered(**changes)) if document["kind"] == kind]
 
 
-def most(workers):
+def max_workers(workers):
     """What the worker groups can be at most, as `engine.cluster_max` says it."""
     found = {"CPU": 0.0, "GPU": 0.0}
     for group in workers:

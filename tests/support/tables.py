@@ -17,13 +17,13 @@ def rows_of(outcome, name):
     return table.sort_by([(key, "ascending") for key in keys])
 
 
-def assert_identical(one, other):
+def assert_identical(first, other):
     """Equal rows and equal schemas, bit for bit."""
     for name in TABLES:
-        left, right = rows_of(one, name), rows_of(other, name)
+        left, right = rows_of(first, name), rows_of(other, name)
         assert left.schema.equals(right.schema, check_metadata=True), name
         for column in left.column_names:
             assert left[column].combine_chunks().equals(right[column].combine_chunks()), (
                 f"{name}.{column} differs"
             )
-    assert one.counts == other.counts
+    assert first.counts == other.counts

@@ -79,7 +79,7 @@ def test_the_version_is_printed_and_nothing_else():
         (Interrupted(signal.SIGINT), 130),
         (Interrupted(signal.SIGTERM), 143),
     ],
-    ids=lambda one: type(one).__name__,
+    ids=lambda item: type(item).__name__,
 )
 def test_an_error_has_its_exit_code_and_a_line(error, code, capsys):
     def fail():

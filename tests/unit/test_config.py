@@ -149,10 +149,10 @@ def test_labels_of_the_kind_are_taken(kind, form):
 
 
 @pytest.mark.parametrize(
-    ("labels", "got"), [({}, "none"), ({"frames": "a", "segments": "b"}, "frames, segments")]
+    ("labels", "result"), [({}, "none"), ({"frames": "a", "segments": "b"}, "frames, segments")]
 )
-def test_labels_have_exactly_one_form(labels, got):
-    with pytest.raises(SpecificationError, match=f"exactly one of.*got {got}"):
+def test_labels_have_exactly_one_form(labels, result):
+    with pytest.raises(SpecificationError, match=f"exactly one of.*got {result}"):
         AuditConfig.parse(dataset_of("video", **labels))
 
 

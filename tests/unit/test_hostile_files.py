@@ -69,9 +69,9 @@ def npy_header(shape):
 def test_an_npz_bomb_is_refused_before_it_inflates(tmp_path, little_memory):
     num_bytes = 300 * MIB
     zip_bomb(tmp_path / "x.npz", "s.npy", npy_header((num_bytes // 16, 4)), num_bytes)
-    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
-    assert got.failed == [("x.npz", "too_large", 1)]
-    assert "s.npy would inflate from" in got.failures[0].message
+    result = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
+    assert result.failed == [("x.npz", "too_large", 1)]
+    assert "s.npy would inflate from" in result.failures[0].message
 
 
 @pytest.mark.parametrize("shape", [(10**12, 4), (2**62, 2**62)])
@@ -79,8 +79,8 @@ def test_an_npy_that_claims_more_than_it_holds_is_a_failure(tmp_path, shape, lit
     (tmp_path / "x.npy").write_bytes(npy_header(shape) + bytes(64))
     (tmp_path / "frames.csv").write_text("video,frame,label\nx,0,a\n")
     labels = {"frames": str(tmp_path / "frames.csv")}
-    got = cut(dataset("sequences", tmp_path / "x.npy", labels), tmp_path)
-    ((name, error_class, num_samples),) = got.failed
+    result = cut(dataset("sequences", tmp_path / "x.npy", labels), tmp_path)
+    ((name, error_class, num_samples),) = result.failed
     assert (name, num_samples) == ("x.npy", 1)
     assert error_class in ("decode", "too_large")
 
@@ -96,10 +96,10 @@ def test_an_array_in_an_npz_that_claims_more_than_it_holds_is_a_failure(
             np.lib.format.write_array(stream, values)
             content = npy_header((10**12, 4)) + bytes(64) if name == lying else stream.getvalue()
             file.writestr(f"{name}.npy", content)
-    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
-    ((name, error_class, num_samples),) = got.failed
+    result = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
+    ((name, error_class, num_samples),) = result.failed
     assert (name, error_class, num_samples) == ("x.npz#s", "decode", 4)
-    assert "its header claims 16000000000000 bytes" in got.failures[0].message
+    assert "its header claims 16000000000000 bytes" in result.failures[0].message
 
 
 def test_a_checkpoint_bomb_is_refused_before_it_inflates(tmp_path, little_memory):
@@ -150,10 +150,10 @@ def test_a_member_of_a_tar_that_inflates_too_far_is_refused(tmp_path, little_mem
     members = [(member("0.png", len(good)), good), (member("0.cls", 1), b"0")]
     members += [(member("1.png", 300 * MIB), None)]
     gzip_tar(tmp_path / "x.tar.gz", members)
-    got = cut(dataset("images", tmp_path / "x.tar.gz", {"column": "cls"}), tmp_path)
-    assert got.ids == ["x.tar.gz#0"]
-    assert [failure.error_class for failure in got.failures] == ["too_large"]
-    assert "'1.png' would inflate to 314572800 bytes" in got.failures[0].message
+    result = cut(dataset("images", tmp_path / "x.tar.gz", {"column": "cls"}), tmp_path)
+    assert result.ids == ["x.tar.gz#0"]
+    assert [failure.error_class for failure in result.failures] == ["too_large"]
+    assert "'1.png' would inflate to 314572800 bytes" in result.failures[0].message
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -162,9 +162,9 @@ def test_a_tar_header_that_inflates_is_refused(tmp_path, little_memory, kind, la
     gzip_tar(tmp_path / "x.tar.gz", [(member("long", 300 * MIB, kind), None)])
     (tmp_path / "labels.csv").write_text("image,label\nx.tar.gz,a\n")
     form = {"column": "cls"} if labels == "column" else {"images": f"{tmp_path}/labels.csv"}
-    got = cut(dataset("images", tmp_path / "x.tar.gz", form), tmp_path)
-    assert got.rows == []
-    (failure,) = got.failures
+    result = cut(dataset("images", tmp_path / "x.tar.gz", form), tmp_path)
+    assert result.rows == []
+    (failure,) = result.failures
     assert (failure.shard, failure.error_class) == ("x.tar.gz", "decode")
 
 
@@ -187,8 +187,8 @@ def test_a_png_that_claims_a_billion_pixels_is_refused(tmp_path, little_memory, 
         (tmp_path / name).write_bytes(content)
     masks = {"masks": f"{tmp_path}/masks/{{stem}}.png"}
     form = {"folder": True} if labels == "folder" else masks
-    got = cut(dataset("images", tmp_path / "a/0.png", form), tmp_path)
-    assert [(failure.error_class, failure.num_samples) for failure in got.failures] == [
+    result = cut(dataset("images", tmp_path / "a/0.png", form), tmp_path)
+    assert [(failure.error_class, failure.num_samples) for failure in result.failures] == [
         ("too_large", 1)
     ]
 
@@ -202,11 +202,11 @@ def framed(video, **settings):
 
 def test_frames_above_max_px_are_refused_before_they_are_decoded(tmp_path):
     video = write_video(tmp_path / "one.mp4", 6, size=(48, 64))
-    got = framed(video, max_px=48 * 64 - 1)
-    assert got.failed == [("one.mp4", "too_large", 6)]
-    assert "its frames have 64 x 48 = 3072 px, dataset.max_px is 3071" in got.failures[0].message
-    assert got.batches == []
-    assert sum(tail.num_decoded for tail in got.tails) == 0
+    result = framed(video, max_px=48 * 64 - 1)
+    assert result.failed == [("one.mp4", "too_large", 6)]
+    assert "its frames have 64 x 48 = 3072 px, dataset.max_px is 3071" in result.failures[0].message
+    assert result.batches == []
+    assert sum(tail.num_decoded for tail in result.tails) == 0
 
 
 def test_frames_of_max_px_are_taken(tmp_path):
@@ -220,9 +220,9 @@ def test_a_video_that_grows_further_on_ends_there(tmp_path):
     for name in ("s.mpg", "l.mpg"):
         (tmp_path / name).unlink()
     (tmp_path / "one.mpg").write_bytes(small + large)
-    got = framed(tmp_path / "one.mpg", max_px=48 * 64)
-    assert got.failed == [("one.mpg", "too_large", 3)]
-    assert got.ids == ["one.mpg#0", "one.mpg#1", "one.mpg#2"]
+    result = framed(tmp_path / "one.mpg", max_px=48 * 64)
+    assert result.failed == [("one.mpg", "too_large", 3)]
+    assert result.ids == ["one.mpg#0", "one.mpg#1", "one.mpg#2"]
 
 
 def patched_avi(path, width, height, num_frames):
@@ -236,14 +236,14 @@ def patched_avi(path, width, height, num_frames):
 
 
 def test_a_header_that_claims_huge_frames_is_refused(tmp_path, little_memory):
-    got = framed(patched_avi(tmp_path / "one.avi", 100_000, 100_000, 6))
-    ((name, error_class, num_lost),) = got.failed
+    result = framed(patched_avi(tmp_path / "one.avi", 100_000, 100_000, 6))
+    ((name, error_class, num_lost),) = result.failed
     assert (name, num_lost) == ("one.avi", 6)
     assert error_class in ("too_large", "decode")
-    assert got.batches == []
+    assert result.batches == []
 
 
 def test_a_header_that_claims_a_billion_frames_is_not_believed(tmp_path, little_memory):
-    got = framed(patched_avi(tmp_path / "one.avi", 64, 48, 10**9))
-    assert len(got.ids) == 6
-    assert got.failed == []
+    result = framed(patched_avi(tmp_path / "one.avi", 64, 48, 10**9))
+    assert len(result.ids) == 6
+    assert result.failed == []

@@ -197,8 +197,8 @@ def test_harmful_class_names_are_only_names(tmp_path):
     pa.parquet.write_table(table, tmp_path / "frames.parquet")
     labels = {"frames": str(tmp_path / "frames.parquet")}
     config = dataset("video", tmp_path / "one.mp4", labels).model_copy(update={"classes": HARMFUL})
-    got = cut(config, tmp_path)
-    assert list(got.labels.values()) == list(range(len(HARMFUL)))
+    result = cut(config, tmp_path)
+    assert list(result.labels.values()) == list(range(len(HARMFUL)))
 
 
 VALUES = {
@@ -220,14 +220,14 @@ SCHEMA = pa.schema(
 )
 
 
-def same(one, other):
-    if isinstance(one, float) and isinstance(other, float):
-        return math.copysign(1, one) == math.copysign(1, other) and (
-            one == other or (math.isnan(one) and math.isnan(other))
+def same(first, other):
+    if isinstance(first, float) and isinstance(other, float):
+        return math.copysign(1, first) == math.copysign(1, other) and (
+            first == other or (math.isnan(first) and math.isnan(other))
         )
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+    if isinstance(first, list) and isinstance(other, list):
+        return len(first) == len(other) and all(map(same, first, other))
+    return first == other
 
 
 @MANY
@@ -239,8 +239,8 @@ def test_a_table_that_is_written_is_read_as_it_was(tmp_path, rows, cut_at):
     read = read_table(str(tmp_path), files)
     assert read.schema.equals(SCHEMA, check_metadata=True)
     assert [file.num_rows for file in files] == [part.num_rows for part in parts]
-    for got, wanted in zip(read.to_pylist(), table.to_pylist(), strict=True):
-        assert all(same(got[name], wanted[name]) for name in VALUES)
+    for actual, expected in zip(read.to_pylist(), table.to_pylist(), strict=True):
+        assert all(same(actual[name], expected[name]) for name in VALUES)
 
 
 def test_aliases_that_stand_for_very_much_are_refused_at_once(tmp_path):

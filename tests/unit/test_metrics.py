@@ -81,13 +81,15 @@ def test_outcome_of_a_success_reads_back():
     counts = {"entered": 12, "scored": 9, "filtered": 2, "failed": 1}
     found = {("mislabel", "new"): 4, ("disorder", "fixed"): 1}
     text = render_outcome(RunResult(12.5, 1700000000.0, counts, found, breached=True))
-    got = values(text)
-    assert got["ray_audit_last_success_timestamp_seconds",] == 1700000000.0
-    assert got["ray_audit_run_duration_seconds",] == 12.5
-    assert got["ray_audit_gate_breached",] == 1
+    result = values(text)
+    assert result["ray_audit_last_success_timestamp_seconds",] == 1700000000.0
+    assert result["ray_audit_run_duration_seconds",] == 12.5
+    assert result["ray_audit_gate_breached",] == 1
     outcomes = ("scored", "filtered", "failed")
-    assert [got["ray_audit_run_samples", o] for o in outcomes] == [9, 2, 1]
-    shown = {key: value for key, value in got.items() if key[0] == "ray_audit_findings" and value}
+    assert [result["ray_audit_run_samples", o] for o in outcomes] == [9, 2, 1]
+    shown = {
+        key: value for key, value in result.items() if key[0] == "ray_audit_findings" and value
+    }
     assert shown == {
         ("ray_audit_findings", "mislabel", "new"): 4,
         ("ray_audit_findings", "disorder", "fixed"): 1,
@@ -99,8 +101,10 @@ def test_a_failed_run_tells_its_duration_alone():
 
 
 def test_a_run_that_lost_too_many_samples_tells_how_many():
-    told = values(render_outcome(RunResult(3.0, counts={"entered": 4, "scored": 1, "failed": 3})))
-    assert told == {
+    reported = values(
+        render_outcome(RunResult(3.0, counts={"entered": 4, "scored": 1, "failed": 3}))
+    )
+    assert reported == {
         ("ray_audit_run_duration_seconds",): 3.0,
         ("ray_audit_run_samples", "scored"): 1.0,
         ("ray_audit_run_samples", "filtered"): 0.0,

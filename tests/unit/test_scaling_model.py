@@ -32,11 +32,11 @@ def test_seconds_are_those_counted_by_hand():
 
 
 def test_ten_times_the_gpus_do_ten_times_the_hours_in_the_same_time():
-    one, ten = predict(1, 100), predict(10, 1000)
-    assert ten.seconds["pools"] == pytest.approx(one.seconds["pools"])
+    first, ten = predict(1, 100), predict(10, 1000)
+    assert ten.seconds["pools"] == pytest.approx(first.seconds["pools"])
     # Of 80 cores 52 decode, of 8 there are 5.
-    assert ten.seconds["decode"] == pytest.approx(one.seconds["decode"] * 50 / 52)
-    assert ten.seconds["driver"] == pytest.approx(10 * one.seconds["driver"])
+    assert ten.seconds["decode"] == pytest.approx(first.seconds["decode"] * 50 / 52)
+    assert ten.seconds["driver"] == pytest.approx(10 * first.seconds["driver"])
 
 
 def synthetic(case, batch_s):

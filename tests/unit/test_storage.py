@@ -85,7 +85,7 @@ def test_natural_order():
 def test_any_names_have_a_natural_order(texts):
     ordered = sorted(texts, key=storage.natural_key)
     backwards = sorted(texts, key=storage.natural_key, reverse=True)
-    assert [storage.natural_key(one) for one in ordered] == [
+    assert [storage.natural_key(item) for item in ordered] == [
         storage.natural_key(backward) for backward in reversed(backwards)
     ]
 
@@ -138,9 +138,9 @@ def test_an_unknown_scheme_is_named():
 
 
 @given(st.lists(st.text()), st.lists(st.text()))
-def test_equal_parts_have_equal_digests(one, other):
-    assert (storage.digest(*one) == storage.digest(*other)) == (
-        "\x1f".join(one) == "\x1f".join(other)
+def test_equal_parts_have_equal_digests(first, other):
+    assert (storage.digest(*first) == storage.digest(*other)) == (
+        "\x1f".join(first) == "\x1f".join(other)
     )
 
 

@@ -67,7 +67,7 @@ def classed(folder):
             small_sets.picture(path, 10 * number + index, (SIDE, SIDE))
             examples[f"{name}/{index}.png"] = {"x": _picture(path), "y": torch.tensor(number)}
     # Neighbours in a batch are of different classes.
-    return dataset, dict(sorted(examples.items(), key=lambda one: one[0][::-1]))
+    return dataset, dict(sorted(examples.items(), key=lambda item: item[0][::-1]))
 
 
 def clips(folder):
@@ -78,7 +78,7 @@ def clips(folder):
     for index in range(6):
         path = small_sets.video(folder / f"data/v{index}.mp4", FRAMES, index, (SIDE, SIDE))
         with av.open(str(path)) as container:
-            frames = [one.to_ndarray(format="rgb24") for one in container.decode(video=0)]
+            frames = [item.to_ndarray(format="rgb24") for item in container.decode(video=0)]
         x = torch.tensor(np.stack(frames) / 255, dtype=torch.float32).permute(0, 3, 1, 2)
         examples[path.name] = {"x": x, "y": torch.tensor(index % NUM_CLASSES)}
         rows.append({"video": path.name, "label": small_sets.CLASSES[index % NUM_CLASSES]})
@@ -165,15 +165,15 @@ def expected(examples, load):
     losses = {}
     for step in range(trainers.STEPS):
         model = load(step).eval()
-        for name, one in examples.items():
+        for name, example in examples.items():
             with torch.inference_mode():
-                answer = model(one["x"][None])
+                answer = model(example["x"][None])
             logits = getattr(answer, "logits", answer)
-            if one["y"].ndim == 2:
-                size = tuple(one["y"].shape)
+            if example["y"].ndim == 2:
+                size = tuple(example["y"].shape)
                 logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-            each = F.cross_entropy(logits, one["y"][None], reduction="none")[0]
-            if one["y"].ndim < 3:
+            each = F.cross_entropy(logits, example["y"][None], reduction="none")[0]
+            if example["y"].ndim < 3:
                 losses.setdefault(name, []).append(float(each.mean()))
                 continue
             front, _, at = name.rpartition("#")
@@ -199,14 +199,14 @@ def check(name, folder):
     run = ray_audit.audit(specification, local=True)
     rows = run.trajectories().to_pylist()
     found = {row["sample_id"]: row["loss"] for row in rows}
-    wanted = expected(examples, load)
-    assert found.keys() == wanted.keys(), (sorted(found)[:3], sorted(wanted)[:3])
+    requested = expected(examples, load)
+    assert found.keys() == requested.keys(), (sorted(found)[:3], sorted(requested)[:3])
     assert all(len(values) == trainers.STEPS for values in found.values())
-    steps = np.diff([wanted[key] for key in wanted])
+    steps = np.diff([requested[key] for key in requested])
     assert np.abs(steps).max() > 10 * _CLOSE, "the checkpoints do not differ"
     far = max(
-        np.max(np.abs(np.subtract(found[key], wanted[key])) / np.maximum(1, wanted[key]))
-        for key in wanted
+        np.max(np.abs(np.subtract(found[key], requested[key])) / np.maximum(1, requested[key]))
+        for key in requested
     )
     assert far < _CLOSE, far
     return far

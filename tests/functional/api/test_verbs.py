@@ -138,7 +138,7 @@ def test_a_plan_says_what_is_new_and_writes_nothing(tmp_path):
 def test_a_run_is_opened_by_its_output_and_its_id(run, images):
     assert ray_audit.open_run(images.out).run_id == run.run_id
     assert ray_audit.open_run(str(images.out), run.run_id).uri == run.uri
-    assert [one.run_id for one in ray_audit.status(images.out).runs] == [run.run_id]
+    assert [item.run_id for item in ray_audit.status(images.out).runs] == [run.run_id]
     with pytest.raises(StorageError, match="has no complete run 'none'"):
         ray_audit.open_run(images.out, "none")
 

@@ -29,8 +29,8 @@ def test_an_archive_that_breaks_off_is_left_out_and_named(tmp_path, build):
     assert done.num_changed > 0
     assert not (tmp_path / "to/data/z.tar").exists()
     assert (tmp_path / "to/data/t.tar").exists()
-    told = [*done.notes, *done.named.get("unmatched", [])]
-    assert any("z.tar" in one and "breaks off" in one for one in told)
+    reported = [*done.notes, *done.named.get("unmatched", [])]
+    assert any("z.tar" in item and "breaks off" in item for item in reported)
     rows = [row for row in rows_at(done) if row["shard"] == "z.tar"]
     assert rows
     assert {row["outcome"] for row in rows} == {"unmatched"}
@@ -45,7 +45,7 @@ def test_refused_members_of_an_archive_of_masks_are_left_out_and_named(tmp_path)
         file.addfile(link)
     done = corrected(small)
     assert done.outcomes["changed"] == 2
-    assert any("t.tar#k9.png: left out of the copy" in one for one in done.named["unmatched"])
+    assert any("t.tar#k9.png: left out of the copy" in item for item in done.named["unmatched"])
     with tarfile.open(tmp_path / "to/data/t.tar") as file:
         assert "k9.png" not in file.getnames()
 

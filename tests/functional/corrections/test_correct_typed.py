@@ -44,10 +44,10 @@ class _Noting(LocalBackend):
     """Notes for which calls a GPU was asked."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def map(self, function, items, *, on_gpu=False):
-        self.asked.append(on_gpu)
+        self.requests.append(on_gpu)
         return super().map(function, items, on_gpu=on_gpu)
 
 
@@ -55,7 +55,7 @@ def test_a_gpu_is_asked_for_where_checkpoints_look_again(tmp_path):
     small = knowing.masks(tmp_path)
     audit(small)
     tables = RunTables.open(str(small.out))
-    for rule, asked in (("findings", [True]), ("decisions", [False])):
+    for rule, requested in (("findings", [True]), ("decisions", [False])):
         engine = _Noting()
         correct(tables, lambda engine=engine: engine, str(tmp_path / rule), CorrectionOptions(rule))
-        assert engine.asked == asked
+        assert engine.requests == requested

@@ -16,7 +16,7 @@ MASKS_AND_IMAGES = pytest.mark.parametrize(
 )
 
 
-def corrected_as(small, accuracy, wrong, to="to", decisions=(), **asked):
+def corrected_as(small, accuracy, wrong, to="to", decisions=(), **requested):
     """Correct as if the run had found this accuracy on the labels, and this share of wrong ones."""
     tables = RunTables.open(str(small.out))
     manifest = replace(
@@ -24,7 +24,7 @@ def corrected_as(small, accuracy, wrong, to="to", decisions=(), **asked):
         memorisation={**tables.manifest.memorisation, "train_accuracy": accuracy},
         estimate={**tables.manifest.estimate, "fraction": wrong},
     )
-    options = CorrectionOptions(**asked)
+    options = CorrectionOptions(**requested)
     to_uri = str(small.folder / to)
     return correct(replace(tables, manifest=manifest), LocalBackend, to_uri, options, decisions)
 
@@ -40,14 +40,14 @@ def test_labels_stay_where_checkpoints_err_more_often_than_they_do(tmp_path, mak
 
 @MASKS_AND_IMAGES
 @pytest.mark.parametrize(
-    ("accuracy", "asked"), [(0.8, {"rule": "findings"}), (0.8, {"confidence": 0.8}), (0.92, {})]
+    ("accuracy", "requested"), [(0.8, {"rule": "findings"}), (0.8, {"confidence": 0.8}), (0.92, {})]
 )
 def test_labels_change_where_told_to_or_where_checkpoints_are_better(
-    tmp_path, make, accuracy, asked
+    tmp_path, make, accuracy, requested
 ):
     small = make(tmp_path)
     findings_of(small)
-    assert corrected_as(small, accuracy, wrong=0.05, **asked).num_changed > 0
+    assert corrected_as(small, accuracy, wrong=0.05, **requested).num_changed > 0
 
 
 def test_a_label_changes_where_it_is_more_probably_wrong_than_right(tmp_path):

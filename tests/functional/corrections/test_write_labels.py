@@ -25,8 +25,8 @@ def written(config, to, changes=None, limit=None):
     return write_labels(config, listing, changes, str(to))
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+def equal(first, other):
+    return first.keys() == other.keys() and all(np.array_equal(first[k], other[k]) for k in first)
 
 
 @pytest.mark.parametrize("form", label_sets.FORMS)
@@ -51,10 +51,10 @@ def one_frame(owner, frame, label):
     return LabelChanges(frames={owner: FrameChange(np.array([frame]), np.array([label]))})
 
 
-def changed_lines(one, other):
-    one, other = one.split(b"\n"), other.split(b"\n")
-    assert len(one) == len(other)
-    return [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+def changed_lines(first, other):
+    first, other = first.split(b"\n"), other.split(b"\n")
+    assert len(first) == len(other)
+    return [(a, b) for a, b in zip(first, other, strict=True) if a != b]
 
 
 @pytest.mark.parametrize(

@@ -107,5 +107,7 @@ def test_exact_confident_learning_counts_every_image(tmp_path):
     small = prepared("masked_images", tmp_path)
     exact = audit(small, "exact", confident="exact", adaptive={"budget": 0.5})
     full = audit(small, "full", confident="exact")
-    clc = [rows_of(one, "scores").sort_by("sample_id")["clc"].to_pylist() for one in (exact, full)]
+    clc = [
+        rows_of(item, "scores").sort_by("sample_id")["clc"].to_pylist() for item in (exact, full)
+    ]
     assert clc[0] == clc[1]

@@ -48,14 +48,14 @@ def test_a_batch_becomes_ready_while_the_one_before_is_at_the_models(tmp_path, m
 def test_a_batch_made_ready_by_another_thread_gives_the_same_arrays(gradient):
     rng = np.random.default_rng(0)
     batch = class_batch(rng.integers(0, 256, (5, 3, 8, 9), np.uint8), rng.integers(0, 4, 5))
-    one = prober([image_model(0)], gradient)
+    single = prober([image_model(0)], gradient)
     turns = {0: ProbeTurn(is_final=True, in_window=gradient is not None)}
-    expected = one.observe(batch, turns)
+    expected = single.observe(batch, turns)
     found = []
-    thread = threading.Thread(target=lambda: found.append(one.ready(batch)))
+    thread = threading.Thread(target=lambda: found.append(single.ready(batch)))
     thread.start()
     thread.join()
-    got = one.observe(batch, turns, ready=found[0])
-    assert got.keys() == expected.keys()
-    for name in got.keys() - {"trajectory/probe_s"}:
-        assert np.array_equal(got[name], expected[name]), name
+    actual = single.observe(batch, turns, ready=found[0])
+    assert actual.keys() == expected.keys()
+    for name in actual.keys() - {"trajectory/probe_s"}:
+        assert np.array_equal(actual[name], expected[name]), name

@@ -42,17 +42,17 @@ from tests.unit.checkpoints.test_loading import Payload
 
 def test_a_pattern_without_files_is_refused(tmp_path):
     images = class_folders(tmp_path)
-    wanted = f"{tmp_path}/data/*/*.jpg"
+    expected = f"{tmp_path}/data/*/*.jpg"
     message = refused(
-        images, SpecificationError, dataset=images.values["dataset"] | {"uri": wanted}
+        images, SpecificationError, dataset=images.values["dataset"] | {"uri": expected}
     )
-    assert f"dataset: {wanted} matches no file: check the path" in message
+    assert f"dataset: {expected} matches no file: check the path" in message
 
 
 def test_a_checkpoint_pattern_without_files_is_refused(tmp_path):
-    wanted = f"{tmp_path}/checkpoints/*.pt"
-    message = refused(class_folders(tmp_path), CheckpointError, checkpoints=wanted)
-    assert f"checkpoints: {wanted} matches no file" in message
+    expected = f"{tmp_path}/checkpoints/*.pt"
+    message = refused(class_folders(tmp_path), CheckpointError, checkpoints=expected)
+    assert f"checkpoints: {expected} matches no file" in message
 
 
 def test_checkpoints_of_another_architecture_are_refused(tmp_path):
@@ -322,8 +322,8 @@ def test_batches_of_one_cover_every_sample(tmp_path, make):
     usual, single = audit(dataset), audit(dataset, engine={"batch_size": 1})
     assert single.counts == usual.counts
     assert usual.counts["failed"] == 0
-    one, other = rows_of(usual, "scores"), rows_of(single, "scores")
-    np.testing.assert_allclose(one["csl"].to_numpy(), other["csl"].to_numpy(), rtol=1e-5)
+    first, other = rows_of(usual, "scores"), rows_of(single, "scores")
+    np.testing.assert_allclose(first["csl"].to_numpy(), other["csl"].to_numpy(), rtol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_at_one_checkpoint_fails_its_sample_only(tmp_path):

@@ -131,7 +131,7 @@ def test_a_batch_that_fails_costs_itself_and_not_its_crate(tmp_path, sized):
     failed = set(rows_of(outcome, "errors")["sample_id"].to_pylist())
     assert failed == {"b/1.png"}
     assert outcome.counts["scored"] == 11
-    (name,) = {str(one) for one in crates_of(small, "out")}
+    (name,) = {str(item) for item in crates_of(small, "out")}
     assert name.endswith("-end")
 
 
@@ -154,8 +154,11 @@ def test_crates_follow_each_other_without_gap_and_the_last_holds_the_tail(tmp_pa
     crates = list(decode_unit(settings, work))
     assert len(crates) > 1
     assert [crate.name.is_end for crate in crates] == [False] * (len(crates) - 1) + [True]
-    for one, following in pairwise(crates):
-        assert (one.name.stop, one.name.after) == (following.name.first, following.name.before)
+    for previous, following in pairwise(crates):
+        assert (previous.name.stop, previous.name.after) == (
+            following.name.first,
+            following.name.before,
+        )
     assert crates[-1].tail.num_batches == crates[-1].name.stop == 6
     indices = [envelope.item.index for crate in crates for envelope in crate.batches]
     assert indices == list(range(6))

@@ -28,8 +28,8 @@ def assert_finite(found):
         table = rows_of(found, name)
         for column in table.column_names:
             for value in table[column].to_pylist():
-                for one in value if isinstance(value, list) else [value]:
-                    assert not isinstance(one, float) or math.isfinite(one), (name, column, one)
+                for item in value if isinstance(value, list) else [value]:
+                    assert not isinstance(item, float) or math.isfinite(item), (name, column, item)
 
 
 def random_sequence(num, num_classes, seed=0):

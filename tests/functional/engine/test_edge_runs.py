@@ -80,8 +80,8 @@ def test_a_video_of_one_frame_is_scored(tmp_path):
 
 def test_features_that_are_certain_give_finite_scores(tmp_path):
     small = small_sets.feature_sequences(tmp_path)
-    with np.load(tmp_path / "data/sequences.npz") as held:
-        arrays = dict(held)
+    with np.load(tmp_path / "data/sequences.npz") as contents:
+        arrays = dict(contents)
     for name, values in arrays.items():
         if not name.endswith("_label"):
             arrays[name] = values * 1e4  # probabilities of exactly 0 and 1

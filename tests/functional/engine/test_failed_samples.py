@@ -36,15 +36,18 @@ def assert_others_are_the_same(outcome, expected, tables=TABLES):
     assert expected.counts["scored"] == outcome.counts["scored"] > 0
     assert outcome.counts["failed"] > 0
     for name in tables:
-        got, wanted = rows_of(outcome, name).to_pydict(), rows_of(expected, name).to_pydict()
-        assert got.keys() == wanted.keys()
-        for column, values in wanted.items():
+        actual, requested = rows_of(outcome, name).to_pydict(), rows_of(expected, name).to_pydict()
+        assert actual.keys() == requested.keys()
+        for column, values in requested.items():
             if values and isinstance(values[0], float):
                 np.testing.assert_allclose(
-                    np.array(got[column], float), np.array(values, float), atol=1e-6, err_msg=column
+                    np.array(actual[column], float),
+                    np.array(values, float),
+                    atol=1e-6,
+                    err_msg=column,
                 )
             elif column != "predicted_as" and not isinstance(values[:1] and values[0], list):
-                assert got[column] == values, f"{name}.{column}"
+                assert actual[column] == values, f"{name}.{column}"
 
 
 @pytest.mark.parametrize(

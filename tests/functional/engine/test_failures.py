@@ -33,7 +33,10 @@ def test_more_failures_than_the_budget_end_the_run(tmp_path, budget, named):
     assert "raise the budget" in str(error.value)
     failure = failure_file(images)
     assert failure["error_class"] == "FailureBudgetError"
-    assert [one["sample_id"] for one in failure["first_failures"]] == ["b/0.png", "b/1.png"]
+    assert [first_failure["sample_id"] for first_failure in failure["first_failures"]] == [
+        "b/0.png",
+        "b/1.png",
+    ]
 
 
 @pytest.mark.parametrize("budget", [{"max_count": 2}, {"max_fraction": 0.17}])

@@ -106,7 +106,7 @@ def test_the_report_draws_csl_and_softmin_along_the_frames_of_a_video(tmp_path):
     write_report(tables, LocalBackend(), str(tmp_path / "report.html"))
     document = document_of(tmp_path / "report.html")
     rows = [row for row in tables.whole("scores").to_pylist() if row["shard"] == "v0.mkv"]
-    bundles = [one for one in document["bundles"].values() if one["video"]["csl"]]
+    bundles = [item for item in document["bundles"].values() if item["video"]["csl"]]
     assert all(bundle["pictures"]["given"] for bundle in bundles)
     (drawn,) = [
         bundle["video"] for bundle in bundles if bundle["video"]["csl"] == rounded(rows, "csl")

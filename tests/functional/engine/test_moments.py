@@ -41,7 +41,7 @@ def test_every_night_continues_the_one_before(tmp_path):
     second = night(small, **KEEP)
     one_more_checkpoint(small)
     third = night(small, **KEEP)
-    assert [num_new(one) for one in (first, second, third)] == [3, 6, 3]
+    assert [num_new(item) for item in (first, second, third)] == [3, 6, 3]
     assert_identical(third, fresh(small))
 
 

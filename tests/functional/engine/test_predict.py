@@ -19,11 +19,11 @@ def opened(small, tmp_path, checkpoints=slice(None)):
 def test_only_wanted_samples_are_looked_at(tmp_path):
     unit, predictor = opened(small_sets.masked_images(tmp_path), tmp_path)
     key = unit.shards[1].key
-    (one,) = predictor.predict(unit, {key})
-    assert (one.sample_id, one.frame_index) == (key, None)
-    assert one.p.shape == (K, *one.targets.shape)
-    np.testing.assert_allclose(one.p.sum(axis=0), 1, rtol=1e-5)
-    assert one.owned == (0, 0, *one.targets.shape)
+    (result,) = predictor.predict(unit, {key})
+    assert (result.sample_id, result.frame_index) == (key, None)
+    assert result.p.shape == (K, *result.targets.shape)
+    np.testing.assert_allclose(result.p.sum(axis=0), 1, rtol=1e-5)
+    assert result.owned == (0, 0, *result.targets.shape)
 
 
 def test_frames_come_with_their_own_pixels(tmp_path):
@@ -38,10 +38,10 @@ def test_frames_come_with_their_own_pixels(tmp_path):
 def test_probabilities_are_averaged_over_checkpoints(tmp_path):
     small = small_sets.masked_images(tmp_path)
     unit, predictor = opened(small, tmp_path)
-    wanted = {unit.shards[0].key}
-    (mean,) = predictor.predict(unit, wanted)
+    expected = {unit.shards[0].key}
+    (mean,) = predictor.predict(unit, expected)
     each = [
-        next(opened(small, tmp_path, slice(i, i + 1))[1].predict(unit, wanted)).p
+        next(opened(small, tmp_path, slice(i, i + 1))[1].predict(unit, expected)).p
         for i in range(small_sets.NUM_CHECKPOINTS)
     ]
     np.testing.assert_allclose(mean.p, np.mean(each, axis=0), rtol=1e-5)

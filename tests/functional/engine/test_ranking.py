@@ -112,8 +112,8 @@ def test_an_order_that_predicts_is_used_whatever_the_losses_say(tmp_path):
     rng = np.random.default_rng(0)
     seen = [repeated(range(6), rng.integers(8, 20, 6)) for _ in range(15)]
     given = [labels.copy() for labels in seen]
-    one, other = given[0] == 1, given[0] == 4
-    given[0][one], given[0][other] = 4, 1
+    first, other = given[0] == 1, given[0] == 4
+    given[0][first], given[0][other] = 4, 1
     memorised = [logits(labels, 6, seed=index) for index, labels in enumerate(given)]
     found = audited(tmp_path, given, memorised, 6)
     table = rows_of(found, "scores")

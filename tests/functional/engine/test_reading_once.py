@@ -18,8 +18,8 @@ def test_a_shard_is_read_once_however_many_checkpoints_there_are(maker, tmp_path
     small = getattr(small_sets, maker)(tmp_path)
     many = audit(small, "many")
     only = str(tmp_path / "checkpoints/epoch_0.safetensors")
-    one = run_audit(small.config(output=str(tmp_path / "out-one"), checkpoints=only), local=True)
-    assert many.manifest.timing["bytes_read"] == one.manifest.timing["bytes_read"] > 0
+    single = run_audit(small.config(output=str(tmp_path / "out-one"), checkpoints=only), local=True)
+    assert many.manifest.timing["bytes_read"] == single.manifest.timing["bytes_read"] > 0
 
 
 def test_bf16_gives_scores_close_to_float32(tmp_path):

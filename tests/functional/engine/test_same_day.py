@@ -43,8 +43,8 @@ def test_a_run_of_an_earlier_date_is_the_latest_where_it_was_made_last(tmp_path)
 def test_copies_of_runs_keep_their_order(tmp_path):
     small = class_folders(tmp_path)
     first, second = run(small, "2026-01-31"), run(small, "2026-01-30")
-    for one in (second, first):  # the earlier one is copied last
-        shutil.copytree(one.run_uri, tmp_path / f"copy/runs/{one.run_id}")
+    for item in (second, first):  # the earlier one is copied last
+        shutil.copytree(item.run_uri, tmp_path / f"copy/runs/{item.run_id}")
     assert latest_complete(str(tmp_path / "copy")) == second.run_id
 
 
@@ -88,11 +88,11 @@ def test_a_budget_error_says_why_samples_failed(one_bad):
 def test_an_outcome_that_was_not_told_is_told_by_the_next_call(tmp_path):
     small = class_folders(tmp_path)
     first = run(small)
-    told = tmp_path / f"out/runs/{first.run_id}/metrics.prom"
-    before = told.read_text()
-    told.unlink()  # as if the first call had died right after its manifest was there
+    metrics_file = tmp_path / f"out/runs/{first.run_id}/metrics.prom"
+    before = metrics_file.read_text()
+    metrics_file.unlink()  # as if the first call had died right after its manifest was there
     assert run(small).reused
-    assert told.read_text() == before
+    assert metrics_file.read_text() == before
 
 
 def test_an_outcome_is_told_when_the_manifest_is_there(tmp_path, monkeypatch):

@@ -122,7 +122,9 @@ def test_probabilities_with_their_key_score_as_logits_do(tmp_path):
     out = str(tmp_path / "other")
     changed = small.config(model=model("Softmax", answers="probabilities"), output=out)
     other = run_audit(changed, local=True)
-    csl = [one.manifest.table(one.run_uri, "scores")["csl"].to_numpy() for one in (plain, other)]
+    csl = [
+        first.manifest.table(first.run_uri, "scores")["csl"].to_numpy() for first in (plain, other)
+    ]
     np.testing.assert_allclose(csl[0], csl[1], atol=1e-5)
 
 

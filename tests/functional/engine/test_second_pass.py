@@ -63,9 +63,9 @@ def test_clc_is_that_of_the_flags_of_cleanlab(small):
     cleanlab = pytest.importorskip("cleanlab.segmentation.filter")
     labels, p = predictions(small)
     flags = cleanlab.find_label_issues(labels, p, n_jobs=1, verbose=False)
-    got = clc_of(run_audit(small.config(**CHANGES), local=True))
+    result = clc_of(run_audit(small.config(**CHANGES), local=True))
     assert 0.02 < flags.mean() < 0.3
-    np.testing.assert_allclose(got, 1 - flags.mean(axis=(1, 2)), atol=1e-9)
+    np.testing.assert_allclose(result, 1 - flags.mean(axis=(1, 2)), atol=1e-9)
 
 
 def test_tiles_and_the_histogram_form_agree_with_it(small):

@@ -52,11 +52,13 @@ def test_tiles_give_the_scores_of_the_whole_image(tmp_path, size, overlap):
     tiled = rows_of(run_audit(small.config(dataset=dataset), local=True), "scores")
     assert tiled["sample_id"].equals(whole["sample_id"])
     for name in whole.column_names:
-        expected, got = whole[name].to_pylist(), tiled[name].to_pylist()
+        expected, actual = whole[name].to_pylist(), tiled[name].to_pylist()
         if name.startswith("vog") or name == "csg":
             continue  # a tile's gradient is that of its own pixels' share of the mean
         numeric = isinstance(expected[0], float)
-        assert got == (pytest.approx(expected, rel=1e-5, abs=1e-7) if numeric else expected), name
+        assert actual == (pytest.approx(expected, rel=1e-5, abs=1e-7) if numeric else expected), (
+            name
+        )
 
 
 AUDIT = """

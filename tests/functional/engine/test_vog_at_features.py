@@ -33,8 +33,8 @@ def test_a_later_checkpoint_continues_kept_moments(tmp_path):
     audit(small, scores=SCORES, vog=both, checkpoints=paths[:-1])
     later = audit(small, scores=SCORES, vog=both)
     whole = audit(small, scores=SCORES, vog=both, output=str(tmp_path / "elsewhere"))
-    one, other = (rows_of(outcome, "scores")["vog"].to_pylist() for outcome in (later, whole))
-    assert one == pytest.approx(other, rel=1e-6)
+    first, other = (rows_of(outcome, "scores")["vog"].to_pylist() for outcome in (later, whole))
+    assert first == pytest.approx(other, rel=1e-6)
 
 
 def test_a_compiled_model_is_refused(tmp_path):

@@ -97,7 +97,7 @@ def test_metrics_equal_those_of_sklearn_for_each_score_and_kind(tmp_path, truth)
     )
     kind = dict(zip(*(truth_table()[c].to_pylist() for c in ("sample_id", "kind")), strict=True))
     ids = table["sample_id"].to_pylist()
-    errors = np.array([wrong[one] for one in ids])
+    errors = np.array([wrong[item] for item in ids])
     for name, sign in (("csl", 1), ("aum", -1), ("suspicion", 1)):
         values = sign * table[name].to_numpy()
         assert rows[name, "all"].auroc == pytest.approx(roc_auc_score(errors, values))
@@ -105,10 +105,10 @@ def test_metrics_equal_those_of_sklearn_for_each_score_and_kind(tmp_path, truth)
         top = np.argsort(-values)[: errors.sum()]
         assert rows[name, "all"].precision == pytest.approx(errors[top].mean())
         assert rows[name, "all"].lift == pytest.approx(errors[top].mean() / errors.mean())
-        for one in KINDS[:3]:
-            kept = np.array([not wrong[i] or kind[i] == one for i in ids])
+        for item in KINDS[:3]:
+            kept = np.array([not wrong[i] or kind[i] == item for i in ids])
             expected = roc_auc_score(errors[kept], values[kept])
-            assert rows[name, one].auroc == pytest.approx(expected)
+            assert rows[name, item].auroc == pytest.approx(expected)
     assert (found.num_samples, found.num_errors) == (NUM, 15)
     assert found.left_out["vog"] == "neither high nor low values mean wrong"
     assert found.left_out["early_loss"] == "null for every sample"

@@ -13,29 +13,29 @@ SHOWN = HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
 
 
 def evidence_of(element):
-    return {one.get("name"): one.text or "" for one in element.findall("attribute")}
+    return {child.get("name"): child.text or "" for child in element.findall("attribute")}
 
 
 def test_cvat_masks_are_exact():
-    held, truth = masks()
-    root = ElementTree.fromstring(cvat_documents(held)["annotations.xml"])
+    contents, truth = masks()
+    root = ElementTree.fromstring(cvat_documents(contents)["annotations.xml"])
     (image,) = root.findall("image")
     assert image.get("name") == "../i 0.png"
-    for one in image.findall("mask"):
-        place = {k: int(one.get(k)) for k in ("left", "top", "width", "height")}
-        counts = list(map(int, one.get("rle").split(",")))
+    for child in image.findall("mask"):
+        place = {k: int(child.get(k)) for k in ("left", "top", "width", "height")}
+        counts = list(map(int, child.get("rle").split(",")))
         flat = np.repeat(np.arange(len(counts)) % 2, counts)
         whole = np.zeros(SIZE, bool)
         rows = slice(place["top"], place["top"] + place["height"])
         columns = slice(place["left"], place["left"] + place["width"])
         whole[rows, columns] = flat.reshape(place["height"], place["width"])
-        np.testing.assert_array_equal(whole, truth[evidence_of(one)["finding_id"]])
-        assert one.get("label") == SHOWN
+        np.testing.assert_array_equal(whole, truth[evidence_of(child)["finding_id"]])
+        assert child.get("label") == SHOWN
 
 
 def test_cvat_labels_know_every_attribute_that_findings_carry():
-    held, _ = masks()
-    documents = cvat_documents(held)
+    contents, _ = masks()
+    documents = cvat_documents(contents)
     labels = json.loads(documents["labels.json"])
     assert [label["name"] for label in labels] == CLASSES
     (element, _) = ElementTree.fromstring(documents["annotations.xml"]).iter("mask")
@@ -55,8 +55,8 @@ def test_cvat_tracks_end_behind_their_segment_but_not_behind_the_video():
 
 
 def test_cvat_documents_of_videos_stay_in_their_folder():
-    held = segments()
-    for one in held.rows:
-        one["shard"] = "../../etc/passwd"
-    moved = content("segments", held.rows, **{"../../etc/passwd": held.videos["v.mp4"]})
+    contents = segments()
+    for row in contents.rows:
+        row["shard"] = "../../etc/passwd"
+    moved = content("segments", contents.rows, **{"../../etc/passwd": contents.videos["v.mp4"]})
     assert not any("/" in name for name in cvat_documents(moved))

@@ -173,7 +173,7 @@ def test_videos_bring_their_frame_rate_and_size(videos, tmp_path):
     export(videos, "cvat", str(tmp_path / "cvat"))
     (placed,) = json.loads((tmp_path / "cvat/media.json").read_text())
     root = ElementTree.parse(tmp_path / "cvat" / placed["document"]).getroot()
-    assert [one.text for one in root.iter("width")] == ["32"]
+    assert [element.text for element in root.iter("width")] == ["32"]
     assert [box.get("frame") for box in root.iter("box")] == ["0", "8"]
 
 

@@ -82,8 +82,8 @@ def test_label_studio_masks_are_exact(size, box):
 
 
 def test_label_studio_tasks_have_a_region_a_finding():
-    held, truth = masks()
-    documents = label_studio_documents(held)
+    contents, truth = masks()
+    documents = label_studio_documents(contents)
     tasks = json.loads(documents["tasks.json"])
     jsonschema.validate(tasks, TASKS)
     (task,) = tasks
@@ -104,10 +104,10 @@ def test_label_studio_counts_frames_from_one_and_shows_the_given_where_nothing_i
 
 
 @pytest.mark.parametrize(
-    "held", [masks()[0], segments(), content("images", [row()]), content("videos", [row()])]
+    "contents", [masks()[0], segments(), content("images", [row()]), content("videos", [row()])]
 )
-def test_label_studio_interfaces_name_what_the_regions_name(held):
-    documents = label_studio_documents(held)
+def test_label_studio_interfaces_name_what_the_regions_name(contents):
+    documents = label_studio_documents(contents)
     view = ElementTree.fromstring(documents["labels.xml"])
     names = {element.get("name"): element for element in view}
     control = names["label"]

@@ -28,12 +28,14 @@ def test_no_cell_of_a_csv_is_a_formula_and_each_comes_back(start):
 
 
 def test_a_csv_holds_every_column_and_the_place_of_the_media():
-    held, _ = masks()
-    first, _ = read_csv(csv_documents(held))
+    contents, _ = masks()
+    first, _ = read_csv(csv_documents(contents))
     names = {column.name for column in FINDINGS} - {"box", "mask_size_px"}
     assert names < set(first)
     assert first["media"] == "s3://bucket/../i 0.png"
-    assert [int(first[f"box_{side}"]) for side in ("x0", "y0", "x1", "y1")] == held.rows[0]["box"]
+    assert [int(first[f"box_{side}"]) for side in ("x0", "y0", "x1", "y1")] == contents.rows[0][
+        "box"
+    ]
     assert (first["mask_height_px"], first["mask_width_px"]) == ("40", "50")
     assert json.loads(first["evidence"]) == ["../i 0.png"]
 
@@ -48,9 +50,9 @@ def test_tables_without_findings_keep_their_columns(make):
 
 
 def test_parquet_keeps_types_and_says_of_which_run():
-    held, _ = masks()
-    table = pq.read_table(io.BytesIO(parquet_documents(held)["findings.parquet"]))
-    expected = [one | {"media": "s3://bucket/../i 0.png"} for one in held.rows]
+    contents, _ = masks()
+    table = pq.read_table(io.BytesIO(parquet_documents(contents)["findings.parquet"]))
+    expected = [row | {"media": "s3://bucket/../i 0.png"} for row in contents.rows]
     assert table.to_pylist() == expected
-    assert table.schema.metadata[b"run_id"] == held.run_id.encode()
+    assert table.schema.metadata[b"run_id"] == contents.run_id.encode()
     assert table.schema.field("suspicion").metadata[b"direction"] == b"higher"

@@ -57,8 +57,8 @@ def objects(name):
     """(kind, name) of everything that a cluster is given, and of what it makes of them."""
     for path, text in texts_of(name).items():
         if "kustomization" not in path:
-            for one in parsed(text):
-                yield one["kind"], one["metadata"]["name"]
+            for document in parsed(text):
+                yield document["kind"], document["metadata"]["name"]
     base = kubernetes_name(name)
     for end in ("2026-01-01", "2026-01-01-2", "2026-01-01-9", "29931332", "once"):
         yield "RayJob", f"{base}-{end}"
@@ -85,9 +85,9 @@ def test_an_audit_makes_no_name_twice(made):
 def test_names_are_within_the_limits_of_kuberay(made):
     limits = {"RayJob": 47, "RayCronJob": 36, "CronJob": 52}
     for name, found in made.items():
-        for kind, one in found:
-            assert len(one) <= limits.get(kind, 63), (name, kind, one)
-            assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", one)
+        for kind, item in found:
+            assert len(item) <= limits.get(kind, 63), (name, kind, item)
+            assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", item)
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -104,7 +104,7 @@ def test_a_name_that_kubernetes_takes_stays_as_it_is():
 
 def test_every_suffix_of_the_templates_is_reserved():
     texts = render(CONFIG, Deployment(IMAGE)).values()
-    used = {one for text in texts for one in re.findall(r'"phases-nightly-([a-z]+)"', text)}
+    used = {match for text in texts for match in re.findall(r'"phases-nightly-([a-z]+)"', text)}
     assert used == SUFFIXES
 
 
@@ -112,9 +112,9 @@ def test_every_suffix_of_the_templates_is_reserved():
 def test_every_name_gives_manifests_that_mean_it(name):
     texts = texts_of(name)
     for path, text in texts.items():
-        for one in parsed(text):
+        for document in parsed(text):
             # The schemas of Ray's kinds are large: they are held to them in test_deployment.
-            assert one["kind"] in {*RAY, "Kustomization"} or problems(one) == [], path
+            assert document["kind"] in {*RAY, "Kustomization"} or problems(document) == [], path
     rules = parsed(texts["monitoring/rules.yaml"])[0]["spec"]["groups"][0]["rules"]
     for rule in rules:
         strings = re.findall(r'audit=("(?:[^"\\]|\\.)*")', rule["expr"])
@@ -171,17 +171,17 @@ def test_kustomize_puts_all_audits_into_one_namespace(tmp_path):
         ["kubectl", "kustomize", str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     assert built.returncode == 0, built.stderr
-    got = {}
-    for one in parsed(built.stdout):
-        assert one["metadata"].pop("namespace") == "ray-audit"
-        got[one["kind"], one["metadata"]["name"]] = one
+    result = {}
+    for document in parsed(built.stdout):
+        assert document["metadata"].pop("namespace") == "ray-audit"
+        result[document["kind"], document["metadata"]["name"]] = document
     for folder in folders:
         for file in (tmp_path / folder).glob("*.yaml"):
-            for one in parsed(file.read_text()):
-                if one["kind"] != "Kustomization":
-                    one["metadata"].pop("namespace", None)
-                    assert got.pop((one["kind"], one["metadata"]["name"])) == one
-    assert not got
+            for document in parsed(file.read_text()):
+                if document["kind"] != "Kustomization":
+                    document["metadata"].pop("namespace", None)
+                    assert result.pop((document["kind"], document["metadata"]["name"])) == document
+    assert not result
 
 
 def test_prometheus_reads_the_rules_of_every_name_and_fires_them(tmp_path):
@@ -193,8 +193,8 @@ def test_prometheus_reads_the_rules_of_every_name_and_fires_them(tmp_path):
         files.append(f"{index}.yaml")
         (tmp_path / files[-1]).write_text(yaml.safe_dump(spec))
         labels = f"{{audit={promql_string(name)}}}"
-        told = f"ray_audit_last_success_timestamp_seconds{labels}"
-        series.append({"series": told, "values": "0x400"})
+        series_name = f"ray_audit_last_success_timestamp_seconds{labels}"
+        series.append({"series": series_name, "values": "0x400"})
         summary = f"{name} has not succeeded for 1d 4h 0m 0s."
         runbook = "docs/operations.md#rayauditnosuccess"
         alerts.append(

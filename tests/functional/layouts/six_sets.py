@@ -34,7 +34,7 @@ class Method:
     Attributes:
         layout: its recipe.
         build: writes it; gives true and given labels by the keys that they are read back under.
-        beside: keys that are given beside the layout.
+        overrides: keys that are given beside the layout.
         num_classes: of it.
         factory: of the model.
     """
@@ -43,14 +43,14 @@ class Method:
     build: object
     num_classes: int
     factory: str = "PixelModel"
-    beside: tuple = ()
+    overrides: tuple = ()
 
 
 def specification(folder, method):
     """The path of a specification that names the layout; models that see are written beside it."""
     kwargs = {"num_classes": method.num_classes}
     _checkpoints(folder, method)
-    dataset = {"layout": method.layout, "root": str(folder / "set"), **dict(method.beside)}
+    dataset = {"layout": method.layout, "root": str(folder / "set"), **dict(method.overrides)}
     values = {
         "name": method.layout,
         "dataset": dataset,
@@ -258,5 +258,5 @@ METHODS = {
     ),
     "egoper": Method("egoper", egoper, 4, "FrameModel", (("classes", STEPS),)),
 }
-DRAWN = {"coco": Method("coco-instances", coco, len(COCO), beside=(("classes", COCO),))}
+DRAWN = {"coco": Method("coco-instances", coco, len(COCO), overrides=(("classes", COCO),))}
 """Beside the methods' own: masks that are drawn of a document."""

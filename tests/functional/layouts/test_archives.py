@@ -33,13 +33,13 @@ BY_FOLDER = {f"{name}/{index}.png": "abc".index(name) for name in "abc" for inde
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("uri", ["{}/train.zip", "zip://train/*/*.png::{}/train.zip"])
 def test_class_folders_in_an_archive(tmp_path, uri, compression):
-    beside = {"readme.txt": b"x", "__MACOSX/train/a/._0.png": b"x", "train/a/.DS_Store": b""}
-    packed(tmp_path / "train.zip", pictures(*FOLDERS) | beside, compression)
+    siblings = {"readme.txt": b"x", "__MACOSX/train/a/._0.png": b"x", "train/a/.DS_Store": b""}
+    packed(tmp_path / "train.zip", pictures(*FOLDERS) | siblings, compression)
     config = dataset("images", uri.format(tmp_path), {"folder": True})
     assert all_labels(config) == BY_FOLDER
-    got = cut(config, tmp_path)
-    assert {row["sample_id"]: row["label"] for row in got.rows} == BY_FOLDER
-    assert (got.failures, got.filtered) == ([], {})
+    result = cut(config, tmp_path)
+    assert {row["sample_id"]: row["label"] for row in result.rows} == BY_FOLDER
+    assert (result.failures, result.filtered) == ([], {})
 
 
 def test_an_archive_in_a_store(tmp_path):
@@ -111,12 +111,12 @@ def test_a_member_that_is_damaged_is_a_failure_of_its_own(tmp_path):
     content = bytearray((tmp_path / "t.zip").read_bytes())
     content[content.index(b"IDAT") + 8] ^= 255
     (tmp_path / "t.zip").write_bytes(content)
-    got = cut(dataset("images", tmp_path / "t.zip", {"folder": True}), tmp_path)
-    assert len(got.rows) == 5
-    assert [(failure.sample_id, failure.error_class) for failure in got.failures] == [
+    result = cut(dataset("images", tmp_path / "t.zip", {"folder": True}), tmp_path)
+    assert len(result.rows) == 5
+    assert [(failure.sample_id, failure.error_class) for failure in result.failures] == [
         ("a/0.png", "decode")
     ]
-    assert "Bad CRC-32" in got.failures[0].message
+    assert "Bad CRC-32" in result.failures[0].message
 
 
 def test_an_archive_of_64_bit_sizes(tmp_path):

@@ -28,10 +28,10 @@ def test_a_video_a_group_of_hdf5(tmp_path):
     config = dataset("sequences", tmp_path / "x.h5", {"arrays": "{folder}/labels"})
     expected = of("x.h5#video01/features") | of("x.h5#video02/features")
     assert all_labels(config) == expected
-    got = cut(config, tmp_path)
-    assert {row["sample_id"]: row["label"] for row in got.rows} == expected
-    assert got.failures == []
-    assert np.array_equal(got.batches[0].arrays["inputs"][0], FEATURES)
+    actual = cut(config, tmp_path)
+    assert {row["sample_id"]: row["label"] for row in actual.rows} == expected
+    assert actual.failures == []
+    assert np.array_equal(actual.batches[0].arrays["inputs"][0], FEATURES)
 
 
 def test_arrays_whose_names_only_a_pattern_pairs(tmp_path):
@@ -47,8 +47,8 @@ def test_columns_are_frames_where_axes_say_so(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["v/features"], file["v/labels"] = FEATURES.T, LABELS
     config = dataset("sequences", tmp_path / "x.h5", {"arrays": "{folder}/labels"}, axes="DT")
-    got = cut(config, tmp_path)
-    assert np.array_equal(got.batches[0].arrays["inputs"][0], FEATURES)
+    result = cut(config, tmp_path)
+    assert np.array_equal(result.batches[0].arrays["inputs"][0], FEATURES)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -69,9 +69,11 @@ def matlab_73(path):
         file["features"].attrs["MATLAB_class"] = np.bytes_("single")
         cells = []
         for number, name in enumerate(CLASSES):
-            one = file.create_dataset(f"#refs#/{number}", data=np.array([[ord(name)]], np.uint16))
-            one.attrs["MATLAB_class"] = np.bytes_("char")
-            cells.append(one.ref)
+            result = file.create_dataset(
+                f"#refs#/{number}", data=np.array([[ord(name)]], np.uint16)
+            )
+            result.attrs["MATLAB_class"] = np.bytes_("char")
+            cells.append(result.ref)
         given = np.array([[cells[k]] for k in LABELS], h5py.ref_dtype)
         file.create_dataset("labels", data=given, dtype=h5py.ref_dtype)
         file["labels"].attrs["MATLAB_class"] = np.bytes_("cell")
@@ -89,10 +91,10 @@ def test_images_along_the_first_axis(tmp_path, suffix):
     config = array_images(tmp_path, suffix)
     expected = {f"m.{suffix}#{i}": i % 3 for i in range(70)}
     assert all_labels(config) == expected
-    got = cut(config, tmp_path)
-    assert {row["sample_id"]: row["label"] for row in got.rows} == expected
+    actual = cut(config, tmp_path)
+    assert {row["sample_id"]: row["label"] for row in actual.rows} == expected
     stored = np.random.default_rng(0).integers(0, 256, (70, 6, 5, 3), np.uint8)
-    inputs = np.concatenate([batch.arrays["inputs"] for batch in got.batches])
+    inputs = np.concatenate([batch.arrays["inputs"] for batch in actual.batches])
     assert np.array_equal(inputs, stored.transpose(0, 3, 1, 2))
 
 
@@ -128,9 +130,9 @@ def test_images_in_arrays_by_a_table(tmp_path):
 )
 def test_arrays_that_are_no_images_or_labels_are_failures(tmp_path, arrays, message):
     np.savez(tmp_path / "m.npz", **arrays)
-    got = cut(dataset("images", tmp_path / "m.npz", {"column": "label"}), tmp_path)
-    assert message.replace("\\", "") in got.failures[0].message
-    assert len(got.rows) + sum(failure.num_samples for failure in got.failures) >= 1
+    result = cut(dataset("images", tmp_path / "m.npz", {"column": "label"}), tmp_path)
+    assert message.replace("\\", "") in result.failures[0].message
+    assert len(result.rows) + sum(failure.num_samples for failure in result.failures) >= 1
 
 
 def test_an_array_that_is_not_there_is_refused_with_those_that_are(tmp_path):
@@ -161,9 +163,9 @@ def test_links_and_what_lies_in_other_files_are_not_followed(tmp_path):
         file.create_virtual_dataset("z", layout)
     config = dataset("sequences", tmp_path / "x.h5", {"arrays": "{folder}/labels"})
     assert all_labels(config) == of("x.h5#v/features")
-    got = cut(config, tmp_path)
-    assert len(got.rows) == 6
-    assert [(failure.shard, "other files" in failure.message) for failure in got.failures] == [
+    result = cut(config, tmp_path)
+    assert len(result.rows) == 6
+    assert [(failure.shard, "other files" in failure.message) for failure in result.failures] == [
         ("x.h5#z", True)
     ]
 
@@ -211,6 +213,6 @@ def test_masks_in_files_of_arrays(tmp_path, name):
 
 def test_a_file_of_several_arrays_asks_which_is_the_mask(tmp_path):
     config, _ = masks(tmp_path, "h5", hdf5_mask)
-    got = cut(config, tmp_path)
-    assert [failure.error_class for failure in got.failures] == ["mask_format"] * 2
-    assert "holds the arrays mask, other" in got.failures[0].message
+    result = cut(config, tmp_path)
+    assert [failure.error_class for failure in result.failures] == ["mask_format"] * 2
+    assert "holds the arrays mask, other" in result.failures[0].message

@@ -30,9 +30,9 @@ def table(path, rows, header="video,frame,label"):
 
 
 def read(config, folder):
-    got = cut(config, folder)
-    assert got.failures == []
-    return {row["sample_id"]: row["label"] for row in got.rows}
+    result = cut(config, folder)
+    assert result.failures == []
+    return {row["sample_id"]: row["label"] for row in result.rows}
 
 
 def test_a_files_number_is_its_frame_whatever_zeros_it_has(tmp_path):
@@ -64,9 +64,9 @@ def test_labels_from_0_of_files_from_1_are_not_taken_one_late(tmp_path):
     frames(tmp_path / "f/a", range(1, 9))
     rows = [f"a,{t},a" for t in range(8)]
     labels = {"frames": table(tmp_path / "t.csv", rows)}
-    got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
-    assert got.rows == []
-    assert [(failure.error_class, failure.num_samples) for failure in got.failures] == [
+    result = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
+    assert result.rows == []
+    assert [(failure.error_class, failure.num_samples) for failure in result.failures] == [
         ("label_clock", 8)
     ]
 
@@ -76,10 +76,12 @@ def test_frames_that_are_not_there_take_their_labels_with_them(tmp_path):
     frames(tmp_path / "f/a", there, "img_{}.png")
     rows = [f"a,{t},{'abc'[t % 3]}" for t in range(14)]
     labels = {"frames": table(tmp_path / "t.csv", rows)}
-    got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
-    assert {row["sample_id"]: row["label"] for row in got.rows} == {f"a#{t}": t % 3 for t in there}
-    assert sum(failure.num_samples for failure in got.failures) == 14 - len(there)
-    assert {failure.error_class for failure in got.failures} == {"label_without_frame"}
+    result = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
+    assert {row["sample_id"]: row["label"] for row in result.rows} == {
+        f"a#{t}": t % 3 for t in there
+    }
+    assert sum(failure.num_samples for failure in result.failures) == 14 - len(there)
+    assert {failure.error_class for failure in result.failures} == {"label_without_frame"}
 
 
 def test_rows_in_order_and_seconds_begin_with_the_first_file(tmp_path):
@@ -124,19 +126,19 @@ def test_one_label_a_folder_and_a_damaged_image(tmp_path):
     assert read(config, tmp_path) == {"a/v.1": 0, "b/v.1": 1}
     for path in (tmp_path / "f/b/v.1").iterdir():
         path.write_bytes(b"no image")
-    got = cut(config, tmp_path)
-    assert [row["sample_id"] for row in got.rows] == ["a/v.1"]
-    assert [(failure.shard, failure.num_samples) for failure in got.failures] == [("b/v.1", 1)]
+    result = cut(config, tmp_path)
+    assert [row["sample_id"] for row in result.rows] == ["a/v.1"]
+    assert [(failure.shard, failure.num_samples) for failure in result.failures] == [("b/v.1", 1)]
 
 
 def test_what_comes_behind_a_damaged_image_is_lost_and_counted(tmp_path):
     frames(tmp_path / "f/a", range(6))
     (tmp_path / "f/a/frame_00003.png").write_bytes(b"no image")
     labels = {"frames": table(tmp_path / "t.csv", [f"a,{t},a" for t in range(6)])}
-    got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
-    assert [row["frame_index"] for row in got.rows] == [0, 1, 2]
-    assert [(failure.shard, failure.num_samples) for failure in got.failures] == [("a", 3)]
-    assert "frame_00003.png" in got.failures[0].message
+    result = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
+    assert [row["frame_index"] for row in result.rows] == [0, 1, 2]
+    assert [(failure.shard, failure.num_samples) for failure in result.failures] == [("a", 3)]
+    assert "frame_00003.png" in result.failures[0].message
 
 
 def test_folders_in_an_archive(tmp_path):
@@ -162,9 +164,9 @@ def test_names_that_tell_no_order_are_a_failure_that_says_so(tmp_path, names, me
     for name in names:
         Image.new("RGB", (4, 4)).save(tmp_path / "f/a" / name)
     labels = {"frames": table(tmp_path / "t.csv", ["a,0,a", "a,1,a"])}
-    got = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
-    assert message in got.failures[0].message
-    assert sum(failure.num_samples for failure in got.failures) == 2
+    result = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
+    assert message in result.failures[0].message
+    assert sum(failure.num_samples for failure in result.failures) == 2
 
 
 def test_a_clock_is_asked_for(tmp_path):
@@ -179,7 +181,7 @@ def test_the_report_shows_frames_of_folders(tmp_path):
     (shard,) = listed(config)[0].shards
     shown = dict(show_stills(shard, config, {1, 4}, 100))
     assert {index: image.getpixel((0, 0))[0] for index, image in shown.items()} == {1: 1, 4: 4}
-    assert [one.index for one in stills_in(shard.uri, config)] == [1, 2, 3, 4]
+    assert [item.index for item in stills_in(shard.uri, config)] == [1, 2, 3, 4]
 
 
 def test_class_folders_of_videos(tmp_path):

@@ -70,8 +70,8 @@ def test_changed_masks_are_written_into_the_array_and_all_else_stays(tmp_path, s
 
 @pytest.mark.parametrize("suffix", FILES)
 def test_masks_of_another_number_and_missing_arrays_are_told(tmp_path, suffix):
-    got = cut(dataset(tmp_path, suffix, MASKS[:-1]), tmp_path)
-    assert "70 images" in got.failures[0].message
+    result = cut(dataset(tmp_path, suffix, MASKS[:-1]), tmp_path)
+    assert "70 images" in result.failures[0].message
     config = dataset(tmp_path, suffix)
     wrong = config.labels.model_copy(update={"masks": "labels"})
     with pytest.raises(SpecificationError, match="has no array 'labels'"):
@@ -81,6 +81,8 @@ def test_masks_of_another_number_and_missing_arrays_are_told(tmp_path, suffix):
 def test_numbers_that_are_no_class_are_failures_of_their_images(tmp_path):
     masks = MASKS.copy()
     masks[3, 0, 0] = 9
-    got = cut(dataset(tmp_path, "npz", masks), tmp_path)
-    assert [(one.shard, one.error_class) for one in got.failures] == [("x.npz", "label_outside")]
-    assert len({row["sample_id"] for row in got.rows}) == NUM - 1
+    result = cut(dataset(tmp_path, "npz", masks), tmp_path)
+    assert [(failure.shard, failure.error_class) for failure in result.failures] == [
+        ("x.npz", "label_outside")
+    ]
+    assert len({row["sample_id"] for row in result.rows}) == NUM - 1

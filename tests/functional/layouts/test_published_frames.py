@@ -72,9 +72,9 @@ def test_feature_arrays_with_a_column_a_frame_are_turned(tmp_path, num_frames):
             *(tmp_path, "sequences", f"features/{name}", labels, ["mix", "cut"]),
             **{"axes": "DT", "clip": {"frames": None}},
         )
-        got = cut(config, tmp_path / name)
-        assert got.failed == []
-        np.testing.assert_array_equal(got.batches[0].arrays["inputs"], features.T[None])
+        result = cut(config, tmp_path / name)
+        assert result.failed == []
+        np.testing.assert_array_equal(result.batches[0].arrays["inputs"], features.T[None])
 
 
 def test_an_empty_line_among_frames_would_move_all_that_follow(tmp_path):

@@ -18,7 +18,7 @@ FAMILIES = (masks, objects, volumes, video, images)
 def builds(function):
     """Whether a function needs nothing but the folder to build in."""
     first, *others = inspect.signature(function).parameters.values()
-    return first.name == "root" and all(one.default is not one.empty for one in others)
+    return first.name == "root" and all(other.default is not other.empty for other in others)
 
 
 BUILDERS = {

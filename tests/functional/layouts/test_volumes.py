@@ -45,7 +45,7 @@ def test_a_damaged_volume_fails_with_all_its_slices_and_another_window_is_anothe
     path = tmp_path / "data/imagesTr/lung_002.nii.gz"
     small.values["dataset"]["volume"]["window"] = [-1000, 1000]
     second = audit(small)
-    losses = [rows_of(one, "scores")["final_loss"].to_pylist() for one in (first, second)]
+    losses = [rows_of(item, "scores")["final_loss"].to_pylist() for item in (first, second)]
     assert losses[0] != losses[1]
     path.write_bytes(path.read_bytes()[:-40])
     third = audit(small, failures={"max_fraction": 1.0})

@@ -73,9 +73,9 @@ def test_rules_and_dashboard_ask_for_declared_metrics_and_labels_only():
 def test_the_rules_of_an_audit_ask_for_that_audit_alone():
     for group in RULE["spec"]["groups"]:
         for rule in group["rules"]:
-            asked = re.findall(r"\bray_(?:audit|node)[\w:]+(?:{([^}]*)})?", rule["expr"])
-            assert asked
-            assert all('audit="phases-nightly"' in labels for labels in asked), rule
+            selectors = re.findall(r"\bray_(?:audit|node)[\w:]+(?:{([^}]*)})?", rule["expr"])
+            assert selectors
+            assert all('audit="phases-nightly"' in labels for labels in selectors), rule
 
 
 def test_the_dashboard_shows_every_metric():

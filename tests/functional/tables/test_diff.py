@@ -59,8 +59,8 @@ def changes(before, after):
 
 
 def test_same_names_recur_and_the_rest_is_new_or_fixed():
-    got = changes([image("a"), image("b")], [image("b"), image("c")])
-    assert got == [("fixed", "a", None), ("new", None, "c"), ("recurring", "b", "b")]
+    result = changes([image("a"), image("b")], [image("b"), image("c")])
+    assert result == [("fixed", "a", None), ("new", None, "c"), ("recurring", "b", "b")]
 
 
 def test_a_segment_whose_label_moved_a_little_recurs():
@@ -83,9 +83,9 @@ def test_what_is_something_else_does_not_recur(other):
 
 
 def test_each_finding_is_matched_once_and_by_the_largest_overlap():
-    got = changes([segment(10, 20)], [segment(10, 18), segment(10, 19)])
+    result = changes([segment(10, 20)], [segment(10, 18), segment(10, 19)])
     found = match_findings(rows(segment(10, 20)), rows(segment(10, 18), segment(10, 19)))
-    assert [change for change, *_ in got] == ["new", "recurring"]
+    assert [change for change, *_ in result] == ["new", "recurring"]
     assert {m.iou for m in found} == {None, 0.9}
 
 
@@ -101,7 +101,7 @@ def test_masks_of_one_image_match_by_their_pixels():
     before = replace(image("a", box=(4, 4, 14, 12)), mask_rle=rle.encode(pixels))
     pixels[4:6] = False
     after = replace(before, anchor="moved", mask_rle=rle.encode(pixels))
-    found = [rows(replace(one, mask_size_px=(20, 20))) for one in (before, after)]
+    found = [rows(replace(item, mask_size_px=(20, 20))) for item in (before, after)]
     (match,) = match_findings(*found)
     assert match.iou == 0.75
     resized = rows(replace(after, mask_size_px=(10, 40)))
@@ -130,9 +130,9 @@ def test_the_order_of_score_families_is_no_change():
 
 
 def test_a_changed_setting_is_named_with_both_values():
-    one = manifest("a", {"dataset": {"clip": {"every": 1}}})
+    first = manifest("a", {"dataset": {"clip": {"every": 1}}})
     other = manifest("b", {"dataset": {"clip": {"every": 5}}}, protocol="held_out")
-    assert list(changed_settings(one, other)) == [
+    assert list(changed_settings(first, other)) == [
         "dataset.clip.every was 1 and is 5",
         "protocol was 'training' and is 'held_out'",
     ]
@@ -160,9 +160,9 @@ def test_the_command_prints_one_object_and_writes_a_table(tmp_path):
     command = ["diff", str(tmp_path), NIGHT_1, NIGHT_2, "--json", "--to", str(table)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
-    got = json.loads(result.stdout)
-    assert got["counts"] == {"new": 1, "fixed": 1, "recurring": 2}
-    assert got["by_kind"] == {"mislabel": {"fixed": 1, "new": 1, "recurring": 2}}
+    actual = json.loads(result.stdout)
+    assert actual["counts"] == {"new": 1, "fixed": 1, "recurring": 2}
+    assert actual["by_kind"] == {"mislabel": {"fixed": 1, "new": 1, "recurring": 2}}
     read = pq.read_table(io.BytesIO(table.read_bytes())).to_pylist()
     assert [row["change"] for row in read] == ["new", "fixed", "recurring", "recurring"]
     assert {(row["sample_id"], row["iou"]) for row in read[2:]} == {("v.mp4#12", 0.8), ("b", None)}

@@ -60,7 +60,7 @@ def run(small_set, correction, **training):
             training=settings | {"correction": correction},
         ),
         local=True,
-        progress=lambda fold, one: done.append(one),
+        progress=lambda fold, item: done.append(item),
     )
     return trained.models[0], done
 
@@ -83,9 +83,9 @@ def test_adele_restores_what_is_missing_and_leaves_right_masks(tmp_path):
     assert np.array_equal(labels[f"i{WRONG:02d}.png"], np.load(tmp_path / "truth.npy"))
     assert model.harm.num_changed == 16
     assert 0 < model.harm.num_harmed < 8
-    told = [one.correction for one in done]
-    assert sum("16 labels changed" in text for text in told) == 1
-    assert told[0].startswith("0 labels changed")
+    reported = [item.correction for item in done]
+    assert sum("16 labels changed" in text for text in reported) == 1
+    assert reported[0].startswith("0 labels changed")
 
 
 REFURBISH = {"method": "refurbish", "flagged_fraction": 0.1, "first_epoch": 8, "confidence": 0.6}

@@ -85,7 +85,7 @@ def test_a_small_buffer_moves_examples_a_little_and_a_large_one_anywhere():
     moved = []
     for num_held in (1, 10, 1000):
         rng = np.random.default_rng(0)
-        order = [int(one.key) for one in shuffled(examples(400), rng, num_held * size)]
+        order = [int(item.key) for item in shuffled(examples(400), rng, num_held * size)]
         assert sorted(order) == list(range(400))
         moved.append(np.abs(np.array(order) - np.arange(400)).mean())
     assert moved[0] < 3 < moved[1] < 30 < 100 < moved[2]

@@ -160,9 +160,9 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     parts = held_out_parts(config)
     outcome = run_folds(config, parts, local=True, logical_date=DATE)
     apart = [run_audit(part, local=True, logical_date=DATE) for part in parts]
-    assert all(one.reused for one in apart)
+    assert all(item.reused for item in apart)
     mine = rows_of(outcome, "scores").to_pandas().set_index("sample_id").sort_index()
-    theirs = pd.concat([rows_of(one, "scores").to_pandas() for one in apart])
+    theirs = pd.concat([rows_of(item, "scores").to_pandas() for item in apart])
     theirs = theirs.set_index("sample_id").sort_index()
     assert mine.index.is_unique
     pd.testing.assert_frame_equal(
@@ -183,7 +183,7 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
         np.testing.assert_allclose(mine["suspicion"], expected, atol=1e-6)
         assert not np.allclose(mine["suspicion"], theirs["suspicion"])
     manifest = outcome.manifest
-    assert manifest.counts["scored"] == sum(one.counts["scored"] for one in apart) == num
+    assert manifest.counts["scored"] == sum(item.counts["scored"] for item in apart) == num
     assert manifest.protocol == "held_out"
     json.dumps(manifest.memorisation, allow_nan=False)
     assert len(manifest.checkpoints) == 2

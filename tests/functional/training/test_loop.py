@@ -59,8 +59,8 @@ def squared():
     """A user's loss: distance of the probabilities from the labels."""
 
     def loss(logits, labels):
-        wanted = nn.functional.one_hot(labels, logits.shape[-1])
-        return (logits.softmax(-1) - wanted).square().mean()
+        expected = nn.functional.one_hot(labels, logits.shape[-1])
+        return (logits.softmax(-1) - expected).square().mean()
 
     return loss
 
@@ -79,7 +79,7 @@ def trainable(small_set, **training):
 
 def run(config, **options):
     done = []
-    trained = train(config, local=True, progress=lambda fold, one: done.append(one), **options)
+    trained = train(config, local=True, progress=lambda fold, item: done.append(item), **options)
     return trained.models[0], done
 
 
@@ -127,8 +127,8 @@ def test_every_form_of_labels_is_trained_and_leaves_what_an_audit_lists(
 ):
     config = trainable(make(tmp_path), epochs=2)
     model, done = run(config)
-    assert [one.epoch for one in done] == [1, 2]
-    assert {one.num_samples for one in done} == {num_samples}
+    assert [item.epoch for item in done] == [1, 2]
+    assert {item.num_samples for item in done} == {num_samples}
     assert done[1].loss < done[0].loss
     listed = list_checkpoints(config.checkpoints)
     assert [c.uri for c in listed] == list(model.checkpoints)
@@ -219,7 +219,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, s
     assert len(weights_of(tmp_path / "killed")) == 2
     monkeypatch.setattr(Loop, "_step", step)
     model, done = run(config)
-    assert ([one.epoch for one in done], model.num_new_epochs) == ([3], 1)
+    assert ([item.epoch for item in done], model.num_new_epochs) == ([3], 1)
     assert_equal_weights(weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed"))
 
 

@@ -44,11 +44,11 @@ def images(folder, classes, colours=None):
 
 
 def filled(*classes):
-    return [np.full((8, 8), one, np.uint8) for one in classes]
+    return [np.full((8, 8), number, np.uint8) for number in classes]
 
 
-def half(one, other):
-    mask = np.full((8, 8), one, np.uint8)
+def half(first, other):
+    mask = np.full((8, 8), first, np.uint8)
     mask[:4] = other
     return mask
 

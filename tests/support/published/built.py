@@ -23,7 +23,7 @@ class Built:
     Attributes:
         layout: the recipe that reads it; None where it has no name.
         expected: sample id -> class index or name, or (H, W) class indices.
-        beside: keys that a person gives beside the layout.
+        overrides: keys that a person gives beside the layout.
         dataset: the section, where there is no recipe; URIs below the root.
         init: whether `init` alone writes a right specification.
         checked: how many samples `init` must find; all where None.
@@ -31,22 +31,22 @@ class Built:
 
     layout: str | None
     expected: dict
-    beside: dict = field(default_factory=dict)
+    overrides: dict = field(default_factory=dict)
     dataset: dict | None = None
     init: bool = True
 
     def section(self, root):
         """What a person writes under `dataset`."""
         if self.layout is not None:
-            return {"layout": self.layout, "root": str(root), **self.beside}
+            return {"layout": self.layout, "root": str(root), **self.overrides}
         return _placed(self.dataset, str(root))
 
 
 def _placed(value, root):
     if isinstance(value, dict):
-        return {key: _placed(one, root) for key, one in value.items()}
+        return {key: _placed(item, root) for key, item in value.items()}
     if isinstance(value, list):
-        return [_placed(one, root) for one in value]
+        return [_placed(item, root) for item in value]
     return value.replace("{root}", root) if isinstance(value, str) else value
 
 

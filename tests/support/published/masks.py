@@ -144,9 +144,9 @@ def mmsegmentation(root):
 
 def mmsegmentation_split(root):
     built = mmsegmentation(root)
-    beside = built.beside | {"split": str(root / "splits/train.txt")}
+    overrides = built.overrides | {"split": str(root / "splits/train.txt")}
     kept = {key: built.expected[key] for key in ("x0.jpg", "x2.jpg")}
-    return Built("mmsegmentation", kept, beside, init=False)
+    return Built("mmsegmentation", kept, overrides, init=False)
 
 
 def camvid(root):

@@ -109,10 +109,10 @@ def dsb2018(root):
         photo(root / f"stage1_train/{image}/images/{image}.png", num, SHAPE)
         union = np.zeros(SHAPE, int)
         for _ in range(num):
-            one = rng.random(SHAPE) < 0.2
+            region = rng.random(SHAPE) < 0.2
             name = f"{rng.integers(10**9):09d}.png"
-            put_image(root / f"stage1_train/{image}/masks/{name}", (one * 255).astype(np.uint8))
-            union |= one
+            put_image(root / f"stage1_train/{image}/masks/{name}", (region * 255).astype(np.uint8))
+            union |= region
         expected[f"{image}/images/{image}.png"] = union
     return Built("dsb2018", expected)
 
@@ -124,10 +124,10 @@ def a_file_for_each_class(root):
         photo(root / f"images/i{index}.png", index)
         mask = np.zeros(SHAPE, int)
         for place, part in enumerate(sorted(parts)):
-            one = np.zeros(SHAPE, bool)
-            one[place : place + 3, 1:4] = True
-            put_image(root / f"masks/i{index}_{part}.png", (one * 255).astype(np.uint8))
-            mask[one] = {"lesion": 1, "vein": 2}[part]
+            region = np.zeros(SHAPE, bool)
+            region[place : place + 3, 1:4] = True
+            put_image(root / f"masks/i{index}_{part}.png", (region * 255).astype(np.uint8))
+            mask[region] = {"lesion": 1, "vein": 2}[part]
         expected[f"i{index}.png"] = mask
     dataset = {
         "kind": "images",

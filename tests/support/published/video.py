@@ -36,8 +36,8 @@ def cholec80_tools(root):
         lines = ["\t".join(map(str, row)) for row in rows]
         put_text(root / f"tool_annotations/{name}-tool.txt", "\t".join(["Frame", *TOOLS]), *lines)
         expected |= {f"{name}.mp4#{row[0]}": row[3] for row in rows}
-    beside = {"labels": {"columns": {"label": "Hook"}}}
-    return Built("cholec80-tools", expected, beside, init=False)
+    overrides = {"labels": {"columns": {"label": "Hook"}}}
+    return Built("cholec80-tools", expected, overrides, init=False)
 
 
 def autolaparo(root):

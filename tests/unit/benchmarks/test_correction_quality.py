@@ -34,8 +34,8 @@ def test_an_unscored_class_and_classes_that_do_not_occur_have_no_iou():
     target = np.array([[0, 0, 1, 1, 2, IGNORE]])
     predicted = np.array([[0, 1, 1, 1, 0, 0]])
     p = np.eye(4)[predicted].transpose(2, 0, 1)
-    one = Predicted("a", "a", None, np.empty(0), target, p)
-    found = held_out_scores([one], unscored=2)
+    result = Predicted("a", "a", None, np.empty(0), target, p)
+    found = held_out_scores([result], unscored=2)
     assert found["accuracy"] == 3 / 4
     assert found["miou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert found["dice"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -43,13 +43,13 @@ def test_an_unscored_class_and_classes_that_do_not_occur_have_no_iou():
 
 def test_results_of_two_processes_add_up(tmp_path):
     first, second = (Results(tmp_path / "correction.json") for _ in range(2))
-    one, other = CONDITIONS[:2]
-    first.put(one, "noisy", {"facts": {"auroc": 0.5}})
+    left, other = CONDITIONS[:2]
+    first.put(left, "noisy", {"facts": {"auroc": 0.5}})
     second.put(other, "noisy", {"facts": {}})
     assert first.has(other, "noisy")
-    assert not second.has(one, "adele")
+    assert not second.has(left, "adele")
     assert json.loads((tmp_path / "correction.json").read_text())["conditions"].keys() == {
-        one.name,
+        left.name,
         other.name,
     }
 

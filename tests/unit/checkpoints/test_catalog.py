@@ -43,10 +43,10 @@ def test_the_digest_is_of_the_content(tmp_path):
 
 @pytest.mark.parametrize("uri", ["{}/*.pt", "{}/none.pt"])
 def test_no_match_names_the_pattern(tmp_path, uri):
-    wanted = uri.format(tmp_path)
+    expected = uri.format(tmp_path)
     with pytest.raises(CheckpointError, match="matches no file: check the path") as error:
-        list_checkpoints(wanted)
-    assert wanted in str(error.value)
+        list_checkpoints(expected)
+    assert expected in str(error.value)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):

@@ -88,7 +88,7 @@ def test_modules_in_the_working_directory_do_not_hide_others(tmp_path, monkeypat
     (tmp_path / "fractions.py").write_text("raise AssertionError('hides the standard one')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
-    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    monkeypatch.setattr(sys, "path", [item for item in sys.path if item])
     assert call_factory("model.factory", "fractions:Fraction", {}) == 0
 
 

@@ -50,8 +50,8 @@ def test_names_that_a_class_changes_as_it_loads_are_changed_by_that_class(tmp_pa
     state = state_of(model(0))
     torch.save({"state_dict": in_files(state, prefix)}, tmp_path / "w.ckpt")
     assert_loaded(model(1), tmp_path / "w.ckpt", state)
-    asked = in_files(state, f"student.{prefix}") | {"teacher.x": torch.ones(1)}
-    torch.save(asked, tmp_path / "w.ckpt")
+    requested = in_files(state, f"student.{prefix}") | {"teacher.x": torch.ones(1)}
+    torch.save(requested, tmp_path / "w.ckpt")
     strip, ignore = f"student.{prefix}", ["teacher.*"]
     assert_loaded(model(1), tmp_path / "w.ckpt", state, strip=strip, ignore=ignore)
 
@@ -122,10 +122,10 @@ PREFIX = "base_model.model."
 
 def adapter_file(folder, state):
     """As `save_pretrained` of peft: what was trained, without the adapter's name."""
-    trained = {name: one for name, one in state.items() if ".default." in name}
+    trained = {name: value for name, value in state.items() if ".default." in name}
     short = {
-        name.replace(".modules_to_save", "").replace(".default", ""): one
-        for name, one in trained.items()
+        name.replace(".modules_to_save", "").replace(".default", ""): value
+        for name, value in trained.items()
     }
     folder.mkdir()
     save_file(short, folder / "adapter_model.safetensors")
@@ -136,8 +136,8 @@ def test_adapters_are_put_upon_their_base(tmp_path):
     state = state_of(Adapted(0))
     path = adapter_file(tmp_path / "checkpoint-1", state)
     base = {
-        name.removeprefix(PREFIX).replace(".base_layer", "").replace(".original_module", ""): one
-        for name, one in state.items()
+        name.removeprefix(PREFIX).replace(".base_layer", "").replace(".original_module", ""): value
+        for name, value in state.items()
         if ".default." not in name
     }
     torch.save(base, tmp_path / "base.pt")

@@ -71,7 +71,7 @@ def test_nothing_that_a_file_names_is_imported_or_called(tmp_path, monkeypatch, 
     monkeypatch.setattr("subprocess.Popen", called)
     with pytest.raises(CheckpointError):
         read_state(str(path))
-    imported = {one.partition(".")[0] for one in set(sys.modules) - before}
+    imported = {item.partition(".")[0] for item in set(sys.modules) - before}
     assert imported <= {"encodings", "torch"}
     assert MARKER not in sys.modules
 

@@ -37,9 +37,9 @@ def loaded(path, **weights):
 
 
 def assert_loaded(path, expected=STATE, **weights):
-    got = loaded(path, **weights)
+    actual = loaded(path, **weights)
     for name, tensor in expected.items():
-        assert torch.equal(got[name], tensor), name
+        assert torch.equal(actual[name], tensor), name
 
 
 def refusal(path, **weights):
@@ -102,13 +102,13 @@ def test_tensors_of_every_type_shape_and_view_come_as_torch_loads_them(tmp_path,
     state |= {"scalar": torch.tensor(3.5), "parameter": nn.Parameter(whole), "shared": whole}
     torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
     expected = torch.load(tmp_path / "w.pt", weights_only=True)
-    got = read_state(str(tmp_path / "w.pt"))
-    assert got.keys() == expected.keys()
+    actual = read_state(str(tmp_path / "w.pt"))
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert got[name].dtype == tensor.dtype
-        assert got[name].stride() == tensor.stride()
-        one, other = (t.detach().contiguous().reshape(-1) for t in (got[name], tensor))
-        assert torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+        assert actual[name].dtype == tensor.dtype
+        assert actual[name].stride() == tensor.stride()
+        first, other = (t.detach().contiguous().reshape(-1) for t in (actual[name], tensor))
+        assert torch.equal(first.view(torch.uint8), other.view(torch.uint8))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_names_are_stripped_added_and_ignored_as_asked(tmp_path):
     assert "1 superfluous key(s): total_ops" in message
     assert "model.weights.ignore: ['total_ops']" in message
     assert_loaded(tmp_path / "w.safetensors", strip="x.", ignore=["*total_ops"])
-    short = {name.removeprefix("0."): one for name, one in STATE.items() if name[0] == "0"}
+    short = {name.removeprefix("0."): value for name, value in STATE.items() if name[0] == "0"}
     save_file(short, tmp_path / "head.safetensors")
     message = refusal(tmp_path / "head.safetensors")
     assert "bias would be 0.bias with model.weights.add: '0.'" in message
@@ -195,7 +195,7 @@ def test_tied_weights_load_as_safetensors_loads_them(tmp_path):
 
 
 def test_batch_norms_that_counted_no_batches_load_as_torch_loads_them(tmp_path):
-    old = {name: one for name, one in STATE.items() if not name.endswith("num_batches_tracked")}
+    old = {name: value for name, value in STATE.items() if not name.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "w.pth")
     assert_loaded(tmp_path / "w.pth", old)
 
@@ -224,7 +224,7 @@ def test_folders_of_hugging_face_are_checkpoints(tmp_path):
         "checkpoint-1000/model.safetensors",
     ]
     assert_loaded(found[1].uri)
-    assert found[1].size_bytes > sum(one.numel() * 4 for one in STATE.values())
+    assert found[1].size_bytes > sum(value.numel() * 4 for value in STATE.values())
     (tmp_path / "checkpoint-500/model-00001-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="model-00001-of-00002"):
         list_checkpoints(f"{tmp_path}/checkpoint-*")

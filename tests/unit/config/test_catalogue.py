@@ -22,8 +22,8 @@ def written_out(dataset):
     return dataset.model_dump(mode="json", exclude_unset=True)
 
 
-def stands_for(name, **beside):
-    return DatasetConfig.model_validate({"layout": name, "root": "s3://b/sets/x", **beside})
+def stands_for(name, **overrides):
+    return DatasetConfig.model_validate({"layout": name, "root": "s3://b/sets/x", **overrides})
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -190,7 +190,7 @@ def test_a_specification_cannot_be_changed():
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "told"),
+    ("section", "values", "reported"),
     [
         (AuditConfig, {**SPEC, "outptu": "x"}, "AuditConfig: outptu: unknown key; did you mean ou"),
         (AuditConfig, {"output": "o"}, "dataset: missing"),
@@ -198,8 +198,8 @@ def test_a_specification_cannot_be_changed():
         (ClipConfig, {"frames": 2, "stride": 3}, "stride 3 is larger than frames 2"),
     ],
 )
-def test_a_wrong_constructor_call_is_an_error_of_ours(section, values, told):
-    with pytest.raises(SpecificationError, match=re.escape(told)):
+def test_a_wrong_constructor_call_is_an_error_of_ours(section, values, reported):
+    with pytest.raises(SpecificationError, match=re.escape(reported)):
         section(**values)
 
 

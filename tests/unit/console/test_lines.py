@@ -24,8 +24,8 @@ def shown(*objects, **options):
 def test_what_a_terminal_acts_on_is_shown_as_an_escape(name):
     table = Table(name)
     table.add_row(name)
-    for one in (name, Text(name), table):
-        text = shown(one)
+    for item in (name, Text(name), table):
+        text = shown(item)
         assert not SEEN & set(text)
         assert text.strip()
 

@@ -135,15 +135,15 @@ def written(config, tmp_path, changes):
 def test_members_that_an_audit_refuses_are_never_written_into_a_corrected_tar(tmp_path, changes):
     tar_with(tmp_path / "x.tar", hostile_members())
     config = dataset("images", tmp_path / "x.tar", {"column": "cls"})
-    got = written(config, tmp_path, LabelChanges(classes=changes))
+    result = written(config, tmp_path, LabelChanges(classes=changes))
     with tarfile.open(tmp_path / "to/data/x.tar") as file:
         assert file.getnames() == ["0.png", "0.cls", "1.png", "1.cls"]
-    assert set(got.left_out) == {
+    assert set(result.left_out) == {
         f"x.tar#{n}"
         for n in ("../../evil.png", "/abs.png", "link.png", "hard.png", "pipe", "device")
     }
-    assert len(got.notes) == 6
-    assert cut(got.dataset, tmp_path).failures == []
+    assert len(result.notes) == 6
+    assert cut(result.dataset, tmp_path).failures == []
 
 
 def test_a_label_member_that_inflates_too_far_is_not_read_when_labels_are_written(tmp_path):
@@ -163,9 +163,9 @@ def test_a_label_member_that_inflates_too_far_is_not_read_when_labels_are_writte
             file.write(bytes(MIB))
     config = dataset("images", path, {"column": "cls"})
     begin_s = time.perf_counter()
-    got = written(config, tmp_path, LabelChanges(classes={Owner("x.tar.gz", "0"): 1}))
+    result = written(config, tmp_path, LabelChanges(classes={Owner("x.tar.gz", "0"): 1}))
     assert time.perf_counter() - begin_s < 10
-    assert "would inflate to 1572864000 bytes" in got.left_out["x.tar.gz"]
+    assert "would inflate to 1572864000 bytes" in result.left_out["x.tar.gz"]
     assert not (tmp_path / "to/data/x.tar.gz").exists()
 
 
@@ -175,9 +175,9 @@ def test_what_changed_in_a_file_that_is_left_out_does_not_count_as_missing(tmp_p
     (tmp_path / "b.tar").write_bytes((tmp_path / "b.tar").read_bytes()[:2100])
     config = dataset("images", tmp_path / "*.tar", {"column": "cls"})
     changes = {Owner("a.tar", "0"): 2, Owner("b.tar", "0"): 2}
-    got = written(config, tmp_path, LabelChanges(classes=changes))
-    assert set(got.left_out) == {"b.tar"}
-    assert all_labels(got.dataset) == {"a.tar#0": 2, "a.tar#1": 0}
+    result = written(config, tmp_path, LabelChanges(classes=changes))
+    assert set(result.left_out) == {"b.tar"}
+    assert all_labels(result.dataset) == {"a.tar#0": 2, "a.tar#1": 0}
 
 
 def test_new_labels_are_bytes_where_the_old_ones_were(tmp_path):

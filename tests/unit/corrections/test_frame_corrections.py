@@ -28,8 +28,8 @@ def intent(start, end, given, suggested, by="findings", outcome=None, **values):
     )
 
 
-def corrected(*intents, frames=FRAMES, given=GIVEN, most=1.0):
-    return correct_frames(frames, given, intents, CLASSES, most)
+def corrected(*intents, frames=FRAMES, given=GIVEN, max_fraction=1.0):
+    return correct_frames(frames, given, intents, CLASSES, max_fraction)
 
 
 def outcomes(made):
@@ -97,10 +97,10 @@ def test_decided_frames_are_the_reviewers():
 
 def test_a_rule_may_not_change_most_of_a_video_but_a_reviewer_may():
     rule = [intent(0, 4, "a", "c"), intent(4, 8, "b", "c")]
-    refused = corrected(*rule, most=0.5)
+    refused = corrected(*rule, max_fraction=0.5)
     assert outcomes(refused) == ["refused", "refused"]
     assert refused.labels.tolist() == GIVEN.tolist()
     assert "67%" in refused.rows[0].evidence
-    assert corrected(*rule, most=None).labels.tolist() == [2] * 12
+    assert corrected(*rule, max_fraction=None).labels.tolist() == [2] * 12
     reviewers = [intent(0, 4, "a", "c", by="decisions"), intent(4, 8, "b", "c", by="decisions")]
-    assert corrected(*reviewers, most=0.5).labels.tolist() == [2] * 12
+    assert corrected(*reviewers, max_fraction=0.5).labels.tolist() == [2] * 12

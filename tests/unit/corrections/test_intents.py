@@ -37,9 +37,9 @@ def intents(*rows, decisions=(), rule="findings", gate=None, writable=CLASSES):
 )
 def test_the_gate(p_given, p_suggested, memorised, outcome):
     row = finding(p_given=p_given, p_suggested=p_suggested)
-    (one,) = intents(row, gate=Gate(0.8, memorised))
-    assert one.outcome == outcome
-    assert not one.is_decided
+    (result,) = intents(row, gate=Gate(0.8, memorised))
+    assert result.outcome == outcome
+    assert not result.is_decided
 
 
 @pytest.mark.parametrize("rule", ["findings", "flagged", "adele", "decisions"])
@@ -52,10 +52,10 @@ def test_decisions_count_whatever_the_rule_and_the_gate(rule):
         ("reject", None): ("rejected", "b"),
     }
     for (decision, label), expected in cases.items():
-        (one,) = intents(unsure, decisions=[said(decision, label)], rule=rule)
-        assert (one.outcome, one.suggested) == expected
-        assert (one.by, one.is_decided) == ("decisions", True)
-        assert "ann" in one.evidence
+        (result,) = intents(unsure, decisions=[said(decision, label)], rule=rule)
+        assert (result.outcome, result.suggested) == expected
+        assert (result.by, result.is_decided) == ("decisions", True)
+        assert "ann" in result.evidence
 
 
 @pytest.mark.parametrize("rule", ["flagged", "adele", "decisions"])
@@ -65,17 +65,17 @@ def test_other_rules_leave_findings_that_nobody_decided_alone(rule):
 
 def test_reviewers_who_disagree_change_nothing():
     both = [said("accept"), said("reject", reviewer="bob")]
-    (one,) = intents(finding(), decisions=both)
-    assert one.outcome == "disputed"
-    assert "ann: accept" in one.evidence
-    assert "bob: reject" in one.evidence
+    (result,) = intents(finding(), decisions=both)
+    assert result.outcome == "disputed"
+    assert "ann: accept" in result.evidence
+    assert "bob: reject" in result.evidence
 
 
 def test_what_cannot_be_written_is_unmatched():
     assert intents(finding(suggested=None))[0].outcome == "unmatched"
     assert intents(finding(), writable=("a", "c"))[0].outcome == "unmatched"
-    (one,) = intents(finding(suggested=None), decisions=[said("accept")])
-    assert one.outcome == "unmatched"
+    (result,) = intents(finding(suggested=None), decisions=[said("accept")])
+    assert result.outcome == "unmatched"
 
 
 def test_regions_are_asked_pixel_by_pixel_later():
@@ -100,8 +100,8 @@ def test_a_class_that_was_never_learnt_is_left_to_reviewers():
 
 def test_kinds_that_were_not_asked_for_are_left_to_reviewers():
     only = Gate(0.0, kinds=frozenset({"mislabel"}))
-    asked, other = intents(finding(), finding(kind="boundary"), gate=only)
-    assert asked.outcome is None
+    requested, other = intents(finding(), finding(kind="boundary"), gate=only)
+    assert requested.outcome is None
     assert other.outcome == "kept"
     (accepted,) = intents(finding(kind="boundary"), gate=only, decisions=[said("accept")])
     assert accepted.outcome is None
@@ -119,8 +119,8 @@ def test_kinds_that_were_not_asked_for_are_left_to_reviewers():
 def test_whole_segments_have_a_gate_of_their_own(kind, start_frame, outcome):
     gate = Gate(0.8, of_segments=0.6)
     row = finding(kind=kind, start_frame=start_frame, p_given=0.2, p_suggested=0.4)
-    (one,) = intents(row, gate=gate)
-    assert one.outcome == outcome
+    (result,) = intents(row, gate=gate)
+    assert result.outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_whole_segments_have_a_gate_of_their_own(kind, start_frame, outcome):
 )
 def test_labels_that_are_seldom_wrong_need_more_evidence(prior, outcome):
     # Six times as probable: with 15% wrong labels 0.15 * 6 / (0.15 * 6 + 0.85) = 0.51.
-    (one,) = intents(finding(), gate=Gate(0.6, prior=prior))
-    assert one.outcome == outcome
+    (result,) = intents(finding(), gate=Gate(0.6, prior=prior))
+    assert result.outcome == outcome
 
 
 def test_segments_of_which_no_class_is_probable_stay():

@@ -64,7 +64,7 @@ def confident(confidence=0.6):
 
 @pytest.mark.parametrize("cut", [lambda: [whole()], tiles])
 def test_whole_images_change_where_the_checkpoints_are_sure(cut):
-    found = propose([(one,) for one in cut()], {}, rule("images"))
+    found = propose([(item,) for item in cut()], {}, rule("images"))
     expected = confident()
     np.testing.assert_array_equal(drawn(found["i"]), expected)
     changed = expected != GIVEN
@@ -86,7 +86,7 @@ def test_regions_change_within_themselves_and_not_where_a_reviewer_spoke(cut):
     regions = [block(0, 0, 4, 5), block(3, 4, 6, 9)]
     rejected = block(2, 2, 5, 6)
     intents = [*map(intent, regions), intent(rejected, "decisions", "rejected")]
-    found = propose([(one,) for one in cut()], {"i": intents}, rule("regions"))["i"]
+    found = propose([(item,) for item in cut()], {"i": intents}, rule("regions"))["i"]
     allowed = (regions[0] | regions[1]) & ~rejected
     np.testing.assert_array_equal(drawn(found), np.where(allowed, confident(), GIVEN))
     first = sum(t.num for (position, *_), t in found.tallies.items() if position == 0)

@@ -71,8 +71,8 @@ def test_the_most_suspicious_are_flagged():
 def test_changes_are_counted_by_pair_and_add_up():
     before, after = np.array([0, 0, 1, IGNORE]), np.array([1, 0, 2, IGNORE])
     half = np.full(4, 0.5)
-    one = ChangeCounts.of(before, after, half, half, K)
-    both = one.merge(one).merge(ChangeCounts.none(K))
+    result = ChangeCounts.of(before, after, half, half, K)
+    both = result.merge(result).merge(ChangeCounts.none(K))
     assert both.num_changed == 4
     assert both.num_elements == 6
     assert both.pairs[0, 1] == 2

@@ -50,6 +50,6 @@ def test_many_shapes_do_not_pile_up():
     cuts = [image(20_000 + i, "x") for i in range(40)]  # 3.8 MB each, no two alike
     batcher = Batcher("unit", Task.CLASS, 8, None, 3)
     before_flush = [batch for cut in cuts for batch in batcher.add(cut)]
-    held = sum(b.num_bytes for b in batcher.flush())
-    assert held <= 64 * 2**20
+    num_bytes = sum(b.num_bytes for b in batcher.flush())
+    assert num_bytes <= 64 * 2**20
     assert len(before_flush) > 20

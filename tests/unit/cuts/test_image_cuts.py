@@ -19,10 +19,10 @@ def test_folder_per_class(tmp_path):
         path.parent.mkdir()
         path.write_bytes(PNGS[seed])
     config = dataset("images", tmp_path / "*/*.png", {"folder": True}, void=["other"])
-    got = cut(config, tmp_path)
-    assert got.labels == {"a/x.png": 0, "b/x.png": 1}
-    assert got.filtered == {"other/x.png": "void"}
-    (batch,) = got.batches
+    result = cut(config, tmp_path)
+    assert result.labels == {"a/x.png": 0, "b/x.png": 1}
+    assert result.filtered == {"other/x.png": "void"}
+    (batch,) = result.batches
     assert batch.task == "class"
     assert np.array_equal(batch.arrays["inputs"], np.stack([planes(0), planes(1)]))
     assert batch.arrays["targets"].tolist() == [0, 1]
@@ -33,10 +33,10 @@ def test_label_table_by_key_name_or_stem(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(PNGS[seed])
     (tmp_path / "t.csv").write_text("image,label\nw,a\nx.png,b\ny,-9\n")
     config = dataset("images", tmp_path / "*.png", {"images": str(tmp_path / "t.csv")}, void=[-9])
-    got = cut(config, tmp_path)
-    assert got.labels == {"w.png": 0, "x.png": 1}
-    assert got.filtered == {"y.png": "void", "z.png": "unlabelled"}
-    assert got.tails[0].num_decoded == 2
+    result = cut(config, tmp_path)
+    assert result.labels == {"w.png": 0, "x.png": 1}
+    assert result.filtered == {"y.png": "void", "z.png": "unlabelled"}
+    assert result.tails[0].num_decoded == 2
 
 
 def test_a_bad_image_does_not_stop_the_others(tmp_path):
@@ -44,9 +44,9 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(b"bad" if name == "y" else PNGS[seed])
     (tmp_path / "t.csv").write_text("image,label\nx,a\ny,a\nz,b\n")
     config = dataset("images", tmp_path / "*.png", {"images": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.ids == ["x.png", "z.png"]
-    assert got.failed == [("y.png", "decode", 1)]
+    result = cut(config, tmp_path)
+    assert result.ids == ["x.png", "z.png"]
+    assert result.failed == [("y.png", "decode", 1)]
 
 
 @pytest.mark.parametrize("struct", [False, True])
@@ -56,24 +56,24 @@ def test_parquet_rows(tmp_path, struct):
     labels = [0, 1, 2, None, 255, 7, 0, 0]
     write_parquet(tmp_path / "x.parquet", image=images, label=labels)
     config = dataset("images", tmp_path / "x.parquet", {"column": "label"}, void=[255])
-    got = cut(config, tmp_path)
-    assert got.labels == {"x.parquet#0": 0, "x.parquet#1": 1, "x.parquet#2": 2}
-    assert got.filtered == {"x.parquet#3": "unlabelled", "x.parquet#4": "void"}
-    assert got.failed == [
+    result = cut(config, tmp_path)
+    assert result.labels == {"x.parquet#0": 0, "x.parquet#1": 1, "x.parquet#2": 2}
+    assert result.filtered == {"x.parquet#3": "unlabelled", "x.parquet#4": "void"}
+    assert result.failed == [
         ("x.parquet#5", "label_outside", 1),
         ("x.parquet#6", "image_format", 1),
         ("x.parquet#7", "decode", 1),
     ]
-    assert np.array_equal(got.batches[0].arrays["inputs"][1], planes(1))
+    assert np.array_equal(result.batches[0].arrays["inputs"][1], planes(1))
 
 
 def test_parquet_keys_name_samples_and_must_be_unique(tmp_path):
     write_parquet(tmp_path / "x.parquet", image=PNGS[:3], label=["a", "b", "c"], id=["p", "q", "p"])
     config = dataset("images", tmp_path / "x.parquet", {"column": "label", "key_column": "id"})
-    got = cut(config, tmp_path)
-    assert got.labels == {"x.parquet#p": 0, "x.parquet#q": 1}
+    result = cut(config, tmp_path)
+    assert result.labels == {"x.parquet#p": 0, "x.parquet#q": 1}
     # Under a name of its own: a failure of the first name would take the good sample with it.
-    assert got.failed == [("x.parquet#p (duplicate at 2)", "duplicate_key", 1)]
+    assert result.failed == [("x.parquet#p (duplicate at 2)", "duplicate_key", 1)]
 
 
 def test_parquet_with_a_label_table_and_with_a_mask_column(tmp_path):
@@ -81,9 +81,9 @@ def test_parquet_with_a_label_table_and_with_a_mask_column(tmp_path):
     write_parquet(tmp_path / "x.parquet", image=PNGS[:3], seg=masks, id=["p", "q", "r"])
     (tmp_path / "t.csv").write_text("image,label\nq,b\nx.parquet#r,c\n")
     table = {"images": str(tmp_path / "t.csv"), "key_column": "id"}
-    got = cut(dataset("images", tmp_path / "x.parquet", table), tmp_path)
-    assert got.labels == {"x.parquet#q": 1, "x.parquet#r": 2}
-    assert got.filtered == {"x.parquet#p": "unlabelled"}
+    result = cut(dataset("images", tmp_path / "x.parquet", table), tmp_path)
+    assert result.labels == {"x.parquet#q": 1, "x.parquet#r": 2}
+    assert result.filtered == {"x.parquet#p": "unlabelled"}
     dense = cut(dataset("images", tmp_path / "x.parquet", {"masks": "seg"}), tmp_path)
     assert dense.ids == ["x.parquet#0", "x.parquet#1"]
     assert dense.filtered == {"x.parquet#2": "unlabelled"}
@@ -92,8 +92,8 @@ def test_parquet_with_a_label_table_and_with_a_mask_column(tmp_path):
 
 def test_a_broken_parquet_file_is_one_failure(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")
-    got = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
-    assert [(f.shard, f.num_samples) for f in got.failures] == [("x.parquet", 1)]
+    result = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
+    assert [(f.shard, f.num_samples) for f in result.failures] == [("x.parquet", 1)]
 
 
 def test_webdataset_tar(tmp_path):
@@ -107,12 +107,12 @@ def test_webdataset_tar(tmp_path):
         ("train/003.png", PNGS[3]),
     ]
     write_tar(tmp_path / "x.tar", members)
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.labels == {"x.tar#train/000": 2, "x.tar#train/003": 0}
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#train/000": 2, "x.tar#train/003": 0}
     unlabelled = dict.fromkeys(("x.tar#train/001.v", "x.tar#train/002"), "unlabelled")
-    assert got.filtered == unlabelled
-    assert got.failures == []
-    assert np.array_equal(got.batches[0].arrays["inputs"][0], planes(0))
+    assert result.filtered == unlabelled
+    assert result.failures == []
+    assert np.array_equal(result.batches[0].arrays["inputs"][0], planes(0))
 
 
 def test_tar_with_masks(tmp_path):
@@ -124,29 +124,29 @@ def test_tar_with_masks(tmp_path):
         ("2.mask.png", png(mask)),
     ]
     write_tar(tmp_path / "x.tar", members)
-    got = cut(dataset("images", tmp_path / "x.tar", {"masks": "{key}.mask.png"}), tmp_path)
-    assert got.ids == ["x.tar#0"]
-    assert np.array_equal(got.batches[0].arrays["inputs"][0], planes(0))
-    assert got.batches[0].arrays["targets"][0].tolist() == mask.tolist()
-    assert got.filtered == {"x.tar#1": "unlabelled"}
-    assert got.failed == [("x.tar#2", "no_image", 1)]
+    result = cut(dataset("images", tmp_path / "x.tar", {"masks": "{key}.mask.png"}), tmp_path)
+    assert result.ids == ["x.tar#0"]
+    assert np.array_equal(result.batches[0].arrays["inputs"][0], planes(0))
+    assert result.batches[0].arrays["targets"][0].tolist() == mask.tolist()
+    assert result.filtered == {"x.tar#1": "unlabelled"}
+    assert result.failed == [("x.tar#2", "no_image", 1)]
 
 
 def test_tar_with_a_label_table(tmp_path):
     write_tar(tmp_path / "x.tar", [("d/0.jpg", PNGS[0]), ("d/1.jpg", PNGS[1])])
     (tmp_path / "t.csv").write_text("image,label\nd/1,b\n")
     config = dataset("images", tmp_path / "x.tar", {"images": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.labels == {"x.tar#d/1": 1}
-    assert got.filtered == {"x.tar#d/0": "unlabelled"}
+    result = cut(config, tmp_path)
+    assert result.labels == {"x.tar#d/1": 1}
+    assert result.filtered == {"x.tar#d/0": "unlabelled"}
 
 
 def test_chosen_image_extension_comes_first(tmp_path):
     members = [("0.left.png", PNGS[0]), ("0.png", PNGS[1]), ("0.cls", b"0")]
     write_tar(tmp_path / "x.tar", members)
     labels = {"column": "cls", "image_column": "left.png"}
-    got = cut(dataset("images", tmp_path / "x.tar", labels), tmp_path)
-    assert np.array_equal(got.batches[0].arrays["inputs"][0], planes(0))
+    result = cut(dataset("images", tmp_path / "x.tar", labels), tmp_path)
+    assert np.array_equal(result.batches[0].arrays["inputs"][0], planes(0))
 
 
 def test_hostile_tar_members_are_refused(tmp_path):
@@ -161,36 +161,36 @@ def test_hostile_tar_members_are_refused(tmp_path):
         ("good.cls", b"0"),
     ]
     write_tar(tmp_path / "x.tar", members)
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.ids == ["x.tar#good"]
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.ids == ["x.tar#good"]
     unsafe = [("x.tar", "tar_member", n) for n in (1, 1, 0)]
-    assert got.failed == [*unsafe, ("x.tar#evil", "tar_member", 1)]
-    assert "'../up.png'" in got.failures[0].message
+    assert result.failed == [*unsafe, ("x.tar#evil", "tar_member", 1)]
+    assert "'../up.png'" in result.failures[0].message
 
 
 def test_truncated_tar_keeps_what_came_before(tmp_path):
     path = write_tar(tmp_path / "x.tar", [("0.png", PNGS[0]), ("0.cls", b"0"), ("1.png", PNGS[1])])
     content = path.read_bytes()
     path.write_bytes(content[:2200])
-    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
-    assert got.ids == ["x.tar#0"]
-    assert [(f.shard, f.stage, f.num_samples) for f in got.failures] == [("x.tar", "read", 1)]
+    result = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert result.ids == ["x.tar#0"]
+    assert [(f.shard, f.stage, f.num_samples) for f in result.failures] == [("x.tar", "read", 1)]
 
 
 def test_one_channel_and_colour_images_go_apart(tmp_path):
     grey = png(np.zeros((4, 5), np.uint8))
     write_parquet(tmp_path / "x.parquet", image=[PNGS[0], grey, PNGS[1]], label=[0, 1, 2])
-    got = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
-    assert [b.arrays["inputs"].shape for b in got.batches] == [(2, 3, 4, 5), (1, 1, 4, 5)]
+    result = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
+    assert [b.arrays["inputs"].shape for b in result.batches] == [(2, 3, 4, 5), (1, 1, 4, 5)]
 
 
 def test_row_groups_are_read_in_order(tmp_path):
     images = pa.array([png(noise(2, 2, seed)) for seed in range(150)])
     write_parquet(tmp_path / "x.parquet", image=images, label=["a"] * 150)
-    got = cut(
+    result = cut(
         dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path, max_batch=64
     )
-    assert got.ids == [f"x.parquet#{i}" for i in range(150)]
-    assert [len(b.arrays["inputs"]) for b in got.batches] == [64, 64, 22]
-    last = got.batches[-1].arrays["inputs"][-1]
+    assert result.ids == [f"x.parquet#{i}" for i in range(150)]
+    assert [len(b.arrays["inputs"]) for b in result.batches] == [64, 64, 22]
+    last = result.batches[-1].arrays["inputs"][-1]
     assert np.array_equal(last, noise(2, 2, 149).transpose(2, 0, 1))

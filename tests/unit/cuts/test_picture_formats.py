@@ -27,8 +27,8 @@ def written(image, form, **options):
 
 
 def image(content):
-    got = read_image(content, NO_LIMIT)
-    return got[:, :, 0] if got.shape[2] == 1 else got
+    result = read_image(content, NO_LIMIT)
+    return result[:, :, 0] if result.shape[2] == 1 else result
 
 
 def mask(content):

@@ -65,13 +65,13 @@ def test_colour_tiff_of_every_layout_is_read_as_tifffile_reads_it_or_refused():
         second = np.moveaxis(second, 0, 2) if second.shape[0] == num else second
         assert np.array_equal(second, pixels)
         try:
-            got = read_image(content, NO_LIMIT)
+            result = read_image(content, NO_LIMIT)
         except SampleError:
             assert options["bigtiff"], options
             num_refused += 1
             continue
         num_read += 1
-        assert np.array_equal(got, pixels[:, :, :3]), options
+        assert np.array_equal(result, pixels[:, :, :3]), options
     # What Pillow does not know (BigTIFF of big-endian bytes) is refused, and nothing else.
     assert num_refused <= num_read / 2
 
@@ -100,8 +100,8 @@ def test_where_0_is_white_an_image_is_inverted_and_a_mask_is_not(dtype):
 def test_signed_and_wide_masks_are_read_as_tifffile_reads_them_and_such_images_refused(dtype):
     values = whole(dtype)
     content = tiff(values)
-    got = read_mask(content, NO_LIMIT)
-    assert np.array_equal(got.astype(np.int64), values.astype(np.int64))
+    result = read_mask(content, NO_LIMIT)
+    assert np.array_equal(result.astype(np.int64), values.astype(np.int64))
     with pytest.raises(SampleError) as caught:
         read_image(content, NO_LIMIT)
     assert caught.value.error_class == "image_format"
@@ -129,8 +129,8 @@ def raw_png(values, bits, colour=0):
     if colour == 3:
         chunks.insert(1, (b"PLTE", bytes(range(48))))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(one)) + kind + one + struct.pack(">I", zlib.crc32(kind + one))
-        for kind, one in chunks
+        struct.pack(">I", len(item)) + kind + item + struct.pack(">I", zlib.crc32(kind + item))
+        for kind, item in chunks
     )
 
 
@@ -145,11 +145,11 @@ def test_grey_png_of_every_depth(bits):
     values = RNG.integers(0, 2**bits, SHAPE)
     content = raw_png(values, bits)
     assert np.array_equal(read_mask(content, NO_LIMIT), values)
-    got = read_image(content, NO_LIMIT)[:, :, 0]
+    result = read_image(content, NO_LIMIT)[:, :, 0]
     second = by_ffmpeg(content, "png", "gray16le" if bits == 16 else "gray")
     if bits == 1:  # a bilevel image is 0 and 255 for both
-        assert set(np.unique(got)) == {0, 255}
-    assert np.array_equal(got, second)
+        assert set(np.unique(result)) == {0, 255}
+    assert np.array_equal(result, second)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -205,9 +205,9 @@ def test_three_equal_channels_are_read_as_grey_and_others_refused_with_the_remed
 def test_one_channel_of_a_16_bit_colour_mask_is_read_at_its_depth():
     pixels = RNG.integers(0, 65536, (*SHAPE, 3))
     content = raw_png(pixels, 16, colour=2)
-    got = read_mask(content, NO_LIMIT, channel=0)
-    assert got.dtype == np.uint16
-    assert np.array_equal(got, pixels[:, :, 0])
+    result = read_mask(content, NO_LIMIT, channel=0)
+    assert result.dtype == np.uint16
+    assert np.array_equal(result, pixels[:, :, 0])
 
 
 def test_a_negative_value_may_mean_not_labelled():

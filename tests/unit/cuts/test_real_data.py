@@ -26,10 +26,12 @@ def test_golf_videos_have_a_row_per_label(tmp_path):
     classes = sorted({row["phase"] for row in rows})
     labels = {"frames": f"{DATA}/golf_swing/{{stem}}.csv", "columns": {"label": "phase"}}
     config = dataset("video", DATA / "golf_swing/swing1.mp4", labels, classes=classes)
-    got = cut(config, tmp_path, size=(64, 36))
-    assert got.labels == {f"swing1.mp4#{row['frame']}": classes.index(row["phase"]) for row in rows}
-    assert got.failures == []
-    assert got.batches[0].arrays["inputs"].shape[2:] == (3, 64, 36)
+    result = cut(config, tmp_path, size=(64, 36))
+    assert result.labels == {
+        f"swing1.mp4#{row['frame']}": classes.index(row["phase"]) for row in rows
+    }
+    assert result.failures == []
+    assert result.batches[0].arrays["inputs"].shape[2:] == (3, 64, 36)
 
 
 def test_grid_segments_agree_with_its_frame_table(tmp_path):
@@ -51,11 +53,11 @@ def test_truncated_grid_video_loses_the_rest(tmp_path):
     (tmp_path / source.name).write_bytes(content[: len(content) * 6 // 10])
     labels = {"frames": f"{DATA}/grid_speech/frames.csv", "columns": {"label": "phase"}}
     config = dataset("video", tmp_path / source.name, labels, classes=PHASES)
-    got = cut(config, tmp_path, (36, 45))
-    (failure,) = got.failures
+    result = cut(config, tmp_path, (36, 45))
+    (failure,) = result.failures
     assert failure.error_class == "decode"
-    assert 30 < len(got.ids) < 50
-    assert len(got.ids) + failure.num_samples == 75
+    assert 30 < len(result.ids) < 50
+    assert len(result.ids) + failure.num_samples == 75
 
 
 def test_camvid_images_tiled_and_whole(tmp_path):
@@ -82,20 +84,20 @@ def test_golf_poses_keep_their_frame_numbers(tmp_path):
         classes=[str(i) for i in range(9)],
         clip={"frames": None},
     )
-    got = cut(config, tmp_path)
+    actual = cut(config, tmp_path)
     with np.load(DATA / "golf_poses/sequences.npz") as arrays:
         frames = arrays["0000_frame"].tolist()
         expected = dict(zip(frames, arrays["0000_label"].tolist(), strict=True))
     prefix = "sequences.npz#0000#"
-    found = {i.removeprefix(prefix): k for i, k in got.labels.items() if i.startswith(prefix)}
+    found = {i.removeprefix(prefix): k for i, k in actual.labels.items() if i.startswith(prefix)}
     assert {int(frame): label for frame, label in found.items()} == expected
-    assert len(got.batches) == 62
+    assert len(actual.batches) == 62
 
 
 def test_cifar_rows_of_parquet(tmp_path):
     settings = {"classes": [str(i) for i in range(10)]}
     config = dataset("images", DATA / "cifar10n/*.parquet", {"column": "worse_label"}, **settings)
-    got = cut(config, tmp_path)
-    assert len(got.ids) == 10_000
-    assert got.failures == []
-    assert got.batches[0].arrays["inputs"].shape == (256, 3, 32, 32)
+    result = cut(config, tmp_path)
+    assert len(result.ids) == 10_000
+    assert result.failures == []
+    assert result.batches[0].arrays["inputs"].shape == (256, 3, 32, 32)

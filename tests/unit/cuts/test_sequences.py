@@ -11,38 +11,38 @@ def features(num_frames, seed=0):
 
 
 def test_npz_members_become_sequences(tmp_path):
-    one, two = features(5), features(4, 1)
+    result, two = features(5), features(4, 1)
     np.savez(
         tmp_path / "x.npz",
-        one=one,
+        one=result,
         one_label=np.array([0, 1, 9, 2, 2], np.int8),
         one_frame=np.array([3, 4, 5, 8, 9]),
         two=two,
     )
     config = dataset("sequences", tmp_path / "x.npz", ARRAYS, void=[9], clip={"frames": None})
-    got = cut(config, tmp_path)
-    assert got.ids == [f"x.npz#one#{f}" for f in (3, 4, 8, 9)]
-    assert {row["shard"] for row in got.rows} == {"x.npz#one"}
-    (batch,) = got.batches
+    actual = cut(config, tmp_path)
+    assert actual.ids == [f"x.npz#one#{f}" for f in (3, 4, 8, 9)]
+    assert {row["shard"] for row in actual.rows} == {"x.npz#one"}
+    (batch,) = actual.batches
     assert batch.task == "frames"
-    assert np.array_equal(batch.arrays["inputs"], one.reshape(1, 5, 6))
+    assert np.array_equal(batch.arrays["inputs"], result.reshape(1, 5, 6))
     assert batch.arrays["targets"].tolist() == [[0, 1, -1, 2, 2]]
-    assert got.filtered == {"x.npz#one#5": "void"} | {
+    assert actual.filtered == {"x.npz#one#5": "void"} | {
         f"x.npz#two#{f}": "unlabelled" for f in range(4)
     }
-    assert got.failures == []
+    assert actual.failures == []
 
 
 def test_clips_and_sampling_of_a_sequence(tmp_path):
     values = features(11)
     np.savez(tmp_path / "x.npz", a=values, a_label=np.array(list("aabbccaabbc")))
     clip = {"frames": 3, "stride": 2, "every": 2}
-    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS, clip=clip), tmp_path)
+    result = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS, clip=clip), tmp_path)
     flat = values.reshape(11, 6)[::2]
-    inputs = np.concatenate([b.arrays["inputs"] for b in got.batches])
+    inputs = np.concatenate([b.arrays["inputs"] for b in result.batches])
     assert np.array_equal(inputs, np.stack([flat[i : i + 3] for i in (0, 2, 3)]))
-    assert got.ids == [f"x.npz#a#{f}" for f in range(0, 11, 2)]
-    assert got.filtered == {f"x.npz#a#{f}": "not_sampled" for f in range(1, 11, 2)}
+    assert result.ids == [f"x.npz#a#{f}" for f in range(0, 11, 2)]
+    assert result.filtered == {f"x.npz#a#{f}": "not_sampled" for f in range(1, 11, 2)}
 
 
 def test_bad_members_fail_alone(tmp_path):
@@ -62,9 +62,9 @@ def test_bad_members_fail_alone(tmp_path):
         frames_label=np.array([0, 1]),
         frames_frame=np.array([5, 5]),
     )
-    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
-    assert got.ids == ["x.npz#good#0", "x.npz#good#1"]
-    assert sorted(got.failed) == [
+    result = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
+    assert result.ids == ["x.npz#good#0", "x.npz#good#1"]
+    assert sorted(result.failed) == [
         ("x.npz#flat", "array_shape", 2),
         ("x.npz#frames", "array_shape", 2),
         ("x.npz#objects", "pickle", 2),
@@ -77,8 +77,8 @@ def test_npz_with_a_label_table(tmp_path):
     np.savez(tmp_path / "x.npz", one=features(3), two=features(3))
     (tmp_path / "t.csv").write_text("video,frame,label\none,0,a\nx.npz#two,2,c\ntwo,1,b\n")
     config = dataset("sequences", tmp_path / "x.npz", {"frames": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.labels == {"x.npz#one#0": 0, "x.npz#two#1": 1, "x.npz#two#2": 2}
+    result = cut(config, tmp_path)
+    assert result.labels == {"x.npz#one#0": 0, "x.npz#two#1": 1, "x.npz#two#2": 2}
 
 
 def test_npy_with_segments(tmp_path):
@@ -88,10 +88,10 @@ def test_npy_with_segments(tmp_path):
     rows = [f"{name},{start},{start + 3},{k}" for name in "abc" for start, k in ((0, 1), (3, 2))]
     (tmp_path / "t.csv").write_text("\n".join(["video,start_frame,end_frame,label", *rows]))
     config = dataset("sequences", tmp_path / "*.npy", {"segments": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.labels == {f"a.npy#{f}": 1 + f // 3 for f in range(6)}
-    assert got.batches[0].arrays["inputs"].shape == (1, 6, 6)
-    assert got.failed == [("b.npy", "pickle", 6), ("c.npy", "decode", 6)]
+    result = cut(config, tmp_path)
+    assert result.labels == {f"a.npy#{f}": 1 + f // 3 for f in range(6)}
+    assert result.batches[0].arrays["inputs"].shape == (1, 6, 6)
+    assert result.failed == [("b.npy", "pickle", 6), ("c.npy", "decode", 6)]
 
 
 @pytest.mark.parametrize(("num_rows", "num_lost"), [(30, 0), (33, 0), (34, 4)])
@@ -99,22 +99,22 @@ def test_a_few_rows_of_labels_behind_the_end_are_left_out(tmp_path, num_rows, nu
     np.save(tmp_path / "a.npy", features(30))
     (tmp_path / "a.txt").write_text("a\nb\nc\n" * (num_rows // 3) + "a\n" * (num_rows % 3))
     labels = {"frames": str(tmp_path / "{stem}.txt"), "header": ["label"]}
-    got = cut(dataset("sequences", tmp_path / "*.npy", labels), tmp_path)
-    assert got.labels == {f"a.npy#{t}": t % 3 for t in range(30)}
-    assert sum(failure.num_samples for failure in got.failures) == num_lost
+    result = cut(dataset("sequences", tmp_path / "*.npy", labels), tmp_path)
+    assert result.labels == {f"a.npy#{t}": t % 3 for t in range(30)}
+    assert sum(failure.num_samples for failure in result.failures) == num_lost
 
 
 def test_labels_of_missing_frames_are_a_failure(tmp_path):
     np.save(tmp_path / "a.npy", features(2))
     (tmp_path / "t.csv").write_text("video,frame,label\na,0,a\na,5,b\n")
     config = dataset("sequences", tmp_path / "a.npy", {"frames": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.ids == ["a.npy#0"]
-    assert got.failed == [("a.npy", "label_without_frame", 1)]
+    result = cut(config, tmp_path)
+    assert result.ids == ["a.npy#0"]
+    assert result.failed == [("a.npy", "label_without_frame", 1)]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken"])
 def test_a_broken_npz_is_one_failure(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
-    got = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
-    assert [(f.shard, f.error_class) for f in got.failures] == [("x.npz", "decode")]
+    result = cut(dataset("sequences", tmp_path / "x.npz", ARRAYS), tmp_path)
+    assert [(f.shard, f.error_class) for f in result.failures] == [("x.npz", "decode")]

@@ -89,10 +89,10 @@ def items_of(units, config, folder, size=None, max_batch=None):
 
 def assert_same_batches(whole, parts):
     assert len(whole.batches) == len(parts.batches) > 1
-    for one, other in zip(whole.batches, parts.batches, strict=True):
-        assert one.samples.equals(other.samples)
-        assert one.arrays.keys() == other.arrays.keys()
-        for name, array in one.arrays.items():
+    for first, other in zip(whole.batches, parts.batches, strict=True):
+        assert first.samples.equals(other.samples)
+        assert first.arrays.keys() == other.arrays.keys()
+        for name, array in first.arrays.items():
             assert array.dtype == other.arrays[name].dtype
             assert np.array_equal(array, other.arrays[name])
     rows = [row for tail in parts.tails for row in tail.filtered.to_pylist()]
@@ -290,11 +290,11 @@ def test_a_video_that_is_gone_fails_slice_by_slice(videos, tmp_path, form):
     cut = slice_videos(shards, config, InputConfig(), 2, str(tmp_path / "index"))
     path.write_bytes(b"")
     units = group_units(shards, "salt", cut.parts)
-    got = Outcome(items_of(units, config, tmp_path, max_batch=2))
-    assert got.ids == []
-    assert len({f.message for f in got.failures}) == len(units) > 3
+    actual = Outcome(items_of(units, config, tmp_path, max_batch=2))
+    assert actual.ids == []
+    assert len({f.message for f in actual.failures}) == len(units) > 3
     expected = 63 if form == "frames" else 30 + 25
-    assert sum(f.num_samples for f in got.failures) == expected
+    assert sum(f.num_samples for f in actual.failures) == expected
     assert sum(u.shards[0].num_labelled for u in units) == expected
 
 
@@ -319,12 +319,12 @@ def test_a_decoder_that_gives_other_frames_than_the_index_is_a_failure(videos, t
     shards = listed(config, tmp_path).shards
     cut = slice_videos(shards, config, InputConfig(), 2, str(tmp_path / "index"))
     write_groups(path, "libx264", CLOSED, num_frames=40)
-    got = Outcome(items_of(group_units(shards, "s", cut.parts), config, tmp_path, max_batch=2))
-    assert sorted(set(got.ids)) == sorted(got.ids)
-    lost = sum(f.num_samples for f in got.failures)
-    assert len(got.ids) + lost == NUM_FRAMES
+    result = Outcome(items_of(group_units(shards, "s", cut.parts), config, tmp_path, max_batch=2))
+    assert sorted(set(result.ids)) == sorted(result.ids)
+    lost = sum(f.num_samples for f in result.failures)
+    assert len(result.ids) + lost == NUM_FRAMES
     assert lost >= NUM_FRAMES - 40
-    assert {f.error_class for f in got.failures} <= {"index", "decode"}
+    assert {f.error_class for f in result.failures} <= {"index", "decode"}
 
 
 def test_a_file_without_a_video_has_no_index(tmp_path):

@@ -56,24 +56,28 @@ def test_tiles_put_together_are_the_whole_image(shape, size, overlap):
         "inputs": image.pixels,
     }
     seen = np.zeros(shape, int)
-    got = {name: np.zeros_like(array) for name, array in whole.items()}
+    result = {name: np.zeros_like(array) for name, array in whole.items()}
     cuts = list(tile_cuts(image, TileConfig(size=size, overlap=overlap), None))
-    for one in cuts:
-        y0, x0, y1, x1 = one.extras["owned_rect"]
-        parts = {"targets": one.targets, "inputs": one.inputs.transpose(1, 2, 0), **one.extras}
+    for piece in cuts:
+        y0, x0, y1, x1 = piece.extras["owned_rect"]
+        parts = {
+            "targets": piece.targets,
+            "inputs": piece.inputs.transpose(1, 2, 0),
+            **piece.extras,
+        }
         top, left = find(image.pixels, parts["inputs"])
         seen[top + y0 : top + y1, left + x0 : left + x1] += 1
         for name in whole:
             own = parts[name][y0:y1, x0:x1]
-            got[name][top + y0 : top + y1, left + x0 : left + x1] = own
-        assert one.rows[0].num_labelled == (one.targets[y0:y1, x0:x1] != IGNORE).sum()
-        assert one.rows[0].sample_num_labelled == (image.targets != IGNORE).sum()
+            result[name][top + y0 : top + y1, left + x0 : left + x1] = own
+        assert piece.rows[0].num_labelled == (piece.targets[y0:y1, x0:x1] != IGNORE).sum()
+        assert piece.rows[0].sample_num_labelled == (image.targets != IGNORE).sum()
     labelled = image.targets != IGNORE
     assert seen.max() == 1
     assert (seen[labelled] == 1).all()
     for name, array in whole.items():
-        assert np.array_equal(got[name][labelled], array[labelled]), name
-    total = sum(one.rows[0].num_labelled for one in cuts)
+        assert np.array_equal(result[name][labelled], array[labelled]), name
+    total = sum(cut.rows[0].num_labelled for cut in cuts)
     assert total == cuts[0].rows[0].sample_num_labelled
 
 
@@ -126,33 +130,33 @@ def test_every_outcome_of_a_mask(folder):
     add(folder, "broken", MASK)
     (folder / "images/broken.png").write_bytes(b"broken")
     (folder / "images/nomask.png").write_bytes(png(noise(3, 4)))
-    got = cut(dense(folder), folder)
-    assert got.ids == ["good.png"]
-    assert got.filtered == {"void.png": "void", "nomask.png": "unlabelled"}
-    assert sorted(got.failed) == [
+    result = cut(dense(folder), folder)
+    assert result.ids == ["good.png"]
+    assert result.filtered == {"void.png": "void", "nomask.png": "unlabelled"}
+    assert sorted(result.failed) == [
         ("broken.png", "decode", 1),
         ("colour.png", "mask_format", 1),
         ("outside.png", "label_outside", 1),
         ("size.png", "mask_size", 1),
     ]
-    stages = {f.sample_id: f.stage for f in got.failures}
+    stages = {f.sample_id: f.stage for f in result.failures}
     assert stages["broken.png"] == "decode"
     assert stages["outside.png"] == "labels"
-    row = got.rows[0]
+    row = result.rows[0]
     assert (row["num_labelled"], row["sample_num_labelled"], row["label"]) == (12, 12, None)
-    assert np.array_equal(got.batches[0].arrays["targets"][0], MASK)
-    assert set(got.batches[0].arrays) == {"inputs", "targets"}
+    assert np.array_equal(result.batches[0].arrays["targets"][0], MASK)
+    assert set(result.batches[0].arrays) == {"inputs", "targets"}
 
 
 def test_ragged_sizes_are_batched_by_shape(folder):
     for index, side in enumerate([8, 9, 8, 9, 8]):
         add(folder, f"{index}", np.zeros((side, 8), np.uint8))
-    got = cut(dense(folder), folder)
-    assert [b.arrays["inputs"].shape for b in got.batches] == [(3, 3, 8, 8), (2, 3, 9, 8)]
-    assert [b.index for b in got.batches] == [0, 1]
-    assert got.tails[0].num_batches == 2
-    assert got.tails[0].num_decoded == 5
-    assert got.tails[0].bytes_read == sum(p.stat().st_size for p in folder.glob("*/*.png"))
+    result = cut(dense(folder), folder)
+    assert [b.arrays["inputs"].shape for b in result.batches] == [(3, 3, 8, 8), (2, 3, 9, 8)]
+    assert [b.index for b in result.batches] == [0, 1]
+    assert result.tails[0].num_batches == 2
+    assert result.tails[0].num_decoded == 5
+    assert result.tails[0].bytes_read == sum(p.stat().st_size for p in folder.glob("*/*.png"))
     one_each = cut(dense(folder), folder, max_batch=1)
     assert [b.arrays["inputs"].shape[0] for b in one_each.batches] == [1] * 5
     assert one_each.ids == [f"{i}.png" for i in range(5)]
@@ -171,8 +175,8 @@ def test_inputs_are_resized_where_it_saves_bytes_and_masks_never(folder):
 
 def test_tiles_carry_what_probes_need(folder):
     add(folder, "x", np.kron(MASK, np.ones((8, 8), np.uint8)))
-    got = cut(dense(folder, tile={"size": 16, "overlap": 4}), folder, max_batch=2)
-    arrays = got.batches[0].arrays
+    result = cut(dense(folder, tile={"size": 16, "overlap": 4}), folder, max_batch=2)
+    arrays = result.batches[0].arrays
     assert {k: v.dtype for k, v in arrays.items()} == {
         "inputs": np.uint8,
         "targets": np.int8,
@@ -183,11 +187,11 @@ def test_tiles_carry_what_probes_need(folder):
         "placement": np.int64,
     }
     assert arrays["owned_rect"].shape == (2, 4)
-    assert set(got.ids) == {"x.png"}
-    assert sum(row["num_labelled"] for row in got.rows) == 24 * 32
+    assert set(result.ids) == {"x.png"}
+    assert sum(row["num_labelled"] for row in result.rows) == 24 * 32
 
 
 def test_too_large_image_is_a_failure(folder):
     add(folder, "x", np.zeros((40, 40), np.uint8))
-    got = cut(dense(folder, max_px=1599), folder)
-    assert got.failed == [("x.png", "too_large", 1)]
+    result = cut(dense(folder, max_px=1599), folder)
+    assert result.failed == [("x.png", "too_large", 1)]

@@ -77,12 +77,16 @@ def legal(bits, seed):
 
 def by_formula(luma, cb, cr, bits, matrix, colour_range):
     """H.273, equations for E'R, E'G and E'B, 0 to 255."""
-    step, most = 2 ** (bits - 8), 2**bits - 1
+    step, peak = 2 ** (bits - 8), 2**bits - 1
     if colour_range == FULL:
-        luma, cb, cr = luma / most, (cb - 128 * step) / most, (cr - 128 * step) / most
+        luma, cb, cr = (
+            luma / peak,
+            (cb - 128 * step) / peak,
+            (cr - 128 * step) / peak,
+        )
     else:
         luma = (luma - 16 * step) / (219 * step)
-        cb, cr = ((one - 128 * step) / (224 * step) for one in (cb, cr))
+        cb, cr = ((item - 128 * step) / (224 * step) for item in (cb, cr))
     kr, kb = MATRICES[matrix]
     red, blue = luma + 2 * (1 - kr) * cr, luma + 2 * (1 - kb) * cb
     green = (luma - kr * red - kb * blue) / (1 - kr - kb)
@@ -95,9 +99,9 @@ def difference(pix_fmt, matrix, colour_range, size=SIZE, **how):
     content = written(
         planar(pix_fmt, *channels, size=size), matrix=matrix, colour_range=colour_range, **how
     )
-    got = read(content)
-    assert got.shape == (*size, 3)
-    return np.abs(in_blocks(got) - by_formula(*channels, bits, matrix, colour_range)).max()
+    result = read(content)
+    assert result.shape == (*size, 3)
+    return np.abs(in_blocks(result) - by_formula(*channels, bits, matrix, colour_range)).max()
 
 
 @pytest.mark.parametrize("colour_range", [LIMITED, FULL])
@@ -122,9 +126,9 @@ def test_interlaced_frames_are_what_the_formula_says():
 def test_packed_yuv_is_read_as_its_planes(name):
     luma, cb, cr = legal(8, seed=0)
     frame = planar("yuv444p", luma, cb, cr).reformat(format=name)
-    got = read(written(frame, "rawvideo", "nut"))
+    actual = read(written(frame, "rawvideo", "nut"))
     expected = by_formula(luma, cb, cr, 8, 2, LIMITED)
-    assert np.abs(in_blocks(got) - expected).max() < TOLERANCE
+    assert np.abs(in_blocks(actual) - expected).max() < TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -141,8 +145,8 @@ def test_rgb_keeps_its_values_as_far_as_its_depth_goes(name, codec, container):
     colours = np.random.default_rng(0).integers(0, 256, (16, 3))
     frame = planar("gbrp", *colours.T).reformat(format=name)
     step = 16 if "5" in name else 1
-    got = read(written(frame, codec, container, matrix=0 if "gbr" in name else 2))
-    assert np.abs(in_blocks(got) - colours).max() < step
+    result = read(written(frame, codec, container, matrix=0 if "gbr" in name else 2))
+    assert np.abs(in_blocks(result) - colours).max() < step
 
 
 @pytest.mark.parametrize("colour_range", [LIMITED, FULL])
@@ -150,11 +154,11 @@ def test_rgb_keeps_its_values_as_far_as_its_depth_goes(name, codec, container):
 def test_grey_is_one_channel_of_the_stored_values(name, colour_range):
     bits = av.VideoFormat(name).components[0].bits
     values = np.linspace(0, 2**bits - 1, 16).astype(int)
-    got = read(written(planar(name, values), colour_range=colour_range))
-    assert got.shape == (*SIZE, 1)
-    assert got.dtype == (np.uint8 if bits == 8 else np.uint16)
+    result = read(written(planar(name, values), colour_range=colour_range))
+    assert result.shape == (*SIZE, 1)
+    assert result.dtype == (np.uint8 if bits == 8 else np.uint16)
     np.testing.assert_allclose(
-        in_blocks(got)[:, 0] / np.iinfo(got.dtype).max, values / (2**bits - 1), atol=2e-5
+        in_blocks(result)[:, 0] / np.iinfo(result.dtype).max, values / (2**bits - 1), atol=2e-5
     )
 
 

@@ -60,13 +60,13 @@ def test_each_beginning_of_the_order_is_spread_over_the_training():
 def test_no_batch_spends_more_than_the_budget(num_checkpoints):
     for budget in (0.1, 0.3, 0.5, 0.75, 0.99):
         for first in (0.05, 0.25, 0.6):
-            one = rule(budget, first, num_checkpoints)
+            result = rule(budget, first, num_checkpoints)
             for num in (1, 2, 3, 7, 32, 256):
-                spent = num * one.num_first + one.num_staying(num) * (
-                    num_checkpoints - one.num_first
+                spent = num * result.num_first + result.num_staying(num) * (
+                    num_checkpoints - result.num_first
                 )
-                if not one.num_staying(num):
-                    spent = num * one.num_undivided
+                if not result.num_staying(num):
+                    spent = num * result.num_undivided
                 # One checkpoint is the least.
                 assert spent <= max(num, budget * num * num_checkpoints + 1e-6)
 

@@ -51,10 +51,10 @@ def test_an_area_holds_all_classes_and_thin_strips_and_is_ranked_by_doubt_and_si
 def test_areas_of_tiles_are_those_of_the_whole_image(tmp_path, size, overlap):
     whole = rows(audited(tmp_path, two_pictures()))
     tiled = rows(audited(tmp_path, two_pictures(), tile=TileConfig(size=size, overlap=overlap)))
-    assert [one["mask_rle"] for one in tiled] == [one["mask_rle"] for one in whole]
-    for one, other in zip(tiled, whole, strict=True):
+    assert [first["mask_rle"] for first in tiled] == [first["mask_rle"] for first in whole]
+    for first, other in zip(tiled, whole, strict=True):
         for name in ("suspicion", "loss", "p_given"):
-            assert one[name] == pytest.approx(other[name], rel=1e-5)
+            assert first[name] == pytest.approx(other[name], rel=1e-5)
 
 
 def test_a_sample_that_is_not_scored_has_no_areas_and_an_unknown_suspicion_is_least(tmp_path):

@@ -38,10 +38,10 @@ def test_signs_of_life_are_others_each_time_and_leave_one_a_process(tmp_path):
 
 
 def test_two_calls_do_not_count_together_and_leave_nothing(tmp_path):
-    one, other = (Attempts.below(str(tmp_path)) for _ in range(2))
-    one.begin("unit")
+    first, other = (Attempts.below(str(tmp_path)) for _ in range(2))
+    first.begin("unit")
     assert other.begin("unit") == 0
-    one.remove()
+    first.remove()
     other.remove()
     assert list((tmp_path / "attempts").iterdir()) == []
 

@@ -29,10 +29,10 @@ def units(num, num_labelled=None, size_bytes=2**20):
     ]
 
 
-def chosen(some, asked, num_actors=2, store_bytes=100 * GIB):
+def chosen(some, requested, num_actors=2, store_bytes=100 * GIB):
     cluster = ClusterResources((NodeResources(64, 0, 512 * GIB),), store_bytes)
     layout = plan_layout((0,), 2**20, PAYLOAD, cluster, EngineConfig(actors_per_pool=num_actors))
-    return crate_bytes(some, asked, PAYLOAD, layout, cluster)
+    return crate_bytes(some, requested, PAYLOAD, layout, cluster)
 
 
 def test_crates_of_many_units_are_full():

@@ -23,16 +23,16 @@ def heartbeat(run_uri):
 
 
 def only_run(tmp_path):
-    (one,) = read_status(str(tmp_path)).runs
-    return one
+    (result,) = read_status(str(tmp_path)).runs
+    return result
 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(run_uri, tmp_path, clock):
     heartbeat(run_uri).beat(3)
     clock[0] += 20
-    one = only_run(tmp_path)
-    assert (one.state, one.duration_s) == ("running", 20)
-    assert one.counts == {"committed_units": 3, "expected_units": 7}
+    result = only_run(tmp_path)
+    assert (result.state, result.duration_s) == ("running", 20)
+    assert result.counts == {"committed_units": 3, "expected_units": 7}
 
 
 def test_a_run_that_is_silent_for_longer_than_it_may_be_has_died(run_uri, tmp_path, clock):

@@ -158,10 +158,10 @@ def test_late_window_leaves_out_the_first_half_rounded_up():
 
 
 def test_sets_round_trip_and_their_names_follow_their_content(tmp_path):
-    one = RecordSet(("d0", "d1"), "d1", ("loss", "d0", "d1"))
-    record_sets.write_sets(str(tmp_path), [one])
-    assert record_sets.read_sets(str(tmp_path)) == {one.set_id: one}
-    assert RecordSet(("d0", "d1"), "d1", None).set_id != one.set_id
+    result = RecordSet(("d0", "d1"), "d1", ("loss", "d0", "d1"))
+    record_sets.write_sets(str(tmp_path), [result])
+    assert record_sets.read_sets(str(tmp_path)) == {result.set_id: result}
+    assert RecordSet(("d0", "d1"), "d1", None).set_id != result.set_id
 
 
 def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
@@ -171,8 +171,8 @@ def test_a_second_pass_is_a_set_of_its_own_that_gives_no_checkpoint(tmp_path):
     assert record_sets.read_sets(str(tmp_path))[second.set_id] == second
     assert second.set_id != RecordSet((), None, None, recount="other thresholds").set_id
     assert required.missing_from([second]) == (0, 1)
-    files = {one.set_id: SetFiles(("end",)) for one in (first, second)}
-    sets = {one.set_id: one for one in (first, second)}
+    files = {item.set_id: SetFiles(("end",)) for item in (first, second)}
+    sets = {item.set_id: item for item in (first, second)}
     assert UnitFiles.choose("u", sets, files, required).sets == (first,)
 
 

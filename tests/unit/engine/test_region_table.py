@@ -79,13 +79,13 @@ def test_regions_of_tiles_are_those_of_the_whole_image(tmp_path, size, overlap):
     samples = audited(tmp_path, two_pictures(), tile=TileConfig(size=size, overlap=overlap))
     tiled = rows(samples)
     assert len(tiled) == len(whole)
-    for one, other in zip(tiled, whole, strict=True):
-        for name in set(one) - {"outline_px", "contact_px"}:
+    for first, other in zip(tiled, whole, strict=True):
+        for name in set(first) - {"outline_px", "contact_px"}:
             if other["given"] == -1 and name != "suggested":
                 continue  # a tile without a label is never looked at
             is_float = isinstance(other[name], float)
             expected = pytest.approx(other[name], rel=1e-5) if is_float else other[name]
-            assert one[name] == expected, name
+            assert first[name] == expected, name
     square = tiled[0]
     assert square["outline_px"] == pytest.approx(whole[0]["outline_px"], rel=0.3)
 
@@ -106,34 +106,34 @@ def test_one_more_checkpoint_gives_the_numbers_of_a_run_over_all(tmp_path):
     once = audited(tmp_path, two_pictures())
     later = audited(tmp_path, two_pictures(), sets=((0, 1, 2), (3,)))
     assert rows(later) == rows(once)
-    for one, other in zip(later.values["voids"], once.values["voids"], strict=True):
-        assert np.array_equal(one.top_p, other.top_p)
-        assert np.array_equal(one.top_class, other.top_class)
+    for first, other in zip(later.values["voids"], once.values["voids"], strict=True):
+        assert np.array_equal(first.top_p, other.top_p)
+        assert np.array_equal(first.top_class, other.top_class)
 
 
 @pytest.mark.parametrize("tile", [None, TileConfig(size=32, overlap=0)])
 def test_vog_by_class_is_the_mean_over_the_pixels_of_each_class(tmp_path, tile):
     pictures = two_pictures()
     samples = audited(tmp_path, pictures, tile=tile)
-    for index, one in enumerate(pictures):
-        labelled = one.targets != IGNORE
+    for index, item in enumerate(pictures):
+        labelled = item.targets != IGNORE
         maps = []
         for logit in SURE:
-            p = np.exp(logit * np.array(SCALE) * one.pixels / 255.0)
+            p = np.exp(logit * np.array(SCALE) * item.pixels / 255.0)
             p /= p.sum(-1, keepdims=True)
-            error = p - np.eye(4)[one.targets.clip(0)]
+            error = p - np.eye(4)[item.targets.clip(0)]
             # d loss / d input of a diagonal model, of the mean over the labelled pixels.
             gradient = logit * (np.array(SCALE) * error).mean(-1)
             maps.append(gradient / labelled.sum() * labelled)
         std = np.std(maps, axis=0)
         for label in range(4):
-            here = one.targets == label
-            got = samples.values["vog_by_class"][index, label]
+            here = item.targets == label
+            result = samples.values["vog_by_class"][index, label]
             if not here.any():
-                assert np.isnan(got)
+                assert np.isnan(result)
             else:
-                assert got == pytest.approx(std[here].mean(), rel=1e-3)
-                assert got > 1e-7
+                assert result == pytest.approx(std[here].mean(), rel=1e-3)
+                assert result > 1e-7
 
 
 def test_vog_by_class_is_a_column_of_lists_with_nulls(tmp_path):

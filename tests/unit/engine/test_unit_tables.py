@@ -28,11 +28,11 @@ def rows(counts, thresholds=None):
 
 def test_counts_and_iou_equal_a_loop():
     counts = np.random.default_rng(0).integers(0, 9, (4, 3, 3))
-    got = rows(counts)
-    assert [(r["checkpoint"], r["class"]) for r in got] == [
+    result = rows(counts)
+    assert [(r["checkpoint"], r["class"]) for r in result] == [
         (e, name) for e in range(4) for name in CLASSES
     ]
-    for row, (e, k) in zip(got, np.ndindex(4, 3), strict=True):
+    for row, (e, k) in zip(result, np.ndindex(4, 3), strict=True):
         given, predicted, correct = counts[e, k].sum(), counts[e, :, k].sum(), counts[e, k, k]
         assert (row["num_given"], row["num_predicted"]) == (given, predicted)
         assert row["num_correct"] == correct
@@ -64,9 +64,9 @@ def test_a_class_absent_everywhere_has_neither_iou_nor_onset():
 
 
 def test_one_checkpoint_has_no_onset():
-    got = rows(confusion(1))
-    assert [row["onset_epoch"] for row in got] == [None] * 3
-    assert got[0]["onset_reason"].startswith("1 epochs known")
+    result = rows(confusion(1))
+    assert [row["onset_epoch"] for row in result] == [None] * 3
+    assert result[0]["onset_reason"].startswith("1 epochs known")
 
 
 def test_nothing_known_gives_the_columns_and_no_row():

@@ -40,15 +40,15 @@ def test_batches_of_a_crate_cross_with_their_arrays_and_failures():
     second = pictures([1, 0, 1], first=100)
     sent = crate_of(first, second, fatal="fatal", notes=("a note",), probed_at_s=5.0)
     sent = replace(sent, batches=(sent.batches[0], replace(sent.batches[1], failures=(FAILURE,))))
-    got = wire.decode(wire.encode(sent))
-    assert replace(got, batches=()) == replace(sent, batches=())
-    for one, other in zip(got.batches, sent.batches, strict=True):
-        assert (one.name, one.failures, one.fatal) == (other.name, other.failures, other.fatal)
-        assert one.item.samples.equals(other.item.samples)
-        assert (one.item.index, one.item.unit_id) == (other.item.index, other.item.unit_id)
+    result = wire.decode(wire.encode(sent))
+    assert replace(result, batches=()) == replace(sent, batches=())
+    for left, other in zip(result.batches, sent.batches, strict=True):
+        assert (left.name, left.failures, left.fatal) == (other.name, other.failures, other.fatal)
+        assert left.item.samples.equals(other.item.samples)
+        assert (left.item.index, left.item.unit_id) == (other.item.index, other.item.unit_id)
         for name, values in other.item.arrays.items():
-            assert one.item.arrays[name].dtype == values.dtype
-            assert np.array_equal(one.item.arrays[name], values)
+            assert left.item.arrays[name].dtype == values.dtype
+            assert np.array_equal(left.item.arrays[name], values)
 
 
 def test_arrays_of_another_order_of_bytes_or_axes_keep_their_values():
@@ -56,9 +56,9 @@ def test_arrays_of_another_order_of_bytes_or_axes_keep_their_values():
     turned = np.arange(6.0).reshape(3, 2).T
     batch = pictures([0, 1])
     batch = batch.with_arrays(batch.arrays | {"swapped": swapped, "turned": turned})
-    got = wire.decode(wire.encode(crate_of(batch))).batches[0].item.arrays
-    assert got["swapped"].tolist() == swapped.tolist()
-    assert got["turned"].tolist() == turned.tolist()
+    result = wire.decode(wire.encode(crate_of(batch))).batches[0].item.arrays
+    assert result["swapped"].tolist() == swapped.tolist()
+    assert result["turned"].tolist() == turned.tolist()
 
 
 def test_arrays_are_read_only_views_of_what_was_sent():
@@ -73,16 +73,22 @@ def test_arrays_are_read_only_views_of_what_was_sent():
 
 def test_a_row_of_a_larger_table_is_read_as_it_is():
     rows = pa.concat_tables([wire.encode(crate_of(pictures([i]))) for i in (0, 1)])
-    got = wire.decode(rows.combine_chunks().slice(1, 1))
-    assert got.batches[0].item.samples["label"].to_pylist() == [1]
+    result = wire.decode(rows.combine_chunks().slice(1, 1))
+    assert result.batches[0].item.samples["label"].to_pylist() == [1]
 
 
 def test_a_tail_crosses_with_what_was_filtered():
     filtered = pa.table([["a#1"], ["a"], [1], ["void"]], schema=FILTERED_SCHEMA)
     tail = Tail("unit", 3, filtered, (FAILURE,), 100, 0.5, 7, 5)
-    got = wire.decode(wire.encode(crate_of(tail=tail))).tail
-    assert got.filtered.equals(tail.filtered)
-    counters = (got.num_batches, got.failures, got.bytes_read, got.num_decoded, got.num_lead_in)
+    result = wire.decode(wire.encode(crate_of(tail=tail))).tail
+    assert result.filtered.equals(tail.filtered)
+    counters = (
+        result.num_batches,
+        result.failures,
+        result.bytes_read,
+        result.num_decoded,
+        result.num_lead_in,
+    )
     assert counters == (3, (FAILURE,), 100, 7, 5)
 
 
@@ -98,11 +104,11 @@ def test_records_of_a_crate_round_trip_exactly_and_equal_ones_give_equal_bytes()
     parts = [part_of(batch.with_arrays({"trajectory/loss": loss, **state})) for state in states]
     tail = Tail("", 2, failures=(FAILURE,))
     content = encode_crate(parts, tail)
-    got = decode_crate(content)
+    result = decode_crate(content)
     both = np.concatenate([loss, loss])
-    assert np.array_equal(np.stack(got.rows["loss"].to_numpy()), both, equal_nan=True)
-    assert got.states["probe_s"].tolist() == [[0.1, 0.2], [0.3, 1e-20]]
-    assert (got.tail.num_batches, got.tail.failures, got.failures) == (2, (FAILURE,), ())
+    assert np.array_equal(np.stack(result.rows["loss"].to_numpy()), both, equal_nan=True)
+    assert result.states["probe_s"].tolist() == [[0.1, 0.2], [0.3, 1e-20]]
+    assert (result.tail.num_batches, result.tail.failures, result.failures) == (2, (FAILURE,), ())
     assert encode_crate(parts, tail) == content
 
 
@@ -110,17 +116,17 @@ def test_a_failed_batch_keeps_its_failures_and_the_others_of_its_crate_their_row
     batch = class_batch(np.zeros((2, 1, 1, 1), np.uint8), [0, 1])
     loss = {"trajectory/loss": np.ones((2, 3)), "trajectory/probe_s": np.ones(2)}
     good = part_of(batch.with_arrays(loss))
-    got = decode_crate(encode_crate([part_of(batch, (FAILURE,)), good]))
-    assert got.rows.num_rows == 2
-    assert got.states["probe_s"].tolist() == [[1.0, 1.0]]
-    assert got.failures == (FAILURE,)
+    result = decode_crate(encode_crate([part_of(batch, (FAILURE,)), good]))
+    assert result.rows.num_rows == 2
+    assert result.states["probe_s"].tolist() == [[1.0, 1.0]]
+    assert result.failures == (FAILURE,)
     alone = decode_crate(encode_crate([part_of(batch, (FAILURE,))]))
     assert (alone.rows.num_rows, alone.states, alone.failures) == (0, {}, (FAILURE,))
 
 
 def test_a_tail_without_a_batch_is_a_crate_of_its_own():
-    got = decode_crate(encode_crate([], Tail("", 0)))
-    assert (got.rows.num_rows, got.tail.num_batches) == (0, 0)
+    result = decode_crate(encode_crate([], Tail("", 0)))
+    assert (result.rows.num_rows, result.tail.num_batches) == (0, 0)
 
 
 def test_records_of_an_earlier_version_are_refused():

@@ -27,7 +27,7 @@ def box(x0, y0, x1, y1):
 
 
 def planted(*boxes, kind="drop", sample="a"):
-    return [PlantedRegion(sample, kind, SIZE, box(*one)) for one in boxes]
+    return [PlantedRegion(sample, kind, SIZE, box(*item)) for item in boxes]
 
 
 def proposed(suspicion, *corners, sample="a"):

@@ -31,7 +31,7 @@ def test_two_who_agree_are_one_decision():
 def test_two_who_disagree_decide_nothing():
     found = merge([decision(), decision(reviewer="bob", label="clip")])
     assert found.agreed == {}
-    assert {one.reviewer for one in found.disputed["f1"]} == {"ann", "bob"}
+    assert {item.reviewer for item in found.disputed["f1"]} == {"ann", "bob"}
 
 
 def test_times_are_compared_as_times():
@@ -46,7 +46,7 @@ def test_each_reviewer_has_a_file(tmp_path):
     save_decisions(str(tmp_path), "ann", [decision(verdict="reject", label=None)])
     assert first != second
     assert {path.parent for path in tmp_path.rglob("*.parquet")} == {tmp_path / "decisions"}
-    saved = {one.finding_id: one.decision for one in saved_decisions(str(tmp_path))}
+    saved = {item.finding_id: item.decision for item in saved_decisions(str(tmp_path))}
     assert saved == {"f1": "reject", "f2": "accept"}
 
 
@@ -81,7 +81,7 @@ def test_two_sessions_of_one_reviewer_never_lose_a_decision(tmp_path):
     run = str(tmp_path)
     save_decisions(run, "ann", [decision("f1"), decision("f2")], "a")
     save_decisions(run, "ann", [decision("f3")], "b")
-    assert [one.finding_id for one in saved_decisions(run)] == ["f1", "f2", "f3"]
+    assert [item.finding_id for item in saved_decisions(run)] == ["f1", "f2", "f3"]
 
 
 def test_a_withdrawal_is_a_row_and_holds_against_older_words_only(tmp_path):
@@ -95,9 +95,9 @@ def test_a_withdrawal_is_a_row_and_holds_against_older_words_only(tmp_path):
 
 
 def test_a_later_word_is_later_whatever_the_browsers_clock_says():
-    held = decision(hour=5)
-    again = later_than(decision(verdict="reject", label=None, hour=1), held)
-    assert standing([again, held]) == standing([held, again]) == [again]
+    kept = decision(hour=5)
+    again = later_than(decision(verdict="reject", label=None, hour=1), kept)
+    assert standing([again, kept]) == standing([kept, again]) == [again]
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "now", ""])

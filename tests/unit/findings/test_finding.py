@@ -29,7 +29,7 @@ def test_the_id_depends_on_place_kind_and_given_label():
         replace(SEGMENT, kind="disorder"),
         replace(SEGMENT, given="clip"),
     ]
-    assert len({one.finding_id for one in [SEGMENT, *others]}) == 5
+    assert len({item.finding_id for item in [SEGMENT, *others]}) == 5
 
 
 def test_rows_have_the_declared_columns_and_no_rank_yet():

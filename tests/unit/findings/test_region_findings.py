@@ -52,42 +52,42 @@ def test_a_mask_that_is_seen_as_given_has_no_finding(found):
 def test_a_region_of_a_wrong_class_is_a_mislabel(found):
     given = with_block(ground(), 1)
     shown = with_block(ground(), 2)
-    (one,) = found(given, shown)
-    assert (one.kind, one.given, one.suggested) == ("mislabel", "b", "c")
-    assert (one.box, one.num_px, one.mask_size_px) == ((30, 20, 50, 40), 400, SIZE)
-    assert np.array_equal(pixels(one), given == 1)
-    assert (one.sample_id, one.shard, one.evidence) == ("p", "p", ("p",))
-    assert one.anchor == "30,20"
-    assert one.start_frame is None
-    assert one.reason == (
+    (result,) = found(given, shown)
+    assert (result.kind, result.given, result.suggested) == ("mislabel", "b", "c")
+    assert (result.box, result.num_px, result.mask_size_px) == ((30, 20, 50, 40), 400, SIZE)
+    assert np.array_equal(pixels(result), given == 1)
+    assert (result.sample_id, result.shard, result.evidence) == ("p", "p", ("p",))
+    assert result.anchor == "30,20"
+    assert result.start_frame is None
+    assert result.reason == (
         "100% of a b region, 400 px (8.3% of the image), is seen as c: mean p 0.95 against 0.02, "
         "loss 4.05 nat"
     )
 
 
 def test_a_class_that_the_mask_lacks_is_a_missing_region(found):
-    (one,) = found(ground(), with_block(ground(), 2))
-    assert (one.kind, one.given, one.suggested) == ("missing_region", "a", "c")
-    assert np.array_equal(pixels(one), with_block(ground(), 2) == 2)
-    assert "c is seen on 400 px (8.3% of the image) given a" in one.reason
+    (result,) = found(ground(), with_block(ground(), 2))
+    assert (result.kind, result.given, result.suggested) == ("missing_region", "a", "c")
+    assert np.array_equal(pixels(result), with_block(ground(), 2) == 2)
+    assert "c is seen on 400 px (8.3% of the image) given a" in result.reason
 
 
 def test_an_unlabelled_region_with_a_class_is_a_missing_region(found):
-    (one,) = found(with_block(ground(), IGNORE), with_block(ground(), 2), suspicion=0.1)
-    assert (one.kind, one.given, one.suggested) == ("missing_region", "void", "c")
-    assert (one.loss, one.p_given, one.num_px) == (None, None, 400)
-    assert "400 px (8.3% of the image) without a label" in one.reason
+    (result,) = found(with_block(ground(), IGNORE), with_block(ground(), 2), suspicion=0.1)
+    assert (result.kind, result.given, result.suggested) == ("missing_region", "void", "c")
+    assert (result.loss, result.p_given, result.num_px) == (None, None, 400)
+    assert "400 px (8.3% of the image) without a label" in result.reason
     # The image's own suspicion does not see unlabelled pixels.
-    assert one.suspicion > 0.4
+    assert result.suspicion > 0.4
 
 
 def test_two_classes_exchanged_are_one_finding(found):
     shown = with_block(with_block(ground(), 1, x=slice(5, 30)), 2, x=slice(50, 70))
     given = np.choose(shown, [0, 2, 1, 3])
-    (one,) = found(given, shown)
-    assert (one.kind, one.given, one.suggested) == ("swapped_classes", "b", "c")
-    assert np.array_equal(pixels(one), shown > 0)
-    assert "b is seen as c and c as b, together 900 px" in one.reason
+    (result,) = found(given, shown)
+    assert (result.kind, result.given, result.suggested) == ("swapped_classes", "b", "c")
+    assert np.array_equal(pixels(result), shown > 0)
+    assert "b is seen as c and c as b, together 900 px" in result.reason
 
 
 GROWN = {"y": slice(15, 45), "x": slice(25, 55)}
@@ -115,12 +115,12 @@ GROWN = {"y": slice(15, 45), "x": slice(25, 55)}
     ],
 )
 def test_an_outline_drawn_wrongly_is_one_finding(found, given, shown, how, lacking, wrong):
-    (one,) = found(given, shown)
-    assert one.kind == "shifted_boundary"
-    assert {one.given, one.suggested} == {"a", "b"}
-    assert np.array_equal(pixels(one), given != shown)
-    assert f"the outline of b {how}" in one.reason
-    assert f"{lacking} px lack it and {wrong} px have it wrongly" in one.reason
+    (result,) = found(given, shown)
+    assert result.kind == "shifted_boundary"
+    assert {result.given, result.suggested} == {"a", "b"}
+    assert np.array_equal(pixels(result), given != shown)
+    assert f"the outline of b {how}" in result.reason
+    assert f"{lacking} px lack it and {wrong} px have it wrongly" in result.reason
 
 
 def test_several_missing_regions_of_a_component_are_told_apart_by_their_class(found):
@@ -164,9 +164,9 @@ def test_a_class_that_is_never_sure_needs_less(found):
 
 def test_suspicion_rises_with_the_image_the_gap_and_the_size(found):
     def suspicion(shown, **values):
-        (one,) = found(ground(), shown, **values)
-        assert 0 <= one.suspicion <= 1
-        return one.suspicion
+        (result,) = found(ground(), shown, **values)
+        assert 0 <= result.suspicion <= 1
+        return result.suspicion
 
     small = with_block(ground(), 2, x=slice(30, 35))
     large = with_block(ground(), 2)

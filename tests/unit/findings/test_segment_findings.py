@@ -74,13 +74,13 @@ def test_right_labels_give_no_findings(ordered):
 
 
 def test_a_segment_seen_as_another_class_is_mislabelled():
-    (one,) = found(relabelled(1, 3), IN_ORDER, ordered=False)
-    assert (one.kind, one.given, one.suggested) == ("mislabel", "pack", "<b>clip</b>")
-    assert (one.start_frame, one.end_frame, one.anchor) == (10, 20, "10-20")
-    assert (one.p_given, one.p_suggested) == pytest.approx((0.05, 0.8))
-    assert one.loss == pytest.approx(-np.log(0.05))
-    assert one.suspicion == pytest.approx(np.linspace(0, 1, 50)[10:20].mean())
-    assert one.reason == (
+    (result,) = found(relabelled(1, 3), IN_ORDER, ordered=False)
+    assert (result.kind, result.given, result.suggested) == ("mislabel", "pack", "<b>clip</b>")
+    assert (result.start_frame, result.end_frame, result.anchor) == (10, 20, "10-20")
+    assert (result.p_given, result.p_suggested) == pytest.approx((0.05, 0.8))
+    assert result.loss == pytest.approx(-np.log(0.05))
+    assert result.suspicion == pytest.approx(np.linspace(0, 1, 50)[10:20].mean())
+    assert result.reason == (
         "frames 10-19 are given 'pack', but the checkpoints see '<b>clip</b>' (mean probability "
         "0.80 against 0.05; 4.0 of 4 checkpoints, on average over the frames, do not predict the "
         "given class)"
@@ -88,25 +88,27 @@ def test_a_segment_seen_as_another_class_is_mislabelled():
 
 
 def test_where_model_and_order_agree_there_is_one_finding():
-    (one,) = found(relabelled(1, 3), IN_ORDER)
-    assert (one.kind, one.suggested) == ("mislabel", "<b>clip</b>")
-    assert "'open' -> 'pack' occurs never and 'pack' -> 'cut \"deep\"' occurs never" in one.reason
+    (result,) = found(relabelled(1, 3), IN_ORDER)
+    assert (result.kind, result.suggested) == ("mislabel", "<b>clip</b>")
+    assert (
+        "'open' -> 'pack' occurs never and 'pack' -> 'cut \"deep\"' occurs never" in result.reason
+    )
 
 
 def test_where_the_model_is_silent_the_order_speaks():
     given = relabelled(1, 3)
-    (one,) = found(given, given)
-    assert (one.kind, one.given, one.suggested) == ("disorder", "pack", "<b>clip</b>")
-    assert "the checkpoints do not object (mean probability 0.80)" in one.reason
+    (result,) = found(given, given)
+    assert (result.kind, result.given, result.suggested) == ("disorder", "pack", "<b>clip</b>")
+    assert "the checkpoints do not object (mean probability 0.80)" in result.reason
     assert found(given, given, ordered=False) == []
 
 
 def test_where_they_disagree_one_finding_tells_both():
     given = relabelled(1, 3)
-    (one,) = found(given, relabelled(1, 4))
-    assert (one.kind, one.suggested) == ("mislabel", "close")
-    assert "the checkpoints see 'close'" in one.reason
-    assert "while '<b>clip</b>' fits their order" in one.reason
+    (result,) = found(given, relabelled(1, 4))
+    assert (result.kind, result.suggested) == ("mislabel", "close")
+    assert "the checkpoints see 'close'" in result.reason
+    assert "while '<b>clip</b>' fits their order" in result.reason
 
 
 def test_exchanged_segments_are_two_findings_with_names_of_their_own():
@@ -132,9 +134,9 @@ def test_a_learnt_label_with_a_high_loss_is_a_finding_that_says_so():
 def test_a_learnt_label_that_the_order_speaks_for_is_no_finding():
     assert len(found(IN_ORDER, IN_ORDER, ordered=False, cutoff=0.1)) == K
     assert found(IN_ORDER, IN_ORDER, cutoff=0.1) == []
-    (one,) = found(IN_ORDER, relabelled(1, 3))
-    assert one.suggested == "pack"
-    assert one.reason.endswith("; the order of the other videos speaks against it")
+    (result,) = found(IN_ORDER, relabelled(1, 3))
+    assert result.suggested == "pack"
+    assert result.reason.endswith("; the order of the other videos speaks against it")
 
 
 @pytest.mark.parametrize(
@@ -150,16 +152,16 @@ def test_frames_beyond_a_boundary_are_offered(moved_to, given_name, suggested, s
         seen[10:14] = 0
     else:
         seen[16:20] = 2
-    (one,) = found(IN_ORDER, seen)
-    assert (one.kind, one.given, one.suggested) == ("boundary", given_name, suggested)
-    assert (one.start_frame, one.end_frame) == span
-    assert one.anchor == anchor
-    assert one.sample_id == f"v#{span[0]}"
+    (result,) = found(IN_ORDER, seen)
+    assert (result.kind, result.given, result.suggested) == ("boundary", given_name, suggested)
+    assert (result.start_frame, result.end_frame) == span
+    assert result.anchor == anchor
+    assert result.sample_id == f"v#{span[0]}"
     side = anchor.partition(":")[2]
-    assert (one.side, one.shift_frames) == (side, 4 if side == "start" else -4)
+    assert (result.side, result.shift_frames) == (side, 4 if side == "start" else -4)
     towards = "later" if side == "start" else "earlier"
-    assert f"the segment's {side} belongs at frame {span[side == 'start']}" in one.reason
-    assert one.reason.endswith(f"4 frames {towards}")
+    assert f"the segment's {side} belongs at frame {span[side == 'start']}" in result.reason
+    assert result.reason.endswith(f"4 frames {towards}")
 
 
 def test_two_shifts_that_meet_are_two_findings_with_numbers_of_their_own():
@@ -167,9 +169,9 @@ def test_two_shifts_that_meet_are_two_findings_with_numbers_of_their_own():
     given[10:20], seen[10:15], seen[15:20] = 3, 0, 2
     table = table_of(given, seen, suspicion=np.arange(50) / 50)
     first, second = segment_findings(table, context(given, ordered=False))[:2]
-    assert [(one.start_frame, one.end_frame) for one in (first, second)] == [(10, 15), (15, 20)]
-    assert [one.suggested for one in (first, second)] == ["open", 'cut "deep"']
-    assert [one.suspicion for one in (first, second)] == pytest.approx([0.24, 0.34])
+    assert [(item.start_frame, item.end_frame) for item in (first, second)] == [(10, 15), (15, 20)]
+    assert [item.suggested for item in (first, second)] == ["open", 'cut "deep"']
+    assert [item.suspicion for item in (first, second)] == pytest.approx([0.24, 0.34])
     assert first.finding_id != second.finding_id
 
 
@@ -185,9 +187,9 @@ def test_evidence_is_spread_and_begins_with_the_highest_loss():
     loss = np.zeros(50)
     loss[10:20] = [1, 9, 2, 8, 3, 7, 4, 6, 5, 0]
     table = table.set_column(table.column_names.index("csl"), "csl", pa.array(loss))
-    (one,) = segment_findings(table, context(given, ordered=False))
-    assert one.evidence == ("v#11", "v#13", "v#15", "v#17", "v#18")
-    assert len(one.evidence) == MAX_EVIDENCE
+    (result,) = segment_findings(table, context(given, ordered=False))
+    assert result.evidence == ("v#11", "v#13", "v#15", "v#17", "v#18")
+    assert len(result.evidence) == MAX_EVIDENCE
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -199,14 +201,14 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_thinned_frames_keep_those_between():
     given = relabelled(1, 3)
-    (one,) = found(given, IN_ORDER, frames=5 * np.arange(50))
-    assert (one.start_frame, one.end_frame) == (50, 100)
+    (result,) = found(given, IN_ORDER, frames=5 * np.arange(50))
+    assert (result.start_frame, result.end_frame) == (50, 100)
     last = found(relabelled(4, 0), IN_ORDER, ordered=False, frames=5 * np.arange(50))[0]
     assert (last.start_frame, last.end_frame) == (200, 246)
     shifted = IN_ORDER.copy()
     shifted[16:20] = 2
-    (one,) = found(IN_ORDER, shifted, frames=5 * np.arange(50))
-    assert (one.start_frame, one.end_frame) == (80, 100)
+    (result,) = found(IN_ORDER, shifted, frames=5 * np.arange(50))
+    assert (result.start_frame, result.end_frame) == (80, 100)
 
 
 @pytest.mark.parametrize("given", [[], [2], [1] * 6])

@@ -40,19 +40,19 @@ def segments(folder, rows=THIRDS):
     return {"segments": str(folder / "seconds.csv")}
 
 
-def labels_of(got):
-    return [row["label"] for row in sorted(got.rows, key=lambda row: row["frame_index"])]
+def labels_of(result):
+    return [row["label"] for row in sorted(result.rows, key=lambda row: row["frame_index"])]
 
 
 @pytest.mark.parametrize("kind", BEGIN_LATE)
 def test_labels_in_seconds_count_from_the_container_s_start(kind, tmp_path):
     name, codec, options, container = BEGIN_LATE[kind]
     path = write_groups(tmp_path / name, codec, options, container=container)
-    got = cut(dataset("video", path, segments(tmp_path), clip={"frames": 8}), tmp_path)
-    assert labels_of(got) == [0] * 20 + [1] * 20 + [2] * 20
-    assert got.failures == []
-    times = [row["pts_s"] for row in got.rows]
-    assert times == pytest.approx([row["frame_index"] / 25 for row in got.rows], abs=1e-3)
+    result = cut(dataset("video", path, segments(tmp_path), clip={"frames": 8}), tmp_path)
+    assert labels_of(result) == [0] * 20 + [1] * 20 + [2] * 20
+    assert result.failures == []
+    times = [row["pts_s"] for row in result.rows]
+    assert times == pytest.approx([row["frame_index"] / 25 for row in result.rows], abs=1e-3)
     assert frame_times(shard_of(path))[0].tolist() == times
 
 
@@ -74,9 +74,9 @@ def test_a_video_that_begins_after_its_sound_begins_late(tmp_path):
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
     rows = "video,start_s,end_s,label\nv,0,1.2,a\nv,1.2,9,b\n"
-    got = cut(dataset("video", path, segments(tmp_path, rows)), tmp_path)
-    assert labels_of(got) == [0] * 5 + [1] * 45
-    assert min(row["pts_s"] for row in got.rows) == pytest.approx(1.0, abs=0.03)
+    result = cut(dataset("video", path, segments(tmp_path, rows)), tmp_path)
+    assert labels_of(result) == [0] * 5 + [1] * 45
+    assert min(row["pts_s"] for row in result.rows) == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("decimals", [3, 6, None])
@@ -101,17 +101,17 @@ def test_a_boundary_at_a_frame_s_own_time_is_that_frame_s(suffix, decimals, tmp_
         edges = [round(edge, decimals) for edge in edges]
     rows = [f"v,{a!r},{b!r},{'abc'[k % 3]}" for k, (a, b) in enumerate(pairwise(edges))]
     labels = segments(tmp_path, "\n".join(["video,start_s,end_s,label", *rows]) + "\n")
-    got = cut(dataset("video", path, labels), tmp_path)
-    assert labels_of(got) == [k % 3 for k in range(num_frames)]
+    result = cut(dataset("video", path, labels), tmp_path)
+    assert labels_of(result) == [k % 3 for k in range(num_frames)]
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mpeg2video"])
 def test_avi_with_b_pictures_is_timed_by_frame_number_and_says_so(codec, tmp_path):
     path = write_groups(tmp_path / "v.avi", codec, QUIET if codec == "libx264" else {})
-    got = cut(dataset("video", path, segments(tmp_path), clip={"frames": 8}), tmp_path)
-    assert labels_of(got) == [0] * 20 + [1] * 20 + [2] * 20
-    assert [row["pts_s"] for row in got.rows] == pytest.approx(np.arange(NUM_FRAMES) / 25)
-    assert got.tails[0].remarks == (("clock", "v.avi"),)
+    result = cut(dataset("video", path, segments(tmp_path), clip={"frames": 8}), tmp_path)
+    assert labels_of(result) == [0] * 20 + [1] * 20 + [2] * 20
+    assert [row["pts_s"] for row in result.rows] == pytest.approx(np.arange(NUM_FRAMES) / 25)
+    assert result.tails[0].remarks == (("clock", "v.avi"),)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("v.m2v", "mpeg2video"), ("v.mpg", "mpeg1video")])

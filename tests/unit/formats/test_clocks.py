@@ -23,9 +23,9 @@ def video(tmp_path_factory):
     return write_groups(tmp_path_factory.mktemp("clock") / "v.mp4", "libx264", QUIET)
 
 
-def labels_of(got):
+def labels_of(result):
     """A letter a frame; - where it has none."""
-    by_frame = {row["frame_index"]: "abc"[row["label"]] for row in got.rows}
+    by_frame = {row["frame_index"]: "abc"[row["label"]] for row in result.rows}
     return "".join(by_frame.get(frame, "-") for frame in range(NUM_FRAMES))
 
 
@@ -70,8 +70,8 @@ def test_segments_on_any_clock_are_the_same_frames(video, tmp_path, text, labels
 
 def test_a_row_a_second_from_one_stands_for_that_second(video, tmp_path):
     text = "video,frame,label\nv,1,a\nv,2,b\nv,3,c\n"
-    _, got = read(video, tmp_path, text, "frames", fps=1, first_frame=1)
-    assert got == "a" * 25 + "b" * 25 + "c" * 10
+    _, result = read(video, tmp_path, text, "frames", fps=1, first_frame=1)
+    assert result == "a" * 25 + "b" * 25 + "c" * 10
 
 
 def test_frames_from_one(video, tmp_path):
@@ -130,7 +130,7 @@ def corrected(config, folder, frames, label):
     given = GivenLabels(config, shards, str(folder / "index"))
     change = FrameChange(np.array(frames), np.full(len(frames), label, np.int32))
     changes = LabelChanges(frames={Owner("v.mp4"): change}, times=given.times)
-    copy = write_tables(config, shards, changes, str(folder / "copy"), lambda *told: None)
+    copy = write_tables(config, shards, changes, str(folder / "copy"), lambda *progress: None)
     return copy, labels_of(cut(copy, folder))
 
 
@@ -160,8 +160,8 @@ def test_corrected_segments_are_written_on_the_clock_that_they_came_on(
     video, tmp_path, text, labels, first_row
 ):
     config, _ = read(video, tmp_path, text, **labels)
-    copy, got = corrected(config, tmp_path, range(15, 20), 1)
-    assert got == "a" * 15 + "b" * 25 + "c" * 20
+    copy, result = corrected(config, tmp_path, range(15, 20), 1)
+    assert result == "a" * 15 + "b" * 25 + "c" * 20
     lines = (tmp_path / "copy/labels.csv").read_text().splitlines()
     assert lines[1] == first_row
     assert lines[-1] == text.splitlines()[-1]
@@ -173,8 +173,8 @@ def test_corrected_segments_are_written_on_the_clock_that_they_came_on(
 def test_a_row_a_second_gets_the_label_that_most_of_its_frames_get(video, tmp_path):
     text = "video,frame,label\nv,1,a\nv,2,b\nv,3,c\n"
     config, _ = read(video, tmp_path, text, "frames", fps=1, first_frame=1)
-    _, got = corrected(config, tmp_path, [*range(20, 25), *range(25, 45)], 2)
-    assert got == "a" * 25 + "c" * 35
+    _, result = corrected(config, tmp_path, [*range(20, 25), *range(25, 45)], 2)
+    assert result == "a" * 25 + "c" * 35
 
 
 def test_frames_from_one_are_corrected_from_one(video, tmp_path):
@@ -206,16 +206,16 @@ def test_sequences_with_frames_a_second_take_labels_in_seconds(tmp_path):
     with pytest.raises((LabelError, SpecificationError), match=r"dataset\.fps"):
         listed(dataset("sequences", tmp_path / "v.npy", labels), tmp_path)
     config = dataset("sequences", tmp_path / "v.npy", labels, fps=10)
-    got = cut(config, tmp_path)
-    assert [row["label"] for row in got.rows] == [0] * 8 + [1] * 16
-    assert got.failures == []
+    result = cut(config, tmp_path)
+    assert [row["label"] for row in result.rows] == [0] * 8 + [1] * 16
+    assert result.failures == []
     given = GivenLabels(config, tuple(listed(config, tmp_path).shards), str(tmp_path / "index"))
     frames, classes = given.sequence(Owner("v.npy"))
     assert (len(frames), classes.tolist()) == (24, [0] * 8 + [1] * 16)
     (tmp_path / "f.csv").write_text("video,frame,label\nv,0,a\nv,1,b\nv,2,c\n")
     labels = {"frames": str(tmp_path / "f.csv"), "fps": 1}
-    got = cut(dataset("sequences", tmp_path / "v.npy", labels, fps=10), tmp_path)
-    assert [row["label"] for row in got.rows] == [0] * 10 + [1] * 10 + [2] * 4
+    result = cut(dataset("sequences", tmp_path / "v.npy", labels, fps=10), tmp_path)
+    assert [row["label"] for row in result.rows] == [0] * 10 + [1] * 10 + [2] * 4
 
 
 @pytest.fixture(scope="module")
@@ -237,12 +237,12 @@ def test_frame_numbers_that_are_seconds_are_refused(
     (tmp_path / "l.csv").write_text(text)
     labels = {form: str(tmp_path / "l.csv")}
     clip = {"frames": 4, "slice_frames": slice_frames}
-    got = cut(dataset("video", long_video, labels, clip=clip), tmp_path)
+    result = cut(dataset("video", long_video, labels, clip=clip), tmp_path)
     num_labels = 12 - first if form == "segments" else 12
-    assert got.ids == []
-    assert got.failed == [("v.mp4", "label_clock", num_labels)]
-    assert got.failures[0].stage == "labels"
-    assert "labels.fps: 1" in got.failures[0].message
+    assert result.ids == []
+    assert result.failed == [("v.mp4", "label_clock", num_labels)]
+    assert result.failures[0].stage == "labels"
+    assert "labels.fps: 1" in result.failures[0].message
     own = cut(dataset("video", long_video, labels | {"fps": 25}, clip=clip), tmp_path)
     assert len(own.ids) == num_labels
     assert own.tails[0].remarks == (("few_labels", "v.mp4"),)
@@ -257,9 +257,9 @@ def test_each_nth_frame_is_no_clock_of_its_own(long_video, tmp_path):
     labels = {"frames": str(tmp_path / "l.csv")}
     for every, remarks in ((1, (("few_labels", "v.mp4"),)), (FPS, ())):
         clip = {"frames": 4, "every": every}
-        got = cut(dataset("video", long_video, labels, clip=clip), tmp_path)
-        assert len(got.ids) == 13
-        assert got.tails[0].remarks == remarks
+        result = cut(dataset("video", long_video, labels, clip=clip), tmp_path)
+        assert len(result.ids) == 13
+        assert result.tails[0].remarks == remarks
 
 
 def test_rows_that_stand_for_several_frames_take_no_planted_errors(video, tmp_path):

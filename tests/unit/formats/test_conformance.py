@@ -137,8 +137,8 @@ def test_every_format_is_held_to_this():
     assert {format_.name for format_ in formats() if not format_.is_volume} <= BY_TABLE.keys()
 
 
-def accounted(got):
-    return len(got.rows) + sum(failure.num_samples for failure in got.failures)
+def accounted(result):
+    return len(result.rows) + sum(failure.num_samples for failure in result.failures)
 
 
 @pytest.mark.parametrize("name", BY_TABLE)
@@ -146,10 +146,10 @@ def test_what_is_listed_is_read(tmp_path, name):
     config = BY_TABLE[name](tmp_path)
     shards = listed(config)[0].shards
     owners = {o.key for shard in shards for o in contents_of(shard, config.labels).owners}
-    got = cut(config, tmp_path)
+    result = cut(config, tmp_path)
     whose = "sample_id" if config.task.has_one_label else "shard"
-    assert {row[whose] for row in got.rows} == owners
-    assert (len(got.rows), got.failures, got.filtered) == (2 * NUM, [], {})
+    assert {row[whose] for row in result.rows} == owners
+    assert (len(result.rows), result.failures, result.filtered) == (2 * NUM, [], {})
 
 
 @pytest.mark.parametrize("name", BY_TABLE)
@@ -158,11 +158,11 @@ def test_a_damaged_file_is_a_row_of_errors_and_no_label_vanishes(tmp_path, name,
     config = BY_TABLE[name](tmp_path)
     path = max(p for p in tmp_path.iterdir() if p.name.startswith("b"))
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    got = cut(config, tmp_path)
-    assert accounted(got) == 2 * NUM
-    assert got.failures
-    assert got.filtered == {}
-    assert all(failure.shard.startswith(path.name) for failure in got.failures)
+    result = cut(config, tmp_path)
+    assert accounted(result) == 2 * NUM
+    assert result.failures
+    assert result.filtered == {}
+    assert all(failure.shard.startswith(path.name) for failure in result.failures)
 
 
 class Busy:
@@ -198,12 +198,14 @@ def test_a_store_that_fails_while_a_file_is_read_is_a_failure_that_passes(
 
     monkeypatch.setattr(storage, "open_read", busy)
     monkeypatch.setattr("ray_audit.formats.accounting._WHOLE_BYTES", 0)
-    got = media.cut_listed(shards, config, tmp_path)
-    assert accounted(got) == 2 * NUM
-    assert got.filtered == {}
-    assert {(one.stage, one.error_class) for one in got.failures} <= {("read", "read")}
+    result = media.cut_listed(shards, config, tmp_path)
+    assert accounted(result) == 2 * NUM
+    assert result.filtered == {}
+    assert {(failure.stage, failure.error_class) for failure in result.failures} <= {
+        ("read", "read")
+    }
     # Image files and members of a zip are fetched whole.
-    assert got.failures or num_reads or name in ("image files", "zip")
+    assert result.failures or num_reads or name in ("image files", "zip")
 
 
 @pytest.mark.parametrize("form", label_sets.FORMS)
@@ -254,20 +256,26 @@ def tar_bomb(path):
 
 
 def npz_bomb(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b.npy", "w") as one:
-        one.write(bytes(300 * MIB))
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("b.npy", "w") as member,
+    ):
+        member.write(bytes(300 * MIB))
 
 
 def zip_bomb(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("b0.png", "w") as one:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("b0.png", "w") as member,
+    ):
         for _ in range(300):
-            one.write(bytes(MIB))
+            member.write(bytes(MIB))
 
 
 def hdf5_bomb(path):
     with h5py.File(path, "w") as file:
-        one = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
-        one[:MIB] = 1
+        member = file.create_dataset("b", (300 * MIB, 1), "u1", chunks=(MIB, 1), compression="gzip")
+        member[:MIB] = 1
 
 
 def matlab_bomb(path):
@@ -309,9 +317,9 @@ def test_sizes_are_bounded_before_anything_is_decoded(tmp_path, name, request):
             labels["key_column"] = "key"
     config = dataset(form.kind, tmp_path / file, labels)
     request.getfixturevalue("little_memory")
-    got = cut(config, tmp_path)
-    assert [failure.error_class for failure in got.failures] == ["too_large"]
-    assert accounted(got) == 1
+    result = cut(config, tmp_path)
+    assert [failure.error_class for failure in result.failures] == ["too_large"]
+    assert accounted(result) == 1
 
 
 @pytest.mark.parametrize("name", ["Parquet", "tar", "npz"])

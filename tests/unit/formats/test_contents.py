@@ -36,8 +36,8 @@ def cut_off(path, num_bytes):
     return path
 
 
-def num_accounted(got):
-    return len(got.rows) + sum(failure.num_samples for failure in got.failures)
+def num_accounted(result):
+    return len(result.rows) + sum(failure.num_samples for failure in result.failures)
 
 
 @pytest.mark.parametrize("names", TABLES.values(), ids=TABLES)
@@ -50,11 +50,11 @@ def test_every_label_of_a_table_is_scored_or_failed_where_a_tar_breaks_off(
     labels = labelled_by_table(tmp_path, ".tar", names)
     with open(labels["images"], "a") as table:
         table.write("x0,a\nx1,a\n")
-    got = cut(dataset("images", tmp_path / "*.tar", labels), tmp_path)
-    assert num_accounted(got) == 8
-    assert {"a.tar#x0", "a.tar#x1"} <= set(got.ids)
-    assert got.filtered == {}
-    assert [f.stage for f in got.failures] == ["read"]
+    result = cut(dataset("images", tmp_path / "*.tar", labels), tmp_path)
+    assert num_accounted(result) == 8
+    assert {"a.tar#x0", "a.tar#x1"} <= set(result.ids)
+    assert result.filtered == {}
+    assert [f.stage for f in result.failures] == ["read"]
 
 
 @pytest.mark.parametrize("names", TABLES.values(), ids=TABLES)
@@ -95,9 +95,9 @@ def test_every_label_of_a_table_fails_with_a_damaged_npz(tmp_path, names):
     rows += [f"{names.format('w')},{i},c\n" for i in range(5)]
     (tmp_path / "t.csv").write_text("video,frame,label\n" + "".join(rows))
     config = dataset("sequences", tmp_path / "*.npz", {"frames": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.failed == [("b.npz", "decode", 9)]
-    assert len(got.rows) == 3
+    result = cut(config, tmp_path)
+    assert result.failed == [("b.npz", "decode", 9)]
+    assert len(result.rows) == 3
     assert "which cannot be read to the end" in listed(config, tmp_path / "again").notes[0]
 
 
@@ -123,9 +123,9 @@ def test_names_are_listed_again_where_the_store_failed_in_between(tmp_path, monk
     tar_of(tmp_path / "b.tar", range(6), labels=False)
     labels = labelled_by_table(tmp_path, ".tar", "{i}")
     break_reads(monkeypatch, "b.tar", 2)
-    got = listed(dataset("images", tmp_path / "b.tar", labels), tmp_path)
-    assert [shard.num_labelled for shard in got.shards] == [6]
-    assert got.notes == ()
+    result = listed(dataset("images", tmp_path / "b.tar", labels), tmp_path)
+    assert [shard.num_labelled for shard in result.shards] == [6]
+    assert result.notes == ()
 
 
 def test_a_store_that_goes_on_failing_while_names_are_listed_ends_the_run(tmp_path, monkeypatch):
@@ -144,43 +144,43 @@ def test_a_damaged_header_in_a_tar_is_not_its_end(tmp_path, at):
         offset = file.getmember(f"{at}.png").offset
     content[offset + 148 : offset + 156] = b"7777777\0"
     path.write_bytes(content)
-    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
-    assert got.ids == [f"x.tar#{i}" for i in range(at)]
-    assert [(f.shard, f.stage) for f in got.failures] == [("x.tar", "read")]
-    assert got.filtered == {}
+    result = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert result.ids == [f"x.tar#{i}" for i in range(at)]
+    assert [(f.shard, f.stage) for f in result.failures] == [("x.tar", "read")]
+    assert result.filtered == {}
 
 
 @pytest.mark.parametrize("num_blocks", range(2, 24))
 def test_a_tar_cut_between_members_is_a_failure_too(tmp_path, num_blocks):
     path = cut_off(tar_of(tmp_path / "x.tar", range(6)), 512 * num_blocks)
-    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
-    assert got.filtered == {}
-    assert [f.stage for f in got.failures] == ["read"]
+    result = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert result.filtered == {}
+    assert [f.stage for f in result.failures] == ["read"]
 
 
 def test_dots_in_member_names_belong_to_the_key(tmp_path):
     keys = ["2024.01.05_cam", "img.0001", "img.0002", "plain"]
     tar_of(tmp_path / "x.tar", keys)
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.labels == {f"x.tar#{key}": i % 3 for i, key in enumerate(keys)}
-    assert got.failures == []
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {f"x.tar#{key}": i % 3 for i, key in enumerate(keys)}
+    assert result.failures == []
 
 
 def test_a_label_table_names_members_with_dots(tmp_path):
     tar_of(tmp_path / "b.tar", ["img.0", "img.1", "img.2"], labels=False)
     labels = labelled_by_table(tmp_path, ".tar", "img.{i}", num=3)
-    got = cut(dataset("images", tmp_path / "b.tar", labels), tmp_path)
-    assert got.labels == {"b.tar#img.0": 0, "b.tar#img.1": 1, "b.tar#img.2": 2}
+    result = cut(dataset("images", tmp_path / "b.tar", labels), tmp_path)
+    assert result.labels == {"b.tar#img.0": 0, "b.tar#img.1": 1, "b.tar#img.2": 2}
 
 
 def test_further_images_of_a_sample_are_no_samples(tmp_path):
     members = [("0.cls", b"1"), ("0.depth.png", PNGS[1]), ("0.png", PNGS[0])]
     members += [("1.left.png", PNGS[2]), ("1.png", PNGS[3]), ("2.left.png", PNGS[4])]
     write_tar(tmp_path / "x.tar", members)
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.labels == {"x.tar#0": 1}
-    assert got.filtered == dict.fromkeys(("x.tar#1", "x.tar#2.left"), "unlabelled")
-    assert got.failures == []
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#0": 1}
+    assert result.filtered == dict.fromkeys(("x.tar#1", "x.tar#2.left"), "unlabelled")
+    assert result.failures == []
 
 
 @pytest.mark.parametrize("labels_first", [False, True])
@@ -190,12 +190,12 @@ def test_a_tar_sorted_by_kind_is_refused_with_the_cause_and_the_remedy(tmp_path,
     whole = [("whole.png", PNGS[0]), ("whole.cls", b"2")]
     apart = [*texts, *images] if labels_first else [*images, *texts]
     write_tar(tmp_path / "x.tar", [*whole, *apart])
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.labels == {"x.tar#whole": 2}
-    assert got.failed == [("x.tar", "members_apart", 4)]
-    assert "sorted by kind" in got.failures[0].message
-    assert "tar --sort=name" in got.failures[0].message
-    assert got.filtered == {}
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#whole": 2}
+    assert result.failed == [("x.tar", "members_apart", 4)]
+    assert "sorted by kind" in result.failures[0].message
+    assert "tar --sort=name" in result.failures[0].message
+    assert result.filtered == {}
 
 
 @pytest.mark.parametrize("linked", ["1.png", "1.cls"])
@@ -205,10 +205,10 @@ def test_a_sample_with_a_hard_link_fails_once(tmp_path, linked):
     own = [("1.png", PNGS[1]), ("1.cls", b"1")]
     members = [link if name == linked else (name, content) for name, content in own]
     write_tar(tmp_path / "x.tar", [("0.png", PNGS[0]), ("0.cls", b"0"), *members])
-    got = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert got.labels == {"x.tar#0": 0}
-    assert got.failed == [("x.tar#1", "tar_member", 1)]
-    assert "--hard-dereference" in got.failures[0].message
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#0": 0}
+    assert result.failed == [("x.tar#1", "tar_member", 1)]
+    assert "--hard-dereference" in result.failures[0].message
 
 
 def test_a_member_name_that_is_no_text_is_refused_by_name(tmp_path):
@@ -221,10 +221,10 @@ def test_a_member_name_that_is_no_text_is_refused_by_name(tmp_path):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             file.addfile(member, io.BytesIO(content))
-    got = cut(dataset("images", path, {"column": "cls"}), tmp_path)
-    assert got.ids == ["x.tar#0"]
-    assert got.failed == [("x.tar", "tar_member", 1)]
-    assert r"bad\udcff.png" in got.failures[0].message
+    result = cut(dataset("images", path, {"column": "cls"}), tmp_path)
+    assert result.ids == ["x.tar#0"]
+    assert result.failed == [("x.tar", "tar_member", 1)]
+    assert r"bad\udcff.png" in result.failures[0].message
 
 
 def test_a_file_name_that_is_no_text_is_refused_by_name(tmp_path):
@@ -260,15 +260,15 @@ def test_names_of_masks_that_differ_only_in_how_accents_are_composed_are_told(tm
 def test_keys_and_labels_of_type_bytes_are_text(tmp_path):
     write_parquet(tmp_path / "x.parquet", image=PNGS[:2], label=[b"b", b" c "], name=[b"n0", b"n1"])
     labels = {"column": "label", "key_column": "name"}
-    got = cut(dataset("images", tmp_path / "x.parquet", labels), tmp_path)
-    assert got.labels == {"x.parquet#n0": 1, "x.parquet#n1": 2}
+    result = cut(dataset("images", tmp_path / "x.parquet", labels), tmp_path)
+    assert result.labels == {"x.parquet#n0": 1, "x.parquet#n1": 2}
 
 
 def test_a_label_that_is_no_number_is_no_label(tmp_path):
     write_parquet(tmp_path / "x.parquet", image=PNGS[:3], label=[1.0, float("nan"), None])
-    got = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
-    assert got.labels == {"x.parquet#0": 1}
-    assert got.filtered == dict.fromkeys(("x.parquet#1", "x.parquet#2"), "unlabelled")
+    result = cut(dataset("images", tmp_path / "x.parquet", {"column": "label"}), tmp_path)
+    assert result.labels == {"x.parquet#0": 1}
+    assert result.filtered == dict.fromkeys(("x.parquet#1", "x.parquet#2"), "unlabelled")
 
 
 def test_an_array_of_bytes_holds_class_names(tmp_path):
@@ -286,7 +286,7 @@ def test_a_label_that_is_nan_is_an_empty_one_in_tables_of_every_form(tmp_path, s
     if suffix == "parquet":
         write_parquet(table, image=names, label=pa.array(labels))
     else:
-        rows = [{"image": n, "label": one} for n, one in zip(names, labels, strict=True)]
+        rows = [{"image": n, "label": label} for n, label in zip(names, labels, strict=True)]
         lines = "\n".join(map(json.dumps, rows))
         table.write_text(json.dumps(rows) if suffix == "json" else lines)
     with pytest.raises(LabelError, match="row 2: the label is empty; leave the row out"):

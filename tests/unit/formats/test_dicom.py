@@ -25,28 +25,33 @@ SERIES = generate_uid()
 def write_slice(path, pixels, z, **tags):
     """A CT slice of signed words with 12 bits stored."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    one = Dataset()
-    one.file_meta = FileMetaDataset()
-    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, generate_uid()
-    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
-    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    one.SeriesInstanceUID, one.Modality = SERIES, "CT"
-    one.Rows, one.Columns = pixels.shape[-2:]
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 1
-    one.ImagePositionPatient = [-10, -20, z]
-    one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    one.PixelSpacing = [0.75, 0.5]
-    one.RescaleSlope, one.RescaleIntercept = 1, 0
+    result = Dataset()
+    result.file_meta = FileMetaDataset()
+    result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    result.SOPClassUID, result.SOPInstanceUID = CTImageStorage, generate_uid()
+    result.file_meta.MediaStorageSOPClassUID = result.SOPClassUID
+    result.file_meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID
+    result.SeriesInstanceUID, result.Modality = SERIES, "CT"
+    result.Rows, result.Columns = pixels.shape[-2:]
+    result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"
+    result.BitsAllocated, result.BitsStored, result.HighBit, result.PixelRepresentation = (
+        16,
+        12,
+        11,
+        1,
+    )
+    result.ImagePositionPatient = [-10, -20, z]
+    result.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    result.PixelSpacing = [0.75, 0.5]
+    result.RescaleSlope, result.RescaleIntercept = 1, 0
     # Bits above those stored hold nothing of the value.
-    one.PixelData = (pixels.astype("<i2") & 0x0FFF).tobytes()
+    result.PixelData = (pixels.astype("<i2") & 0x0FFF).tobytes()
     for name, value in tags.items():
         if value is None:
-            delattr(one, name)
+            delattr(result, name)
         else:
-            setattr(one, name, value)
-    one.save_as(path, enforce_file_format=True)
+            setattr(result, name, value)
+    result.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -126,8 +131,10 @@ def test_a_file_of_several_frames_is_a_volume(tmp_path):
     bits = np.random.default_rng(0).integers(0, 2, (4, 8, 8)).astype(np.uint8)
     single = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelRepresentation": 0}
     packed = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
-    one = write_slice(*(tmp_path / "b.dcm", bits, 0), NumberOfFrames=4, PixelData=packed, **single)
-    np.testing.assert_array_equal(opened(one).stored(), bits)
+    result = write_slice(
+        *(tmp_path / "b.dcm", bits, 0), NumberOfFrames=4, PixelData=packed, **single
+    )
+    np.testing.assert_array_equal(opened(result).stored(), bits)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
@@ -154,9 +161,9 @@ def test_folders_are_volumes_with_label_volumes_in_nifti_turned_to_them(tmp_path
     config = dataset("images", tmp_path / "scans/*/*.dcm", masks, volume={"window": [-1000, 1000]})
     shards = listed(config, tmp_path).shards
     assert [shard.key for shard in shards] == ["p1.dcm", "p2.dcm"]
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert [row["sample_id"] for row in got.rows] == [
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert [row["sample_id"] for row in result.rows] == [
         f"p{v}.dcm#{k}" for v in (1, 2) for k in range(4)
     ]
     path = tmp_path / "scans/p1/im1.dcm"
@@ -208,9 +215,9 @@ def test_files_whose_names_say_nothing_are_dicom_by_their_content(tmp_path, name
     uri = tmp_path / f"scans/*/{pattern if pattern != '*' else '[0-9]*'}"
     config = dataset("images", uri, masks, volume={"window": [-1000, 1000]})
     assert [shard.key for shard in listed(config, tmp_path).shards] == ["p1.dcm", "p2.dcm"]
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert len(got.rows) == 2 * SHAPE[0]
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert len(result.rows) == 2 * SHAPE[0]
 
 
 def test_a_series_is_what_was_listed_and_nothing_more(tmp_path):
@@ -219,9 +226,9 @@ def test_a_series_is_what_was_listed_and_nothing_more(tmp_path):
     save_labels(tmp_path / "seg/p1.nrrd", tmp_path / "scans/p1", "im*.dcm")
     masks = {"masks": str(tmp_path / "seg/{stem}.nrrd")}
     config = dataset("images", tmp_path / "scans/*/im*.dcm", masks, volume={"window": [0, 9]})
-    got = cut(config, tmp_path)
-    assert not got.failures
-    assert len(got.rows) == SHAPE[0]
+    result = cut(config, tmp_path)
+    assert not result.failures
+    assert len(result.rows) == SHAPE[0]
 
 
 def save_labels(path, folder, pattern="*[0-9]*"):

@@ -30,10 +30,10 @@ def write_images(folder, order=(2, 0, 3, 1)):
 
 
 def item(**values):
-    one = Dataset()
+    header = Dataset()
     for name, value in values.items():
-        setattr(one, name, value)
-    return one
+        setattr(header, name, value)
+    return header
 
 
 def frame(k, segment=None, uid=None, z=None):
@@ -55,18 +55,18 @@ def frame(k, segment=None, uid=None, z=None):
 def write_seg(path, frames, pixels, is_map=False, **tags):
     """A segmentation of such frames, packed to bits where it is binary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    one = Dataset()
-    one.file_meta = FileMetaDataset()
-    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    one.SOPClassUID = LABEL_MAP if is_map else SEGMENTATIONS[0]
-    one.SOPInstanceUID = generate_uid()
-    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
-    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    one.Modality, one.SegmentationType = "SEG", "LABELMAP" if is_map else "BINARY"
-    one.NumberOfFrames, one.Rows, one.Columns = len(frames), *SHAPE[1:]
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+    header = Dataset()
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.SOPClassUID = LABEL_MAP if is_map else SEGMENTATIONS[0]
+    header.SOPInstanceUID = generate_uid()
+    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+    header.Modality, header.SegmentationType = "SEG", "LABELMAP" if is_map else "BINARY"
+    header.NumberOfFrames, header.Rows, header.Columns = len(frames), *SHAPE[1:]
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     bits = 8 if is_map else 1
-    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = (
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = (
         bits,
         bits,
         bits - 1,
@@ -74,13 +74,13 @@ def write_seg(path, frames, pixels, is_map=False, **tags):
     )
     turned = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     shared = item(PlaneOrientationSequence=Sequence([turned]))
-    one.SharedFunctionalGroupsSequence = Sequence([shared])
-    one.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    header.SharedFunctionalGroupsSequence = Sequence([shared])
+    header.PerFrameFunctionalGroupsSequence = Sequence(frames)
     stacked = np.stack(pixels).astype(np.uint8)
-    one.PixelData = stacked.tobytes() if is_map else pack_bits(stacked)
+    header.PixelData = stacked.tobytes() if is_map else pack_bits(stacked)
     for name, value in tags.items():
-        setattr(one, name, value)
-    one.save_as(path, enforce_file_format=True)
+        setattr(header, name, value)
+    header.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -135,8 +135,8 @@ def shifted(folder, uids):
 
 
 def turned(folder, uids):
-    one = item(ImageOrientationPatient=[0, 1, 0, 1, 0, 0])
-    shared = item(PlaneOrientationSequence=Sequence([one]))
+    header = item(ImageOrientationPatient=[0, 1, 0, 1, 0, 0])
+    shared = item(PlaneOrientationSequence=Sequence([header]))
     return write_seg(
         folder / "seg.dcm", *binary(uids), SharedFunctionalGroupsSequence=Sequence([shared])
     )

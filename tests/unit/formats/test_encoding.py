@@ -124,8 +124,8 @@ def test_a_value_that_is_not_listed_is_an_error_with_its_count_and_the_file(tmp_
     (tmp_path / "images/a.png").write_bytes(png(noise(3, 4)))
     (tmp_path / "masks/a.png").write_bytes(png(np.where(IDS == 11, 12, IDS)))
     labels = {"masks": f"{tmp_path}/masks/{{stem}}.png", **BY_ID}
-    got = cut(dataset("images", tmp_path / "images/*.png", labels, classes=CLASSES), tmp_path)
-    (failure,) = got.failures
+    result = cut(dataset("images", tmp_path / "images/*.png", labels, classes=CLASSES), tmp_path)
+    (failure,) = result.failures
     assert failure.error_class == "label_outside"
     assert "mask value 12 (3 px) is not listed in dataset.labels.values" in failure.message
     assert "masks/a.png" in failure.message

@@ -53,8 +53,8 @@ def test_masks_come_back_and_only_the_new_ones_change(tmp_path, name, codec, pix
     assert rewritten(path, lambda frame: None).read_bytes() == path.read_bytes()
     copy = rewritten(path, lambda frame: pixels[0] if frame == 2 else None)
     with opened(copy) as masks:
-        for frame, wanted in enumerate((0, 1, 0, 3)):
-            np.testing.assert_array_equal(masks.mask(frame), pixels[wanted])
+        for frame, expected in enumerate((0, 1, 0, 3)):
+            np.testing.assert_array_equal(masks.mask(frame), pixels[expected])
 
 
 def test_colours_are_values(tmp_path):

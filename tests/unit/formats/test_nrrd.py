@@ -37,9 +37,9 @@ def opened(path):
 def test_values_of_every_type_come_as_pynrrd_reads_them(tmp_path, dtype, encoding):
     path = save(tmp_path / "v.nrrd", VALUES.astype(dtype), encoding=encoding)
     expected, _ = nrrd.read(str(path))
-    got = opened(path).stored()
-    assert got.dtype == expected.dtype
-    assert np.array_equal(got, expected)
+    actual = opened(path).stored()
+    assert actual.dtype == expected.dtype
+    assert np.array_equal(actual, expected)
 
 
 def test_big_endian_values_and_bytes_before_them_are_read(tmp_path):

@@ -50,13 +50,13 @@ def test_frames_are_stored_or_shown_ones(kind, orientation, tmp_path):
     matrix, shown = MATRICES[kind]
     path = turned_video(tmp_path / "v.mp4", matrix)
     stored = decoded_video(path).transpose(0, 2, 3, 1)
-    expected = [shown(one) if orientation == "display" else one for one in stored]
+    expected = [shown(item) if orientation == "display" else item for item in stored]
     config = frames_dataset(path, tmp_path, clip={"frames": 4}, orientation=orientation)
-    got = cut(config, tmp_path)
-    pixels = got.batches[0].arrays["inputs"][0].transpose(0, 2, 3, 1)
+    actual = cut(config, tmp_path)
+    pixels = actual.batches[0].arrays["inputs"][0].transpose(0, 2, 3, 1)
     assert np.array_equal(pixels, expected[:4])
     remarks = () if kind == "identity" else (("display_matrix", "v.mp4"),)
-    assert got.tails[0].remarks == remarks
+    assert actual.tails[0].remarks == remarks
     shard = Shard("v.mp4", str(path), path.stat().st_size, "")
     ((_, picture),) = show_frames(shard, [5], 64, orientation)
     assert np.array_equal(np.asarray(picture), expected[5])
@@ -74,9 +74,9 @@ def test_slices_are_turned_as_the_whole(tmp_path):
 
 def test_other_turns_are_a_failure_that_names_the_way_out(tmp_path):
     path = turned_video(tmp_path / "v.mp4", (1, 1, -1, 1))
-    got = cut(frames_dataset(path, tmp_path, orientation="display"), tmp_path)
-    assert got.failed == [("v.mp4", "orientation", 60)]
-    assert "dataset.orientation: stored" in got.failures[0].message
+    result = cut(frames_dataset(path, tmp_path, orientation="display"), tmp_path)
+    assert result.failed == [("v.mp4", "orientation", 60)]
+    assert "dataset.orientation: stored" in result.failures[0].message
     assert len(cut(frames_dataset(path, tmp_path), tmp_path).ids) == 60
 
 

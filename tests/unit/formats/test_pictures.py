@@ -43,17 +43,17 @@ def test_orientation_is_applied(form, orientation):
 )
 def test_16_bit_colour_keeps_its_depth(codec, pix_fmt, channels):
     pixels = np.random.default_rng(0).integers(0, 65536, (6, 9, channels), np.uint16)
-    got = read_image(deep_image(pixels, codec, pix_fmt), NO_LIMIT)
-    assert got.dtype == np.uint16
-    assert np.array_equal(got, pixels[:, :, :3])
+    result = read_image(deep_image(pixels, codec, pix_fmt), NO_LIMIT)
+    assert result.dtype == np.uint16
+    assert np.array_equal(result, pixels[:, :, :3])
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_16_bit_grey_keeps_its_depth(form):
     pixels = np.random.default_rng(0).integers(0, 65536, (6, 9), np.uint16)
-    got = read_image(encoded(Image.fromarray(pixels), form), NO_LIMIT)
-    assert got.dtype == np.uint16
-    assert np.array_equal(got, pixels[:, :, None])
+    result = read_image(encoded(Image.fromarray(pixels), form), NO_LIMIT)
+    assert result.dtype == np.uint16
+    assert np.array_equal(result, pixels[:, :, None])
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_16_bit_grey_keeps_its_depth(form):
 )
 def test_channels_of_each_mode(mode, form, channels):
     image = Image.fromarray(noise(16, 24)).convert(mode)
-    got = read_image(encoded(image, form), NO_LIMIT)
-    assert got.shape == (16, 24, channels)
-    assert got.dtype == np.uint8
+    result = read_image(encoded(image, form), NO_LIMIT)
+    assert result.shape == (16, 24, channels)
+    assert result.dtype == np.uint8
 
 
 def test_alpha_is_dropped_and_not_blended():
@@ -92,17 +92,17 @@ def test_16_bit_grey_drops_its_alpha():
             (b"IEND", b""),
         )
     )
-    got = read_image(content, NO_LIMIT)
-    assert got.dtype == np.uint16
-    assert got[:, :, 0].tolist() == grey.tolist()
+    result = read_image(content, NO_LIMIT)
+    assert result.dtype == np.uint16
+    assert result[:, :, 0].tolist() == grey.tolist()
 
 
 def test_palette_becomes_its_colours():
     indices = np.array([[0, 1], [2, 3]], np.uint8)
     image = Image.fromarray(indices)
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
-    got = read_image(encoded(image, "PNG"), NO_LIMIT)
-    assert got[:, :, 0].tolist() == [[255, 0], [0, 9]]
+    result = read_image(encoded(image, "PNG"), NO_LIMIT)
+    assert result[:, :, 0].tolist() == [[255, 0], [0, 9]]
 
 
 def test_tiff_in_strips_is_read():

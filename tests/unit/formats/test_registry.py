@@ -83,8 +83,8 @@ def hex_set(folder):
 def test_a_format_of_another_package_is_audited_and_corrected(tmp_path, install):
     install("hexes", {"hex": "hexes:HexLines"})
     config = hex_set(tmp_path)
-    got = cut(config, tmp_path)
-    assert got.labels == {f"x.hex#i{i}": i % 3 for i in range(8)}
+    result = cut(config, tmp_path)
+    assert result.labels == {f"x.hex#i{i}": i % 3 for i in range(8)}
     values = {
         "dataset": config.model_dump(exclude_unset=True),
         "model": {"factory": "a.b:c"},
@@ -93,8 +93,8 @@ def test_a_format_of_another_package_is_audited_and_corrected(tmp_path, install)
     }
     done = inject(AuditConfig.model_validate(values), str(tmp_path / "to"), 0.5, seed=1)
     after = all_labels(AuditConfig.load(done.spec).dataset)
-    assert after.keys() == got.labels.keys()
-    assert sum(after[key] != got.labels[key] for key in after) == done.num_errors > 0
+    assert after.keys() == result.labels.keys()
+    assert sum(after[key] != result.labels[key] for key in after) == done.num_errors > 0
 
 
 def test_a_label_table_names_samples_in_a_format_of_another_package(tmp_path, install):
@@ -102,9 +102,9 @@ def test_a_label_table_names_samples_in_a_format_of_another_package(tmp_path, in
     hex_set(tmp_path)
     (tmp_path / "t.csv").write_text("image,label\ni0,c\ni1,c\n")
     config = dataset("images", tmp_path / "x.hex", {"images": str(tmp_path / "t.csv")})
-    got = cut(config, tmp_path)
-    assert got.labels == {"x.hex#i0": 2, "x.hex#i1": 2}
-    assert got.filtered == {f"x.hex#i{i}": "unlabelled" for i in range(2, 8)}
+    result = cut(config, tmp_path)
+    assert result.labels == {"x.hex#i0": 2, "x.hex#i1": 2}
+    assert result.filtered == {f"x.hex#i{i}": "unlabelled" for i in range(2, 8)}
 
 
 def test_without_the_package_its_files_are_refused():

@@ -24,10 +24,10 @@ def test_resize_equals_torch(native, size, dtype):
     expected = torch.nn.functional.interpolate(
         planes, size=size, mode="bilinear", antialias=False, align_corners=False
     )[0]
-    got = resize(pixels, size)
-    assert got.dtype == np.float32
-    assert got.shape == (*size, 3)
-    np.testing.assert_allclose(got, expected.permute(1, 2, 0).numpy(), atol=1e-6)
+    actual = resize(pixels, size)
+    assert actual.dtype == np.float32
+    assert actual.shape == (*size, 3)
+    np.testing.assert_allclose(actual, expected.permute(1, 2, 0).numpy(), atol=1e-6)
 
 
 def test_resize_at_decode_pays_only_where_bytes_fall():

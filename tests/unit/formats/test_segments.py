@@ -48,13 +48,13 @@ def test_every_frame_has_its_new_label_and_void_and_missing_ones_stay(case):
     times = (np.arange(21) * 1.0, np.arange(21) + 0.5)
     found, num_written = resegmented(segments, change, times if in_seconds else None)
     new = applied(segments, found)
-    wanted = dict(zip(change.frames.tolist(), change.labels.tolist(), strict=True))
+    expected = dict(zip(change.frames.tolist(), change.labels.tolist(), strict=True))
     hits = 0
     for frame in range(21):
         old = label_of(segments, frame + 0.5)
-        can_change = frame in wanted and old not in (None, IGNORE)
+        can_change = frame in expected and old not in (None, IGNORE)
         hits += can_change
-        assert label_of(new, frame + 0.5) == (wanted[frame] if can_change else old)
+        assert label_of(new, frame + 0.5) == (expected[frame] if can_change else old)
     assert num_written == hits
     if not hits:
         assert new == segments

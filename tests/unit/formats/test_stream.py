@@ -88,10 +88,10 @@ def test_lost_labels_are_counted_alike_in_frames_and_in_seconds(name, every, tmp
     for form, table in (("frames", "frames.csv"), ("segments", "seconds.csv")):
         config = dataset("video", path, {form: str(tmp_path / table)}, clip=clip)
         outcomes.append(cut(config, tmp_path))
-    for got in outcomes:
-        num_lost = sum(failure.num_samples for failure in got.failures)
+    for result in outcomes:
+        num_lost = sum(failure.num_samples for failure in result.failures)
         assert 10 / every < num_lost < 45 / every
-        assert len(got.ids) + num_lost == len(range(0, 50, every))
+        assert len(result.ids) + num_lost == len(range(0, 50, every))
     assert outcomes[0].ids == outcomes[1].ids
 
 
@@ -122,10 +122,10 @@ def test_trimmed_videos_give_the_frames_that_players_show(share, tmp_path):
     whole, path = trimmed(tmp_path) if share is None else cut_within_a_group(tmp_path, share)
     shown, originals = decoded(path), decoded(whole)
     frames = list(decoded_frames(io.BytesIO(path.read_bytes())))
-    got = [pixels() for pixels in frames]
-    assert len(got) == len(shown) > 10
-    assert all(map(np.array_equal, got, shown))
-    assert all(any(np.array_equal(one, other) for other in originals) for one in got)
+    result = [pixels() for pixels in frames]
+    assert len(result) == len(shown) > 10
+    assert all(map(np.array_equal, result, shown))
+    assert all(any(np.array_equal(first, other) for other in originals) for first in result)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
@@ -144,12 +144,12 @@ def test_joined_transport_streams_are_read_to_the_end(codec, first, second, tmp_
         f"video,start_s,end_s,label\nv,0,{half},a\nv,{half},{2 * half},b\n"
     )
     config = dataset("video", path, {"segments": str(tmp_path / "s.csv")}, clip={"frames": 4})
-    got = cut(config, tmp_path)
-    assert got.failures == []
-    rows = sorted(got.rows, key=lambda row: row["frame_index"])
+    result = cut(config, tmp_path)
+    assert result.failures == []
+    rows = sorted(result.rows, key=lambda row: row["frame_index"])
     assert [row["label"] for row in rows] == [0] * (num_frames // 2) + [1] * (num_frames // 2)
     assert [row["pts_s"] for row in rows] == pytest.approx(np.arange(num_frames) / 25)
-    assert got.tails[0].remarks == (("clock", "v.ts"),)
+    assert result.tails[0].remarks == (("clock", "v.ts"),)
     frames = [pixels() for pixels in decoded_frames(io.BytesIO(path.read_bytes()))]
     assert all(map(np.array_equal, frames, [f for part in parts for f in decoded(part)]))
 
@@ -169,9 +169,9 @@ def test_a_segment_runs_over_the_end_by_a_second_at_most(tmp_path):
     path = write_groups(tmp_path / "v.mp4", "libx264", PYRAMID)  # 2.4 s
     for end, num_lost in ((3.4, 0), (3.44, 26)):
         (tmp_path / "s.csv").write_text(f"video,start_s,end_s,label\nv,0,{end},a\n")
-        got = cut(dataset("video", path, {"segments": str(tmp_path / "s.csv")}), tmp_path)
-        assert len(got.ids) == 60
-        assert sum(failure.num_samples for failure in got.failures) == num_lost
+        result = cut(dataset("video", path, {"segments": str(tmp_path / "s.csv")}), tmp_path)
+        assert len(result.ids) == 60
+        assert sum(failure.num_samples for failure in result.failures) == num_lost
 
 
 def test_no_video_opens_anything_but_its_own_bytes(tmp_path):
@@ -189,8 +189,8 @@ def test_times_rise(tmp_path):
     (tmp_path / "f.csv").write_text(
         "video,frame,label\n" + "".join(f"v,{k},a\n" for k in range(60))
     )
-    got = cut(dataset("video", path, {"frames": str(tmp_path / "f.csv")}), tmp_path)
-    assert all(a["pts_s"] < b["pts_s"] for a, b in pairwise(got.rows))
+    result = cut(dataset("video", path, {"frames": str(tmp_path / "f.csv")}), tmp_path)
+    assert all(a["pts_s"] < b["pts_s"] for a, b in pairwise(result.rows))
 
 
 def test_a_frame_that_is_far_larger_than_its_file_is_refused(tmp_path, monkeypatch):

@@ -28,17 +28,17 @@ def broken_off(tmp_path):
 
 
 def test_the_rest_of_a_parquet_file_is_counted_by_its_own_metadata(broken_off, tmp_path):
-    got = cut(dataset("images", broken_off, {"column": "label"}), tmp_path)
-    assert len(got.ids) == GROUP_ROWS
-    assert [failure.num_samples for failure in got.failures] == [NUM_ROWS - GROUP_ROWS]
+    result = cut(dataset("images", broken_off, {"column": "label"}), tmp_path)
+    assert len(result.ids) == GROUP_ROWS
+    assert [failure.num_samples for failure in result.failures] == [NUM_ROWS - GROUP_ROWS]
 
 
 def test_the_rest_of_a_parquet_file_is_counted_by_its_label_table(broken_off, tmp_path):
     rows = [f"x.parquet#{row},a" for row in (0, 10, 70, 80, 190)]
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
-    got = cut(dataset("images", broken_off, {"images": str(tmp_path / "t.csv")}), tmp_path)
-    assert len(got.ids) == 2
-    assert [failure.num_samples for failure in got.failures] == [3]
+    result = cut(dataset("images", broken_off, {"images": str(tmp_path / "t.csv")}), tmp_path)
+    assert len(result.ids) == 2
+    assert [failure.num_samples for failure in result.failures] == [3]
 
 
 def test_an_unknown_loss_counts_as_one_and_says_so(tmp_path):
@@ -56,9 +56,9 @@ def test_a_sequence_whose_labels_are_damaged_loses_as_many_as_their_header_says(
     at = content.rindex(np.array([0, 1, 2]).tobytes())
     content[at] ^= 1  # its checksum in the zip does not hold any more
     path.write_bytes(content)
-    got = cut(dataset("sequences", path, {"arrays": "{key}_label"}), tmp_path)
-    assert got.ids == []
-    assert [(f.shard, f.num_samples) for f in got.failures] == [("x.npz#one", 3)]
+    result = cut(dataset("sequences", path, {"arrays": "{key}_label"}), tmp_path)
+    assert result.ids == []
+    assert [(f.shard, f.num_samples) for f in result.failures] == [("x.npz#one", 3)]
 
 
 def test_a_label_file_that_cannot_be_read_fails_its_video_alone(tmp_path, monkeypatch):
@@ -76,8 +76,8 @@ def test_a_label_file_that_cannot_be_read_fails_its_video_alone(tmp_path, monkey
 
     monkeypatch.setattr(timelines, "shard_timeline", flaky)
     config = dataset("video", tmp_path / "*.mp4", {"frames": str(tmp_path / "{stem}.csv")})
-    got = cut(config, tmp_path)
-    assert got.ids == ["b.mp4#0", "b.mp4#1"]
-    (failure,) = got.failures
+    result = cut(config, tmp_path)
+    assert result.ids == ["b.mp4#0", "b.mp4#1"]
+    (failure,) = result.failures
     assert (failure.shard, failure.stage, failure.error_class) == ("a.mp4", "labels", "read")
     assert failure.attempts == 3

@@ -42,7 +42,7 @@ def frames_dataset(video, table, **settings):
 def test_clips_equal_the_plain_way(video, tmp_path, frames, stride, every):
     table = write_frames(tmp_path / "frames.csv")
     clip = {"frames": frames, "stride": stride, "every": every}
-    got = cut(frames_dataset(video, table, clip=clip), tmp_path)
+    result = cut(frames_dataset(video, table, clip=clip), tmp_path)
     pixels = decoded_video(video)[::every]
     labels = [label_of(f) for f in range(NUM_FRAMES)][::every]
     targets = np.array([IGNORE if k > 2 else k for k in labels])
@@ -52,10 +52,10 @@ def test_clips_equal_the_plain_way(video, tmp_path, frames, stride, every):
         if owned:
             expected_ids += [f"one.mp4#{i * every}" for i in owned]
             expected_clips.append((pixels[s.start : s.stop], targets[s.start : s.stop]))
-    assert got.ids == expected_ids
+    assert result.ids == expected_ids
     clips = [
         clip
-        for b in got.batches
+        for b in result.batches
         for clip in zip(b.arrays["inputs"], b.arrays["targets"], strict=True)
     ]
     assert len(clips) == len(expected_clips)
@@ -64,7 +64,7 @@ def test_clips_equal_the_plain_way(video, tmp_path, frames, stride, every):
     ):
         assert np.array_equal(inputs, expected_inputs)
         assert target.tolist() == expected_target.tolist()
-    for batch in got.batches:
+    for batch in result.batches:
         for row in batch.samples.to_pylist():
             assert batch.arrays["targets"][row["cut"], row["position"]] == row["label"]
             assert row["pts_s"] == pytest.approx(row["frame_index"] / 25)
@@ -73,25 +73,25 @@ def test_clips_equal_the_plain_way(video, tmp_path, frames, stride, every):
 @pytest.mark.parametrize("every", [1, 3])
 def test_every_frame_has_one_outcome(video, tmp_path, every):
     table = write_frames(tmp_path / "frames.csv")
-    got = cut(frames_dataset(video, table, clip={"frames": 4, "every": every}), tmp_path)
+    result = cut(frames_dataset(video, table, clip={"frames": 4, "every": every}), tmp_path)
     reasons = {}
     for frame in range(NUM_FRAMES):
         skipped = "not_sampled" if frame % every else None
         reason = skipped or {3: "void", 4: "unlabelled"}.get(label_of(frame))
         if reason:
             reasons[f"one.mp4#{frame}"] = reason
-    assert got.filtered == reasons
-    assert len(got.ids) + len(got.filtered) == NUM_FRAMES
-    assert not set(got.ids) & set(got.filtered)
-    assert got.tails[0].num_decoded == NUM_FRAMES
-    assert got.tails[0].bytes_read == video.stat().st_size
+    assert result.filtered == reasons
+    assert len(result.ids) + len(result.filtered) == NUM_FRAMES
+    assert not set(result.ids) & set(result.filtered)
+    assert result.tails[0].num_decoded == NUM_FRAMES
+    assert result.tails[0].bytes_read == video.stat().st_size
 
 
 def test_batches_hold_whole_clips_up_to_the_limit(video, tmp_path):
     table = write_frames(tmp_path / "frames.csv", of=lambda f: 0)
     config = frames_dataset(video, table, clip={"frames": 4, "stride": 4})
-    got = cut(config, tmp_path, max_batch=4)
-    assert [len(b.arrays["inputs"]) for b in got.batches] == [4, 2]
+    result = cut(config, tmp_path, max_batch=4)
+    assert [len(b.arrays["inputs"]) for b in result.batches] == [4, 2]
     assert len(cut(config, tmp_path).batches) == 1
     whole = frames_dataset(video, table, clip={"frames": None})
     assert cut(whole, tmp_path).batches[0].arrays["inputs"].shape == (1, 23, 3, 48, 64)
@@ -131,19 +131,19 @@ def test_one_label_a_video(tmp_path):
     (tmp_path / "videos.csv").write_text("video,label\nx,b\nz.mp4,skip\n")
     labels = {"videos": str(tmp_path / "videos.csv")}
     clip = {"frames": 4, "stride": 4}
-    got = cut(dataset("video", tmp_path / "*.mp4", labels, clip=clip, void=["skip"]), tmp_path)
-    assert got.ids == ["x.mp4"] * 3
-    assert got.batches[0].task == "clips"
-    assert got.batches[0].arrays["targets"].tolist() == [1, 1, 1]
-    assert {row["frame_index"] for row in got.rows} == {None}
-    assert got.filtered == {"y.mp4": "unlabelled", "z.mp4": "void"}
+    result = cut(dataset("video", tmp_path / "*.mp4", labels, clip=clip, void=["skip"]), tmp_path)
+    assert result.ids == ["x.mp4"] * 3
+    assert result.batches[0].task == "clips"
+    assert result.batches[0].arrays["targets"].tolist() == [1, 1, 1]
+    assert {row["frame_index"] for row in result.rows} == {None}
+    assert result.filtered == {"y.mp4": "unlabelled", "z.mp4": "void"}
 
 
 def test_a_label_file_per_video(video, tmp_path):
     (tmp_path / "one.csv").write_text("frame,phase\n0,a\n5,2\n")
     labels = {"frames": f"{tmp_path}/{{stem}}.csv", "columns": {"label": "phase"}}
-    got = cut(dataset("video", video, labels), tmp_path)
-    assert got.labels == {"one.mp4#0": 0, "one.mp4#5": 2}
+    result = cut(dataset("video", video, labels), tmp_path)
+    assert result.labels == {"one.mp4#0": 0, "one.mp4#5": 2}
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_a_wrong_label_file_fails_its_own_video_only(tmp_path, text, message):
     (tmp_path / "a.csv").write_text("frame,label\n0,a\n")
     (tmp_path / "b.csv").write_text(text)
     labels = {"frames": f"{tmp_path}/{{stem}}.csv"}
-    got = cut(dataset("video", tmp_path / "*.mp4", labels), tmp_path)
-    assert got.ids == ["a.mp4#0"]
-    (failure,) = got.failures
+    result = cut(dataset("video", tmp_path / "*.mp4", labels), tmp_path)
+    assert result.ids == ["a.mp4#0"]
+    (failure,) = result.failures
     assert (failure.shard, failure.stage, failure.error_class) == ("b.mp4", "labels", "labels")
     assert message in failure.message
 
@@ -180,16 +180,16 @@ def test_truncated_video_sends_what_was_decoded(tmp_path, every):
     path, whole = truncated(tmp_path, "mpeg1video", ".mpg", 0.6)
     table = write_frames(tmp_path / "frames.csv", 40)
     config = frames_dataset(path, table, clip={"frames": 4, "stride": 2, "every": every})
-    got = cut(config, tmp_path)
-    sent = sorted(row["frame_index"] for row in got.rows)
+    result = cut(config, tmp_path)
+    sent = sorted(row["frame_index"] for row in result.rows)
     assert 4 <= len(sent) < 20
-    (failure,) = got.failures
+    (failure,) = result.failures
     assert (failure.stage, failure.error_class) == ("decode", "decode")
     labelled = [f for f in range(40) if label_of(f) < 3 and f % every == 0]
     assert sent == labelled[: len(sent)]
     assert failure.num_samples == len(labelled) - len(sent)
     frames = {}
-    for batch in got.batches:
+    for batch in result.batches:
         for row in batch.samples.to_pylist():
             frames[row["frame_index"]] = batch.arrays["inputs"][row["cut"], row["position"]]
     assert all(np.array_equal(frames[f], whole[f]) for f in sent)
@@ -201,33 +201,33 @@ def test_a_video_that_cannot_be_opened_loses_all_its_labels(tmp_path, content):
     (tmp_path / "one.mp4").write_bytes(content)
     table = write_frames(tmp_path / "frames.csv", 20, of=lambda f: f % 4)
     config = frames_dataset(tmp_path / "one.mp4", table, clip={"frames": 4, "every": 2})
-    got = cut(config, tmp_path)
+    result = cut(config, tmp_path)
     # Frames 0, 4, 8.. are a, 2, 6.. are c; odd ones are not sampled.
-    assert got.failed == [("one.mp4", "decode", 10)]
-    assert "cannot be opened" in got.failures[0].message
+    assert result.failed == [("one.mp4", "decode", 10)]
+    assert "cannot be opened" in result.failures[0].message
 
 
 def test_truncated_mp4_without_its_index_cannot_be_opened(tmp_path):
     path, _ = truncated(tmp_path, "mpeg4", ".mp4", 0.6)
     table = write_frames(tmp_path / "frames.csv", 40, of=lambda f: 0)
-    got = cut(frames_dataset(path, table), tmp_path)
-    assert got.failed == [("one.mp4", "decode", 40)]
+    result = cut(frames_dataset(path, table), tmp_path)
+    assert result.failed == [("one.mp4", "decode", 40)]
 
 
 def test_a_file_without_a_picture_is_a_failure(tmp_path):
     (tmp_path / "one.mkv").write_bytes(b"")
     (tmp_path / "videos.csv").write_text("video,label\none,a\n")
     labels = {"videos": str(tmp_path / "videos.csv")}
-    got = cut(dataset("video", tmp_path / "one.mkv", labels), tmp_path)
-    assert got.failed == [("one.mkv", "decode", 1)]
+    result = cut(dataset("video", tmp_path / "one.mkv", labels), tmp_path)
+    assert result.failed == [("one.mkv", "decode", 1)]
 
 
 def test_labels_of_frames_that_do_not_exist_are_named(video, tmp_path):
     table = write_frames(tmp_path / "frames.csv", 27, of=lambda f: 0)
-    got = cut(frames_dataset(video, table), tmp_path)
-    assert len(got.ids) == NUM_FRAMES
-    assert got.failed == [("one.mp4", "label_without_frame", 4)]
-    assert "frames 23, 24, 25, 26" in got.failures[0].message
+    result = cut(frames_dataset(video, table), tmp_path)
+    assert len(result.ids) == NUM_FRAMES
+    assert result.failed == [("one.mp4", "label_without_frame", 4)]
+    assert "frames 23, 24, 25, 26" in result.failures[0].message
 
 
 def test_segments_beyond_the_end(video, tmp_path):
@@ -247,8 +247,8 @@ def test_a_video_without_labels_is_filtered_frame_by_frame(video, tmp_path):
     (folder / "one.mp4").write_bytes(video.read_bytes())
     write_video(folder / "two.mp4", 6)
     table = write_frames(tmp_path / "frames.csv")
-    got = cut(frames_dataset(folder / "one.mp4", table), tmp_path)
-    assert {k: v for k, v in got.filtered.items() if k.startswith("two")} == {
+    result = cut(frames_dataset(folder / "one.mp4", table), tmp_path)
+    assert {k: v for k, v in result.filtered.items() if k.startswith("two")} == {
         f"two.mp4#{f}": "unlabelled" for f in range(6)
     }
 

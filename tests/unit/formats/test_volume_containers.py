@@ -93,8 +93,8 @@ def test_only_the_voxels_that_change_are_written_anew(tmp_path, name):
     copy = rewritten(path, lambda frame: new if frame == 1 else None)
     with VolumeMasks(opened(copy)) as masks, VolumeMasks(opened(path)) as before:
         for frame in range(3):
-            wanted = new if frame == 1 else before.mask(frame)
-            np.testing.assert_array_equal(masks.mask(frame), wanted)
+            expected = new if frame == 1 else before.mask(frame)
+            np.testing.assert_array_equal(masks.mask(frame), expected)
     if name.endswith((".nii", ".nii.gz", "v.mha", "v.nrrd", ".npy")):
         old, copied = inflated(path), inflated(copy)
         assert sum(a != b for a, b in zip(old, copied, strict=True)) == (LABELS[1] != 1).sum()

@@ -94,7 +94,7 @@ def test_values_are_scaled_by_the_header_before_the_window(tmp_path):
     stored = np.arange(60, dtype=np.int16).reshape(SHAPE)
     for part in ("a", "b"):
         save(tmp_path / f"images/{part}.nii.gz", stored, slope=10.0, inter=-200.0)
-    pixels = np.stack([one[0][:, :, 0] for one in list(read(config, tmp_path).values())[:3]], 2)
+    pixels = np.stack([value[0][:, :, 0] for value in list(read(config, tmp_path).values())[:3]], 2)
     assert np.array_equal(pixels, np.rint(np.clip((stored * 10.0 - 40) / 400, 0, 1) * 65535))
 
 
@@ -102,10 +102,10 @@ def test_unsigned_bytes_need_no_window_and_other_values_ask_for_one(tmp_path):
     grey = (HU & 255).astype(np.uint8)
     found = read(volumes(tmp_path / "grey", values=grey, volume=None), tmp_path / "grey")
     assert np.array_equal(found["a.nii.gz#1"][0][:, :, 0], grey[:, :, 1])
-    got = cut(volumes(tmp_path / "ct", volume=None), tmp_path / "ct")
-    assert {failure.error_class for failure in got.failures} == {"image_format"}
-    assert all("dataset.volume.window" in failure.message for failure in got.failures)
-    assert sum(failure.num_samples for failure in got.failures) == 6
+    result = cut(volumes(tmp_path / "ct", volume=None), tmp_path / "ct")
+    assert {failure.error_class for failure in result.failures} == {"image_format"}
+    assert all("dataset.volume.window" in failure.message for failure in result.failures)
+    assert sum(failure.num_samples for failure in result.failures) == 6
 
 
 def test_a_channel_of_four_axes_is_chosen_and_never_guessed(tmp_path):
@@ -114,8 +114,8 @@ def test_a_channel_of_four_axes_is_chosen_and_never_guessed(tmp_path):
     expected = np.rint(np.clip((HU[::-1, :, 2].astype(float) + 160) / 400, 0, 1) * 65535)
     assert np.array_equal(read(config, tmp_path)["b.nii.gz#2"][0][:, :, 0], expected)
     for volume, said in ((VOLUME, "dataset.volume.channel"), ({"channel": 2}, "2 channel")):
-        got = cut(volumes(tmp_path, values=both, volume=volume), tmp_path)
-        assert [(failure.num_samples, said in failure.message) for failure in got.failures] == [
+        actual = cut(volumes(tmp_path, values=both, volume=volume), tmp_path)
+        assert [(failure.num_samples, said in failure.message) for failure in actual.failures] == [
             (3, True)
         ] * 2
 
@@ -174,9 +174,9 @@ def test_a_damaged_volume_is_a_row_of_errors_and_no_other_is_lost(tmp_path, part
     config = volumes(tmp_path, suffix=suffix)
     path = tmp_path / f"{part}/b{suffix}"
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    got = cut(config, tmp_path)
-    assert {row["sample_id"] for row in got.rows} == {f"a{suffix}#{k}" for k in range(3)}
-    (failure,) = got.failures
+    result = cut(config, tmp_path)
+    assert {row["sample_id"] for row in result.rows} == {f"a{suffix}#{k}" for k in range(3)}
+    (failure,) = result.failures
     assert failure.shard == f"b{suffix}"
     assert failure.num_samples in (1, 3)
     if part == "images":  # the labels say how many there are
@@ -189,8 +189,8 @@ def test_a_flipped_byte_is_found_by_the_checksum(tmp_path):
     content = bytearray(path.read_bytes())
     content[-6] ^= 1  # of the checksum itself
     path.write_bytes(content)
-    got = cut(config, tmp_path)
-    assert [failure.shard for failure in got.failures] == ["a.nii.gz"]
+    result = cut(config, tmp_path)
+    assert [failure.shard for failure in result.failures] == ["a.nii.gz"]
 
 
 def header_bytes(shape, dtype=np.uint8):
@@ -207,16 +207,16 @@ def test_sizes_are_bounded_by_the_header_before_anything_is_inflated(tmp_path, p
     claim = header_bytes((2000, 2000, 2000))
     (tmp_path / f"{part}/b.nii.gz").write_bytes(gzip.compress(claim + bytes(2**20)))
     request.getfixturevalue("little_memory")
-    got = cut(config, tmp_path)
-    assert [(failure.shard, failure.error_class) for failure in got.failures] == [
+    result = cut(config, tmp_path)
+    assert [(failure.shard, failure.error_class) for failure in result.failures] == [
         ("b.nii.gz", "too_large")
     ]
-    assert len(got.rows) == 3
+    assert len(result.rows) == 3
 
 
 def test_slices_above_max_px_are_refused(tmp_path):
-    got = cut(volumes(tmp_path, max_px=19), tmp_path)
-    assert [failure.error_class for failure in got.failures] == ["too_large"] * 2
+    result = cut(volumes(tmp_path, max_px=19), tmp_path)
+    assert [failure.error_class for failure in result.failures] == ["too_large"] * 2
 
 
 @pytest.mark.parametrize(
@@ -230,26 +230,28 @@ def test_slices_above_max_px_are_refused(tmp_path):
 def test_labels_that_are_not_those_of_the_image_are_failures(tmp_path, labels, affine, said):
     config = volumes(tmp_path)
     save(tmp_path / "labels/b.nii.gz", labels, affine=affine)
-    got = cut(config, tmp_path)
-    assert sum(failure.num_samples for failure in got.failures) == 3
-    assert all(failure.shard == "b.nii.gz" and said in failure.message for failure in got.failures)
-    assert len(got.rows) == 3
+    result = cut(config, tmp_path)
+    assert sum(failure.num_samples for failure in result.failures) == 3
+    assert all(
+        failure.shard == "b.nii.gz" and said in failure.message for failure in result.failures
+    )
+    assert len(result.rows) == 3
 
 
 def test_a_label_outside_the_classes_fails_its_slice_alone(tmp_path):
     odd = LABELS.copy()
     odd[0, 0, 1] = 9
-    got = cut(volumes(tmp_path, odd), tmp_path)
-    assert {failure.sample_id for failure in got.failures} == {"a.nii.gz#1", "b.nii.gz#1"}
-    assert {failure.error_class for failure in got.failures} == {"label_outside"}
+    result = cut(volumes(tmp_path, odd), tmp_path)
+    assert {failure.sample_id for failure in result.failures} == {"a.nii.gz#1", "b.nii.gz#1"}
+    assert {failure.error_class for failure in result.failures} == {"label_outside"}
 
 
 def test_slices_of_a_volume_without_labels_are_filtered(tmp_path):
     config = volumes(tmp_path)
     (tmp_path / "labels/b.nii.gz").unlink()
-    got = cut(config, tmp_path)
-    assert got.filtered == {f"b.nii.gz#{k}": "unlabelled" for k in range(3)}
-    assert len(got.rows) == 3
+    result = cut(config, tmp_path)
+    assert result.filtered == {f"b.nii.gz#{k}": "unlabelled" for k in range(3)}
+    assert len(result.rows) == 3
 
 
 def test_a_table_of_labels_does_not_go_with_volumes(tmp_path):

@@ -125,15 +125,15 @@ def test_a_large_working_dir_is_refused(spec, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (ConnectionError("Failed to connect to Ray at address: http://h:8265."), "no job server"),
         (RuntimeError("Request failed with status code 401: Unauthorized"), "RAY_AUTH_TOKEN"),
     ],
 )
-def test_errors_say_what_to_do(error, told):
+def test_errors_say_what_to_do(error, reported):
     message = submit._explained("http://h:8265", error)
-    assert told in message
+    assert reported in message
     assert "http://h:8265" in message
 
 

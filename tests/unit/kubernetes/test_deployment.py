@@ -21,7 +21,7 @@ from tests.support.rendered import (
     IMAGE,
     RAY_VERSION,
     documents,
-    most,
+    max_workers,
     of_kind,
     rendered,
 )
@@ -70,16 +70,16 @@ def test_every_manifest_is_valid(changes):
 
 
 def test_kuberay_1_6_takes_all_but_the_time_zone_of_its_schedule():
-    for one in documents(rendered()):
-        found = problems(one, KUBERAY_1_6)
-        if one["kind"] == "RayCronJob":
+    for document in documents(rendered()):
+        found = problems(document, KUBERAY_1_6)
+        if document["kind"] == "RayCronJob":
             (found,) = found
             assert "timeZone" in found
         else:
-            assert found == [], one["kind"]
+            assert found == [], document["kind"]
     for job in every_job():
-        one = {"apiVersion": "ray.io/v1", "kind": "RayJob", "spec": job}
-        assert problems(one, KUBERAY_1_6) == []
+        document = {"apiVersion": "ray.io/v1", "kind": "RayJob", "spec": job}
+        assert problems(document, KUBERAY_1_6) == []
 
 
 def test_the_validation_finds_a_misspelt_key_and_a_wrong_type():
@@ -126,8 +126,8 @@ def test_the_image_s_packages_are_those_of_the_tests_and_have_hashes():
     tested = {name.lower().replace("_", "-"): version for name, version in tested.items()}
     assert {name: tested.get(name, version) for name, version in pins.items()} == pins
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["medical"]
-    names = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in asked}
+    requested = project["dependencies"] + project["optional-dependencies"]["medical"]
+    names = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requested}
     assert names - pins.keys() == {"torch"}
     assert "://" not in locked
 
@@ -214,7 +214,9 @@ def test_no_node_is_drained_under_a_head():
 
 
 def egress_of(**changes):
-    policies = {one["metadata"]["name"]: one for one in of_kind("NetworkPolicy", **changes)}
+    policies = {
+        document["metadata"]["name"]: document for document in of_kind("NetworkPolicy", **changes)
+    }
     return (
         policies["phases-nightly"]["spec"]["egress"],
         policies["phases-nightly-api"]["spec"]["egress"],
@@ -241,8 +243,8 @@ def test_egress_is_named_for_each_store_and_metadata_services_are_an_option():
             "ports": [{"port": 6443, "protocol": "TCP"}],
         }
     ]
-    for one in of_kind("NetworkPolicy", **given):
-        assert problems(one) == []
+    for document in of_kind("NetworkPolicy", **given):
+        assert problems(document) == []
 
 
 def test_an_image_may_be_named_by_its_digest():
@@ -277,8 +279,8 @@ def test_an_overlay_moves_the_role_into_another_namespace(tmp_path):
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(root))
     command = ["kubectl", "kustomize", str(tmp_path)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (binding,) = (one for one in parsed(text) if one["kind"] == "RoleBinding")
-    assert [one["namespace"] for one in binding["subjects"]] == ["team-c"]
+    (binding,) = (item for item in parsed(text) if item["kind"] == "RoleBinding")
+    assert [item["namespace"] for item in binding["subjects"]] == ["team-c"]
 
 
 def test_the_head_does_no_work_and_workers_start_from_none():
@@ -297,12 +299,12 @@ def test_gpu_workers_ask_for_one_gpu_and_tolerate_its_taint():
         _, gpu = job["rayClusterSpec"]["workerGroupSpecs"]
         pod = gpu["template"]["spec"]
         assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-        keys = {one["key"] for one in pod["tolerations"]}
+        keys = {toleration["key"] for toleration in pod["tolerations"]}
         assert {"nvidia.com/gpu", *SPOT} <= keys
     for job in every_job(gpus=0):
         (only,) = job["rayClusterSpec"]["workerGroupSpecs"]
         assert only["groupName"] == "cpu"
-        assert {one["key"] for one in only["template"]["spec"]["tolerations"]} == SPOT
+        assert {toleration["key"] for toleration in only["template"]["spec"]["tolerations"]} == SPOT
         # The head must not be taken away: the run would start again.
         assert "tolerations" not in job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
 
@@ -321,7 +323,7 @@ def test_the_specification_in_the_manifest_is_the_given_one_with_the_size_of_the
     read = AuditConfig.parse(yaml.safe_load(text))
     assert read.engine.cluster_max == {"CPU": 64.0, "GPU": 4.0}
     for job in every_job():
-        assert most(job["rayClusterSpec"]["workerGroupSpecs"]) == read.engine.cluster_max
+        assert max_workers(job["rayClusterSpec"]["workerGroupSpecs"]) == read.engine.cluster_max
     given = CONFIG.model_dump(exclude={"engine"})
     assert read.model_dump(exclude={"engine"}) == given
 
@@ -329,8 +331,8 @@ def test_the_specification_in_the_manifest_is_the_given_one_with_the_size_of_the
 def test_both_schedules_are_the_same():
     changes = {"schedule": "30 1 * * 1-5", "time_zone": "Europe/Berlin"}
     (ray_cron,), (cron,) = of_kind("RayCronJob", **changes), of_kind("CronJob", **changes)
-    for one in (ray_cron, cron):
-        assert (one["spec"]["schedule"], one["spec"]["timeZone"]) == tuple(changes.values())
+    for item in (ray_cron, cron):
+        assert (item["spec"]["schedule"], item["spec"]["timeZone"]) == tuple(changes.values())
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
     for job in every_job(**changes):
         assert "--time-zone Europe/Berlin" in job["entrypoint"]

@@ -6,7 +6,7 @@ import yaml
 
 from ray_audit.config import AuditConfig
 from tests.support.manifests import ROOT, parsed, problems
-from tests.support.rendered import most
+from tests.support.rendered import max_workers
 
 FOLDERS = ("base", "once", "nightly", "nightly-cronjob", "monitoring")
 
@@ -17,8 +17,8 @@ def test_kustomize_builds_valid_manifests(folder):
         pytest.skip("kubectl is not installed")
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / folder)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for one in parsed(text):
-        assert problems(one) == [], (one["kind"], one["metadata"]["name"])
+    for document in parsed(text):
+        assert problems(document) == [], (document["kind"], document["metadata"]["name"])
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_the_overlays_plan_for_the_workers_that_they_can_have(overlay, expected)
     workers = cron["spec"]["jobTemplate"]["rayClusterSpec"]["workerGroupSpecs"]
     assert [(group["groupName"], group["maxReplicas"]) for group in workers] == expected
     (spec,) = (part["data"]["audit.yaml"] for part in made if "audit.yaml" in part.get("data", {}))
-    assert most(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max
+    assert max_workers(workers) == AuditConfig.parse(yaml.safe_load(spec)).engine.cluster_max

@@ -73,6 +73,6 @@ def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
 
 def test_weights_change_without_a_jump():
     steps = [weights_of(Task.DENSE, TrainingFit(False, iou / 100)) for iou in range(101)]
-    for one, other in itertools.pairwise(steps):
-        names = one.keys() | other.keys()
-        assert all(abs(one.get(n, 0.0) - other.get(n, 0.0)) < 0.1 for n in names)
+    for first, other in itertools.pairwise(steps):
+        names = first.keys() | other.keys()
+        assert all(abs(first.get(n, 0.0) - other.get(n, 0.0)) < 0.1 for n in names)

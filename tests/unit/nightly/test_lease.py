@@ -37,13 +37,13 @@ def test_a_free_lease_is_taken_and_given_back(tmp_path):
 
 
 def test_a_living_holder_is_waited_for(tmp_path):
-    path, clock, told = tmp_path / "lease.json", Clock(), []
+    path, clock, reported = tmp_path / "lease.json", Clock(), []
     holder = lease(path, Clock(), purpose="2026-01-01")
     assert holder.acquire(0, quiet)
     clock.meanwhile = holder.renew
-    assert not lease(path, clock).acquire(1000, told.append)
+    assert not lease(path, clock).acquire(1000, reported.append)
     assert clock.now_s >= 1000
-    assert [state.purpose for state in told] == ["2026-01-01"]
+    assert [state.purpose for state in reported] == ["2026-01-01"]
 
 
 def test_a_dead_holder_is_replaced_after_its_time_whatever_its_clock_said(tmp_path):

@@ -82,8 +82,8 @@ def test_probabilities_and_their_logarithms_give_the_same_as_logits(task):
     frames = 5 if task is Task.FRAMES else None
     expected = softmax_of(AnswerForm(3), z, task, frames)
     for answers, given in (("probabilities", p), ("log_probabilities", p.log())):
-        got = softmax_of(AnswerForm(3, answers=answers), given, task, frames)
-        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+        actual = softmax_of(AnswerForm(3, answers=answers), given, task, frames)
+        torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_channels_scale_and_their_units():
     grey = model_input(pixels, InputConfig(scale=255, channels="grey"), CPU)
     luma = (plain * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     torch.testing.assert_close(grey, luma)
-    one = model_input(pixels[:, :1], InputConfig(channels="rgb"), CPU)
-    torch.testing.assert_close(one, plain[:, :1].repeat(1, 3, 1, 1) / 255)
+    result = model_input(pixels[:, :1], InputConfig(channels="rgb"), CPU)
+    torch.testing.assert_close(result, plain[:, :1].repeat(1, 3, 1, 1) / 255)
     scaled = InputConfig(scale=255, mean=[123.0, 116.0, 103.0], std=[58.0, 57.0, 57.0])
     small = model_input(pixels.astype(np.float32) / 255, scaled, CPU)
     torch.testing.assert_close(small, model_input(pixels, scaled, CPU), atol=1e-4, rtol=1e-4)

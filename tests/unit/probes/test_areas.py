@@ -27,11 +27,13 @@ def emitted(masks, logits):
     runs, size = states["final/area_runs"], masks.shape[1:]
     found, start = [[] for _ in masks], 0
     for row in states["final/areas"]:
-        one = dict(zip(("mask", *AREA_COLUMNS), row, strict=True))
-        mine = runs[start : start + int(one["num_runs"])]
+        result = dict(zip(("mask", *AREA_COLUMNS), row, strict=True))
+        mine = runs[start : start + int(result["num_runs"])]
         start += len(mine)
-        assert (mine[:, 0] == one["mask"]).all()
-        found[int(one["mask"])].append((rle.decode(rle.encode_runs(mine[:, 1:], size), size), one))
+        assert (mine[:, 0] == result["mask"]).all()
+        found[int(result["mask"])].append(
+            (rle.decode(rle.encode_runs(mine[:, 1:], size), size), result)
+        )
     assert start == len(runs)
     return found
 
@@ -52,12 +54,12 @@ def test_areas_are_the_connected_pixels_that_disagree_whatever_their_classes(see
         assert len(found) == len(expected)
         given_p = np.take_along_axis(of_mask, mask.clip(0)[None], 0)[0]
         doubts = []
-        for pixels, one in found:
+        for pixels, first in found:
             assert any((pixels == other).all() for other in expected)
-            assert one["num_px"] == pixels.sum()
-            assert one["p_given"] == pytest.approx(given_p[pixels].sum(), rel=1e-4)
-            assert one["loss"] == pytest.approx(-np.log(given_p[pixels]).sum(), rel=1e-4)
-            doubts.append(one["num_px"] - one["p_given"])
+            assert first["num_px"] == pixels.sum()
+            assert first["p_given"] == pytest.approx(given_p[pixels].sum(), rel=1e-4)
+            assert first["loss"] == pytest.approx(-np.log(given_p[pixels]).sum(), rel=1e-4)
+            doubts.append(first["num_px"] - first["p_given"])
         assert doubts == sorted(doubts, reverse=True)
 
 

@@ -40,7 +40,7 @@ def test_dense_final_scores_equal_the_definitions_on_each_image(rng):
         components = arrays["final/components"]
         mine = components[components[:, 0] == n, 1:]
         num_labelled = (masks[n] != IGNORE).sum()
-        got = {
+        actual = {
             "softmin": finish_softmin(arrays["final/softmin"][n]),
             "softmin_interior": finish_softmin(arrays["final/interior"][n]),
             "cil": arrays["trajectory/p_label"][n, -1] / num_labelled,
@@ -49,7 +49,7 @@ def test_dense_final_scores_equal_the_definitions_on_each_image(rng):
             "iou": finish_iou(counts),
             "coco": finish_coco(merge_components([mine])),
         }
-        assert got == pytest.approx(expected, rel=1e-4)
+        assert actual == pytest.approx(expected, rel=1e-4)
 
 
 def test_dense_vog_is_that_of_the_mean_over_labelled_pixels(rng):
@@ -157,7 +157,7 @@ def test_vog_by_class_reads_each_pixel_in_the_class_under_its_centre(rng):
             "vog/m2": ((maps - maps.mean(0)) ** 2).sum(0),
         }
         rects = np.array([[0, 0, *size], [1, 2, size[0], size[1] - 1]])
-        got = finish_moments(arrays, rects, masks, 4)
+        result = finish_moments(arrays, rects, masks, 4)
         std = maps.std(0)
         sums, num_px = np.zeros((2, 4)), np.zeros((2, 4), int)
         for n, (y0, x0, y1, x1) in enumerate(rects):
@@ -167,5 +167,5 @@ def test_vog_by_class_reads_each_pixel_in_the_class_under_its_centre(rng):
                     if label >= 0:
                         sums[n, label] += std[n, y, x]
                         num_px[n, label] += 1
-        assert got["vog/class_px"].tolist() == num_px.tolist()
-        assert got["vog/class_sum"] == pytest.approx(sums, rel=1e-5)
+        assert result["vog/class_px"].tolist() == num_px.tolist()
+        assert result["vog/class_sum"] == pytest.approx(sums, rel=1e-5)

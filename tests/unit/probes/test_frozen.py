@@ -51,12 +51,12 @@ def test_weights_that_are_cast_once_change_no_bit(name):
     )
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(lighter(x), model(x))
-    for got, expected in zip(
+    for actual, expected in zip(
         answer_and_gradient(lighter, x, torch.bfloat16),
         answer_and_gradient(model, x, torch.bfloat16),
         strict=True,
     ):
-        assert torch.equal(got, expected)
+        assert torch.equal(actual, expected)
 
 
 def test_float32_on_a_cpu_changes_nothing():
@@ -93,8 +93,8 @@ def test_the_way_back_through_a_batch_norm_is_torchs_own(name):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.forward = norm_call(module)
     expected, gradient = answer_and_gradient(model, x, None)
-    got, lighter_gradient = answer_and_gradient(lighter, x, None)
-    assert torch.equal(got, expected)
+    actual, lighter_gradient = answer_and_gradient(lighter, x, None)
+    assert torch.equal(actual, expected)
     torch.testing.assert_close(
         lighter_gradient, gradient, rtol=1e-5, atol=1e-5 * float(gradient.abs().max())
     )

@@ -85,10 +85,10 @@ def images(is_dense=False):
     return class_batch(inputs, rng.integers(0, NUM_CLASSES, 4))
 
 
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    for name in one.keys() - {"trajectory/probe_s"}:
-        assert np.array_equal(one[name], other[name], equal_nan=True), name
+def assert_same(first, other):
+    assert first.keys() == other.keys()
+    for name in first.keys() - {"trajectory/probe_s"}:
+        assert np.array_equal(first[name], other[name], equal_nan=True), name
 
 
 @pytest.mark.parametrize("gradients", ["none", "all", "late"])

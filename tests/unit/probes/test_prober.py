@@ -101,8 +101,8 @@ def test_vog_of_images_equals_gradients_kept_whole(rng, target):
         vog = np.std(maps, axis=0).mean()
         assert arrays["vog/sum"][n] / arrays["vog/num_px"][n] == pytest.approx(vog, rel=1e-4)
         if target == "loss":
-            got = arrays["trajectory/grad_sqnorm"][n]
-            assert got == pytest.approx(squared, rel=1e-4)
+            result = arrays["trajectory/grad_sqnorm"][n]
+            assert result == pytest.approx(squared, rel=1e-4)
 
 
 def test_vog_of_frames_reads_each_frame_in_its_own_clip(rng):

@@ -13,13 +13,13 @@ from tests.unit.scores.test_recount import counted
 @pytest.mark.parametrize("void", [0.0, 0.4])
 def test_counts_equal_a_loop(void):
     labels, p, _ = data(3, num=3, size=16, void=void)
-    wanted = Recount.of(confident.observe(labels, p)[0])
+    requested = Recount.of(confident.observe(labels, p)[0])
     targets = torch.from_numpy(labels)
     masks = Masks(
         targets, targets >= 0, (targets >= 0).sum(dim=(1, 2)), np.zeros(0), np.zeros((0, 2))
     )
-    seen = recount_pixels(torch.from_numpy(np.log(p)), masks, wanted)
-    expected = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
+    seen = recount_pixels(torch.from_numpy(np.log(p)), masks, requested)
+    expected = [counted(label, q, requested) for label, q in zip(labels, p, strict=True)]
     assert seen["recount/counts"].tolist() == [
         [e.num_issues, e.num_below, e.num_wrong_below] for e in expected
     ]

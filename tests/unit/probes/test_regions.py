@@ -34,13 +34,15 @@ def emitted(masks, logits, **arrays):
     height, width = maps.placements[0, 2:]
     runs, start, found = states["final/region_runs"], 0, [[] for _ in masks]
     for row in states["final/regions"]:
-        one = dict(zip(("mask", *REGION_COLUMNS), row, strict=True))
-        mine = runs[start : start + int(one["num_runs"])]
+        result = dict(zip(("mask", *REGION_COLUMNS), row, strict=True))
+        mine = runs[start : start + int(result["num_runs"])]
         start += len(mine)
-        assert (mine[:, 0] == one["mask"]).all()
-        one["pixels"] = rle.decode(rle.encode_runs(mine[:, 1:], (height, width)), (height, width))
-        assert one["pixels"].sum() == one["num_px"]
-        found[int(one["mask"])].append(one)
+        assert (mine[:, 0] == result["mask"]).all()
+        result["pixels"] = rle.decode(
+            rle.encode_runs(mine[:, 1:], (height, width)), (height, width)
+        )
+        assert result["pixels"].sum() == result["num_px"]
+        found[int(result["mask"])].append(result)
     assert start == len(runs)
     return found
 
@@ -80,7 +82,7 @@ def slow_regions(mask, logits):
         grown[y, x] = min(mine, default=-1)
     regions = [describe(grown == n, mask, guess, p) for n in range(len(kinds))]
     large = [region for region in regions if region["num_px"] >= 16]
-    order = sorted(large, key=lambda one: one["p_given"] - one["p_suggested"])
+    order = sorted(large, key=lambda item: item["p_given"] - item["p_suggested"])
     return order[:MAX_REGIONS]
 
 
@@ -89,7 +91,7 @@ def on(mask, at):
 
 
 def describe(pixels, mask, guess, p):
-    at = [tuple(map(int, one)) for one in np.argwhere(pixels)]
+    at = [tuple(map(int, item)) for item in np.argwhere(pixels)]
     given, suggested = int(mask[at[0]]), int(guess[at[0]])
     outline = [
         (y, x)
@@ -108,9 +110,9 @@ def describe(pixels, mask, guess, p):
         "suggested": suggested,
         "component": int(connected_components(mask)[at[0]]),
         "num_px": len(at),
-        "loss": sum(-np.log(p[given][one]) for one in at),
-        "p_given": sum(p[given][one] for one in at),
-        "p_suggested": sum(p[suggested][one] for one in at),
+        "loss": sum(-np.log(p[given][item]) for item in at),
+        "p_given": sum(p[given][item] for item in at),
+        "p_suggested": sum(p[suggested][item] for item in at),
         "outline_px": len(outline),
         "contact_px": sum(near),
         "pixels": pixels,
@@ -134,14 +136,14 @@ def test_regions_equal_a_search_pixel_by_pixel(seed, size):
     rng = np.random.default_rng(seed)
     masks = np.stack([blocks(rng, size, 3, 9) for _ in range(3)])
     logits = np.stack([logits_of(rng, blocks(rng, size, 3, 7, 0), 3) for _ in masks])
-    for mask, logit, got in zip(masks, logits, emitted(masks, logits), strict=True):
-        seen = [one for one in got if one["given"] >= 0]
+    for mask, logit, actual in zip(masks, logits, emitted(masks, logits), strict=True):
+        seen = [first for first in actual if first["given"] >= 0]
         expected = slow_regions(mask, logit)
         assert len(seen) == len(expected)
-        for one, other in zip(seen, expected, strict=True):
-            assert np.array_equal(one["pixels"], other["pixels"])
+        for first, other in zip(seen, expected, strict=True):
+            assert np.array_equal(first["pixels"], other["pixels"])
             for name in set(REGION_COLUMNS) - {"num_runs"}:
-                assert one[name] == pytest.approx(other[name], rel=1e-4), name
+                assert first[name] == pytest.approx(other[name], rel=1e-4), name
 
 
 def scene(height=40, width=50):
@@ -154,20 +156,20 @@ def test_a_dropped_square_is_one_region_with_all_its_pixels():
     seen = scene()
     seen[10:20, 5:15] = 2
     (found,) = emitted([scene()], [5 * np.eye(3)[seen].transpose(2, 0, 1)])
-    (one,) = found
-    assert (one["given"], one["suggested"], one["num_px"]) == (0, 2, 100)
-    assert np.array_equal(one["pixels"], seen == 2)
-    assert (one["outline_px"], one["contact_px"]) == (36, 0)
+    (result,) = found
+    assert (result["given"], result["suggested"], result["num_px"]) == (0, 2, 100)
+    assert np.array_equal(result["pixels"], seen == 2)
+    assert (result["outline_px"], result["contact_px"]) == (36, 0)
 
 
 def test_a_strip_beside_a_boundary_is_whole_up_to_the_boundary():
     seen = scene()
     seen[:, 25:30] = 1
     (found,) = emitted([scene()], [5 * np.eye(3)[seen].transpose(2, 0, 1)])
-    (one,) = found
-    assert np.array_equal(one["pixels"], seen != scene())
+    (result,) = found
+    assert np.array_equal(result["pixels"], seen != scene())
     # The picture's edge is no outline: the two long sides are, and one touches class 1.
-    assert (one["outline_px"], one["contact_px"]) == (80, 40)
+    assert (result["outline_px"], result["contact_px"]) == (80, 40)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +191,8 @@ def test_probabilities_of_exactly_0_and_1_are_counted():
     seen = scene()
     seen[10:20, 5:15] = 2
     (found,) = emitted([scene()], [1e4 * np.eye(3)[seen].transpose(2, 0, 1)])
-    (one,) = found
-    assert (one["p_given"], one["p_suggested"], one["loss"]) == (0, 100, 1e6)
+    (result,) = found
+    assert (result["p_given"], result["p_suggested"], result["loss"]) == (0, 100, 1e6)
 
 
 def test_logits_that_are_no_numbers_give_no_region():
@@ -203,11 +205,11 @@ def test_unlabelled_components_are_emitted_with_their_pixels():
     mask[5:15, 5:15] = IGNORE
     mask[30:33, 40:43] = IGNORE  # too small
     (found,) = emitted([mask], [5 * np.eye(3)[mask.clip(0)].transpose(2, 0, 1)])
-    (one,) = found
-    assert (one["given"], one["suggested"], one["component"]) == (-1, -1, 1)
+    (result,) = found
+    assert (result["given"], result["suggested"], result["component"]) == (-1, -1, 1)
     expected = np.zeros(mask.shape, bool)
     expected[5:15, 5:15] = True
-    assert np.array_equal(one["pixels"], expected)
+    assert np.array_equal(result["pixels"], expected)
 
 
 @pytest.mark.parametrize("num_classes", [3, 80])

@@ -11,7 +11,7 @@ PAGE = files("ray_audit.report") / "page"
 def themes():
     css = (PAGE / "report.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root[^{]*\{([^}]*)\}", css)[:2]
-    return [dict(re.findall(r"--(\w+): (#\w{6})", one)) for one in (light, dark)]
+    return [dict(re.findall(r"--(\w+): (#\w{6})", item)) for item in (light, dark)]
 
 
 def luminance(colour):
@@ -20,8 +20,8 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one, other):
-    dark, light = sorted((luminance(one), luminance(other)))
+def contrast(first, other):
+    dark, light = sorted((luminance(first), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 

@@ -23,12 +23,12 @@ def predicted(scale=1, **more):
     return Predicted("i", "i", None, pixels, targets, p, **more)
 
 
-def layers(one):
-    return layers_of(SeenMask.of(one))
+def layers(item):
+    return layers_of(SeenMask.of(item))
 
 
-def mask_bundles(several, wanted, ids):
-    return bundles_of([SeenMask.of(one) for one in several], wanted, ids)
+def mask_bundles(several, expected, ids):
+    return bundles_of([SeenMask.of(item) for item in several], expected, ids)
 
 
 def finding(finding_id="f", box=BOX):
@@ -47,13 +47,13 @@ def at(bundle, what, x, y):
 
 
 def test_layers_say_what_is_given_predicted_and_doubted():
-    one = layers(predicted())
-    assert max(pixels_of(one["pictures"]["given"]).shape) == IMAGE_PX
-    assert at(one, "given", 620, 315) == 1
-    assert at(one, "given", 500, 315) == 0
-    assert at(one, "predicted", 500, 315) == 1
-    assert at(one, "doubt", 500, 315) == 191  # 1 - 0.25
-    assert at(one, "doubt", 620, 315) == 64  # 1 - 0.75
+    result = layers(predicted())
+    assert max(pixels_of(result["pictures"]["given"]).shape) == IMAGE_PX
+    assert at(result, "given", 620, 315) == 1
+    assert at(result, "given", 500, 315) == 0
+    assert at(result, "predicted", 500, 315) == 1
+    assert at(result, "doubt", 500, 315) == 191  # 1 - 0.25
+    assert at(result, "doubt", 620, 315) == 64  # 1 - 0.75
 
 
 def test_a_large_mask_has_a_close_up_of_each_finding_in_full_resolution():
@@ -97,8 +97,8 @@ def test_each_finding_of_a_tiled_image_is_shown_from_the_tile_that_owns_it():
         )
         for index, (place, owned) in enumerate(placements.items())
     ]
-    wanted = {"n": [finding("right", [700, 100, 720, 120]), finding("left", [10, 10, 30, 30])]}
-    (bundle,) = mask_bundles(tiles, wanted, {"i": "n"}).values()
+    expected = {"n": [finding("right", [700, 100, 720, 120]), finding("left", [10, 10, 30, 30])]}
+    (bundle,) = mask_bundles(tiles, expected, {"i": "n"}).values()
     assert bundle["origin"] == [500, 0]  # the whole picture: the tile of the first finding
     assert at(bundle["closeups"]["right"], "given", 710, 110) == 1
     assert at(bundle["closeups"]["left"], "given", 20, 20) == 0

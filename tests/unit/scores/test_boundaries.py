@@ -56,23 +56,23 @@ def test_equals_brute_force(labels, num_checkpoints, seed):
     labels = np.array(labels, int)
     p = np.random.default_rng(seed).dirichlet(np.ones(K), (len(labels), num_checkpoints))
     seen = observed(labels, p)
-    got = boundary_shift(labels, *seen)
+    result = boundary_shift(labels, *seen)
     score, suggested, boundaries, evidence = slow(labels.tolist(), *seen)
-    np.testing.assert_allclose(got.score, score, atol=1e-12)
-    assert got.suggested.tolist() == suggested
-    assert got.boundaries.tolist() == boundaries
-    assert got.evidence == pytest.approx(evidence)
+    np.testing.assert_allclose(result.score, score, atol=1e-12)
+    assert result.suggested.tolist() == suggested
+    assert result.boundaries.tolist() == boundaries
+    assert result.evidence == pytest.approx(evidence)
 
 
 @pytest.mark.parametrize("labels", [[], [2], [-1, -1], [1, 1, 1], [0, 1]])
 def test_without_a_boundary_that_can_move_nothing_speaks(labels):
     labels = np.array(labels, int)
     p = np.full((len(labels), 2, K), 1 / K)
-    got = boundary_shift(labels, *observed(labels, p))
-    assert np.isnan(got.score).tolist() == (labels < 0).tolist()
-    assert not np.nansum(got.score)
-    assert (got.suggested == -1).all()
-    assert got.boundaries.shape == (max(len(set(labels.tolist())) - 1, 0), 2)
+    result = boundary_shift(labels, *observed(labels, p))
+    assert np.isnan(result.score).tolist() == (labels < 0).tolist()
+    assert not np.nansum(result.score)
+    assert (result.suggested == -1).all()
+    assert result.boundaries.shape == (max(len(set(labels.tolist())) - 1, 0), 2)
 
 
 def moved_boundaries(seed):
@@ -95,11 +95,11 @@ def test_a_moved_boundary_is_moved_back_and_its_frames_rank_first():
     wrong, scores, of_segment, found = [], [], [], []
     for true, labels, p in moved_boundaries(0):
         seen = observed(labels, p)
-        got = boundary_shift(labels, *seen)
+        result = boundary_shift(labels, *seen)
         wrong.append(true != labels)
-        scores.append(got.score)
+        scores.append(result.score)
         of_segment.append(segment_mean(csl(-np.log(seen[0])), labels))
-        found.append(np.abs(got.boundaries[:, 1] - np.flatnonzero(np.diff(true)) - 1).max())
+        found.append(np.abs(result.boundaries[:, 1] - np.flatnonzero(np.diff(true)) - 1).max())
     wrong = np.concatenate(wrong)
     auroc = roc_auc_score(wrong, np.concatenate(scores))
     assert auroc > max(0.97, roc_auc_score(wrong, np.concatenate(of_segment)) + 0.1)
@@ -110,9 +110,9 @@ def test_a_frame_without_probabilities_speaks_for_nothing():
     labels = np.array([0, 0, 0, 0, 1, 1])
     p = np.full((6, 1, K), 1 / K)
     p_label, p_other, other = observed(labels, p)
-    got = boundary_shift(labels, p_label * np.nan, p_other * np.nan, other)
-    assert got.evidence.tolist() == [0.0]
-    assert got.score.tolist() == [0.0] * 6
+    result = boundary_shift(labels, p_label * np.nan, p_other * np.nan, other)
+    assert result.evidence.tolist() == [0.0]
+    assert result.score.tolist() == [0.0] * 6
 
 
 def test_shapes_that_do_not_belong_together_are_refused():

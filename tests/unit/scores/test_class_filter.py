@@ -34,9 +34,9 @@ def cleanlab_flags(labels, p):
 @pytest.mark.parametrize("seed", range(4))
 def test_flags_equal_cleanlab(seed, num_classes):
     labels, p, wrong = rows(seed, num_classes=num_classes)
-    got = find_issues_by_class(labels, p)
-    np.testing.assert_array_equal(got, cleanlab_flags(labels, p))
-    assert got[wrong].mean() > got[~wrong].mean() + 0.25
+    result = find_issues_by_class(labels, p)
+    np.testing.assert_array_equal(result, cleanlab_flags(labels, p))
+    assert result[wrong].mean() > result[~wrong].mean() + 0.25
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 0.5, 6.0])

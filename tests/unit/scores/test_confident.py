@@ -49,9 +49,9 @@ def test_flags_equal_cleanlab(seed, dtype):
     cleanlab = pytest.importorskip("cleanlab.segmentation.filter")
     labels, p, _ = data(seed, dtype=dtype)
     expected = cleanlab.find_label_issues(labels, p, downsample=1, n_jobs=1, verbose=False)
-    got = confident.find_issues(labels, p)
-    assert (got != expected).mean() <= 1e-3
-    assert got.any()
+    actual = confident.find_issues(labels, p)
+    assert (actual != expected).mean() <= 1e-3
+    assert actual.any()
 
 
 def test_flags_of_rows_equal_cleanlab():
@@ -110,9 +110,9 @@ def test_histograms_differ_from_exact_by_less_than_the_two_bins(seed, void):
     edge = state.p_label[cutoff.num_full_bins]
     assert abs(cutoff.num_flagged(wrong).sum() - exact.sum()) <= bound + edge
     num_labelled = (labels >= 0).sum(axis=(1, 2))
-    got = confident.clc(cutoff.num_flagged(wrong), num_labelled)
+    result = confident.clc(cutoff.num_flagged(wrong), num_labelled)
     want = confident.clc(exact.sum(axis=(1, 2)), num_labelled)
-    np.testing.assert_allclose(got, want, atol=2e-3)
+    np.testing.assert_allclose(result, want, atol=2e-3)
 
 
 def test_more_bins_come_closer():

@@ -81,8 +81,8 @@ def test_trajectories_must_be_two_dimensional():
 def test_smoothing_equals_a_loop_over_cut_off_windows(values, window):
     half = window // 2
     expected = [mean(values[max(t - half, 0) : t + half + 1]) for t in range(len(values))]
-    got = csl.smooth_over_time(np.array(values, np.float64), window)
-    np.testing.assert_allclose(got, expected, atol=1e-12)
+    actual = csl.smooth_over_time(np.array(values, np.float64), window)
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("window", [0, 2, -3])
@@ -119,8 +119,8 @@ def slow_segment_mean(values, labels, sequences):
 def test_segment_mean_equals_a_loop(rows):
     rows = sorted(rows, key=lambda row: row[2])
     values, labels, sequences = (np.array([row[c] for row in rows]) for c in range(3))
-    got = csl.segment_mean(values.astype(float), labels.astype(int), sequences)
-    np.testing.assert_allclose(got, slow_segment_mean(values, labels, sequences), atol=1e-12)
+    result = csl.segment_mean(values.astype(float), labels.astype(int), sequences)
+    np.testing.assert_allclose(result, slow_segment_mean(values, labels, sequences), atol=1e-12)
 
 
 def test_unlabelled_frames_do_not_end_a_segment_but_another_sequence_does():
@@ -141,7 +141,7 @@ def test_rows_of_segments_are_those_of_each_id():
     rng = np.random.default_rng(0)
     for labels in ([], [-1, -1], [0], *(rng.integers(-1, 3, n) for n in range(1, 40))):
         ids = csl.segment_ids(np.asarray(labels, np.int64))
-        expected = [np.flatnonzero(ids == one) for one in range(ids.max(initial=-1) + 1)]
+        expected = [np.flatnonzero(ids == item) for item in range(ids.max(initial=-1) + 1)]
         found = csl.segment_rows(ids)
         assert len(found) == len(expected)
         assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))

@@ -13,16 +13,16 @@ bits = st.lists(st.integers(0, 1), min_size=1, max_size=8)
 
 @given(bits)
 def test_forgetting_counts_right_then_wrong(row):
-    got = dynamics.forgetting(np.array([row]))[0]
+    actual = dynamics.forgetting(np.array([row]))[0]
     expected = sum(a == 1 and b == 0 for a, b in itertools.pairwise(row))
-    assert math.isnan(got) if len(row) < 2 else got == expected
+    assert math.isnan(actual) if len(row) < 2 else actual == expected
 
 
 @given(bits)
 def test_learning_time_is_the_start_of_the_last_unbroken_run(row):
     times = [e + 1 for e in range(len(row)) if all(row[e:])]
-    got = dynamics.learning_time(np.array([row]))[0]
-    assert got == times[0] if times else math.isnan(got)
+    result = dynamics.learning_time(np.array([row]))[0]
+    assert result == times[0] if times else math.isnan(result)
 
 
 @given(bits)
@@ -72,8 +72,8 @@ class TestEdges:
         assert score(np.empty((0, 4))).shape == (0,)
 
     def test_nan_is_passed_on(self, score):
-        got = score(np.array([[1.0, np.nan], [1.0, 1.0]]))
-        assert np.isnan(got).tolist() == [True, False]
+        result = score(np.array([[1.0, np.nan], [1.0, 1.0]]))
+        assert np.isnan(result).tolist() == [True, False]
 
 
 def test_dense_fractions_count_as_right_from_one_half():

@@ -89,6 +89,6 @@ def test_unknown_epochs_are_skipped_without_moving_the_others():
 
 def test_iou_counts():
     tp, predicted, given_ = np.array([3, 0, 0]), np.array([4, 2, 0]), np.array([5, 0, 0])
-    got = el.iou_from_counts(tp, predicted, given_)
-    assert got[:2].tolist() == [0.5, 0.0]
-    assert math.isnan(got[2])
+    result = el.iou_from_counts(tp, predicted, given_)
+    assert result[:2].tolist() == [0.5, 0.0]
+    assert math.isnan(result[2])

@@ -66,15 +66,15 @@ def test_estimate_differs_from_exact_by_the_bins_of_the_thresholds_at_most(seed,
     labels, (p,), _ = rows(seed)
     labels[::7] = -1
     counts, thresholds = exact(labels, p)
-    got = state_of(labels, p, num_bins).finish()
-    np.testing.assert_allclose(got.thresholds, thresholds, rtol=1e-12)
+    result = state_of(labels, p, num_bins).finish()
+    np.testing.assert_allclose(result.thresholds, thresholds, rtol=1e-12)
     bound = edge_elements(labels, p, thresholds, num_bins)
-    assert abs(got.num_wrong - counts.sum()) <= bound
-    assert abs(got.by_given - counts.sum(axis=1)).sum() <= bound
-    assert abs(got.by_other - counts.sum(axis=0)).sum() <= bound
-    assert got.by_given.sum() == pytest.approx(got.num_wrong)
-    assert got.low <= counts.sum() <= got.high
-    assert got.num_labelled == (labels >= 0).sum()
+    assert abs(result.num_wrong - counts.sum()) <= bound
+    assert abs(result.by_given - counts.sum(axis=1)).sum() <= bound
+    assert abs(result.by_other - counts.sum(axis=0)).sum() <= bound
+    assert result.by_given.sum() == pytest.approx(result.num_wrong)
+    assert result.low <= counts.sum() <= result.high
+    assert result.num_labelled == (labels >= 0).sum()
 
 
 def test_fine_bins_give_the_count_of_cleanlab():
@@ -83,18 +83,18 @@ def test_fine_bins_give_the_count_of_cleanlab():
     inspector = batched.LabelInspector(num_class=6, verbose=False, n_jobs=1)
     inspector.update_confident_thresholds(labels, p)
     inspector.score_label_quality(labels, p)
-    got = state_of(labels, p, num_bins=10**9).finish()
-    assert got.num_wrong == pytest.approx(inspector.get_num_issues(), abs=0.5)
-    assert state_of(labels, p).finish().num_wrong == pytest.approx(got.num_wrong, rel=0.02)
+    result = state_of(labels, p, num_bins=10**9).finish()
+    assert result.num_wrong == pytest.approx(inspector.get_num_issues(), abs=0.5)
+    assert state_of(labels, p).finish().num_wrong == pytest.approx(result.num_wrong, rel=0.02)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
 def test_planted_errors_are_counted(noise):
     labels, (p,), num_planted = rows(3, num=20_000, noise=noise)
-    got = state_of(labels, p).finish()
+    result = state_of(labels, p).finish()
     # Not all wrong labels are confidently so, and some right ones look wrong.
-    assert 0.5 * num_planted - 100 <= got.num_wrong <= num_planted + 1500
-    assert got.wrong_fraction == got.num_wrong / 20_000
+    assert 0.5 * num_planted - 100 <= result.num_wrong <= num_planted + 1500
+    assert result.wrong_fraction == result.num_wrong / 20_000
 
 
 def good_checkpoint(num, seed=0, noise=0.1, num_squared=None):
@@ -115,8 +115,8 @@ def good_checkpoint(num, seed=0, noise=0.1, num_squared=None):
 
 def test_interval_narrows_with_the_number_of_elements():
     def width(num):
-        got = good_checkpoint(num)[0].finish()
-        return (got.high - got.low) / num
+        result = good_checkpoint(num)[0].finish()
+        return (result.high - result.low) / num
 
     assert width(20_000) < 0.5 * width(1000)
 
@@ -130,7 +130,7 @@ def test_the_interval_holds_the_truth(noise):
 
 def test_elements_that_hang_together_count_as_few():
     alone, together = good_checkpoint(2000)[0], good_checkpoint(2000, num_squared=2000 * 40)[0]
-    widths = [one.finish().high - one.finish().low for one in (alone, together)]
+    widths = [item.finish().high - item.finish().low for item in (alone, together)]
     assert widths[1] > 3 * widths[0]
 
 
@@ -138,7 +138,7 @@ def test_elements_that_hang_together_count_as_few():
 def test_mean_over_checkpoints_bounds_the_exact_mean_from_below(num_checkpoints):
     labels, p, _ = rows(2, num_checkpoints=num_checkpoints)
     mean = p.mean(axis=0)
-    pairs = [two_best(labels, one) for one in p]
+    pairs = [two_best(labels, first) for first in p]
     other, p_other = suggested_class(
         np.stack([pair[2] for pair in pairs], axis=1),
         np.stack([pair[1] for pair in pairs], axis=1),
@@ -149,10 +149,10 @@ def test_mean_over_checkpoints_bounds_the_exact_mean_from_below(num_checkpoints)
         np.testing.assert_allclose(p_other, exact_p, rtol=1e-12)
         np.testing.assert_array_equal(other, exact_other)
     p_label = mean[np.arange(len(labels)), labels]
-    got = NoiseState.observe(p_label, p_other, labels, other, 6).finish()
+    result = NoiseState.observe(p_label, p_other, labels, other, 6).finish()
     counts, _ = exact(labels, mean)
-    assert got.num_wrong <= counts.sum() + edge_elements(labels, mean, got.thresholds, 1000)
-    assert got.num_wrong == pytest.approx(counts.sum(), rel=0.05)
+    assert result.num_wrong <= counts.sum() + edge_elements(labels, mean, result.thresholds, 1000)
+    assert result.num_wrong == pytest.approx(counts.sum(), rel=0.05)
 
 
 def test_states_merge_in_any_order():
@@ -173,38 +173,38 @@ def test_pixels_give_the_count_of_their_rows():
     labels, (p,), _ = rows(6, num=6 * 25 * 20)
     masks, maps = labels.reshape(6, 25, 20), p.reshape(6, 25, 20, 6).transpose(0, 3, 1, 2)
     state, _ = confident.observe(masks, maps)
-    got, of_rows = estimate_pixels(state), state_of(labels, p).finish()
-    assert got.num_wrong == pytest.approx(of_rows.num_wrong)
-    assert got.num_wrong == pytest.approx(state.finish().num_issues)
-    assert (got.low, got.high) == (None, None)
-    np.testing.assert_allclose(got.by_other, of_rows.by_other)
-    assert got.by_given is None
-    assert got.num_labelled == labels.size
+    result, of_rows = estimate_pixels(state), state_of(labels, p).finish()
+    assert result.num_wrong == pytest.approx(of_rows.num_wrong)
+    assert result.num_wrong == pytest.approx(state.finish().num_issues)
+    assert (result.low, result.high) == (None, None)
+    np.testing.assert_allclose(result.by_other, of_rows.by_other)
+    assert result.by_given is None
+    assert result.num_labelled == labels.size
 
 
 def test_wilson_interval_equals_scipy():
     stats = pytest.importorskip("scipy.stats")
     for num, total in ((0, 10), (3, 10), (10, 10), (17, 5000)):
         expected = stats.binomtest(num, total).proportion_ci(0.95, "wilson")
-        got = wilson_interval(num, total)
-        assert got == pytest.approx((expected.low * total, expected.high * total), abs=1e-9)
+        actual = wilson_interval(num, total)
+        assert actual == pytest.approx((expected.low * total, expected.high * total), abs=1e-9)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(0, int), np.full(5, -1)], ids=["none", "all void"])
 def test_no_labels(labels):
     p = np.full((len(labels), 3), 1 / 3)
-    got = state_of(labels, p).finish()
-    assert (got.num_labelled, got.num_wrong, got.low, got.high) == (0, 0.0, 0.0, 0.0)
-    assert np.isnan(got.wrong_fraction)
-    assert got.thresholds.tolist() == [2.0, 2.0, 2.0]
+    result = state_of(labels, p).finish()
+    assert (result.num_labelled, result.num_wrong, result.low, result.high) == (0, 0.0, 0.0, 0.0)
+    assert np.isnan(result.wrong_fraction)
+    assert result.thresholds.tolist() == [2.0, 2.0, 2.0]
     assert estimate_pixels(confident.ConfidentState.empty(3)).num_wrong == 0.0
 
 
 def test_one_class_only():
-    got = NoiseState.observe(np.ones(4), np.zeros(4), np.zeros(4, int), np.zeros(4, int), 1)
-    assert got.finish().num_wrong == 0.0
-    assert got.finish().low == 0.0
-    assert 0.0 < got.finish().high < 4.0
+    result = NoiseState.observe(np.ones(4), np.zeros(4), np.zeros(4, int), np.zeros(4, int), 1)
+    assert result.finish().num_wrong == 0.0
+    assert result.finish().low == 0.0
+    assert 0.0 < result.finish().high < 4.0
 
 
 def test_a_class_that_labels_nothing_is_never_what_a_label_should_be():
@@ -222,16 +222,16 @@ def test_a_class_absent_from_a_batch_has_its_threshold_from_the_others():
 
 def test_probabilities_of_exactly_0_and_1():
     p = np.eye(2)[[0, 0, 1, 0, 1, 1]]
-    got = state_of(np.array([0, 0, 0, 1, 1, 1]), p).finish()
-    assert got.num_wrong == 2.0
-    assert got.by_given.tolist() == got.by_other.tolist() == [1.0, 1.0]
+    result = state_of(np.array([0, 0, 0, 1, 1, 1]), p).finish()
+    assert result.num_wrong == 2.0
+    assert result.by_given.tolist() == result.by_other.tolist() == [1.0, 1.0]
 
 
 def test_a_threshold_of_1_leaves_its_bin_open():
     p = np.eye(2)[[0, 0, 1, 1, 1, 1]]
-    got = state_of(np.array([0, 0, 0, 1, 1, 1]), p).finish()
+    result = state_of(np.array([0, 0, 0, 1, 1, 1]), p).finish()
     # The one wrong element has exactly the probability that counts, somewhere in the last bin.
-    assert got.low < 1e-9 < got.num_wrong < 1.0 < got.high
+    assert result.low < 1e-9 < result.num_wrong < 1.0 < result.high
 
 
 @pytest.mark.parametrize(

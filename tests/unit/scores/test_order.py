@@ -52,8 +52,8 @@ def counted(all_videos, num_classes):
 def test_nll_equals_a_loop_that_leaves_the_video_out(all_videos):
     counts = counted(all_videos, 3)
     for index, labels in enumerate(all_videos):
-        got = order.order_nll(np.array(labels, int), counts)
-        np.testing.assert_allclose(got, slow_nll(all_videos, index, 3, 1.0), rtol=1e-10)
+        result = order.order_nll(np.array(labels, int), counts)
+        np.testing.assert_allclose(result, slow_nll(all_videos, index, 3, 1.0), rtol=1e-10)
 
 
 def slow_durations(all_videos, index):
@@ -89,17 +89,17 @@ def test_durations_equal_a_loop_that_leaves_the_video_out(all_videos):
         labels = np.array(labels, int)
         alone = order.order_nll(labels, counts)
         both = order.order_nll(labels, counts, durations=durations)
-        got = ((both - alone) / order.DURATION_WEIGHT)[labels >= 0]
-        np.testing.assert_allclose(got, slow_durations(all_videos, index), atol=1e-9)
+        result = ((both - alone) / order.DURATION_WEIGHT)[labels >= 0]
+        np.testing.assert_allclose(result, slow_durations(all_videos, index), atol=1e-9)
 
 
 def test_half_of_the_durations_may_be_wrong():
     bins = np.array([16, 16, 16, 16, 16, 40, 60, 80, 100])
     counts = np.bincount(bins, minlength=160)[None]
     classes = np.zeros(len(bins), int)
-    got = duration_nll(classes, bins, counts)
-    assert got[:5].tolist() == [0.0] * 5
-    assert got[5:].tolist() == [LARGEST_NLL] * 4
+    result = duration_nll(classes, bins, counts)
+    assert result[:5].tolist() == [0.0] * 5
+    assert result[5:].tolist() == [LARGEST_NLL] * 4
 
 
 def test_statistics_add_up_in_any_order_and_round_trip():

@@ -25,8 +25,8 @@ def sample_of(videos, num_classes, names=None):
     for i, labels in enumerate(videos):
         frames = np.bincount(segment_ids(np.asarray(labels)))
         name = f"{i:03d}" if names is None else names[i]
-        one = VideoSegments.of(name, np.asarray(labels), frames, num_classes)
-        sample = sample.merge(VideoSample((one,)))
+        result = VideoSegments.of(name, np.asarray(labels), frames, num_classes)
+        sample = sample.merge(VideoSample((result,)))
     return sample
 
 
@@ -112,7 +112,7 @@ def test_no_order_is_seen_where_there_is_none(num_classes, num_videos, num_segme
         judged(random_videos(rng, num_videos, num_classes, num_segments), num_classes)
         for _ in range(20)
     ]
-    assert sum(one.evidence.is_predictive for one in believed) <= 1
+    assert sum(item.evidence.is_predictive for item in believed) <= 1
 
 
 def test_a_class_between_all_others_is_chance():

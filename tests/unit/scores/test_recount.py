@@ -15,7 +15,7 @@ from ray_audit.scores.recount import (
 from tests.unit.scores.test_confident import data
 
 
-def counted(labels, p, wanted):
+def counted(labels, p, expected):
     """The second pass over one mask, pixel by pixel."""
     num_issues = num_below = num_wrong_below = 0
     wrong, right = [], []
@@ -24,30 +24,30 @@ def counted(labels, p, wanted):
             continue
         own, top = p[labels[y, x], y, x], int(p[:, y, x].argmax())
         is_wrong = p[top, y, x] > own
-        num_issues += bool(is_wrong and p[top, y, x] >= wanted.thresholds[top] - 1e-6)
-        place = min(int(own * np.float32(wanted.num_bins)), wanted.num_bins - 1)
-        num_below += place < wanted.first_bin
-        num_wrong_below += bool(place < wanted.first_bin and is_wrong)
-        if wanted.first_bin <= place <= wanted.last_bin:
+        num_issues += bool(is_wrong and p[top, y, x] >= expected.thresholds[top] - 1e-6)
+        place = min(int(own * np.float32(expected.num_bins)), expected.num_bins - 1)
+        num_below += place < expected.first_bin
+        num_wrong_below += bool(place < expected.first_bin and is_wrong)
+        if expected.first_bin <= place <= expected.last_bin:
             (wrong if is_wrong else right).append(own)
-    values = (np.array(one, np.float32) for one in (wrong, right))
+    values = (np.array(item, np.float32) for item in (wrong, right))
     return Counted(num_issues, num_below, num_wrong_below, *values)
 
 
 def exact_cutoff(samples):
     halves = UpperHalves.of([])
-    for one in samples:
-        halves = halves.merge(UpperHalves.of([one]))
+    for item in samples:
+        halves = halves.merge(UpperHalves.of([item]))
     found, lower = halves.place(), Counter()
-    for one in samples if found else ():
-        lower += lower_halves([one], found[0])
+    for item in samples if found else ():
+        lower += lower_halves([item], found[0])
     return cutoff(halves, lower)
 
 
 def flagged(labels, p, num_bins):
     state, _ = confident.observe(labels, p, num_bins)
-    wanted = Recount.of(state)
-    samples = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
+    expected = Recount.of(state)
+    samples = [counted(label, q, expected) for label, q in zip(labels, p, strict=True)]
     exact = exact_cutoff(samples)
     return np.array([exact.num_flagged(sample) for sample in samples])
 
@@ -77,8 +77,8 @@ def test_nothing_and_nearly_everything_wrong(noise):
 
 def test_only_a_few_values_are_kept():
     labels, p, _ = data(0, num=6, size=64)
-    wanted = Recount.of(confident.observe(labels, p)[0])
-    samples = [counted(one, q, wanted) for one, q in zip(labels, p, strict=True)]
+    expected = Recount.of(confident.observe(labels, p)[0])
+    samples = [counted(label, q, expected) for label, q in zip(labels, p, strict=True)]
     assert sum(len(sample.wrong) + len(sample.right) for sample in samples) < 0.02 * labels.size
 
 
@@ -130,7 +130,7 @@ def test_tiles_add_up():
 
 
 def test_nothing_labelled():
-    wanted = Recount.of(confident.ConfidentState.empty(3))
-    assert wanted.thresholds == (2.0, 2.0, 2.0)
+    expected = Recount.of(confident.ConfidentState.empty(3))
+    assert expected.thresholds == (2.0, 2.0, 2.0)
     none = np.zeros(0, np.float32)
     assert exact_cutoff([Counted(0, 0, 0, none, none)]).num_issues == 0

@@ -105,8 +105,8 @@ def slow_scores(p, labels):
 @pytest.mark.parametrize("void", [0.0, 0.3, 1.0])
 def test_scores_equal_loops(seed, void):
     p, labels = image(seed, void=void)
-    got, expected = seg.score_image(p, labels), slow_scores(p, labels)
-    assert got == pytest.approx(expected, rel=1e-10, nan_ok=True)
+    actual, expected = seg.score_image(p, labels), slow_scores(p, labels)
+    assert actual == pytest.approx(expected, rel=1e-10, nan_ok=True)
 
 
 def test_softmin_equals_published_values():
@@ -129,8 +129,8 @@ def test_softmin_equals_cleanlab():
     images = [image(seed, void=0.0) for seed in range(5)]
     p, labels = np.stack([p for p, _ in images]), np.stack([labels for _, labels in images])
     expected, _ = rank.get_label_quality_scores(labels, p, verbose=False)
-    got = [seg.score_image(*one)["softmin"] for one in images]
-    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    actual = [seg.score_image(*item)["softmin"] for item in images]
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)
 
 
 @given(

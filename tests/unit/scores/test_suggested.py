@@ -28,7 +28,7 @@ def test_it_is_the_class_of_most_probability_and_of_equals_the_one_named_most(ro
     other = np.array([[c for c, _ in row] for row in rows])
     p_other = np.array([[p for _, p in row] for row in rows])
     label, p = suggested_class(other, p_other)
-    assert [(int(one), float(q)) for one, q in zip(label, p, strict=True)] == [
+    assert [(int(first), float(q)) for first, q in zip(label, p, strict=True)] == [
         slow(row) for row in rows
     ]
 

@@ -45,15 +45,15 @@ def suggested(path, others, num_frames=None):
     ],
 )
 def test_planted_disorder_is_undone(given, expected):
-    got = suggested(given, statistics(ordered_videos()))
-    assert got.classes.tolist() == expected
-    assert (got.nll_after < got.nll_before - MARGIN) == (given != expected)
+    actual = suggested(given, statistics(ordered_videos()))
+    assert actual.classes.tolist() == expected
+    assert (actual.nll_after < actual.nll_before - MARGIN) == (given != expected)
 
 
 def test_a_video_that_lacks_a_phase_stays_as_it_is():
-    got = suggested([0, 1, 3, 4, 5], statistics(ordered_videos()))
-    assert got.classes.tolist() == [0, 1, 3, 4, 5]
-    assert got.nll_before == got.nll_after
+    result = suggested([0, 1, 3, 4, 5], statistics(ordered_videos()))
+    assert result.classes.tolist() == [0, 1, 3, 4, 5]
+    assert result.nll_before == result.nll_after
 
 
 def test_where_two_answers_are_as_good_none_is_given():
@@ -64,9 +64,9 @@ def test_where_two_answers_are_as_good_none_is_given():
 
 @pytest.mark.parametrize("path", [[], [3]])
 def test_videos_without_a_step_and_statistics_of_nothing(path):
-    got = suggested(path, OrderStatistics.empty(K))
-    assert got.classes.tolist() == path
-    assert got.nll_before == got.nll_after
+    result = suggested(path, OrderStatistics.empty(K))
+    assert result.classes.tolist() == path
+    assert result.nll_before == result.nll_after
 
 
 def slow_nll(path, num_frames, others):
@@ -93,22 +93,22 @@ def test_no_single_edit_is_clearly_better_than_the_answer(seed):
     for _ in range(rng.integers(3)):
         path[rng.integers(K)] = rng.integers(K)
     num_frames = rng.integers(5, 15, K)
-    got = suggest_order(path, num_frames, others)
-    assert got.nll_before == pytest.approx(slow_nll(path.tolist(), num_frames, others))
-    assert got.nll_after == pytest.approx(slow_nll(got.classes.tolist(), num_frames, others))
-    assert OrderJudge(num_frames, others).nll(path) == got.nll_before
+    result = suggest_order(path, num_frames, others)
+    assert result.nll_before == pytest.approx(slow_nll(path.tolist(), num_frames, others))
+    assert result.nll_after == pytest.approx(slow_nll(result.classes.tolist(), num_frames, others))
+    assert OrderJudge(num_frames, others).nll(path) == result.nll_before
     rest = {}
     for at in range(K):
         for other in range(K):
-            one = got.classes.tolist()
-            one[at] = other
-            rest[tuple(one)] = slow_nll(one, num_frames, others)
-            one = got.classes.tolist()
-            one[at], one[other] = one[other], one[at]
-            rest[tuple(one)] = slow_nll(one, num_frames, others)
-    rest.pop(tuple(got.classes.tolist()))
+            left = result.classes.tolist()
+            left[at] = other
+            rest[tuple(left)] = slow_nll(left, num_frames, others)
+            left = result.classes.tolist()
+            left[at], left[other] = left[other], left[at]
+            rest[tuple(left)] = slow_nll(left, num_frames, others)
+    rest.pop(tuple(result.classes.tolist()))
     first, second = sorted(rest.values())[:2]
-    assert got.nll_after - first < MARGIN or second - first < LEAD
+    assert result.nll_after - first < MARGIN or second - first < LEAD
 
 
 @pytest.mark.real_data
@@ -131,8 +131,8 @@ def test_disorder_in_golf_poses_is_undone():
     labels = [np.repeat(path, num_frames) for path, num_frames in given]
     whole = statistics(labels, 9)
     right = [
-        suggest_order(*one, whole.without(frames)).classes.tolist() == true.tolist()
-        for one, frames, true in zip(given, labels, true_paths, strict=True)
+        suggest_order(*item, whole.without(frames)).classes.tolist() == true.tolist()
+        for item, frames, true in zip(given, labels, true_paths, strict=True)
     ]
     assert np.mean(right) >= 0.95
 
@@ -143,7 +143,7 @@ def test_what_one_segment_adds_is_the_difference_of_both_paths():
     for length in (1, 2, 3, 12):
         path = [int(rng.integers(K))]
         while len(path) < length:
-            path += [one for one in [int(rng.integers(K))] if one != path[-1]]
+            path += [item for item in [int(rng.integers(K))] if item != path[-1]]
         judge = OrderJudge(rng.integers(1, 30, length), others)
         for at in range(length):
             for label in range(K):

@@ -13,11 +13,11 @@ def test_components_are_numbered_by_size_and_small_ones_left_out():
     labels[10:15, 10:15] = -1  # 25 px
     labels[20:23, 20:25] = -1  # 15 px
     labels[15, 15] = -1  # touches the second at a corner only
-    got = void_components(labels)
-    assert got.dtype == np.uint8
-    assert (got[1:5, 1:5] == 2).all()
-    assert (got[10:15, 10:15] == 1).all()
-    assert got.sum() == 25 + 2 * 16
+    result = void_components(labels)
+    assert result.dtype == np.uint8
+    assert (result[1:5, 1:5] == 2).all()
+    assert (result[10:15, 10:15] == 1).all()
+    assert result.sum() == 25 + 2 * 16
 
 
 @given(st.integers(0, 10**6))
@@ -26,10 +26,10 @@ def test_the_largest_components_are_kept(seed):
     labels = np.kron(rng.integers(-1, 2, (9, 9)), np.ones((4, 4), int))
     numbered, num = ndimage.label(labels == -1)
     sizes = sorted((int((numbered == n + 1).sum()) for n in range(num)), reverse=True)
-    got = void_components(labels)
-    kept = [int((got == n + 1).sum()) for n in range(got.max(initial=0))]
+    result = void_components(labels)
+    kept = [int((result == n + 1).sum()) for n in range(result.max(initial=0))]
     assert kept == sizes[:MAX_COMPONENTS]
-    assert not (got[labels >= 0]).any()
+    assert not (result[labels >= 0]).any()
 
 
 @pytest.mark.parametrize("labels", [np.zeros((5, 5), int), np.full((1, 1), -1)])
@@ -56,4 +56,4 @@ def test_evidence_is_the_least_of_the_later_half(classes, p, expected):
 
 
 def test_no_components_have_no_evidence():
-    assert [len(one) for one in void_evidence(np.zeros((0, 3), int), np.zeros((0, 3)))] == [0, 0]
+    assert [len(item) for item in void_evidence(np.zeros((0, 3), int), np.zeros((0, 3)))] == [0, 0]

@@ -88,5 +88,5 @@ def test_an_output_is_refused_where_a_run_would_be_read_as_data(uri, output, is_
 
 
 def test_runs_may_lie_beside_labels_that_are_found_by_the_name_of_a_file():
-    beside = config(uri="/d/images/*.png", labels={"masks": "/d/{name}.png"})
-    check_destination(beside, "/d/out.png", "output", "output")
+    siblings = config(uri="/d/images/*.png", labels={"masks": "/d/{name}.png"})
+    check_destination(siblings, "/d/out.png", "output", "output")

@@ -21,7 +21,7 @@ def test_each_name_is_held_out_of_one_fold_and_in_the_rest_of_the_others():
         held_out = [is_in(key, fold(index)) for index in range(3)]
         rest = [is_in(key, fold(index, part="rest")) for index in range(3)]
         assert sum(held_out) == 1
-        assert rest == [not one for one in held_out]
+        assert rest == [not item for item in held_out]
     assert is_in("anything", None)
 
 

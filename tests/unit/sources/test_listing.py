@@ -35,17 +35,17 @@ def frames(folder, text, uri="v/*.mp4", **settings):
 
 def test_shards_are_sorted_and_keep_their_folder(tmp_path):
     touch(tmp_path, "v/or2/x.mp4", "v/or1/x.mp4", "v/or1/a.mp4")
-    got = listed(frames(tmp_path, "or1/x.mp4,0,a\n", "v/*/*.mp4"), tmp_path)
-    assert [s.key for s in got.shards] == ["or1/a.mp4", "or1/x.mp4", "or2/x.mp4"]
-    assert [s.num_labelled for s in got.shards] == [0, 1, 0]
-    assert all(s.size_bytes == 1 and s.etag for s in got.shards)
+    result = listed(frames(tmp_path, "or1/x.mp4,0,a\n", "v/*/*.mp4"), tmp_path)
+    assert [s.key for s in result.shards] == ["or1/a.mp4", "or1/x.mp4", "or2/x.mp4"]
+    assert [s.num_labelled for s in result.shards] == [0, 1, 0]
+    assert all(s.size_bytes == 1 and s.etag for s in result.shards)
 
 
 def test_notes_say_what_does_not_match(tmp_path):
     touch(tmp_path, "v/a.mp4", "v/b.mp4", "v/c.mp4")
     rows = "".join(f"{name},0,a\n" for name in ("a", "p", "q", "r", "s"))
-    got = listed(frames(tmp_path, rows), tmp_path)
-    assert got.notes == (
+    result = listed(frames(tmp_path, rows), tmp_path)
+    assert result.notes == (
         "labels of 4 videos match no shard: p, q, r, ...",
         "2 shards without labels: b.mp4, c.mp4",
     )
@@ -54,21 +54,21 @@ def test_notes_say_what_does_not_match(tmp_path):
 def test_limit_keeps_the_first_and_labels_of_the_rest_are_no_news(tmp_path):
     touch(tmp_path, "v/a.mp4", "v/b.mp4")
     config = frames(tmp_path, "a,0,a\nb,0,b\n")
-    got = list_dataset(config, tmp_path / "index", limit=1)
-    assert [s.key for s in got.shards] == ["a.mp4"]
-    assert got.notes == ()
+    result = list_dataset(config, tmp_path / "index", limit=1)
+    assert [s.key for s in result.shards] == ["a.mp4"]
+    assert result.notes == ()
 
 
 def test_a_changed_label_changes_its_own_shard_only(tmp_path):
     touch(tmp_path, "v/a.mp4", "v/b.mp4")
-    one = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,b\n"), tmp_path)
+    result = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,b\n"), tmp_path)
     shuffled = listed(frames(tmp_path, "b,0,b\na,1,b\na,0,a\n"), tmp_path)
     changed = listed(frames(tmp_path, "a,0,a\na,1,b\nb,0,c\n"), tmp_path)
-    digests = [[s.label_digest for s in got.shards] for got in (one, shuffled, changed)]
+    digests = [[s.label_digest for s in actual.shards] for actual in (result, shuffled, changed)]
     assert digests[0] == digests[1]
     assert digests[0][0] == digests[2][0]
     assert digests[0][1] != digests[2][1]
-    assert one.labels_digest == shuffled.labels_digest != changed.labels_digest
+    assert result.labels_digest == shuffled.labels_digest != changed.labels_digest
 
 
 @pytest.mark.parametrize("spill_rows", [3, 16_384])
@@ -81,8 +81,8 @@ def test_index_gives_each_shard_its_sorted_rows(tmp_path, monkeypatch, spill_row
     rows = [(n, f, int(rng.integers(4))) for n in names for f in range(int(rng.integers(1, 9)))]
     order = rng.permutation(len(rows))
     text = "".join("{},{},{}\n".format(*rows[i]) for i in order)
-    got = listed(frames(tmp_path, text, void=[3]), tmp_path)
-    for shard, name in zip(got.shards, names, strict=True):
+    actual = listed(frames(tmp_path, text, void=[3]), tmp_path)
+    for shard, name in zip(actual.shards, names, strict=True):
         found = read_index(str(tmp_path / "index"), shard.key)
         expected = [(f, IGNORE if k == 3 else k) for n, f, k in rows if n == name]
         assert list(zip(*(found[c].to_pylist() for c in ("frame", "label")), strict=True)) == (
@@ -126,8 +126,8 @@ def test_overlapping_segments_are_both_named(tmp_path, unit):
 def test_segments_count_their_frames(tmp_path):
     touch(tmp_path, "v/a.mp4")
     uri = table(tmp_path, "video,start_frame,end_frame,label\na,0,21.75,a\na,21.75,28.25,b\n")
-    got = listed(dataset("video", tmp_path / "v/*.mp4", {"segments": uri}), tmp_path)
-    assert got.shards[0].num_labelled == 28
+    result = listed(dataset("video", tmp_path / "v/*.mp4", {"segments": uri}), tmp_path)
+    assert result.shards[0].num_labelled == 28
 
 
 def test_sequences_have_no_seconds(tmp_path):
@@ -141,8 +141,12 @@ def test_one_label_a_shard_needs_no_index(tmp_path):
     touch(tmp_path, "v/a.mp4", "v/b.mp4", "v/c.mp4")
     uri = table(tmp_path, "video,label\na,b\nb,void\n")
     config = dataset("video", tmp_path / "v/*.mp4", {"videos": uri}, void=["void"])
-    got = listed(config, tmp_path)
-    assert [(s.class_index, s.num_labelled) for s in got.shards] == [(1, 1), (IGNORE, 0), (None, 0)]
+    result = listed(config, tmp_path)
+    assert [(s.class_index, s.num_labelled) for s in result.shards] == [
+        (1, 1),
+        (IGNORE, 0),
+        (None, 0),
+    ]
     assert not (tmp_path / "index").exists()
     table(tmp_path, "video,label\na,b\na.mp4,b\n")
     with pytest.raises(LabelError, match=r"rows 1 and 2: a.mp4 is labelled twice"):
@@ -152,10 +156,10 @@ def test_one_label_a_shard_needs_no_index(tmp_path):
 def test_label_files_are_found_by_template(tmp_path):
     touch(tmp_path, "i/1/a.jpg", "i/2/a.jpg", "m/1/a.png", content=GREY)
     labels = {"masks": f"{tmp_path}/m/{{path}}.png"}
-    got = listed(dataset("images", tmp_path / "i/*/*.jpg", labels), tmp_path)
-    assert [s.label_uri for s in got.shards] == [str(tmp_path / "m/1/a.png"), None]
-    assert got.notes == ("1 shard without labels: 2/a.jpg",)
-    before = got.shards[0].label_digest
+    result = listed(dataset("images", tmp_path / "i/*/*.jpg", labels), tmp_path)
+    assert [s.label_uri for s in result.shards] == [str(tmp_path / "m/1/a.png"), None]
+    assert result.notes == ("1 shard without labels: 2/a.jpg",)
+    before = result.shards[0].label_digest
     touch(tmp_path, "m/1/a.png", content=GREY + b"1")
     after = listed(dataset("images", tmp_path / "i/*/*.jpg", labels), tmp_path)
     assert after.shards[0].label_digest != before

@@ -48,8 +48,8 @@ def test_the_first_manifest_stays(run_uri):
 
 
 def test_a_manifest_whose_answer_was_lost_is_still_ones_own(run_uri):
-    one = manifest()
-    one.publish(run_uri)
+    result = manifest()
+    result.publish(run_uri)
     again = manifest()
     assert again.publish(run_uri) is again
 
@@ -85,10 +85,10 @@ def test_what_is_no_manifest_is_an_error_with_its_name(content, run_uri):
 
 
 def test_equal_tables_are_equal_files_and_others_have_other_names(run_uri):
-    one, same = (write_table(run_uri, "scores", 0, ROWS) for _ in range(2))
+    first, same = (write_table(run_uri, "scores", 0, ROWS) for _ in range(2))
     other = write_table(run_uri, "scores", 0, ROWS.slice(1))
-    assert one == same
-    assert one.path != other.path
+    assert first == same
+    assert first.path != other.path
     assert len(list(Path(run_uri).rglob("*.parquet"))) == 2
 
 

@@ -19,11 +19,11 @@ def test_the_overlap_of_masks_is_that_of_their_pixels(a, b):
 
 
 @given(st.tuples(*[st.integers(0, 20)] * 4), st.tuples(*[st.integers(0, 20)] * 4))
-def test_boxes_and_spans_are_counted_like_cells(one, other):
+def test_boxes_and_spans_are_counted_like_cells(first, other):
     def cells(x0, y0, x1, y1):
         return {(x, y) for x in range(x0, x1) for y in range(y0, y1)}
 
-    a, b = ((v[0], v[1], v[0] + v[2], v[1] + v[3]) for v in (one, other))
+    a, b = ((v[0], v[1], v[0] + v[2], v[1] + v[3]) for v in (first, other))
     both, union = cells(*a) & cells(*b), cells(*a) | cells(*b)
     assert box_iou(a, b) == (len(both) / len(union) if union else 0.0)
     spans = ({*range(a[0], a[2])}, {*range(b[0], b[2])})

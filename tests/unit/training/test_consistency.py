@@ -31,10 +31,10 @@ def slow_consistency(logits, weights, settings):
         divergences, confident = np.zeros((H, W)), np.zeros((H, W), bool)
         for y, x in np.ndindex(H, W):
             p = [softmax(z[n, :, y, x].tolist()) for z in logits]
-            q = [sum(w * one[k] for w, one in zip(weights, p, strict=True)) for k in range(K)]
+            q = [sum(w * item[k] for w, item in zip(weights, p, strict=True)) for k in range(K)]
             q = [min(max(v, 1e-3), 1 - 1e-3) for v in q]
             divergences[y, x] = sum(
-                one[k] * (math.log(one[k]) - math.log(q[k])) for one in p for k in range(K)
+                item[k] * (math.log(item[k]) - math.log(q[k])) for item in p for k in range(K)
             )
             confident[y, x] = max(q) >= settings.confidence
         if settings.gate == "image":
@@ -53,9 +53,9 @@ def test_the_divergence_equals_a_loop(gate, confidence):
 
 
 def test_equal_predictions_are_consistent():
-    (one,) = random_logits(1, scale=0.5)
+    (result,) = random_logits(1, scale=0.5)
     third = torch.full((3,), 1 / 3, dtype=torch.float64)
-    assert float(consistency([one] * 3, third, MultiScale(confidence=0))) == pytest.approx(0)
+    assert float(consistency([result] * 3, third, MultiScale(confidence=0))) == pytest.approx(0)
 
 
 def targets():
@@ -63,22 +63,22 @@ def targets():
 
 
 def test_the_loss_adds_up():
-    logits, wanted = random_logits(3), targets()
+    logits, requested = random_logits(3), targets()
     settings = MultiScale(weight=0.5, confidence=0, scaled_logits=True)
     third = torch.full((3,), 1 / 3, dtype=torch.float64)
-    expected = sum(cross_entropy(z / 3, wanted) for z in logits)
+    expected = sum(cross_entropy(z / 3, requested) for z in logits)
     expected = (expected + 0.5 * consistency(logits, third, settings)) / 3
-    found = multi_scale_loss(logits, wanted, settings, torch.ones(3, dtype=torch.float64))
+    found = multi_scale_loss(logits, requested, settings, torch.ones(3, dtype=torch.float64))
     assert float(found) == pytest.approx(float(expected))
 
 
 def test_plain_weighing_leaves_the_temperature_alone():
-    logits, wanted = random_logits(2), targets()
+    logits, requested = random_logits(2), targets()
     settings = MultiScale(
         scales=(1.0, 2.0), confidence=1.0, scaled_logits=False, mean_over_scales=False
     )
-    expected = sum(cross_entropy(z, wanted) for z in logits) / 2
-    assert float(multi_scale_loss(logits, wanted, settings)) == pytest.approx(float(expected))
+    expected = sum(cross_entropy(z, requested) for z in logits) / 2
+    assert float(multi_scale_loss(logits, requested, settings)) == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_what_is_corrected_by_is_what_the_loss_fits(settings, divisor):
 
 
 def test_without_the_term_one_scale_remains():
-    logits, wanted = random_logits(3), targets()
-    found = multi_scale_loss(logits, wanted, MultiScale(weight=0))
-    assert float(found) == float(cross_entropy(logits[1], wanted))
+    logits, expected = random_logits(3), targets()
+    found = multi_scale_loss(logits, expected, MultiScale(weight=0))
+    assert float(found) == float(cross_entropy(logits[1], expected))
 
 
 def test_probabilities_of_zero_and_one_stay_finite():

@@ -59,14 +59,14 @@ def test_mislabel_is_one_whole_segment():
         assert (labels == labels[wrong[0]]).sum() == len(wrong)
 
 
-@pytest.mark.parametrize(("kind", "fewest", "most"), [("adjacent", 1, 1), ("distant", 2, 5)])
-def test_exchange_swaps_two_labels_at_a_distance(kind, fewest, most):
+@pytest.mark.parametrize(("kind", "least", "largest"), [("adjacent", 1, 1), ("distant", 2, 5)])
+def test_exchange_swaps_two_labels_at_a_distance(kind, least, largest):
     true = sequences()
     given = corrupt_frames(true, NUM_CLASSES, 1, [kind], seed=0)
     for key, labels in true.items():
         wrong = given.labels[key] != labels
         first, second = np.unique(labels[wrong])
-        assert fewest <= second - first <= most
+        assert least <= second - first <= largest
         expected = np.select([labels == first, labels == second], [second, first], labels)
         assert (given.labels[key] == expected).all()
 

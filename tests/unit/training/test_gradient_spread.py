@@ -60,9 +60,9 @@ def test_the_batch_gradient_gives_each_samples_own():
     functional.cross_entropy(model(images), targets, ignore_index=-1).backward()
     found = per_sample_gradient(images.grad, targets)
     for n in range(3):
-        one = images[n : n + 1].detach().requires_grad_()
-        functional.cross_entropy(model(one), targets[n : n + 1], ignore_index=-1).backward()
-        torch.testing.assert_close(found[n], one.grad[0], rtol=1e-4, atol=1e-7)
+        result = images[n : n + 1].detach().requires_grad_()
+        functional.cross_entropy(model(result), targets[n : n + 1], ignore_index=-1).backward()
+        torch.testing.assert_close(found[n], result.grad[0], rtol=1e-4, atol=1e-7)
     assert not found[3].any()
 
 
