@@ -1,4 +1,4 @@
-"""WebDataset tars, plain or of gzip: consecutive members of one key are one sample."""
+"""WebDataset tars, plain or of gzip: the members of one key are one sample."""
 
 import io
 import tarfile
@@ -17,6 +17,7 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.nested_json import dumped, load_document, value_at, with_value
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.tar_apart import groups_apart
 from ray_audit.formats.tar_members import (
     MemberNames,
     first_key,
@@ -50,8 +51,9 @@ class TarImages(Format):
         """Samples in the archive's order; those that lack an image or a label come last.
 
         For their other members may lie further on, in an archive that is sorted by kind. Samples
-        whose members do lie apart are a failure in the tally: holding them would take the memory
-        of the whole archive.
+        whose members do lie apart are read behind the others, from where they lie; in an archive of
+        gzip, or one that breaks off, they are a failure in the tally: holding them would take the
+        memory of the whole archive.
         """
         (shard,) = shards
         reader = _TarReader(shard, job)
@@ -196,23 +198,44 @@ class _TarReader:
                 yield Item(self._id(key), self._shard.key, error=error)
             elif first_key(key) == key or not self._is_sample(first_key(key)):
                 yield Item(self._id(key), self._shard.key)
-        if self._apart:
+        if self._apart and (broken is not None or not is_plain(self._shard.key)):
             self._fail_apart()
+        elif self._apart:
+            yield from self._together()
         if broken is not None:
             raise broken
 
     def _is_sample(self, key: str) -> bool:
         return key in self._reported or key in self._partial or key in self._apart
 
-    def _fail_apart(self) -> None:
+    def _keys_apart(self) -> list[str]:
         fold = self._job.dataset.fold
-        apart = [key for key in self._apart if is_in(self._id(key), fold)]
+        return [key for key in self._apart if is_in(self._id(key), fold)]
+
+    def _together(self) -> Iterator[Item]:
+        """The samples whose members lie apart, by a second look at the archive."""
+        shard, keys = self._shard, self._keys_apart()
+        num_left = len(keys)
+        try:
+            with self._job.tally.open_read(shard.uri, shard.size_bytes) as stream:
+                for key, members in groups_apart(stream, shard, self._names, keys):
+                    item = self._item(_MemberGroup(key, members))
+                    if item.error is None and not item.image:
+                        error = SampleError("no_image", f"{key} has no image member")
+                        item = replace(item, error=error)
+                    yield item
+                    num_left -= 1
+        except Exception as error:
+            raise BrokenOffError(num_left, error) from error
+
+    def _fail_apart(self) -> None:
+        apart = self._keys_apart()
         few = ", ".join(apart[:3]) + (", ..." if len(apart) > 3 else "")
         error = SampleError(
             "members_apart",
             f"the members of {len(apart)} samples ({few}) lie apart, as in an archive that is "
-            "sorted by kind: a sample's members must follow each other; pack the files with "
-            "tar --sort=name",
+            "sorted by kind, which is read from a plain archive that is whole: unpack it "
+            "(gzip -d), or pack the files with tar --sort=name",
         )
         self._job.tally.fail(self._shard.key, error, stage="read", num_samples=len(apart))
 

@@ -9,8 +9,10 @@ python -m tests.fuzz.fuzz_readers --reader hdf5 --cases 200000
 import argparse
 import contextlib
 import copy
+import gzip
 import io
 import json
+import math
 import mmap
 import os
 import random
@@ -90,6 +92,12 @@ def npz_file():
     return sink.getvalue()
 
 
+def idx_file(*lengths, packed=False):
+    content = struct.pack(f">4B{len(lengths)}I", 0, 0, 8, len(lengths), *lengths)
+    content += bytes(at % 3 for at in range(math.prod(lengths)))
+    return gzip.compress(content) if packed else content
+
+
 def arrow_file(as_file):
     sink = io.BytesIO()
     rows = pa.table({"image": [png()] * 3, "label": [0, 1, 2], "text": ["a", None, "c"]})
@@ -130,6 +138,13 @@ READERS = {
         ("sequences", {"arrays": "{key}_label"}),
     ),
     "arrow": (".arrow", [arrow_file(False), arrow_file(True)], ("images", {"column": "label"})),
+    "idx": (
+        "-images-idx3-ubyte",
+        [idx_file(3, 4, 4), idx_file(3, 4, 4, 3), idx_file(3, 4, 4, packed=True)],
+        None,
+    ),
+    "idx_labels": ("-labels-idx1-ubyte", [idx_file(3)], None),
+    "packed_idx_labels": ("-labels-idx1-ubyte.gz", [idx_file(3, packed=True)], None),
     "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
     "masks": (".json", [json.dumps(OUTLINES).encode()], None),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
@@ -188,6 +203,14 @@ def one_case(name, content):
     path = FOLDER / f"x{suffix}"
     path.write_bytes(content)
     index = FOLDER / "index"
+    if "idx" in name:
+        images, labels = FOLDER / "good-images-idx3-ubyte", FOLDER / "good-labels-idx1-ubyte"
+        images.write_bytes(idx_file(3, 4, 4))
+        labels.write_bytes(idx_file(3))
+        pair = (path, labels) if name == "idx" else (images, path)
+        config = dataset("images", pair[0], {"images": str(pair[1])})
+        read_all(list_dataset(config, index).shards, config, str(index))
+        return
     if read_as is None and name != "masks":
         (FOLDER / "v").mkdir(exist_ok=True)
         (FOLDER / "v/x.mp4").write_bytes(b"")

@@ -1,5 +1,6 @@
 """What cannot be listed or read to its end: labelled samples are scored or fail, none vanishes."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -184,18 +185,75 @@ def test_further_images_of_a_sample_are_no_samples(tmp_path):
 
 
 @pytest.mark.parametrize("labels_first", [False, True])
-def test_a_tar_sorted_by_kind_is_refused_with_the_cause_and_the_remedy(tmp_path, labels_first):
+def test_a_tar_sorted_by_kind_is_read_and_one_of_gzip_refused_with_the_remedy(
+    tmp_path, labels_first
+):
     images = [(f"{i}.png", PNGS[i]) for i in range(4)]
-    texts = [(f"{i}.cls", b"1") for i in range(4)]
+    texts = [(f"{i}.cls", f"{i % 3}".encode()) for i in range(4)]
     whole = [("whole.png", PNGS[0]), ("whole.cls", b"2")]
     apart = [*texts, *images] if labels_first else [*images, *texts]
     write_tar(tmp_path / "x.tar", [*whole, *apart])
     result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
-    assert result.labels == {"x.tar#whole": 2}
-    assert result.failed == [("x.tar", "members_apart", 4)]
+    assert result.labels == {"x.tar#whole": 2} | {f"x.tar#{i}": i % 3 for i in range(4)}
+    assert result.failures == []
+    assert result.filtered == {}
+    (tmp_path / "x.tgz").write_bytes(gzip.compress((tmp_path / "x.tar").read_bytes()))
+    result = cut(dataset("images", tmp_path / "x.tgz", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tgz#whole": 2}
+    assert result.failed == [("x.tgz", "members_apart", 4)]
     assert "sorted by kind" in result.failures[0].message
     assert "tar --sort=name" in result.failures[0].message
     assert result.filtered == {}
+
+
+def test_each_image_of_a_tar_sorted_by_kind_has_its_own_pixels_and_mask(tmp_path):
+    keys = {"b": 1, "a.1": 0, "c": 2}
+    masks = [(f"{key}.mask.png", png(np.full((4, 5), at, np.uint8))) for key, at in keys.items()]
+    images = [
+        (f"{key}.png", png(np.full((4, 5, 3), 100 * at, np.uint8))) for key, at in keys.items()
+    ]
+    write_tar(tmp_path / "x.tar", [*masks, *reversed(images)])
+    result = cut(dataset("images", tmp_path / "x.tar", {"masks": "{key}.mask.png"}), tmp_path)
+    assert result.failures == []
+    found = [
+        (row["sample_id"], np.unique(target).tolist(), float(image.max()))
+        for batch in result.batches
+        for row, target, image in zip(
+            batch.samples.to_pylist(),
+            batch.arrays["targets"],
+            batch.arrays["inputs"],
+            strict=True,
+        )
+    ]
+    assert [(key, mask) for key, mask, _ in sorted(found)] == [
+        ("x.tar#a.1", [0]),
+        ("x.tar#b", [1]),
+        ("x.tar#c", [2]),
+    ]
+    assert [value for _, _, value in sorted(found)] == sorted({value for _, _, value in found})
+
+
+def test_members_apart_that_make_no_sample_are_counted_one_by_one(tmp_path):
+    members = [("a.png", PNGS[0]), ("b.png", PNGS[1]), ("c.cls", b"0"), ("d.png", PNGS[2])]
+    members += [("a.cls", b"1"), ("b.png", PNGS[1]), ("c.cls", b"0"), ("a.json", b"{}")]
+    write_tar(tmp_path / "x.tar", members)
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#a": 1}
+    assert result.filtered == {"x.tar#d": "unlabelled"}
+    assert sorted(result.failed) == [
+        ("x.tar#b", "duplicate_key", 1),
+        ("x.tar#c", "duplicate_key", 1),
+    ]
+
+
+def test_members_apart_of_a_tar_that_breaks_off_are_a_failure(tmp_path):
+    members = [(f"{i}.png", PNGS[i]) for i in range(3)] + [(f"{i}.cls", b"1") for i in range(3)]
+    write_tar(tmp_path / "x.tar", [("w.png", PNGS[0]), ("w.cls", b"0"), *members])
+    content = (tmp_path / "x.tar").read_bytes()
+    (tmp_path / "x.tar").write_bytes(content[: content.rindex(b"2.cls")])
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#w": 0}
+    assert ("x.tar", "members_apart", 2) in result.failed
 
 
 @pytest.mark.parametrize("linked", ["1.png", "1.cls"])
