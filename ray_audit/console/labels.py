@@ -61,8 +61,10 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     lines += [f"  {p['given']} -> {p['corrected']}  {p['num']}" for p in done["pairs"]]
     lines.append(
         f"About {done['num_harmed']:.1f} of them may have been right (an estimate from the "
-        "probabilities, without what reviewers decided)."
+        "probabilities, without what reviewers decided; models that are too sure make it too low)."
     )
+    if done["wrong"] is not None:
+        lines.append(f"{done['wrong']['sentence']}.")
     lines += [f"{number} {outcome}" for outcome, number in done["outcomes"].items()]
     for outcome, named in done["named"].items():
         lines += [f"  {outcome}: {name}" for name in named]

@@ -27,6 +27,7 @@ from ray_audit.corrections.rules import (
 from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
 from ray_audit.corrections.write_labels import check_writable, write_labels, written_masks
 from ray_audit.corrections.write_specification import write_specification
+from ray_audit.corrections.wrong_labels import WrongLabels, wrong_labels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
 from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
@@ -64,6 +65,8 @@ class CorrectionOutcome:
         spec: the specification that reads the new labels; None in a dry run.
         table: the corrections table beside them; None in a dry run.
         notes: what the user should know.
+        wrong: share of labels that are wrong before and afterwards, estimated, and whether that is
+            a lower bound; None where the run does not say.
     """
 
     run_id: str
@@ -83,6 +86,7 @@ class CorrectionOutcome:
     spec: str | None
     table: str | None
     notes: tuple[str, ...]
+    wrong: WrongLabels | None
 
 
 def correct(
@@ -357,6 +361,7 @@ class _Work:
             spec=None if self._dry_run else storage.join(self._to_uri, "spec.yaml"),
             table=None if self._dry_run else self._table.uri,
             notes=tuple(self._notes),
+            wrong=wrong_labels(self._tables, totals.pairs.total(), totals.num_harmed),
         )
 
 

@@ -9,8 +9,10 @@ from torch import nn
 from ray_audit.config import AuditConfig
 from ray_audit.console.training import print_training
 from ray_audit.engine.run.audit import run_audit
+from ray_audit.errors import SpecificationError
 from ray_audit.training.held_out import HeldOut, HeldOutEpoch
 from ray_audit.training.train import train
+from tests.functional.training import test_poor_sets as poor
 from tests.support.small_sets import class_folders, feature_sequences, masked_images
 from tests.support.tables import rows_of
 
@@ -117,3 +119,28 @@ def test_of_masks_the_iou_of_classes_tells():
     found = HeldOut.of([epochs(0.9, 0.7)], masks=True)
     assert (found.measure, found.best) == ("iou", 0.45)
     assert found.disagree == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: poor.images(folder, [1] * 6),
+        lambda folder: poor.images(folder, [0] * 6 + [1]),
+        lambda folder: poor.images(folder, [0, 1] * 4, [2] * 8),
+        lambda folder: poor.masks(folder, [poor.half(0, 1)] * 6),
+        lambda folder: poor.masks(folder, [poor.half(0, 1), *poor.filled(255, 255, 255, 255)]),
+    ],
+    ids=["one class", "a class with one image", "equal images", "equal masks", "mostly void"],
+)
+def test_of_poor_sets_there_are_numbers_or_none(tmp_path, make):
+    try:
+        done = trained(make(tmp_path), seed=1)
+    except SpecificationError as refused:
+        refusal = str(refused)
+    else:
+        refusal = ""
+        found = [epoch for model in done.models for epoch in model.held_out if epoch is not None]
+        assert all(0 <= epoch.accuracy <= 1 and 0 <= epoch.iou <= 1 for epoch in found)
+        told = [] if done.held_out is None else done.held_out.sentences
+        assert not any("nan" in sentence for sentence in told)
+    assert not refusal or "no labelled sample" in refusal

@@ -20,6 +20,7 @@ DONE = {
     "named": {},
     "ignored_decisions": (),
     "notes": (),
+    "wrong": None,
     "spec": None,
     "table": None,
 }
@@ -49,6 +50,12 @@ def test_a_dry_run_says_that_nothing_was_written():
     assert "Would change 3 frames" in text
     assert "cut -> [clip]  3" in text  # a class name is no markup
     assert "nothing was written" in text
+
+
+def test_what_is_wrong_afterwards_is_told_where_it_is_known():
+    assert "Wrong labels" not in shown(print_correction, DONE)
+    known = DONE | {"wrong": {"sentence": "Wrong labels: at least 5.0% now"}}
+    assert "Wrong labels: at least 5.0% now." in shown(print_correction, known)
 
 
 def test_what_was_written_is_told_with_what_to_type_next():
