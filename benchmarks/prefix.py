@@ -83,7 +83,7 @@ def measure(with_vog: bool, repeats: int) -> list[Figure]:
     device = torch.device("cpu")
     together = [Prober(models, settings, device)]
     alone = [Prober([model], settings, device) for model in models]
-    shared, expected = (probed(one, batch, with_vog)[0] for one in (together, alone))
+    shared, expected = (probed(probers, batch, with_vog)[0] for probers in (together, alone))
     for name in expected.keys() - {"trajectory/probe_s"}:
         if not np.array_equal(shared[name], expected[name]):
             raise SystemExit(f"{name} differs")

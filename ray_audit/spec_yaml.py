@@ -128,7 +128,7 @@ def explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             value = problem["input"]
-            # What was got may be a URI with a secret in it: never repeat those.
+            # The value may be a URI with a secret in it: never repeat those.
             plain = isinstance(value, str | int | float | bool) and "@" not in str(value)
             plain = plain and redacted(str(value)) == str(value)
             lines.append(f"{where}: {message}{f' (got {value!r})' if plain else ''}")

@@ -330,7 +330,7 @@ def knows_conditions(folder: str) -> bool:
     try:
         return _tried("create", uri, creates) and not _tried("create", uri, creates)
     finally:
-        with contextlib.suppress(StorageError):  # what went wrong first is told
+        with contextlib.suppress(StorageError):  # what went wrong first is reported
             remove(uri)
 
 

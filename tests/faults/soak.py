@@ -88,9 +88,9 @@ class Soak:
             driver.completes(limit_s=600)
         assert not outliving(others, ORPHANS_S)
 
-    def _later(self, driver, most_s):
+    def _later(self, driver, max_delay_s):
         """Wait for a random time; False where the run ended meanwhile."""
-        at_s = time.monotonic() + self.random.uniform(0, most_s)
+        at_s = time.monotonic() + self.random.uniform(0, max_delay_s)
         return driver.wait_until(lambda: time.monotonic() > at_s)
 
     def actors(self, output):

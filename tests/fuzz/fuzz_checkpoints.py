@@ -51,7 +51,7 @@ def _state():
     return state
 
 
-def _beside():
+def _extra_objects():
     return {
         "args": argparse.Namespace(lr=0.1),
         "best": np.float64(0.5),
@@ -65,13 +65,16 @@ def _beside():
 def good_files():
     """A small good file of each form, by its name."""
     files = {}
-    for name, content in (("plain", _state()), ("beside", {"state_dict": _state(), **_beside()})):
+    for name, content in (
+        ("plain", _state()),
+        ("beside", {"state_dict": _state(), **_extra_objects()}),
+    ):
         for form, zipped in (("zip", True), ("legacy", False)):
             sink = io.BytesIO()
             torch.save(content, sink, _use_new_zipfile_serialization=zipped)
             files[f"{name}.{form}.pt"] = sink.getvalue()
-    files["objects.pkl"] = pickle.dumps(_beside(), protocol=2)
-    files["objects4.pkl"] = pickle.dumps(_beside() | {"frozen": frozenset("ab")}, protocol=5)
+    files["objects.pkl"] = pickle.dumps(_extra_objects(), protocol=2)
+    files["objects4.pkl"] = pickle.dumps(_extra_objects() | {"frozen": frozenset("ab")}, protocol=5)
     files["w.safetensors"] = save({k: v.contiguous() for k, v in _state().items()})
     files["w.bin.index.json"] = json.dumps({"weight_map": {"weight": "plain.zip.pt"}}).encode()
     return files

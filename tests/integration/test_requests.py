@@ -61,12 +61,12 @@ def test_a_night_without_news_reads_no_weights_and_no_records(tmp_path, bucket, 
 
     first, _, _ = night("2026-01-31")
     again, again_calls, calls = night("2026-01-31")
-    next_day, _, next_asked = night("2026-02-01")
+    next_day, _, next_calls = night("2026-02-01")
     assert (first.reused, again.reused, next_day.reused) == (False, True, False)
     read = [key for operation, key in calls if operation == "GetObject"]
     assert [key.rpartition("/")[2] for key in read] == ["manifest.json", "metrics.prom"]
     assert "PutObject" not in again_calls
     # Another day makes its tables from the same records; of weights only headers are looked at.
-    shards = [key for operation, key in next_asked if operation == "GetObject" and "data/" in key]
+    shards = [key for operation, key in next_calls if operation == "GetObject" and "data/" in key]
     assert shards == []
-    assert not [key for operation, key in next_asked if operation == "PutObject" and "units" in key]
+    assert not [key for operation, key in next_calls if operation == "PutObject" and "units" in key]

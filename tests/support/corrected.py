@@ -22,13 +22,13 @@ SURE_P = float(np.exp(SURE) / (np.exp(SURE) + 2))
 REST_P = (1 - SURE_P) / 2
 
 
-def corrected(small, to="to", decisions=(), dry_run=False, **asked):
+def corrected(small, to="to", decisions=(), dry_run=False, **options):
     if not (small.out / "runs").exists():
         audit(small)
     tables = RunTables.open(str(small.out))
     target = str(small.folder / to)
     return correct(
-        tables, LocalBackend, target, CorrectionOptions(**asked), decisions, dry_run=dry_run
+        tables, LocalBackend, target, CorrectionOptions(**options), decisions, dry_run=dry_run
     )
 
 

@@ -8,7 +8,7 @@ from ray_audit import schemas
 TABLES = [
     name
     for name, columns in vars(schemas).items()
-    if isinstance(columns, tuple) and all(isinstance(one, schemas.Column) for one in columns)
+    if isinstance(columns, tuple) and all(isinstance(column, schemas.Column) for column in columns)
 ]
 
 

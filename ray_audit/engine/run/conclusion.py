@@ -199,7 +199,7 @@ def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> N
     if is_interrupted:
         values["message"] = f"interrupted: {values['message']}; what was committed is reused"
     else:
-        with contextlib.suppress(Exception):  # the first error is the one to be told
+        with contextlib.suppress(Exception):  # the first error is the one to be reported
             values["first_failures"] = [asdict(failure) for failure in first_failures(inputs)]
     with contextlib.suppress(RayAuditError):
         if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
@@ -287,7 +287,7 @@ def _refuse(
 def _causes(failures: Failures) -> str:
     """One failure of each kind, for the end of a sentence."""
     causes: dict[tuple[str, str], ShardFailure] = {}
-    with contextlib.suppress(Exception):  # what they are for is to be told
+    with contextlib.suppress(Exception):  # what they are for is to be reported
         for failure in failures():
             causes.setdefault((failure.stage, failure.error_class), failure)
     return "".join(

@@ -96,8 +96,8 @@ def _moved(row: Cells, cells: Cells, old: str) -> Cells:
     stored: Cells = {key: cell for key, cell in row.items() if key != "label"}
     if new == old:
         return stored
-    one, other = _PREFIX + old, _PREFIX + new
-    if other not in cells:
+    source, target = _PREFIX + old, _PREFIX + new
+    if target not in cells:
         raise LabelError(f"class {new!r} has no column in labels.columns.label to be written in")
-    zero: Any = type(cells[one])(0) if cells[other] is None else cells[other]
-    return stored | {one: zero, other: cells[one]}
+    zero: Any = type(cells[source])(0) if cells[target] is None else cells[target]
+    return stored | {source: zero, target: cells[source]}

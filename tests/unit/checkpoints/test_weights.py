@@ -56,7 +56,7 @@ class History:
         self.values = [1.0, 2.0]
 
 
-BESIDE = {
+EXTRA_VALUES = {
     "a namespace": argparse.Namespace(lr=0.1),
     "a numpy scalar": np.float64(0.7),
     "a numpy array": np.arange(3),
@@ -70,11 +70,11 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("name", EXTRA_VALUES)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_what_lies_beside_the_weights_does_not_stand_in_the_way(tmp_path, name, zipped):
     path = tmp_path / "w.ckpt"
-    content = {"epoch": 3, "beside": BESIDE[name], "state_dict": STATE}
+    content = {"epoch": 3, "beside": EXTRA_VALUES[name], "state_dict": STATE}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     assert_loaded(path)
 

@@ -21,7 +21,11 @@ MATRICES = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),  # BT.2020
 }
-YUV = sorted(one.name for one in av.Codec("ffv1", "w").video_formats if one.name.startswith("yuv"))
+YUV = sorted(
+    pixel_format.name
+    for pixel_format in av.Codec("ffv1", "w").video_formats
+    if pixel_format.name.startswith("yuv")
+)
 GREY = ("gray", "gray9le", "gray10le", "gray12le", "gray14le", "gray16le")
 # Of FFmpeg's fast ways for chroma of half the size; where a matrix is wrong it is 10 and more.
 TOLERANCE = 5
