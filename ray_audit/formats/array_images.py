@@ -38,8 +38,14 @@ def check_columns(shard: Shard, found: list[str], labels: LabelsConfig) -> None:
 
 
 def num_rows(file: ArrayFile, labels: LabelsConfig) -> int:
-    """How many images a file has."""
+    """How many images a file has.
+
+    Raises:
+        SampleError: they have no pixels, so that a header of no size may claim any number of them.
+    """
     shape = file.shape(labels.image_column)
+    if 0 in shape[1:] and shape[0]:
+        raise SampleError("array_shape", f"images of shape {shape[1:]} have no pixels")
     return shape[0] if shape else 0
 
 

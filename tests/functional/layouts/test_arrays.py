@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from ray_audit.config import DatasetConfig
 from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import known_format
@@ -216,3 +217,13 @@ def test_a_file_of_several_arrays_asks_which_is_the_mask(tmp_path):
     result = cut(config, tmp_path)
     assert [failure.error_class for failure in result.failures] == ["mask_format"] * 2
     assert "holds the arrays mask, other" in result.failures[0].message
+
+
+def test_images_without_pixels_are_a_failure_however_many_are_claimed(tmp_path):
+    np.savez(tmp_path / "x.npz", image=np.zeros((2**40, 0, 3), np.uint8), label=np.zeros(3, int))
+    labels = {"column": "label"}
+    config = DatasetConfig(
+        kind="images", uri=str(tmp_path / "x.npz"), labels=labels, classes=["a", "b"]
+    )
+    result = cut(config, tmp_path)
+    assert [failure[:2] for failure in result.failed] == [("x.npz", "array_shape")]
