@@ -8,7 +8,10 @@ from ray_audit.corrections.correct import correct
 from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.corrections.wrong_labels import wrong_labels
 from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.tables.run_tables import RunTables
+from ray_audit.training.fold_models import held_out_parts
+from tests.functional.training.test_fold_models import trained_folds
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import corrected
@@ -71,3 +74,14 @@ def test_a_run_without_an_estimate_gives_none(tmp_path):
     options = CorrectionOptions()
     done = correct(bare, LocalBackend, str(small.folder / "to"), options, dry_run=True)
     assert done.wrong is None
+
+
+def test_folds_give_a_number_within_a_fifth_of_the_truth(tmp_path):
+    small, *_ = knowing.images(tmp_path, num=30)  # 2 of them are wrong
+    trained_folds(small, epochs=4, learning_rate=0.3, schedule="constant")
+    config = small.config()
+    run_folds(config, held_out_parts(config), local=True)
+    wrong = corrected(small, dry_run=True).wrong
+    assert not wrong.is_lower_bound
+    assert wrong.before == pytest.approx(2 / 30, rel=0.2)
+    assert wrong.low <= wrong.afterwards < 0.02
