@@ -1,4 +1,4 @@
-"""Files that hold several samples with their labels: Parquet, tar and npz."""
+"""Files that hold several samples with their labels: Parquet, tar, npz and HDF5."""
 
 import io
 import json
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit import parquet_io, storage
+from ray_audit.discovery.array_containers import labelled_arrays
 from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.label_classes import classes_of
@@ -32,7 +33,14 @@ _CLASS_ENDS = ("cls", "class", "label", "txt", "index", "target")
 
 def container_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets in containers, the likeliest first."""
-    for name, read in (("Parquet", _parquet), ("tar", _tar), ("npz", _npz)):
+    readers = (
+        ("Parquet", _parquet),
+        ("tar", _tar),
+        ("npz", _arrays),
+        ("HDF5", _arrays),
+        ("npz", _npz),
+    )
+    for name, read in readers:
         files = [path for path in tree.files if _is_of(path, name)]
         if not files:
             continue
@@ -164,6 +172,10 @@ def _members(tree: Tree, path: str) -> dict[str, str]:
             content = file.extractfile(member) if member.size < 1_000 else None
             found[member.name] = content.read().decode("utf-8", "replace") if content else ""
     return found
+
+
+def _arrays(tree: Tree, files: list[str]) -> Guess | None:
+    return labelled_arrays(tree, files, _uri(tree, files)[0])
 
 
 def _npz(tree: Tree, files: list[str]) -> Guess | None:

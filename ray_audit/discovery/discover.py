@@ -24,6 +24,7 @@ from ray_audit.discovery.open_classes import with_classes
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
 from ray_audit.discovery.weights_found import WeightsFound, find_weights
+from ray_audit.discovery.zip_folders import zip_proposals
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.layouts import expanded, recipes
@@ -87,6 +88,7 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
         table_proposals(tree),
         container_proposals(tree),
         folder_proposals(tree),
+        zip_proposals(tree),
         named_proposals(tree),
     )
 

@@ -1,5 +1,8 @@
 """Published datasets that have no recipe: what `init` alone makes of them."""
 
+import zipfile
+
+import h5py
 import numpy as np
 import pytest
 
@@ -136,3 +139,52 @@ def test_sizes_splits_and_measurements_are_no_labels(tmp_path):
     values = {"kind": "images", "uri": str(tmp_path / "images/*.png"), "labels": labels}
     with pytest.raises(LabelError, match=r"label '55.2' is none of the 2 classes"):
         listed(DatasetConfig.model_validate(values | {"classes": ["a", "b"]}))
+
+
+def arrays(num=6):
+    images = np.random.default_rng(0).integers(0, 256, (num, *SHAPE, 3), np.uint8)
+    return images, np.arange(num, dtype=np.int64) % 3
+
+
+@pytest.mark.parametrize(
+    ("image", "label"), [("images", "labels"), ("x_train", "y_train"), ("data", "class_number")]
+)
+def test_images_and_labels_in_one_npz_file_are_recognised(tmp_path, image, label):
+    images, labels = arrays()
+    more = {"x_test": images[:2], "y_test": labels[:2], "weights": np.ones(6)}
+    np.savez(tmp_path / "set.npz", **{image: images, label: labels}, **more)
+    dataset = drafted(tmp_path)
+    assert (dataset["labels"]["image_column"], dataset["labels"]["column"]) == (image, label)
+    same(dataset, {f"set.npz#{at}": number for at, number in enumerate(labels.tolist())})
+
+
+def test_images_and_labels_in_one_hdf5_file_are_recognised(tmp_path):
+    images, labels = arrays()
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        file["train/images"], file["train/labels"] = images, labels[:, None].astype(np.uint8)
+    dataset = drafted(tmp_path)
+    same(dataset, {f"set.h5#{at}": number for at, number in enumerate(labels.tolist())})
+
+
+def test_two_arrays_that_may_be_the_labels_are_not_chosen_from(tmp_path):
+    images, labels = arrays()
+    np.savez(tmp_path / "set.npz", images=images, fine_labels=labels, coarse_labels=labels // 2)
+    with pytest.raises(SpecificationError):
+        drafted(tmp_path)
+
+
+@pytest.mark.parametrize("with_test", [False, True])
+def test_class_folders_in_a_zip_archive_are_recognised(tmp_path, with_test):
+    photo(tmp_path / "outside/0.png", 0, SHAPE)
+    content = (tmp_path / "outside/0.png").read_bytes()
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "pets.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            for index in range(3):
+                archive.writestr(f"pets/train/{name}/{index}.png", content)
+                if with_test:
+                    archive.writestr(f"pets/test/{name}/{index}.png", content)
+        archive.writestr("pets/README.txt", "pets")
+    expected = {f"{name}/{at}.png": k for k, name in enumerate(("cat", "dog")) for at in range(3)}
+    same(drafted(folder), expected)

@@ -204,7 +204,7 @@ def class_folders_in_an_archive(root):
         "labels": {"folder": True},
         "classes": CLASSES,
     }
-    return Built(None, expected, dataset=dataset, init=False)
+    return Built(None, expected, dataset=dataset)
 
 
 def shards_by_their_numbers(root):
@@ -237,7 +237,7 @@ def medmnist(root):
     }
     np.savez_compressed(root / "bloodmnist.npz", **arrays)
     expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
-    return Built("medmnist", expected, {"classes": list("abc")}, init=False)
+    return Built("medmnist", expected, {"classes": list("abc")})
 
 
 def _idx(*shape, rng):
