@@ -37,7 +37,7 @@ def test_inject_run_and_evaluate_go_one_after_the_other(tmp_path, make):
     shown = call("evaluate", planted["output"], "--truth", planted["truth"])
     assert shown.exit_code == 0
     assert "AUROC" in shown.stdout
-    assert ("Regions:" in shown.stdout) == (make is masked_images)
+    assert ("Findings held to the components" in shown.stdout) == (make is masked_images)
     assert max(map(len, shown.stdout.splitlines())) <= 100
 
 

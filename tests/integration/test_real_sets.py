@@ -46,8 +46,9 @@ ENTERED = {
 }
 
 
-# One of masks, of videos and of sequences in every run; the others take minutes more.
-ALWAYS = ("camvid", "grid_speech-frames", "golf_poses")
+# One of videos and one of sequences in every run; the others take minutes more, and small masks
+# are held to the one process by test_same_on_ray.
+ALWAYS = ("grid_speech-frames", "golf_poses")
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,15 @@ def test_two_workers_share_the_samples_and_one_model(cluster, tmp_path):
 
 
 def test_errors_of_workers_come_back_as_they_are(cluster, tmp_path):
-    images = trainable(class_folders(tmp_path / "a"))
+    images = trainable(class_folders(tmp_path))
     images.values["model"]["kwargs"] = {"num_classes": 4}
     with pytest.raises(SpecificationError, match="of 3 classes"):
         run(images)
-    diverged = trainable(class_folders(tmp_path / "b"), learning_rate=1e30, batch_size=1)
+
+
+@pytest.mark.slow  # in one process: tests/functional/training
+def test_a_training_that_diverges_on_workers_says_at_which_epoch(cluster, tmp_path):
+    diverged = trainable(class_folders(tmp_path), learning_rate=1e30, batch_size=1)
     with pytest.raises(RunError, match="mean loss of epoch 1 is nan"):
         run(diverged)
 

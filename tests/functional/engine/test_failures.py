@@ -46,7 +46,7 @@ def test_failures_within_the_budget_are_survived(tmp_path, budget):
 
 
 def test_no_credential_that_a_model_or_a_library_tells_is_written_down(tmp_path, monkeypatch):
-    def tells(*_):
+    def tells(*_, **__):
         raise ValueError("GET https://me:wJalrXUtnFEMI@host/weights: 403")
 
     images = class_folders(tmp_path)
