@@ -19,6 +19,10 @@ from ray_audit.errors import SampleError
 ENDINGS = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MAX_AXES = 8
+# What gzip's method can at most make of a byte; and how much of a plain file may be cut off for
+# what is left to count as damaged samples, not as an invented header.
+_MAX_INFLATION = 1032
+_MAX_CUT_OFF = 64
 
 
 class IdxArray:
@@ -27,12 +31,13 @@ class IdxArray:
     Args:
         stream: of the file, unpacked.
         size_bytes: of the file as it is stored.
+        is_packed: whether it is stored in gzip.
 
     Raises:
         SampleError: it is none, or claims far more than is there.
     """
 
-    def __init__(self, stream: IO[bytes], size_bytes: int) -> None:
+    def __init__(self, stream: IO[bytes], size_bytes: int, *, is_packed: bool) -> None:
         self.names = ["image"]
         head = stream.read(4)
         num_axes = head[3] if len(head) == 4 else 0
@@ -45,7 +50,8 @@ class IdxArray:
         self._dtype = np.dtype(_TYPES[head[2]])
         self._stream, self._start = stream, 4 + 4 * num_axes
         claimed = math.prod(self._shape) * self._dtype.itemsize
-        if storage.inflates_too_far(size_bytes, claimed):
+        possible = size_bytes * (_MAX_INFLATION if is_packed else _MAX_CUT_OFF)
+        if claimed > possible or storage.inflates_too_far(size_bytes, claimed):
             raise SampleError(
                 "too_large", f"its header claims {claimed} bytes, the file has {size_bytes}"
             )
@@ -84,6 +90,6 @@ def opened_idx(uri: str, stream: IO[bytes], size_bytes: int) -> Iterator[IdxArra
     """An IDX file, packed where its name ends with `.gz`."""
     if uri.lower().endswith(".gz"):
         with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            yield IdxArray(unpacked, size_bytes)  # type: ignore[arg-type]
+            yield IdxArray(unpacked, size_bytes, is_packed=True)  # type: ignore[arg-type]
     else:
-        yield IdxArray(stream, size_bytes)
+        yield IdxArray(stream, size_bytes, is_packed=False)

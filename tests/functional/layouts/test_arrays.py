@@ -1,5 +1,8 @@
 """Files of arrays as they are published: every label is read back."""
 
+import gzip
+import struct
+
 import h5py
 import numpy as np
 import pytest
@@ -227,3 +230,14 @@ def test_images_without_pixels_are_a_failure_however_many_are_claimed(tmp_path):
     )
     result = cut(config, tmp_path)
     assert [failure[:2] for failure in result.failed] == [("x.npz", "array_shape")]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("x-ubyte", bytes), ("x-ubyte.gz", gzip.compress)])
+def test_an_idx_file_that_claims_what_it_cannot_hold_is_refused_unlisted(tmp_path, name, pack):
+    head = struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 1, 50)
+    (tmp_path / name).write_bytes(pack(head + bytes(150)))
+    (tmp_path / "labels.csv").write_text(f"image,label\n{name}#0,a\n")
+    labels = {"images": str(tmp_path / "labels.csv")}
+    config = dataset("images", tmp_path / name, labels)
+    result = cut(config, tmp_path)
+    assert [failure[:2] for failure in result.failed] == [(name, "too_large")]
