@@ -54,6 +54,7 @@ def three_actors(tmp_path):
     return videos
 
 
+@pytest.mark.slow
 def test_a_worker_node_is_killed(tmp_path):
     videos = three_actors(tmp_path)
     with Nodes() as nodes:

@@ -47,7 +47,7 @@ def goes_on(spec, output, *options):
 
 # The three have one handler: one that Python knows by itself and one that it does not.
 @pytest.mark.parametrize(
-    "name", ["SIGINT", "SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)]
+    "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP"))]
 )
 def test_a_signal_ends_an_audit_in_one_process_which_can_go_on(tmp_path, name):
     videos = slow_videos(tmp_path)

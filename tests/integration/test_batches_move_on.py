@@ -21,6 +21,7 @@ def test_a_batch_is_committed_before_its_unit_is_decoded_whole(tmp_path, cluster
     assert len(rows_of(outcome, "scores")) == 12
 
 
+@pytest.mark.slow
 def test_units_that_run_in_portions_are_all_scored(tmp_path, cluster, monkeypatch):
     monkeypatch.setattr(pipeline, "UNITS_AT_ONCE", 1)
     videos = small_sets.labelled_videos(tmp_path, num=2)

@@ -46,9 +46,9 @@ ENTERED = {
 }
 
 
-# One of videos and one of sequences in every run; the others take minutes more, and small masks
-# are held to the one process by test_same_on_ray.
-ALWAYS = ("grid_speech-frames", "golf_poses")
+# One of them in every run; the others take minutes more, and small sets of each kind are held to
+# the one process by test_same_on_ray.
+ALWAYS = ("grid_speech-frames",)
 
 
 @pytest.mark.parametrize(

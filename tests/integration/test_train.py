@@ -67,6 +67,7 @@ def test_two_workers_share_the_samples_and_one_model(cluster, tmp_path):
     assert not torch.equal(first["head.weight"], second["head.weight"])
 
 
+@pytest.mark.slow
 def test_errors_of_workers_come_back_as_they_are(cluster, tmp_path):
     images = trainable(class_folders(tmp_path))
     images.values["model"]["kwargs"] = {"num_classes": 4}
