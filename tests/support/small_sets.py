@@ -129,6 +129,21 @@ def class_folders(folder, num_each=4, factory="ImageModel"):
     return SmallSet(folder, dataset, factory)
 
 
+def of_one_class(folder):
+    """Class folders of which only the first is there, with models of one class."""
+    small = class_folders(folder)
+    for name in CLASSES[1:]:
+        for path in small.folder.glob(f"data/{name}/*.png"):
+            path.unlink()
+    small.values["dataset"]["classes"] = CLASSES[:1]
+    small.values["model"]["kwargs"]["num_classes"] = 1
+    for path in small.folder.glob("checkpoints/*"):
+        path.unlink()
+    for epoch in range(2):
+        small.write_weights(epoch, tiny_models.ImageModel(num_classes=1))
+    return small
+
+
 def labelled_videos(folder, num=3, num_frames=12):
     """Videos v0.mp4 ... with one table of frame labels."""
     rows = []

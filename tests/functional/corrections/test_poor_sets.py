@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ray_audit.errors import SpecificationError
-from tests.support import knowing, small_sets, tiny_models
+from tests.support import knowing, small_sets
 from tests.support.corrected import corrected
 from tests.support.knowing import SURE
 from tests.support.small_sets import table
@@ -72,20 +72,6 @@ def test_of_equal_samples_none_is_flagged_before_another(tmp_path, fraction):
     assert done.outcomes == {}
 
 
-def named_one_class(folder):
-    small = small_sets.class_folders(folder)
-    for name in small_sets.CLASSES[1:]:
-        for path in small.folder.glob(f"data/{name}/*.png"):
-            path.unlink()
-    small.values["dataset"]["classes"] = ["a"]
-    small.values["model"]["kwargs"]["num_classes"] = 1
-    for path in small.folder.glob("checkpoints/*"):
-        path.unlink()
-    for epoch in range(2):
-        small.write_weights(epoch, tiny_models.ImageModel(num_classes=1))
-    return small
-
-
 def unlabelled(folder):
     small = knowing.masks(folder, wrong=())
     for path in small.folder.glob("data/masks/*.png"):
@@ -93,7 +79,7 @@ def unlabelled(folder):
     return small
 
 
-@pytest.mark.parametrize("make", [named_one_class, unlabelled])
+@pytest.mark.parametrize("make", [small_sets.of_one_class, unlabelled])
 def test_where_nothing_can_be_told_nothing_changes_or_it_is_refused_in_words(tmp_path, make):
     small = make(tmp_path)
     assert corrected(small, dry_run=True).num_changed == 0

@@ -32,18 +32,7 @@ def test_one_checkpoint_leaves_columns_null_and_says_why(tmp_path, make):
 
 
 def test_one_class_suggests_nothing(tmp_path):
-    small = small_sets.class_folders(tmp_path)
-    for name in small_sets.CLASSES[1:]:
-        for path in small.folder.glob(f"data/{name}/*.png"):
-            path.unlink()
-    small.values["dataset"]["classes"] = ["a"]
-    small.values["model"]["kwargs"]["num_classes"] = 1
-    for path in small.folder.glob("checkpoints/*"):
-        path.unlink()
-    from tests.support import tiny_models
-
-    for epoch in range(2):
-        small.write_weights(epoch, tiny_models.ImageModel(num_classes=1))
+    small = small_sets.of_one_class(tmp_path)
     manifest, scores = audited(small)
     assert manifest.findings["total"] == 0
     assert scores["suggested"].isna().all()
