@@ -1,6 +1,6 @@
 """The images of a unit, as far as they can be read, whatever their format."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ray_audit.errors import LabelError, SampleError, StorageError
@@ -67,13 +67,17 @@ def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
     """
     if job.dataset.labels.form != "images":
         named = job.members(shard.key)
-        owners = [Owner(shard.key, member) for member in named or ()]
-        return named and sum(o.key not in seen and job.takes(o) for o in owners)
+        return None if named is None else _num_unseen(shard, named, seen, job)
     try:
         labels = table_labels(shard, job)
     except (LabelError, StorageError):
         return shard.num_labelled
     if not labels:
         return shard.num_labelled
-    owners = (Owner(shard.key, key) for key, label in labels.items() if label != IGNORE)
+    labelled = (key for key, label in labels.items() if label != IGNORE)
+    return _num_unseen(shard, labelled, seen, job)
+
+
+def _num_unseen(shard: Shard, members: Iterable[str], seen: set[str], job: UnitContext) -> int:
+    owners = (Owner(shard.key, member) for member in members)
     return sum(owner.key not in seen and job.takes(owner) for owner in owners)
