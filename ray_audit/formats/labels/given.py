@@ -201,7 +201,8 @@ class GivenLabels:
         """Each image as 8 x 8 pixels, (192,) float32 in [0, 1]; unreadable ones are left out."""
         for item in self._images():
             try:
-                if item.image and item.error is None:
+                is_there = isinstance(item.image, np.ndarray) or bool(item.image)
+                if is_there and item.error is None:
                     pixels = read_image(item.image, self._dataset.max_px)
                     yield Owner.of_sample(item.shard, item.sample_id), _features(pixels)
             except SampleError:
