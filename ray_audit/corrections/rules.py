@@ -18,7 +18,7 @@ from ray_audit.corrections.memorised import (
     candidate_checkpoints,
     early_checkpoints,
     is_memorised,
-    wrong_masks_of,
+    memorised_masks,
 )
 from ray_audit.corrections.no_harm import harmless
 from ray_audit.corrections.proposals import BACKGROUND, MaskRule
@@ -153,13 +153,13 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         CheckpointError: a checkpoint that is needed has gone, or is another one now.
     """
     dataset = tables.config.dataset
-    memorised_masks = None
-    if is_memorised(tables) and options.rule in ("auto", "flagged"):
-        memorised_masks = wrong_masks_of(tables, options.flagged_fraction)
-    rule, notes = _chosen(options, memorised_masks)
+    learnt = None
+    if options.rule in ("auto", "flagged"):
+        learnt = memorised_masks(tables, options.flagged_fraction)
+    rule, notes = _chosen(options, learnt)
     memorised = tables.manifest.memorisation.get("verdict") == "early"
     is_averaged = rule in ("findings", "flagged")
-    by_early = is_averaged and is_memorised(tables)
+    by_early = is_averaged and (is_memorised(tables) or learnt is not None)
     confidence = options.confidence
     if confidence is None:
         confidence = EARLY_CONFIDENCE if by_early else CONFIDENCE[rule]
@@ -193,7 +193,7 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if rule == "adele":
         steps, classes_of_step = _adele_steps(options, tables, background)
-    elif memorised_masks is not None and rule == "flagged":
+    elif learnt is not None and rule == "flagged":
         steps = tuple((checkpoint["uri"],) for checkpoint in candidate_checkpoints(tables))
     elif averaged:
         steps = (tuple(checkpoint["uri"] for checkpoint in averaged),)
@@ -217,11 +217,11 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
         rule,
         gate,
         writable,
-        _fraction(options, rule, tables, memorised_masks),
+        _fraction(options, rule, tables, learnt),
         mask_rule,
         steps,
         tuple(notes),
-        memorised_masks,
+        learnt,
     )
 
 
