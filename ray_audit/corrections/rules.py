@@ -92,7 +92,7 @@ def resolve(options: CorrectionOptions, tables: RunTables) -> CorrectionPlan:
     steps: tuple[tuple[str, ...], ...] = ()
     classes_of_step: tuple[tuple[int, ...], ...] = ((),)
     if rule == "adele":
-        steps, classes_of_step = _adele_steps(options, tables, background)
+        steps, classes_of_step = adele_steps(options, tables, background)
     elif learnt is not None and rule == "flagged":
         steps = tuple((checkpoint["uri"],) for checkpoint in candidate_checkpoints(tables))
     elif averaged:
