@@ -57,7 +57,8 @@ class DatasetConfig(Section):
     than 256 MiB of pixels and 100 times the stored bytes of its file."""
     split: Uri | None = None
     """A text file that names a key, path, file name or stem a line, as `ImageSets` of PASCAL VOC
-    and `.bundle` files do: only these are audited. Goes with one file per sample."""
+    and `.bundle` files do: only these are audited. In containers (npz, tar, Parquet, HDF5) it names
+    what lies in them, a folder there, or the file for all that it holds."""
     fold: FoldConfig | None = None
     """A part of the dataset; everything where absent."""
     orientation: Literal["stored", "display"] = "stored"

@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SampleError
-from ray_audit.folds import is_in
 from ray_audit.formats.array_changes import companion_array
 from ray_audit.formats.array_files import (
     ArrayFile,
@@ -54,7 +53,7 @@ def num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | Non
     return sum(
         count_labels(table_timeline(rows, name), job)
         for name in rows["part"].unique().to_pylist()
-        if is_in(Owner(shard.key, name).key, job.dataset.fold)
+        if job.takes(Owner(shard.key, name))
     )
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
-from ray_audit.folds import is_in
 from ray_audit.formats.array_changes import companion_array, feature_names, label_changes
 from ray_audit.formats.array_files import (
     ArrayFile,
@@ -150,7 +149,7 @@ class ArrayFiles(Format):
         try:
             with self._open(shard, job.tally.open_read) as file:
                 for name in feature_names(file.names, job.dataset.labels):
-                    if is_in(Owner(shard.key, name).key, job.dataset.fold):
+                    if job.takes(Owner(shard.key, name)):
                         timeline = no_labels() if rows is None else table_timeline(rows, name)
                         yield from read_sequence(shard, name, file, timeline, job)
         except Exception as error:

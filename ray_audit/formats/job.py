@@ -1,11 +1,14 @@
 """What the readers of one work unit share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ray_audit.config import DatasetConfig
+from ray_audit.folds import is_in
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.members import read_members
+from ray_audit.sample_ids import Owner
 from ray_audit.samples import Slice
 
 
@@ -26,8 +29,34 @@ class UnitContext:
     index_uri: str | None
     tally: UnitAccounting
     part: Slice | None = None
+    _members: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def classes(self) -> ClassNames:
         """The dataset's classes."""
         return ClassNames.of(self.dataset)
+
+    def takes(self, owner: Owner) -> bool:
+        """Whether what lies in a container is in the dataset's fold, and in its split."""
+        return is_in(owner.key, self.dataset.fold) and self.is_named(owner)
+
+    def is_named(self, owner: Owner) -> bool:
+        """Whether what lies in a container is in the dataset's split; files outside are not listed.
+
+        Raises:
+            LabelError: there is a split, and no index.
+            StorageError: the index cannot be read.
+        """
+        if self.dataset.split is None or not owner.member:
+            return True
+        named = self.members(owner.shard_key)
+        return named is None or owner.member in named
+
+    def members(self, shard_key: str) -> frozenset[str] | None:
+        """What `dataset.split` names in a container; None for all of it."""
+        if self.dataset.split is None:
+            return None
+        if shard_key not in self._members:
+            self._members[shard_key] = read_members(self.index_uri, shard_key)
+        named = self._members[shard_key]
+        return None if "" in named else named

@@ -1,10 +1,9 @@
 """The images of a unit, as far as they can be read, whatever their format."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ray_audit.errors import LabelError, SampleError, StorageError
-from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.registry import format_in
@@ -37,7 +36,7 @@ def _container_items(form: Format, shard: Shard, job: UnitContext) -> Iterator[I
             return
         if item is None:
             return
-        if not is_in(item.sample_id, job.dataset.fold):
+        if not job.takes(Owner.of_sample(shard.key, item.sample_id)):
             continue
         if item.sample_id in seen:
             message = f"{item.sample_id} is there twice; keys must be unique in a file"
@@ -62,14 +61,23 @@ def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext)
 
 
 def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
-    """Labelled samples that were not read; None where their labels lie beside them."""
+    """Labelled samples that were not read; None where their labels lie beside them.
+
+    What a split names is taken to have labels.
+    """
     if job.dataset.labels.form != "images":
-        return None
+        named = job.members(shard.key)
+        return None if named is None else _num_unseen(shard, named, seen, job)
     try:
         labels = table_labels(shard, job)
     except (LabelError, StorageError):
         return shard.num_labelled
     if not labels:
         return shard.num_labelled
-    names = (Owner(shard.key, key).key for key, label in labels.items() if label != IGNORE)
-    return sum(name not in seen and is_in(name, job.dataset.fold) for name in names)
+    labelled = (key for key, label in labels.items() if label != IGNORE)
+    return _num_unseen(shard, labelled, seen, job)
+
+
+def _num_unseen(shard: Shard, members: Iterable[str], seen: set[str], job: UnitContext) -> int:
+    owners = (Owner(shard.key, member) for member in members)
+    return sum(owner.key not in seen and job.takes(owner) for owner in owners)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError, SampleError
-from ray_audit.folds import is_in
 from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
@@ -163,12 +162,17 @@ class _TarReader:
                     continue
                 found, refused = self._names.split(member.name), refusal(member)
                 if refused is not None and (found is None or is_unsafe(member.name)):
-                    # Only the image stands for a sample.
-                    num = int(found is not None and found[1] in self._names.images)
-                    self._job.tally.fail(shard.key, refused, stage="read", num_samples=num)
+                    self._refuse(refused, found)
                 elif found is not None:
                     content = None if refused else file.extractfile(member)
                     yield *found, refused or (content.read() if content else b"")
+
+    def _refuse(self, refused: SampleError, found: tuple[str, str] | None) -> None:
+        """Record a member that is not read; only the image stands for a sample."""
+        shard_key = self._shard.key
+        if found is None or self._job.takes(Owner(shard_key, found[0])):
+            num = int(found is not None and found[1] in self._names.images)
+            self._job.tally.fail(shard_key, refused, stage="read", num_samples=num)
 
     def take(self, group: _MemberGroup, is_cut: bool = False) -> Iterator[Item]:
         """The sample of some members, if they are all of it that there is."""
@@ -209,8 +213,7 @@ class _TarReader:
         return key in self._reported or key in self._partial or key in self._apart
 
     def _keys_apart(self) -> list[str]:
-        fold = self._job.dataset.fold
-        return [key for key in self._apart if is_in(self._id(key), fold)]
+        return [key for key in self._apart if self._job.takes(Owner(self._shard.key, key))]
 
     def _together(self) -> Iterator[Item]:
         """The samples whose members lie apart, by a second look at the archive."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from ray_audit.config import FoldConfig, LabelsConfig
+from ray_audit.config import DatasetConfig, FoldConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.folds import is_in
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.contents import contents_of
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard
 
@@ -25,8 +27,10 @@ def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
     return kept
 
 
-def sample_keys(shards: Sequence[Shard], labels: LabelsConfig) -> Iterator[str]:
+def sample_keys(shards: Sequence[Shard], dataset: DatasetConfig, index_dir: str) -> Iterator[str]:
     """What goes by a fold of its own, in the order of the shards; container files are opened."""
+    job = UnitContext(dataset, None, index_dir, UnitAccounting("folds"))
     for shard in shards:
-        for owner in contents_of(shard, labels).owners:
-            yield owner.key
+        for owner in contents_of(shard, dataset.labels).owners:
+            if job.is_named(owner):
+                yield owner.key

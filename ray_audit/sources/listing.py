@@ -34,7 +34,7 @@ from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.in_order import labelled_in_order
 from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.matched_names import COMPOSED, Matcher
-from ray_audit.sources.split import shards_of_split
+from ray_audit.sources.split import Split, split_of
 
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
 
@@ -62,7 +62,8 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
 
     Args:
         dataset: what to list.
-        index_dir: local folder for the index of a label table; stays empty for other forms.
+        index_dir: local folder for the index of a label table, and of what a split names in
+            containers; stays empty for other forms.
         limit: keep only the first shards by key.
 
     Raises:
@@ -72,15 +73,17 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     """
     shards = list_files(dataset)
     _check_labels_form(dataset, shards)
-    labelled, notes = _with_labels(dataset, shards, index_dir)
-    labelled, missing = shards_of_split(labelled, dataset)
-    notes = [*notes, *missing]
+    split = split_of(shards, dataset, index_dir)
+    labelled, notes = _with_labels(dataset, shards, index_dir, split)
+    if split is not None:
+        labelled, notes = split.shards(labelled), [*notes, *split.notes]
     labelled = shards_in(labelled, dataset.fold)
     kept = labelled[:limit]
     without = [shard.key for shard in kept if not shard.label_digest]
     if without:
         notes = [*notes, f"{plural(len(without), 'shard')} without labels: {few(without)}"]
-    digests = storage.digest(*(f"{shard.key}\x1e{shard.label_digest}" for shard in kept))
+    labels = [f"{shard.key}\x1e{shard.label_digest}" for shard in kept]
+    digests = storage.digest(*labels, *([split.digest] if split else []))
     by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
     return Listing(tuple(kept), tuple(notes), digests, by_time)
 
@@ -130,7 +133,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
 
 
 def _with_labels(
-    dataset: DatasetConfig, shards: list[Shard], index_dir: Path
+    dataset: DatasetConfig, shards: list[Shard], index_dir: Path, split: Split | None
 ) -> tuple[list[Shard], list[str]]:
     labels = dataset.labels
     if labels.folder:
@@ -158,7 +161,7 @@ def _with_labels(
         )
     if labels.form == "videos" or (labels.form == "images" and not form.holds_several):
         return _from_short_table(dataset, shards, uri)
-    return _from_table(dataset, shards, uri, index_dir)
+    return _from_table(dataset, shards, uri, index_dir, split)
 
 
 def _from_folders(dataset: DatasetConfig, shards: list[Shard]) -> list[Shard]:
@@ -330,9 +333,9 @@ def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
 
 
 def _from_table(
-    dataset: DatasetConfig, shards: list[Shard], uri: str, index_dir: Path
+    dataset: DatasetConfig, shards: list[Shard], uri: str, index_dir: Path, split: Split | None
 ) -> tuple[list[Shard], list[str]]:
-    """One table for all: one pass that checks it and splits it by shard."""
+    """One table for all: one pass that checks it and divides it by shard."""
     layout = _layout_of(uri, dataset, with_name=True)
     if layout.name_column is None and not layout.numbers:
         raise LabelError(f"{uri}: labels.header has no {dataset.labels.columns.image}")
@@ -341,7 +344,8 @@ def _from_table(
     overlap = dataset.labels.overlap
     writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
     for rows in read_rows(uri, layout, ClassNames.of(dataset)):
-        codes = [-1 if o is None else writer.code_of(o) for o in matcher.match(rows)]
+        owners = [o if o and (split is None or split.has(o)) else None for o in matcher.match(rows)]
+        codes = [-1 if o is None else writer.code_of(o) for o in owners]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
     found = writer.finish()
     notes = matcher.notes(dataset, shards, any_found=bool(found))

@@ -6,6 +6,7 @@ model of its fold has never seen.
 """
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -77,7 +78,9 @@ def held_out_of(config: AuditConfig) -> AuditConfig:
     return config.model_copy(update={"dataset": dataset, "training": training})
 
 
-def write_fold_map(config: AuditConfig, place: TrainingFolder, listing: Listing) -> str:
+def write_fold_map(
+    config: AuditConfig, place: TrainingFolder, listing: Listing, index_dir: Path
+) -> str:
     """Write `folds.parquet`: `key` of a shard (or shard#name within one) and its `fold`.
 
     Raises:
@@ -85,7 +88,7 @@ def write_fold_map(config: AuditConfig, place: TrainingFolder, listing: Listing)
     """
     fold = _fold(config, 0)
     labelled = [shard for shard in listing.shards if shard.label_digest]
-    keys = list(sample_keys(labelled, config.dataset.labels))
+    keys = list(sample_keys(labelled, config.dataset, str(index_dir)))
     folds = [fold_of(key, fold) for key in keys]
     sizes = Counter(folds)
     empty = [index for index in range(fold.num) if not sizes[index]]

@@ -157,7 +157,9 @@ def train(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         whole = _listed(config, folder / "whole")
         parts = fold_parts(config, place)
-        fold_map = write_fold_map(config, place, whole) if config.training.folds else None
+        fold_map = None
+        if config.training.folds:
+            fold_map = write_fold_map(config, place, whole, folder / "whole")
         trainer = _Later(lambda: stack.enter_context(opened_trainer(address, local)))
         models = []
         for fold, (part, part_place) in parts.items():

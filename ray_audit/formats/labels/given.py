@@ -91,15 +91,14 @@ class GivenLabels:
             return [Owner(shard.key)]
         if self._dataset.labels.arrays is None:
             rows = index_rows(shard, self._index_uri)
-            return (
-                []
-                if rows is None
-                else [Owner(shard.key, p) for p in rows["part"].unique().to_pylist()]
-            )
+            parts = [] if rows is None else rows["part"].unique().to_pylist()
+            return [Owner(shard.key, part) for part in parts]
         found: list[Owner] = []
         with self._leaving_out(shard.key):
             for name, read in known_format(shard.key).timelines(shard, self._job):
                 owner = Owner(shard.key, name)
+                if not self._job.is_named(owner):
+                    continue
                 with self._leaving_out(owner.key):
                     read()
                     found.append(owner)
@@ -188,7 +187,8 @@ class GivenLabels:
             with self._leaving_out(shard.key):
                 # All or nothing: a broken file cannot be rewritten.
                 found = list(form.labels_in(shard, self._job))
-            yield from ((owner, self._parsed(label)) for owner, label in found)
+            named = ((owner, label) for owner, label in found if self._job.is_named(owner))
+            yield from ((owner, self._parsed(label)) for owner, label in named)
 
     def _parsed(self, value: object) -> int | None:
         """A label that is none (the audit reports it) counts as missing."""
@@ -201,10 +201,10 @@ class GivenLabels:
         """Each image as 8 x 8 pixels, (192,) float32 in [0, 1]; unreadable ones are left out."""
         for item in self._images():
             try:
+                owner = Owner.of_sample(item.shard, item.sample_id)
                 is_there = isinstance(item.image, np.ndarray) or bool(item.image)
-                if is_there and item.error is None:
-                    pixels = read_image(item.image, self._dataset.max_px)
-                    yield Owner.of_sample(item.shard, item.sample_id), _features(pixels)
+                if is_there and item.error is None and self._job.is_named(owner):
+                    yield owner, _features(read_image(item.image, self._dataset.max_px))
             except SampleError:
                 continue
 

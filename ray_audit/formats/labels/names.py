@@ -77,9 +77,9 @@ def matched_groups(pattern: str | None, key: str) -> dict[str, str] | None:
 class OwnerNames:
     """Finds owners by key, file name, stem, array name or `key#array`.
 
-    A full key wins over a file name, and that over a stem. What is none of them, while the names
-    in some container could not be read to its end, is taken to lie behind that end: its label is
-    lost with the file, and must not vanish.
+    A full key wins over a file name, that over a stem, and that over the folder of what lies in a
+    container. What is none of them, while the names in some container could not be read to its
+    end, is taken to lie behind that end: its label is lost with the file, and must not vanish.
 
     Args:
         owners: everything that labels can belong to.
@@ -104,7 +104,7 @@ class OwnerNames:
         self._column = column
         self._partial = partial
         self.lost: dict[str, Owner] = {}
-        self._levels: tuple[dict[str, list[Owner]], ...] = ({}, {}, {})
+        self._levels: tuple[dict[str, list[Owner]], ...] = ({}, {}, {}, {})
         for owner in owners:
             for level, names in zip(self._levels, _names_of(owner, match), strict=True):
                 for name in dict.fromkeys(names):
@@ -116,11 +116,19 @@ class OwnerNames:
         Raises:
             LabelError: several match equally well.
         """
-        for name in (value, *self._below(value)):
-            owner = self._called(name)
-            if owner is not None:
-                return owner
-        return self._lost(value)
+        owners = self.find_all(value)
+        if len(owners) > 1:
+            raise self._ambiguous(value, owners)
+        return owners[0] if owners else self._lost(value)
+
+    def find_all(self, value: str) -> list[Owner]:
+        """The owners that are known by `value`: several where it is a folder in a container.
+
+        Raises:
+            LabelError: several others match equally well.
+        """
+        found = (self._called(name) for name in (value, *self._below(value)))
+        return next(filter(None, found), [])
 
     def _below(self, value: str) -> Iterator[str]:
         """A path from further up, as it is below the folder of the keys."""
@@ -131,18 +139,22 @@ class OwnerNames:
             if self._above.endswith(f"/{'/'.join(parts[:num])}/"):
                 yield "/".join(parts[num:])
 
-    def _called(self, value: str) -> Owner | None:
-        for level in self._levels:
+    def _called(self, value: str) -> list[Owner]:
+        *names, folders = self._levels
+        for level in names:
             owners = level.get(value, [])
             if len(owners) > 1:
-                few = ", ".join(owner.key for owner in owners[:3])
-                raise LabelError(
-                    f"{self._column} {value!r} matches {len(owners)} of the dataset: {few}. "
-                    "Use the full key in the label table"
-                )
+                raise self._ambiguous(value, owners)
             if owners:
-                return owners[0]
-        return None
+                return owners
+        return folders.get(value, [])
+
+    def _ambiguous(self, value: str, owners: Sequence[Owner]) -> LabelError:
+        few = ", ".join(owner.key for owner in owners[:3])
+        return LabelError(
+            f"{self._column} {value!r} matches {len(owners)} of the dataset: {few}. "
+            "Use the full key in the label table"
+        )
 
     def _lost(self, value: str) -> Owner | None:
         if not self._partial or not value:
@@ -170,11 +182,14 @@ def num_composed_otherwise(values: Iterable[str], names: Iterable[str]) -> int:
     return sum(value in known for value in odd)
 
 
-def _names_of(owner: Owner, match: str | None) -> tuple[list[str], list[str], list[str]]:
+def _names_of(owner: Owner, match: str | None) -> tuple[list[str], ...]:
+    """By full key, by name, by stem, and by folder."""
     key, member = owner
-    if member:
-        return [owner.key], [member], [stem_of(member)]
-    name = key.rsplit("/", 1)[-1]
-    matched = matched_groups(match, key)
+    matched = matched_groups(match, member or key)
     called = [matched["1"]] if matched else []
-    return [key], [name, *called], [fill_template("{path}", key), stem_of(key)]
+    if member:
+        folder = member.rpartition("/")[0]
+        folders = [folder, Owner(key, folder).key] if folder else []
+        return [owner.key], [member, *called], [stem_of(member)], folders
+    name = key.rsplit("/", 1)[-1]
+    return [key], [name, *called], [fill_template("{path}", key), stem_of(key)], []
