@@ -143,7 +143,7 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> Observed
     counted = masks.counted & torch.isfinite(seen.loss)
     num_samples, predicted = len(counted), seen.predicted
     low, top = probability_bin(seen.p_label), probability_bin(seen.p_predicted)
-    wrong = counted & (given != predicted)
+    wrong = counted & seen.prefers_other
     sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
     below, every = (
         count(sample * NUM_BINS + low, kept, num_samples * NUM_BINS).view(-1, NUM_BINS).int()

@@ -44,6 +44,11 @@ class Likelihood:
         """Softmax probability of the given class."""
         return self.observed["p_label"]
 
+    @property
+    def prefers_other(self) -> Tensor:
+        """Whether another class has a larger logit, bool: a tie does not speak against a label."""
+        return self.observed["margin"] < 0
+
 
 def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     """Compare logits (N, K, ...) with labels (N, ...), which must all be classes.
