@@ -23,8 +23,8 @@ from benchmarks.correction.measure import (
 from benchmarks.correction.problems import Condition, Problem, Section
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.corrections.refurbish import refurbish
-from ray_audit.corrections.rules import CorrectionOptions
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit

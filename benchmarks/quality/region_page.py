@@ -1,7 +1,9 @@
 """The part of docs/quality.md on areas and findings of masks."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.quality.regions import OURS, RESULT
@@ -32,6 +34,7 @@ def section(result: Path = RESULT) -> str:
     header = ["set", "audited", "seeds", "errors", *OURS, *_RIVALS]
     lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     lines += [_row(cell) for cell in cells]
+    lines += ["", _gains(cells)]
     lines += ["", "By kind and size, areas (average precision, training audits):", ""]
     return "\n".join([*lines, *_by_kind([c for c in cells if c["protocol"] == "training"])])
 
@@ -42,18 +45,40 @@ def _abouts(cells: list[dict[str, Any]]) -> dict[str, str]:
 
 def _row(cell: dict[str, Any]) -> str:
     rows = cell["rows"]
-    best = [
+    numbers = [*(rows[name][ALL_KINDS] for name in OURS), *_best(cell)]
+    shown = [f"{row['average_precision']:.3f} ({row['precision']:.2f})" for row in numbers]
+    num_errors = f"{rows[OURS[0]][ALL_KINDS]['num_errors']:.0f}"
+    first = [cell["set"], cell["protocol"], str(cell["num_seeds"]), num_errors]
+    return f"| {' | '.join([*first, *shown])} |"
+
+
+def _best(cell: dict[str, Any]) -> list[dict[str, float]]:
+    """Each rival in the best of its settings."""
+    rows = cell["rows"]
+    return [
         max(
             (rows[name][ALL_KINDS] for name in rows if name.partition("-")[0] == rival),
             key=lambda row: row["average_precision"],
         )
         for rival in _RIVALS
     ]
-    numbers = [*(rows[name][ALL_KINDS] for name in OURS), *best]
-    shown = [f"{row['average_precision']:.3f} ({row['precision']:.2f})" for row in numbers]
-    num_errors = f"{rows[OURS[0]][ALL_KINDS]['num_errors']:.0f}"
-    first = [cell["set"], cell["protocol"], str(cell["num_seeds"]), num_errors]
-    return f"| {' | '.join([*first, *shown])} |"
+
+
+def _gains(cells: list[dict[str, Any]]) -> str:
+    """By how much areas lie above the best rival, over all and by set."""
+    gains: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        ours = cell["rows"]["areas"][ALL_KINDS]["average_precision"]
+        rival = max(row["average_precision"] for row in _best(cell))
+        gains[cell["set"]].append(ours - rival)
+    of_sets = {name: mean(of_set) for name, of_set in gains.items()}
+    each = ", ".join(f"{name} {gain:+.3f}" for name, gain in of_sets.items())
+    least = min(gain for of_set in gains.values() for gain in of_set)
+    return (
+        f"Areas less the best rival of each row: {mean(of_sets.values()):+.3f} in the mean of the "
+        f"sets ({each}; expected: at least +0.100, and no set below), {least:+.3f} in the worst "
+        "row."
+    )
 
 
 def _by_kind(cells: list[dict[str, Any]]) -> list[str]:

@@ -232,7 +232,7 @@ class Run:
             StorageError: something cannot be read or written.
         """
         from ray_audit.corrections.correct import correct
-        from ray_audit.corrections.rules import CorrectionOptions
+        from ray_audit.corrections.options import CorrectionOptions
         from ray_audit.engine.run.audit import opened_backend
         from ray_audit.findings.decisions import read_decisions
 

@@ -12,18 +12,14 @@ import pyarrow as pa
 from ray_audit import storage
 from ray_audit.claims import Claim
 from ray_audit.corrections.agreement import Image, agreement
+from ray_audit.corrections.audited import audited_labels, suspicion_histogram
 from ray_audit.corrections.corrections_table import CorrectionRow, CorrectionsTable
 from ray_audit.corrections.flagged import COLUMNS, flagged_intents, is_flagged
 from ray_audit.corrections.intents import FINDING_COLUMNS, Intent, check_decisions, intents_of
 from ray_audit.corrections.mask_corrections import MaskWork, correct_masks
 from ray_audit.corrections.mask_orders import mask_orders
-from ray_audit.corrections.rules import (
-    CorrectionOptions,
-    CorrectionPlan,
-    audited_labels,
-    resolve,
-    suspicion_histogram,
-)
+from ray_audit.corrections.options import CorrectionOptions
+from ray_audit.corrections.rules import CorrectionPlan, resolve
 from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
 from ray_audit.corrections.write_labels import check_writable, write_labels, written_masks
 from ray_audit.corrections.write_specification import write_specification

@@ -47,15 +47,27 @@ def candidate_checkpoints(tables: RunTables) -> list[dict[str, str]]:
     return half[:: math.ceil(len(half) / _MAX_CANDIDATES)]
 
 
-def wrong_masks_of(tables: RunTables, fraction: float | None = None) -> WrongMasks:
-    """The masks of a run whose losses form a group apart; early ones where they were memorised.
+def memorised_masks(tables: RunTables, fraction: float | None = None) -> WrongMasks | None:
+    """The masks of a run that are wrong and were learnt, by losses of before; None where none were.
+
+    The verdict hangs on the last checkpoint, which wobbles. Where it is `mean`, masks count as
+    memorised if early losses part a group from the others, and those over all checkpoints do not.
 
     Args:
         tables: of the run; at most 200,000 masks are looked at, evenly spaced.
         fraction: of the masks, where it is known.
     """
+    verdict = tables.manifest.memorisation.get("verdict")
+    if not tables.task.is_dense or verdict not in ("early", "mean"):
+        return None
     losses = _sampled_losses(tables)
-    return wrong_masks(losses, memorised=is_memorised(tables), fraction=fraction)
+    by_early = wrong_masks(losses, memorised=True, fraction=fraction)
+    if verdict == "early":
+        return by_early
+    is_forgotten = (
+        by_early.share.fraction and not wrong_masks(losses, memorised=False).share.fraction
+    )
+    return by_early if is_forgotten else None
 
 
 def masks_apart(tables: RunTables) -> WrongMasks:

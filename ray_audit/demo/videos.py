@@ -197,7 +197,9 @@ def write_video(path: Path, frames: np.ndarray) -> None:
         stream.codec_context.thread_count = 1  # the same bytes on every machine
         stream.codec_context.time_base = Fraction(1, FRAMES_PER_S)
         if codec == "libx264":
-            stream.options = {"crf": "20", "preset": "veryfast"}
+            # Its assembly looks ahead in memory that nobody wrote: one file in ten is another
+            # (findings/x264_gives_other_bytes_at_times.sh).
+            stream.options = {"crf": "20", "preset": "veryfast", "x264-params": "asm=0"}
         else:
             stream.bit_rate = 1_000_000
         for frame_index, pixels in enumerate(frames):

@@ -85,7 +85,9 @@ def _finding(row: dict[str, Any], loss: float, context: WholeMaskContext) -> Fin
 
 def _reason(loss: float, context: WholeMaskContext) -> str:
     wrong, num = context.wrong, context.num_checkpoints
-    over = "all" if wrong.num_first == num else f"the first {wrong.num_first} of"
+    over = "all" if wrong.stop == num else f"the first {wrong.stop} of"
+    if wrong.start:
+        over = f"the {wrong.start + 1}th to {wrong.stop}th of"
     return (
         f"mean loss {loss:.3f} over {over} {num} checkpoints, where that of masks that look right "
         f"is at most {wrong.threshold:.3f}: {wrong.share.reason}; no region of the mask tells more"

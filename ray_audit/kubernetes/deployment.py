@@ -11,10 +11,14 @@ from ray_audit.kubernetes.schedule import check_schedule, check_time_zone
 
 _BLOCK = re.compile(r"([0-9a-fA-F.:]+/\d{1,3})(?::(\d{1,5}))?", re.ASCII)
 _HTTPS = 443
+_PART = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
-    r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+    rf"(?P<name>(\w[\w.-]*(:\d{{1,5}})?/)?{_PART}(/{_PART})*)"
+    r"(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
+_MAX_IMAGE_NAME = 255
+_MAX_WORKERS = 100_000
 _DNS_SUBDOMAIN = re.compile(rf"{DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*")
 
 
@@ -101,10 +105,15 @@ class Deployment:
             raise SpecificationError(
                 f"--secret {self.secret!r}: expected the name of a Secret: a-z, 0-9, - and ."
             )
-        for image in filter(None, (self.image, self.gpu_image)):
-            if not _IMAGE.fullmatch(image):
+        for image in (self.image, self.image if self.gpu_image is None else self.gpu_image):
+            found = _IMAGE.fullmatch(image)
+            if found is None or len(found["name"]) > _MAX_IMAGE_NAME:
                 raise SpecificationError(
-                    f"image {image!r}: expected registry/name:tag or registry/name@sha256:digest"
+                    f"image {image[:300]!r}: expected registry/name:tag or "
+                    "registry/name@sha256:digest"
                 )
-        if self.workers < 1 or self.gpus < 0:
-            raise SpecificationError("--workers must be at least 1, and --gpus at least 0")
+        if not (1 <= self.workers <= _MAX_WORKERS and 0 <= self.gpus <= _MAX_WORKERS):
+            raise SpecificationError(
+                f"--workers {self.workers}, --gpus {self.gpus}: expected 1 to {_MAX_WORKERS:_} and "
+                f"0 to {_MAX_WORKERS:_}"
+            )

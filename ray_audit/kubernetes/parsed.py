@@ -3,6 +3,7 @@
 A template that let a name break out of its place would give a file that parses as something else.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from ray_audit.kubernetes.deployment import Deployment
 from ray_audit.kubernetes.object_names import DNS_LABEL
 
 _MAX_CONFIG_MAP_BYTES = 2**20
+_MAX_OBJECT_BYTES = 3 * 2**19  # of etcd, where nobody set another limit
 # libyaml, which kustomize's parser is made after, where PyYAML was built with it; ten times faster.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MATCHER = re.compile(r'ray_(?:audit|node)\w*(?::\w+)*\{audit=("(?:[^"\\]|\\.)*")')
@@ -40,6 +42,7 @@ def check_rendered(
                 _check_schedule(path, value, deployment)
                 _check_rules(path, value, audit)
             _check_config_map(path, document, specification)
+            _check_size(path, document)
 
 
 def _documents(path: str, text: str) -> list[dict[str, Any]]:
@@ -99,3 +102,12 @@ def _check_config_map(path: str, document: dict[str, Any], specification: dict[s
         )
     if "audit.yaml" in data and yaml.load(data["audit.yaml"], _LOADER) != specification:
         raise SpecificationError(f"{path}: the specification would read otherwise")
+
+
+def _check_size(path: str, document: dict[str, Any]) -> None:
+    num_bytes = len(json.dumps(document, ensure_ascii=False).encode())
+    if num_bytes > _MAX_OBJECT_BYTES:
+        raise SpecificationError(
+            f"{path} would hold an object of {num_bytes / 2**20:.1f} MiB, and the API server takes "
+            "1.5: give the audit a shorter name"
+        )

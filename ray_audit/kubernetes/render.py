@@ -25,7 +25,7 @@ _DEFAULT_BUDGET = 0.01
 _BACKOFF_LIMIT = 1
 HEAD_GRACE_S = 120
 # kustomize refuses some of these, and silently changes others.
-_UNCARRIED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_UNCARRIED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def yaml_string(text: str) -> str:

@@ -16,7 +16,10 @@ _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 6, _DAYS),
 )
-_PART = re.compile(r"(?P<all>[*?])|(?P<low>[0-9a-z]+)(?:-(?P<high>[0-9a-z]+))?", re.ASCII)
+_PART = re.compile(r"(?P<all>[*?])|(?P<low>[0-9a-z]{1,9})(?:-(?P<high>[0-9a-z]{1,9}))?", re.ASCII)
+_STEP = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
+# Of a day of the week: the day of the month alone decides. A step above 1 lifts that.
+_EVERY = re.compile(r"[*?](?:/0*1)?", re.ASCII)
 
 
 def check_schedule(schedule: str) -> None:
@@ -32,10 +35,10 @@ def check_schedule(schedule: str) -> None:
             f"'0 2 * * *', got {len(fields)}"
         )
     values = [_values(schedule, text, *field) for text, field in zip(fields, _FIELDS, strict=True)]
-    days, months, weekdays = values[2], values[3], fields[4]
+    days, months = values[2], values[3]
     longest = max(_MONTH_LENGTHS[month - 1] for month in months)
     # With a day of the week as well, either of the two starts a night.
-    if min(days) > longest and weekdays in ("*", "?"):
+    if min(days) > longest and any(map(_EVERY.fullmatch, fields[4].split(","))):
         raise SpecificationError(f"--schedule {schedule!r}: there is no such day, it never starts")
 
 
@@ -58,7 +61,7 @@ def _values(
         span, slash, step = part.partition("/")
         matched = _PART.fullmatch(span)
         bounds = _bounds(matched, bool(slash), low, high, words) if matched else None
-        is_step = not slash or (step.isascii() and step.isdigit() and int(step) > 0)
+        is_step = not slash or _STEP.fullmatch(step) is not None
         if bounds is None or not is_step:
             raise SpecificationError(
                 f"--schedule {schedule!r}: {part!r} is no {name}; expected {low} to {high}, a "

@@ -8,7 +8,7 @@ import numpy as np
 
 from ray_audit import rle
 from ray_audit.measures.base import DENSE, Cuts, Family, Quantity
-from ray_audit.measures.regions import touching
+from ray_audit.measures.regions import by_image, touching
 from ray_audit.scores.segmentation import smallest_region_px
 
 MAX_AREAS = 32
@@ -54,12 +54,7 @@ class Area:
 
 def _merged(cuts: Cuts, name: str) -> list[tuple[Area, ...]]:
     """The one with most doubt first."""
-    tables, runs = cuts.rows[name].to_pylist(), cuts.rows["final/area_runs"].to_pylist()
-    sizes = cuts.array("final/image_size")[cuts.first].tolist()
-    return [
-        _put_together([piece for r in rows for piece in _pieces(tables[r], runs[r])], *size)
-        for rows, size in zip(cuts.rows_of, sizes, strict=True)
-    ]
+    return by_image(cuts, name, "final/area_runs", _pieces, _put_together)
 
 
 def _pieces(table: list[float], runs: list[int]) -> list[Area]:

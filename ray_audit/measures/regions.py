@@ -1,6 +1,7 @@
 """Candidate regions of a mask: pieces in its tiles put together, image by image."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self, TypeVar
@@ -97,13 +98,30 @@ class Region:
 
 def _merged(cuts: Cuts, name: str) -> list[tuple[Region, ...]]:
     """The largest first; of more than the limit, those with most evidence."""
-    tables, runs = cuts.rows[name].to_pylist(), cuts.rows["final/region_runs"].to_pylist()
+    return by_image(cuts, name, "final/region_runs", _pieces, _put_together)
+
+
+def by_image(
+    cuts: Cuts,
+    name: str,
+    runs_name: str,
+    pieces_of: Callable[[list[float], list[int]], list[Piece]],
+    put_together: Callable[[list[Piece], int, int], tuple[Piece, ...]],
+) -> list[tuple[Piece, ...]]:
+    """Pieces in the tiles of each image, put together.
+
+    Args:
+        cuts: the tiles.
+        name: quantity with a table of pieces for each tile.
+        runs_name: quantity with their runs of pixels.
+        pieces_of: the pieces of a tile, of its table and its runs.
+        put_together: those of an image, of its pieces, its height and its width.
+    """
+    tables, runs = cuts.rows[name].to_pylist(), cuts.rows[runs_name].to_pylist()
     sizes = cuts.array("final/image_size")[cuts.first].tolist()
     return [
-        _put_together(
-            [piece for r in rows for piece in _pieces(tables[r], runs[r])], (height, width)
-        )
-        for rows, (height, width) in zip(cuts.rows_of, sizes, strict=True)
+        put_together([piece for r in rows for piece in pieces_of(tables[r], runs[r])], *size)
+        for rows, size in zip(cuts.rows_of, sizes, strict=True)
     ]
 
 
@@ -131,16 +149,16 @@ def _pieces(table: list[float], runs: list[int]) -> list[Region]:
     return pieces
 
 
-def _put_together(pieces: list[Region], size: tuple[int, int]) -> tuple[Region, ...]:
+def _put_together(pieces: list[Region], height: int, width: int) -> tuple[Region, ...]:
     by_kind: dict[tuple[int, int, int], list[Region]] = defaultdict(list)
     for piece in pieces:
         by_kind[piece.kind].append(piece)
     regions = []
     for (given, _, _), alike in by_kind.items():
         # An unlabelled component is one, though a tile without labels was never looked at.
-        together = [alike] if given == VOID else touching(alike, size[0])
+        together = [alike] if given == VOID else touching(alike, height)
         regions += [Region.union(pieces) for pieces in together]
-    smallest = smallest_region_px(size[0] * size[1])
+    smallest = smallest_region_px(height * width)
     void = [region for region in regions if region.given == VOID]
     seen = [r for r in regions if r.given != VOID and r.num_px >= smallest]
     seen = sorted(seen, key=lambda r: (-r.evidence, r.runs[0, 0]))[:MAX_REGIONS]

@@ -31,11 +31,13 @@ class WrongShare:
         fraction: 0 to 1; 0 where the losses form one group, or more than half the higher one.
         gap: distance of the two groups' means in pooled standard deviations; NaN where unknown.
         reason: how it was found, or why nothing was, a sentence.
+        is_majority: whether there are two groups, and more than half of the samples in the higher.
     """
 
     fraction: float
     gap: float
     reason: str
+    is_majority: bool = False
 
 
 def wrong_share(loss: npt.NDArray[np.floating]) -> WrongShare:
@@ -65,7 +67,10 @@ def wrong_share(loss: npt.NDArray[np.floating]) -> WrongShare:
     fraction = float((fitted.predict(known) == means.argmax()).mean())
     if fraction > MAX_FRACTION:
         return WrongShare(
-            0.0, gap, f"{fraction:.1%} of the losses form the higher group: more than can be wrong"
+            0.0,
+            gap,
+            f"{fraction:.1%} of the losses form the higher group: more than can be wrong",
+            is_majority=True,
         )
     return WrongShare(
         fraction, gap, f"{fraction:.1%} of the losses form a group apart (gap {gap:.2f})"

@@ -1,8 +1,10 @@
 """Which masks of a dataset are wrong, from their losses alone.
 
 Early losses tell before anything is memorised; how early differs from training to training, so that
-of some windows of first checkpoints the one with the widest gap is taken. Where nothing was
-memorised, the mean over all checkpoints tells.
+of some windows of first checkpoints the one with the widest gap is taken. A network may first see
+all masks as the wrong ones are (all too large, say): then the right ones lose more, and are most;
+those wrong lose more later, from a quarter to half of the checkpoints. Where nothing was memorised,
+the mean over all checkpoints tells.
 """
 
 import math
@@ -15,6 +17,8 @@ from ray_audit.scores.mixture import WrongShare, wrong_share
 
 _PARTS = (8, 6, 4, 3)
 """Windows: an eighth to a third of the checkpoints."""
+_LATER = (4, 2)
+"""From a quarter to half of them."""
 
 _MAX_MASKS = 200_000
 """That are looked at: what they say of two groups, more would not say better."""
@@ -29,18 +33,20 @@ class WrongMasks:
 
     Attributes:
         share: how many, and how that was found.
-        num_first: over how many of the first checkpoints losses are averaged.
+        start: position of the first checkpoint over which losses are averaged.
+        stop: position after the last.
         threshold: the highest such loss of a mask that is not among them, in nats: of equal ones
             that would not all fit, none is.
     """
 
     share: WrongShare
-    num_first: int
+    start: int
+    stop: int
     threshold: float
 
     def loss(self, losses: Losses) -> npt.NDArray[np.float64]:
         """What is held against the threshold, (N,) nats."""
-        return _mean_of_first(losses, self.num_first)
+        return _mean_over(losses, self.start, self.stop)
 
     def holds(self, losses: Losses) -> npt.NDArray[np.bool_]:
         """Which of some masks are among them, (N,) bool."""
@@ -59,15 +65,20 @@ def wrong_masks(losses: Losses, *, memorised: bool, fraction: float | None = Non
     Returns:
         Of an empty group, where no window tells two groups apart.
     """
-    num_checkpoints = losses.shape[1]
-    windows = {num_checkpoints}
-    if memorised:
-        windows = {math.ceil(num_checkpoints / part) for part in _PARTS}
-    found = [_wrong_by(losses, first, fraction) for first in sorted(windows)]
-    return max(
+    num = losses.shape[1]
+    if not memorised:
+        return _wrong_by(losses, 0, num, fraction)
+    stops = sorted({math.ceil(num / part) for part in _PARTS})
+    found = [_wrong_by(losses, 0, stop, fraction) for stop in stops]
+    best = max(
         found,
         key=lambda candidate: (candidate.share.fraction > 0, np.nan_to_num(candidate.share.gap)),
     )
+    if not best.share.is_majority:
+        return best
+    start, stop = (num // part for part in _LATER)
+    later = _wrong_by(losses, start, max(start + 1, stop), fraction)
+    return later if later.share.fraction else best
 
 
 def sampling_step(num_masks: int) -> int:
@@ -75,18 +86,18 @@ def sampling_step(num_masks: int) -> int:
     return max(1, num_masks // _MAX_MASKS)
 
 
-def _wrong_by(losses: Losses, num_first: int, fraction: float | None) -> WrongMasks:
-    loss = _mean_of_first(losses, num_first)
+def _wrong_by(losses: Losses, start: int, stop: int, fraction: float | None) -> WrongMasks:
+    loss = _mean_over(losses, start, stop)
     share = wrong_share(loss)
     known = np.sort(loss[np.isfinite(loss)])[::-1]
     num = round((share.fraction if fraction is None else fraction) * len(known))
     threshold = math.inf if not num else float(known[num]) if num < len(known) else -math.inf
-    return WrongMasks(share, num_first, threshold)
+    return WrongMasks(share, start, stop, threshold)
 
 
-def _mean_of_first(losses: Losses, num_first: int) -> npt.NDArray[np.float64]:
-    """Mean over the first checkpoints that a mask passed, NaN where it passed none."""
-    first = np.asarray(losses[:, :num_first], np.float64)
-    num = np.isfinite(first).sum(axis=1)
-    total = np.where(np.isfinite(first), first, 0.0).sum(axis=1)
+def _mean_over(losses: Losses, start: int, stop: int) -> npt.NDArray[np.float64]:
+    """Mean over those of these checkpoints that a mask passed, NaN where it passed none."""
+    some = np.asarray(losses[:, start:stop], np.float64)
+    num = np.isfinite(some).sum(axis=1)
+    total = np.where(np.isfinite(some), some, 0.0).sum(axis=1)
     return np.where(num > 0, total / np.maximum(num, 1), np.nan)

@@ -8,7 +8,7 @@ import pytest
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import SpecificationError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.ray import pipeline
 from ray_audit.engine.run import audit as run
 from ray_audit.engine.run.audit import run_audit

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.findings.decisions import Decision
 from ray_audit.tables.run_tables import RunTables

@@ -14,6 +14,7 @@ TABLES = [
 
 @pytest.mark.parametrize("table", TABLES)
 def test_what_may_be_null_is_no_list_of_a_fixed_size(table):
+    # findings/null_lists_of_a_fixed_size_cannot_be_read.sh shows why.
     columns = getattr(schemas, table)
     assert columns
     assert [c.name for c in columns if pa.types.is_fixed_size_list(c.type)] == []

@@ -4,7 +4,6 @@ Read here and not by SimpleITK, which brings 60 MB for what is a header of lines
 a file back with the header that it had.
 """
 
-import io
 import math
 import re
 import zlib
@@ -12,9 +11,9 @@ from typing import IO
 
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.formats.volumes.nifti_volume import read_exactly
+from ray_audit.formats.volumes.placed_values import PlacedValues
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_claimed, check_inflated
 
 _HEADER_BYTES = 2**16
@@ -54,22 +53,17 @@ class MetaImageVolume(Volume):
 
     def __init__(self, stream: IO[bytes], uri: str, size_bytes: int) -> None:
         self.uri = uri
-        self._streams = [stream]
         lines, self._head = read_lines(stream)
         self.header = _described(lines)
         self._is_packed = _flag(lines, "CompressedData")
-        self.data_uri = _data_uri(uri, lines["ElementDataFile"])
-        self._size_bytes = size_bytes
-        if self.data_uri is not None:
-            data = storage.open_read(self.data_uri)
-            self._streams.append(data)
-            self._size_bytes = data.seek(0, io.SEEK_END)
+        data_uri = _data_uri(uri, lines["ElementDataFile"])
+        self._placed = PlacedValues(stream, uri, self._head, size_bytes, data_uri)
         self._offset = self._begin(lines)
         claimed = self._offset + self._num_bytes
         if self._is_packed:
-            check_inflated(claimed, self._size_bytes, self.header.shape)
+            check_inflated(claimed, self._placed.size_bytes, self.header.shape)
         else:
-            check_claimed(claimed, self._size_bytes)
+            check_claimed(claimed, self._placed.size_bytes)
         self._values: np.ndarray | None = None
 
     @property
@@ -79,16 +73,16 @@ class MetaImageVolume(Volume):
 
     def _begin(self, lines: dict[str, str]) -> int:
         """Byte of the data's file at which the values begin."""
-        first = len(self._head) if self.data_uri is None else 0
+        first = self._placed.first
         skipped = int(_numbers(lines, "HeaderSize", [0])[0])
         if skipped == -1 and not self._is_packed:  # whatever lies before the values
-            return max(first, self._size_bytes - self._num_bytes)
+            return max(first, self._placed.size_bytes - self._num_bytes)
         return first + max(0, skipped)
 
     def stored(self, channel: int = 0) -> np.ndarray:
         """See `Volume.stored`."""
         if self._values is None:
-            stream = self._streams[-1]
+            stream = self._placed.stream
             stream.seek(self._offset)
             if self._is_packed:
                 content = _unpacked(stream.read(), self._num_bytes)
@@ -101,36 +95,21 @@ class MetaImageVolume(Volume):
     def write(self, stored: np.ndarray, to_uri: str) -> None:
         """See `Volume.write`."""
         content = np.ascontiguousarray(stored, self.header.dtype).tobytes()
-        head = self._head
+        head, end = self._head, None
         if self._is_packed:
             content = zlib.compress(content)
             head = _SIZE_LINE.sub(b"CompressedDataSize = %d" % len(content), head)
-        source = self._streams[-1]
-        start = len(self._head) if self.data_uri is None else 0
-        source.seek(start)
-        between = source.read(self._offset - start)
-        tail = b""
-        if not self._is_packed:
-            source.seek(self._offset + self._num_bytes)
-            tail = source.read()
-        content = between + content + tail
-        if self.data_uri is None:
-            storage.write_bytes(to_uri, head + content)
-            return
-        data_uri = _data_uri(to_uri, self.data_uri.rpartition("/")[2])
-        storage.write_bytes(data_uri or "", content)
-        storage.write_bytes(to_uri, head)
+        else:
+            end = self._offset + self._num_bytes
+        self._placed.write(to_uri, head, content, self._offset, end)
 
     def copy(self, to_uri: str) -> None:
         """See `Volume.copy`: the values' file too."""
-        if self.data_uri is not None:
-            storage.copy(self.data_uri, _data_uri(to_uri, self.data_uri.rpartition("/")[2]) or "")
-        storage.copy(self.uri, to_uri)
+        self._placed.copy(to_uri)
 
     def close(self) -> None:
         """See `Volume.close`."""
-        for stream in self._streams:
-            stream.close()
+        self._placed.close()
 
 
 def read_lines(stream: IO[bytes]) -> tuple[dict[str, str], bytes]:

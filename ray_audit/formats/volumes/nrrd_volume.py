@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from ray_audit import storage
 from ray_audit.errors import SampleError, SpecificationError
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.volumes.nifti_volume import read_exactly
+from ray_audit.formats.volumes.placed_values import PlacedValues
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_claimed, check_inflated
 
 _HEADER_BYTES = 2**20
@@ -76,22 +76,18 @@ class NrrdVolume(Volume):
 
     def __init__(self, stream: IO[bytes], uri: str, size_bytes: int) -> None:
         self.uri = uri
-        self._streams = [stream]
         lines, self._head = _read_lines(stream)
         self._sizes = [int(size) for size in lines["sizes"]]
         self._channel_axis, self.header = _described(lines, self._sizes)
         self._packing = _PACKED.get(lines["encoding"])
-        self.data_uri = _data_uri(uri, lines)
-        if self.data_uri is not None:
-            data = storage.open_read(self.data_uri)
-            self._streams.append(data)
-            size_bytes = data.seek(0, io.SEEK_END)
-        self._offset = len(self._head) if self.data_uri is None else 0
+        self._placed = PlacedValues(stream, uri, self._head, size_bytes, _data_uri(uri, lines))
         num_bytes = math.prod(self._sizes) * self.header.dtype.itemsize
+        first, size_bytes = self._placed.first, self._placed.size_bytes
+        self._offset = first
         if self._packing is None:
             skipped = int(lines.get("byte skip", 0))
-            self._offset = size_bytes - num_bytes if skipped == -1 else self._offset + skipped
-            check_claimed(max(0, self._offset) + num_bytes, size_bytes)
+            self._offset += max(0, size_bytes - num_bytes - first) if skipped == -1 else skipped
+            check_claimed(self._offset + num_bytes, size_bytes)
         else:
             check_inflated(num_bytes, size_bytes, self.header.shape)
         self._num_bytes = num_bytes
@@ -100,7 +96,7 @@ class NrrdVolume(Volume):
     def stored(self, channel: int = 0) -> np.ndarray:
         """See `Volume.stored`."""
         if self._values is None:
-            stream = self._streams[-1]
+            stream = self._placed.stream
             stream.seek(self._offset)
             if self._packing is None:
                 content = read_exactly(stream, self._num_bytes)
@@ -120,34 +116,23 @@ class NrrdVolume(Volume):
     def write(self, stored: np.ndarray, to_uri: str) -> None:
         """See `Volume.write`."""
         content = np.asarray(stored, self.header.dtype).tobytes(order="F")
+        end = None
         if self._packing is None:
-            source = self._streams[-1]
-            start = len(self._head) if self.data_uri is None else 0
-            source.seek(start)
-            content = source.read(self._offset - start) + content
-            source.seek(self._offset + self._num_bytes)
-            content += source.read()
+            end = self._offset + self._num_bytes
         elif self._packing == "gzip":
             packer = zlib.compressobj(wbits=31)  # without the time of day
             content = packer.compress(content) + packer.flush()
         else:
             content = bz2.compress(content)
-        if self.data_uri is None:
-            storage.write_bytes(to_uri, self._head + content)
-            return
-        storage.write_bytes(_sibling_data_uri(to_uri, self.data_uri), content)
-        storage.write_bytes(to_uri, self._head)
+        self._placed.write(to_uri, self._head, content, self._offset, end)
 
     def copy(self, to_uri: str) -> None:
         """See `Volume.copy`: the values' file too."""
-        if self.data_uri is not None:
-            storage.copy(self.data_uri, _sibling_data_uri(to_uri, self.data_uri))
-        storage.copy(self.uri, to_uri)
+        self._placed.copy(to_uri)
 
     def close(self) -> None:
         """See `Volume.close`."""
-        for stream in self._streams:
-            stream.close()
+        self._placed.close()
 
 
 def _read_lines(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
@@ -191,10 +176,6 @@ def _data_uri(uri: str, lines: dict[str, Any]) -> str | None:
             "as one",
         )
     return uri[: uri.rfind("/") + 1] + name
-
-
-def _sibling_data_uri(uri: str, data_uri: str) -> str:
-    return uri[: uri.rfind("/") + 1] + data_uri.rpartition("/")[2]
 
 
 def _described(lines: dict[str, Any], sizes: list[int]) -> tuple[int | None, VolumeHeader]:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from ray_audit.cli import app
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ray_audit.corrections.memorised import wrong_masks_of
+from ray_audit.corrections.memorised import memorised_masks
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.tables.trajectories import losses_of
 from tests.support.audits import audit
@@ -75,7 +75,7 @@ def test_as_many_masks_are_held_to_be_wrong_as_have_losses_of_their_own(tmp_path
     small, *_ = wrong_and_learnt(tmp_path)
     audit(small)
     tables = open_run(small)
-    found = wrong_masks_of(tables)
+    found = memorised_masks(tables)
     assert found.share.fraction == len(WRONG) / NUM
     flagged = found.holds(losses_of(tables.whole("trajectories")))
     names = np.array(tables.whole("scores")["sample_id"].to_pylist())[flagged]
@@ -88,7 +88,7 @@ def test_of_masks_with_equal_losses_that_do_not_all_fit_none_is_held_to_be_wrong
     tables = open_run(small)
     losses = losses_of(tables.whole("trajectories"))
     # Images 18 and 22 lose most and the same, then 3 and 7 the same.
-    num = {n: wrong_masks_of(tables, n / NUM).holds(losses).sum() for n in (3, 4, 6, 24)}
+    num = {n: memorised_masks(tables, n / NUM).holds(losses).sum() for n in (3, 4, 6, 24)}
     assert num == {3: 2, 4: 4, 6: 6, 24: 24}
 
 
@@ -109,7 +109,7 @@ def test_masks_that_are_hard_and_right_stay_unless_told_otherwise(tmp_path):
     late = SURE * np.array([[1, 0, 0], [0, 10, 0], [0, 0, 1]])
     small = memorised(tmp_path, shown, true, (*SURENESS[:4], *(late,) * 8))
     audit(small)
-    assert wrong_masks_of(open_run(small)).share.fraction == len(WRONG) / NUM
+    assert memorised_masks(open_run(small)).share.fraction == len(WRONG) / NUM
     done = corrected(small)
     assert (done.rule, done.num_changed) == ("flagged", 0)
     assert done.notes[-1].startswith("So nothing changes")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing

@@ -133,11 +133,16 @@ def read_promql(quoted):
 
 
 @pytest.mark.parametrize(
-    "name", ["a\x7fb", "a\x85b", "a\x00b", "a\x1b[31mb", "a\uffffb"], ids=ascii
+    "name", ["a\x7fb", "a\x85b", "a\x00b", "a\x1b[31mb", "a\uffffb", "a\ud800b"], ids=ascii
 )
 def test_a_name_that_kustomize_cannot_carry_is_refused(name):
     with pytest.raises(SpecificationError, match="control character"):
         texts_of(name)
+
+
+def test_a_name_that_makes_an_object_too_large_for_the_server_is_refused():
+    with pytest.raises(SpecificationError, match="give the audit a shorter name"):
+        render(CONFIG.model_copy(update={"name": "a" * 100_000}), Deployment(IMAGE))
 
 
 @given(st.text())

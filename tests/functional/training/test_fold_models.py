@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.correct import correct
-from ray_audit.corrections.rules import CorrectionOptions
+from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.fold_run import run_folds

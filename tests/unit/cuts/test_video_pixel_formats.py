@@ -182,6 +182,7 @@ def test_a_matrix_that_is_not_known_is_refused_with_a_sentence(name, matrix, tmp
     assert "encode the video anew" in found.failures[0].message
 
 
+# findings/big_endian_rgb_of_16_bits_is_misread.sh shows why.
 @pytest.mark.parametrize("name", ["rgb555be", "bgr555be", "rgb565be", "bgr565be"])
 def test_what_the_converter_would_misread_is_refused(name):
     frame = planar("gbrp", *np.arange(48).reshape(3, 16)).reformat(format=name)

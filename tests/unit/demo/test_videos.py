@@ -37,6 +37,11 @@ def test_encoded_video_decodes_to_the_same_number_of_like_frames(video, tmp_path
 
 
 def test_same_video_same_bytes(video, tmp_path):
-    for name in ("a.mp4", "b.mp4"):
-        write_video(tmp_path / name, video.frames)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    # findings/x264_gives_other_bytes_at_times.sh: now and then, not always.
+    written = set()
+    for number in range(20):
+        write_video(tmp_path / "v.mp4", video.frames)
+        written.add((tmp_path / "v.mp4").read_bytes())
+        taken = [bytes([number + 1]) * 5000 * n for n in range(1, 20)]  # other memory each time
+        del taken
+    assert len(written) == 1

@@ -41,8 +41,18 @@ from tests.support.rendered import IMAGE, of_kind, rendered
         {"secret": "a: b"},
         {"namespace": "Not Valid"},
         {"gpu_image": "image\nevil: true"},
+        {"schedule": "0 2 * * " + "9" * 5000},
+        {"schedule": "0 2 * * */" + "9" * 5000},
+        {"schedule": "0 2 30 2 */1"},
+        {"schedule": "0 2 30 2 1,*"},
+        {"gpu_image": ""},
+        {"gpu_image": "a//b:1"},
+        {"gpu_image": "a/" * 200 + "b:1"},
+        {"gpu_image": "registry:99999999/a"},
+        {"workers": 2**40},
+        {"gpus": 2**40},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:60],
 )
 def test_what_cannot_stand_in_a_manifest_is_refused(changes):
     with pytest.raises(SpecificationError):
@@ -58,6 +68,7 @@ def test_what_cannot_stand_in_a_manifest_is_refused(changes):
         "0 2 29 2 *",
         "0 2 31 2 0",
         "5/10 ? ? * ?",
+        "00 02 31 2 */2",
     ],
 )
 def test_every_schedule_that_the_controllers_take_is_taken(schedule):
