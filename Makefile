@@ -91,6 +91,7 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.vog
 	$(BIN)/python -m benchmarks.columns
 	$(BIN)/python -m benchmarks.confident
+	$(BIN)/python -m benchmarks.last_checkpoint
 	$(BIN)/python -m benchmarks.prefix
 	$(BIN)/python -m benchmarks.adaptive
 	$(BIN)/python -m benchmarks.planner

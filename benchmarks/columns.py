@@ -54,7 +54,7 @@ def ours(logits: torch.Tensor, targets: torch.Tensor) -> tuple[np.ndarray, np.nd
             likelihood(few.clone(), given)
             for few, given in zip(of_checkpoint.split(BATCH), targets.split(BATCH), strict=True)
         ]
-        margins.append(torch.cat([columns.margin for columns in seen]).numpy())
+        margins.append(torch.cat([columns.observed["margin"] for columns in seen]).numpy())
         losses.append(torch.cat([columns.loss for columns in seen]).numpy())
     return aum(np.stack(margins, axis=1)), csl(np.stack(losses, axis=1))
 

@@ -42,7 +42,7 @@ class _Counted(watchdog.RememberedExecutor):
 
 def counted_runs(num_nodes: int, num_units: int, repeats: int) -> list[list[tuple[int, int]]]:
     """On the cluster of this process: for each run and pool, batches that stayed and that moved."""
-    pipeline.RememberedExecutor = _Counted  # type: ignore[misc]
+    vars(pipeline)["RememberedExecutor"] = _Counted
     with tempfile.TemporaryDirectory() as name:
         config = make_features(
             Path(name), num_units, _CLIPS_PER_UNIT, _FEATURES, _POOLS, sleep_s=_SLEEP_S

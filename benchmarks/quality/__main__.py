@@ -14,6 +14,7 @@ from benchmarks.quality.measure import measure
 from benchmarks.quality.page import LEARNT, page
 from benchmarks.quality.ranking import RESULT, section
 from benchmarks.quality.recipes import RECIPES, Recipe
+from benchmarks.quality.regions import RESULT as REGIONS_RESULT
 from benchmarks.quality.results import read, record
 from ray_audit.evaluation.detection import ALL_KINDS
 
@@ -29,7 +30,7 @@ def main() -> None:
             for seed in [seed for seed in recipe.seeds if seed in seeds]:
                 run(recipe, seed, arguments)
     ranking = section(arguments.results / RESULT.name)
-    ranking += "\n\n" + region_page.section(arguments.results / region_page.RESULT.name)
+    ranking += "\n\n" + region_page.section(arguments.results / REGIONS_RESULT.name)
     text = page(read(arguments.results), ranking, LEARNT.read_text(encoding="utf-8"))
     arguments.page.write_text(text, encoding="utf-8")
     print(f"page: {arguments.page}")

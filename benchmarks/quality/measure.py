@@ -72,7 +72,9 @@ def measure(recipe: Recipe, seed: int, data: Path, work: Path, *, local: bool = 
         durations["audit_s"] += time.monotonic() - trained
         rivals, more = rival_scores(case, part, model_at(case, checkpoints[-1]))
         tables.append(scores.merge(rivals, on="sample_id", how="left", validate="1:1"))
-        directions |= directed | {name: "lower" for name in rivals if name.startswith(PREFIX)}
+        directions |= directed | {
+            name: "lower" for name in map(str, rivals) if name.startswith(PREFIX)
+        }
         for name, value in more.items():
             extras[name] = extras.get(name, 0.0) + value / len(case.parts)
     samples = _with_truth(pd.concat(tables, ignore_index=True), case)

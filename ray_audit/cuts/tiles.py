@@ -101,7 +101,11 @@ def tile_cuts(
 
 
 def network_input(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """(H, W, C) as decoded to (C, H, W): resized float32 where that is smaller, else as it is."""
+    """(H, W, C) as decoded to (C, H, W): resized float32 where that is smaller, else as it is.
+
+    A copy, whose channels stay side by side in memory, as decoders give them and models like them:
+    to part them would cost as much as to read them.
+    """
     if size is not None and pays_off(pixels.shape, pixels.itemsize, size):
         pixels = resize(pixels, size)
-    return np.array(pixels.transpose(2, 0, 1), order="C")
+    return np.array(pixels, order="C").transpose(2, 0, 1)

@@ -1,11 +1,9 @@
 """Images along the first axis of an array, with labels in another array or in a table."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 
 from ray_audit.config import LabelsConfig
 from ray_audit.errors import SampleError, SpecificationError
@@ -15,6 +13,7 @@ from ray_audit.formats.base import Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.pixels.encoding import whole_numbers
+from ray_audit.formats.pixels.opened import check_num_px
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -55,7 +54,8 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
     Raises:
         SampleError: arrays of other lengths.
     """
-    labels, num = job.dataset.labels, num_rows(file, job.dataset.labels)
+    labels, max_px = job.dataset.labels, job.dataset.max_px
+    num = num_rows(file, labels)
     stored = _companion_values(file, labels.column, num)
     keys = _companion_values(file, labels.key_column, num)
     table = table_labels(shard, job)
@@ -71,9 +71,10 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
             if stored is not None:
                 item = replace(item, label=label_of(stored[index]))
             if masks is not None:
-                yield _masked(_with(item, pixels), masks[index - start], job)
+                yield _masked(_with(item, pixels, max_px), masks[index - start], job)
                 continue
-            yield item if item.label is None and item.class_index is None else _with(item, pixels)
+            is_labelled = item.label is not None or item.class_index is not None
+            yield _with(item, pixels, max_px) if is_labelled else item
 
 
 def _companion_values(file: ArrayFile, name: str | None, num: int) -> list[object] | None:
@@ -93,29 +94,36 @@ def _masked(item: Item, mask: np.ndarray, job: UnitContext) -> Item:
         return replace(item, error=error)
 
 
-def _with(item: Item, pixels: np.ndarray) -> Item:
+def _with(item: Item, pixels: np.ndarray, max_px: float) -> Item:
     try:
-        return replace(item, image=encoded(pixels))
+        return replace(item, image=as_decoded(pixels, max_px))
     except SampleError as error:
         return replace(item, error=error)
 
 
-def encoded(pixels: np.ndarray) -> bytes:
-    """(H, W) or (H, W, C) as an image file that reads as it is; it costs next to nothing.
+def as_decoded(pixels: np.ndarray, max_px: float) -> np.ndarray:
+    """(H, W) or (H, W, C) of an array as a decoded image file would be: see `read_image`.
+
+    Args:
+        pixels: of one image.
+        max_px: a larger image is refused.
+
+    Returns:
+        (H, W, 1) or (H, W, 3); a view. Alpha is dropped.
 
     Raises:
-        SampleError: no image has this shape or type.
+        SampleError: no image has this shape or type, or it is too large.
     """
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    is_colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
-    is_grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.uint16)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 0
+    is_colour = channels in (3, 4) and pixels.dtype == np.uint8
+    is_grey = channels == 1 and pixels.dtype in (np.uint8, np.uint16)
     if not (is_colour or is_grey) or 0 in pixels.shape:
         raise SampleError(
             "image_format",
             f"an image of shape {pixels.shape} and type {pixels.dtype}; expected (H, W) uint8 or "
             "uint16, or (H, W, 3) uint8, along the first axis of the array",
         )
-    sink = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(sink, format="TIFF")
-    return sink.getvalue()
+    check_num_px(pixels.shape[1], pixels.shape[0], max_px)
+    return pixels[:, :, :3]

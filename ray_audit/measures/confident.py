@@ -84,12 +84,14 @@ QUANTITIES = (
         when="last",
         tasks=DENSE,
         merge=total,
+        version=2,
     ),
     _pieces(
         "confident/off_diagonal",
         "of each class that is predicted wrongly: it, and (B,) those pixels by p of it",
         when="last",
         merge=_by_predicted,
+        version=2,
     ),
     Quantity(
         "confident/p_label",

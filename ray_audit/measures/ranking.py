@@ -40,10 +40,11 @@ def suspicion(
     """
     signs, segment_order = RANKED[task], order or SegmentOrder()
     weights = weights_of(task, fit)
-    telling = [name for name in signs if name in ranks and not ranks[name].is_constant]
+    telling = _telling(ranks, task)
     # A constant ranks nothing; where all are, each sample has the same middle rank.
     weighed = [name for name in telling if weights.get(name)] or telling
-    used = weighed or ([] if segment_order.is_used else [n for n in signs if n in ranks])
+    constant = [name for name in signs if name in ranks and ranks[name].is_constant]
+    used = weighed or ([] if segment_order.is_used else constant)
     parts = [ranks[name].cdf(oriented(scores, name, signs[name])) for name in used]
     # What does not weigh speaks only where nothing that does can.
     shares = np.array([weights.get(name, 0.0) for name in used])
@@ -58,8 +59,13 @@ def ranks_nothing(
     ranks: Mapping[str, RankHistogram], order: SegmentOrder | None, task: Task
 ) -> bool:
     """Whether all samples of a dataset tie, so that none is to be looked at before another."""
-    constant = all(ranks[name].is_constant for name in RANKED[task] if name in ranks)
-    return constant and (order is None or not order.is_used)
+    return not _telling(ranks, task) and (order is None or not order.is_used)
+
+
+def _telling(ranks: Mapping[str, RankHistogram], task: Task) -> list[str]:
+    """Ranked scores that part samples. Where all losses are equal, a mask's IoU tells its area."""
+    telling = [name for name in RANKED[task] if name in ranks and not ranks[name].is_constant]
+    return [] if telling == ["iou"] and ranks["csl"].is_constant else telling
 
 
 def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarray:
@@ -126,6 +132,7 @@ SCORES = (
         "setting.protocol setting.task",
         "fraction",
         "higher",
+        version=2,
     ),
 )
 

@@ -97,25 +97,31 @@ def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> Tensor:
 def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> Tensor:
     """Pixels on which 1[p_k > t] equals 1[label = k]: those of k above t, and the others below.
 
-    The thresholds are tenths, so that the bin of a probability is its tenth, rounded up.
+    The thresholds are tenths: t is passed where the tenth of a probability, rounded up, is above.
     """
-    num_classes, num_bins = p_NKHW.shape[1], len(TCCP_THRESHOLDS) + 1
-    offset = torch.arange(num_classes, device=p_NKHW.device).view(-1, 1, 1) * num_bins
+    num_classes, num_tenths = p_NKHW.shape[1], len(TCCP_THRESHOLDS) + 1
     agreements = []
     for p_KHW, label, counted in zip(p_NKHW, masks.labels, masks.counted, strict=True):
-        bins = (p_KHW * num_bins).ceil_().long().clamp_(1, num_bins) - 1 + offset
-        above = _above(count(bins, counted, num_classes * num_bins), num_bins)
-        given = bins.gather(0, label.clamp_min(0).unsqueeze(0)).squeeze(0)
-        own = count(given, counted, num_classes * num_bins)
-        own_above = _above(own, num_bins)
-        num_others = counted.sum() - own.view(-1, num_bins).sum(dim=1, keepdim=True)
+        tenths = torch.where(counted, p_KHW * num_tenths, 0.0).ceil_().to(torch.uint8)
+        above = _num_above(tenths.flatten(1))
+        safe = label.clamp_min(0)
+        given = tenths.gather(0, safe.unsqueeze(0)).squeeze(0).clamp_max(num_tenths)
+        num_bins = num_tenths + 1
+        own = count(safe * num_bins + given, counted, num_classes * num_bins).view(-1, num_bins)
+        own_above = own.flip(1).cumsum(1).flip(1)[:, 2:]
+        num_others = counted.sum() - own.sum(dim=1, keepdim=True)
         agreements.append(own_above + num_others - (above - own_above))
     return torch.stack(agreements)
 
 
-def _above(hist: Tensor, num_bins: int) -> Tensor:
-    """Elements above each threshold, (K, T), from histograms between them."""
-    return hist.view(-1, num_bins).flip(1).cumsum(1).flip(1)[:, 1:]
+def _num_above(tenths: Tensor) -> Tensor:
+    """Values of each row of (K, M) uint8 above each threshold, (K, T) int64."""
+    steps = range(1, len(TCCP_THRESHOLDS) + 1)
+    if not _is_cpu(tenths):
+        return torch.stack([(tenths > step).sum(dim=1) for step in steps], dim=1)
+    # Thrice as fast as a histogram of int64, and four times as fast as sums of torch.
+    rows = tenths.numpy()
+    return torch.tensor([[np.count_nonzero(row > step) for step in steps] for row in rows])
 
 
 def _component_sums(p_label: Tensor, masks: Masks, maps: Maps) -> np.ndarray:
@@ -137,7 +143,7 @@ def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> Observed
     counted = masks.counted & torch.isfinite(seen.loss)
     num_samples, predicted = len(counted), seen.predicted
     low, top = probability_bin(seen.p_label), probability_bin(seen.p_predicted)
-    wrong = counted & (given != predicted)
+    wrong = counted & seen.prefers_other
     sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
     below, every = (
         count(sample * NUM_BINS + low, kept, num_samples * NUM_BINS).view(-1, NUM_BINS).int()

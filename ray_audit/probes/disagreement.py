@@ -55,9 +55,7 @@ class NumberedPixels:
 def disagreeing(seen: Likelihood, masks: Masks, maps: Maps) -> NumberedPixels:
     """Labelled pixels whose prediction is not the given class; only these leave the device."""
     labelled = masks.labels != IGNORE
-    # Of classes that tie the first counts as predicted: that does not speak against the given one.
-    prefers_other = (seen.predicted != masks.labels) & (seen.observed["margin"] < 0)
-    kept = labelled & prefers_other & torch.isfinite(seen.loss)
+    kept = labelled & seen.prefers_other & torch.isfinite(seen.loss)
     at = kept.flatten().nonzero().squeeze(1)
 
     def values(of: Tensor) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,6 +44,11 @@ class Likelihood:
         """Softmax probability of the given class."""
         return self.observed["p_label"]
 
+    @property
+    def prefers_other(self) -> Tensor:
+        """Whether another class has a larger logit, bool: a tie does not speak against a label."""
+        return self.observed["margin"] < 0
+
 
 def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     """Compare logits (N, K, ...) with labels (N, ...), which must all be classes.
@@ -51,13 +57,12 @@ def likelihood(logits: Tensor, labels: Tensor) -> Likelihood:
     """
     index = labels.unsqueeze(1)
     p_NK = torch.softmax(logits, dim=1)
-    top_logit, top_p = logits.amax(dim=1), p_NK.amax(dim=1)
+    (top_logit, predicted), top_p = first_largest(logits), p_NK.amax(dim=1)
     label_logit = logits.gather(1, index).squeeze(1)
     # The largest probability is at least 1/K: its logarithm never underflows.
     log_top_p = torch.log(top_p)
     loss = (top_logit - label_logit) - log_top_p
     p_label = torch.exp(-loss)
-    predicted = first_class_equal(logits, top_logit)
     observed = {name: _outside(name, p_NK, labels) for name in outside_observers()}
     # expm1 keeps 1 - p exact where the label is fitted, which p - 1 in float32 would not.
     error_NK = p_NK.scatter_(1, index, torch.expm1(-loss).unsqueeze(1))
@@ -111,13 +116,23 @@ def _imported(quantity: Quantity) -> Observe:
     return found
 
 
-def first_class_equal(logits: Tensor, top_logit: Tensor) -> Tensor:
-    """Index of the first class whose logit is the largest; several times faster than argmax."""
+def first_largest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest logit and its class, of equals the first; the last class where one is NaN."""
     num_classes = logits.shape[1]
+    top = logits.amax(dim=1)
     small = torch.uint8 if num_classes < 256 else torch.int16
-    # Later classes weigh less, so that the first of equals wins, as argmax has it.
-    weights = torch.arange(num_classes, 0, -1, dtype=small, device=logits.device)
-    is_top = logits == top_logit.unsqueeze(1)
-    weighted = is_top * weights.view(-1, *[1] * (logits.ndim - 2))
+    if logits.device.type == "cpu" and logits.ndim > 2:
+        # Class by class, as its map lies in memory: three times as fast.
+        maps, tops = logits.detach().numpy(), top.detach().numpy()
+        best = torch.zeros(top.shape, dtype=small)
+        place = best.numpy()
+        for number in range(num_classes):
+            is_top = (maps[:, number] == tops).view(np.uint8)
+            np.maximum(place, is_top * place.dtype.type(num_classes - number), out=place)
+    else:
+        # Later classes weigh less, so that the first of equals wins, as argmax has it.
+        weights = torch.arange(num_classes, 0, -1, dtype=small, device=logits.device)
+        is_top = logits == top.unsqueeze(1)
+        best = (is_top * weights.view(-1, *[1] * (logits.ndim - 2))).amax(dim=1)
     # A row of NaN equals nothing: it gets the last class rather than one outside the list.
-    return (num_classes - weighted.amax(dim=1).long()).clamp_max_(num_classes - 1)
+    return top, (num_classes - best.long()).clamp_max_(num_classes - 1)

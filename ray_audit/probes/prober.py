@@ -176,7 +176,10 @@ class Prober:
         kind = Masks if batch.task.is_dense else Rows
         clips = ClipFrames.of(batch, self._device) if is_clips(batch) else None
         batch = batch if clips is None else owned_frames(batch)
-        leaf = inputs.detach().requires_grad_()
+        leaf = inputs.detach()
+        if self._settings.gradient is not None:
+            leaf = leaf.contiguous()  # sums over channels run in one order
+        leaf.requires_grad_()
         return GivenTargets(batch, inputs, leaf, kind.of(batch, self._device), clips)
 
     def _turn(self, index: int, given: GivenTargets, turn: ProbeTurn, moments: Moments) -> Observed:
@@ -210,8 +213,9 @@ class Prober:
 
     def _try(self, inputs: Tensor) -> None:
         """Whether a model takes inputs: it raises where it does not."""
+        laid_out = as_laid_out(inputs, self._settings.input.layout)
         with self._autocast():
-            self._models[0](as_laid_out(inputs, self._settings.input.layout).clone())
+            self._models[0](laid_out.clone(memory_format=torch.contiguous_format))
 
     def _answer(self, index: int, inputs: Tensor) -> Any:
         """The model's answer; one whose views need the plain layout is run in that.

@@ -26,7 +26,7 @@ def recount_pixels(logits: Tensor, masks: Masks, recount: Recount) -> dict[str, 
     """
     seen = likelihood(logits, masks.labels.clamp_min(0))
     counted = masks.counted & torch.isfinite(seen.loss)
-    wrong = counted & (masks.labels != seen.predicted)
+    wrong = counted & seen.prefers_other
     least = torch.tensor(recount.thresholds, dtype=torch.float64, device=logits.device) - TOLERANCE
     issues = wrong & (seen.p_predicted.double() >= least[seen.predicted])
     low = probability_bin(seen.p_label)

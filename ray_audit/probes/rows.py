@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ray_audit.probes.gradients import channel_mean
-from ray_audit.probes.likelihood import first_class_equal, likelihood
+from ray_audit.probes.likelihood import first_largest, likelihood
 from ray_audit.probes.transfer import Observed, upload
 from ray_audit.samples import IGNORE, Batch
 
@@ -80,7 +80,7 @@ def observe_rows(
     """Observations of one checkpoint, one value a row, on the device."""
     own = row_logits(logits, batch, rows, num_classes).detach().float().clone()
     others = own.scatter(1, rows.labels.unsqueeze(1), -torch.inf)
-    other = first_class_equal(others, others.amax(dim=1))
+    _, other = first_largest(others)
     seen = likelihood(own, rows.labels)
     observed: Observed = {name: values.double() for name, values in seen.observed.items()}
     observed |= {"predicted": seen.predicted.int(), "other": other.int()}

@@ -7,18 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ray_audit.samples import order_in_memory
+
 Observed = dict[str, Tensor | np.ndarray]
 """What one checkpoint says of a batch: still on the device, or known on the host already."""
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:
-    """A copy of `array` on the device; a GPU fetches it from pinned memory, and nobody waits."""
+    """A copy of `array` on the device; a GPU fetches it from pinned memory, and nobody waits.
+
+    Its axes lie in memory as they do in `array`.
+    """
     if device.type != "cuda":
         return torch.from_numpy(np.array(array)).to(device)
+    axes = order_in_memory(array)
+    stored = array.transpose(axes)
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
-    pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
-    pinned.numpy()[...] = array
-    return pinned.to(device, non_blocking=True)
+    pinned = torch.empty(stored.shape, dtype=dtype, pin_memory=True)
+    pinned.numpy()[...] = stored
+    on_device = pinned.to(device, non_blocking=True)
+    return on_device.permute(*np.argsort(axes).tolist())
 
 
 def download(observed: Sequence[Mapping[str, Tensor | np.ndarray]]) -> list[dict[str, np.ndarray]]:

@@ -234,7 +234,7 @@ class Loop:
 
     def _step(self, training_batch: TrainingBatch, add: Add | None) -> Tensor:
         device, batch = self._worker.device, training_batch.batch
-        inputs = self._input(batch.arrays["inputs"], self._try)
+        inputs = self._input(batch.arrays["inputs"], self._try).contiguous()
         given = labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
         correction = self._correction
         if correction is not None:
@@ -260,7 +260,7 @@ class Loop:
         counts = torch.zeros(3, num_classes, dtype=torch.int64, device=device)
         self._bare.eval()
         for batch in (training_batch.batch for training_batch in held_out.batches(epoch)):
-            inputs = self._input(batch.arrays["inputs"], self._try)
+            inputs = self._input(batch.arrays["inputs"], self._try).contiguous()
             labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
             self._bare.eval()  # `_try` leaves it training
             with self._autocast():
@@ -281,7 +281,7 @@ class Loop:
         """Whether the model takes inputs, without a trace in it: it raises where it does not."""
         self._model.eval()
         try:
-            self._forward(inputs)
+            self._forward(inputs.contiguous())
         finally:
             self._model.train()
 

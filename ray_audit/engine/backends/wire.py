@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ray_audit.engine.ledger.crates import CrateName
 from ray_audit.engine.ledger.records import decode_tail, encode_tail
-from ray_audit.samples import SAMPLE_SCHEMA, Batch, ShardFailure, Tail
+from ray_audit.samples import SAMPLE_SCHEMA, Batch, ShardFailure, Tail, order_in_memory
 from ray_audit.task import Task
 
 WIRE_SCHEMA = pa.schema([("header", pa.string()), ("payload", pa.large_binary())])
@@ -132,7 +132,6 @@ class _Packer:
         """All bytes."""
         data = np.zeros(self._end, np.uint8)
         for start, array in self._parts:
-            # Of an array in another order only this copy is made.
             place = data[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
             place[...] = array
         return data
@@ -164,8 +163,10 @@ def _described(envelope: Envelope, packer: _Packer) -> dict[str, Any]:
     batch = envelope.item
     arrays = []
     for name, array in sorted(batch.arrays.items()):
-        start, _ = packer.add(array)
-        arrays.append([name, array.dtype.str, list(array.shape), start])
+        axes = order_in_memory(array)
+        stored = array.transpose(axes)
+        start, _ = packer.add(stored)
+        arrays.append([name, array.dtype.str, list(stored.shape), axes, start])
     return {
         "index": batch.index,
         "task": batch.task.value,
@@ -212,12 +213,12 @@ def _batches(header: dict[str, Any], payload: pa.Buffer) -> Iterator[Envelope]:
         yield Envelope(batch, described["name"], failures, described["fatal"])
 
 
-def _view(payload: pa.Buffer, dtype: str, shape: list[int], start: int) -> np.ndarray:
+def _view(
+    payload: pa.Buffer, dtype: str, shape: list[int], axes: list[int], start: int
+) -> np.ndarray:
     num = int(np.prod(shape, dtype=np.int64))
-    if not num:
-        return np.zeros(shape, dtype)
-    values = np.frombuffer(payload, np.dtype(dtype), num, start)
-    return values.reshape(shape)
+    values = np.frombuffer(payload, np.dtype(dtype), num, start) if num else np.zeros(0, dtype)
+    return values.reshape(shape).transpose(np.argsort(axes))
 
 
 def _ipc(table: pa.Table) -> np.ndarray:

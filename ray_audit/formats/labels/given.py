@@ -202,7 +202,8 @@ class GivenLabels:
         for item in self._images():
             try:
                 owner = Owner.of_sample(item.shard, item.sample_id)
-                if item.image and item.error is None and self._job.is_named(owner):
+                is_there = isinstance(item.image, np.ndarray) or bool(item.image)
+                if is_there and item.error is None and self._job.is_named(owner):
                     yield owner, _features(read_image(item.image, self._dataset.max_px))
             except SampleError:
                 continue

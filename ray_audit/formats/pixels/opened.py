@@ -30,13 +30,7 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
     except (OSError, ValueError, SyntaxError) as error:
         raise SampleError("decode", f"no readable image: {_said(stream, error)}") from error
     with image:
-        num_px = image.width * image.height
-        if num_px > max_px:
-            raise SampleError(
-                "too_large",
-                f"the image has {image.width} x {image.height} = {num_px} px, "
-                f"dataset.max_px is {max_px:.4g}",
-            )
+        check_num_px(image.width, image.height, max_px)
         _check_inflated(stream, image)
         try:
             with unlimited():
@@ -45,6 +39,20 @@ def opened(source: bytes | IO[bytes], max_px: float) -> Iterator[ImageFile.Image
             raise
         except (OSError, ValueError, SyntaxError, EOFError, av.error.FFmpegError) as error:
             raise SampleError("decode", f"the image cannot be decoded: {error}") from error
+
+
+def check_num_px(width: int, height: int, max_px: float) -> None:
+    """Refuse an image that is larger than the specification allows.
+
+    Raises:
+        SampleError: `too_large`.
+    """
+    if width * height > max_px:
+        raise SampleError(
+            "too_large",
+            f"the image has {width} x {height} = {width * height} px, "
+            f"dataset.max_px is {max_px:.4g}",
+        )
 
 
 def _said(stream: IO[bytes], error: Exception) -> str:

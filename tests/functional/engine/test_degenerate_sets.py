@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ray_audit.engine.run.audit import run_audit
-from tests.support import small_sets
+from tests.support import knowing, small_sets
 from tests.support.echoes import echoes, logits, repeated
 from tests.support.tables import rows_of
 
@@ -102,3 +102,17 @@ def test_one_or_two_images(make, num, tmp_path):
     small = make(tmp_path, num)
     found = audited(small.config(scores=["csl", "vog"]))
     assert found.counts["scored"] == (3 * num if make is small_sets.class_folders else num)
+
+
+@pytest.mark.parametrize("confident", ["histogram", "exact"])
+@pytest.mark.parametrize("tile", [None, 16])
+def test_masks_of_which_checkpoints_know_nothing_tie(tmp_path, tile, confident):
+    # All classes tie in each pixel: neither the order of classes nor areas may rank the masks.
+    small = knowing.masks(tmp_path, num=4, sureness=(0.0,) * 2, tile=tile)
+    found = audited(small.config(confident=confident))
+    assert len(set(rows_of(found, "scores")["suspicion"].to_pylist())) == 1
+    assert rows_of(found, "scores")["clc"].to_pylist() == [1.0] * 4
+    assert found.manifest.estimate["fraction"] == 0
+    assert found.manifest.top == []
+    assert any("all samples tie" in note for note in found.manifest.notes)
+    assert rows_of(found, "findings").num_rows == rows_of(found, "areas").num_rows == 0

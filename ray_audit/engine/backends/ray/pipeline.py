@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -102,12 +103,18 @@ class RayBackend:
         on_gpu: bool = False,
     ) -> Iterator[Result]:
         """Apply a function to each item on the cluster; results in the items' order."""
+        items = iter(items)
+        few = list(islice(items, 2))
+        if len(few) == 1 and not on_gpu:
+            # Of one item nothing runs side by side, and a process for it takes seconds to start.
+            yield function(few[0])
+            return
         gpus = gpus_each(self.resources(), self._engine) if on_gpu else 0.0
         task = ray.remote(num_cpus=0.5, num_gpus=gpus, max_retries=_MAX_RETRIES)(_apply)
         shared = ray.put(function)
         num_at_once = max(2, int(2 * self.resources().num_cpus))
         waiting: list[Any] = []
-        for item in items:
+        for item in chain(few, items):
             waiting.append(task.remote(shared, item))
             if len(waiting) >= num_at_once:
                 yield _result(waiting.pop(0), self._engine.stall_timeout_s)
