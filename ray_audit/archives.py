@@ -33,7 +33,7 @@ _NUM_NAMED = 3
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError),
-    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+    *(EOFError, RuntimeError, ValueError, LookupError),
 )
 
 Opener = Callable[[str], IO[bytes]]

@@ -92,7 +92,7 @@ def _afterwards(results: dict[str, Any]) -> list[Row]:
     return [
         ("`correct` on memorised masks, 30% too small, wrong pixels", "<= 1.8", _after(memorised)),
         (
-            "conditions of the other sets in which `correct` makes labels worse by .05 or more",
+            "conditions of the other sets in which `correct` makes labels worse by more than .05",
             "0 of 18",
             f"{len({name.rpartition('/')[0] for name in worse})} of {len(kinds)}, "
             f"{len(older)} trainings",

@@ -300,7 +300,7 @@ _SLICES = [
     Condition("slices", kind, percent, seed)
     for kind, percent, seeds in (
         ("under", 30, 6),
-        ("over", 30, 3),
+        ("over", 30, 6),
         ("other", 30, 3),
         ("under", 0, 3),
     )

@@ -1,5 +1,7 @@
 """The command line: `ray-audit`."""
 
+import errno
+import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -7,7 +9,9 @@ import typer
 
 import ray_audit
 from ray_audit.cli import audit, findings, init, jobs, k8s, labels, model
-from ray_audit.cli.ending import leave
+from ray_audit.cli.ending import leave, unwritten
+
+_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}
 
 app = typer.Typer(
     help="Find and correct wrong labels in video and image datasets.",
@@ -57,11 +61,18 @@ app.add_typer(k8s.app, name="render")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
+    code = 0
     try:
-        app(arguments)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+        try:
+            app(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITTEN:
+            raise
+        return unwritten(error)
+    return code
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:

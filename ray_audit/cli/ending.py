@@ -85,6 +85,20 @@ def _write(as_json: bool, answers: list[dict[str, Any]]) -> None:
         write_json(answers[-1])
 
 
+def unwritten(error: OSError) -> int:
+    """Say that standard output, or standard error, takes no more; the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # else the interpreter would try once more, and end with a code of its own
+    os.close(nowhere)
+    with suppress(OSError):
+        print(
+            f"ray-audit: what was to be printed cannot be written: {error.strerror}. Files that "
+            "the command wrote are whole",
+            file=sys.stderr,
+        )
+    return ExitCode.FAILED
+
+
 def leave(code: int) -> NoReturn:
     """End the process, whatever a model's code has left running in it.
 

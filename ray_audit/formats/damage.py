@@ -1,6 +1,8 @@
 """Whether a file's content is at fault, or the way to it."""
 
 import errno
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -8,8 +10,9 @@ import zlib
 from ray_audit.errors import SampleError
 
 _OF_CONTENT = (
-    *(EOFError, ValueError, NotImplementedError, SampleError),
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error),
+    *(EOFError, ValueError, OverflowError, SampleError),
+    *(RuntimeError, LookupError),  # HDF5's library for a group, or an object, that is damaged
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
 )
 
 

@@ -60,6 +60,6 @@ def _damage(shard: Shard) -> Exception:
     try:
         with storage.open_read(shard.uri, shard.size_bytes) as stream:
             zipfile.ZipFile(stream).close()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, LookupError, RuntimeError) as error:
         return SampleError("decode", f"{shard.uri} is no zip archive: {error}")
     return SampleError("decode", f"{shard.uri} was no zip archive when it was listed")

@@ -9,6 +9,7 @@ from ray_audit.report.document import ShownFindings, make_document
 from ray_audit.report.finding_pictures import Pictures
 from ray_audit.report.html_page import as_script_data, render_page
 from ray_audit.report.layers import Bundle
+from ray_audit.sources.destinations import check_files
 from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 5000
@@ -55,8 +56,12 @@ def write_report(
             default.
 
     Raises:
+        SpecificationError: it would be a file of the run's own data, labels or checkpoints.
         StorageError: the tables cannot be read, or the report cannot be written.
     """
+    if to is not None:
+        page = [storage.join(to, "index.html"), storage.join(to, "bundles", "0.js")]
+        check_files(tables.config, page if folder else [to], "--to")
     shown = ShownFindings.of(tables, num_findings)
     document = make_document(tables, shown, "folder" if folder else "file", against)
     by_bundle = dict(islice(shown.by_bundle().items(), num_bundles))

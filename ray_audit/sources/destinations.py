@@ -5,7 +5,7 @@ What is written there would be data, labels or checkpoints of the next audit.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -45,6 +45,47 @@ def check_destination(config: AuditConfig, destination: str, key: str, use: Use 
                 "written there would be read as its own by the next audit. Choose a folder outside "
                 f"of it, or narrow {name}"
             )
+
+
+def check_files(config: AuditConfig, uris: Sequence[str], key: str) -> None:
+    """Refuse files to be written that the specification's own patterns or names stand for.
+
+    Args:
+        config: whose data, labels and checkpoints.
+        uris: of the files, local or of any store.
+        key: how the place was given, for messages: `--to`.
+
+    Raises:
+        SpecificationError: one is named, or would be found.
+    """
+    labels = config.dataset.labels
+    tables = [(f"dataset.labels.{form}", getattr(labels, form)) for form in _FORMS]
+    for name, pattern in [*_patterns(config), *((n, p) for n, p in tables if isinstance(p, str))]:
+        found = [uri for uri in uris if _stands_for(pattern, uri)]
+        if found:
+            raise SpecificationError(
+                f"{key}: {found[0]} is among the files of {name} ({pattern}), and would be "
+                "replaced or read as one of them. Choose another place"
+            )
+
+
+def _stands_for(pattern: str, uri: str) -> bool:
+    pattern = _FIELD.sub(lambda field: "**" if field[0] in _WITH_FOLDERS else "*", pattern)
+    if _scheme(pattern) != _scheme(uri):
+        return False
+    pairs = [(pattern, uri)]
+    if not _scheme(pattern):
+        pairs.append((_unlinked(pattern), _unlinked(uri)))
+    return any(_is_one(_parts(each), _parts(file)) for each, file in pairs)
+
+
+def _is_one(parts: list[str], names: list[str]) -> bool:
+    """Whether the names of a pattern stand for those of a file, all of them."""
+    if not parts or not names:
+        return not parts and not names
+    if parts[0] == "**":
+        return _is_one(parts[1:], names) or _is_one(parts, names[1:])
+    return fnmatchcase(names[0], parts[0]) and _is_one(parts[1:], names[1:])
 
 
 def _patterns(config: AuditConfig) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.errors import SpecificationError
 from ray_audit.report.bundles import strip_frames
 from ray_audit.report.html_page import as_script_data
 from ray_audit.report.write_report import write_report
@@ -31,6 +32,14 @@ def test_one_file_needs_no_other(images, tmp_path):
     bundles = document["bundles"]
     assert set(bundles) == set(document["findings"]["bundle"])
     assert all(bundle["pictures"]["image"].startswith("data:") for bundle in bundles.values())
+
+
+def test_a_report_never_replaces_an_image_of_the_run(images, tmp_path):
+    picture = tmp_path / "data/a/0.png"
+    before = picture.read_bytes()
+    with pytest.raises(SpecificationError, match=r"--to: .*a/0\.png is among .* dataset\.uri"):
+        write_report(images[1], LocalBackend(), str(picture))
+    assert picture.read_bytes() == before
 
 
 def test_findings_stand_in_order_with_their_losses(images, tmp_path):

@@ -5,7 +5,9 @@ import io
 import json
 import tarfile
 import unicodedata
+import zipfile
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -100,6 +102,40 @@ def test_every_label_of_a_table_fails_with_a_damaged_npz(tmp_path, names):
     assert result.failed == [("b.npz", "decode", 9)]
     assert len(result.rows) == 3
     assert "which cannot be read to the end" in listed(config, tmp_path / "again").notes[0]
+
+
+@pytest.mark.parametrize("mark", [b"HEAP", b"SNOD", b"TREE", b"\x89HDF"])
+def test_every_label_of_a_table_fails_with_a_damaged_hdf5_file(tmp_path, mark):
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file[f"{name}/v"] = np.zeros((4, 2), np.float32)
+            file[f"{name}/w"] = np.zeros((5, 2), np.float32)
+    content = (tmp_path / "b.h5").read_bytes()
+    assert mark in content
+    (tmp_path / "b.h5").write_bytes(content.replace(mark, b"0000"))
+    rows = [f"{n}/v,{i},a\n{n}/w,{i},b\n" for n in "ab" for i in range(4)]
+    (tmp_path / "t.csv").write_text("video,frame,label\n" + "".join(rows))
+    config = dataset("sequences", tmp_path / "*.h5", {"frames": str(tmp_path / "t.csv")})
+    result = cut(config, tmp_path)
+    assert num_accounted(result) == 16
+    assert len(result.rows) == 8
+    assert {failure.shard.partition("#")[0] for failure in result.failures} == {"b.h5"}
+
+
+def test_every_label_of_a_table_fails_with_a_zip_whose_directory_is_damaged(tmp_path):
+    for name in ("a", "b"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as file:
+            for index in range(3):
+                file.writestr(f"{name}{index}.png", PNGS[index])
+    content = (tmp_path / "b.zip").read_bytes()
+    first = content.index(b"PK\x01\x02") + 28  # the length of a name, in the directory
+    (tmp_path / "b.zip").write_bytes(content[:first] + b"\0\0" + content[first + 2 :])
+    rows = [f"{n}{i}.png,a\n" for n in "ab" for i in range(3)]
+    (tmp_path / "t.csv").write_text("image,label\n" + "".join(rows))
+    config = dataset("images", tmp_path / "*.zip", {"images": str(tmp_path / "t.csv")})
+    result = cut(config, tmp_path)
+    assert len(result.rows) == 3
+    assert sum(failure.num_samples for failure in result.failures) == 3
 
 
 def break_reads(monkeypatch, name, num):

@@ -2,7 +2,7 @@ import pytest
 
 from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
-from ray_audit.sources.destinations import check_destination
+from ray_audit.sources.destinations import check_destination, check_files
 
 
 def config(uri="/d/*.png", labels=None, checkpoints="/c/*.safetensors"):
@@ -90,3 +90,27 @@ def test_an_output_is_refused_where_a_run_would_be_read_as_data(uri, output, is_
 def test_runs_may_lie_beside_labels_that_are_found_by_the_name_of_a_file():
     siblings = config(uri="/d/images/*.png", labels={"masks": "/d/{name}.png"})
     check_destination(siblings, "/d/out.png", "output", "output")
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "named"),
+    [
+        ({}, "/d/i0.png", "dataset.uri"),
+        ({}, "/d/labels.csv", "dataset.labels.images"),
+        ({"uri": "/d/**/*"}, "/d/report/index.html", "dataset.uri"),
+        ({"uri": "s3://b/**/*"}, "s3://b/report.html", "dataset.uri"),
+        ({"labels": {"masks": "/m/{stem}.png"}}, "/m/report.png", "dataset.labels.masks"),
+        ({}, "/c/last.safetensors", "checkpoints"),
+        ({}, "/c/../d/./i0.png", "dataset.uri"),
+    ],
+)
+def test_a_report_never_replaces_data_labels_or_checkpoints(given, file, named):
+    with pytest.raises(SpecificationError, match=rf"--to: .* among the files of {named} \("):
+        check_files(config(**given), ["/free", file], "--to")
+
+
+@pytest.mark.parametrize(
+    "file", ["/d/report.html", "/d/sub/i0.png", "/m/x.png", "s3://d/i0.png", "/c/report.html"]
+)
+def test_a_report_may_lie_beside_the_data(file):
+    check_files(config(), [file], "--to")
