@@ -58,6 +58,8 @@ class Shard:
         label_digest: changes when its labels do.
         class_index: its class, where labels are folders or one row per image.
         num_labelled: labelled samples in it, where known without reading it.
+        start_s: when an episode begins in its video file, in seconds; None for all of a file.
+        end_s: when it ends there, exclusive.
     """
 
     key: str
@@ -68,6 +70,8 @@ class Shard:
     label_digest: str = ""
     class_index: int | None = None
     num_labelled: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True)

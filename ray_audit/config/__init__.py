@@ -5,7 +5,13 @@ One file per section; each key's docstring is its description in the schema and 
 """
 
 from ray_audit.config.audit import AuditConfig
-from ray_audit.config.cutting import ClipConfig, FoldConfig, TileConfig, VolumeConfig
+from ray_audit.config.cutting import (
+    ClipConfig,
+    EpisodesConfig,
+    FoldConfig,
+    TileConfig,
+    VolumeConfig,
+)
 from ray_audit.config.dataset import DatasetConfig
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
 from ray_audit.config.labels import LabelColumns, LabelsConfig, Overlap
@@ -20,6 +26,7 @@ __all__ = [
     "CorrectionConfig",
     "DatasetConfig",
     "EngineConfig",
+    "EpisodesConfig",
     "FailuresConfig",
     "FoldConfig",
     "GatesConfig",

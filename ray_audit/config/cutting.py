@@ -8,7 +8,7 @@ from pydantic import (
     model_validator,
 )
 
-from ray_audit.config.section import Auto, Count, Section
+from ray_audit.config.section import Auto, Count, Section, Uri
 
 
 class ClipConfig(Section):
@@ -78,6 +78,24 @@ class VolumeConfig(Section):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"window [{low:g}, {high:g}] is no range; expected low < high")
         return self
+
+
+class EpisodesConfig(Section):
+    """Videos that lie one after another in video files: a table with a row for each of them."""
+
+    uri: Uri
+    """The table (CSV, JSON or Parquet), or a pattern of several."""
+    video: str = "video"
+    """The column that names the file: its key, file name or stem; or a name that is made of
+    columns, with zeros before numbers, such as `chunk-{chunk_index:03}/file-{file_index:03}`."""
+    episode: str = "episode"
+    """The column with the episode's name, which follows the file's key: `<key>/<episode>`."""
+    start_s: str = "start_s"
+    """The column that says when it begins in its file, in seconds."""
+    end_s: str = "end_s"
+    """The column that says when it ends, exclusive."""
+    match: str | None = None
+    """A regular expression over the files' keys; its groups are `{1}`, `{2}` in the names above."""
 
 
 class FoldConfig(Section):

@@ -12,7 +12,13 @@ from pydantic import (
 
 from ray_audit.config.categories import document_values, is_document
 from ray_audit.config.class_files import named_classes
-from ray_audit.config.cutting import ClipConfig, FoldConfig, TileConfig, VolumeConfig
+from ray_audit.config.cutting import (
+    ClipConfig,
+    EpisodesConfig,
+    FoldConfig,
+    TileConfig,
+    VolumeConfig,
+)
 from ray_audit.config.labels import LabelsConfig
 from ray_audit.config.section import Section, Uri
 from ray_audit.layouts import Expansion, expanded
@@ -52,6 +58,9 @@ class DatasetConfig(Section):
     volume: VolumeConfig | None = None
     """How volumes are cut into slices: NIfTI, MetaImage, NRRD, DICOM; pages of TIFF and GIF only
     where this is given. Goes with images."""
+    episodes: EpisodesConfig | None = None
+    """Several videos in one file, as in LeRobot 3: each is a video of its own, whose frames count
+    from 0. Goes with video."""
     max_px: Annotated[float, Field(gt=0)] = 3.0e8
     """A larger image, or video frame, is refused before it is decoded, in pixels; so is one of more
     than 256 MiB of pixels and 100 times the stored bytes of its file."""
@@ -178,6 +187,8 @@ class DatasetConfig(Section):
             )
         if self.fps is None and of_folders:
             raise ValueError("fps is missing: images in folders have no clock; give their rate")
+        if self.episodes is not None and (self.kind != "video" or of_folders):
+            raise ValueError(f"episodes goes with kind video and files; got kind {self.kind}")
         if self.volume is not None and self.kind != "images":
             raise ValueError(f"volume goes with kind images; got kind {self.kind}")
         if self.orientation != "stored" and self.kind != "video":

@@ -47,8 +47,8 @@ class LabelsConfig(Section):
 
     frames: Uri | None = None
     """A table with a row per frame (`video, frame, label`), CSV, JSON or Parquet; or a template
-    such as `{stem}.csv`, one file per video without the video column. Goes with video and
-    sequences.
+    such as `{stem}.csv`, one file per video without the video column; or a pattern of several such
+    tables (`data/*/*.parquet`). Goes with video and sequences.
     """
     segments: Uri | None = None
     """A table with a row per segment: `video, start_frame, end_frame` (exclusive) or

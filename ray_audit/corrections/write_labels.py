@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -228,14 +229,24 @@ def _copied_data(
 ) -> WrittenLabels:
     kept = tuple(shard for shard in shards if shard.key not in left_out)
     uri = copied_uri(dataset.uri, kept, absolute(to_data))
-    return WrittenLabels(dataset.model_copy(update={"uri": uri}), left_out=left_out)
+    return WrittenLabels(_placed(dataset, uri), left_out=left_out)
 
 
 def _with_data(dataset: DatasetConfig) -> DatasetConfig:
-    """The section with a `uri` that means the same from every working directory."""
+    """The section with URIs that mean the same from every working directory."""
     uri = dataset.uri
     found = absolute(uri) if isinstance(uri, str) else [absolute(pattern) for pattern in uri]
-    return dataset.model_copy(update={"uri": found})
+    return _placed(dataset, found)
+
+
+def _placed(dataset: DatasetConfig, uri: str | list[str]) -> DatasetConfig:
+    changed: dict[str, Any] = {"uri": uri}
+    if dataset.split is not None:
+        changed["split"] = absolute(dataset.split)
+    if dataset.episodes is not None:
+        episodes = {"uri": absolute(dataset.episodes.uri)}
+        changed["episodes"] = dataset.episodes.model_copy(update=episodes)
+    return dataset.model_copy(update=changed)
 
 
 def _write_shards(

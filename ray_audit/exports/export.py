@@ -120,7 +120,7 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     dataset = tables.config.dataset
     if dataset.kind == "sequences":
         return "sequences"
-    if dataset.kind == "video" and tables.task.is_dense:
+    if dataset.kind == "video" and (tables.task.is_dense or dataset.episodes is not None):
         return "members"
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"

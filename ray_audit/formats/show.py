@@ -54,7 +54,7 @@ def show_frames(
     last = max(frame_numbers, default=-1)
     with (
         UnitAccounting("").open_read(shard.uri, shard.size_bytes) as stream,
-        closing(decoded_frames(stream, orientation)) as frames,
+        closing(decoded_frames(stream, orientation, shard)) as frames,
     ):
         for index, pixels in enumerate(frames):
             if index > last:

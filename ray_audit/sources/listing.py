@@ -20,6 +20,7 @@ from ray_audit.formats.labels.names import (
     num_composed_otherwise,
 )
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.tables import tables_at
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
@@ -29,6 +30,7 @@ from ray_audit.printable import few, plural
 from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.data_files import list_files
 from ray_audit.sources.document_masks import with_drawn_masks, with_segments
+from ray_audit.sources.episodes import with_episodes
 from ray_audit.sources.etags import by_content, is_by_time, with_values
 from ray_audit.sources.fold_shards import shards_in
 from ray_audit.sources.in_order import labelled_in_order
@@ -71,10 +73,11 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
         LabelError: a label table is wrong; the message names file, row and value.
         StorageError: the store cannot be listed or read.
     """
-    shards = list_files(dataset)
+    shards, unlisted = with_episodes(list_files(dataset), dataset)
     _check_labels_form(dataset, shards)
     split = split_of(shards, dataset, index_dir)
     labelled, notes = _with_labels(dataset, shards, index_dir, split)
+    notes = [*unlisted, *notes]
     if split is not None:
         labelled, notes = split.shards(labelled), [*notes, *split.notes]
     labelled = shards_in(labelled, dataset.fold)
@@ -335,15 +338,17 @@ def _check_unit(dataset: DatasetConfig, uri: str, layout: TableLayout) -> None:
 def _from_table(
     dataset: DatasetConfig, shards: list[Shard], uri: str, index_dir: Path, split: Split | None
 ) -> tuple[list[Shard], list[str]]:
-    """One table for all: one pass that checks it and divides it by shard."""
-    layout = _layout_of(uri, dataset, with_name=True)
+    """One table for all, or several: one pass that checks it and divides it by shard."""
+    tables = tables_at(uri)
+    layout = _layout_of(tables[0], dataset, with_name=True)
     if layout.name_column is None and not layout.numbers:
         raise LabelError(f"{uri}: labels.header has no {dataset.labels.columns.image}")
-    _check_unit(dataset, uri, layout)
+    _check_unit(dataset, tables[0], layout)
     matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     overlap = dataset.labels.overlap
     writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
-    for rows in read_rows(uri, layout, ClassNames.of(dataset)):
+    classes = ClassNames.of(dataset)
+    for rows in (rows for table in tables for rows in read_rows(table, layout, classes)):
         owners = [o if o and (split is None or split.has(o)) else None for o in matcher.match(rows)]
         codes = [-1 if o is None else writer.code_of(o) for o in owners]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])

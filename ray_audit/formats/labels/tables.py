@@ -55,6 +55,15 @@ class TextChunk:
     columns: dict[str, pa.Array]
 
 
+def tables_at(uri: str) -> list[str]:
+    """The tables that a URI or a pattern stands for, in the order of their names.
+
+    Raises:
+        StorageError: nothing matches the pattern.
+    """
+    return [item.uri for item in storage.list_objects(uri)] if storage.has_wildcard(uri) else [uri]
+
+
 def read_table(
     uri: str,
     required: dict[str, str],

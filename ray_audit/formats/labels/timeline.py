@@ -249,8 +249,8 @@ def _frame_timeline(
     if len(repeated):
         raise LabelError(
             f"{uri}: frame {repeated[0]} is labelled twice; keep one of the rows "
-            "(labels.overlap). Where the file is of several episodes (LeRobot 3), write one video "
-            "and one table for each episode"
+            "(labels.overlap). Where videos hold several episodes, as in LeRobot 3, give "
+            "dataset.episodes"
         )
     return timeline
 

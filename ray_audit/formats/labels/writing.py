@@ -21,9 +21,10 @@ from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.labels.segments import Segment, resegmented
 from ray_audit.formats.labels.table_rows import TableLayout, layout_of, read_rows
+from ray_audit.formats.labels.tables import tables_at
 from ray_audit.formats.labels.text_tables import TextForm
 from ray_audit.formats.places import absolute, below, file_below, template_tail
-from ray_audit.sample_ids import Owner
+from ray_audit.sample_ids import Owner, shard_keys
 from ray_audit.samples import Shard
 
 
@@ -61,9 +62,12 @@ def write_tables(
     uri = str(getattr(dataset.labels, form))
     writer = _TableWriter(dataset, shards, changes)
     if "{" not in uri:
-        copy = below(to_uri, uri.rsplit("/", 1)[-1])
-        progress("writing labels", 0, 1)
-        writer.write(_Table(uri, copy, _layout_of(uri, dataset.labels, True)))
+        (tail,), tables = shard_keys(uri, [uri]), tables_at(uri)
+        copy = below(to_uri, tail)
+        for num_done, (table, name) in enumerate(zip(tables, shard_keys(uri, tables), strict=True)):
+            progress("writing labels", num_done, len(tables))
+            layout = _layout_of(table, dataset.labels, True)
+            writer.write(_Table(table, below(to_uri, name), layout))
     else:
         copy = storage.join(to_uri, template_tail(uri))
         for num_done, shard in enumerate(shards):

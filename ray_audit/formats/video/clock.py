@@ -56,6 +56,11 @@ class Clock:
         """The clock that the slice's video has."""
         return cls(part.time_base, part.start, part.frame_s, part.counts)
 
+    @property
+    def unit_s(self) -> float:
+        """Seconds of one unit of the time base."""
+        return self.time_base[0] / self.time_base[1]
+
     def time_s(self, frame_index: int, pts: int | None) -> float:
         """When a frame is shown."""
         # Not `frame.time`, which is NaN for what a decoder holds to the end:

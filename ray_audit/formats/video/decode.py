@@ -1,8 +1,8 @@
 """Frames of a video, or of a slice of one, as far as the file can be decoded."""
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import IO, Any
 
@@ -19,7 +19,7 @@ from ray_audit.formats.video.packets import (
     unpack_pts,
 )
 from ray_audit.formats.video.stream import frames_of
-from ray_audit.samples import KeyFrame, Slice
+from ray_audit.samples import KeyFrame, Shard, Slice
 
 # How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
 _BACK_S = (0, 0.5, 2, 10)
@@ -56,6 +56,72 @@ def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
     with opened_video(stream, at.max_px) as (container, video):
         for frame in frames_of(container, video, _timed(container, video, at)):
             yield _sound(frame, at.max_px)
+
+
+def decode_file(
+    stream: IO[bytes], at: Position, shard: Shard | None = None
+) -> Generator[Any, None, None]:
+    """All frames of a file, or of the episode in it that a shard stands for.
+
+    An episode has the frames whose middle lies in it, by the file's clock; they are counted and
+    timed from its beginning.
+
+    Raises:
+        SampleError, av.error.FFmpegError: the file is damaged from here on.
+    """
+    if shard is None or shard.start_s is None or shard.end_s is None:
+        yield from decode_video(stream, at)
+        return
+    with ExitStack() as stack:
+        clock, frames = _from_second(stream, at, shard.start_s, stack)
+        begin_s = shard.start_s / clock.unit_s if not clock.counts else 0
+        at.clock = replace(clock, start=clock.start + begin_s)
+        at.num_promised = round((shard.end_s - shard.start_s) / clock.frame_s)
+        for index, frame in enumerate(frames):
+            middle_s = clock.time_s(index, frame.pts) + clock.frame_s / 2
+            if middle_s >= shard.end_s:
+                at.next_s = at.clock.time_s(at.num_frames, frame.pts)
+                return
+            if middle_s >= shard.start_s:
+                yield _sound(frame, at.max_px)
+            else:
+                at.num_lead_in += 1
+
+
+def _from_second(
+    stream: IO[bytes], at: Position, start_s: float, stack: ExitStack
+) -> tuple[Clock, Iterator[Any]]:
+    """The file's clock, and frames from a key frame before a second on, or from the start."""
+    container, video = stack.enter_context(opened_video(stream, at.max_px))
+    packets = container.demux(video)
+    first = next(packets, None)
+    clock = Clock.of(container, video, first)
+    if clock.counts or first is None:
+        return clock, frames_of(container, video, chain([first] if first else [], packets))
+    # The key frame with which an episode begins may lie a rounding behind its second.
+    wanted = int(clock.start + (start_s + clock.frame_s / 4) / clock.unit_s)
+    with suppress(av.error.FFmpegError):
+        container.seek(wanted, stream=video)
+        packets = container.demux(video)
+        key = next(packets, None)
+        if key is not None and key.is_keyframe and key.pts is not None and key.pts <= wanted:
+            frames = frames_of(container, video, chain([key], packets))
+            found = _frame_of(frames, key.pts)
+            if found is not None:
+                return clock, chain([found], frames)
+    stack.close()
+    stream.seek(0)
+    container, video = stack.enter_context(opened_video(stream, at.max_px))
+    return clock, frames_of(container, video, container.demux(video))
+
+
+def _frame_of(frames: Iterable[Any], key_pts: int) -> Any | None:
+    """A key frame among those decoded from it on; None where its picture needs others."""
+    for frame in frames:
+        if frame.pts is None or frame.pts >= key_pts:
+            is_whole = frame.pts == key_pts and frame.pict_type == PictureType.I
+            return frame if is_whole else None
+    return None
 
 
 def decode_slice(stream: IO[bytes], at: Position, part: Slice) -> Generator[Any, None, None]:

@@ -10,7 +10,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.formats.video.clock import Timer
-from ray_audit.formats.video.decode import Position, decode_video, shown_frames
+from ray_audit.formats.video.decode import Position, decode_file, shown_frames
 from ray_audit.formats.video.orientation import Orientation, oriented, turns
 from ray_audit.formats.video.stills import Still
 from ray_audit.samples import Shard
@@ -22,21 +22,26 @@ _REMEDY = "encode the video anew, as yuv420p or gbrp with the matrix bt709 for e
 
 
 def decoded_frames(
-    stream: IO[bytes], orientation: Orientation = "stored"
+    stream: IO[bytes], orientation: Orientation = "stored", shard: Shard | None = None
 ) -> Generator[Callable[[], np.ndarray], None, None]:
     """Frames in decoding order, each as a function that gives its pixels, (H, W, C).
+
+    Args:
+        stream: of the file.
+        orientation: of the pixels.
+        shard: says which episode of the file is meant; None for all of it.
 
     Raises:
         SampleError: the video cannot be decoded to its end.
     """
-    for frame in decode_video(stream, Position()):
+    for frame in decode_file(stream, Position(), shard):
         yield partial(pixels_of, frame, orientation)
 
 
 def is_turned(shard: Shard) -> bool:
     """Whether players turn or mirror a video, by its first frame; not where that is damaged."""
     with suppress(Exception), storage.open_read(shard.uri, shard.size_bytes) as stream:
-        return turns(next(decode_video(stream, Position())))
+        return turns(next(decode_file(stream, Position(), shard)))
     return False
 
 
@@ -48,7 +53,7 @@ def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     """
     at, times, frame_middles = Position(), list[float](), list[float]()
     with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for frame in shown_frames(decode_video(stream, at), Timer(), at):
+        for frame in shown_frames(decode_file(stream, at, shard), Timer(), at):
             times.append(frame.time_s)
             frame_middles.append(frame.middle_s)
     return np.array(times, np.float64), np.array(frame_middles, np.float64)

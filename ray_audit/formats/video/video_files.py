@@ -34,6 +34,6 @@ class VideoFiles(Format):
 
     def frame_index(self, shard: Shard, dataset: DatasetConfig, least_frames: int) -> FrameIndex:
         """From the container's packets."""
-        if is_folder(shard.uri):
-            raise SampleError("index", "a folder of frames is read as a whole")
+        if is_folder(shard.uri) or shard.start_s is not None:
+            raise SampleError("index", "a folder of frames, or an episode, is read as a whole")
         return indexed(shard, dataset, least_frames)

@@ -13,7 +13,7 @@ from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.timeline import Timeline
 from ray_audit.formats.pixels.resize import pays_off, resize
 from ray_audit.formats.video.clock import Shown, Timer
-from ray_audit.formats.video.decode import Position, decode_slice, decode_video, shown_frames
+from ray_audit.formats.video.decode import Position, decode_file, decode_slice, shown_frames
 from ray_audit.formats.video.frames import pixels_of
 from ray_audit.formats.video.lost import (
     Stop,
@@ -105,7 +105,7 @@ class VideoReader:
             return decode_folder(shard.uri, self._job.dataset)
         stream = stack.enter_context(self._job.tally.open_read(shard.uri, shard.size_bytes))
         if self._part is None:
-            return decode_video(stream, self._at)
+            return decode_file(stream, self._at, shard)
         return decode_slice(stream, self._at, self._part)
 
     def _counted(self, decoded: Iterator[Any]) -> Iterator[Any]:

@@ -133,6 +133,42 @@ def lerobot_v2(root):
     return Built("lerobot-v2", expected, {"classes": ["reach", "grasp"]})
 
 
+def lerobot_v3(root, touch=touched):
+    """Five episodes in two video files and two tables, which break at other episodes."""
+    lengths, expected, rows, camera = (4, 3, 5, 2, 6), {}, [], "observation.images.top"
+    of_file = (0, 0, 0, 1, 1)
+    begins_s = (0.0, 0.4, 0.7, 0.0, 0.2)
+    for file in set(of_file):
+        touch(root / f"videos/{camera}/chunk-000/file-{file:03d}.mp4")
+    for episode, length in enumerate(lengths):
+        labels = [(t + episode) // 2 % 2 for t in range(length)]
+        rows += [(episode, t, label) for t, label in enumerate(labels)]
+        key = f"{camera}/chunk-000/file-{of_file[episode]:03d}.mp4/{episode}"
+        expected |= {f"{key}#{t}": label for t, label in enumerate(labels)}
+    for file, part in enumerate((rows[:7], rows[7:])):  # behind the second episode
+        names = ("episode_index", "frame_index", "subtask_index")
+        table = pa.table({name: [row[at] for row in part] for at, name in enumerate(names)})
+        put_parquet(root / f"data/chunk-000/file-{file:03d}.parquet", table)
+    episodes = {
+        "episode_index": list(range(5)),
+        "length": list(lengths),
+        f"videos/{camera}/chunk_index": [0] * 5,
+        f"videos/{camera}/file_index": list(of_file),
+        f"videos/{camera}/from_timestamp": list(begins_s),
+        f"videos/{camera}/to_timestamp": [
+            begin_s + length / 10 for begin_s, length in zip(begins_s, lengths, strict=True)
+        ],
+    }
+    put_parquet(root / "meta/episodes/chunk-000/file-000.parquet", pa.table(episodes))
+    put_text(root / "meta/info.json", json.dumps({"codebase_version": "v3.0", "fps": 10}))
+    return Built("lerobot-v3", expected, {"classes": ["reach", "grasp"]})
+
+
+def put_parquet(path, table):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+
+
 def something_something(root):
     rows = [
         ("78687", "holding cup", "Holding [something]"),
