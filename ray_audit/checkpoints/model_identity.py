@@ -24,6 +24,8 @@ from ray_audit.checkpoints.catalog import base_checkpoint
 from ray_audit.config import ModelConfig
 from ray_audit.errors import CheckpointError, StorageError
 
+WORKING_DIRECTORY = "RAY_AUDIT_WORKING_DIRECTORY"
+"""Environment variable: the folder of the command, for the workers of a Ray that it starts."""
 _OWN = __name__.partition(".")[0]
 _MAX_FILES = 2000
 _MAX_FILE_BYTES = 2**30
@@ -69,9 +71,13 @@ def _digest_of_base(uri: str) -> str:
 
 
 def see_working_directory() -> None:
-    """Let modules be found in the folder that a console script is run in, behind all others."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    """Let modules be found in the folder that a console script is run in, behind all others.
+
+    A worker that Ray started for it may have been moved to another folder.
+    """
+    for folder in (os.environ.get(WORKING_DIRECTORY, os.getcwd()), os.getcwd()):
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def _code_of(module: str) -> tuple[list[str], list[str]]:

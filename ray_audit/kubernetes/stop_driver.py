@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-COMMAND = "ray-audit"
+COMMAND, MODULE = "ray-audit", "ray_audit"
 WAIT_S = 75.0  # of the pod's grace; Ray takes up to 35 s of it after this
 _POLL_S = 0.2
 
@@ -31,11 +31,16 @@ def _pids() -> list[int]:
 
 
 def _is_driver(pid: int) -> bool:
-    """Whether a process is `ray-audit`, or Python that runs the script of that name."""
+    """Whether a process is `ray-audit`, or Python that runs it: as a script, or by `-m`.
+
+    A RayJob of the manifests starts the script, `ray-audit submit` the module.
+    """
     try:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:  # it ended meanwhile
         return False
+    if arguments[1:3] == [b"-m", MODULE.encode()]:
+        return True
     return any(Path(os.fsdecode(argument)).name == COMMAND for argument in arguments[:2])
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 Floats = npt.NDArray[np.float64]
 
@@ -120,6 +119,8 @@ def fit_onset(iou: npt.NDArray[np.floating]) -> Onset:
 
 
 def _fit(t: Floats, y: Floats) -> tuple[float, float, float] | None:
+    from scipy import optimize  # here: who fits nothing need not wait for it
+
     try:
         found, _ = optimize.curve_fit(
             curve,

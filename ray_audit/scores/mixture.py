@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.mixture import GaussianMixture
 
 MIN_GAP = 2.0
 """Least distance of the two means, in pooled standard deviations."""
@@ -53,6 +52,9 @@ def wrong_share(loss: npt.NDArray[np.floating]) -> WrongShare:
     known = np.log(np.maximum(values[np.isfinite(values)], _LEAST_LOSS))[:, None]
     if len(known) < MIN_SAMPLES or np.ptp(known) == 0:
         return WrongShare(0.0, float("nan"), f"{len(known)} losses tell no two groups apart")
+    # Here: scikit-learn takes a second of every process that imports it, and few fit anything.
+    from sklearn.mixture import GaussianMixture
+
     fitted = GaussianMixture(2, n_init=3, random_state=0).fit(known)
     means, variances = fitted.means_[:, 0], fitted.covariances_[:, 0, 0]
     gap = float(abs(means[1] - means[0]) / np.sqrt(variances.mean()))

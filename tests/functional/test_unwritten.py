@@ -38,7 +38,7 @@ def test_a_file_of_the_working_directory_never_stands_for_a_standard_module(tmp_
     (tmp_path / "colorsys.py").write_text("raise SystemExit('run in place of the standard one')\n")
     (tmp_path / "only_here.py").write_text("print('found behind all others')\n")
     done = subprocess.run(
-        [sys.executable, "-c", AS_A_MODULE], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-P", "-c", AS_A_MODULE], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "found behind all others" in done.stdout

@@ -1,7 +1,10 @@
 """Ray that does not start is told as an error of ours; where it was only slow, asked again."""
 
+import sys
+
 import pytest
 
+from ray_audit.checkpoints import model_identity
 from ray_audit.engine.backends.ray import connection
 from ray_audit.errors import RunError
 
@@ -42,3 +45,18 @@ def test_what_ray_refuses_is_not_tried_again(monkeypatch):
     with pytest.raises(RunError, match="could not be used: ValueError: another version"):
         connection.connect(None)
     assert len(calls) == 1
+
+
+def test_workers_do_not_find_the_working_directory_before_all_others(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **options: given.append(options["job_config"]))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(model_identity.WORKING_DIRECTORY, "")
+    monkeypatch.chdir(tmp_path)
+    assert connection.connect(None)
+    given[0]._py_driver_sys_path.extend([str(tmp_path)])  # as Ray does it while it connects
+    assert not list(given[0]._py_driver_sys_path)
+    monkeypatch.chdir("/")  # as a worker that was moved
+    model_identity.see_working_directory()
+    assert str(tmp_path) in sys.path[-2:]

@@ -4,14 +4,17 @@ Ray would not tell it: findings/a_head_that_ends_kills_the_drivers_of_jobs.sh sh
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import time
 
 import pytest
 
+from ray_audit.jobs.submit import Job
 from ray_audit.kubernetes import stop_driver
 from ray_audit.kubernetes.render import HEAD_GRACE_S
+from tests.support.manifests import ROOT
 from tests.support.rendered import of_kind
 
 ENDS = """
@@ -30,11 +33,13 @@ def started(tmp_path, monkeypatch):
     processes = []
     monkeypatch.setattr(stop_driver, "_pids", lambda: [p.pid for p in processes])
 
-    def start(end, name="ray-audit"):
-        script = tmp_path / name
+    def start(end, name="ray-audit", module=None):
+        script = tmp_path / (name if module is None else f"{module}.py")
         script.write_text(ENDS.format(end=end))
         up = tmp_path / f"up-{len(processes)}"
-        processes.append(subprocess.Popen([sys.executable, script, up]))
+        what = [script] if module is None else ["-m", module]
+        env = os.environ | {"PYTHONPATH": str(tmp_path)}
+        processes.append(subprocess.Popen([sys.executable, *what, up], cwd=tmp_path, env=env))
         while not up.exists():
             time.sleep(0.02)
         return processes[-1]
@@ -55,6 +60,15 @@ def test_a_driver_that_is_told_ends_with_its_own_code(started, monkeypatch):
     monkeypatch.setattr(stop_driver, "drivers", lambda: reaped([process]))
     assert stop_driver.stop(wait_s=30)
     assert process.wait() == 143
+
+
+def test_the_driver_that_a_submitted_job_starts_is_told(started):
+    job = Job("run", str(ROOT / "k8s/example.yaml"))
+    _, option, module, *_ = shlex.split(job.entrypoint)
+    assert option == "-m"
+    process, other = started("sys.exit(143)", module=module), started("sys.exit(1)", module="train")
+    assert stop_driver.drivers() == {process.pid}
+    assert other.poll() is None
 
 
 def test_only_what_is_called_so_is_told(started):

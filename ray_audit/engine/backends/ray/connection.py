@@ -4,10 +4,14 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import ray
+from ray.job_config import JobConfig
 
+import ray_audit
+from ray_audit.checkpoints.model_identity import WORKING_DIRECTORY
 from ray_audit.errors import RunError
 from ray_audit.interrupts import handlers_kept
 
@@ -52,7 +56,30 @@ def _init(address: str | None) -> None:
             include_dashboard=False if address is None else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
+            job_config=None if address else _job_config(),
         )
+
+
+def _job_config() -> JobConfig | None:
+    """The job of a Ray that is started here; None, Ray's own, where this package is not installed.
+
+    Ray puts the driver's working directory first on the path of every worker, where a file under
+    the name of a standard module would be run. A worker puts it last, by this variable.
+    """
+    folder = os.getcwd()
+    os.environ[WORKING_DIRECTORY] = folder
+    if Path(ray_audit.__file__).parents[1] == Path(folder):
+        return None
+    config = JobConfig()
+    config._py_driver_sys_path = _FixedPath()
+    return config
+
+
+class _FixedPath(list[str]):
+    """The folders that Ray puts first on a worker's path: none, whatever it means to add."""
+
+    def extend(self, folders: Iterable[str], /) -> None:
+        """Leave them out."""
 
 
 def _check_reachable(address: str | None) -> None:
