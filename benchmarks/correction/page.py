@@ -83,9 +83,9 @@ are small: two models of one condition can differ by .05 for no reason.
 Refurbishing begins after epoch 5. Where labels change while training, that model itself is judged:
 nothing is trained anew. `found`: AUROC / AUPRC of the audit's `suspicion`, for images, frames or
 labels. In the tables of labels a cell is the share that is wrong afterwards, in brackets the share
-of right labels that were damaged, both in percent; means over the seeds. `correct` was measured
-later than the others, on fewer seeds, and so shows the share before, too, and in square brackets
-the share afterwards for each seed."""
+of right labels that were damaged, both in percent; means over the seeds. `correct` (and `found`
+and the given labels) was measured on more seeds than the other methods, and so shows the share
+before, too, and in square brackets the share afterwards for each seed."""
 
 
 def _seeds(results: dict[str, Any], name: str, row: Row) -> list[str]:

@@ -23,7 +23,7 @@ from ray_audit.training.noise import MaskNoise, TruthRow, corrupt_frames, corrup
 BARELY, FITTED, MEMORISED = "barely", "fitted", "memorised"
 REGIMES = (BARELY, FITTED, MEMORISED)
 PROTOCOLS = (TRAINING, HELD_OUT)
-CHOOSING, REPORTING = (0,), (10, 11)
+CHOOSING, REPORTING = (0,), (1, 2, 10)
 """Seeds that the rule was chosen on, and those that it is reported on."""
 
 _NUM_ROWS = 1500

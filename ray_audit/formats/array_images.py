@@ -43,6 +43,8 @@ def num_rows(file: ArrayFile, labels: LabelsConfig) -> int:
         SampleError: they have no pixels, so that a header of no size may claim any number of them.
     """
     shape = file.shape(labels.image_column)
+    if labels.image_axis == "last":
+        shape = (*shape[-1:], *shape[:-1])
     if 0 in shape[1:] and shape[0]:
         raise SampleError("array_shape", f"images of shape {shape[1:]} have no pixels")
     return shape[0] if shape else 0
@@ -63,7 +65,7 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
         raise SampleError("length", f"{num} images, and {labels.masks} is for another number")
     for start in range(0, num, _ROWS):
         stop = min(start + _ROWS, num)
-        images = file.rows(labels.image_column, start, stop)
+        images = _images(file, labels, start, stop)
         masks = None if labels.masks is None else file.rows(labels.masks, start, stop)
         for index, pixels in enumerate(images, start):
             key = str(index) if keys is None else str(text_of(keys[index]))
@@ -75,6 +77,15 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
                 continue
             is_labelled = item.label is not None or item.class_index is not None
             yield _with(item, pixels, max_px) if is_labelled else item
+
+
+def _images(file: ArrayFile, labels: LabelsConfig, start: int, stop: int) -> np.ndarray:
+    if labels.image_axis == "first":
+        return file.rows(labels.image_column, start, stop)
+    size = file.shape(labels.image_column)[0]
+    rows = file.rows(labels.image_column, 0, size)
+    turned: np.ndarray = np.moveaxis(rows[..., start:stop], -1, 0)
+    return turned
 
 
 def _companion_values(file: ArrayFile, name: str | None, num: int) -> list[object] | None:

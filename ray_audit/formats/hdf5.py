@@ -71,7 +71,8 @@ class HdfArrays:
                 if isinstance(member, library.Dataset):
                     yield path + key
                 elif isinstance(member, library.Group):
-                    place = library.h5o.get_info(member.id).addr
+                    # Not by `h5o.get_info`, which walks the header, and a damaged one for ever.
+                    place = group.id.links.get_info(key.encode()).u
                     if place not in seen:
                         seen.add(place)
                         found.append((f"{path}{key}/", member))

@@ -241,3 +241,15 @@ def test_an_idx_file_that_claims_what_it_cannot_hold_is_refused_unlisted(tmp_pat
     config = dataset("images", tmp_path / name, labels)
     result = cut(config, tmp_path)
     assert [failure[:2] for failure in result.failed] == [(name, "too_large")]
+
+
+def test_images_along_the_last_axis_are_read_as_they_are(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 3, 70), np.uint8)
+    np.savez(tmp_path / "x.npz", X=pixels, y=np.arange(70) % 3)
+    labels = {"image_column": "X", "column": "y", "image_axis": "last"}
+    config = dataset("images", tmp_path / "x.npz", labels)
+    result = cut(config, tmp_path)
+    assert result.failures == []
+    found = np.concatenate([batch.arrays["inputs"] for batch in result.batches])
+    assert np.array_equal(found, pixels.transpose(3, 2, 0, 1))
+    assert [row["label"] for row in result.rows] == [i % 3 for i in range(70)]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from scipy.io import savemat
 
 from tests.support.media import write_tar
 from tests.support.published.built import Built, photo, put_image, put_text
@@ -238,6 +239,16 @@ def medmnist(root):
     np.savez_compressed(root / "bloodmnist.npz", **arrays)
     expected = {f"bloodmnist.npz#{i}": k for i, k in enumerate(labels[:, 0].tolist())}
     return Built("medmnist", expected, {"classes": list("abc")})
+
+
+def svhn(root):
+    root.mkdir(parents=True, exist_ok=True)
+    labels = np.array([[1], [10], [9], [2], [10]], np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 5), np.uint8)
+    for part in ("train", "test"):
+        savemat(root / f"{part}_32x32.mat", {"X": pixels, "y": labels}, do_compression=True)
+    expected = {f"train_32x32.mat#{i}": str(k % 10) for i, k in enumerate(labels[:, 0].tolist())}
+    return Built("svhn", expected)
 
 
 def _idx(*shape, rng):
