@@ -13,7 +13,7 @@ from torch import nn
 
 from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
-from ray_audit.errors import SpecificationError
+from ray_audit.errors import RayAuditError, SpecificationError
 
 Value = TypeVar("Value")
 
@@ -75,16 +75,19 @@ def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
             raise SpecificationError(f"{key} {path} with {given} raised {_said(error)}") from error
 
 
-def within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
+def within(
+    limit_s: float, what: str, call: Callable[[], Value], late: RayAuditError | None = None
+) -> Value:
     """Give what a call gives, unless it takes too long: then it is left behind.
 
     Args:
         limit_s: longest time, in seconds.
         what: is called, for the message.
         call: may hang; it runs in a thread of its own, which does not keep the process alive.
+        late: what is raised where it does; by default a `SpecificationError`.
 
     Raises:
-        SpecificationError: it did not end in time.
+        RayAuditError: it did not end in time.
     """
     ended: list[Value] = []
     failed: list[BaseException] = []
@@ -101,7 +104,7 @@ def within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
     if failed:
         raise failed[0]
     if not ended:
-        raise SpecificationError(
+        raise late or SpecificationError(
             f"{what} did not end within engine.start_timeout_s ({limit_s:g} s): does it wait for a "
             "download, a lock or an answer?"
         )

@@ -62,6 +62,14 @@ class Attempts:
             if time.time() - modified_s > _OLD_S or has_died(call.rpartition("-")[0]):
                 storage.remove_prefix(storage.join(folder, call))
 
+    @staticmethod
+    def remove_own(output: str) -> None:
+        """Remove markers of this process, whose workers were ended while they wrote some."""
+        folder = storage.join(output, "attempts")
+        for call in storage.list_folders(folder):
+            if call.rpartition("-")[0] == own_name():
+                storage.remove_prefix(storage.join(folder, call))
+
     def beat(self, who: str, number: int) -> None:
         """Say for the so-manieth time that somebody is at work; what cannot be said is left out."""
         folder = storage.join(self.uri, "alive", who)

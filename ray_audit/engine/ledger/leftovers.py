@@ -25,6 +25,8 @@ def leftovers_removed(output: str) -> Iterator[None]:
         yield
     except BaseException:
         some_died = True
+        with contextlib.suppress(RayAuditError):
+            Attempts.remove_own(output)
         raise
     finally:
         _remove(output, some_died)

@@ -96,7 +96,8 @@ def test_the_ranking_is_held_to_the_best_score_and_to_rivals(tmp_path):
     result.write_text(json.dumps({"chosen_on": [0], "seeds": [10, 11], "cells": [cell]}))
     text = section(result)
     assert (
-        "| digits | fitted | training | **0.500** | `csl` 0.750 | `self_confidence` 1.000 |" in text
+        "| digits | fitted | training | 2 | **0.500** | `csl` 0.750 | `self_confidence` 1.000 |"
+        in text
     )
     assert "Held in 0 of 1 rows" in text
     assert read(tmp_path) == {}

@@ -34,7 +34,7 @@ from ray_audit.engine.planning.layout import (
     gpus_each,
 )
 from ray_audit.engine.planning.plan import Plan, UnitWork
-from ray_audit.errors import RunError, StalledError
+from ray_audit.errors import RayAuditError, RunError, StalledError
 from ray_audit.samples import WorkUnit
 
 # Ray's defaults retry for ever. What kills its process is given up after three times, by its
@@ -107,7 +107,7 @@ class RayBackend:
         few = list(islice(items, 2))
         if len(few) == 1 and not on_gpu:
             # Of one item nothing runs side by side, and a process for it takes seconds to start.
-            yield function(few[0])
+            yield _in_driver(function, few[0], self._engine.stall_timeout_s)
             return
         gpus = gpus_each(self.resources(), self._engine) if on_gpu else 0.0
         task = ray.remote(num_cpus=0.5, num_gpus=gpus, max_retries=_MAX_RETRIES)(_apply)
@@ -141,12 +141,27 @@ def _result(reference: Any, limit_s: float) -> Any:
     try:
         return ray.get(reference, timeout=limit_s)
     except ray.exceptions.GetTimeoutError as error:
-        raise StalledError(
-            f"no part of the tables was made for {limit_s:g} s (engine.stall_timeout_s): look at "
-            "`ray status` for CPUs that others hold; run again, and the records are reused"
-        ) from error
+        raise _stalled(limit_s) from error
     except ray.exceptions.RayError as error:
         raise RunError(f"a reduction failed: {cause(error)}") from error
+
+
+def _in_driver(function: Callable[[Item], Result], item: Item, limit_s: float) -> Result:
+    from ray_audit.checkpoints.factory import within  # here: what decodes does without torch
+
+    try:
+        return within(limit_s, "a reduction", lambda: function(item), _stalled(limit_s))
+    except (RayAuditError, MemoryError):
+        raise
+    except Exception as error:
+        raise RunError(f"a reduction failed: {cause(error)}") from error
+
+
+def _stalled(limit_s: float) -> StalledError:
+    return StalledError(
+        f"no part of the tables was made for {limit_s:g} s (engine.stall_timeout_s): look at "
+        "`ray status` for CPUs that others hold; run again, and the records are reused"
+    )
 
 
 def _apply(function: Callable[[Item], Result], item: Item) -> Result:
