@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
+from ray_audit.measures import Kind, measures
 from ray_audit.measures.fit import RANKED, TrainingFit, weights_of
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.task import Task
@@ -69,6 +70,14 @@ def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
     assert weak["softmin_interior"] > 0.5
     assert strong["softmin_interior"] == 0
     assert strong["csl"] > 0
+
+
+@pytest.mark.parametrize("task", Task)
+def test_nothing_that_costs_a_pass_back_is_ranked_by_default(task):
+    families = frozenset(("csl", "softmin"))
+    without = {column.name for column in measures().columns(Kind(task, families))}
+    assert RANKED[task].keys() <= without
+    assert not without & {"vog", "vog_z"}
 
 
 def test_weights_change_without_a_jump():
