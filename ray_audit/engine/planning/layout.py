@@ -239,8 +239,9 @@ def _checkpoints_per_actor(
     fitting = max(1, int(room_bytes // max(model_bytes, 1)))
     hops = math.ceil(num_checkpoints / min(fitting, num_checkpoints))
     packed = math.ceil(num_checkpoints / hops)
+    how_many = "all" if fitting >= num_checkpoints else fitting
     reasons.append(
-        f"{packed} checkpoint(s) per actor, {hops} hop(s): {fitting} fit half of the memory of "
+        f"{packed} checkpoint(s) per actor, {hops} hop(s): {how_many} fit half of the memory of "
         f"one {device}, and each hop copies every batch once more"
     )
     return packed
