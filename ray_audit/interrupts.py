@@ -16,11 +16,13 @@ class Interrupted(KeyboardInterrupt):
         number: of the signal.
 
     Attributes:
+        number: of the signal.
         exit_code: what a shell says of a process that the signal ended.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
         self.exit_code = 128 + number
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -126,13 +127,15 @@ def list_objects(uri: str | list[str]) -> list[StoredObject]:
             raise StorageError(f"named twice in the list: {', '.join(sorted(twice)[:5])}")
         return found
     fs, path = filesystem(uri)
-    with explained("list", uri):
-        if archives.is_member(uri):
-            return _list_members(uri)
+    if archives.is_member(uri):
+        return _tried("list", uri, lambda: _list_members(uri))
+
+    def infos_of() -> list[dict[str, Any]]:
         if has_wildcard(uri):
-            infos = list(fs.glob(path, detail=True).values())
-        else:
-            infos = [fs.info(path)] if fs.exists(path) else []
+            return list(fs.glob(path, detail=True).values())
+        return [fs.info(path)] if fs.exists(path) else []
+
+    infos = _tried("list", uri, infos_of)
     found = [stored_object(fs, info) for info in infos if info["type"] == "file"]
     if not found:
         raise StorageError(f"{uri} matches no file: check the path and the wildcards")
@@ -165,11 +168,15 @@ def list_data(uri: str | list[str]) -> list[StoredObject]:
     found: list[StoredObject] = []
     for item in list_objects(uri):
         if item.uri.lower().endswith(archives.ENDING) and not archives.is_member(item.uri):
-            with explained("list", item.uri), contextlib.suppress(SampleError):
-                found += _MEMBERS.glob(archives.SCHEME + item.uri, [item])
+            with contextlib.suppress(SampleError):
+                found += _tried("list", item.uri, partial(_members_of, item))
                 continue
         found.append(item)
     return found
+
+
+def _members_of(item: StoredObject) -> list[StoredObject]:
+    return list(_MEMBERS.glob(archives.SCHEME + item.uri, [item]))
 
 
 def list_prefix(uri: str) -> list[StoredObject]:
@@ -351,8 +358,7 @@ def open_write(uri: str) -> Iterator[IO[bytes]]:
     with spool, explained_stream(spool, "write", where) as stream:
         yield stream
         stream.flush()
-        with explained("write", uri):
-            fs.put_file(spool.name, path)
+        _tried("write", uri, lambda: fs.put_file(spool.name, path))
 
 
 def copy(uri: str, to_uri: str) -> None:
@@ -360,8 +366,7 @@ def copy(uri: str, to_uri: str) -> None:
     fs, path = filesystem(uri)
     to_fs, to_path = filesystem(to_uri)
     if fs is to_fs and "file" not in fs.protocol:
-        with explained("copy", uri):
-            fs.cp_file(path, to_path)
+        _tried("copy", uri, lambda: fs.cp_file(path, to_path))
         return
     with open_read(uri) as source, open_write(to_uri) as sink:
         shutil.copyfileobj(source, sink, _READ_BLOCK_BYTES)

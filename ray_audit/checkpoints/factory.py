@@ -21,22 +21,30 @@ _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel, _SHOWN.maxstring = 3, 80
 
 
-def build_model(config: ModelConfig) -> nn.Module:
+def build_model(config: ModelConfig, limit_s: float | None = None) -> nn.Module:
     """Call the user's factory; the model comes frozen and in eval mode.
 
+    Args:
+        config: names the factory.
+        limit_s: seconds after which one that hangs is left behind; None waits.
+
     Raises:
-        SpecificationError: the factory cannot be imported, raises, or returns no module.
+        SpecificationError: the factory cannot be imported, raises, returns no module, or hangs.
     """
-    return new_model(config).eval().requires_grad_(False)
+    return new_model(config, limit_s).eval().requires_grad_(False)
 
 
-def new_model(config: ModelConfig) -> nn.Module:
+def new_model(config: ModelConfig, limit_s: float | None = None) -> nn.Module:
     """Call the user's factory, and leave the model as it gives it: for training.
 
+    Args:
+        config: names the factory.
+        limit_s: seconds after which one that hangs is left behind; None waits.
+
     Raises:
-        SpecificationError: the factory cannot be imported, raises, or returns no module.
+        SpecificationError: the factory cannot be imported, raises, returns no module, or hangs.
     """
-    model = call_factory("model.factory", config.factory, config.kwargs)
+    model = call_factory("model.factory", config.factory, config.kwargs, limit_s)
     if not isinstance(model, nn.Module):
         raise SpecificationError(
             f"model.factory {config.factory} returned {type(model).__name__}, "
@@ -45,17 +53,26 @@ def new_model(config: ModelConfig) -> nn.Module:
     return model
 
 
-def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
+def call_factory(
+    key: str, path: str, kwargs: Mapping[str, Any], limit_s: float | None = None
+) -> Any:
     """Import a user's function and call it; what it prints goes to standard error.
 
     Args:
         key: of the specification, for messages.
         path: `package.module:function`.
         kwargs: its arguments.
+        limit_s: seconds after which a call that hangs is left behind; None waits.
 
     Raises:
-        SpecificationError: it cannot be imported, raises, or ends the process.
+        SpecificationError: it cannot be imported, raises, hangs, or ends the process.
     """
+    if limit_s is None:
+        return _called(key, path, kwargs)
+    return within(limit_s, f"{key} {path}", lambda: _called(key, path, kwargs))
+
+
+def _called(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
     module_name, _, attribute = path.partition(":")
     see_working_directory()
     with _contained():
@@ -76,12 +93,15 @@ def call_factory(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
 
 
 def within(
-    limit_s: float, what: str, call: Callable[[], Value], late: RayAuditError | None = None
+    limit_s: float | None,
+    what: str,
+    call: Callable[[], Value],
+    late: RayAuditError | None = None,
 ) -> Value:
     """Give what a call gives, unless it takes too long: then it is left behind.
 
     Args:
-        limit_s: longest time, in seconds.
+        limit_s: longest time, in seconds; None for a call that may take any.
         what: is called, for the message.
         call: may hang; it runs in a thread of its own, which does not keep the process alive.
         late: what is raised where it does; by default a `SpecificationError`.

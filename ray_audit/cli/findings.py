@@ -1,6 +1,6 @@
 """Commands that show findings: report, review, diff, export, evaluate."""
 
-from contextlib import suppress
+import signal
 from dataclasses import asdict
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from ray_audit.cli.options import (
     Verbose,
     listed,
 )
+from ray_audit.interrupts import Interrupted
 
 
 def report(
@@ -89,8 +90,11 @@ def review(
         with opened.review(reviewer, port=port, address=address, local=not ray) as server:
             say(f"Reviewing {opened.run_id} as {server.reviewer}: open {server.address}")
             say("Decisions are saved as you make them. Ctrl-C ends the review.")
-            with suppress(KeyboardInterrupt):
+            try:
                 server.serve_forever()
+            except KeyboardInterrupt as error:  # Ctrl-C is how a review ends
+                if isinstance(error, Interrupted) and error.number != signal.SIGINT:
+                    raise
 
 
 def diff(

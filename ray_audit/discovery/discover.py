@@ -20,11 +20,13 @@ from ray_audit.discovery.frame_labels import frame_proposals
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
 from ray_audit.discovery.mask_pairs import mask_proposals
+from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
+from ray_audit.discovery.segment_documents import document_proposals
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
 from ray_audit.discovery.weights_found import WeightsFound, find_weights
-from ray_audit.discovery.zip_folders import zip_proposals
+from ray_audit.discovery.zip_folders import chained, zip_trees
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.layouts import expanded, recipes
@@ -85,12 +87,21 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
         coco_proposals(tree),
         mask_proposals(tree),
         frame_proposals(tree),
+        document_proposals(tree),
+        video_mask_proposals(tree),
         table_proposals(tree),
         container_proposals(tree),
         folder_proposals(tree),
-        zip_proposals(tree),
+        (proposal for inner in zip_trees(tree) for proposal in _in_archive(inner)),
         named_proposals(tree),
     )
+
+
+def _in_archive(archive: Tree) -> Iterator[Guess]:
+    where = archive.uri.rsplit("/", 1)[-1]
+    for proposal in _shapes(archive):
+        what, also = f"{proposal.what}, in {where}", tuple(map(chained, proposal.also))
+        yield replace(proposal, what=what, dataset=chained(proposal.dataset), also=also)
 
 
 def _in_short(proposal: Guess) -> str:

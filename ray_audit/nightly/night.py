@@ -86,7 +86,8 @@ class Night:
             return None
         with contextlib.suppress(ValueError, TypeError):
             night = cls(**json.loads(storage.read_bytes(uri)))
-            if storage.exists(storage.join(output, "runs", night.run_id, MANIFEST)):
+            manifest = storage.join(output, "runs", night.run_id, MANIFEST)
+            if night.date == logical_date and storage.exists(manifest):
                 return night
         return None
 
@@ -157,11 +158,12 @@ def scheduled_date(
 
 def night_dates(output: str) -> list[str]:
     """Dates that have a result, oldest first."""
-    found = storage.list_prefix(storage.join(output, "nights"))
-    folders = (item.uri.rpartition("/") for item in found)
-    names = (folder.rpartition("/")[2] for folder, _, name in folders if name == _NIGHT)
+    folder = storage.join(output, "nights")
+    above = storage.path_of(folder) + "/"
+    paths = (storage.path_of(item.uri).removeprefix(above) for item in storage.list_prefix(folder))
+    found = (path.partition("/") for path in paths)
     # A copy that somebody made beside them (`backup`) is no night, and none comes after it.
-    return sorted(name for name in names if _is_date(name))
+    return sorted(date_ for date_, _, name in found if name == _NIGHT and _is_date(date_))
 
 
 def _is_date(name: str) -> bool:
@@ -203,7 +205,8 @@ def run_night(
         if done is not None:
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
             return _rechecked(config, done)
-        is_latest = not any(other_date > logical_date for other_date in night_dates(output))
+        later = (other for other in night_dates(output) if other > logical_date)
+        is_latest = not any(Night.read(output, other) for other in later)
         run = audit(config if is_latest else _untold(config))
         return _conclude(config, logical_date, run, is_latest, say)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
@@ -18,6 +19,7 @@ FAILURE = "failure.json"
 METRICS = "metrics.prom"
 RUNNING = "running.json"
 _CLOCK_SKEW_S = 3600.0
+_RUN_ID = re.compile(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,7 @@ def _plain(value: Any) -> str:
 
 def run_ids(output: str) -> list[str]:
     """Runs below an output that have a manifest, a failure or a sign of life, oldest first."""
-    found = set()
-    for item in storage.list_prefix(storage.join(output, "runs")):
-        folder, _, name = item.uri.rpartition("/")
-        if name in (MANIFEST, FAILURE, RUNNING):
-            found.add(folder.rpartition("/")[2])
-    return sorted(found)
+    return sorted({run_id for run_id, _ in _run_files(output, MANIFEST, FAILURE, RUNNING)})
 
 
 def latest_complete(output: str) -> str:
@@ -171,30 +168,35 @@ def latest_complete(output: str) -> str:
     Raises:
         StorageError: there is none.
     """
-    manifests = {
-        item.uri.rpartition("/")[0]: item.modified_s
-        for item in storage.list_prefix(storage.join(output, "runs"))
-        if item.uri.endswith(f"/{MANIFEST}")
-    }
-    if not manifests:
+    stored = {run_id: item.modified_s for run_id, item in _run_files(output, MANIFEST)}
+    if not stored:
         raise StorageError(
             f"{output} has no complete run: start one with `ray-audit run`, or see "
             "`ray-audit status`"
         )
     latest_s, latest = -math.inf, ""
     # A manifest is stored when it is published, or later, as a copy: few have to be read.
-    for run_uri, stored_s in sorted(manifests.items(), key=_stored_last, reverse=True):
+    for run_id, stored_s in sorted(stored.items(), key=_stored_last, reverse=True):
         if stored_s is not None and stored_s + _CLOCK_SKEW_S < latest_s:
             break
-        published_s = Manifest.read(run_uri).published_s
-        known_s = published_s or stored_s or 0.0
-        latest_s, latest = max((latest_s, latest), (known_s, run_uri.rpartition("/")[2]))
+        published_s = Manifest.read(storage.join(output, "runs", run_id)).published_s
+        latest_s, latest = max((latest_s, latest), (published_s or stored_s or 0.0, run_id))
     return latest
 
 
+def _run_files(output: str, *names: str) -> Iterator[tuple[str, storage.StoredObject]]:
+    """Files of these names, with their run; what else somebody keeps beside the runs is none."""
+    folder = storage.join(output, "runs")
+    above = storage.path_of(folder) + "/"
+    for item in storage.list_prefix(folder):
+        run_id, _, name = storage.path_of(item.uri).removeprefix(above).partition("/")
+        if name in names and _RUN_ID.fullmatch(run_id):
+            yield run_id, item
+
+
 def _stored_last(stored: tuple[str, float | None]) -> tuple[float, str]:
-    run_uri, stored_s = stored
-    return (math.inf if stored_s is None else stored_s, run_uri)
+    run_id, stored_s = stored
+    return (math.inf if stored_s is None else stored_s, run_id)
 
 
 def weights_in_words(weights: Mapping[str, float]) -> str:

@@ -14,6 +14,7 @@ import ray
 import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+from ray_audit.checkpoints.factory import within
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
@@ -82,7 +83,8 @@ class _Bulletin:
 
 def _fit(trainer: Any, bulletin: Any) -> None:
     try:
-        trainer.fit()
+        # In the main thread Ray Train would put a handler of its own for SIGINT in place of ours.
+        within(None, "training", trainer.fit)
     except Exception as error:  # Ray Train wraps what workers raised
         failure = ray.get(bulletin.failure.remote())
         if failure is None:
@@ -97,8 +99,9 @@ def _reported(bulletin: Any, progress: Callable[[EpochDone], None]) -> Iterator[
     is_over = threading.Event()
 
     def tell() -> None:
-        for done in ray.get(bulletin.take.remote()):
-            progress(EpochDone(**done))
+        with contextlib.suppress(ray.exceptions.RayError):  # the training itself says what failed
+            for done in ray.get(bulletin.take.remote()):
+                progress(EpochDone(**done))
 
     def poll() -> None:
         while not is_over.wait(_POLL_S):

@@ -164,7 +164,7 @@ class Loop:
         if self._training.precision == "fp16" and worker.device.type != "cuda":
             raise SpecificationError("training.precision: fp16 needs a GPU; use float32 or bf16")
         torch.manual_seed(self._training.seed)
-        self._bare = new_model(config.model).to(worker.device)
+        self._bare = new_model(config.model, config.engine.start_timeout_s).to(worker.device)
         self._objective = Objective(config, worker.device)
         self._input = ModelInput(config.model.input, worker.device)
         self._done = trained_epochs(config, place, digest)

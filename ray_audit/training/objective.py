@@ -40,7 +40,8 @@ class Objective:
         self._weights = _class_weights(training.class_weights, self._num_classes, device)
         self._loss: Loss | None = None
         if training.loss is not None:
-            self._loss = call_factory("training.loss", training.loss, training.loss_kwargs)
+            limit_s = config.engine.start_timeout_s
+            self._loss = call_factory("training.loss", training.loss, training.loss_kwargs, limit_s)
 
     def __call__(
         self, model: Forward, inputs: Tensor, batch: Batch, labels: Tensor

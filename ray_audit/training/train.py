@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ray_audit import storage
+from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig
 from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
@@ -156,6 +157,9 @@ def train(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         whole = _listed(config, folder / "whole")
+        # What lies there may go on; of two at once each would replace the other's epochs.
+        claim = Claim(place.folder, {"command": "train"}, may_be_filled=True)
+        stack.enter_context(claim.held())
         parts = fold_parts(config, place)
         fold_map = None
         if config.training.folds:

@@ -98,6 +98,21 @@ def idx_file(*lengths, packed=False):
     return gzip.compress(content) if packed else content
 
 
+def array_file(ending, kind="uint8"):
+    """Three labels alone."""
+    sink, values = io.BytesIO(), np.array([0, 1, 2]).astype(kind)
+    if ending == ".npy":
+        np.save(sink, values)
+    elif ending == ".npz":
+        np.savez_compressed(sink, gt=values)
+    elif ending == ".mat":
+        savemat(sink, {"gt": values})
+    else:
+        with h5py.File(sink, "w") as file:
+            file["gt"] = values
+    return sink.getvalue()
+
+
 def arrow_file(as_file):
     sink = io.BytesIO()
     rows = pa.table({"image": [png()] * 3, "label": [0, 1, 2], "text": ["a", None, "c"]})
@@ -146,6 +161,10 @@ READERS = {
     "idx_labels": ("-labels-idx1-ubyte", [idx_file(3)], None),
     "packed_idx_labels": ("-labels-idx1-ubyte.gz", [idx_file(3, packed=True)], None),
     "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
+    "npy_labels": (".npy", [array_file(".npy"), array_file(".npy", "U2")], None),
+    "npz_labels": (".npz", [array_file(".npz")], None),
+    "hdf5_labels": (".h5", [array_file(".h5")], None),
+    "mat_labels": (".mat", [array_file(".mat"), array_file(".mat", "U2")], None),
     "masks": (".json", [json.dumps(OUTLINES).encode()], None),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),
@@ -210,6 +229,12 @@ def one_case(name, content):
         pair = (path, labels) if name == "idx" else (images, path)
         config = dataset("images", pair[0], {"images": str(pair[1])})
         read_all(list_dataset(config, index).shards, config, str(index))
+        return
+    if name.endswith("_labels"):
+        (FOLDER / "o").mkdir(exist_ok=True)
+        for at in range(3):
+            (FOLDER / f"o/{at}.png").write_bytes(b"")
+        list_dataset(dataset("images", FOLDER / "o/*.png", {"images": str(path)}), index)
         return
     if read_as is None and name != "masks":
         (FOLDER / "v").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from ray_audit.engine.backends.ray import pipeline
 from ray_audit.engine.backends.ray.lanes import in_lanes
 from ray_audit.engine.planning import layout
 from ray_audit.errors import StalledError
-from tests.support import failing_lane, patient, small_sets
+from tests.support import failing_lane, meeting, patient, small_sets
 from tests.support.audits import audit
 from tests.support.tables import assert_identical, rows_of
 
@@ -19,6 +19,15 @@ def test_a_batch_is_committed_before_its_unit_is_decoded_whole(tmp_path, cluster
     videos = small_sets.labelled_videos(tmp_path, num=1)
     outcome = audit(videos, local=False, engine={"batch_size": 2})
     assert len(rows_of(outcome, "scores")) == 12
+
+
+def test_calls_of_an_actor_overlap(tmp_path, cluster, monkeypatch):
+    # By default they would not: findings/calls_of_an_actor_share_one_thread.sh shows it.
+    monkeypatch.setattr(pipeline, "PoolActor", meeting.MeetingActor)
+    videos = small_sets.labelled_videos(tmp_path, num=2)
+    engine = {"batch_size": 12, "actors_per_pool": 1, "checkpoints_per_actor": 10}
+    outcome = audit(videos, local=False, engine=engine)
+    assert len(rows_of(outcome, "scores")) == 24
 
 
 @pytest.mark.slow

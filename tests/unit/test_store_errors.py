@@ -89,7 +89,9 @@ class Flaky:
             return getattr(self._fs, name)(*args, **kwargs)
 
         return (
-            call if name in ("cat_file", "pipe_file", "exists", "find") else getattr(self._fs, name)
+            call
+            if name in ("cat_file", "pipe_file", "exists", "find", "glob", "put_file", "cp_file")
+            else getattr(self._fs, name)
         )
 
 
@@ -98,7 +100,7 @@ def flaky(memory, monkeypatch):
     def make(num_failures, error=None):
         put(memory, "a")
         fs = Flaky(fsspec.filesystem("memory"), num_failures, error or TimeoutError("slow"))
-        monkeypatch.setattr(storage, "filesystem", lambda uri: (fs, "/bucket/a"))
+        monkeypatch.setattr(storage, "filesystem", lambda uri: (fs, uri.removeprefix("memory:/")))
         return f"{memory}/a"
 
     return make
@@ -110,7 +112,16 @@ CALLS = {
     "write_bytes": lambda uri: storage.write_bytes(uri, b"x") is None,
     "exists": storage.exists,
     "list_prefix": storage.list_prefix,
+    "list_objects": lambda uri: storage.list_objects(f"{uri}*"),
+    "open_write": lambda uri: streamed(uri),
+    "copy": lambda uri: storage.copy(uri, f"{uri}/b") is None,
 }
+
+
+def streamed(uri):
+    with storage.open_write(uri) as stream:
+        stream.write(b"x")
+    return True
 
 
 @pytest.mark.parametrize("name", CALLS)

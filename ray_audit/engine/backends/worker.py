@@ -23,6 +23,7 @@ from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
+from ray_audit.probes.memory_layout import use_large_pages
 from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
@@ -62,6 +63,7 @@ class PoolWorker:
         self._fatal = self.note = ""
         self.model_bytes = 0
         torch.set_num_threads(settings.config.engine.threads_per_actor)
+        use_large_pages()
         if settings.device == "cuda":
             repeat_every_bit()
         try:
@@ -89,13 +91,21 @@ class PoolWorker:
         probe = ProbeSettings.of(config, gradient, precision(config), config.engine.compile)
         return Prober(models, probe, device)
 
-    def process(self, crate: Crate) -> Crate:
-        """Probe the batches of a crate, one after another."""
-        return self.processed(crate, self._in_turn(crate))
+    def first_ready(self, crate: Crate) -> "Future[ReadyBatch] | None":
+        """Begin to make a crate's first batch ready, while another crate is at the models."""
+        return self._made_ready(next(iter(crate.batches), None), crate.positions)
 
-    def _in_turn(self, crate: Crate) -> Iterator[Envelope]:
+    def process(self, crate: Crate, first: "Future[ReadyBatch] | None" = None) -> Crate:
+        """Probe the batches of a crate, one after another.
+
+        Args:
+            crate: its batches, and which checkpoints they need.
+            first: of `first_ready`, where that was asked before.
+        """
+        return self.processed(crate, self._in_turn(crate, first))
+
+    def _in_turn(self, crate: Crate, following: "Future[ReadyBatch] | None") -> Iterator[Envelope]:
         """While a batch is at the models, a thread makes the next one ready for them."""
-        following: Future[ReadyBatch] | None = None
         for envelope, after in zip_longest(crate.batches, crate.batches[1:]):
             ready, following = following, self._made_ready(after, crate.positions)
             yield self.probe(envelope, crate.positions, ready)

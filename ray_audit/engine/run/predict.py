@@ -85,7 +85,7 @@ class Predictor:
         config = self._config
         models = []
         for uri in uris:
-            model = build_model(config.model)
+            model = build_model(config.model, config.engine.start_timeout_s)
             load_weights(model, uri, config.model.weights)
             models.append(model.to(device))
         settings = ProbeSettings.of(config, None, precision(config), config.engine.compile)

@@ -8,7 +8,7 @@ from torch import nn
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.checkpoints.factory import build_model, within
+from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import base_of, load_weights
 from ray_audit.checkpoints.own_names import is_renamed_by_class, of_adapters
 from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
@@ -32,8 +32,7 @@ def check_model(config: AuditConfig, checkpoints: Sequence[Checkpoint]) -> nn.Mo
         SpecificationError: the factory does not give a model.
         CheckpointError: a checkpoint is of another architecture, unreadable or unsafe.
     """
-    limit_s, factory = config.engine.start_timeout_s, f"model.factory {config.model.factory}"
-    model = within(limit_s, factory, lambda: build_model(config.model))
+    model = build_model(config.model, config.engine.start_timeout_s)
     weights, expected = config.model.weights, Expected.of(model)
     base = base_of(model, expected, weights) or {}
     shapes = {name: tuple(tensor.shape) for name, tensor in base.items()}

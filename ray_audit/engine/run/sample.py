@@ -249,8 +249,11 @@ def _check_class_names(inputs: Inputs) -> None:
     if labels.values is not None or labels.form not in form.forms:
         return
     names: list[str] = []
-    with suppress(Exception):  # a damaged file says what is wrong where it is read
+    try:
         names = form.class_names(first, labels)
+    except Exception as error:  # a damaged file says what is wrong where it is read
+        if isinstance(error, StorageError) and error.may_pass:
+            raise
     if names and names[: len(dataset.classes)] != dataset.classes:
         raise SpecificationError(
             f"{labels.column or labels.arrays!r} of {first.key} names its classes "

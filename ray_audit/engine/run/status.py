@@ -9,6 +9,7 @@ from typing import Any
 from ray_audit import storage
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.heartbeat import HeartbeatState
+from ray_audit.errors import StorageError
 from ray_audit.tables.manifest import FAILURE, MANIFEST, Manifest, run_ids
 
 
@@ -19,7 +20,8 @@ class RunStatus:
     Attributes:
         run_id: its name.
         state: complete | failed | interrupted | running | dead: it has ended without a word, or was
-            silent for longer than its timeouts allow.
+            silent for longer than its timeouts allow | unreadable: its manifest is damaged, or of
+            another version.
         counts: of a complete run.
         message: why it failed; where and how far it runs, or was when it was last heard of.
         duration_s: of a complete one.
@@ -57,7 +59,10 @@ def read_status(output: str) -> OutputStatus:
 def _status(output: str, run_id: str) -> RunStatus:
     run_uri = storage.join(output, "runs", run_id)
     if storage.exists(storage.join(run_uri, MANIFEST)):
-        manifest = Manifest.read(run_uri)
+        try:
+            manifest = Manifest.read(run_uri)
+        except StorageError as error:  # one that is damaged hides no other run
+            return RunStatus(run_id, "unreadable", {}, str(error), None)
         total_s = manifest.timing.get("total_s")
         return RunStatus(run_id, manifest.state, manifest.counts, "", total_s)
     sign, failure = HeartbeatState.read(run_uri), _failure(run_uri)

@@ -32,6 +32,7 @@ class TextForm:
         comment: what begins a line to leave out.
         rows: path of the rows in a JSON document.
         range_at: which field of a line is two names of `header`, as `1-30` is; None where none is.
+        variable: which array holds the labels, where the file is one of arrays.
     """
 
     delimiter: str | None = None
@@ -39,13 +40,14 @@ class TextForm:
     comment: str | None = None
     rows: str | None = None
     range_at: int | None = None
+    variable: str | None = None
 
     @classmethod
     def of(cls, labels: LabelsConfig) -> Self:
         """The form that a specification describes."""
         delimiter = None if labels.delimiter is None else _DELIMITERS[labels.delimiter]
         if labels.header is None:
-            return cls(delimiter, None, labels.comment, labels.rows)
+            return cls(delimiter, None, labels.comment, labels.rows, variable=labels.variable)
         both = f"{labels.columns.start_frame}-{labels.columns.end_frame}"
         if both not in labels.header:
             return cls(delimiter, tuple(labels.header), labels.comment, labels.rows)

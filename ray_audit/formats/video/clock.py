@@ -1,5 +1,6 @@
 """When the frames of a video are shown: seconds from its beginning, as players count them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,6 +9,12 @@ import numpy as np
 from ray_audit.samples import Slice
 
 _DEFAULT_FRAME_S = 0.04
+_MOST_GUESSED = 1000
+"""Frames a second; FFmpeg guesses the ticks of a clock where it has seen too few frames."""
+_MISSING = 0.75
+"""Of the time of a frame: rounding is less."""
+CONSTANT = 1.2
+"""Between frames of one rate, in containers that round to milliseconds."""
 _START_TICK_S = 1e-6
 """FFmpeg gives a container's start in microseconds, a stream's in its own, finer unit."""
 
@@ -39,13 +46,12 @@ class Clock:
             video: its video stream.
             first: the stream's first packet, if there is one.
         """
-        rate = video.average_rate or video.guessed_rate
         base = video.time_base
         has_clock = container.start_time is not None and base is not None
         return cls(
             time_base=(base.numerator, base.denominator) if base else (1, 1),
             start=_start(container.start_time, video) if has_clock else 0,
-            frame_s=float(1 / rate) if rate else _DEFAULT_FRAME_S,
+            frame_s=_frame_s(video, first),
             counts=not has_clock
             or has_times_of_decoding(container, video)
             or (container.format.name == "avi" and first is not None and first.pts != first.dts),
@@ -75,6 +81,17 @@ class Clock:
             return frame_indices * self.frame_s
         times: np.ndarray = (pts - self.start) * float(self.time_base[0]) / float(self.time_base[1])
         return times
+
+
+def _frame_s(video: Any, first: Any | None) -> float:
+    """Seconds a frame; of a file of which little is there FFmpeg knows no average."""
+    if video.average_rate:
+        return float(1 / video.average_rate)
+    base = video.time_base
+    lasts = base * first.duration if base and first is not None and first.duration else None
+    rates = (video.codec_context.framerate, lasts and 1 / lasts, video.guessed_rate)
+    likely = (rate for rate in rates if rate and rate < _MOST_GUESSED)
+    return float(1 / next(likely, 1 / _DEFAULT_FRAME_S))
 
 
 def _start(start_us: int, video: Any) -> float:
@@ -133,6 +150,7 @@ class Timer:
         self._index = first_index
         self._last_s: float | None = None
         self._gap_s: float | None = None
+        self._gaps_s = (math.inf, 0.0)
         self._waiting: tuple[int, Any, float] | None = None
 
     def skip_to(self, index: int) -> None:
@@ -155,8 +173,20 @@ class Timer:
         self._waiting = None
         if next_s is not None:
             self._gap_s = next_s - time_s
+            least, most = self._gaps_s
+            self._gaps_s = min(least, self._gap_s), max(most, self._gap_s)
         gap_s = clock.frame_s if self._gap_s is None else self._gap_s
         return Shown(index, frame, time_s, time_s + gap_s / 2)
+
+    def falls_short_of(self, promised_s: float) -> bool:
+        """Whether frames are missing at the end of a file that claims to last so long.
+
+        Where the rate varies it may be the last frame that is shown for longer.
+        """
+        least, most = self._gaps_s
+        if self.is_broken or self._last_s is None or not 0 < most <= CONSTANT * least:
+            return False
+        return promised_s - (self._last_s + most) > _MISSING * most
 
     def end_s(self, clock: Clock) -> float:
         """When the frame after the last one would be shown."""

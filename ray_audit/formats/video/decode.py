@@ -21,6 +21,8 @@ from ray_audit.formats.video.packets import (
 from ray_audit.formats.video.stream import frames_of
 from ray_audit.samples import KeyFrame, Shard, Slice
 
+# Cut off between two packets, these have no mark of it but the length that their header claims.
+_PROMISING = ("matroska,webm", "flv")
 # How far before a key frame a seek may have to aim: MPEG streams have no index to go by.
 _BACK_S = (0, 0.5, 2, 10)
 
@@ -34,6 +36,7 @@ class Position:
         clock: of the container, once it is open.
         num_promised: frames by the container's own account, which need not hold; None where it
             gives none.
+        promised_s: how long the file claims to last, where that is the length of its video.
         next_s: when the frame after the last one is shown, where an index says so.
         num_lead_in: frames decoded before the first that was asked for.
         max_px: larger frames are refused.
@@ -42,6 +45,7 @@ class Position:
     num_frames: int = 0
     clock: Clock = field(default_factory=Clock)
     num_promised: int | None = None
+    promised_s: float | None = None
     next_s: float | None = None
     num_lead_in: int = 0
     max_px: float = MAX_PX
@@ -180,6 +184,10 @@ def shown_frames(frames: Iterator[Any], timer: Timer, at: Position) -> Iterator[
     last = timer.end(at.clock, at.next_s)
     if last is not None:
         yield last
+    if failure is None and at.promised_s is not None and timer.falls_short_of(at.promised_s):
+        failure = SampleError(
+            "decode", f"the file claims to last {at.promised_s:g} s: its end is missing"
+        )
     if failure is not None:
         raise failure
 
@@ -199,6 +207,8 @@ def _timed(container: Any, video: Any, at: Position) -> Iterator[Any]:
     first = next(packets, None)
     at.clock = Clock.of(container, video, first)
     at.num_promised = _num_promised(container, video, at.clock)
+    if container.format.name in _PROMISING and len(container.streams) == 1 and container.duration:
+        at.promised_s = (container.duration - max(0, container.start_time or 0)) / 1e6
     return packets if first is None else chain([first], packets)
 
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 
 from ray_audit import storage
-from ray_audit.errors import SampleError
+from ray_audit.errors import SampleError, StorageError
 from ray_audit.formats.video.clock import Timer
 from ray_audit.formats.video.decode import Position, decode_file, shown_frames
 from ray_audit.formats.video.orientation import Orientation, oriented, turns
@@ -50,12 +50,20 @@ def frame_times(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Times and middles of the frames, (T,) float64 seconds each.
+
+    Raises:
+        StorageError: the store did not give all of it, which tells nothing of where it ends.
     """
     at, times, frame_middles = Position(), list[float](), list[float]()
-    with storage.open_read(shard.uri, shard.size_bytes) as stream, suppress(Exception):
-        for frame in shown_frames(decode_file(stream, at, shard), Timer(), at):
-            times.append(frame.time_s)
-            frame_middles.append(frame.middle_s)
+    with storage.open_read(shard.uri, shard.size_bytes) as stream:
+        try:
+            for frame in shown_frames(decode_file(stream, at, shard), Timer(), at):
+                times.append(frame.time_s)
+                frame_middles.append(frame.middle_s)
+        except (StorageError, MemoryError):
+            raise
+        except Exception:  # a damaged file raises whatever the decoder likes
+            pass
     return np.array(times, np.float64), np.array(frame_middles, np.float64)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import av
 
 from ray_audit.errors import SampleError
-from ray_audit.formats.video.clock import has_times_of_decoding
+from ray_audit.formats.video.clock import CONSTANT, has_times_of_decoding
 
 _TS_DISCONT = 0x0200
 """libavformat's AVFMT_TS_DISCONT: times may jump, because recordings may be joined."""
@@ -20,8 +20,6 @@ _JUMP_S = 1.0
 """A clock that leaps this far ahead, to a key frame behind a damaged packet, is another's."""
 _TIMES_THE_GAP = 1.5
 _NUM_GAPS = 8
-_CONSTANT = 1.2
-"""Between frames of one rate, in containers that round to milliseconds."""
 _H264_IDR = 5
 _TS_PACKET_BYTES = (188, 192, 204)
 
@@ -186,7 +184,7 @@ class _Tail:
 
     def _is_cut_off(self, decoded: list[Any]) -> bool:
         least, highest = self._range
-        if self._may_be_cut or 0 < highest <= _CONSTANT * least:
+        if self._may_be_cut or 0 < highest <= CONSTANT * least:
             return True
         pts = [frame.pts for frame in decoded if frame.pts is not None]
         if self._end_s is None or not pts:
@@ -196,7 +194,12 @@ class _Tail:
 
 
 def _ends_within_a_packet(container: Any) -> bool:
-    """Whether a transport stream has not a whole number of packets."""
+    """Whether a transport stream has not a whole number of packets, or ASF lacks a part.
+
+    Of an ASF file that is shorter than its header says FFmpeg tells no duration.
+    """
+    if container.format.name == "asf":
+        return container.duration is None
     if container.format.name != "mpegts":
         return False
     return all(container.size % num_bytes for num_bytes in _TS_PACKET_BYTES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.errors import LabelError, RayAuditError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.volumes.dicom_volume import (
     LABEL_MAP,
@@ -57,7 +57,7 @@ class DicomSegmentation(Volume):
             num = int(tags.get("NumberOfFrames", 1) or 1)
             check_inflated(num * int(tags.Rows) * int(tags.Columns), len(content), (num,))
             self._values = _values(uri, tags, image)
-        except (SampleError, SpecificationError):
+        except (RayAuditError, MemoryError):
             raise
         except Exception as error:  # pydicom raises many kinds
             raise SampleError("decode", f"{uri}: no readable segmentation: {error}") from error
@@ -79,15 +79,17 @@ class DicomSegmentation(Volume):
 
 
 def is_segmentation(uri: str, tally: UnitAccounting) -> bool:
-    """Whether a DICOM file is a segmentation; what cannot be read is none."""
+    """Whether a DICOM file is a segmentation; a damaged one is none.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    content = io.BytesIO(tally.read_bytes(uri))
     try:
-        content = io.BytesIO(tally.read_bytes(uri))
         tags = pydicom().dcmread(content, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except SpecificationError:
+    except (RayAuditError, MemoryError):
         raise
-    except Exception as error:  # pydicom raises many kinds; reading it says what is wrong
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except Exception:  # pydicom raises many kinds; reading it says what is wrong
         return False
     return str(tags.get("SOPClassUID", "")) in SEGMENTATIONS
 

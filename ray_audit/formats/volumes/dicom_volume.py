@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ray_audit import storage
-from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.errors import LabelError, RayAuditError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
 
@@ -152,15 +152,13 @@ def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:
     Raises:
         SampleError: it is no DICOM file, or no grey image.
     """
+    content = tally.read_bytes(uri)
     try:
-        content = tally.read_bytes(uri)
         tags = pydicom().dcmread(io.BytesIO(content), stop_before_pixels=True)
         found = _described(uri, tags)
-    except (SampleError, SpecificationError):
+    except (RayAuditError, MemoryError):
         raise
     except Exception as error:  # pydicom raises many kinds
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
         raise SampleError("decode", f"{uri}: no readable DICOM file: {error}") from error
     num_bytes = found.dtype.itemsize * int(np.prod(found.shape)) // (8 if found.bits == 1 else 1)
     check_inflated(num_bytes, len(content), found.shape)
@@ -333,12 +331,13 @@ def read_frames(file: DicomFile, tally: UnitAccounting) -> np.ndarray:
     Raises:
         SampleError: the pixels cannot be decoded, or are others than the tags say.
     """
+    content = tally.read_bytes(file.uri)
     try:
-        tags = pydicom().dcmread(io.BytesIO(tally.read_bytes(file.uri)))
+        tags = pydicom().dcmread(io.BytesIO(content))
         pixels = np.asarray(tags.pixel_array).reshape(file.shape)
+    except (RayAuditError, MemoryError):
+        raise
     except Exception as error:  # pydicom and its plug-ins raise many kinds
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
         raise SampleError("decode", f"{file.uri}: its pixels cannot be read: {error}") from error
     if file.bits == 1:
         return pixels.astype(np.uint8)

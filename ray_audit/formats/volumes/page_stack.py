@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ImageFile
 
 from ray_audit import storage
-from ray_audit.errors import LabelError, SampleError
+from ray_audit.errors import LabelError, RayAuditError, SampleError
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.mask_files import picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
@@ -74,7 +74,7 @@ class PageStack(Volume):
         try:
             with limit:
                 return self._decoded(index)
-        except SampleError:
+        except (RayAuditError, MemoryError):
             raise
         except Exception as error:  # Pillow raises many kinds
             if isinstance(error, OSError) and not is_damage(error):

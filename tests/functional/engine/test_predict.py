@@ -3,7 +3,7 @@ import pytest
 
 from ray_audit.engine.planning.plan import read_inputs
 from ray_audit.engine.run.predict import Predictor
-from ray_audit.errors import CheckpointError, StorageError
+from ray_audit.errors import CheckpointError, SpecificationError, StorageError
 from tests.support import small_sets
 
 K = len(small_sets.CLASSES)
@@ -51,3 +51,13 @@ def test_a_checkpoint_that_has_gone_is_named(tmp_path):
     config = small_sets.masked_images(tmp_path).config()
     with pytest.raises((CheckpointError, StorageError), match="gone"):
         Predictor(config, (str(tmp_path / "gone.safetensors"),), "")
+
+
+def test_a_factory_that_hangs_is_left_behind_where_a_model_looks_again(tmp_path, monkeypatch):
+    (tmp_path / "hanging.py").write_text("import time\ndef made(**kw): time.sleep(10**6)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    small = small_sets.masked_images(tmp_path)
+    small.values["model"]["factory"] = "hanging:made"
+    config = small.config(engine={"start_timeout_s": 0.2})
+    with pytest.raises(SpecificationError, match=r"hanging:made did not end within engine\.start"):
+        Predictor(config, ("any.safetensors",), "")

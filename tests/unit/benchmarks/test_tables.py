@@ -42,3 +42,9 @@ def test_the_page_is_made_of_the_results_that_are_kept():
     there = [s for s in tables.subjects(prose) if (harness.RESULTS / f"{s}.json").exists()]
     expected = tables.page(prose, {subject: harness.read_report(subject) for subject in there})
     assert tables.PAGE.read_text(encoding="utf-8") == expected
+
+
+def test_all_that_the_page_shows_was_measured():
+    subjects = tables.subjects(tables.PROSE.read_text(encoding="utf-8"))
+    missing = [s for s in subjects if not (harness.RESULTS / f"{s}.json").exists()]
+    assert not missing

@@ -7,11 +7,15 @@ import av
 import numpy as np
 import pytest
 
+from ray_audit import storage
 from ray_audit.config import InputConfig
 from ray_audit.cuts.slices import slice_videos
+from ray_audit.errors import StorageError
 from ray_audit.formats.video.frames import frame_times
 from ray_audit.samples import Shard
 from ray_audit.sources import group_units
+from ray_audit.store_errors import explained_stream
+from ray_audit.wrapped_stream import WrappedStream
 from tests.support.media import cut, dataset, listed, write_groups
 from tests.unit.cuts.test_slices import assert_same_batches, sliced
 
@@ -54,6 +58,27 @@ def test_labels_in_seconds_count_from_the_container_s_start(kind, tmp_path):
     times = [row["pts_s"] for row in result.rows]
     assert times == pytest.approx([row["frame_index"] / 25 for row in result.rows], abs=1e-3)
     assert frame_times(shard_of(path))[0].tolist() == times
+
+
+def test_a_store_that_fails_in_the_middle_tells_nothing_of_where_a_video_ends(
+    tmp_path, monkeypatch
+):
+    """Labels in seconds would else be written back as of a shorter video."""
+    path = write_groups(tmp_path / "v.ts", *BEGIN_LATE["ts"][1:3])
+    opened = storage.open_read
+
+    class Busy(WrappedStream):
+        def read(self, size=-1, /):
+            if self.tell() + size > path.stat().st_size / 2:
+                raise OSError(16, "Please reduce your request rate.")
+            return self._stream.read(size)
+
+    def busy(uri, size_bytes=None):
+        return explained_stream(Busy(opened(uri, size_bytes)), "read", uri)
+
+    monkeypatch.setattr(storage, "open_read", busy)
+    with pytest.raises(StorageError, match="reduce your request rate"):
+        frame_times(shard_of(path))
 
 
 def test_a_video_that_begins_after_its_sound_begins_late(tmp_path):

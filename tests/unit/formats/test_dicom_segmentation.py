@@ -8,11 +8,12 @@ from pydicom.pixels import pack_bits
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from ray_audit.errors import SpecificationError
+from ray_audit import storage
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.volumes.dicom_volume import LABEL_MAP, SEGMENTATIONS
 from ray_audit.formats.volumes.volume_files import open_dicom_labels, open_volume
-from tests.support.media import cut, dataset, listed
+from tests.support.media import cut, cut_listed, dataset, listed
 from tests.unit.formats.test_dicom import HU, SHAPE, write_slice
 from tests.unit.formats.test_volumes import read
 
@@ -126,6 +127,32 @@ def test_series_and_their_segmentations_are_cut_slice_by_slice(tmp_path):
     assert list(found) == [f"p{v}.dcm#{k}" for v in (1, 2) for k in range(4)]
     for name, (_, mask) in found.items():
         assert np.array_equal(mask, LABELS[int(name.rpartition("#")[2])])
+
+
+def test_a_file_that_the_store_does_not_give_once_is_a_failure_that_passes(tmp_path, monkeypatch):
+    uids = write_images(tmp_path / "scans/p1")
+    write_seg(tmp_path / "seg/p1.dcm", *binary(uids))
+    masks = {"masks": str(tmp_path / "seg/{stem}.dcm")}
+    config = dataset("images", tmp_path / "scans/*/*.dcm", masks, volume={"window": [-1000, 1000]})
+    shards, read_bytes = listed(config, tmp_path).shards, storage.read_bytes
+    for number in range(100):
+        left = number
+
+        def busy(uri, in_parts=False):
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise StorageError(f"cannot read {uri}: 503 Slow Down", may_pass=True)
+            return read_bytes(uri, in_parts)
+
+        monkeypatch.setattr(storage, "read_bytes", busy)
+        result = cut_listed(shards, config, tmp_path)
+        if left >= 0:  # there are no more reads than that
+            break
+        assert result.failures
+        assert {(f.stage, f.error_class) for f in result.failures} == {("read", "read")}, number
+    assert number >= 2 * SHAPE[0]
+    assert result.failures == []
 
 
 def shifted(folder, uids):

@@ -1,6 +1,7 @@
 """Files that were cut off, trimmed or joined: what players show, and every lost label counted."""
 
 import io
+from fractions import Fraction
 from itertools import pairwise
 
 import av
@@ -93,6 +94,62 @@ def test_lost_labels_are_counted_alike_in_frames_and_in_seconds(name, every, tmp
         assert 10 / every < num_lost < 45 / every
         assert len(result.ids) + num_lost == len(range(0, 50, every))
     assert outcomes[0].ids == outcomes[1].ids
+
+
+ANYWHERE = {
+    "v.mkv": ("libx264", PYRAMID, (0.5, 0.85, 0.95)),
+    "v.webm": ("libvpx", {}, (0.8, 0.95)),
+    "v.flv": ("libx264", PYRAMID, (0.9, 0.97)),
+    "v.wmv": ("wmv2", {}, (0.02, 0.1, 0.5, 0.9)),
+    "asp.wmv": ("mpeg4", {}, (0.1, 0.37, 0.9)),
+    "v.ts": ("libx264", PYRAMID, (0.01, 0.6)),
+    "one.ts": ("mpeg1video", {}, (0.1, 0.5)),
+    "fragments.mp4": ("libx264", PYRAMID, (0.7, 0.9)),
+}
+"""Containers that say little of where they end, or of their rate where little of them is there."""
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_each_label_of_a_file_that_was_cut_off_anywhere_counts_once(name, tmp_path):
+    codec, options, shares = ANYWHERE[name]
+    container = {"movflags": "frag_keyframe+empty_moov"} if name.startswith("frag") else None
+    path = noise_video(tmp_path / name, codec, options, container)
+    content, whole, stem = path.read_bytes(), decoded(path), path.stem
+    (tmp_path / "s.csv").write_text(
+        f"video,start_s,end_s,label\n{stem},0,1,a\n{stem},1,1.4,b\n{stem},1.4,2,c\n"
+    )
+    config = dataset("video", path, {"segments": str(tmp_path / "s.csv")}, clip={"frames": 1})
+    for share in shares:
+        path.write_bytes(content[: int(len(content) * share)])
+        result = cut(config, tmp_path)
+        assert len(result.ids) + sum(f.num_samples for f in result.failures) == 50, share
+        for batch in result.batches:
+            for row in batch.samples.to_pylist():
+                pixels = batch.arrays["inputs"][row["cut"]].squeeze().transpose(1, 2, 0)
+                assert np.array_equal(pixels, whole[row["frame_index"]]), share
+
+
+def test_a_last_frame_that_is_shown_for_long_is_no_end_that_is_missing(tmp_path):
+    """As screens are recorded: a frame where something changes."""
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"x264-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time_ms in enumerate([0, 400, 440, 480, 1000]):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8))
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                packet.duration = 900
+                file.mux(packet)
+        for packet in stream.encode():
+            packet.duration = 900
+            file.mux(packet)
+    with av.open(str(path)) as file:
+        assert file.duration > 1.7e6
+    (tmp_path / "s.csv").write_text("video,start_s,end_s,label\nv,0,1,a\nv,1,1.9,b\n")
+    result = cut(dataset("video", path, {"segments": str(tmp_path / "s.csv")}), tmp_path)
+    assert (len(result.ids), result.failures) == (5, [])
 
 
 def trimmed(tmp_path):

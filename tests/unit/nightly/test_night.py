@@ -195,11 +195,15 @@ def test_a_gate_that_is_set_after_a_night_is_held_against_it(tmp_path):
     assert night(tmp_path, "2026-01-01").breached_gates == []
 
 
-@pytest.mark.parametrize("name", ["backup", "2026-01-01.bak", "zzz", "20260131"])
+@pytest.mark.parametrize(
+    "name", ["backup", "2026-01-01.bak", "zzz", "20260131", "2026-01-31", "old/2026-01-31"]
+)
 def test_a_folder_that_is_no_date_is_no_night(tmp_path, pushed, name):
     night(tmp_path, "2026-01-01", image("a"))
     shutil.copytree(tmp_path / "nights/2026-01-01", tmp_path / "nights" / name)
     pushed.clear()
     night(tmp_path, "2026-01-02", image("a"))
     assert pushed
-    assert night_dates(str(tmp_path)) == ["2026-01-01", "2026-01-02"]
+    assert Night.read(str(tmp_path), "2026-01-31") is None
+    if name != "2026-01-31":
+        assert night_dates(str(tmp_path)) == ["2026-01-01", "2026-01-02"]

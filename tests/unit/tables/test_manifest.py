@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from ray_audit import storage
+from ray_audit.engine.run.status import read_status
 from ray_audit.errors import StorageError
-from ray_audit.tables.manifest import Manifest
+from ray_audit.tables.manifest import Manifest, latest_complete, run_ids
 from ray_audit.tables.store import TableFile, write_table
 
 ROWS = pa.table({"sample_id": ["a", "b"], "csl": [0.5, 1.0]})
@@ -45,6 +46,32 @@ def test_the_first_manifest_stays(run_uri):
     assert first.publish(run_uri) is first
     assert second.publish(run_uri) == first
     assert Manifest.read(run_uri) == first
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["backup", "2026-01-31-0123abcd.bak", "2026-01-31-0123abcd copy", "old/2026-02-01-0123abcd"],
+)
+@pytest.mark.parametrize("content", ["copy", "{}"])
+def test_a_folder_that_is_no_run_stands_in_the_way_of_none(tmp_path, beside, content):
+    run_id = "2026-01-31-0123abcd"
+    manifest(published_s=1.0).publish(str(tmp_path / "runs" / run_id))
+    if content == "copy":
+        manifest(published_s=2.0).publish(str(tmp_path / "runs" / beside))
+    else:
+        storage.write_bytes(str(tmp_path / "runs" / beside / "manifest.json"), content.encode())
+    assert run_ids(str(tmp_path)) == [run_id]
+    assert latest_complete(str(tmp_path)) == run_id
+    (status,) = read_status(str(tmp_path)).runs
+    assert (status.run_id, status.state) == (run_id, "complete")
+
+
+def test_a_manifest_that_cannot_be_read_hides_no_other_run_from_status(tmp_path):
+    manifest().publish(str(tmp_path / "runs/2026-01-31-0123abcd"))
+    storage.write_bytes(str(tmp_path / "runs/2026-02-01-0123abcd/manifest.json"), b"{}")
+    complete, other = read_status(str(tmp_path)).runs
+    assert (complete.state, other.state) == ("complete", "unreadable")
+    assert "no manifest of this version" in other.message
 
 
 def test_a_manifest_whose_answer_was_lost_is_still_ones_own(run_uri):

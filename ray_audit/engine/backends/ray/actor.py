@@ -4,7 +4,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import ray
@@ -18,6 +20,9 @@ from ray_audit.engine.ledger.attempts import (
     given_up_batch,
     probe_name,
 )
+
+if TYPE_CHECKING:
+    from ray_audit.probes.targets import ReadyBatch
 
 CRATES_AT_ONCE = 2
 """Calls side by side in an actor: one computes, while another reads, packs or commits its crate."""
@@ -55,18 +60,19 @@ class PoolActor:
     def __call__(self, table: pa.Table) -> pa.Table:
         """Probe the batches of the one crate of a table; then hand it on, or commit it."""
         crate = wire.decode(table)
+        first = None if self._was_restarted else self._worker.first_ready(crate)
         with self._at_models:
-            crate = self._probed(crate)
+            crate = self._probed(crate, first)
         if not self._is_last:
             return wire.encode(crate)
         return pa.table({"receipt": [commit(self._settings, crate).to_json()]})
 
-    def _probed(self, crate: Crate) -> Crate:
+    def _probed(self, crate: Crate, first: "Future[ReadyBatch] | None") -> Crate:
         if self._pulse is not None:
             self._pulse.begin()
         if self._was_restarted:
             return self._worker.processed(crate, self._marked(crate))
-        return self._worker.process(crate)
+        return self._worker.process(crate, first)
 
     def _marked(self, crate: Crate) -> Iterator[Envelope]:
         """Once a process here has died, every batch is marked while it is under way.

@@ -198,6 +198,9 @@ def _pipeline(plan: Plan, settings: StageSettings) -> Any:
             pool = ActorPoolStrategy(
                 size=layout.actors_per_pool,
                 max_tasks_in_flight_per_actor=layout.in_flight_per_actor,
+                # Else calls have one thread together, whatever `max_concurrency` says:
+                # findings/calls_of_an_actor_share_one_thread.sh shows it.
+                enable_true_multi_threading=True,
             )
             dataset = dataset.map_batches(
                 PoolActor,
