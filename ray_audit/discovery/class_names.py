@@ -11,7 +11,7 @@ from ray_audit.errors import RayAuditError
 from ray_audit.formats.labels.values import named_colours
 
 _FILES = re.compile(
-    r"(classes|class_?names|labels?|names|label_?names|mapping|class_?mapping|classInd|class_?list|"
+    r"_?(classes|class_?names|labels?|names|label_?names|mapping|class_?mapping|classInd|class_?list|"
     r"categories|id2label|label2id|label_?map|config|dataset)(\.(txt|json|names|csv|yaml))|"
     r".*(label|class|categor).*(map|dict?|names)(_?final)?\.json",
     re.IGNORECASE,

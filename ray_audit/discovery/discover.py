@@ -11,6 +11,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.discovery.channel_choice import with_channel
 from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
@@ -57,6 +58,7 @@ def discover(
     tree = merged(look(data), None if labels is None else look(labels))
     found = [] if checkpoints is None else [find_weights(checkpoints)]
     proposal, layout = _recognised(tree)
+    proposal = with_channel(proposal)
     return _draft(tree, proposal, layout, found[0] if found else None, model)
 
 

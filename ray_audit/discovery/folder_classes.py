@@ -23,7 +23,7 @@ _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 def folder_proposals(tree: Tree) -> Iterator[Guess]:
     """Images, or videos, in a folder for each class."""
-    groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, lambda _: True)]
+    groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, _is_sample)]
     for group in groups:
         parts = group.patterns[0].split("/")
         if "*" in parts[:-2] and parts[-2] != "*":
@@ -51,6 +51,12 @@ def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
 def _is_video(path: str) -> bool:
     form = format_of(path)
     return form is not None and form.kind == "video"
+
+
+def _is_sample(path: str) -> bool:
+    """Whether a file has one label: a volume has as many as slices."""
+    form = format_of(path)
+    return form is not None and not form.is_volume
 
 
 def _higher_folder(tree: Tree, group: MediaGroup, parts: list[str]) -> Iterator[Guess]:

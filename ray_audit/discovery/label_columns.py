@@ -42,6 +42,7 @@ class Reading:
         label_values: those that were seen, in order.
         assumed: what was assumed.
         numbers: frame numbers, or ends of segments, of the rows; as they are.
+        has_blanks: whether some rows have no label.
     """
 
     form: str
@@ -49,6 +50,7 @@ class Reading:
     label_values: tuple[str, ...]
     assumed: tuple[str, ...]
     numbers: tuple[float, ...] = field(default=(), repr=False)
+    has_blanks: bool = False
 
 
 def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
@@ -85,7 +87,8 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         few = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
         assumed.append(f"an audit is of one column: {few} would be audits of their own")
     if kind == "images":
-        return Reading("images", labels, values, tuple(assumed))
+        has_blanks = "" in head.column(label)
+        return Reading("images", labels, values, tuple(assumed), has_blanks=has_blanks)
     if "frame" in times:
         return _frames(head, times["frame"], name_index, labels, values, assumed)
     if times:

@@ -94,7 +94,9 @@ def _lines(text: str, end: str) -> list[Head]:
     names = tuple(rows[0])
     with_names = Head(tuple(map(tuple, rows[1:])), names, keys) if len(rows) > 1 else None
     without = Head(tuple(map(tuple, rows)), None, keys)
-    is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in names)
+    # The first name is empty where pandas wrote its index.
+    given = names[1:] if len(names) > 2 and not names[0] else names
+    is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in given)
     later = rows[1:_NUM_COMPARED]
     is_named &= not any(name == row[i] for row in later for i, name in enumerate(names))
     is_named &= len(names) > 1 or names[0].lower() in _TITLES

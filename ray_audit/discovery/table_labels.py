@@ -111,13 +111,20 @@ def _proposal(
     guess = classes_of(reading.label_values, listed)
     labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
     labels |= {"match": match} if match else {}
+    void: dict[str, list[str]] = {}
+    if reading.has_blanks and "values" in labels:
+        labels["values"] = {**labels["values"], "": "void"}
+    elif reading.has_blanks:
+        void = {"void": [""]}
     assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed, *guess.assumed]
     if group.kind == "video" and reading.form == "frames":
         extra, why = clock_of(tree, group.files[0], reading.numbers)
         labels |= extra
         assumed += why
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
-    dataset["classes"] = guess.classes
+    dataset |= {"classes": guess.classes, **void}
+    if reading.has_blanks:
+        assumed.append("rows without a label are void")
     what = f"{group.kind} with a table of {reading.form}"
     questions = list(guess.questions)
     if crossing:

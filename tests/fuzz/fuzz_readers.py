@@ -34,6 +34,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ray_audit.config import DatasetConfig, InputConfig
+from ray_audit.cuts.batching import AUTO_BATCH
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.registry import known_format
@@ -268,7 +269,9 @@ def one_case(name, content):
 def read_all(shards, config, index):
     """Cut each shard, and hold what comes to its own counts."""
     for shard in shards:
-        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, None)
+        *batches, tail = cut_unit(
+            WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, AUTO_BATCH
+        )
         assert isinstance(tail, Tail)
         assert tail.num_batches == len(batches)
         memory = [failure.message for failure in tail.failures if failure.error_class == "memory"]

@@ -17,6 +17,7 @@ from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
 from ray_audit.engine.ledger.leftovers import leftovers_removed
+from ray_audit.engine.planning.batches import names_other_batches, with_gpu_batches
 from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
@@ -152,6 +153,7 @@ def run_on(
         if done is not None:
             return done
         with FailureRecord(inputs, started) as record:
+            config = inputs.config
             model = check_model(config, inputs.checkpoints)
             done_before = committed(inputs)
             # An earlier run has looked, and a night without news shall read no data.
@@ -162,6 +164,13 @@ def run_on(
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
+            sized = with_gpu_batches(inputs.config, engine.resources())
+            if names_other_batches(sized, inputs.config):
+                reporter.phase("listing once more: batches follow the memory of the GPUs")
+                index_dir = Path(tempfile.mkdtemp(dir=folder.name))
+                inputs = record.inputs = read_inputs(sized, index_dir, limit, logical_date)
+                done_before = committed(inputs)
+            config = inputs.config
             plan = replace(make_plan(inputs, engine.resources(), done_before), seen=seen)
             if config.engine.calibrate:
                 reporter.phase("timing one batch at each checkpoint")

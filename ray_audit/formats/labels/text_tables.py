@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,7 +134,12 @@ def text_layout(uri: str, stream: IO[bytes], form: TextForm) -> TextLayout:
     Raises:
         LabelError: several delimiters part the first line, and none is specified.
     """
-    head = stream.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
+    stored = stream.read(_HEAD_BYTES)
+    if stored.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise LabelError(
+            f"{uri} is text in UTF-16, as Excel saves `Unicode text`; save it as CSV in UTF-8"
+        )
+    head = stored.decode("utf-8-sig", "replace")
     stream.seek(0)
     lines = (line for line in io.StringIO(head) if line.strip() and not form.is_comment(line))
     first = next(lines, "")

@@ -243,3 +243,30 @@ def test_segments_of_a_document_are_recognised(tmp_path, label, prefix):
         expected |= {f"{key}#{t}": "put" if t < 20 else "unfold" for t in range(50)}
     put_text(tmp_path / "COIN.json", json.dumps({"database": database}))
     same(drafted(tmp_path), expected)
+
+
+def test_the_index_of_pandas_is_no_row_and_an_empty_label_is_void(tmp_path):
+    """As CheXpert is published: -1 is uncertain, and blank is not mentioned."""
+    found = {0: "1.0", 1: "0.0", 2: "-1.0", 3: ""}
+    for index in range(8):
+        photo(tmp_path / f"train/patient{index}/study1/view1.jpg", index)
+    lines = [f"{i},train/patient{i}/study1/view1.jpg,F,{60 + i},{found[i % 4]}" for i in range(8)]
+    put_text(tmp_path / "train.csv", ",Path,Sex,Age,Cardiomegaly", *lines)
+    key = "patient{}/study1/view1.jpg"
+    expected = {key.format(i): ("class_1", "class_0")[i % 4] for i in (0, 1, 4, 5)}
+    same(drafted(tmp_path), expected)
+
+
+def test_the_first_of_several_volumes_is_asked_about(tmp_path):
+    """As task 1 of the Medical Segmentation Decathlon is published."""
+    labels = mask(0, [0, 1], (6, 7, 2))
+    values = np.zeros((6, 7, 2, 4), np.uint8)
+    for folder, stored in (("imagesTr", values), ("labelsTr", labels)):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(stored, np.eye(4)), tmp_path / f"{folder}/BRATS_001.nii.gz")
+    put_text(tmp_path / "dataset.json", '{"labels": {"0": "background", "1": "tumour"}}')
+    draft = ray_audit.init(tmp_path)
+    assert any("which of the 4 volumes along the fourth axis" in text for text in draft.asked)
+    dataset = draft.specification["dataset"]
+    assert dataset["volume"]["channel"] == 0
+    same(dataset, {f"BRATS_001.nii.gz#{k}": labels[..., k] for k in range(2)})
