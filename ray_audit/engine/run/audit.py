@@ -260,15 +260,16 @@ def _execute(
     tally = ProgressCounter(plan)
     if plan.work:
         reporter.phase("starting the pools")
-        for receipt in engine.relay(plan, settings):
-            if receipt.fatal:
-                raise RunError(receipt.fatal)
-            progress = tally.add(receipt)
-            reporter.progress(progress)
-            heartbeat.beat(progress.num_units)
-            check_count(inputs, tally.num_failed, tally.num_expected)
-            if not plan.num_reused:
-                check_any_sound(inputs, tally.num_failed, tally.num_sound)
+        with contextlib.closing(engine.relay(plan, settings)) as receipts:
+            for receipt in receipts:
+                if receipt.fatal:
+                    raise RunError(receipt.fatal)
+                progress = tally.add(receipt)
+                reporter.progress(progress)
+                heartbeat.beat(progress.num_units)
+                check_count(inputs, tally.num_failed, tally.num_expected)
+                if not plan.num_reused:
+                    check_any_sound(inputs, tally.num_failed, tally.num_sound)
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
@@ -302,8 +303,9 @@ def _recounted(
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")
         tally = ProgressCounter(second)
-        for receipt in engine.relay(second, settings):
-            if receipt.fatal:
-                raise RunError(receipt.fatal)
-            reporter.progress(tally.add(receipt))
+        with contextlib.closing(engine.relay(second, settings)) as receipts:
+            for receipt in receipts:
+                if receipt.fatal:
+                    raise RunError(receipt.fatal)
+                reporter.progress(tally.add(receipt))
     return finish_recount(engine, inputs, files, recount)
