@@ -1,14 +1,14 @@
 """`python -m ray_audit` is `ray-audit`."""
 
-import os
 import sys
 from contextlib import suppress
 
 from ray_audit.cli import run
+from ray_audit.processes import working_directory
 
 if __name__ == "__main__":
     # `-m` puts the working directory first, and whatever lies there under a standard module's name.
     with suppress(ValueError):
-        sys.path.remove(os.getcwd())
-        sys.path.append(os.getcwd())
+        sys.path.remove(working_directory())
+        sys.path.append(working_directory())
     run()

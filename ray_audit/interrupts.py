@@ -54,7 +54,10 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Undo what the block does to the handlers of these signals: Ray puts one of its own."""
+    """Undo what the block does to the handlers of these signals.
+
+    Ray puts one of its own: findings/ray_init_takes_over_sigterm.sh shows it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

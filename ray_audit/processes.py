@@ -1,4 +1,4 @@
-"""Which process left something behind: names that tell its machine and its number."""
+"""This process: a name that tells its machine and its number, by which what it left is known."""
 
 import os
 import socket
@@ -32,3 +32,11 @@ def is_gone(pid: int) -> bool:
 
 def _machine() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def working_directory() -> str:
+    """Of this process; empty where it was removed: Ray does that to jobs, and people to shells."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

@@ -27,6 +27,7 @@ from ray_audit.store_writes import (
     moved_into,
     put,
     put_file,
+    remove_all,
     says_there,
     says_unknown,
 )
@@ -386,12 +387,7 @@ def remove(uri: str) -> None:
 def remove_prefix(uri: str) -> None:
     """Remove every object below a folder, and the folder."""
     fs, path = filesystem(uri)
-
-    def rm() -> None:
-        with contextlib.suppress(FileNotFoundError):
-            fs.rm(path, recursive=True)
-
-    _tried("remove", uri, rm)
+    _tried("remove", uri, lambda: remove_all(fs, path))
 
 
 def exists(uri: str) -> bool:

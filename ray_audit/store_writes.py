@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,7 @@ from ray_audit.store_errors import explained, explained_stream
 
 _PUT_LIMIT_S = 60.0
 _PUT_BYTES_PER_S = 2**20  # slower than this is taken for a connection that went silent
+_MAX_REMOVALS = 5
 
 
 _UNFINISHED = re.compile(r"\..*\.(?P<process>[0-9a-f]{8}-\d+)\.[0-9a-f]{8}\.tmp")
@@ -61,6 +63,27 @@ def put(fs: Any, path: str, content: bytes, mode: str = "overwrite") -> None:
         return
     limit_s = _PUT_LIMIT_S + len(content) / _PUT_BYTES_PER_S
     sync(fs.loop, fs._pipe_file, path, content, mode=mode, timeout=limit_s)
+
+
+def remove_all(fs: Any, path: str) -> None:
+    """Remove a folder, where it is there, and all in it; others may write and remove there too."""
+    if "file" not in fs.protocol:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
+        return
+    for num_left in reversed(range(_MAX_REMOVALS)):
+        # Not by fsspec, whose `FileNotFoundError` may be of the working directory:
+        # findings/fsspec_rm_asks_for_the_working_directory.sh shows it.
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:  # it, or something in it that another has removed
+            if os.path.lexists(path) and num_left:
+                continue
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY and num_left:
+                continue
+            raise
+        return
 
 
 def clear_unfinished(folder: Path) -> int:

@@ -71,6 +71,17 @@ RUNS: tuple[tuple[Kind, float, str], ...] = (
     ("under", 0.3, "given"),
     ("under", 0.3, "refurbish"),
     ("under", 0.0, "refurbish"),
+    *(
+        (kind, share, name)
+        for kind, share in (
+            ("under", 0.1),
+            ("under", 0.5),
+            ("under", 0.8),
+            ("over", 0.3),
+            ("other", 0.3),
+        )
+        for name in ("given", "refurbish")
+    ),
 )
 
 

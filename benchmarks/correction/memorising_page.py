@@ -19,6 +19,11 @@ _ERRORS = {
     ("signed", 1.0): "every mask too small or too large",
     ("under", 0.3): "30% of the masks too small",
     ("under", 0.0): "no errors",
+    ("under", 0.1): "10% of the masks too small",
+    ("under", 0.5): "50% of the masks too small",
+    ("under", 0.8): "80% of the masks too small",
+    ("over", 0.3): "30% of the masks too large",
+    ("other", 0.3): "two structures exchanged in 30% of the masks",
 }
 _PROSE = Path(__file__).with_name("memorising.md")
 
@@ -32,6 +37,8 @@ def memorising_part() -> str:
     rows = []
     for kind, share, name in RUNS:
         found = _seeds(runs, kind, share, name)
+        if not found:
+            continue
         columns = ("end", "best", "labels_before", "labels_after", "fitted")
         cells = [_cell([item[column] for item in found]) for column in columns]
         flagged = (

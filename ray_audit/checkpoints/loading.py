@@ -43,10 +43,26 @@ def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None
         if not is_renamed_by_class(model):
             raise
         state = fitting(uri, _by_class(model, uri, found, config), expected, WeightsConfig(), base)
+    _check_types(model, uri, state)
     missing, superfluous = model.load_state_dict(state, strict=False)
     left = [name for name in (*missing, *superfluous) if not name.endswith("num_batches_tracked")]
     if left:
         raise CheckpointError(f"checkpoint {uri} leaves out {', '.join(sorted(left)[:3])}")
+
+
+def _check_types(model: nn.Module, uri: str, state: Mapping[str, Tensor]) -> None:
+    """Refuse what torch would copy and make other numbers of: codes of quantised weights, say."""
+    own = model.state_dict()
+    for name, tensor in state.items():
+        is_coded = own[name].is_floating_point() and not (
+            tensor.is_floating_point() or tensor.is_complex()
+        )
+        if is_coded or (tensor.is_complex() and not own[name].is_complex()):
+            raise CheckpointError(
+                f"checkpoint {uri}: {name} is {tensor.dtype}, the model has {own[name].dtype}: "
+                "quantised or complex weights mean other numbers than they store; save them as "
+                "floating point"
+            )
 
 
 def base_of(

@@ -23,6 +23,7 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import base_checkpoint
 from ray_audit.config import ModelConfig
 from ray_audit.errors import CheckpointError, StorageError
+from ray_audit.processes import working_directory
 
 WORKING_DIRECTORY = "RAY_AUDIT_WORKING_DIRECTORY"
 """Environment variable: the folder of the command, for the workers of a Ray that it starts."""
@@ -75,8 +76,9 @@ def see_working_directory() -> None:
 
     A worker that Ray started for it may have been moved to another folder.
     """
-    for folder in (os.environ.get(WORKING_DIRECTORY, os.getcwd()), os.getcwd()):
-        if folder not in sys.path:
+    here = working_directory()
+    for folder in (os.environ.get(WORKING_DIRECTORY, here), here):
+        if folder and folder not in sys.path:
             sys.path.append(folder)
 
 

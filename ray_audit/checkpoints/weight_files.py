@@ -22,6 +22,22 @@ _TAR_AT, _TAR = 257, b"ustar"
 _ADVICE = "Save model.state_dict() alone, best as .safetensors"
 
 
+_HEAD_BYTES = 512
+_FOREIGN = {  # what a pattern of checkpoints finds by mistake, by a mark in its first bytes
+    b"git-lfs.github.com/spec": "a pointer of Git LFS and not the file: run `git lfs pull`",
+    b"<html": "an HTML page: what was downloaded is no file; look at its text",
+    b"\x89HDF\r\n": f"an HDF5 file, as Keras writes. {_ADVICE}",
+    b"GGUF": f"a GGUF file, whose weights are quantised. {_ADVICE}",
+    b"TFL3": f"a TensorFlow Lite model. {_ADVICE}",
+}
+_ZIPPED = {  # the same of zip archives, by the ending of a member
+    ".npy": "an npz file of arrays without names of torch",
+    ".weights.h5": "a model of Keras",
+    "serialized_exported_program.json": "a program of torch.export, which holds code",
+    "models/model.json": "a program of torch.export, which holds code",
+}
+
+
 def read_file(uri: str) -> Any:
     """Read a file of weights: what it holds, with placeholders for all that is no tensor.
 
@@ -56,6 +72,9 @@ def read_file(uri: str) -> Any:
             f"checkpoint {uri} cannot be read: it is damaged or was cut off "
             f"({type(error).__name__}). Copy or save it again"
         ) from error
+    for mark, kind in _FOREIGN.items():
+        if mark in content[:_HEAD_BYTES]:
+            raise CheckpointError(f"checkpoint {uri} was refused: it is {kind}")
     raise CheckpointError(f"checkpoint {uri} is no file of weights: {content[:12]!r}... {_ADVICE}")
 
 
@@ -76,6 +95,10 @@ def _read_safetensors(uri: str, content: bytes) -> dict[str, Tensor]:
     return state
 
 
+def _has(names: list[str], ending: str) -> bool:
+    return any(name.endswith(ending) for name in names)
+
+
 def _read_zip(uri: str, content: bytes) -> Any:
     """The form of `torch.save` since 2020: a pickle and a member for each storage."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
@@ -86,6 +109,9 @@ def _read_zip(uri: str, content: bytes) -> Any:
                 f"{inflated_bytes}. Save it again with torch.save, which does not compress"
             )
         names = file.namelist()
+        foreign = next((kind for mark, kind in _ZIPPED.items() if _has(names, mark)), None)
+        if foreign is not None:
+            raise CheckpointError(f"checkpoint {uri} was refused: it is {foreign}. {_ADVICE}")
         (pickled,) = (name for name in names if name.count("/") == 1 and name.endswith("/data.pkl"))
         folder = posixpath.dirname(pickled)
         if f"{folder}/constants.pkl" in names:

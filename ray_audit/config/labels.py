@@ -118,8 +118,8 @@ class LabelsConfig(Section):
     """A COCO panoptic document: the colours of the masks are numbers of segments, and it says what
     category each has. Goes with masks that are image files."""
     variable: Annotated[str, Field(min_length=1)] | None = None
-    """Which array of a mask's npz, HDF5 or MATLAB file is the mask, such as `GTcls.Segmentation`;
-    the only one where absent. Goes with masks."""
+    """Which array of an npz, HDF5 or MATLAB file is the mask, such as `GTcls.Segmentation`, or the
+    labels; the only one where absent. Goes with masks and tables."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames a second of the labels' own clock, where frame numbers of the table are not those of
     the video: number n stands for the time from n / fps to (n + 1) / fps. Goes with frames and
@@ -196,8 +196,8 @@ class LabelsConfig(Section):
             raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):
             raise ValueError("header: names must be unique; name the others as you like")
-        if self.variable is not None and self.masks is None:
-            raise ValueError("variable goes with masks only: it is the array that is the mask")
+        if self.variable is not None and self.masks is None and not is_table:
+            raise ValueError("variable goes with masks and tables: it is the array that is read")
         self._check_drawn()
         if self.channel is not None and self.masks is None:
             raise ValueError("channel goes with masks only: it is the channel of a colour mask")

@@ -18,9 +18,14 @@ def plan_table(plan: Plan) -> Table:
     inputs, layout = plan.inputs, plan.layout
     table = Table(title=f"Plan of {inputs.run_id}", show_header=False, title_justify="left")
     table.add_column(style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")  # a path that is cut off cannot be checked
     names = [checkpoint.name for checkpoint in inputs.checkpoints]
-    table.add_row("shards", f"{len(inputs.listing.shards)} in {len(inputs.units)} work units")
+    num_labelled = sum(bool(shard.label_digest) for shard in inputs.listing.shards)
+    table.add_row(
+        "shards",
+        f"{len(inputs.listing.shards)}, {num_labelled} with labels, in {len(inputs.units)} work "
+        "unit(s)",
+    )
     table.add_row("checkpoints", f"{len(names)}: {names[0]} … {names[-1]}")
     table.add_row("protocol", inputs.config.protocol)
     table.add_row("to run", f"{plan.num_new} unit-checkpoint pairs")

@@ -11,8 +11,8 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
-from ray_audit.formats.idx import is_idx
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
+from ray_audit.formats.labels.array_tables import NPY, is_array_table
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
@@ -66,11 +66,17 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
 
 def _check_table(dataset: DatasetConfig) -> None:
     labels = dataset.labels
+    given = str(getattr(labels, labels.form))
+    if labels.form == "frames" and is_array_table(given) and not given.lower().endswith(NPY):
+        raise SpecificationError(
+            f"labels.frames: {given}: new labels are written into arrays in .npy files only; save "
+            "the labels with numpy.save, or as a table"
+        )
     if labels.form not in ("images", "videos"):
         return
     name = labels.columns.image if labels.form == "images" else labels.columns.video
     uri = str(getattr(labels, labels.form))
-    if is_idx(uri) or (labels.header is not None and name not in labels.header):
+    if is_array_table(uri) or (labels.header is not None and name not in labels.header):
         raise SpecificationError(
             f"labels.{labels.form}: {uri} has no names of files, so that a copy of some of its "
             "labels could not be told apart; write a table with a column of names"

@@ -8,13 +8,42 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.config import EngineConfig
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
 from ray_audit.task import Task
 
-_AUTO_BATCH_BYTES = 4 * 2**20
-_AUTO_LOGITS_BYTES = 64 * 2**20
-_AUTO_BATCH_CUTS = 256
+AUTO_BATCH_BYTES = 4 * 2**20
+_LOGITS_SHARE = 16  # so many times the input may the logits of dense labels take
+_AUTO_BATCH_CUTS = 256  # at most, of 4 MiB and of less
+_MOST_CUTS = 1024  # of more
 _PENDING_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class AutoBatch:
+    """As many cuts as make `input_bytes` of network input, float32; one at least."""
+
+    input_bytes: int = AUTO_BATCH_BYTES
+
+    @property
+    def max_cuts(self) -> int:
+        """However small they are."""
+        as_many = _AUTO_BATCH_CUTS * self.input_bytes // AUTO_BATCH_BYTES
+        return min(max(as_many, _AUTO_BATCH_CUTS), _MOST_CUTS)
+
+
+AUTO_BATCH = AutoBatch()
+"""On any CPU."""
+
+BatchSize = int | AutoBatch
+"""Cuts in a batch: a number, or as many as fit."""
+
+
+def batch_size_of(engine: EngineConfig) -> BatchSize:
+    """What the specification fixes, or how it is chosen."""
+    if engine.batch_size != "auto":
+        return engine.batch_size
+    return AUTO_BATCH if engine.batch_bytes == "auto" else AutoBatch(engine.batch_bytes)
 
 
 @dataclass(frozen=True)
@@ -62,7 +91,7 @@ class Batcher:
     Args:
         unit_id: the work unit.
         task: what the labels belong to.
-        max_batch: cuts in a batch; None for as many as make 4 MiB of network input.
+        max_batch: most cuts in a batch.
         size: height and width of the network input, where it is resized.
         num_classes: K; logits of dense labels take 4 K bytes a mask pixel.
     """
@@ -71,7 +100,7 @@ class Batcher:
         self,
         unit_id: str,
         task: Task,
-        max_batch: int | None,
+        max_batch: BatchSize,
         size: tuple[int, int] | None,
         num_classes: int,
     ) -> None:
@@ -93,7 +122,8 @@ class Batcher:
         bucket = self._pending.setdefault(key, [])
         bucket.append(cut)
         self._pending_bytes += cut.num_bytes
-        limit = self._max_batch or max_cuts(cut.inputs.shape, self._size, self._logits_bytes(cut))
+        logits_bytes = self._logits_bytes(cut)
+        limit = max_cuts(self._max_batch, cut.inputs.shape, self._size, logits_bytes)
         if len(bucket) >= limit:
             yield self._flush_one(key)
         while self._pending_bytes > _PENDING_BYTES:
@@ -126,16 +156,25 @@ class Batcher:
         return batch
 
 
-def max_cuts(shape: tuple[int, ...], size: tuple[int, int] | None, logits_bytes: int = 1) -> int:
-    """Cuts in a batch where the specification fixes no number.
+def max_cuts(
+    max_batch: BatchSize,
+    shape: tuple[int, ...],
+    size: tuple[int, int] | None,
+    logits_bytes: int = 1,
+) -> int:
+    """Most cuts of one shape in a batch.
 
     Args:
+        max_batch: a number, or how it is chosen.
         shape: of one cut, as it is stored.
         size: height and width of the network input, where it is resized.
         logits_bytes: of one cut.
     """
-    fits = _AUTO_BATCH_BYTES // network_bytes(shape, size)
-    return min(max(min(fits, _AUTO_LOGITS_BYTES // logits_bytes), 1), _AUTO_BATCH_CUTS)
+    if isinstance(max_batch, int):
+        return max_batch
+    fits = max_batch.input_bytes // network_bytes(shape, size)
+    fits = min(fits, _LOGITS_SHARE * max_batch.input_bytes // logits_bytes)
+    return min(max(fits, 1), max_batch.max_cuts)
 
 
 def batch_of_equals(limit: int, cut_bytes: int) -> int:

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from ray_audit.config import ClipConfig, DatasetConfig, InputConfig
-from ray_audit.cuts.batching import batch_of_equals, max_cuts
+from ray_audit.cuts.batching import BatchSize, batch_of_equals, max_cuts
 from ray_audit.cuts.geometry import Span, spans
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import FrameIndex, SliceBounds
@@ -46,7 +46,7 @@ def slice_videos(
     shards: Sequence[Shard],
     dataset: DatasetConfig,
     model_input: InputConfig,
-    max_batch: int | None,
+    max_batch: BatchSize,
     index_uri: str,
 ) -> Sliced:
     """Cut the long videos of a dataset; reads their packet indexes and labels, several at a time.
@@ -92,7 +92,7 @@ def _may_be_long(shard: Shard, dataset: DatasetConfig) -> bool:
 def _slice_video(
     dataset: DatasetConfig,
     model_input: InputConfig,
-    max_batch: int | None,
+    max_batch: BatchSize,
     index_uri: str,
     shard: Shard,
 ) -> tuple[Part, ...] | str:
@@ -145,7 +145,7 @@ def clips_per_batch(
     frame: np.ndarray,
     clip: ClipConfig,
     size: tuple[int, int] | None,
-    max_batch: int | None,
+    max_batch: BatchSize,
     target_dtype: np.dtype,
 ) -> int:
     """Clips in each full batch of a video.
@@ -154,7 +154,7 @@ def clips_per_batch(
         frame: (H, W, C), as decoded.
         clip: lengths; `frames` is not None.
         size: height and width of the network input, or None for native.
-        max_batch: fixed by the specification, or None.
+        max_batch: most clips in a batch.
         target_dtype: of the frames' targets.
     """
     height, width, channels = frame.shape
@@ -164,7 +164,7 @@ def clips_per_batch(
     num_frames = clip.frames or 1
     shape = (num_frames, channels, height, width)
     cut_bytes = prod(shape) * itemsize + num_frames * target_dtype.itemsize
-    return batch_of_equals(max_batch or max_cuts(shape, size), cut_bytes)
+    return batch_of_equals(max_cuts(max_batch, shape, size), cut_bytes)
 
 
 def cut_slices(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ray_audit.config import DatasetConfig, InputConfig
-from ray_audit.cuts.batching import Batcher, Cut
+from ray_audit.cuts.batching import Batcher, BatchSize, Cut
 from ray_audit.cuts.image_cuts import cut_images
 from ray_audit.cuts.sequences import cut_sequences
 from ray_audit.cuts.video_cuts import cut_video
@@ -19,7 +19,7 @@ def cut_unit(
     dataset: DatasetConfig,
     model_input: InputConfig,
     index_uri: str | None,
-    max_batch: int | None,
+    max_batch: BatchSize,
 ) -> Iterator[Batch | Tail]:
     """Decode a work unit and cut it into batches; the same unit always gives the same batches.
 
@@ -28,8 +28,7 @@ def cut_unit(
         dataset: the dataset's configuration.
         model_input: the size of the network input; mean and std are left to the device.
         index_uri: folder that holds the label index, where there is one.
-        max_batch: images, tiles or clips in a batch; None for as many as make 4 MiB of network
-            input, at most 256.
+        max_batch: images, tiles, clips or sequences in a batch.
 
     Yields:
         Batches, in order, then one `Tail` with what was left out or failed.

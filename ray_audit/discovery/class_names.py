@@ -4,14 +4,20 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
+from ray_audit import storage
 from ray_audit.config.class_files import named_classes
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.errors import RayAuditError
+from ray_audit.formats.labels.values import named_colours
 
 _FILES = re.compile(
-    r"(classes|class_?names|labels?|names|label_?names|mapping|class_?mapping|classInd|class_?list|"
-    r"categories|id2label|label2id|label_?map|config|dataset)(\.(txt|json|names|csv|yaml))",
+    r"_?(classes|class_?names|labels?|names|label_?names|mapping|class_?mapping|classInd|class_?list|"
+    r"categories|id2label|label2id|label_?map|config|dataset)(\.(txt|json|names|csv|yaml))|"
+    r".*(label|class|categor).*(map|dict?|names)(_?final)?\.json",
     re.IGNORECASE,
+)
+_COLOUR_FILES = re.compile(
+    r".*(colou?rs?|palette|class|label|config|mapping).*\.(txt|csv|json)", re.IGNORECASE
 )
 _MAX_BYTES = 4 * 2**20
 _MAX_DEPTH = 2
@@ -33,6 +39,20 @@ def _name_files(tree: Tree) -> Iterator[tuple[str, list[str]]]:
             names, _ = named_classes(tree.at(path))
         if names and len(names) > 1 and all(_is_name(name) for name in names):
             yield path, names
+
+
+def colour_names(tree: Tree) -> tuple[str, dict[int, str]] | None:
+    """The file that names the colours of masks (packed), and what it says."""
+    for path in sorted(tree.files, key=lambda p: (p.count("/"), len(p))):
+        name = path.rsplit("/", 1)[-1]
+        if path.count("/") > _MAX_DEPTH or not _COLOUR_FILES.fullmatch(name):
+            continue
+        if tree.sizes[path] <= _MAX_BYTES:
+            with suppress(ValueError, RayAuditError):
+                found = named_colours(storage.read_bytes(tree.at(path)).decode("utf-8-sig"))
+                if len(found) > 1:
+                    return path, found
+    return None
 
 
 def _is_name(name: object) -> bool:

@@ -11,7 +11,7 @@ from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.errors import RayAuditError
-from ray_audit.formats.labels.nested_json import load_document, looks_like_coco
+from ray_audit.formats.labels.nested_json import coco_image_name, load_document, looks_like_coco
 
 _NUM_DOCUMENTS = 8
 _MAX_BYTES = 2**29
@@ -39,7 +39,7 @@ def _coco(tree: Tree, path: str) -> Any:
 def _of_document(tree: Tree, path: str, document: dict[str, Any]) -> Iterator[Guess]:
     first = document["annotations"][0]
     names = list(categories_of(path, document).values())
-    images = [str(image["file_name"]).rsplit("/", 1)[-1] for image in document["images"]]
+    images = [coco_image_name(image).rsplit("/", 1)[-1] for image in document["images"]]
     if "segments_info" in first:
         yield from _panoptic(tree, path, names, images, document)
     elif first.get("segmentation"):

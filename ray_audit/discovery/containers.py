@@ -123,6 +123,8 @@ def _label_column(
     if reading is None:
         return None, [], (), (), {}
     column = reading.labels.get("columns", {}).get("label", "label")
+    if isinstance(column, list):  # a column for each class is a table's alone
+        return None, [], (), (), {}
     guess = classes_of(reading.label_values, names_file(tree))
     assumed = (f"labels are the column {column!r}", *guess.assumed)
     return column, guess.classes, assumed, guess.questions, guess.labels

@@ -11,6 +11,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.discovery.channel_choice import with_channel
 from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
@@ -20,11 +21,13 @@ from ray_audit.discovery.frame_labels import frame_proposals
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
 from ray_audit.discovery.mask_pairs import mask_proposals
+from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
+from ray_audit.discovery.segment_documents import document_proposals
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
 from ray_audit.discovery.weights_found import WeightsFound, find_weights
-from ray_audit.discovery.zip_folders import zip_proposals
+from ray_audit.discovery.zip_folders import chained, zip_trees
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.layouts import expanded, recipes
@@ -55,6 +58,7 @@ def discover(
     tree = merged(look(data), None if labels is None else look(labels))
     found = [] if checkpoints is None else [find_weights(checkpoints)]
     proposal, layout = _recognised(tree)
+    proposal = with_channel(proposal)
     return _draft(tree, proposal, layout, found[0] if found else None, model)
 
 
@@ -85,12 +89,21 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
         coco_proposals(tree),
         mask_proposals(tree),
         frame_proposals(tree),
+        document_proposals(tree),
+        video_mask_proposals(tree),
         table_proposals(tree),
         container_proposals(tree),
         folder_proposals(tree),
-        zip_proposals(tree),
+        (proposal for inner in zip_trees(tree) for proposal in _in_archive(inner)),
         named_proposals(tree),
     )
+
+
+def _in_archive(archive: Tree) -> Iterator[Guess]:
+    where = archive.uri.rsplit("/", 1)[-1]
+    for proposal in _shapes(archive):
+        what, also = f"{proposal.what}, in {where}", tuple(map(chained, proposal.also))
+        yield replace(proposal, what=what, dataset=chained(proposal.dataset), also=also)
 
 
 def _in_short(proposal: Guess) -> str:

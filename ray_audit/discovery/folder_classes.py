@@ -7,16 +7,23 @@ from dataclasses import replace
 
 from ray_audit.discovery.class_names import folder_classes, names_file
 from ray_audit.discovery.guess import Guess
+from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.tree import Tree
+from ray_audit.formats.registry import format_of
 
 _NAMED = r"(?:^|/)([^/]+?)[._-]?\d+\.[^./]+$"
+_PARTS = re.compile(
+    r"(jpeg|original_?|raw_?|rgb_?)?(images?|imgs?|pictures?|frames?)|(ground_?)?truths?|gt|"
+    r"(.*[_-])?(masks?|annotations?|labels?|segmentations?)|(train|valid|test)(ing|ation)?|val",
+    re.IGNORECASE,
+)
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 
 def folder_proposals(tree: Tree) -> Iterator[Guess]:
     """Images, or videos, in a folder for each class."""
-    groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, lambda _: True)]
+    groups = [g for kind in ("images", "video") for g in media_groups(tree, kind, _is_sample)]
     for group in groups:
         parts = group.patterns[0].split("/")
         if "*" in parts[:-2] and parts[-2] != "*":
@@ -27,7 +34,29 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
         classes = folder_classes(tree, inside)
         if len(classes) < 2 or len(classes) > max(2, _MOST_SPREAD * len(inside)):
             continue
-        yield _proposal(tree, group, classes)
+        if not _are_samples(tree, group, classes):
+            yield _proposal(tree, group, classes)
+
+
+def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
+    """Whether folders are no classes: a video or a table is called as each, or it is a kind."""
+    if any(_PARTS.fullmatch(folder) for folder in folders):
+        return True  # images beside their masks, or parts of a dataset
+    requested, own = set(folders), set(group.files)
+    others = (p for p in tree.files if p not in own and (is_table(p) or _is_video(p)))
+    called = {path.rsplit("/", 1)[-1].partition(".")[0] for path in others}
+    return len(called & requested) > len(requested) / 2
+
+
+def _is_video(path: str) -> bool:
+    form = format_of(path)
+    return form is not None and form.kind == "video"
+
+
+def _is_sample(path: str) -> bool:
+    """Whether a file has one label: a volume has as many as slices."""
+    form = format_of(path)
+    return form is not None and not form.is_volume
 
 
 def _higher_folder(tree: Tree, group: MediaGroup, parts: list[str]) -> Iterator[Guess]:

@@ -25,15 +25,30 @@ _HEADER_BYTES = 2**16
 
 def frame_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets with a file of labels for each file, the likeliest first."""
-    tables = [path for path in tree.few if is_table(path)]
+    flat = {path for path in tree.few if path.lower().endswith(".npy") and _is_flat(tree, path)}
+    tables = [path for path in tree.few if is_table(path) or path in flat]
     for kind in ("video", "sequences"):
-        media = [path for path in tree.few if _is_single(path, kind)]
+        media = [path for path in tree.few if _is_media(tree, path, kind) and path not in flat]
         for rule in pair_rules(media, tables)[:4] if media and tables else ():
             if len(rule.pairs) < min(2, len(media)):
                 continue
             proposal = _proposal(tree, kind, rule)
             if proposal is not None:
                 yield proposal
+
+
+def _is_media(tree: Tree, path: str, kind: str) -> bool:
+    """Whether a file is a video, or features of frames: other arrays are images or volumes."""
+    if not _is_single(path, kind):
+        return False
+    shape = _shape(tree, path) if kind == "sequences" else None
+    return shape is None or len(shape) == 2
+
+
+def _is_flat(tree: Tree, path: str) -> bool:
+    """Whether an array has one axis, as labels have, or is a column."""
+    shape = _shape(tree, path)
+    return shape is not None and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1))
 
 
 def _is_single(path: str, kind: str) -> bool:

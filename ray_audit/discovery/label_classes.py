@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+_SPARSE = 3  # numbers that lie so many times farther apart than there are of them have gaps
+
 
 class ClassGuess(NamedTuple):
     """Classes, and keys that say what stored labels mean.
@@ -47,10 +49,21 @@ def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> Clas
         classes = [f"class_{number}" for number in numbers]
         assumed = (f"{seen}: the first class is stored as 1",)
         return ClassGuess(classes, {"first_value": 1}, assumed, questions)
+    if numbers == [-1, 1]:
+        values: dict[int | str, str] = {-1: "no", 1: "yes"}
+        assumed = ("labels are -1 and 1: no and yes",)
+        return ClassGuess(["no", "yes"], {"values": values}, assumed, ())
     if low < 0:
         classes = [f"class_{number}" for number in range(high + 1)]
         void: dict[str, Any] = {"values": {n: f"class_{n}" if n >= 0 else "void" for n in numbers}}
-        return ClassGuess(classes, void, (f"{seen}: those below 0 mean not labelled",), questions)
+        asked = (*questions, "whether numbers below 0 mean not labelled, or a class")
+        return ClassGuess(classes, void, (f"{seen}: those below 0 mean not labelled",), asked)
+    if high > _SPARSE * len(numbers):
+        classes = [f"class_{number}" for number in numbers]
+        values = dict(zip(numbers, classes, strict=True))
+        return ClassGuess(
+            classes, {"values": values}, (f"{seen}, and lie apart: each is listed",), questions
+        )
     classes = [f"class_{number}" for number in range(high + 1)]
     return ClassGuess(classes, {}, (f"{seen}: indices of classes",), questions)
 

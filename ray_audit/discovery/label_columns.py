@@ -42,6 +42,7 @@ class Reading:
         label_values: those that were seen, in order.
         assumed: what was assumed.
         numbers: frame numbers, or ends of segments, of the rows; as they are.
+        has_blanks: whether some rows have no label.
     """
 
     form: str
@@ -49,6 +50,7 @@ class Reading:
     label_values: tuple[str, ...]
     assumed: tuple[str, ...]
     numbers: tuple[float, ...] = field(default=(), repr=False)
+    has_blanks: bool = False
 
 
 def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
@@ -62,12 +64,15 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
     names = list(head.names) if head.names else _invented(head, name_index, kind)
     times = {} if kind == "images" else _times(head, names, name_index)
     taken = {name_index, *(index for index in times.values())}
+    name_key = "image" if kind == "images" else "video"
+    columns: dict[str, Any] = {} if name_index is None else {name_key: names[name_index]}
+    marked = _binary_columns(head, names, taken) if name_index is not None and head.names else []
+    if kind == "images" and _are_one_hot(head, names, marked):
+        return _one_hot(head, columns, [names[index] for index in marked])
     label = _label_column(head, names, taken)
     if label is None or (name_index is None and not times and len(names) > 1):
         return None
     values = tuple(dict.fromkeys(v for v in head.column(label) if v != ""))
-    name_key = "image" if kind == "images" else "video"
-    columns = {} if name_index is None else {name_key: names[name_index]}
     columns |= {key: names[index] for key, index in times.items()} | {"label": names[label]}
     labels: dict[str, Any] = dict(head.keys)
     if head.names is None:
@@ -77,8 +82,13 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         usual = {key: name for key, name in columns.items() if key != name}
         labels |= {"columns": usual} if usual else {}
     assumed: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
+    others = [names[index] for index in marked if index != label]
+    if label in marked and others:
+        few = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        assumed.append(f"an audit is of one column: {few} would be audits of their own")
     if kind == "images":
-        return Reading("images", labels, values, tuple(assumed))
+        has_blanks = "" in head.column(label)
+        return Reading("images", labels, values, tuple(assumed), has_blanks=has_blanks)
     if "frame" in times:
         return _frames(head, times["frame"], name_index, labels, values, assumed)
     if times:
@@ -126,6 +136,34 @@ def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str
     if frame is not None and all(_is_whole(v) for v in head.column(frame)[:200]):
         return {"frame": frame}
     return {}
+
+
+def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) -> list[int]:
+    """Columns that say yes or no of something each: 0 and 1, or -1 where that is not known."""
+    found = []
+    for index, name in enumerate(names):
+        if index in taken or _NEVER.fullmatch(name):
+            continue
+        values = {_number(value) for value in head.column(index) if value != ""}
+        if values and values <= {0.0, 1.0, -1.0} and len(values) > 1:
+            found.append(index)
+    return found
+
+
+def _are_one_hot(head: Head, names: Sequence[str], columns: Sequence[int]) -> bool:
+    """Whether one of several columns is 1 in each row, and no other column is called a label."""
+    others = (name for index, name in enumerate(names) if index not in columns)
+    if len(columns) <= 2 or any(_LABEL.fullmatch(name) for name in others):
+        return False
+    rows = zip(*(map(_number, head.column(index)) for index in columns), strict=True)
+    return all(row.count(1.0) == 1 and row.count(0.0) == len(row) - 1 for row in rows)
+
+
+def _one_hot(head: Head, columns: dict[str, Any], classes: list[str]) -> Reading:
+    """A column for each class, of which one is 1 in each row."""
+    usual = {key: name for key, name in columns.items() if key != name} | {"label": classes}
+    assumed = (f"each of the {len(classes)} columns from {classes[0]!r} on is a class",)
+    return Reading("images", {**head.keys, "columns": usual}, tuple(classes), assumed)
 
 
 def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.class_names import colour_names, names_file
 from ray_audit.discovery.guess import Guess
+from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension
@@ -17,7 +18,7 @@ _MASK_WORDS = re.compile(
     r"lesion|lumen",
     re.IGNORECASE,
 )
-_NUM_LOOKED_AT = 2
+_PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
 _CONTRAST = 1.5
 
@@ -51,6 +52,33 @@ def _is_picture(path: str) -> bool:
     return form is not None and form.kind == "images" and not form.holds_several
 
 
+def _with_numbered(tree: Tree, rule: PairRule) -> tuple[str, list[str]]:
+    """The template of masks, of several for an image where some have a second one (`x_mask_1`)."""
+    media, label = rule.pairs[0]
+    end, stem = extension(label), media.rsplit("/", 1)[-1].removesuffix(extension(media))
+    name = label.rsplit("/", 1)[-1].removesuffix(end)
+    tail = name.removeprefix(stem)
+    if not tail or tail == name:
+        return rule.template, []
+    again = re.compile(rf"(.*{re.escape(tail)})[_\- ]\d+{re.escape(end)}")
+    found = (again.fullmatch(path) for path in tree.files)
+    first = next((match for match in found if match and f"{match[1]}{end}" in tree.sizes), None)
+    if first is None:
+        return rule.template, []
+    template = f"{rule.template.removesuffix(end)}*{end}"
+    return template, [f"several masks of one image are put together, such as {first[0]}"]
+
+
+def _part_of(path: str) -> str:
+    """The part of a dataset that a path names, empty where it names none.
+
+    >>> _part_of("data/trainannot/{stem}.png"), _part_of("x/val/*.png"), _part_of("a/b.png")
+    ('train', 'val', '')
+    """
+    found = _PARTS.search(path.lower())
+    return found[1] if found else ""
+
+
 def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
     """How surely the labels of a rule are masks of its images; None where they are not."""
     num = len(rule.pairs)
@@ -75,7 +103,12 @@ def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
     index = read(last[1])
     is_plain = index is not None and not index.is_colour
     varied = {int(v) for path in (first[1], last[1]) for v in _values(read(path))}
-    return (len(varied) != 1, word, is_plain, min(num, 12), not rule.match, min(looks, 3.0), num)
+    parts = {_part_of(rule.uri), _part_of(rule.template)} - {""}
+    is_training = not not_for_training(rule.uri)
+    return (
+        *(len(varied) != 1, len(parts) < 2, word, is_plain, is_training),
+        *(min(num, 12), not rule.match, min(looks, 3.0), num),
+    )
 
 
 def _values(pixels: Pixels | None) -> Iterable[int]:
@@ -107,12 +140,13 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     step = max(1, len(rule.pairs) // _NUM_MASKS)
     paths = [label for _, label in rule.pairs[::step]][:_NUM_MASKS]
     masks = [mask for mask in map(read, paths) if mask is not None]
-    labels = {"masks": tree.at(rule.template)} | ({"match": rule.match} if rule.match else {})
-    assumed = [f"masks are the files {rule.difference}"]
+    template, more = _with_numbered(tree, rule)
+    labels = {"masks": tree.at(template)} | ({"match": rule.match} if rule.match else {})
+    assumed = [f"masks are the files {rule.difference}", *more]
     questions: list[str] = []
     dataset = {"kind": "images", "uri": tree.at(rule.uri), "labels": labels}
     if masks:
-        guess = guessed(masks, paths, names)
+        guess = guessed(masks, paths, names, colour_names(tree))
         labels |= guess.labels
         dataset |= guess.dataset
         assumed += guess.assumed
@@ -126,6 +160,10 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
         what = "volumes beside label volumes"
         dataset["volume"] = {"axis": 2, "window": [-160, 240]}
         questions.append("volume.window: the range of values as your training cut it off")
+    elif masks and all(mask.is_stack for mask in masks):
+        what = "stacks of pages beside stacks of masks"
+        dataset["volume"] = {}
+        assumed.append("each page is a slice")
     if rule.others:
         assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
     return Guess(what, dataset, tuple(assumed), tuple(questions))

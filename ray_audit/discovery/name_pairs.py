@@ -16,6 +16,7 @@ _NUM_LABELS = 60
 _NUM_MEDIA = 600
 _MOST_SERIES = 12
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
+_NUMBER_WORD = r"[A-Za-z]*\(?\d+\)?"
 _BOUNDARY = re.compile(r"[_\-. ]|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
 
@@ -118,17 +119,12 @@ def _partners(
 
 def _series(paths: Sequence[str]) -> dict[str, object]:
     """Which series each file is of: pictures, masks, coloured masks of one folder are three."""
-    tails = {path: _tail_words(_stem(path)) for path in paths}
-    folders = {path: folder_of(path).rsplit("/", 1)[-1] for path in paths}
-    has_tails = len(set(tails.values())) <= _MOST_SERIES
-    has_folders = len(set(folders.values())) <= _MOST_SERIES
+    tails = [_tail_words(_stem(path)) for path in paths]
+    heads = [_head_words(_stem(path)) for path in paths]
+    folders = [folder_of(path).rsplit("/", 1)[-1] for path in paths]
+    telling = [part for part in (tails, heads, folders) if len(set(part)) <= _MOST_SERIES]
     return {
-        path: (
-            extension(path),
-            tails[path] if has_tails else "",
-            folders[path] if has_folders else "",
-        )
-        for path in paths
+        path: (extension(path), *(part[at] for part in telling)) for at, path in enumerate(paths)
     }
 
 
@@ -137,12 +133,25 @@ def _tail_words(stem: str) -> str:
 
     >>> _tail_words("frame_80_endo_mask"), _tail_words("aachen_01_leftImg8bit"), _tail_words("7")
     ('endo_mask', 'leftImg8bit', '')
+    >>> _tail_words("benign (1)_mask")
+    'mask'
     """
     words = re.split(r"[_\-. ]", stem)
     kept = len(words)
-    while kept and not re.fullmatch(r"[A-Za-z]*\d+", words[kept - 1]):
+    while kept and not re.fullmatch(_NUMBER_WORD, words[kept - 1]):
         kept -= 1
     return "_".join(words[kept:])
+
+
+def _head_words(stem: str) -> str:
+    """The first words of a name that are no numbers.
+
+    >>> _head_words("segmentation-10"), _head_words("frame_80_endo_mask"), _head_words("7")
+    ('segmentation', 'frame', '')
+    """
+    words = re.split(r"[_\-. ]", stem)
+    numbers = (at for at, word in enumerate(words) if re.fullmatch(_NUMBER_WORD, word))
+    return "_".join(words[: next(numbers, len(words))])
 
 
 def _difference(media: str, label: str) -> _Difference | None:
@@ -220,7 +229,7 @@ def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule
     folders, left_out = folder_pattern([folder_of(path) for path, _ in pairs])
     num_literal = next((i for i, part in enumerate(folders) if part == "*"), len(folders))
     at = len(folders) - difference.behind - len(difference.folders[0])  # where they differ
-    uri = "/".join([*folders, _name_pattern(difference, pairs)])
+    uri = "/".join([*filter(None, folders), _name_pattern(difference, pairs)])
     is_same_folder = difference.folders == ((), ())
     if is_same_folder or at + len(difference.folders[0]) <= num_literal:
         behind = folders[at + len(difference.folders[0]) : num_literal]
@@ -237,7 +246,7 @@ def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule
         pieces += _name_pieces(difference, difference.behind > 0)
         named, match = _by_group(pieces)
     end, own_end = extension(pairs[0][1]), extension(pairs[0][0])
-    template = "/".join([*base, f"{named}{end}"])
+    template = "/".join([*filter(None, base), f"{named}{end}"])
     match = None if match is None else f"{match}{re.escape(own_end)}$"
     return PairRule(uri, template, match, tuple(pairs), _said(difference), left_out)
 

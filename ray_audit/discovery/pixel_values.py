@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from ray_audit import storage
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.labels.values import VOID
 from ray_audit.formats.pixels.pictures import read_mask
+from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
 from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
 
 _MAX_BYTES = 64 * 2**20
@@ -33,6 +36,7 @@ class Pixels:
         values: those that occur, sorted; indices where there is a palette.
         palette: colours of the indices, if it has one.
         colours: those that occur, as `values` of colours, where there is a palette.
+        is_stack: whether it is a stack of pages.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +44,7 @@ class Pixels:
     values: np.ndarray
     palette: bytes = b""
     colours: np.ndarray | None = None
+    is_stack: bool = False
 
 
 def read_pixels(tree: Tree, path: str) -> Pixels | None:
@@ -48,7 +53,8 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
         return None
     with suppress(RayAuditError, OSError, ValueError, SyntaxError, EOFError):
         is_volume = path.lower().endswith(ENDINGS)
-        if is_volume:
+        is_stack = path.lower().endswith(PAGED) and _has_pages(tree, path)
+        if is_volume or is_stack:
             with open_volume(tree.at(path), None, UnitAccounting("init")) as volume:
                 values = volume.stored()
         else:
@@ -59,10 +65,15 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
                 indices = read_mask(content, _MAX_PX)
                 colours = _packed(values) if values.ndim == 3 else None
                 return Pixels(indices.shape, False, np.unique(indices), palette, colours)
-        if values.ndim == 3 and values.shape[2] == 3 and not is_volume:
+        if values.ndim == 3 and values.shape[2] == 3 and not (is_volume or is_stack):
             return Pixels(values.shape[:2], True, _packed(values))
-        return Pixels(values.shape, False, np.unique(values))
+        return Pixels(values.shape, False, np.unique(values), is_stack=is_stack)
     return None
+
+
+def _has_pages(tree: Tree, path: str) -> bool:
+    with Image.open(io.BytesIO(storage.read_bytes(tree.at(path)))) as image:
+        return getattr(image, "n_frames", 1) > 1
 
 
 def _packed(colours: np.ndarray) -> np.ndarray:
@@ -93,7 +104,10 @@ class ValueGuess:
 
 
 def guessed(
-    masks: Sequence[Pixels], paths: Sequence[str], names: tuple[str, list[str]] | None
+    masks: Sequence[Pixels],
+    paths: Sequence[str],
+    names: tuple[str, list[str]] | None,
+    colours: tuple[str, dict[int, str]] | None = None,
 ) -> ValueGuess:
     """What the values of some masks most likely mean.
 
@@ -101,6 +115,7 @@ def guessed(
         masks: that were looked at.
         paths: of them.
         names: where class names were found, and they.
+        colours: where names of colours were found, and they.
     """
     if len({mask.palette for mask in masks if mask.palette}) > 1:
         # Each file has a palette of its own: its colours are what they share.
@@ -111,11 +126,12 @@ def guessed(
     found = sorted({int(v) for mask in masks for v in mask.values})
     seen = f"values {_few(found)} in {len(masks)} masks"
     if any(mask.is_colour for mask in masks):
-        return _of_colours(found, len(masks))
+        return _of_colours(found, len(masks), colours)
     binary = _of_two(found, extension(paths[0]) in _LOSSY, names, seen)
     if binary is not None:
         return binary
-    void = [255] if found[-1] == 255 and (len(found) < 2 or found[-2] < 254) else []
+    is_void = found[-1] == 255 and (len(found) < 2 or found[-2] < 254)
+    void = [255] if is_void and not _are_steps(found) else []
     inner = [v for v in found if v not in void and v >= 0]
     negative = [v for v in found if v < 0]
     void += negative
@@ -129,6 +145,12 @@ def guessed(
             f"as 1, and 0 means not labelled ({seen})",
         )
         return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, assumed)
+    if inner == list(range(1, top + 1)) and top > 1:
+        assumed = (f"values count from 1: the first class is stored as 1 ({seen})",)
+        classes = [f"class_{v}" for v in inner]
+        questions = ("names of the classes; masks that were not looked at may hold others",)
+        more = _with_void({"classes": classes}, void)
+        return ValueGuess({"first_value": 1}, more, assumed, questions)
     if top > _SPARSE * len(inner) and len(inner) > 1:
         classes = [f"class_{v}" for v in inner]
         values = dict(zip(inner, classes, strict=True)) | dict.fromkeys(void, "void")
@@ -137,8 +159,33 @@ def guessed(
         return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     classes = [f"class_{v}" for v in range(top + 1)]
     assumed = (f"values are indices of classes, from 0 ({seen})",)
-    questions = (f"names of the classes; masks that were not looked at may hold more than {top}",)
-    return ValueGuess({}, _with_void({"classes": classes}, void), assumed, questions)
+    asked = [f"names of the classes; masks that were not looked at may hold more than {top}"]
+    if _may_be_objects(masks):
+        asked.append(
+            "whether values number objects, as each mask counts on its own: then give "
+            "labels.values, such as {0: background, 1..65535: object}"
+        )
+    return ValueGuess({}, _with_void({"classes": classes}, void), assumed, tuple(asked))
+
+
+def _are_steps(values: Sequence[int]) -> bool:
+    """Whether values part the range from 0 to 255 evenly, as three or more classes in grey do.
+
+    >>> _are_steps([0, 128, 255]), _are_steps([0, 7, 11, 255]), _are_steps([0, 255])
+    (True, False, False)
+    """
+    gaps = [after - before for before, after in pairwise(values)]
+    return len(gaps) > 1 and values[0] == 0 and max(gaps) - min(gaps) <= 2 and min(gaps) > 15
+
+
+def _may_be_objects(masks: Sequence[Pixels]) -> bool:
+    """Whether each mask counts from 0 without gaps, and to another number than others."""
+    tops = set()
+    for mask in masks:
+        if mask.values.tolist() != list(range(len(mask.values))):
+            return False
+        tops.add(len(mask.values))
+    return len(tops) > 1 and max(tops) > 3
 
 
 def _of_two(
@@ -160,7 +207,19 @@ def _of_two(
     return None
 
 
-def _of_colours(found: list[int], num: int) -> ValueGuess:
+def _of_colours(
+    found: list[int], num: int, colours: tuple[str, dict[int, str]] | None
+) -> ValueGuess:
+    if colours is not None:
+        named = {
+            packed >> 16 & 0xFF0000 | packed >> 8 & 0xFF00 | packed & 0xFF: name
+            for packed, name in colours[1].items()
+        }
+        if set(found) <= set(named):
+            values = {f"#{v:06x}": VOID if n.lower() == VOID else n for v, n in named.items()}
+            classes = [name for name in dict.fromkeys(values.values()) if name != VOID]
+            assumed = (f"colours are those of {colours[0]}, and classes are in its order",)
+            return ValueGuess({"values": values}, {"classes": classes}, assumed)
     names = {f"#{v:06x}": _NAMED_COLOURS.get(v, f"colour_{v:06x}") for v in found}
     assumed = (f"each colour is a class ({len(found)} colours in {num} masks)",)
     questions = ("names of the colours, and colours that other masks may hold",)

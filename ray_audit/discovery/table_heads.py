@@ -14,6 +14,7 @@ import pyarrow as pa
 from ray_audit import parquet_io, storage
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
+from ray_audit.formats.labels.array_tables import label_array
 
 _HEAD_BYTES = 2**20
 _NUM_ROWS = 5_000
@@ -48,11 +49,21 @@ def read_heads(tree: Tree, path: str) -> list[Head]:
         end = extension(path).removesuffix(".gz")
         if end in (".parquet", ".pq"):
             return _parquet(tree.at(path))
+        if end == ".npy":
+            return _array(tree, path)
         text = _text(tree, path)
         if end in (".json", ".jsonl", ".ndjson"):
             return _json(text)
         return _lines(text, end)
     return []
+
+
+def _array(tree: Tree, path: str) -> list[Head]:
+    """Labels alone, in order."""
+    size_bytes = tree.sizes[path]
+    with storage.open_read(tree.at(path), size_bytes) as stream:
+        labels = label_array(path, stream, size_bytes, None)
+    return [Head(tuple((str(value),) for value in labels[:_NUM_ROWS].tolist()), None, {})]
 
 
 def _text(tree: Tree, path: str) -> str:
@@ -83,7 +94,9 @@ def _lines(text: str, end: str) -> list[Head]:
     names = tuple(rows[0])
     with_names = Head(tuple(map(tuple, rows[1:])), names, keys) if len(rows) > 1 else None
     without = Head(tuple(map(tuple, rows)), None, keys)
-    is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in names)
+    # The first name is empty where pandas wrote its index.
+    given = names[1:] if len(names) > 2 and not names[0] else names
+    is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in given)
     later = rows[1:_NUM_COMPARED]
     is_named &= not any(name == row[i] for row in later for i, name in enumerate(names))
     is_named &= len(names) > 1 or names[0].lower() in _TITLES

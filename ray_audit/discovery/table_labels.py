@@ -10,13 +10,14 @@ from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import Head, read_heads
-from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.discovery.video_facts import clock_of
 
 _NUM_TABLES = 40
 _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
 _WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
+_SPLITS = re.compile(r"split|fold|partition|subset", re.IGNORECASE)
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
 
 
@@ -27,7 +28,7 @@ def table_proposals(tree: Tree) -> Iterator[Guess]:
     found = []
     for kind in ("images", "video", "sequences"):
         for group in media_groups(tree, kind, lambda path: path not in heads):
-            names = _FileNames(group)
+            names = FileNames(group)
             for path in tables:
                 for head in heads[path]:
                     proposal = _proposal(tree, group, names, path, head)
@@ -43,7 +44,7 @@ def _order(path: str) -> tuple[bool, int, bool, str]:
     return not_for_training(path), path.count("/"), not _WORDS.search(name), path
 
 
-class _FileNames:
+class FileNames:
     """What a table may call the files of a group."""
 
     def __init__(self, group: MediaGroup) -> None:
@@ -61,10 +62,14 @@ class _FileNames:
             found = _SIDE.match(name.rsplit(".", 1)[0])
             if found:
                 self._cores.setdefault(found["core"], path)
+            front, _, rest = name.rsplit(".", 1)[0].partition("_")
+            if rest and front.isalpha():  # `v_` before the name of a video, say
+                self._cores.setdefault(rest, path)
 
     def found(self, values: Sequence[str]) -> list[str]:
         """Files that some values name; empty where too few do."""
-        named = [self._names[value] for value in values if value in self._names]
+        plain = (value.removeprefix("./").lstrip("/") for value in values)
+        named = [self._names[value] for value in plain if value in self._names]
         return named if self._are_enough(named, values) else []
 
     def found_by_part(self, values: Sequence[str]) -> Mapping[str, str]:
@@ -79,7 +84,7 @@ class _FileNames:
 
 
 def _proposal(
-    tree: Tree, group: MediaGroup, names: _FileNames, path: str, head: Head
+    tree: Tree, group: MediaGroup, names: FileNames, path: str, head: Head
 ) -> tuple[float, Guess] | None:
     if head.names is not None and names.found(head.names):
         return None  # its first line is a row
@@ -89,7 +94,7 @@ def _proposal(
         num, match = len(set(names.found(values))), None
         if not num:
             parts = names.found_by_part(values)
-            num, match = len(parts), _match(parts)
+            num, match = len(parts), name_pattern(parts)
         if num and (match or names.found(values)) and (best is None or num > best[0]):
             best = (num, index, match)
     if best is None:
@@ -98,23 +103,56 @@ def _proposal(
     reading = reading_of(head, name_index, group.kind)
     if reading is None or (reading.form == "videos" and group.kind == "sequences"):
         return None
-    guess = classes_of(reading.label_values, names_file(tree))
+    crossing = _crossing(group, names, head, name_index)
+    if crossing and _SPLITS.search(path):
+        return None  # numbers of parts, as HMDB51 has them, and no classes
+    is_one_hot = isinstance(reading.labels.get("columns", {}).get("label"), list)
+    listed = ("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
+    guess = classes_of(reading.label_values, listed)
     labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
     labels |= {"match": match} if match else {}
+    void: dict[str, list[str]] = {}
+    if reading.has_blanks and "values" in labels:
+        labels["values"] = {**labels["values"], "": "void"}
+    elif reading.has_blanks:
+        void = {"void": [""]}
     assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed, *guess.assumed]
     if group.kind == "video" and reading.form == "frames":
         extra, why = clock_of(tree, group.files[0], reading.numbers)
         labels |= extra
         assumed += why
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
-    dataset["classes"] = guess.classes
+    dataset |= {"classes": guess.classes, **void}
+    if reading.has_blanks:
+        assumed.append("rows without a label are void")
     what = f"{group.kind} with a table of {reading.form}"
+    questions = list(guess.questions)
+    if crossing:
+        questions.append(
+            f"whether the numbers in {path} are classes: they are none of the folders, which would "
+            "be `folder: true`"
+        )
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
-    return score, Guess(what, dataset, tuple(assumed), guess.questions)
+    return score, Guess(what, dataset, tuple(assumed), tuple(questions))
 
 
-def _match(parts: Mapping[str, str]) -> str | None:
+def _crossing(group: MediaGroup, names: FileNames, head: Head, name_index: int) -> bool:
+    """Whether numbers without a title differ among the files of a folder, where folders differ."""
+    if head.names is not None or len(head.rows[0]) != 2:
+        return False
+    numbers = head.column(1 - name_index)
+    if not all(number.isdigit() for number in numbers):
+        return False
+    of_folder: dict[str, set[str]] = {}
+    for name, number in zip(head.column(name_index), numbers, strict=True):
+        for path in names.found([name]):
+            of_folder.setdefault(folder_of(path), set()).add(number)
+    folders = {folder_of(path) for path in group.files}
+    return len(folders) > 1 and any(len(found) > 1 for found in of_folder.values())
+
+
+def name_pattern(parts: Mapping[str, str]) -> str | None:
     """A pattern that cuts what a table calls a file out of its name; None where there is none."""
     fronts, backs = set(), set()
     for value, path in parts.items():

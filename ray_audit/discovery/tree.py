@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ray_audit import storage
+from ray_audit import archives, storage
 from ray_audit.errors import SpecificationError
 
 _NUM_FOLDERS = 600
@@ -27,6 +27,7 @@ class Tree:
         sizes: of each, in bytes.
         folders: paths of the folders that were seen; more than were looked into.
         is_cut: whether there is more than was looked at.
+        is_archive: whether the URI is a zip archive, and the files are its members.
     """
 
     uri: str
@@ -34,9 +35,12 @@ class Tree:
     sizes: dict[str, int]
     folders: tuple[str, ...]
     is_cut: bool
+    is_archive: bool = False
 
     def at(self, path: str) -> str:
         """The URI of a path below the folder."""
+        if self.is_archive and path:
+            return f"{archives.SCHEME}{self.uri}{archives.INSIDE}{path}"
         return storage.join(self.uri, path) if path else self.uri
 
     @cached_property

@@ -182,8 +182,8 @@ def opened_mat(stream: IO[bytes], size_bytes: int) -> ArrayFile:
     return MatArrays(stream, size_bytes)
 
 
-def mask_array(content: bytes, variable: str | None) -> np.ndarray:
-    """The mask in an npy, npz, HDF5 or MATLAB file.
+def only_array(content: bytes, variable: str | None) -> np.ndarray:
+    """The mask, or the labels, in an npy, npz, HDF5 or MATLAB file.
 
     Args:
         content: of the file.
@@ -202,7 +202,7 @@ def mask_array(content: bytes, variable: str | None) -> np.ndarray:
     if variable is None or variable not in file.names:
         raise SampleError(
             "mask_format",
-            f"the mask's file holds the arrays {', '.join(file.names[:8]) or '(none)'}; "
+            f"the file holds the arrays {', '.join(file.names[:8]) or '(none)'}; "
             f"labels.variable is {variable!r}: name one of them",
         )
     return file.array(variable)

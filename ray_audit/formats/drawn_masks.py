@@ -18,6 +18,7 @@ from ray_audit.config import DatasetConfig, Overlap
 from ray_audit.config.categories import categories_of, reserved_numbers
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.nested_json import coco_image_name
 from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.polygons import segment_runs
@@ -54,8 +55,9 @@ def described_images(uri: str, document: Any) -> dict[str, Described]:
                 "objects": [],
             }
             found[image["id"]] = described
-            if names.setdefault(str(image["file_name"]), described) is not described:
-                raise LabelError(f"{uri}: two images are called {image['file_name']}")
+            name = coco_image_name(image)
+            if names.setdefault(name, described) is not described:
+                raise LabelError(f"{uri}: two images are called {name}")
         for annotation in document["annotations"]:
             if annotation.get("segmentation") is None:
                 raise LabelError(

@@ -162,7 +162,9 @@ def _error_of(
     if status in _MAY_PASS or status >= 500 or status < 400:
         return ServerAwayError(text, _retry_after_s(headers.get("retry-after", "")))
     if status == 409:
-        return ConflictError(text, status)
+        # Of a quota that another request changes at the same time there is a 409 too.
+        is_there = value.get("reason") == "AlreadyExists"
+        return ConflictError(text, status) if is_there else ServerAwayError(text)
     if status == 404:
         # A server that starts does not know custom resources yet, and says 404 for all of them.
         details = value.get("details")

@@ -175,16 +175,18 @@ class Starter:
 
     def _create(self, attempt: int) -> bool:
         """Create the job; False, for it is not new any more."""
-        name = self.name_of(attempt)
-        job = self.job_of(attempt)
-        try:
-            self._tried(lambda: self._ask("POST", self.jobs, name, job))
-            say(f"{name}: created")
-        except ConflictError:
-            # Of an earlier try whose answer was lost, or of another pod for the same date.
-            say(f"{name}: was created already")
-            self._state_of(attempt)
+        say(f"{self.name_of(attempt)}: {self._tried(lambda: self._created(attempt))}")
         return False
+
+    def _created(self, attempt: int) -> str:
+        try:
+            self._ask("POST", self.jobs, self.name_of(attempt), self.job_of(attempt))
+            return "created"
+        except ConflictError as error:
+            # Of an earlier try whose answer was lost, or of another pod for the same date.
+            if self._state_of(attempt) is None:
+                raise ServerAwayError(f"{error}, and does not have it") from error
+            return "was created already"
 
     def _read(self, name: str) -> JobState:
         return self._ask("GET", f"{self.jobs}/{name}", name, None)

@@ -8,17 +8,17 @@ import numpy as np
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.task import Task
 
-_ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1}
+_ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1, "confidence": -1}
 RANKED: Mapping[Task, Mapping[str, int]] = {
     Task.DENSE: {"softmin_interior": -1, "softmin": -1, "late_loss": 1, "csl": 1, "iou": -1},
     # `order_nll` weighs too, where there is an order: see `SegmentOrder.weight`.
-    Task.FRAMES: {"csl_segment": 1, "late_loss": 1, "early_loss": 1},
+    Task.FRAMES: {"csl_segment": 1, "late_loss": 1, "early_loss": 1, "confidence": -1},
     Task.CLASS: _ONE_LABEL,
     Task.CLIPS: _ONE_LABEL,
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 2
+RULE = 3
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
@@ -62,15 +62,13 @@ class TrainingFit:
         return 0.0 if self.is_held_out else _ramp(self.fitted, *_MEMORISED)
 
     @property
-    def of_first_half(self) -> float:
-        """Weight of the first half's losses beside the second's: 0 to 1.
+    def of_all(self) -> float:
+        """Weight of the mean over all checkpoints beside the last half's losses: 0 to 1.
 
-        What was memorised late had a high loss before. Checkpoints that never saw the labels are
-        all alike once they get no better; otherwise the last ones see best.
+        Checkpoints that never saw the labels are all alike once they get no better, and then a mean
+        of their probabilities is calmer than any of them. Otherwise the last ones see best.
         """
-        if self.is_held_out:
-            return 0.5 - 0.5 * _ramp(self.gain, *_STILL_RISING)
-        return self.memorised
+        return 1.0 - _ramp(self.gain, *_STILL_RISING) if self.is_held_out else 0.0
 
 
 def weights_of(task: Task, fit: TrainingFit) -> dict[str, float]:
@@ -86,7 +84,9 @@ def weights_of(task: Task, fit: TrainingFit) -> dict[str, float]:
 
 
 def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
-    weights = {"late_loss": 1.0 - fit.of_first_half, "early_loss": fit.of_first_half}
+    # What was memorised late had a high loss before.
+    late = 1.0 - fit.memorised - fit.of_all
+    weights = {"late_loss": late, "early_loss": fit.memorised, "confidence": fit.of_all}
     if task is Task.FRAMES:
         # A wrong segment is wrong throughout, but a weak model is wrong about whole segments.
         # Never nothing: low agreement may be noise of single frames, which a segment's mean is not.

@@ -1,11 +1,12 @@
 """The default ranking: which samples are to be looked at first.
 
-An unsupervised combination of ranks, as `scores.ranking.combine_ranks` does it. Which scores weigh
-how much follows from what a run shows of its own training: `weights_of`. The rule was chosen on
-the matrix of `docs/quality.md`.
+An unsupervised combination of ranks, as `scores.ranking.combine_ranks` does it. Losses of given
+classes are ranked by what they exceed the usual one of their class by. Which scores weigh how much
+follows from what a run shows of its own training: `weights_of`. The rule was chosen on the matrix
+of `docs/quality.md`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
 from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
+from ray_audit.scores.class_losses import ClassLosses, LossExcess
+from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
@@ -20,6 +23,9 @@ from ray_audit.task import Task
 _FALLBACK = {"softmin_interior": "softmin", "late_loss": "final_loss"}
 """What stands for a score that a sample has not: a mask of thin regions only has no interior, and
 with one checkpoint there is no second half."""
+_LEAST_CONFIDENCE = 1e-30
+_BESIDE_ITS_CLASS = ("late_loss", "early_loss", "csl_segment", "confidence")
+"""Ranked by what they exceed the usual loss of the given class by, where labels are classes."""
 
 
 def suspicion(
@@ -28,6 +34,8 @@ def suspicion(
     order: SegmentOrder | None,
     fit: TrainingFit,
     task: Task,
+    excess: Mapping[str, LossExcess] | None = None,
+    labels: np.ndarray | None = None,
 ) -> np.ndarray:
     """Combined rank of the ranked scores, (N,) 0 to 1: the higher, the sooner to be looked at.
 
@@ -37,6 +45,8 @@ def suspicion(
         order: of the dataset's segments; None where labels have none.
         fit: what the run shows of its training.
         task: what labels belong to.
+        excess: of losses beside their class, by score; ranks alone count where absent.
+        labels: (N,) given classes of the samples, where `excess` is given.
     """
     signs, segment_order = RANKED[task], order or SegmentOrder()
     weights = weights_of(task, fit)
@@ -45,7 +55,13 @@ def suspicion(
     weighed = [name for name in telling if weights.get(name)] or telling
     constant = [name for name in signs if name in ranks and ranks[name].is_constant]
     used = weighed or ([] if segment_order.is_used else constant)
-    parts = [ranks[name].cdf(oriented(scores, name, signs[name])) for name in used]
+    parts = []
+    for name in used:
+        values, beside = oriented(scores, name, signs[name]), (excess or {}).get(name)
+        if beside is None or labels is None or name in constant:
+            parts.append(ranks[name].cdf(values))
+        else:
+            parts.append(beside.ranks(values, labels))
     # What does not weigh speaks only where nothing that does can.
     shares = np.array([weights.get(name, 0.0) for name in used])
     shares = shares / shares.sum() if shares.sum() else np.full(len(used), 1.0 / max(1, len(used)))
@@ -69,8 +85,10 @@ def _telling(ranks: Mapping[str, RankHistogram], task: Task) -> list[str]:
 
 
 def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarray:
-    """A score turned so that high is suspicious."""
+    """A score turned so that high is suspicious; a confidence to the loss of it."""
     values = scores[name]
+    if name == "confidence":
+        return np.asarray(-np.log(np.maximum(values, _LEAST_CONFIDENCE)))
     if name in _FALLBACK and np.isnan(values).any():
         values = np.where(np.isnan(values), scores[_FALLBACK[name]], values)
     turned: np.ndarray = sign * values
@@ -96,6 +114,48 @@ def _ranks(
     }
 
 
+def _excess(
+    scores: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    scored: np.ndarray,
+    sequences: Sequence[tuple[np.ndarray, np.ndarray]],
+    classes: np.ndarray,
+    task: Task,
+) -> dict[str, ClassLosses]:
+    if task is Task.FRAMES:
+        # A segment is one label, however many frames it has.
+        firsts = [_firsts(rows, given, scored) for rows, given in sequences]
+        given_once = np.concatenate(firsts) if firsts else np.zeros(0, np.int64)
+    else:
+        given_once = labels[scored]
+    num_labels = np.bincount(given_once[given_once >= 0], minlength=len(classes))
+    return {
+        name: ClassLosses.of(
+            oriented(scores, name, RANKED[task][name])[scored], labels[scored], num_labels
+        )
+        for name in _BESIDE_ITS_CLASS
+        if name in RANKED[task]
+    }
+
+
+def _firsts(rows: np.ndarray, given: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Class of each segment of a sequence of which a frame is scored."""
+    kept = scored[rows]
+    ids, first = np.unique(segment_ids(given)[kept], return_index=True)
+    found: np.ndarray = given[kept][first[ids >= 0]]
+    return found.astype(np.int64)
+
+
+def _added(
+    first: Mapping[str, ClassLosses], other: Mapping[str, ClassLosses]
+) -> dict[str, ClassLosses]:
+    return {name: losses.merge(other[name]) for name, losses in first.items()}
+
+
+def _finished(states: Mapping[str, ClassLosses]) -> dict[str, LossExcess]:
+    return {name: losses.finish() for name, losses in states.items()}
+
+
 def _both(
     first: Mapping[str, RankHistogram], other: Mapping[str, RankHistogram]
 ) -> dict[str, RankHistogram]:
@@ -116,11 +176,14 @@ def _suspicion(
     order: SegmentOrder | None,
     profile: FitProfile | None,
     confusion: np.ndarray | None,
+    excess: Mapping[str, LossExcess] | None,
+    labels: Any,
     *settings: Any,
 ) -> np.ndarray:
     classes, protocol, task = settings
     fit = fit_of(task, len(classes), protocol, profile, confusion)
-    return suspicion(scores, ranks, order, fit, task)
+    given = None if task is Task.DENSE else np.asarray(labels)
+    return suspicion(scores, ranks, order, fit, task, excess, given)
 
 
 SCORES = (
@@ -128,11 +191,11 @@ SCORES = (
         "suspicion",
         _suspicion,
         "default ranking: the larger, the sooner to be looked at",
-        "score.all dataset.ranks dataset.order dataset.profile dataset.confusion setting.classes "
-        "setting.protocol setting.task",
+        "score.all dataset.ranks dataset.order dataset.profile dataset.confusion dataset.excess "
+        "sample.label setting.classes setting.protocol setting.task",
         "fraction",
         "higher",
-        version=2,
+        version=3,
     ),
 )
 
@@ -143,6 +206,22 @@ DATASET = (
         ("score.all", "sample.scored", "setting.task"),
         _ranks,
         _both,
+    ),
+    DatasetQuantity(
+        "excess",
+        "what losses exceed the usual one of their given class by",
+        (
+            "score.all",
+            "sample.label",
+            "sample.scored",
+            "sample.sequences",
+            "setting.classes",
+            "setting.task",
+        ),
+        _excess,
+        _added,
+        finish=_finished,
+        tasks=ROWS,
     ),
     DatasetQuantity(
         "profile",

@@ -115,9 +115,23 @@ def class_thresholds(class_sum: Floats, class_count: Integers) -> Floats:
 
 
 def share_above(thresholds: Floats, bins: Integers, num_bins: int) -> Floats:
-    """Share of each bin of [0, 1] that lies at or above a threshold; the two broadcast."""
-    place = np.minimum((thresholds - TOLERANCE) * num_bins, num_bins)
-    return np.asarray(np.clip(bins + 1 - place, 0.0, 1.0))
+    """Share of each bin of [0, 1] that lies at or above a threshold; the two broadcast.
+
+    A bin `num_bins` holds what is 1, which is above every threshold of a class that has labels.
+    """
+    place = (thresholds - TOLERANCE) * num_bins
+    share = np.clip(bins + 1 - place, 0.0, 1.0)
+    return np.asarray(np.where(thresholds > 1.0 + TOLERANCE, 0.0, share))
+
+
+def expected_share_above(thresholds: Floats, bins: Integers, num_bins: int) -> Floats:
+    """The same as is to be expected: within a bin, elements are taken to be spread evenly.
+
+    Not so in the last: probabilities pile up at 1, of which an even spread would leave nothing
+    above a threshold that is nearly 1. All of it counts.
+    """
+    share = share_above(thresholds, bins, num_bins)
+    return np.asarray(np.where((bins == num_bins - 1) & (share > 0.0), 1.0, share))
 
 
 @dataclass(frozen=True)
@@ -156,12 +170,11 @@ class ConfidentState:
 
         Against the exact form, the number differs at most by the off-diagonal elements whose
         probability shares a bin with its class's threshold, and the flagged fraction by those
-        and the elements of the bin in which the cutoff falls: within a bin, elements are taken to
-        be spread evenly.
+        and the elements of the bin in which the cutoff falls: see `expected_share_above`.
         """
         num_bins = len(self.p_label)
         thresholds = class_thresholds(self.class_sum, self.class_count)
-        share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
+        share = expected_share_above(thresholds[:, None], np.arange(num_bins), num_bins)
         num_issues = float((self.off_diagonal * share).sum())
         below = np.concatenate([[0], np.cumsum(self.p_label)])
         full = int(np.searchsorted(below, num_issues, side="right")) - 1

@@ -23,6 +23,7 @@ from ray_audit.scores.confident import (
     Floats,
     Integers,
     class_thresholds,
+    expected_share_above,
     share_above,
 )
 from ray_audit.scores.noise_interval import Contradictions
@@ -72,8 +73,8 @@ class NoiseState:
         num_bins: B.
         class_sum: (K,) float64 sum of p(given class) by given class.
         class_count: (K,) int64 elements by given class.
-        places: (P,) int64 (given * K + other) * B + bin of p(other), rising, each once: only
-            those that occur, since K * K * B of them would be too many.
+        places: (P,) int64 (given * K + other) * (B + 1) + bin of p(other), rising, each once:
+            only those that occur, since K * K * B of them would be too many. Bin B holds 1.
         counts: (P,) int64 elements there, of those with a larger p(other) than p(given).
         contradictions: all elements by confidence, for the interval.
     """
@@ -123,8 +124,10 @@ class NoiseState:
         is_wrong = rival > p
         _check(p, rival, label, guess[is_wrong], num_classes)
         bins = np.minimum((rival[is_wrong] * num_bins).astype(np.int64), num_bins - 1)
+        # Saturated ones, of which there may be many, reach every threshold: none is a guess.
+        bins[rival[is_wrong] >= 1.0 - TOLERANCE] = num_bins
         pairs = label[is_wrong] * num_classes + guess[is_wrong]
-        places, counts = np.unique(pairs * num_bins + bins, return_counts=True)
+        places, counts = np.unique(pairs * (num_bins + 1) + bins, return_counts=True)
         return cls(
             num_bins,
             np.bincount(label, weights=p, minlength=num_classes).astype(np.float64),
@@ -155,21 +158,21 @@ class NoiseState:
         )
 
     def finish(self) -> NoiseEstimate:
-        """Estimate, with the elements of a threshold's bin taken to be spread evenly in it.
+        """Estimate; which share of a threshold's bin counts says `expected_share_above`.
 
         Against the exact count it differs by at most the elements of those bins.
         """
         num_classes = len(self.class_sum)
         thresholds = class_thresholds(self.class_sum, self.class_count)
-        pairs, bins = np.divmod(self.places, self.num_bins)
+        pairs, bins = np.divmod(self.places, self.num_bins + 1)
         given, guess = np.divmod(pairs, num_classes)
-        share = share_above(thresholds[guess], bins, self.num_bins)
-        sure = self.counts * share
+        sure = self.counts * expected_share_above(thresholds[guess], bins, self.num_bins)
         by_class = [
             np.bincount(classes, weights=sure, minlength=num_classes).astype(np.float64)
             for classes in (given, guess)
         ]
-        least = float(self.counts[share == 1.0].sum())
+        certain = share_above(thresholds[guess], bins, self.num_bins) == 1.0
+        least = float(self.counts[certain].sum())
         low, high = self._interval(least, float(sure.sum()))
         return NoiseEstimate(
             num_labelled=int(self.class_count.sum()),
@@ -198,8 +201,7 @@ def estimate_pixels(state: ConfidentState) -> NoiseEstimate:
     thresholds = class_thresholds(state.class_sum, state.class_count)
     counts = state.off_diagonal
     num_bins = counts.shape[1]
-    share = share_above(thresholds[:, None], np.arange(num_bins), num_bins)
-    sure = counts * share
+    sure = counts * expected_share_above(thresholds[:, None], np.arange(num_bins), num_bins)
     return NoiseEstimate(
         num_labelled=int(state.class_count.sum()),
         num_wrong=float(sure.sum()),

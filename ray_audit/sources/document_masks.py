@@ -25,9 +25,8 @@ def with_drawn_masks(
         LabelError: the document names none of the images, or lacks what is needed.
         SpecificationError: the images are no files of their own.
     """
-    uri = str(dataset.labels.document)
-    _check_files(shards)
-    named = described_images(uri, _loaded(uri))
+    uri, document = _document_beside(shards, dataset)
+    named = described_images(uri, document)
     names = owner_names(shards, dataset.labels, "file_name")
     described: dict[str, dict[str, Any]] = {}
     unmatched = []
@@ -62,9 +61,8 @@ def with_segments(
         LabelError: the document names none of the masks, or lacks what is needed.
         SpecificationError: the images are no files of their own.
     """
-    uri = str(dataset.labels.document)
-    _check_files(shards)
-    named = described_segments(uri, _loaded(uri))
+    uri, document = _document_beside(shards, dataset)
+    named = described_segments(uri, document)
     files = {s.key: str(s.label_uri).rsplit("/", 1)[-1] for s in shards if s.label_uri}
     described = {key: named[file] for key, file in files.items() if file in named}
     if not described:
@@ -84,15 +82,14 @@ def with_segments(
     return labelled, [note] if without else []
 
 
-def _check_files(shards: Sequence[Shard]) -> None:
+def _document_beside(shards: Sequence[Shard], dataset: DatasetConfig) -> tuple[str, Any]:
+    """Where the document is, and what it holds; the images must be files of their own."""
     form = known_format(shards[0].key)
     if form.holds_several or form.is_volume:
         raise SpecificationError(
             f"labels.masks: masks of a COCO document go with image files; {shards[0].key} is "
             f"{form.name}"
         )
-
-
-def _loaded(uri: str) -> Any:
+    uri = str(dataset.labels.document)
     with storage.open_read(uri) as stream:
-        return load_document(uri, stream)
+        return uri, load_document(uri, stream)

@@ -11,6 +11,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.config.categories import is_document
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.contents import owner_names
+from ray_audit.formats.labels.array_tables import is_array_table
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.index import IndexWriter, ShardLabels
@@ -285,8 +286,9 @@ def _from_short_table(
 ) -> tuple[list[Shard], list[str]]:
     """A table with one row per shard: its label travels with the shard, and needs no index."""
     layout = _layout_of(uri, dataset, with_name=True)
-    if layout.name_column is None:
-        return labelled_in_order(uri, layout, dataset, shards), []
+    if layout.name_column is None or is_array_table(uri):
+        in_order = replace(layout, name_column=None)
+        return labelled_in_order(uri, in_order, dataset, shards), []
     matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column))
     found: dict[str, tuple[int, int]] = {}
     lost: Counter[str] = Counter()
@@ -352,6 +354,8 @@ def _from_table(
         owners = [o if o and (split is None or split.has(o)) else None for o in matcher.match(rows)]
         codes = [-1 if o is None else writer.code_of(o) for o in owners]
         _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
+    if is_array_table(tables[0]):
+        matcher.check_count()
     found = writer.finish()
     notes = matcher.notes(dataset, shards, any_found=bool(found))
     return [_described(shard, found.get(shard.key)) for shard in shards], notes

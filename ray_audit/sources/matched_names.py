@@ -22,10 +22,12 @@ class Matcher:
         self._uri = uri
         self._names = names
         self._unmatched: dict[str, None] = {}
+        self._num_rows = 0
 
     def match(self, rows: LabelRows) -> list[Owner | None]:
         """The owner of each of `rows.names`."""
         owners = []
+        self._num_rows += len(rows.labels)
         for code, name in enumerate(rows.names):
             try:
                 owners.append(self._names.find(name))
@@ -35,6 +37,19 @@ class Matcher:
             if owners[-1] is None:
                 self._unmatched[name] = None
         return owners
+
+    def check_count(self) -> None:
+        """Labels that go by their order alone are as many as there are samples.
+
+        Raises:
+            LabelError: they are more or fewer.
+        """
+        num = self._names.num_owners
+        if self._num_rows != num and not self._names.lost:
+            raise LabelError(
+                f"{self._uri}: {self._num_rows} labels without names for {num} samples: they go by "
+                "their order, and need to be as many"
+            )
 
     def notes(self, dataset: DatasetConfig, shards: list[Shard], any_found: bool) -> list[str]:
         """A note on the names that match nothing; an error where none matches."""

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,30 @@ RIGHTS = [
     *(("", verb, "rayjobs.ray.io", False) for verb in ("create", "get")),
     *(("", "get", kind, False) for kind in ("secrets", "pods", "configmaps")),
 ]
-ENDS = [("Complete", "SUCCEEDED", 0), ("Complete", "STOPPED", 1), ("ValidationFailed", "", 2)]
+SUCCEEDED = ("Complete", "SUCCEEDED")
+# What the operator writes of each attempt of a night, and the starter's exit code.
+NIGHTS = [
+    ([[("Initializing", ""), ("Running", "RUNNING"), SUCCEEDED]], 0),
+    ([[("Suspended", ""), ("Complete", "STOPPED")]], 1),
+    ([[("ValidationFailed", "")]], 2),
+    ([[("Failed", "FAILED")], [("Retrying", ""), SUCCEEDED]], 0),
+]
+PAUSE_S, NIGHT_LIMIT_S = 0.5, 120.0
 
 
 class ClusterError(Exception):
     """The server is not there, or does not what it should; the message says what."""
+
+
+def called(arguments: Sequence[str], given: str | None) -> "subprocess.CompletedProcess[str]":
+    """A call of kubectl that has ended."""
+    return subprocess.run(
+        ["kubectl", "--request-timeout=30s", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def kubectl(*arguments: str, given: str | None = None) -> str:
@@ -54,13 +74,7 @@ def kubectl(*arguments: str, given: str | None = None) -> str:
         ClusterError: with its own message.
     """
     try:
-        done = subprocess.run(
-            ["kubectl", "--request-timeout=30s", *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = called(arguments, given)
     except FileNotFoundError as error:
         raise ClusterError("kubectl is not installed") from error
     except subprocess.TimeoutExpired as error:
@@ -126,8 +140,8 @@ def check_rights(name: str, namespace: str) -> None:
     """Hold each account to what its job does, and to no more."""
     for suffix, verb, resource, is_allowed in RIGHTS:
         account = f"system:serviceaccount:{namespace}:{name}{suffix}"
-        command = ["kubectl", "-n", namespace, "auth", "can-i", verb, resource, f"--as={account}"]
-        said = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        question = ("-n", namespace, "auth", "can-i", verb, resource, f"--as={account}")
+        said = called(question, None).stdout.strip()  # "no" is an exit code of 1
         if said != ("yes" if is_allowed else "no"):
             raise ClusterError(f"{account} may {verb} {resource}: {said!r}")
 
@@ -138,25 +152,22 @@ def check_nights(rendered: dict[str, str], name: str, namespace: str) -> None:
     (kept,) = (
         document["data"]["rayjob.yaml"] for document in documents if document["kind"] == "ConfigMap"
     )
-    for number, (deployment, job, code) in enumerate(ENDS):
-        date = f"{DATE[:-1]}{number + 1}"
+    for day, (attempts, code) in enumerate(NIGHTS, start=1):
+        date = f"{DATE[:-1]}{day}"
         with tempfile.TemporaryDirectory() as folder:
             server = account_of(Path(folder), f"{name}-starter", namespace)
             jobs = f"/apis/ray.io/v1/namespaces/{namespace}/rayjobs"
-            starter = Starter(
-                server, jobs, yaml.safe_load(kept), date, sleep=lambda _: time.sleep(0.5)
-            )
-            status = {"jobDeploymentStatus": deployment, "jobStatus": job}
+            job = yaml.safe_load(kept)
+            starter = Starter(server, jobs, job, date, wait_s=NIGHT_LIMIT_S, sleep=pause)
+            names = [starter.name_of(number) for number in range(1, len(attempts) + 1)]
             operator = threading.Thread(
-                target=write_status, args=(f"{name}-{date}", namespace, status), daemon=True
+                target=operate, args=(namespace, names, attempts), daemon=True
             )
             operator.start()
             result = starter.run()
             operator.join()
         if result != code:
-            raise ClusterError(
-                f"the starter ended with {result} for {deployment} {job}, not {code}"
-            )
+            raise ClusterError(f"the starter ended with {result} after {attempts}, not with {code}")
 
 
 def account_of(folder: Path, account: str, namespace: str) -> ApiServer:
@@ -169,16 +180,30 @@ def account_of(folder: Path, account: str, namespace: str) -> ApiServer:
     return ApiServer(cluster["server"], folder)
 
 
+def pause(_: float) -> None:
+    """In the place of the starter's own pauses."""
+    time.sleep(PAUSE_S)
+
+
+def operate(namespace: str, names: list[str], attempts: list[list[tuple[str, str]]]) -> None:
+    """Write what an operator would: the states of each attempt, as soon as its RayJob is there."""
+    for name, states in zip(names, attempts, strict=True):
+        for deployment, job in states:
+            write_status(name, namespace, {"jobDeploymentStatus": deployment, "jobStatus": job})
+            time.sleep(2 * PAUSE_S)
+
+
 def write_status(name: str, namespace: str, status: dict[str, str]) -> None:
-    """What an operator writes, as soon as the RayJob is there."""
+    """Write the status of a RayJob, once it is there."""
     patch = json.dumps({"status": status})
     command = ("-n", namespace, "patch", "rayjob", name, "--subresource=status", "--type=merge")
-    for _ in range(120):
+    deadline_s = time.monotonic() + NIGHT_LIMIT_S
+    while time.monotonic() < deadline_s:
         try:
             kubectl(*command, "-p", patch)
             return
         except ClusterError:
-            time.sleep(0.5)
+            time.sleep(PAUSE_S)
 
 
 def check_audit(name: str, namespace: str) -> None:

@@ -2,28 +2,18 @@
 
 import json
 import re
-import textwrap
-from pathlib import Path
+import subprocess
+import sys
+
+import pytest
 
 from ray_audit.config import DatasetConfig
 from ray_audit.exports.content import EVIDENCE, Content, Media
-from ray_audit.formats.base import Format
 from ray_audit.layouts import catalogue
+from tests.support.contributing import indented, section
 from tests.support.published import masks, same_labels
 
-PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 KINDS = ("yaml", "python")
-
-
-def section(title):
-    """What stands below a heading."""
-    return re.split(r"^## ", PAGE.split(f"## {title}\n")[1], flags=re.MULTILINE)[0]
-
-
-def indented(text):
-    """The first block of code by indentation."""
-    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", text, re.MULTILINE)
-    return textwrap.dedent(next(block for block in blocks if block.strip()))
 
 
 def defined(code, namespace):
@@ -54,7 +44,17 @@ def test_the_export_writes_a_line_for_each_finding():
     assert set(lines[0]) == {*EVIDENCE, "media"}
 
 
-def test_the_format_stands_where_the_registry_takes_it():
-    made = defined(indented(section("Add a format")), {"__name__": "hexes"})["HexLines"]
-    assert issubclass(made, Format)
-    assert made().name == "hex lines"
+@pytest.mark.parametrize(
+    ("title", "file"),
+    [
+        ("Add an export", "ray_audit/exports/jsonl.py"),
+        ("Add a format", "ray_audit/formats/hex_lines.py"),
+    ],
+)
+def test_the_examples_pass_the_linters_as_they_stand(title, file):
+    pytest.importorskip("ruff")
+    code = indented(section(title)).rstrip("\n") + "\n"
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", file, "-"]
+        done = subprocess.run(ruff, input=code, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ from tests.faults.audits import slow_videos
 from tests.faults.test_signals import EXIT_CODES, interrupted, training_interrupted
 
 
+# Ray has a handler of its own: findings/ray_init_takes_over_sigterm.sh shows it.
 @pytest.mark.parametrize(
     "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP"))]
 )

@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["ray_audit.cuts", "ray_audit.sources"])
     from ray_audit.checkpoints.loading import read_state
     from ray_audit.config import DatasetConfig, InputConfig
     from ray_audit.cuts import cut_unit
+    from ray_audit.cuts.batching import AUTO_BATCH
     from ray_audit.errors import RayAuditError
     from ray_audit.samples import Shard, Tail, WorkUnit
 
@@ -54,7 +55,9 @@ def one_input(data):
     config = DatasetConfig.model_validate(values | {"max_px": 1e6})
     shard = Shard(path.name, str(path), len(data) - 1, "etag", label_digest="inside", class_index=0)
     with contextlib.suppress(RayAuditError):
-        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), None, None)
+        *batches, tail = cut_unit(
+            WorkUnit("0" * 32, (shard,)), config, InputConfig(), None, AUTO_BATCH
+        )
         assert isinstance(tail, Tail)
         assert tail.num_batches == len(batches)
 

@@ -34,6 +34,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ray_audit.config import DatasetConfig, InputConfig
+from ray_audit.cuts.batching import AUTO_BATCH
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.registry import known_format
@@ -98,6 +99,21 @@ def idx_file(*lengths, packed=False):
     return gzip.compress(content) if packed else content
 
 
+def array_file(ending, kind="uint8"):
+    """Three labels alone."""
+    sink, values = io.BytesIO(), np.array([0, 1, 2]).astype(kind)
+    if ending == ".npy":
+        np.save(sink, values)
+    elif ending == ".npz":
+        np.savez_compressed(sink, gt=values)
+    elif ending == ".mat":
+        savemat(sink, {"gt": values})
+    else:
+        with h5py.File(sink, "w") as file:
+            file["gt"] = values
+    return sink.getvalue()
+
+
 def arrow_file(as_file):
     sink = io.BytesIO()
     rows = pa.table({"image": [png()] * 3, "label": [0, 1, 2], "text": ["a", None, "c"]})
@@ -146,6 +162,10 @@ READERS = {
     "idx_labels": ("-labels-idx1-ubyte", [idx_file(3)], None),
     "packed_idx_labels": ("-labels-idx1-ubyte.gz", [idx_file(3, packed=True)], None),
     "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
+    "npy_labels": (".npy", [array_file(".npy"), array_file(".npy", "U2")], None),
+    "npz_labels": (".npz", [array_file(".npz")], None),
+    "hdf5_labels": (".h5", [array_file(".h5")], None),
+    "mat_labels": (".mat", [array_file(".mat"), array_file(".mat", "U2")], None),
     "masks": (".json", [json.dumps(OUTLINES).encode()], None),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),
@@ -211,6 +231,12 @@ def one_case(name, content):
         config = dataset("images", pair[0], {"images": str(pair[1])})
         read_all(list_dataset(config, index).shards, config, str(index))
         return
+    if name.endswith("_labels"):
+        (FOLDER / "o").mkdir(exist_ok=True)
+        for at in range(3):
+            (FOLDER / f"o/{at}.png").write_bytes(b"")
+        list_dataset(dataset("images", FOLDER / "o/*.png", {"images": str(path)}), index)
+        return
     if read_as is None and name != "masks":
         (FOLDER / "v").mkdir(exist_ok=True)
         (FOLDER / "v/x.mp4").write_bytes(b"")
@@ -243,7 +269,9 @@ def one_case(name, content):
 def read_all(shards, config, index):
     """Cut each shard, and hold what comes to its own counts."""
     for shard in shards:
-        *batches, tail = cut_unit(WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, None)
+        *batches, tail = cut_unit(
+            WorkUnit("0" * 32, (shard,)), config, InputConfig(), index, AUTO_BATCH
+        )
         assert isinstance(tail, Tail)
         assert tail.num_batches == len(batches)
         memory = [failure.message for failure in tail.failures if failure.error_class == "memory"]

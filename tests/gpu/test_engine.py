@@ -45,6 +45,7 @@ def test_tables_of_a_gpu_are_the_cpus_but_for_rounding_however_it_is_shared(
         0,
         1,
     )
+    assert on_gpu.manifest.numeric["batch_bytes"] > 4 * 2**20
     for index, share in enumerate(SHARES[maker]):
         assert_identical(audit(small, f"ray-{index}", local=False, **share), on_gpu)
     assert on_gpu.counts == on_cpu.counts

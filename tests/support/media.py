@@ -12,6 +12,7 @@ from PIL import Image
 
 from ray_audit.config import DatasetConfig, InputConfig
 from ray_audit.cuts import cut_unit
+from ray_audit.cuts.batching import AUTO_BATCH
 from ray_audit.samples import Tail
 from ray_audit.sources import group_units, list_dataset
 
@@ -89,12 +90,12 @@ def listed(config, folder):
     return list_dataset(config, folder / "index")
 
 
-def cut(config, folder, size=None, max_batch=None):
+def cut(config, folder, size=None, max_batch=AUTO_BATCH):
     """All batches, filtered rows and failures of a dataset, and the tails."""
     return cut_listed(listed(config, folder).shards, config, folder, size, max_batch)
 
 
-def cut_listed(shards, config, folder, size=None, max_batch=None):
+def cut_listed(shards, config, folder, size=None, max_batch=AUTO_BATCH):
     """The same of shards that were listed before."""
     units = group_units(shards, "salt")
     model_input = InputConfig(size=size)

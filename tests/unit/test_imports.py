@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "console": LEAVES | {"api", "discovery", "engine", "tables", "evaluation", "training"},
     # The command line calls the verbs of `import ray_audit`, and shows their answers.
     "cli": LEAVES | {"console", "demo", "kubernetes", "nightly", "jobs"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "processes"},
     "api": LEAVES
     | {"engine", "training", "tables", "findings", "corrections", "exports", "report"}
     | {"evaluation", "discovery"},

@@ -1,12 +1,13 @@
 import errno
 import os
+import shutil
 import subprocess
 from typing import ClassVar
 
 import pytest
 
 from ray_audit import storage, store_writes
-from ray_audit.errors import AlreadyThereError
+from ray_audit.errors import AlreadyThereError, StorageError
 from ray_audit.processes import own_name
 from tests.support.stores import names, put
 
@@ -35,6 +36,58 @@ def test_a_refused_conditional_put_is_understood_in_every_dialect():
     wrapped.__cause__ = RefusedError()
     assert store_writes.says_there(wrapped)
     assert not store_writes.says_there(OSError("other"))
+
+
+@pytest.fixture
+def removed_working_directory(tmp_path, monkeypatch):
+    """As Ray leaves a job's on a machine of several nodes, and people their shells'."""
+    (tmp_path / "was").mkdir()
+    monkeypatch.chdir(tmp_path / "was")
+    (tmp_path / "was").rmdir()
+
+
+# findings/fsspec_rm_asks_for_the_working_directory.sh shows why.
+def test_a_folder_is_removed_whatever_became_of_the_working_directory(
+    tmp_path, removed_working_directory
+):
+    put(tmp_path / "out/a/b", b"")
+    storage.remove_prefix(str(tmp_path / "out/a"))
+    assert os.listdir(tmp_path / "out") == []
+    storage.remove_prefix(str(tmp_path / "out/a"))
+
+
+@pytest.mark.parametrize(
+    ("code", "is_removed"), [(errno.ENOENT, True), (errno.ENOTEMPTY, True), (errno.EACCES, False)]
+)
+def test_a_folder_in_which_others_write_and_remove_is_removed(
+    tmp_path, monkeypatch, code, is_removed
+):
+    put(tmp_path / "out/a", b"")
+    calls, rmtree = [], shutil.rmtree
+
+    def meets_another(path):
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(code, os.strerror(code))
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", meets_another)
+    if is_removed:
+        storage.remove_prefix(str(tmp_path / "out"))
+    else:
+        with pytest.raises(StorageError, match="permission denied"):
+            storage.remove_prefix(str(tmp_path / "out"))
+    assert (tmp_path / "out").exists() is not is_removed
+
+
+def test_a_folder_that_fills_again_and_again_is_an_error(tmp_path, monkeypatch):
+    def fills(path):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    put(tmp_path / "out/a", b"")
+    monkeypatch.setattr(shutil, "rmtree", fills)
+    with pytest.raises(StorageError, match="not empty"):
+        storage.remove_prefix(str(tmp_path / "out"))
 
 
 def test_what_is_removed_is_gone_and_may_be_removed_again(base):

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TESTS = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.comprehension)
-MAX_UNNAMED_SHARE = 0.56  # of the files with logic
+MAX_UNNAMED_SHARE = 0.54  # of the files with logic
 
 # Source files, and the tests that run them from the front; the first line that fits counts.
 FRONTS = [
@@ -50,7 +50,6 @@ FRONTS = [
     ("training/noise/*", "unit/training/test_mask_noise.py"),
     ("training/distributed.py", "integration/test_train.py"),
     ("training/*", "functional/training/test_loop.py"),
-    ("kubernetes/*", "unit/kubernetes/test_render.py"),
     # Leaves, by what stands on them.
     ("errors.py", "unit/test_hostile_text.py"),
     ("folds.py", "unit/sources/test_fold_shards.py"),

@@ -5,7 +5,7 @@ A backend runs the stages of `stages` over the work of a plan: `decode_unit` onc
 process and is the oracle of the tests; `RayBackend` does so on a cluster.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from ray_audit.engine.backends.stages import StageSettings
@@ -75,10 +75,10 @@ class Backend(Mapper, Protocol):
         """What there is to run on; asked before the plan is laid out."""
         ...
 
-    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    def relay(self, plan: Plan, settings: StageSettings) -> Generator[Receipt, None, None]:
         """Do the plan's work; a receipt for each committed crate.
 
-        Closing the iterator early ends the work that is still under way.
+        Closing it early ends the work that is still under way.
 
         Raises:
             StalledError: nothing was committed for too long.

@@ -1,7 +1,7 @@
 """The engine in one process: no Ray, one crate after another; the oracle of the tests."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
@@ -21,7 +21,7 @@ class LocalBackend:
         node = NodeResources(float(os.cpu_count() or 1), float(len(free)), pages, *free)
         return ClusterResources((node,), object_store_bytes=pages // 3)
 
-    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    def relay(self, plan: Plan, settings: StageSettings) -> Generator[Receipt, None, None]:
         """Run all work of the plan; a receipt for each committed crate."""
         if plan.layout is None:
             return

@@ -11,6 +11,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.batching import batch_size_of
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.backends.wire import Crate, Envelope, Receipt
 from ray_audit.engine.ledger import crates, record_sets
@@ -99,13 +100,12 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
 def decode_batches(settings: StageSettings, work: UnitWork) -> Iterator[Envelope | Tail]:
     """Read and decode one unit, once, into batches and a tail."""
     config = settings.config
-    batch_size = config.engine.batch_size
     items = cut_unit(
         work.unit,
         config.dataset,
         config.model.input,
         settings.index_uri,
-        None if batch_size == "auto" else batch_size,
+        batch_size_of(config.engine),
     )
     for item in items:
         if isinstance(item, Tail):

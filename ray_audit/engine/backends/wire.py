@@ -231,7 +231,8 @@ def _ipc(table: pa.Table) -> np.ndarray:
 def _binary(data: np.ndarray) -> pa.Array:
     """Bytes as a binary column of one value.
 
-    Laid out by hand: pa.array of memoryviews never gives them back (seen with pyarrow 26).
+    Laid out by hand: pa.array of memoryviews never gives them back, as
+    findings/arrays_of_memoryviews_are_never_released.sh shows.
     """
     offsets = np.array([0, data.nbytes], np.int64)
     layout = [None, pa.py_buffer(offsets), pa.py_buffer(data)]

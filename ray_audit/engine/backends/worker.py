@@ -122,6 +122,8 @@ class PoolWorker:
 
     def processed(self, crate: Crate, probed: Iterable[Envelope]) -> Crate:
         """The crate with its batches as they come out of `probe`."""
+        # In each thread that calls: findings/another_thread_has_other_threads.sh shows why.
+        torch.set_num_threads(self._settings.config.engine.threads_per_actor)
         fatal = crate.fatal or self._fatal
         if fatal:
             return replace(crate, fatal=fatal)

@@ -12,7 +12,7 @@ _CPUS_PER_DECODE = 0.25
 _LEAST_CPUS_PER_ACTOR = 0.1
 _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
 _MOST_OF_A_GPU = 0.9
-_ASSUMED_GPU_BYTES = 16 * 2**30
+ASSUMED_GPU_BYTES = 16 * 2**30
 _IN_FLIGHT_PER_ACTOR = 2
 ACTORS_PER_LANE = 256
 """So many keep one driver less than half busy where each takes 10 s for a crate."""
@@ -234,7 +234,7 @@ def _checkpoints_per_actor(
         reasons.append(f"{packed} checkpoint(s) per actor: fixed by the specification")
         return packed
     if gpus:
-        gpu_bytes = cluster.gpu_bytes or _ASSUMED_GPU_BYTES
+        gpu_bytes = cluster.gpu_bytes or ASSUMED_GPU_BYTES
         room_bytes = gpu_bytes * min(gpus, 1.0) / 2
         known = "" if cluster.gpu_bytes else ", which is assumed"
         device = f"GPU's share ({gpu_bytes * min(gpus, 1.0) / 2**30:.3g} GiB{known})"
@@ -246,8 +246,9 @@ def _checkpoints_per_actor(
     fitting = max(1, int(room_bytes // max(model_bytes, 1)))
     hops = math.ceil(num_checkpoints / min(fitting, num_checkpoints))
     packed = math.ceil(num_checkpoints / hops)
+    how_many = "all" if fitting >= num_checkpoints else fitting
     reasons.append(
-        f"{packed} checkpoint(s) per actor, {hops} hop(s): {fitting} fit half of the memory of "
+        f"{packed} checkpoint(s) per actor, {hops} hop(s): {how_many} fit half of the memory of "
         f"one {device}, and each hop copies every batch once more"
     )
     return packed

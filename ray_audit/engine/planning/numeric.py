@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch, batch_size_of
 from ray_audit.measures import measures
 from ray_audit.measures.versions import RECORD_VERSION
 
@@ -48,6 +49,9 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "threads_per_actor": config.engine.threads_per_actor,
         "precision": precision(config),
     }
+    batch = batch_size_of(config.engine)
+    if isinstance(batch, AutoBatch) and batch != AUTO_BATCH:
+        settings["batch_bytes"] = batch.input_bytes
     if config.dataset.kind == "video":
         settings["video_version"] = VIDEO_VERSION
     if config.engine.compile:

@@ -12,12 +12,14 @@ from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint, read_catalog
 from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.batching import AUTO_BATCH_BYTES, batch_size_of
 from ray_audit.cuts.slices import Sliced, slice_videos
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.adaptive import LeavingRule
 from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.moments import BYTES_PER_PX, KeptMoments
 from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
+from ray_audit.engine.planning.batches import why_batches, with_kept_batches
 from ray_audit.engine.planning.crate_size import FULL_BYTES, crate_bytes, decoded_bytes
 from ray_audit.engine.planning.layout import ClusterResources, Layout, plan_layout
 from ray_audit.engine.planning.numeric import numeric_settings
@@ -35,7 +37,6 @@ from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
 
 Committed = dict[str, dict[str, SetFiles]]
 """Committed files by unit and set of checkpoints."""
-_AUTO_PAYLOAD_BYTES = 4 * 2**20
 _RGB = 3
 
 
@@ -172,7 +173,7 @@ def read_inputs(
     """
     _check_date(logical_date)
     check_destination(config, config.output, "output", use="output")
-    config = with_values(config)
+    config = with_values(with_kept_batches(config))
     catalog = read_catalog(config.checkpoints)
     identity = identity_of(config.model)
     checkpoints = catalog.checkpoints
@@ -214,9 +215,7 @@ def read_inputs(
 
 
 def _sliced(config: AuditConfig, listing: Listing, index_dir: Path) -> Sliced:
-    batch_size = config.engine.batch_size
-    max_batch = None if batch_size == "auto" else batch_size
-    model_input = config.model.input
+    model_input, max_batch = config.model.input, batch_size_of(config.engine)
     return slice_videos(listing.shards, config.dataset, model_input, max_batch, str(index_dir))
 
 
@@ -289,6 +288,8 @@ def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None 
         union = tuple(p for p in inputs.required.order if p in needed)
         model_bytes = max(c.size_bytes for c in inputs.checkpoints)
         layout = plan_layout(union, model_bytes, payload, cluster, inputs.config.engine)
+        reasons = (*layout.reasons, *why_batches(inputs.config, cluster))
+        layout = replace(layout, reasons=reasons)
     expected_s = _expected_s(output, num_new)
     plan = Plan(
         inputs, tuple(work), layout, payload, num_all - num_new, num_new, expected_s, num_again
@@ -358,17 +359,18 @@ def payload_bytes(config: AuditConfig) -> int:
     """Expected bytes of a batch, from the specification alone.
 
     Where the native size of the input is not known beforehand, the automatic batch size keeps
-    its float32 form near 4 MiB.
+    its float32 form near what is asked for.
     """
+    chosen = batch_size_of(config.engine)
+    auto_bytes = AUTO_BATCH_BYTES if isinstance(chosen, int) else chosen.input_bytes
     size = config.model.input.size
     if size is None and config.dataset.tile is not None:
         size = (config.dataset.tile.size, config.dataset.tile.size)
     if size is None:
-        return _AUTO_PAYLOAD_BYTES
+        return auto_bytes
     frames = 1
     if config.dataset.kind == "video":
         frames = config.dataset.clip.frames or 1
     sample_bytes = 4 * _RGB * math.prod(size) * frames
-    batch_size = config.engine.batch_size
-    num = batch_size if batch_size != "auto" else max(1, _AUTO_PAYLOAD_BYTES // sample_bytes)
+    num = chosen if isinstance(chosen, int) else max(1, auto_bytes // sample_bytes)
     return num * sample_bytes

@@ -91,6 +91,17 @@ class PartTotals:
             "failed_by_stage": {stage: num for stage, num in sorted(failed.items()) if num},
         }
 
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The most suspicious samples, and none of equals that do not all fit.
+
+        An order among equals would be that of their names.
+        """
+        if len(self.top) <= _NUM_TOP:
+            return self.top
+        left_out = self.top[_NUM_TOP]["suspicion"]
+        return [row for row in self.top[:_NUM_TOP] if row["suspicion"] != left_out]
+
     def memorisation(self, dense: bool) -> dict[str, Any]:
         """How far suspicious labels were fitted, for the manifest; empty where nothing scored."""
         if self.fit is None:
@@ -165,11 +176,12 @@ def _top_rows(scores: pa.Table) -> list[dict[str, Any]]:
         scores.select(["suspicion", "sample_id"]),
         sort_keys=[("suspicion", "descending"), ("sample_id", "ascending")],
     )
-    rows: list[dict[str, Any]] = scores.select(names).take(order[:_NUM_TOP]).to_pylist()
+    rows: list[dict[str, Any]] = scores.select(names).take(order[: _NUM_TOP + 1]).to_pylist()
     return rows
 
 
 def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # One more than is shown: it tells whether equals of the last one are left out.
     return heapq.nsmallest(
-        _NUM_TOP, rows, key=lambda row: (-(row["suspicion"] or 0.0), row["sample_id"])
+        _NUM_TOP + 1, rows, key=lambda row: (-(row["suspicion"] or 0.0), row["sample_id"])
     )

@@ -116,7 +116,7 @@ def publish(
         memorisation=memorisation,
         order={} if order is None else order.described(fit.memorised),
         ranking=described(fit, task),
-        top=[] if ties else parts.top,
+        top=[] if ties else parts.shown,
         top_findings=found.top,
         notes=[
             *inputs.listing.notes,

@@ -17,6 +17,7 @@ from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
 from ray_audit.engine.ledger.leftovers import leftovers_removed
+from ray_audit.engine.planning.batches import names_other_batches, with_gpu_batches
 from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
@@ -152,6 +153,7 @@ def run_on(
         if done is not None:
             return done
         with FailureRecord(inputs, started) as record:
+            config = inputs.config
             model = check_model(config, inputs.checkpoints)
             done_before = committed(inputs)
             # An earlier run has looked, and a night without news shall read no data.
@@ -162,6 +164,13 @@ def run_on(
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
+            sized = with_gpu_batches(inputs.config, engine.resources())
+            if names_other_batches(sized, inputs.config):
+                reporter.phase("listing once more: batches follow the memory of the GPUs")
+                index_dir = Path(tempfile.mkdtemp(dir=folder.name))
+                inputs = record.inputs = read_inputs(sized, index_dir, limit, logical_date)
+                done_before = committed(inputs)
+            config = inputs.config
             plan = replace(make_plan(inputs, engine.resources(), done_before), seen=seen)
             if config.engine.calibrate:
                 reporter.phase("timing one batch at each checkpoint")
@@ -251,15 +260,16 @@ def _execute(
     tally = ProgressCounter(plan)
     if plan.work:
         reporter.phase("starting the pools")
-        for receipt in engine.relay(plan, settings):
-            if receipt.fatal:
-                raise RunError(receipt.fatal)
-            progress = tally.add(receipt)
-            reporter.progress(progress)
-            heartbeat.beat(progress.num_units)
-            check_count(inputs, tally.num_failed, tally.num_expected)
-            if not plan.num_reused:
-                check_any_sound(inputs, tally.num_failed, tally.num_sound)
+        with contextlib.closing(engine.relay(plan, settings)) as receipts:
+            for receipt in receipts:
+                if receipt.fatal:
+                    raise RunError(receipt.fatal)
+                progress = tally.add(receipt)
+                reporter.progress(progress)
+                heartbeat.beat(progress.num_units)
+                check_count(inputs, tally.num_failed, tally.num_expected)
+                if not plan.num_reused:
+                    check_any_sound(inputs, tally.num_failed, tally.num_sound)
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)
     relay_s = time.monotonic() - started
@@ -293,8 +303,9 @@ def _recounted(
     if second.work:
         reporter.phase("counting exactly for confident learning: a second pass")
         tally = ProgressCounter(second)
-        for receipt in engine.relay(second, settings):
-            if receipt.fatal:
-                raise RunError(receipt.fatal)
-            reporter.progress(tally.add(receipt))
+        with contextlib.closing(engine.relay(second, settings)) as receipts:
+            for receipt in receipts:
+                if receipt.fatal:
+                    raise RunError(receipt.fatal)
+                reporter.progress(tally.add(receipt))
     return finish_recount(engine, inputs, files, recount)

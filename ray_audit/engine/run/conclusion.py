@@ -167,7 +167,7 @@ class FailureRecord:
     """
 
     def __init__(self, inputs: Inputs, started: float) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
         self._started = started
         self.has_begun = False
 
@@ -182,7 +182,7 @@ class FailureRecord:
     ) -> None:
         if error is None or (isinstance(error, Exception) and not self.has_begun):
             return
-        _write_failure(self._inputs, error, time.monotonic() - self._started)
+        _write_failure(self.inputs, error, time.monotonic() - self._started)
 
 
 def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> None:

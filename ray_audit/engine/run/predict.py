@@ -13,6 +13,7 @@ import torch
 from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, EngineConfig
+from ray_audit.cuts.batching import batch_size_of
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.probes.determinism import use_exact_float32
@@ -120,13 +121,12 @@ def chosen_cuts(
     config: AuditConfig, index_uri: str, unit: WorkUnit, sample_ids: Collection[str]
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Batches of a unit as the audit cuts them, and in each the rows of the named samples."""
-    batch_size = config.engine.batch_size
     items = cut_unit(
         unit,
         config.dataset,
         config.model.input,
         index_uri,
-        None if batch_size == "auto" else batch_size,
+        batch_size_of(config.engine),
     )
     for item in items:
         if isinstance(item, Tail):

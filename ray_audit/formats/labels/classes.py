@@ -178,7 +178,8 @@ class ClassNames:
         if found is None and (text in self._void_text or number in self._void_values):
             return IGNORE
         if found is None:
-            raise ValueError(f"label {text!r} is not listed in dataset.labels.values")
+            hint = "" if text else '; where that means no label, list {"": void}'
+            raise ValueError(f"label {text!r} is not listed in dataset.labels.values{hint}")
         return self._unless_void(found)
 
     def _unless_void(self, index: int) -> int:
@@ -200,7 +201,10 @@ class ClassNames:
     def _outside(self, value: object, number: int | None) -> str:
         text = str(value)
         if not text:
-            return "the label is empty; leave the row out where there is no label"
+            return (
+                'the label is empty; where that means no label, give dataset.void: [""], or '
+                "leave the row out"
+            )
         parts = self._several(text)
         if parts:
             return (

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels.array_tables import copy_array, is_array_table
 from ray_audit.formats.labels.json_rows import JsonRow, json_rows
 from ray_audit.formats.labels.nested_json import (
     CocoImages,
@@ -59,6 +60,11 @@ def copy_table(
         form: how a text table is written.
     """
     with storage.open_read(uri) as stored, storage.open_write(to_uri) as target:
+        if is_array_table(uri):
+            size_bytes = stored.seek(0, io.SEEK_END)
+            stored.seek(0)
+            copy_array(uri, stored, size_bytes, target, edit)
+            return
         if uri.lower().endswith((".parquet", ".pq")):
             copy_parquet(stored, target, columns, edit)
             return

@@ -110,6 +110,11 @@ class OwnerNames:
                 for name in dict.fromkeys(names):
                     level.setdefault(name, []).append(owner)
 
+    @property
+    def num_owners(self) -> int:
+        """How many owners are known."""
+        return len(self._levels[0])
+
     def find(self, value: str) -> Owner | None:
         """The owner that `value` names, or None.
 
@@ -132,7 +137,7 @@ class OwnerNames:
 
     def _below(self, value: str) -> Iterator[str]:
         """A path from further up, as it is below the folder of the keys."""
-        parts = value.replace("\\", "/").removeprefix("./").split("/")
+        parts = value.replace("\\", "/").removeprefix("./").lstrip("/").split("/")
         if parts != value.split("/"):
             yield "/".join(parts)
         for num in range(1, len(parts)):

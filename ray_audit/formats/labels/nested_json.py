@@ -31,11 +31,13 @@ class Place:
         holder: the list or object that holds it.
         key: its place in that.
         names: what `{name}` steps of the path found.
+        around: the objects that it lies in, the outermost first.
     """
 
     holder: Any
     key: Any
     names: Cells = field(default_factory=dict)
+    around: tuple[Cells, ...] = ()
 
     @property
     def value(self) -> Any:
@@ -48,6 +50,17 @@ def looks_like_coco(stream: IO[bytes]) -> bool:
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     return _FIRST_KEY.match(head) is not None
+
+
+def coco_image_name(image: Cells) -> str:
+    """File name of an image of a COCO document; LVIS has it in `coco_url` only.
+
+    Raises:
+        KeyError: it has none.
+    """
+    if "file_name" in image or "coco_url" not in image:
+        return str(image["file_name"])
+    return str(image["coco_url"]).rsplit("/", 1)[-1]
 
 
 def load_document(uri: str, stream: IO[bytes]) -> Any:
@@ -81,15 +94,16 @@ def places(uri: str, document: Any, path: str) -> list[Place]:
 
 def _inside(place: Place, step: str) -> Iterator[Place]:
     value = place.value
+    around = (*place.around, value) if isinstance(value, dict) else place.around
     if step == "*" or (step.startswith("{") and step.endswith("}")):
         keys = value if isinstance(value, dict) else range(len(value) if _is_list(value) else 0)
         for key in keys:
             names = {} if step == "*" else {step[1:-1]: str(key)}
-            yield Place(value, key, place.names | names)
+            yield Place(value, key, place.names | names, around)
     elif isinstance(value, dict) and step in value:
-        yield Place(value, step, place.names)
+        yield Place(value, step, place.names, around)
     elif _is_list(value) and step.isdecimal() and int(step) < len(value):
-        yield Place(value, int(step), place.names)
+        yield Place(value, int(step), place.names, around)
 
 
 def _is_list(value: Any) -> bool:
@@ -139,7 +153,11 @@ def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
 
 
 def _plain(place: Place, path: str) -> Any:
-    return place.names[path] if path in place.names else _given(cell(place.value, path))
+    """A cell of a row: its own, or that of the nearest object around it that has one."""
+    if path in place.names:
+        return place.names[path]
+    found = (cell(value, path) for value in (place.value, *reversed(place.around)))
+    return next((value for value in found if value is not _MISSING), None)
 
 
 def value_at(document: Any, path: str) -> Any:
@@ -154,7 +172,11 @@ def _given(value: Any) -> Any:
 def has_column(found: list[Place], path: str) -> bool:
     """Whether any row has a column."""
     head = path.partition("*")[0].rstrip(".") or _ITSELF if "*" in path else path
-    return any(head in item.names or cell(item.value, head) is not _MISSING for item in found)
+    return any(
+        head in item.names
+        or any(cell(value, head) is not _MISSING for value in (item.value, *item.around))
+        for item in found
+    )
 
 
 def names_in(found: list[Place]) -> list[str]:
@@ -206,6 +228,11 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
     for row in rows:
         replaced = [copy.deepcopy(place.value)]
         for name, new in row.items():
+            if cell(place.value, columns[name]) is _MISSING:
+                raise LabelError(
+                    f"{columns[name]!r} of an object around several rows cannot be changed for one "
+                    "of them"
+                )
             replaced[0] = with_value(replaced[0], columns[name], new)
         made += replaced
     return made
@@ -273,7 +300,7 @@ class CocoImages:
         if not isinstance(document, dict) or not all(_is_list(document.get(k)) for k in _COCO):
             raise LabelError(f"{uri}: expected COCO's lists {', '.join(_COCO)}, or labels.rows")
         try:
-            files = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
+            files = {entry["id"]: coco_image_name(entry) for entry in document["images"]}
             categories = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
             names: dict[str, str] = {}
             of_image: dict[str, list[Any]] = defaultdict(list)

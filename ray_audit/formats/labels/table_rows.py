@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
+from ray_audit.formats.labels.array_tables import is_array_table
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock, seconds_of
 from ray_audit.formats.labels.indicators import label_cells, label_texts
@@ -89,7 +90,8 @@ def layout_of(
     name = columns.image if form == "images" else columns.video
     named = name if with_name else None
     if form == "frames":
-        if not with_name and text.header is not None and columns.frame not in text.header:
+        has_no_frame = text.header is not None and columns.frame not in text.header
+        if not with_name and (has_no_frame or is_array_table(uri)):
             return TableLayout(None, {}, columns.label, False, clock, text, is_by_row=True)
         return TableLayout(named, {"frame": columns.frame}, columns.label, False, clock, text)
     if form != "segments":

@@ -15,8 +15,7 @@ import pyarrow.csv
 
 from ray_audit import parquet_io, storage
 from ray_audit.errors import LabelError, SampleError
-from ray_audit.formats.array_labels import flat_labels
-from ray_audit.formats.idx import is_idx, opened_idx
+from ray_audit.formats.labels.array_tables import array_batch, is_array_table
 from ray_audit.formats.labels.json_rows import json_rows
 from ray_audit.formats.labels.nested_json import (
     CocoImages,
@@ -122,24 +121,15 @@ def _open(
         return _open_json(uri, unpacked(uri, stream), required, form)
     if name.endswith(SUFFIXES):
         return _open_text(uri, unpacked(uri, stream), form)
-    if is_idx(uri):
-        return _open_idx(uri, stream, required)
+    if is_array_table(uri):
+        size_bytes = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        batch = array_batch(uri, stream, size_bytes, form.variable, required)
+        return list(required.values()), lambda requested: iter([batch])
     raise LabelError(
         f"{uri}: not a label table; expected .csv, .tsv, .txt, .lst, .labels, .json or .jsonl, "
-        "also with .gz, or .parquet"
+        "also with .gz, .parquet, or labels alone in .npy, .npz, .h5, .mat or IDX"
     )
-
-
-def _open_idx(uri: str, stream: IO[bytes], required: dict[str, str]) -> tuple[list[str], Any]:
-    """Numbers by their places: image 0 is the first."""
-    size_bytes = stream.seek(0, io.SEEK_END)
-    stream.seek(0)
-    with opened_idx(uri, stream, size_bytes) as file:
-        labels = flat_labels(file.array("image"), "labels").tolist()
-    columns = {"name": [str(at) for at in range(len(labels))], "label": [str(n) for n in labels]}
-    arrays = [pa.array(columns[key], pa.string()) for key in required]
-    batch = pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
-    return list(required.values()), lambda requested: iter([batch])
 
 
 def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], Any]:
@@ -175,6 +165,12 @@ def _open_nested(uri: str, stream: IO[bytes], path: str) -> tuple[list[str], Any
     found = places(uri, load_document(uri, stream), path)
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        deep = next((column for column in columns if column.count("*") > 1), None)
+        if deep is not None:
+            raise LabelError(
+                f"{uri}: {deep!r} goes through two lists; let labels.rows go through the first: a "
+                "row has the columns of the objects around it too"
+            )
         column_of = {column: column for column in columns}
         rows = (row for place in found for row in cells_of(uri, place, column_of))
         while chunk := list(itertools.islice(rows, _CHUNK_ROWS)):

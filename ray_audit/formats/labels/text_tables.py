@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class TextForm:
         comment: what begins a line to leave out.
         rows: path of the rows in a JSON document.
         range_at: which field of a line is two names of `header`, as `1-30` is; None where none is.
+        variable: which array holds the labels, where the file is one of arrays.
     """
 
     delimiter: str | None = None
@@ -39,13 +41,14 @@ class TextForm:
     comment: str | None = None
     rows: str | None = None
     range_at: int | None = None
+    variable: str | None = None
 
     @classmethod
     def of(cls, labels: LabelsConfig) -> Self:
         """The form that a specification describes."""
         delimiter = None if labels.delimiter is None else _DELIMITERS[labels.delimiter]
         if labels.header is None:
-            return cls(delimiter, None, labels.comment, labels.rows)
+            return cls(delimiter, None, labels.comment, labels.rows, variable=labels.variable)
         both = f"{labels.columns.start_frame}-{labels.columns.end_frame}"
         if both not in labels.header:
             return cls(delimiter, tuple(labels.header), labels.comment, labels.rows)
@@ -131,7 +134,12 @@ def text_layout(uri: str, stream: IO[bytes], form: TextForm) -> TextLayout:
     Raises:
         LabelError: several delimiters part the first line, and none is specified.
     """
-    head = stream.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
+    stored = stream.read(_HEAD_BYTES)
+    if stored.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise LabelError(
+            f"{uri} is text in UTF-16, as Excel saves `Unicode text`; save it as CSV in UTF-8"
+        )
+    head = stored.decode("utf-8-sig", "replace")
     stream.seek(0)
     lines = (line for line in io.StringIO(head) if line.strip() and not form.is_comment(line))
     first = next(lines, "")

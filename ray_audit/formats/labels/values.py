@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ray_audit import storage
 from ray_audit.errors import SpecificationError
@@ -23,6 +24,10 @@ _RANGE = re.compile(r"(-?[0-9]+)\.\.(-?[0-9]+)")
 _CHANNELS = re.compile(r"[(\[]?\s*([0-9]{1,5})[\s,]+([0-9]{1,5})[\s,]+([0-9]{1,5})\s*[)\]]?")
 _MAX_BYTES = 16 * 2**20
 _MAX_DIGITS = 18
+_LISTS = ("labels", "classes", "categories")
+_COLOURS = ("color", "colour", "rgb")
+_NUMBERS = ("classid", "class_id", "id", "trainId", "index")
+_NUM_CHANNELS = 3
 
 
 def whole_number(text: str) -> int | None:
@@ -136,12 +141,12 @@ def _unknown(text: str, name: str, classes: Sequence[str]) -> str:
 
 
 def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
-    """Read a file of values: a JSON mapping, or a table of value and class a row.
+    """Read a file of values: JSON, or a table of value and class a row.
 
-    A JSON mapping may go either way, from values to classes or from classes to values. A table has
-    two columns, or four (red, green, blue, class), separated by commas, semicolons, tabs or
-    blanks; a first row that names no class is its header, and `#` begins a comment but for
-    colours.
+    A JSON mapping may go either way, from values to classes or from classes to values; or it is a
+    list of objects with a name, a colour or a number. A table has two columns, or four (red, green,
+    blue and class), also with the class first, separated by commas, semicolons, tabs or blanks; a
+    first row that names no class is its header, and `#` begins a comment but for colours.
 
     Raises:
         SpecificationError: the file cannot be read as either.
@@ -154,9 +159,11 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
     except UnicodeDecodeError as error:
         raise SpecificationError(f"labels.values: {uri} is no text: {error}") from error
     known = {*classes, VOID}
-    if text.lstrip().startswith("{"):
+    if text.lstrip().startswith(("{", "[")):
         return _from_json(uri, text, known)
     rows = [_fields(line) for line in text.splitlines() if line.strip() and not _is_comment(line)]
+    if sum(row[0] in known for row in rows) > sum(row[-1] in known for row in rows):
+        rows = [[*row[1:], row[0]] for row in rows]
     if rows and rows[0] and rows[0][-1] not in known:
         rows = rows[1:]
     values: dict[int | str, int | str] = {}
@@ -168,6 +175,29 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
             )
         values[", ".join(row[:-1])] = row[-1]
     return values
+
+
+def named_colours(text: str) -> dict[int, str]:
+    r"""Colours (packed) and their names, of a text of either form; empty where it has none.
+
+    >>> named_colours("name,r,g,b\nroad,128,64,128\n") == {packed_colour(128, 64, 128): "road"}
+    True
+    """
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            listed = listed_classes(json.loads(text))
+        except (ValueError, RecursionError):
+            return {}
+        colours = ((_colour(str(stored)), name) for stored, name in listed.items())
+        return {colour: str(name) for colour, name in colours if colour is not None}
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        row = _fields(line)
+        for name, channels in ((row[-1:], row[:-1]), (row[:1], row[1:])):
+            colour = _colour(", ".join(channels))
+            if colour is not None and name and not name[0].isdecimal():
+                found.setdefault(colour, name[0])
+    return found
 
 
 def _is_comment(line: str) -> bool:
@@ -189,9 +219,37 @@ def _from_json(uri: str, text: str, known: set[str]) -> dict[int | str, int | st
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SpecificationError(f"labels.values: {uri} is no JSON: {error}") from error
+    listed = listed_classes(loaded)
+    if listed:
+        return listed
     plain = (str, int)
     if not isinstance(loaded, dict) or not all(isinstance(v, plain) for v in loaded.values()):
-        raise SpecificationError(f"labels.values: {uri}: expected a mapping of values to classes")
+        raise SpecificationError(
+            f"labels.values: {uri}: expected a mapping of values to classes, or a list of objects "
+            "with name and color or id"
+        )
     if not {str(part) for part in loaded.values()} & known and set(loaded) & known:
         return {value: name for name, value in loaded.items()}
     return dict(loaded)
+
+
+def listed_classes(loaded: Any) -> dict[int | str, int | str]:
+    """Colours and numbers of a list of objects with names, such as `[{"name", "color", "id"}]`."""
+    if isinstance(loaded, dict):
+        loaded = next((loaded[key] for key in _LISTS if isinstance(loaded.get(key), list)), None)
+    if not isinstance(loaded, list) or not all(isinstance(entry, dict) for entry in loaded):
+        return {}
+    values: dict[int | str, int | str] = {}
+    for entry in loaded:
+        name = entry.get("name")
+        colour = next((entry[key] for key in _COLOURS if key in entry), None)
+        number = next((entry[key] for key in _NUMBERS if isinstance(entry.get(key), int)), None)
+        if not isinstance(name, str):
+            return {}
+        if isinstance(colour, list) and len(colour) == _NUM_CHANNELS:
+            values[", ".join(map(str, colour))] = name
+        elif isinstance(colour, str):
+            values[colour] = name
+        if number is not None:
+            values[number] = name
+    return values

@@ -11,7 +11,7 @@ import numpy as np
 from ray_audit.config import DatasetConfig
 from ray_audit.config.mask_numbers import mask_number, uses_colours
 from ray_audit.errors import LabelError, SampleError
-from ray_audit.formats.array_files import is_array_file, mask_array
+from ray_audit.formats.array_files import is_array_file, only_array
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.values import packed_colour
 from ray_audit.formats.pixels.pictures import read_mask
@@ -38,7 +38,7 @@ def read_labels(
     labels = dataset.labels
     if isinstance(source, bytes) and is_array_file(source):
         return whole_numbers(
-            mask_array(source, labels.variable), dataset.max_px, classes.has_colours
+            only_array(source, labels.variable), dataset.max_px, classes.has_colours
         )
     if labels.number is not None:
         return _numbers(source, labels.number, dataset.max_px)

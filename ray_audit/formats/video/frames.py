@@ -84,6 +84,7 @@ def _converted(frame: Any) -> np.ndarray:
         raise SampleError("image_format", f"frames of {name} are not read; {_REMEDY}")
     try:
         if not name.startswith("gray"):
+            # By the tags from PyAV 17 on: findings/tagged_colours_need_pyav_17.sh shows it.
             pixels: np.ndarray = frame.to_ndarray(format="rgb24")
             return pixels
         # As stored, whatever range is tagged: so FFmpeg and those that build on it take grey.

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ray_audit.engine.run.audit import run_audit
+from ray_audit.scores.class_losses import ClassLosses
 from ray_audit.scores.ranking import RankHistogram
 from tests.support.echoes import echoes, is_wrong, logits, repeated
 from tests.support.tables import rows_of
@@ -19,12 +20,23 @@ def ranks_of(column):
     return RankHistogram.empty().observe(column.to_numpy()).cdf(column.to_numpy())
 
 
-def as_stated(table, losses, order=0.0):
+def as_stated(table, given, losses, order=0.0):
     """(N,) suspicion by the ranks of a table's scores, weighed as a manifest states it."""
     assert sum(losses.values()) == pytest.approx(1)
-    weights = losses | ({"order_nll": order} if order else {})
-    above = sum(weight * np.log(1 - ranks_of(table[name])) for name, weight in weights.items())
-    return 1 - np.exp(above / sum(weights.values()))
+    labels = table["label"].to_numpy()
+    firsts = [path[np.flatnonzero(np.diff(path, prepend=-1))] for path in given]
+    num_segments = np.bincount(np.concatenate(firsts))
+    above = sum(
+        weight * np.log(1 - beside_its_class(table[name].to_numpy(), labels, num_segments))
+        for name, weight in losses.items()
+    )
+    if order:
+        above = above + order * np.log(1 - ranks_of(table["order_nll"]))
+    return 1 - np.exp(above / (1 + order))
+
+
+def beside_its_class(values, labels, num_segments):
+    return ClassLosses.of(values, labels, num_segments).finish().ranks(values, labels)
 
 
 def test_one_video_is_ranked_by_its_losses(tmp_path):
@@ -38,7 +50,7 @@ def test_one_video_is_ranked_by_its_losses(tmp_path):
     wrong, suspicion = is_wrong(table, [given], [true]), table["suspicion"].to_numpy()
     stated = found.manifest.ranking["weights"]
     assert set(stated) <= {"csl_segment", "late_loss", "early_loss"}
-    assert suspicion == pytest.approx(as_stated(table, stated))
+    assert suspicion == pytest.approx(as_stated(table, [given], stated))
     by_segment = roc_auc_score(wrong, table["csl_segment"].to_numpy())
     assert roc_auc_score(wrong, suspicion) > by_segment  # wrong in five frames only
     assert not found.manifest.order["used"]
@@ -60,7 +72,7 @@ def test_two_classes_in_turn_are_no_order(tmp_path):
     assert found.manifest.order["weight"] == 0
     stated = found.manifest.ranking["weights"]
     assert "order_nll" not in stated
-    assert table["suspicion"].to_numpy() == pytest.approx(as_stated(table, stated))
+    assert table["suspicion"].to_numpy() == pytest.approx(as_stated(table, given, stated))
 
 
 def test_few_videos_without_an_order_are_ranked_by_their_losses(tmp_path):
@@ -92,7 +104,7 @@ def test_an_order_is_ranked_in_the_distribution_of_its_own_numbers(tmp_path):
     assert order["used"]
     assert order["gain"] > 2 * order["standard_error"]
     assert order["weight"] > 0
-    expected = as_stated(table, found.manifest.ranking["weights"], order["weight"])
+    expected = as_stated(table, given, found.manifest.ranking["weights"], order["weight"])
     assert table["suspicion"].to_numpy() == pytest.approx(expected)
     assert max(table["suspicion"].to_pylist()) < 1
 
@@ -106,6 +118,15 @@ def test_equal_samples_are_in_no_order_of_importance(tmp_path):
     assert suspicion[0] == pytest.approx(0.5)
     assert found.manifest.top == []
     assert any("all samples tie" in note for note in found.manifest.notes)
+
+
+def test_of_equal_samples_that_do_not_all_fit_none_is_among_the_most_suspicious(tmp_path):
+    given = np.zeros(40, int)
+    seen = np.tile([[2.0, 1.0]], (40, 1))
+    seen[[7, 21, 33]] = [[0.0, 3.0], [0.0, 4.0], [0.0, 5.0]]
+    found = audited(tmp_path, [given], [seen], 2)
+    top = [row["sample_id"].rpartition("#")[2] for row in found.manifest.top]
+    assert top == ["33", "21", "7"]
 
 
 def test_an_order_that_predicts_is_used_whatever_the_losses_say(tmp_path):

@@ -192,6 +192,9 @@ PASSING = {
     "a redirect": says(302, b"", Location="http://127.0.0.1:9/"),
     "401": says(401, status_of(401, "Unauthorized", "Unauthorized")),
     "408": says(408),
+    "409 of a quota": says(
+        409, status_of(409, "Conflict", "cannot be fulfilled on resourcequotas")
+    ),
     "429": says(429, status_of(429, "TooManyRequests", "slow down"), Retry_After="1"),
     "429 without a body": says(429),
     "500": says(500, status_of(500, "InternalError", "etcdserver: request timed out")),

@@ -212,6 +212,13 @@ def test_an_answer_that_is_lost_is_no_second_job(api):
     assert api.seen.count(("POST", JOBS)) == 2
 
 
+def test_a_job_that_is_there_and_gone_again_is_created(api):
+    there = status_of(409, "AlreadyExists", "already exists", name=FIRST)
+    api.faults = [None] * 9 + [says(409, there)]
+    assert start(api, [DONE]) == 0
+    assert api.created == [FIRST]
+
+
 def test_the_server_says_when_to_come_again(api):
     clock = Clock()
     api.faults = [None] * 9 + [says(429, b"{}", Retry_After="77")]

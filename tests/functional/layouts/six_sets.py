@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import av
 import nibabel as nib
 import numpy as np
+import pyarrow as pa
 import torch
 import yaml
 from PIL import Image
@@ -19,6 +20,7 @@ from ray_audit import rle
 from ray_audit.formats.pixels.png import png_bytes
 from ray_audit.layouts import recipe_named
 from tests.support.published.built import put_text
+from tests.support.published.video import put_parquet
 from tests.support.small_sets import MODELS
 
 SIDE = 24
@@ -232,6 +234,36 @@ def egoper(root):
     return true, given
 
 
+CAMERA = "observation.images.top"
+
+
+def lerobot(root):
+    """Version 3: episodes 0 to 2 in one video file and table, the others in the next."""
+    true, given, episodes = {}, {}, []
+    for file, numbers in enumerate(([0, 1, 2], [3, 4])):
+        frames = np.tile(TRUE_FRAMES, len(numbers))
+        _video(root / f"videos/{CAMERA}/chunk-000/file-{file:03d}.mp4", frames, len(STEPS))
+        rows = [(n, t, int(k)) for n in numbers for t, k in enumerate(_given_frames(n))]
+        names = ("episode_index", "frame_index", "subtask_index")
+        table = pa.table({name: [row[at] for row in rows] for at, name in enumerate(names)})
+        put_parquet(root / f"data/chunk-000/file-{file:03d}.parquet", table)
+        for at, number in enumerate(numbers):
+            begin_s = at * NUM_FRAMES / 25
+            times = {"from_timestamp": begin_s, "to_timestamp": begin_s + NUM_FRAMES / 25}
+            of_file = {"chunk_index": 0, "file_index": file, **times}
+            episodes.append(
+                {"episode_index": number}
+                | {f"videos/{CAMERA}/{name}": value for name, value in of_file.items()}
+            )
+            key = f"{CAMERA}/chunk-000/file-{file:03d}.mp4/{number}"
+            true |= {f"{key}#{t}": k for t, k in enumerate(TRUE_FRAMES.tolist())}
+            given |= {f"{key}#{t}": k for t, k in enumerate(_given_frames(number).tolist())}
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    put_parquet(path, pa.Table.from_pylist(episodes))
+    put_text(root / "meta/info.json", json.dumps({"codebase_version": "v3.0", "fps": 25}))
+    return true, given
+
+
 def _video(path, classes, num_classes):
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -258,5 +290,11 @@ METHODS = {
     ),
     "egoper": Method("egoper", egoper, 4, "FrameModel", (("classes", STEPS),)),
 }
-DRAWN = {"coco": Method("coco-instances", coco, len(COCO), overrides=(("classes", COCO),))}
-"""Beside the methods' own: masks that are drawn of a document."""
+OTHERS = {
+    "coco": Method("coco-instances", coco, len(COCO), overrides=(("classes", COCO),)),
+    "lerobot": Method(
+        *("lerobot-v3", lerobot, 4, "FrameModel"),
+        (("classes", STEPS), ("clip", {"every": 1, "frames": 20})),
+    ),
+}
+"""Beside the methods' own: masks that are drawn of a document, and episodes of longer videos."""

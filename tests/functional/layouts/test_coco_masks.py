@@ -209,3 +209,13 @@ def test_instance_numbers_of_one_channel_become_classes(tmp_path):
     values = {"kind": "images", "uri": str(tmp_path / "images/*.png"), "labels": labels}
     config = DatasetConfig.model_validate(values | {"classes": ["a", "b", "c"]})
     np.testing.assert_array_equal(labels_of(config)["a.png"], expected)
+
+
+def test_images_may_be_named_by_where_they_came_from(tmp_path):
+    """As LVIS is published."""
+    content = document([(3, [box(1, 1, 2)])])
+    del content["images"][0]["file_name"]
+    content["images"][0]["coco_url"] = "http://images.example/train2017/a.png"
+    expected = np.zeros(SHAPE, int)
+    expected[1:3, 1:3] = 2
+    np.testing.assert_array_equal(labels_of(coco(tmp_path, content))["a.png"], expected)

@@ -10,22 +10,11 @@ import ray_audit
 from ray_audit.config import DatasetConfig
 from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import LabelError, SpecificationError
+from tests.support.drafts import drafted, same
 from tests.support.label_sets import listed
-from tests.support.published import labels_of
 from tests.support.published.built import PALETTE, photo, put_image, put_text
 
 SHAPE = (9, 8)
-
-
-def drafted(root):
-    return ray_audit.init(root).specification["dataset"]
-
-
-def same(dataset, expected):
-    found = labels_of(DatasetConfig.model_validate(dataset))
-    assert sorted(found) == sorted(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(found[key], value, key)
 
 
 def test_indices_of_a_palette_are_classes_also_where_they_have_gaps(tmp_path):

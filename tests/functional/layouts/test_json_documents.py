@@ -210,3 +210,70 @@ def test_a_label_of_several_classes_is_refused_by_name(tmp_path):
     labels = {"images": str(tmp_path / "t.csv"), "columns": columns}
     with pytest.raises(LabelError, match=r"'a\|b' names several classes \(a, b\)"):
         listed(dataset("images", tmp_path / "images/*.png", labels))
+
+
+def moments(folder, label="label"):
+    """As Ego4D is published: who a segment belongs to stands above it, and it has two clocks."""
+    steps = [(0.0, 0.2, "a"), (0.2, 0.48, "c")]
+    labels = [
+        {"start_time": 9.0 + s, "end_time": 9.0 + e, "video_start_time": s, "video_end_time": e}
+        | {label: step}
+        for s, e, step in steps
+    ]
+    document = {
+        "videos": [
+            {
+                "video_uid": name,
+                "label": "b",
+                "clips": [{"clip_uid": "c", "annotations": [{"labels": labels}]}],
+            }
+            for name in ("v1", "v2")
+        ]
+    }
+    for name in ("v1", "v2"):
+        video(folder / f"videos/{name}.mp4", 12)
+    (folder / "moments.json").write_text(json.dumps(document))
+    given = {
+        "segments": str(folder / "moments.json"),
+        "rows": "videos.*.clips.*.annotations.*.labels.*",
+        "columns": {
+            **{"video": "video_uid", "start_s": "video_start_time", "end_s": "video_end_time"}
+        },
+    }
+    return dataset("video", folder / "videos/*.mp4", given)
+
+
+def test_a_row_has_the_columns_of_the_objects_around_it(tmp_path):
+    config = moments(tmp_path)
+    steps = {f"{v}.mp4#{t}": 0 if t < 5 else 2 for v in ("v1", "v2") for t in range(12)}
+    assert all_labels(config) == steps
+    changes = LabelChanges(
+        frames={Owner("v1.mp4"): FrameChange(np.arange(5), np.ones(5, int))},
+        times=lambda owner: (np.arange(12) / 25, (np.arange(12) + 0.5) / 25),
+    )
+    done = write_labels(config, listed(config)[0], changes, str(tmp_path / "to"))
+    after = all_labels(done.dataset)
+    assert after == {k: 1 if k.startswith("v1") and int(k[7:]) < 5 else n for k, n in steps.items()}
+
+
+def test_a_label_above_several_rows_is_not_changed_for_one_of_them(tmp_path):
+    config = moments(tmp_path, label="step")
+    assert set(all_labels(config).values()) == {1}
+    changes = LabelChanges(
+        frames={Owner("v1.mp4"): FrameChange(np.arange(5), np.zeros(5, int))},
+        times=lambda owner: (np.arange(12) / 25, (np.arange(12) + 0.5) / 25),
+    )
+    with pytest.raises(LabelError, match="'label' of an object around several rows"):
+        write_labels(config, listed(config)[0], changes, str(tmp_path / "to"))
+
+
+def test_a_column_through_two_lists_is_refused_with_what_to_do(tmp_path):
+    labels = moments(tmp_path).labels.model_dump(exclude_defaults=True)
+    deep = "clips.*.annotations.*.labels.*"
+    columns = {"video": "video_uid", "label": f"{deep}.label"}
+    columns |= {f"{end}_s": f"{deep}.video_{end}_time" for end in ("start", "end")}
+    config = dataset(
+        "video", tmp_path / "videos/*.mp4", labels | {"rows": "videos.*", "columns": columns}
+    )
+    with pytest.raises(LabelError, match=r"goes through two lists; let labels\.rows go through"):
+        listed(config)

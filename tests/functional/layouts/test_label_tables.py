@@ -109,6 +109,7 @@ def test_corrected_lines_of_frames_keep_every_other_byte(tmp_path):
         ("t.txt", "image,n;label\tx\n", {}, "commas, tabs or semicolons; say which in labels.del"),
         ("t.txt", "a.png cat\nb.png\n", {"header": ["image", "label"]}, "row 2: 1 fields, expect"),
         ("t.csv.gz", "image,label\na.png,cat\n", {}, "cannot be read: Not a gzipped file"),
+        ("t.csv", "image,label\na.png,\n", {}, r'give dataset\.void: \[""\], or leave the row out'),
         ("t.json", '{"a.png": ["cat"]}', {}, "no column .*the table has 'a.png'"),
     ],
 )
@@ -148,3 +149,12 @@ def test_a_field_that_should_be_a_range_and_is_none_is_refused(tmp_path):
     config = specified(tmp_path, "video", "videos/*.avi", labels, ["SIL", "take_bowl"])
     with pytest.raises(LabelError, match=r"row 2: 2 fields, expected 3 \(start_frame, end_frame"):
         all_labels(config)
+
+
+def test_text_of_another_width_is_named(tmp_path):
+    text = "image,label\na.png,cat\n".encode("utf-16")
+    (tmp_path / "t.csv").write_bytes(text)
+    picture(tmp_path / "images/a.png", 0)
+    what = (tmp_path, "images", "images/*.png", {"images": "t.csv"}, ["cat", "dog"])
+    with pytest.raises(LabelError, match="is text in UTF-16, as Excel saves"):
+        listed(specified(*what))

@@ -5,6 +5,7 @@ import torch
 from ray_audit.corrections.adele import AdeleRule
 from ray_audit.scores.early_learning import curve
 from ray_audit.training.corrected import EarlyLearningCorrection, RefurbishFlagged
+from ray_audit.training.correction import describe
 from ray_audit.training.sample_store import SampleStore
 
 SIZE = 20
@@ -174,3 +175,19 @@ def test_corrections_wait_for_means_of_some_epochs_after_a_resume():
     _, reports = train(again, 8)
     first_due = next(report.epoch for report in reports if report.due)
     assert first_due == max(due_at, due_at - 1 + 3)
+
+
+@pytest.mark.parametrize("agreeing", [0.2, 0.9])
+def test_a_class_that_the_model_hardly_agrees_with_is_named_when_it_is_due(agreeing):
+    corrector = EarlyLearningCorrection(3)
+    given, unlearnt = torch.from_numpy(truth())[None], []
+    for epoch in range(1, 16):
+        seen = np.zeros((SIZE, SIZE), np.int64)
+        rows = 10 * agreeing * curve(np.array([float(epoch)]), 1.0, 1.0, 2.0)[0]
+        seen[5 : 5 + round(rows), 5:15] = 1
+        corrector.observe(IDS[:1], given, logits_of(seen)[None])
+        report = corrector.end_epoch()
+        unlearnt += report.unlearnt
+        said = "hardly agrees with the labels of b" in describe(report, "abc")
+        assert said == bool(report.unlearnt)
+    assert set(unlearnt) == ({1} if agreeing < 0.5 else set())

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ray_audit.errors import SpecificationError
-from ray_audit.training.correction import read_corrected
+from ray_audit.task import Task
+from ray_audit.training.correction import TrainingCorrection, first_epoch_of, read_corrected
 from ray_audit.training.loop import Loop
 from ray_audit.training.train import train
+from ray_audit.training.training_folder import TrainingFolder
 from tests.functional.training.test_loop import KilledError, assert_equal_weights, weights_of
 from tests.support.small_sets import SmallSet, class_folders, labelled_videos
 
@@ -155,3 +158,37 @@ def test_a_resumed_correction_equals_an_uninterrupted_one(
 def test_what_cannot_work_is_refused(tmp_path, make, correction, training, message):
     with pytest.raises(SpecificationError, match=message):
         run(make(tmp_path), correction, **training)
+
+
+@pytest.mark.parametrize(
+    ("asked", "epochs", "first"),
+    [
+        ({}, 40, 10),
+        ({}, 3, 2),
+        ({"flag_by": "vog"}, 40, 20),
+        ({"flag_by": "vog"}, 17, 9),
+        ({"first_epoch": 7}, 40, 7),
+    ],
+)
+def test_flags_come_after_a_quarter_of_the_epochs_and_by_vog_after_half(
+    tmp_path, asked, epochs, first
+):
+    correction = {"method": "refurbish"} | asked
+    config = class_folders(tmp_path).config(training={"epochs": epochs, "correction": correction})
+    assert first_epoch_of(config) == first
+
+
+def test_samples_are_flagged_by_their_loss_on_the_labels_that_were_given(tmp_path):
+    small = class_folders(tmp_path)
+    place = TrainingFolder.of(str(tmp_path / "checkpoints/epoch_*.safetensors"))
+    settings = {"epochs": 4, "correction": {"method": "refurbish"}}
+    trained = TrainingCorrection(small.config(training=settings), Task.CLASS, place)
+    keys = [f"{index:02d}" for index in range(24)]
+    seen = torch.tensor([index % 3 for index in range(24)])
+    given = torch.where(torch.arange(24) % 4 == 1, (seen + 1) % 3, seen)
+    logits = 4.0 * torch.eye(3)[seen] + 0.1 * torch.rand(24, 3, generator=torch.manual_seed(0))
+    for _ in range(2):
+        # Trained on mended labels, of which each has a low loss.
+        trained.observe(keys, given, labels=seen, logits=logits, gradient=None)
+        report = trained.end_epoch()
+    assert report.due == tuple(key for index, key in enumerate(keys) if index % 4 == 1)

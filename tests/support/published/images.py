@@ -314,3 +314,9 @@ def isic_2019(root):
 def isic_2018_diagnoses(root):
     names = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
     return _diagnoses(root, "isic2018-task3", "ISIC2018_Task3", names)
+
+
+def paths_from_a_root(root):
+    """As Places365 is published: lists name files from a root of their own."""
+    lines = [f"/images/{key} {CLASSES.index(label)}" for key, label in ROWS]
+    return _mapped(_table(root, "list.txt", *lines, dataset={"header": ["image", "label"]}))

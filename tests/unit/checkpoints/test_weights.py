@@ -256,6 +256,37 @@ def test_what_is_not_read_is_refused_by_its_own_name(tmp_path, kind):
         assert "torch.nn.modules.container.Sequential" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "run `git lfs pull`"),
+        (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", "an HTML page"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, as Keras writes"),
+        (b"GGUF\x03" + bytes(99), "a GGUF file"),
+    ],
+)
+def test_files_of_another_kind_are_refused_by_their_own_name(tmp_path, content, kind):
+    (tmp_path / "w.bin").write_bytes(content)
+    assert kind in refusal(tmp_path / "w.bin")
+
+
+def test_archives_of_another_kind_are_refused_by_their_own_name(tmp_path):
+    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in STATE.items()})
+    assert "npz file of arrays" in refusal(tmp_path / "w.npz")
+    program = torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),))
+    torch.export.save(program, tmp_path / "w.pt2")
+    assert "a program of torch.export, which holds code" in refusal(tmp_path / "w.pt2")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_that_mean_other_numbers_than_they_store_are_refused(tmp_path, dtype):
+    state = {
+        name: value.to(dtype) if "num_" not in name else value for name, value in STATE.items()
+    }
+    torch.save(state, tmp_path / "w.pt")
+    assert f"is {dtype}, the model has torch.float32" in refusal(tmp_path / "w.pt")
+
+
 def lightning(folder, epochs=3):
     folder.mkdir()
     for epoch in range(epochs):

@@ -103,3 +103,32 @@ def test_untrusted_onsets_have_a_reason():
 
 def test_too_few_epochs_give_no_onset():
     assert Schedule().due(learning(3), {}) == []
+
+
+def test_an_onset_counts_once_it_has_stood_still():
+    iou = np.repeat(learning(12)[:, 1:2], 2, axis=1)
+    iou[9:, 1] += 0.12 * np.arange(1, 4)  # rises anew: the fit of each epoch says another onset
+    at_once = Schedule(stable_epochs=0)
+    first = {
+        name: next(epoch for epoch in range(1, 13) if schedule.due(learning(epoch), {}))
+        for name, schedule in (("at once", at_once), ("still", Schedule()))
+    }
+    assert first["at once"] < first["still"]
+    assert Schedule().due(iou, {}, background=-1) == [0]
+
+
+def late_and_level(num_epochs):
+    """A class that levels off at epoch 8, and one whose rise from epoch 10 on no curve fits."""
+    t = np.arange(1.0, num_epochs + 1)
+    late = np.clip(0.05 * (t - 9), 0.0, 0.6)
+    return np.stack([curve(t, 0.9, 1.0, 1.0), curve(t, 0.8, 1.0, 3.0), late], axis=1)
+
+
+def test_a_class_that_levels_off_late_is_corrected_with_the_others():
+    rising, level = late_and_level(20), late_and_level(27)
+    corrected = {1: 12}
+    assert 2 not in Schedule().due(rising, corrected)
+    assert 2 in Schedule().due(level, corrected)
+    assert 2 not in Schedule(joins_late=False).due(level, corrected)
+    alone = level[:, [0, 2]]
+    assert Schedule().due(alone, {}) == []  # it waits for an onset of its own

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ray_audit.cuts.batching import Batcher, Cut, SampleRow
+from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch, Batcher, Cut, SampleRow
 from ray_audit.task import Task
 
 
@@ -10,7 +10,7 @@ def image(height, name="x", alone=False):
     return Cut(inputs, np.array(0, np.int8), (SampleRow(name, "shard", label=0),), alone=alone)
 
 
-def batches(cuts, max_batch=None, size=None):
+def batches(cuts, max_batch=AUTO_BATCH, size=None):
     batcher = Batcher("unit", Task.CLASS, max_batch, size, 3)
     found = [batch for cut in cuts for batch in batcher.add(cut)]
     return [*found, *batcher.flush()]
@@ -29,6 +29,12 @@ def test_auto_fills_4_mib_of_network_input(height, size, expected):
     found = batches([cut] * (expected * 2 + (expected > 1)), size=size)
     sizes = [len(b.arrays["inputs"]) for b in found]
     assert sizes == [expected, expected] + [1] * (expected > 1)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, 341), ((8, 8), 1024)])
+def test_a_larger_network_input_makes_larger_batches_of_1024_at_most(size, expected):
+    found = batches([image(64)] * expected, AutoBatch(16 * 2**20), size)
+    assert [len(batch.arrays["inputs"]) for batch in found] == [expected]
 
 
 def test_shapes_are_flushed_in_first_seen_order():

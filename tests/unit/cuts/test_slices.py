@@ -6,6 +6,7 @@ import pytest
 
 from ray_audit.config import InputConfig
 from ray_audit.cuts import cut_unit
+from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch
 from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
 from ray_audit.formats.video.packets import pack_pts, read_packets, unpack_pts
@@ -70,7 +71,7 @@ def frame_table(folder, name, num_frames=NUM_FRAMES, of=label_of):
     return {"frames": str(folder / "frames.csv")}
 
 
-def sliced(config, folder, size=None, max_batch=None):
+def sliced(config, folder, size=None, max_batch=AUTO_BATCH):
     """The dataset in one piece and in slices, and the slices' work units."""
     shards = listed(config, folder).shards
     cut = slice_videos(shards, config, InputConfig(size=size), max_batch, str(folder / "index"))
@@ -81,7 +82,7 @@ def sliced(config, folder, size=None, max_batch=None):
     ] + [cut, units]
 
 
-def items_of(units, config, folder, size=None, max_batch=None):
+def items_of(units, config, folder, size=None, max_batch=AUTO_BATCH):
     model_input, index_uri = InputConfig(size=size), str(folder / "index")
     read = [WorkUnit.from_json(unit.to_json()) for unit in units]
     return [i for u in read for i in cut_unit(u, config, model_input, index_uri, max_batch)]
@@ -139,12 +140,11 @@ def test_any_clip_grid(tmp_path, frames, stride, every, num_frames):
 )
 def test_automatic_batches(videos, tmp_path, monkeypatch, size, max_bytes, max_waiting_bytes):
     """Full batches by bytes of network input, or by what may wait, are whole in a slice too."""
-    monkeypatch.setattr("ray_audit.cuts.batching._AUTO_BATCH_BYTES", max_bytes)
     monkeypatch.setattr("ray_audit.cuts.batching._PENDING_BYTES", max_waiting_bytes)
     clip = {"frames": 4, "stride": 2, "slice_frames": 10}
     labels = frame_table(tmp_path, "closed", of=lambda f: f % 3)
     config = dataset("video", videos["closed.mp4"], labels, clip=clip)
-    whole, parts, _, units = sliced(config, tmp_path, size)
+    whole, parts, _, units = sliced(config, tmp_path, size, AutoBatch(max_bytes))
     assert_same_batches(whole, parts)
     assert len(whole.batches[0].arrays["inputs"]) in (2, 3)
     assert len(units) >= 3

@@ -149,6 +149,7 @@ def test_identity_of_rows_is_kept():
     assert Part(rows(2), {}).rows["sample_id"].to_pylist() == ["s0", "s1"]
 
 
+# findings/arrays_of_memoryviews_are_never_released.sh shows what would be.
 def test_nothing_sent_is_held_on_to():
     batch = class_batch(np.zeros((1, 3, 8, 8), np.uint8), [0])
     inputs = batch.arrays["inputs"]

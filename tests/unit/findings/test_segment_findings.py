@@ -1,3 +1,4 @@
+import itertools
 import sys
 
 import numpy as np
@@ -258,3 +259,16 @@ def num_calls(num_frames):
 
 def test_the_work_for_a_video_grows_with_its_segments_not_with_their_square():
     assert num_calls(800) < 3 * num_calls(400)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_frame_lies_in_two_findings(seed):
+    rng = np.random.default_rng(seed)
+    given = np.repeat(rng.integers(0, K, 12), rng.integers(1, 14, 12))
+    seen = np.where(rng.random(len(given)) < 0.1, rng.integers(0, K, len(given)), np.roll(given, 3))
+    for part in np.flatnonzero(rng.random(12) < 0.3):
+        seen[8 * part : 8 * part + 8] = rng.integers(0, K)
+    results = found(given, seen, ordered=bool(seed % 2), p_seen=0.6 + 0.3 * rng.random())
+    spans = sorted((item.start_frame, item.end_frame) for item in results)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+    assert all((item.side is None) == (item.kind != "boundary") for item in results)

@@ -95,6 +95,11 @@ def test_first_value_shifts_indices_and_void_stays_as_stored():
         ("v.json", '{"bg": 0, "road": 7, "void": 255}'),
         ("v.csv", "value,class\n0,bg\n7,road\n255,void\n"),
         ("v.txt", "0 bg\n7 road\n255 void\n"),
+        ("v.csv", "class,value\nbg,0\nroad,7\nvoid,255\n"),
+        (
+            "v.json",
+            '[{"name": "bg", "id": 0}, {"name": "road", "id": 7}, {"name": "void", "id": 255}]',
+        ),
         ("v.tsv", "# a comment\n0\tbg\n\n7\troad\n255\tvoid\n"),
     ],
 )
@@ -105,7 +110,15 @@ def test_values_may_lie_in_a_file(tmp_path, name, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["128 64 128\troad\n0 0 0\t\tbg\n", "r,g,b,name\n128,64,128,road\n0,0,0,bg\n"]
+    "text",
+    [
+        "128 64 128\troad\n0 0 0\t\tbg\n",
+        "r,g,b,name\n128,64,128,road\n0,0,0,bg\n",
+        "name,r,g,b\nroad,128, 64, 128\nbg,0,0,0\n",
+        "road,128,64,128\nbg,0,0,0\n",
+        '[{"name": "road", "color": "#804080"}, {"name": "bg", "color": [0, 0, 0]}]',
+        '{"labels": [{"name": "road", "color": [128, 64, 128]}, {"name": "bg", "rgb": [0, 0, 0]}]}',
+    ],
 )
 def test_colours_may_lie_in_a_file_of_red_green_and_blue(tmp_path, text):
     (tmp_path / "label_colors.txt").write_text(text)

@@ -8,50 +8,11 @@ from ray_audit.config import AuditConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, format_of, formats
 from ray_audit.training.inject import inject
+from tests.support.contributing import indented, section
 from tests.support.label_sets import all_labels
 from tests.support.media import cut, dataset, noise, png
 
-CODE = '''
-from ray_audit.formats import Format, Item
-from ray_audit import storage
-from ray_audit.formats.labels.relabel import relabelled
-from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.sample_ids import Owner
-
-
-class HexLines(Format):
-    """One line per image: key, label, and the image file in hex."""
-
-    name = "hex lines"
-    kind = "images"
-    extensions = ("hex",)
-    forms = frozenset({"column"})
-    holds_several = True
-
-    def _rows(self, shard):
-        for line in storage.read_bytes(shard.uri).decode().splitlines():
-            key, label, image = line.split(" ")
-            yield key, label, bytes.fromhex(image)
-
-    def names(self, shard, labels):
-        for key, _, _ in self._rows(shard):
-            yield key
-
-    def read(self, shards, job):
-        for shard in shards:
-            for key, label, image in self._rows(shard):
-                yield Item(Owner(shard.key, key).key, shard.key, image=image, label=label)
-
-    def write(self, shard, dataset, changes, to_uri, left_out):
-        classes, lines, num_written = ClassNames.of(dataset), [], 0
-        for key, label, image in self._rows(shard):
-            new = changes.classes.get(Owner(shard.key, key))
-            if new is not None:
-                label, num_written = relabelled(label, new, classes), num_written + 1
-            lines.append(f"{key} {label} {image.hex()}")
-        storage.write_bytes(to_uri, "\\n".join(lines).encode())
-        return num_written
-'''
+CODE = indented(section("Add a format"))
 
 
 @pytest.fixture
@@ -75,8 +36,8 @@ def install(tmp_path, monkeypatch):
 
 
 def hex_set(folder):
-    lines = [f"i{i} {'abc'[i % 3]} {png(noise(4, 5, i)).hex()}" for i in range(8)]
-    (folder / "x.hex").write_text("\n".join(lines))
+    lines = [f"i{i} {'abc'[i % 3]} {png(noise(4, 5, i)).hex()}\n" for i in range(8)]
+    (folder / "x.hex").write_text("".join(lines))
     return dataset("images", folder / "x.hex", {"column": "anything"})
 
 

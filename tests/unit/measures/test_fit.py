@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
+from ray_audit.measures import Kind, measures
 from ray_audit.measures.fit import RANKED, TrainingFit, weights_of
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.task import Task
@@ -34,8 +35,9 @@ def test_early_losses_rank_what_was_memorised_and_late_ones_what_was_not(task):
 def test_labels_that_checkpoints_never_saw_are_not_memorised():
     weights = weights_of(Task.CLASS, TrainingFit(True, 0.9, 0.8, 0.2))
     assert weights["early_loss"] == 0
+    assert weights["confidence"] == 0 < weights["late_loss"]
     stopped = weights_of(Task.CLASS, TrainingFit(True, 0.9, 0.0, -0.1))
-    assert stopped["early_loss"] == pytest.approx(stopped["late_loss"])
+    assert stopped["early_loss"] == stopped["late_loss"] == 0 < stopped["confidence"]
 
 
 def test_a_weak_model_is_asked_less_for_margins_and_whole_segments():
@@ -57,10 +59,10 @@ def test_noise_of_single_frames_does_not_hide_a_wrong_segment(seed):
     loss = -log_softmax(logits, axis=1)[:, 0]
     by_segment = (np.bincount(segment, loss) / lengths)[segment]
     scores = {"late_loss": loss, "early_loss": loss, "csl_segment": by_segment}
-    weights = weights_of(Task.FRAMES, TrainingFit(False, 0.43, 0.0))
+    every = weights_of(Task.FRAMES, TrainingFit(False, 0.43, 0.0))
+    weights = {name: weight for name, weight in every.items() if weight}
     ranks = np.stack([rankdata(scores[name]) / len(segment) for name in weights])
-    used = np.array(list(weights.values())) > 0
-    found = combine_ranks(ranks[used], np.array(list(weights.values()))[used])
+    found = combine_ranks(ranks, np.array(list(weights.values())))
     assert roc_auc_score(is_wrong, found) > roc_auc_score(is_wrong, by_segment) - 0.03
 
 
@@ -69,6 +71,14 @@ def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
     assert weak["softmin_interior"] > 0.5
     assert strong["softmin_interior"] == 0
     assert strong["csl"] > 0
+
+
+@pytest.mark.parametrize("task", Task)
+def test_nothing_that_costs_a_pass_back_is_ranked_by_default(task):
+    families = frozenset(("csl", "softmin"))
+    without = {column.name for column in measures().columns(Kind(task, families))}
+    assert RANKED[task].keys() <= without
+    assert not without & {"vog", "vog_z"}
 
 
 def test_weights_change_without_a_jump():

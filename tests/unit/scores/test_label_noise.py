@@ -77,6 +77,31 @@ def test_estimate_differs_from_exact_by_the_bins_of_the_thresholds_at_most(seed,
     assert result.num_labelled == (labels >= 0).sum()
 
 
+@pytest.mark.parametrize("sure", [1.0, 1 - 1e-7, 1 - 1e-5, 1 - 1e-4])
+def test_labels_that_a_saturated_checkpoint_contradicts_are_counted(sure):
+    labels = np.repeat([0, 1, 2], 40)
+    seen = labels.copy()
+    seen[::10] = (labels[::10] + 1) % 3
+    p = np.full((120, 3), (1 - sure) / 2)
+    p[np.arange(120), seen] = sure
+    # Thresholds are means over all of a class, those contradicted too: so near 1 only of few.
+    assert state_of(labels, p).finish().num_wrong == pytest.approx(12)
+    alone = np.concatenate([labels, np.repeat([0, 1, 2], 4000)])
+    p = np.concatenate([p, np.repeat(np.full((1, 3), (1 - sure) / 2), 12000, axis=0)])
+    p[np.arange(120, 12120), alone[120:]] = sure
+    found = state_of(alone, p).finish()
+    assert found.num_wrong == pytest.approx(12)
+    assert 0 <= found.low <= 12 <= found.high
+    state, _ = confident.observe(alone, p)
+    assert estimate_pixels(state).num_wrong == pytest.approx(12)
+    assert state.finish().num_issues == pytest.approx(12)
+
+
+def test_a_class_without_labels_is_never_held_to_be_right_however_sure_a_checkpoint_is():
+    labels, p = np.array([0, 0, 1, 1]), np.eye(3)[[0, 2, 1, 2]]
+    assert state_of(labels, p).finish().num_wrong == 0
+
+
 def test_fine_bins_give_the_count_of_cleanlab():
     batched = pytest.importorskip("cleanlab.experimental.label_issues_batched")
     labels, (p,), _ = rows(5)
@@ -227,11 +252,11 @@ def test_probabilities_of_exactly_0_and_1():
     assert result.by_given.tolist() == result.by_other.tolist() == [1.0, 1.0]
 
 
-def test_a_threshold_of_1_leaves_its_bin_open():
+def test_what_is_exactly_1_reaches_a_threshold_of_1():
     p = np.eye(2)[[0, 0, 1, 1, 1, 1]]
     result = state_of(np.array([0, 0, 0, 1, 1, 1]), p).finish()
-    # The one wrong element has exactly the probability that counts, somewhere in the last bin.
-    assert result.low < 1e-9 < result.num_wrong < 1.0 < result.high
+    assert result.num_wrong == 1.0
+    assert result.low <= 1.0 < result.high
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import ray_audit
 from ray_audit.checkpoints.model_identity import WORKING_DIRECTORY
 from ray_audit.errors import RunError
 from ray_audit.interrupts import handlers_kept
+from ray_audit.processes import working_directory
 
 _CONNECT_TIMEOUT_S = 10.0
 _NUM_STARTS = 3
@@ -66,7 +67,7 @@ def _job_config() -> JobConfig | None:
     Ray puts the driver's working directory first on the path of every worker, where a file under
     the name of a standard module would be run. A worker puts it last, by this variable.
     """
-    folder = os.getcwd()
+    folder = working_directory()
     os.environ[WORKING_DIRECTORY] = folder
     if Path(ray_audit.__file__).parents[1] == Path(folder):
         return None

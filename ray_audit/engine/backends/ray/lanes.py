@@ -5,7 +5,7 @@ receipts alone, those of a second together.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ray_audit.errors import RunError, StalledError
 
 _BUNDLE_EVERY_S = 1.0
 _LOOK_EVERY_S = 5.0
-Relay = Callable[[Plan], Iterator[Receipt]]
+Relay = Callable[[Plan], Generator[Receipt, None, None]]
 
 
 def split(plan: Plan) -> list[Plan]:
@@ -45,7 +45,7 @@ def _share(number: int, num_lanes: int, index: int) -> int:
     return number // num_lanes + (index < number % num_lanes)
 
 
-def in_lanes(plans: Iterable[Plan], relay: Relay) -> Iterator[Receipt]:
+def in_lanes(plans: Iterable[Plan], relay: Relay) -> Generator[Receipt, None, None]:
     """Receipts of all lanes as they come.
 
     Args:

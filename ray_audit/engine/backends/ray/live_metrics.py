@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol
 
 from ray.util import metrics as ray_metrics
@@ -130,8 +130,11 @@ class LiveMetrics:
 
 
 def observed(
-    receipts: Iterable[Receipt], plan: Plan, datasets: list[Any], counts: bool
-) -> Iterator[Receipt]:
+    receipts: Generator[Receipt, None, None],
+    plan: Plan,
+    datasets: list[Any],
+    counts: bool,
+) -> Generator[Receipt, None, None]:
     """Pass receipts on, counted; gauges are set again while none comes.
 
     Args:
@@ -141,7 +144,7 @@ def observed(
         counts: whether samples and shards are counted.
     """
     live = LiveMetrics(plan, RayInstruments(), lambda: sum(map(num_queued, datasets)), counts)
-    with _beating(live):
+    with _beating(live), contextlib.closing(receipts):
         for receipt in receipts:
             if not receipt.fatal:
                 live.observe(receipt)

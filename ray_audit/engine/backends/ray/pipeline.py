@@ -5,7 +5,7 @@ This is the only module that imports ray.data.
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -78,7 +78,7 @@ class RayBackend:
             nodes = (_node(limits),)
         return ClusterResources(nodes, int(store))
 
-    def relay(self, plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    def relay(self, plan: Plan, settings: StageSettings) -> Generator[Receipt, None, None]:
         """Run all work of the plan; a receipt for each committed crate.
 
         Raises:
@@ -124,7 +124,7 @@ class RayBackend:
 
 def _receipts(
     plan: Plan, settings: StageSettings, engine: EngineConfig, datasets: list[Any] | None = None
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Do a plan, or the part of a lane, in portions; `datasets` holds the one that runs."""
     # A dataset of few batches is no fault of the pools; Ray says so from a thread of its own.
     warnings.filterwarnings("ignore", message="The (min|max)imum number of concurrent")

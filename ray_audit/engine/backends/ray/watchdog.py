@@ -4,7 +4,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import ray
@@ -16,11 +16,13 @@ from ray_audit.errors import RunError, StalledError
 
 _HEAD_EVERY_S, _HEAD_SILENCE_S = 5.0, 30.0
 _LOOKS_PER_LIMIT = 10
+# Ray asks tasks that yield to end and does not wait for it: until then they write markers.
+_CANCELLED_S = 0.5
 
 
 def watched(
     dataset: Any, engine: EngineConfig, beats: Callable[[], frozenset[str]]
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Receipts as they come, with a limit on the silence between two of them.
 
     Args:
@@ -46,7 +48,7 @@ def watched(
     puller.start()
     try:
         yield from _receipts(inbox, engine, _Head(), _Actors(beats))
-    except (StalledError, KeyboardInterrupt):
+    except (StalledError, KeyboardInterrupt, GeneratorExit):
         _shut_down(puller)  # nothing would end it: its actors would hold what they reserved
         raise
     finally:
@@ -74,6 +76,7 @@ def _shut_down(puller: threading.Thread) -> None:
     executor = getattr(puller, "executor", None)
     if executor is not None:
         executor.shutdown(force=True)
+        time.sleep(_CANCELLED_S)
 
 
 class _Head:
