@@ -18,6 +18,7 @@ from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.name_pairs import folder_pattern
+from ray_audit.discovery.sequence_arrays import labelled_sequences
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.errors import RayAuditError
@@ -39,6 +40,7 @@ def container_proposals(tree: Tree) -> Iterator[Guess]:
         ("npz", _arrays),
         ("HDF5", _arrays),
         ("npz", _npz),
+        *((name, _sequences) for name in ("npz", "HDF5", "MATLAB")),
     )
     for name, read in readers:
         files = [path for path in tree.files if _is_of(path, name)]
@@ -178,6 +180,10 @@ def _members(tree: Tree, path: str) -> dict[str, str]:
 
 def _arrays(tree: Tree, files: list[str]) -> Guess | None:
     return labelled_arrays(tree, files, _uri(tree, files)[0])
+
+
+def _sequences(tree: Tree, files: list[str]) -> Guess | None:
+    return labelled_sequences(tree, files, _uri(tree, files)[0])
 
 
 def _npz(tree: Tree, files: list[str]) -> Guess | None:
