@@ -127,9 +127,7 @@ def guessed(
             for m in masks
         ]
     if any(mask.is_colour for mask in masks):  # a grey one among them has three equal channels
-        masks = [
-            mask if mask.is_colour else replace(mask, values=mask.values * _GREY) for mask in masks
-        ]
+        masks = [m if m.is_colour else _as_colours(m) for m in masks]
     found = sorted({int(v) for mask in masks for v in mask.values})
     seen = f"values {_few(found)} in {len(masks)} masks"
     if any(mask.is_colour for mask in masks):
@@ -212,6 +210,11 @@ def _of_two(
         values = {"0..127": classes[0], "128..255": classes[1]}
         return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     return None
+
+
+def _as_colours(mask: Pixels) -> Pixels:
+    grey = mask.values.astype(np.int64) * _GREY
+    return replace(mask, is_colour=True, values=grey if mask.colours is None else mask.colours)
 
 
 def _of_colours(
