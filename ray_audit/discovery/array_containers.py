@@ -35,7 +35,7 @@ class _Array(NamedTuple):
 
 def labelled_arrays(tree: Tree, files: list[str], uri: str) -> Guess | None:
     """The images and labels of the first file, if it holds just one pair of them for training."""
-    with _opened(tree, files[0]) as (form, file):
+    with opened_arrays(tree, files[0]) as (form, file):
         pairs = [pair for pair in _pairs(file) if not not_for_training(pair[0])]
         if not pairs:
             return _in_two_files(tree, files)
@@ -52,7 +52,8 @@ def labelled_arrays(tree: Tree, files: list[str], uri: str) -> Guess | None:
 
 
 @contextmanager
-def _opened(tree: Tree, path: str) -> Iterator[tuple[ArrayFiles, ArrayFile]]:
+def opened_arrays(tree: Tree, path: str) -> Iterator[tuple[ArrayFiles, ArrayFile]]:
+    """A file of arrays, and its format."""
     form, size_bytes = format_of(path), tree.sizes[path]
     assert isinstance(form, ArrayFiles)
     with (
@@ -66,7 +67,7 @@ def _in_two_files(tree: Tree, files: list[str]) -> Guess | None:
     """Images in one file and as many labels in another, as PatchCamelyon has them."""
     images, labels = list[_Array](), list[_Array]()
     for path in [path for path in files if not not_for_training(path)][:_NUM_FILES]:
-        with _opened(tree, path) as (_, file):
+        with opened_arrays(tree, path) as (_, file):
             shapes = {name: file.shape(name) for name in file.names}
             images += [
                 _Array(path, name, shape[0])

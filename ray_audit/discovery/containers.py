@@ -1,4 +1,4 @@
-"""Files that hold several samples with their labels: Parquet, tar, npz and HDF5."""
+"""Files that hold several samples with their labels: Parquet, Arrow, tar and arrays."""
 
 import io
 import json
@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ray_audit import parquet_io, storage
+from ray_audit import storage
 from ray_audit.discovery.array_containers import labelled_arrays
 from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
 from ray_audit.discovery.name_pairs import folder_pattern
+from ray_audit.discovery.sequence_arrays import labelled_sequences
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.images import EXTENSIONS
+from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.registry import format_of
 
 _HEAD_BYTES = 8 * 2**20
@@ -35,10 +37,12 @@ def container_proposals(tree: Tree) -> Iterator[Guess]:
     """Datasets in containers, the likeliest first."""
     readers = (
         ("Parquet", _parquet),
+        ("Arrow", _parquet),
         ("tar", _tar),
         ("npz", _arrays),
         ("HDF5", _arrays),
         ("npz", _npz),
+        *((name, _sequences) for name in ("npz", "HDF5", "MATLAB")),
     )
     for name, read in readers:
         files = [path for path in tree.files if _is_of(path, name)]
@@ -67,8 +71,10 @@ def _uri(tree: Tree, files: list[str]) -> tuple[str, tuple[str, ...]]:
 
 
 def _parquet(tree: Tree, files: list[str]) -> Guess | None:
+    form = format_of(files[0])
+    assert isinstance(form, ParquetImages)
     with storage.open_read(tree.at(files[0])) as stream:
-        schema = parquet_io.open_bounded(stream).schema_arrow
+        schema = form.opened(stream).schema_arrow
     images = [f.name for f in schema if _is_image(f.type)]
     if not images:
         return None
@@ -82,7 +88,7 @@ def _parquet(tree: Tree, files: list[str]) -> Guess | None:
         labels["masks"] = masks[0]
         assumed.append(f"masks are the column {masks[0]!r}")
         return Guess(
-            "Parquet with masks",
+            f"{form.name} with masks",
             {"kind": "images", "uri": uri, "labels": labels, "classes": list(_TWO)},
             tuple(assumed),
             ("names and number of the classes: masks were not looked into",),
@@ -92,7 +98,7 @@ def _parquet(tree: Tree, files: list[str]) -> Guess | None:
         return None
     dataset = {"kind": "images", "uri": uri, "labels": {"column": column, **labels, **more}}
     dataset["classes"] = classes
-    return Guess("Parquet with labels", dataset, (*assumed, *why), questions)
+    return Guess(f"{form.name} with labels", dataset, (*assumed, *why), questions)
 
 
 def _is_image(type_: pa.DataType) -> bool:
@@ -178,6 +184,10 @@ def _members(tree: Tree, path: str) -> dict[str, str]:
 
 def _arrays(tree: Tree, files: list[str]) -> Guess | None:
     return labelled_arrays(tree, files, _uri(tree, files)[0])
+
+
+def _sequences(tree: Tree, files: list[str]) -> Guess | None:
+    return labelled_sequences(tree, files, _uri(tree, files)[0])
 
 
 def _npz(tree: Tree, files: list[str]) -> Guess | None:

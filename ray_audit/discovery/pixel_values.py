@@ -23,6 +23,7 @@ _MAX_BYTES = 64 * 2**20
 _MAX_PX = 1e8
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _SPARSE = 3  # values that lie so many times farther apart than there are of them have gaps
+_GREY = 0x010101  # times a value: the grey colour of three such channels
 _NAMED_COLOURS = {0x000000: "background"}
 
 
@@ -66,6 +67,8 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
                 colours = _packed(values) if values.ndim == 3 else None
                 return Pixels(indices.shape, False, np.unique(indices), palette, colours)
         if values.ndim == 3 and values.shape[2] == 3 and not (is_volume or is_stack):
+            if (values == values[..., :1]).all():
+                return Pixels(values.shape[:2], False, np.unique(values[..., 0]))
             return Pixels(values.shape[:2], True, _packed(values))
         return Pixels(values.shape, False, np.unique(values), is_stack=is_stack)
     return None
@@ -123,6 +126,8 @@ def guessed(
             replace(m, is_colour=True, values=m.values if m.colours is None else m.colours)
             for m in masks
         ]
+    if any(mask.is_colour for mask in masks):  # a grey one among them has three equal channels
+        masks = [m if m.is_colour else _as_colours(m) for m in masks]
     found = sorted({int(v) for mask in masks for v in mask.values})
     seen = f"values {_few(found)} in {len(masks)} masks"
     if any(mask.is_colour for mask in masks):
@@ -205,6 +210,11 @@ def _of_two(
         values = {"0..127": classes[0], "128..255": classes[1]}
         return ValueGuess({"values": values}, {"classes": classes}, assumed, questions)
     return None
+
+
+def _as_colours(mask: Pixels) -> Pixels:
+    grey = mask.values.astype(np.int64) * _GREY
+    return replace(mask, is_colour=True, values=grey if mask.colours is None else mask.colours)
 
 
 def _of_colours(

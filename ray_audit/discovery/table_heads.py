@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ray_audit import parquet_io, storage
+from ray_audit import storage
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.labels.array_tables import label_array
+from ray_audit.formats.parquet import ParquetImages
+from ray_audit.formats.registry import format_of
 
 _HEAD_BYTES = 2**20
 _NUM_ROWS = 5_000
@@ -47,8 +49,9 @@ def read_heads(tree: Tree, path: str) -> list[Head]:
     """How a table may be read: with a line of names or without one; empty where it is none."""
     with suppress(*_BROKEN):
         end = extension(path).removesuffix(".gz")
-        if end in (".parquet", ".pq"):
-            return _parquet(tree.at(path))
+        form = format_of(path)
+        if isinstance(form, ParquetImages):
+            return _columnar(tree.at(path), form)
         if end == ".npy":
             return _array(tree, path)
         text = _text(tree, path)
@@ -140,9 +143,10 @@ def _json(text: str) -> list[Head]:
     return [Head(rows, names, {})] if names else []
 
 
-def _parquet(uri: str) -> list[Head]:
+def _columnar(uri: str, form: ParquetImages) -> list[Head]:
+    """The plain columns of a Parquet or Arrow file."""
     with storage.open_read(uri) as stream:
-        file = parquet_io.open_bounded(stream)
+        file = form.opened(stream)
         names = [
             field.name
             for field in file.schema_arrow

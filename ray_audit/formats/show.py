@@ -87,6 +87,17 @@ def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int
     return None
 
 
+def promised_frames(uri: str, size_bytes: int) -> int | None:
+    """How many frames a video's header tells of; None where it does not."""
+    with (
+        suppress(RayAuditError, OSError, av.FFmpegError, IndexError),
+        storage.open_read(uri, size_bytes) as stream,
+        av.open(stream) as container,
+    ):
+        return int(container.streams.video[0].frames) or None
+    return None
+
+
 def reduced(pixels: np.ndarray, max_px: int) -> Image.Image:
     """(H, W, C) uint8 or uint16 as a picture of at most `max_px` a side."""
     if pixels.dtype == np.uint16:

@@ -1,6 +1,7 @@
 """Runs the checkpoints of one actor over a batch and lets the batch carry the results."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -63,6 +64,8 @@ class Prober:
             self._taps = [FeatureTap(model, settings.num_classes) for model in self._models]
         self._settings = settings
         self._device = device
+        # A batch that is made ready may be tried at a model, while another one is there.
+        self._at_models = threading.Lock()
         self._input = ModelInput(settings.input, device)
         layout = settings.input.layout
         self._form = AnswerForm(settings.num_classes, settings.output, settings.answers, layout)
@@ -105,10 +108,11 @@ class Prober:
         given = self._given(batch) if ready is None else ready.given
         moments = Moments(batch.arrays, self._device)
         observed: list[Observed] = []
-        for index in sorted(turns):
-            with limited():
-                observed.append(self._turn(index, given, turns[index], moments))
-                watch.mark()
+        with self._at_models:
+            for index in sorted(turns):
+                with limited():
+                    observed.append(self._turn(index, given, turns[index], moments))
+                    watch.mark()
         self.chain.begin()
         with limited():
             *each, last = download([*observed, moments.observed()])
@@ -214,7 +218,7 @@ class Prober:
     def _try(self, inputs: Tensor) -> None:
         """Whether a model takes inputs: it raises where it does not."""
         laid_out = as_laid_out(inputs, self._settings.input.layout)
-        with self._autocast():
+        with self._at_models, self._autocast():
             self._models[0](laid_out.clone(memory_format=torch.contiguous_format))
 
     def _answer(self, index: int, inputs: Tensor) -> Any:

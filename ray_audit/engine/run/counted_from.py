@@ -11,9 +11,14 @@ from ray_audit.engine.planning.plan import Inputs
 from ray_audit.errors import RayAuditError, SpecificationError
 from ray_audit.formats.labels.timeline import FrameTimeline, SegmentTimeline, shard_timeline
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.show import promised_frames
+from ray_audit.formats.video.stills import is_folder
 from ray_audit.samples import Shard
 
 _NUM_SPREAD = 8
+_FEWEST_RATES = 3
+_NEAR_ALL = 0.03
+_SAME_RATIO = 0.005
 
 
 def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
@@ -27,14 +32,15 @@ def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
     if dataset.labels.form not in ("frames", "segments"):
         return []
     shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
-    timelines = list(_timelines(shards, dataset, index_uri))
+    pairs = list(_timelines(shards, dataset, index_uri))
+    timelines = [timeline for _, timeline in pairs]
     frames = [timeline for timeline in timelines if isinstance(timeline, FrameTimeline)]
     segments = [
         timeline
         for timeline in timelines
         if isinstance(timeline, SegmentTimeline) and not timeline.in_seconds
     ]
-    return [*_first_frames(frames, dataset), *_joints(segments, dataset)]
+    return [*_first_frames(frames, dataset), *_joints(segments, dataset), *_rates(pairs, dataset)]
 
 
 def amounts_in_time(inputs: Inputs, index_uri: str) -> tuple[dict[int, int], int]:
@@ -51,7 +57,7 @@ def amounts_in_time(inputs: Inputs, index_uri: str) -> tuple[dict[int, int], int
     if dataset.labels.form not in ("frames", "segments"):
         return {}, 0
     shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
-    timelines = list(_timelines(shards, dataset, index_uri))
+    timelines = [timeline for _, timeline in _timelines(shards, dataset, index_uri)]
     total = Counter[int]()
     for timeline in timelines:
         total.update(timeline.amounts())
@@ -60,12 +66,12 @@ def amounts_in_time(inputs: Inputs, index_uri: str) -> tuple[dict[int, int], int
 
 def _timelines(
     shards: Sequence[Shard], dataset: DatasetConfig, index_uri: str
-) -> Iterator[FrameTimeline | SegmentTimeline]:
+) -> Iterator[tuple[Shard, FrameTimeline | SegmentTimeline]]:
     labelled = [shard for shard in shards if shard.label_digest]
     places = dict.fromkeys(np.linspace(0, len(labelled) - 1, _NUM_SPREAD).astype(int).tolist())
     for place in places if labelled else ():
         with suppress(RayAuditError):  # the run counts it
-            yield shard_timeline(labelled[place], dataset, index_uri)
+            yield labelled[place], shard_timeline(labelled[place], dataset, index_uri)
 
 
 def _first_frames(timelines: Sequence[FrameTimeline], dataset: DatasetConfig) -> Iterator[str]:
@@ -89,6 +95,27 @@ def _joints(timelines: Sequence[SegmentTimeline], dataset: DatasetConfig) -> Ite
         yield (
             f"between all {num} pairs of segments looked at lies exactly one frame without a "
             "label: where end_frame is the last frame of a segment, give labels.ends: inclusive"
+        )
+
+
+def _rates(
+    pairs: Sequence[tuple[Shard, FrameTimeline | SegmentTimeline]], dataset: DatasetConfig
+) -> Iterator[str]:
+    """Labels that end at the same fraction of each video: they may be on another rate's clock."""
+    if dataset.kind != "video" or dataset.labels.fps is not None or dataset.episodes is not None:
+        return
+    ratios = []
+    for shard, timeline in pairs:
+        num = None if is_folder(shard.uri) else promised_frames(shard.uri, shard.size_bytes)
+        if num and not timeline.in_seconds and (end := timeline.end()):
+            ratios.append(end / num)
+    if len(ratios) < _FEWEST_RATES or max(ratios) > 1 - _NEAR_ALL:
+        return
+    if max(ratios) - min(ratios) <= _SAME_RATIO * max(ratios):
+        yield (
+            f"labels end at {np.mean(ratios):.1%} of the frames in all {len(ratios)} videos looked "
+            "at: where videos were encoded anew at another rate than the labels were made at, "
+            "give labels.fps, the rate of the labels; the frames behind them have no label"
         )
 
 

@@ -5,7 +5,6 @@ answers that are no logits, label values that mean something else. Single sample
 left to the run, which counts them.
 """
 
-import io
 import json
 import re
 from collections import Counter
@@ -15,7 +14,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from ray_audit import storage
@@ -27,10 +25,10 @@ from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
-from ray_audit.errors import RayAuditError, SpecificationError, StorageError
+from ray_audit.engine.run.mask_notes import mask_notes
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
-from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
 from ray_audit.probes.look import Look
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
@@ -38,7 +36,6 @@ from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
 VOID = "not labelled"
 _NUM_SPREAD = 8
 _MAX_UNIT_BYTES = 256 * 2**20  # of units besides the first: a look must stay cheap
-_MAX_PAGED_BYTES = 64 * 2**20
 _LEAST_VOID_FRACTION = 0.01
 _ABOUT_THIS_MACHINE = re.compile(r"cuda|gpu|triton|not implemented|half|bfloat16", re.IGNORECASE)
 
@@ -63,7 +60,7 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     if num_files:
         # The first clip of each file says little of its labels.
         labels, labels_of = _by_name(amounts, config), f"{num_files} file(s)"
-    notes = [*_page_notes(inputs), *_label_notes(batches, labels, config)]
+    notes = [*mask_notes(inputs), *_label_notes(batches, labels, config)]
     named = [name for name in labels if name != VOID]
     notes += [
         *time_notes(inputs, index_uri),
@@ -260,29 +257,6 @@ def _check_class_names(inputs: Inputs) -> None:
             f"{', '.join(names[:8])}, dataset.classes are {', '.join(dataset.classes[:8])}: give "
             "them in the file's order, or what each number means in labels.values"
         )
-
-
-def _page_notes(inputs: Inputs) -> list[str]:
-    """Images of several pages, of which the first is read."""
-    dataset = inputs.config.dataset
-    is_flat = dataset.kind == "images" and dataset.volume is None
-    for shard in inputs.listing.shards[:1] if is_flat else ():
-        for uri in filter(None, (shard.uri, shard.label_uri)):
-            if not uri.lower().endswith((".tif", ".tiff", ".gif", ".png", ".webp")):
-                continue
-            if shard.size_bytes > _MAX_PAGED_BYTES:
-                continue
-            with suppress(OSError, ValueError, SyntaxError, RayAuditError):
-                image = Image.open(io.BytesIO(storage.read_bytes(uri)))
-                num = getattr(image, "n_frames", 1)
-                if num > 1:
-                    remedy = (
-                        "; give dataset.volume: {} to read each page as a slice"
-                        if uri.lower().endswith(PAGED)
-                        else ""
-                    )
-                    return [f"{uri} has {num} pages: the first of each file is read{remedy}"]
-    return []
 
 
 def _first(failures: Sequence[ShardFailure]) -> str:

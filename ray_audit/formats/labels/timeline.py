@@ -113,6 +113,12 @@ class FrameTimeline:
         """See `Timeline.is_labelled`."""
         return np.isin(frames, self.labelled(0))
 
+    in_seconds = False
+
+    def end(self) -> float:
+        """The number behind the last frame that has a row; 0 where there is none."""
+        return float(self.frames[-1]) + 1 if len(self.frames) else 0.0
+
     def amounts(self) -> dict[int, int]:
         """See `Timeline.amounts`."""
         return _summed(self._labels, np.ones(len(self._labels), np.int64))
@@ -182,6 +188,10 @@ class SegmentTimeline:
         at = np.searchsorted(self.starts, times, side="right") - 1
         inside: np.ndarray = (at >= 0) & (times < self.ends[at]) & (self._labels[at] != IGNORE)
         return inside
+
+    def end(self) -> float:
+        """The end of the last segment; 0 where there is none."""
+        return float(self.ends.max(initial=0.0))
 
     def amounts(self) -> dict[int, int]:
         """See `Timeline.amounts`."""

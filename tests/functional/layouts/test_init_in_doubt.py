@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
+from scipy.io import savemat
 
 import ray_audit
 from ray_audit.errors import SpecificationError
@@ -270,3 +271,34 @@ def test_the_first_of_several_volumes_is_asked_about(tmp_path):
     dataset = draft.specification["dataset"]
     assert dataset["volume"]["channel"] == 0
     same(dataset, {f"BRATS_001.nii.gz#{k}": labels[..., k] for k in range(2)})
+
+
+@pytest.mark.parametrize("ending", ["npz", "h5", "mat"])
+def test_a_file_of_features_and_labels_for_each_video(tmp_path, ending):
+    expected, columns = {}, np.zeros((4, 9), np.float32)
+    for number, name in enumerate(("v1", "v2")):
+        labels = (np.arange(9) + number) // 3 % 3
+        arrays, path = {"feats": columns, "gt": labels}, tmp_path / f"{name}.{ending}"
+        if ending == "npz":
+            np.savez(path, **arrays)
+        elif ending == "mat":
+            savemat(path, arrays)
+        else:
+            with h5py.File(path, "w") as file:
+                file["feats"], file["gt"] = columns, labels
+        expected |= {f"{name}.{ending}#feats#{t}": k for t, k in enumerate(labels.tolist())}
+    dataset = drafted(tmp_path)
+    assert dataset["axes"] == "DT"
+    same(dataset, expected)
+
+
+def test_three_equal_channels_are_one(tmp_path):
+    expected = {}
+    for index in range(3):
+        photo(tmp_path / f"images/{index}.png", index, SHAPE)
+        drawn = mask(index, [0, 1, 2])
+        put_image(tmp_path / f"masks/{index}.png", np.repeat(drawn[..., None], 3, axis=2))
+        expected[f"{index}.png"] = drawn
+    dataset = drafted(tmp_path)
+    assert dataset["classes"] == ["class_0", "class_1", "class_2"]
+    same(dataset, expected)

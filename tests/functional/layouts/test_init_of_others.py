@@ -11,7 +11,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.corrections.write_labels import check_writable
 from ray_audit.errors import LabelError, SpecificationError
 from tests.support.drafts import drafted, same
-from tests.support.label_sets import listed
+from tests.support.label_sets import arrow_column, listed
 from tests.support.published.built import PALETTE, photo, put_image, put_text
 
 SHAPE = (9, 8)
@@ -177,3 +177,14 @@ def test_class_folders_in_a_zip_archive_are_recognised(tmp_path, with_test):
         archive.writestr("pets/README.txt", "pets")
     expected = {f"{name}/{at}.png": k for k, name in enumerate(("cat", "dog")) for at in range(3)}
     same(drafted(folder), expected)
+
+
+def test_rows_of_save_to_disk_are_recognised(tmp_path):
+    """As `datasets.save_to_disk` writes the parts of a dataset."""
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        arrow_column(tmp_path / part)
+        put_text(tmp_path / part / "state.json", "{}")
+    put_text(tmp_path / "dataset_dict.json", '{"splits": ["train", "test"]}')
+    key = "data-00000-of-00001.arrow"
+    same(drafted(tmp_path), {f"{key}#{i}": i % 3 for i in range(10) if i != 5})

@@ -189,3 +189,41 @@ def test_the_last_epoch_under_a_second_name(tmp_path):
 
 def test_numbers_that_are_names_and_indices(tmp_path):
     assert "labels.values" in said(masked(tmp_path, [0, 1, 2], ["1", "2", "3"]))
+
+
+@pytest.mark.parametrize("num_labels", [20, 24])
+def test_labels_of_another_rate_than_the_videos_have(tmp_path, num_labels):
+    """Labels of 25 frames a second, and videos encoded anew at 30; or those of all frames."""
+    lines = ["frame,label", *(f"{t},a" for t in range(num_labels))]
+    small = filmed(tmp_path, lines, num_frames=24)
+    for name in ("c", "d"):
+        small_video(tmp_path / f"data/{name}.mp4", 24)
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines, ""]))
+    text = said(small)
+    assert ("labels end at 83.3% of the frames in all 4 videos" in text) == (num_labels == 20)
+
+
+def test_masks_in_a_lossy_format(tmp_path):
+    small = masked(tmp_path, [0, 1, 2])
+    for path in (tmp_path / "data/masks").glob("*.png"):
+        Image.fromarray(np.zeros((16, 16), np.uint8)).save(path.with_suffix(".jpg"))
+    dataset = small.values["dataset"]
+    labels = {"masks": str(tmp_path / "data/masks/{stem}.jpg")}
+    text = said(small, dataset=dataset | {"labels": labels})
+    assert "masks are JPEG files" in text
+    labels["values"] = {"0..127": "a", "128..200": "b", "201..255": "c"}
+    assert "JPEG" not in said(small, dataset=dataset | {"labels": labels})
+
+
+def test_masks_each_with_a_palette_of_its_own(tmp_path):
+    small = masked(tmp_path, [0, 1, 2])
+    for number, path in enumerate(sorted((tmp_path / "data/masks").glob("*.png"))):
+        with Image.open(path) as image:
+            mask = np.asarray(image)
+        own = Image.fromarray(mask if number % 2 else 2 - mask)
+        colours = [(0, 0, 0), (0, 255, 0), (9, 9, 255)]
+        own.putpalette([v for c in (colours if number % 2 else colours[::-1]) for v in c])
+        own.save(path)
+    text = said(small)
+    assert "masks have palettes of their own" in text
+    assert "labels.values" in text

@@ -1,7 +1,9 @@
 """`dataset.split` over samples that lie in containers: only what it names is read, by any name."""
 
+import numpy as np
 import pytest
 
+from ray_audit.config import DatasetConfig
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.label_changes import LabelChanges
@@ -20,6 +22,7 @@ from tests.support.label_sets import (
     tar_json,
 )
 from tests.support.media import cut
+from tests.support.published import images
 
 
 def split_to(folder, config, *lines):
@@ -38,7 +41,25 @@ def tar_by_table(folder):
     return dataset("images", config.uri, {"images": str(folder / "t.csv")})
 
 
+def idx_pair(folder):
+    built = images.mnist_unpacked(folder)
+    return DatasetConfig.model_validate(built.section(folder))
+
+
+def by_an_array(folder):
+    """Labels of all images, in order; the list takes some of them."""
+    np.savez(folder / "x.npz", x=np.zeros((6, 4, 5, 3), np.uint8))
+    np.save(folder / "y.npy", np.arange(6) % 3)
+    labels = {"images": str(folder / "y.npy"), "image_column": "x"}
+    return dataset("images", folder / "x.npz", labels)
+
+
 CASES = {
+    "IDX": (
+        *(idx_pair, ["7", "train-images-idx3-ubyte#12"]),
+        [f"train-images-idx3-ubyte#{i}" for i in (12, 7)],
+    ),
+    "labels in an array": (by_an_array, ["1", "4"], ["x.npz#1", "x.npz#4"]),
     "tar": (tar_column, ["d/é1.png", "é4"], ["t.tar#d/é1", "t.tar#d/é4"]),
     "tar.gz": (lambda f: tar_column(f, "tar.gz"), ["é7.cls"], ["t.tar.gz#d/é7"]),
     "folder of a tar": (tar_column, ["d"], [f"t.tar#d/é{i}" for i in range(8)]),

@@ -282,7 +282,7 @@ def hdf5_features(root):
         "classes": ["a", "b"],
         "clip": {"frames": None},
     }
-    return Built(None, expected, dataset=dataset, init=False)
+    return Built(None, expected, dataset=dataset)
 
 
 def epic_kitchens(root):
