@@ -75,6 +75,7 @@ class Claim:
         folder: that is filled.
         purpose: what is done there; the same may be done again after an interruption.
         may_be_filled: whether other files may be there when it is taken.
+        outlives_failure: whether what is left unfinished stays claimed; not where the files tell.
         ttl_s: silence after which a holder counts as interrupted.
         clock_s, sleep: replaced in tests.
     """
@@ -82,6 +83,7 @@ class Claim:
     folder: str
     purpose: Mapping[str, str]
     may_be_filled: bool = False
+    outlives_failure: bool = True
     ttl_s: float = TTL_S
     clock_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -142,7 +144,7 @@ class Claim:
     def _release(self, is_done: bool) -> None:
         if self._last() != self._number:
             return
-        if is_done:
+        if is_done or not self.outlives_failure:
             storage.remove_prefix(storage.join(self.folder, _FOLDER))
         elif not files_in(self.folder)[1]:
             storage.remove_prefix(self.folder)  # refused before its first file

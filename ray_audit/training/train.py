@@ -158,7 +158,8 @@ def train(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         whole = _listed(config, folder / "whole")
         # What lies there may go on; of two at once each would replace the other's epochs.
-        claim = Claim(place.folder, {"command": "train"}, may_be_filled=True)
+        purpose = {"command": "train"}
+        claim = Claim(place.folder, purpose, may_be_filled=True, outlives_failure=False)
         stack.enter_context(claim.held())
         parts = fold_parts(config, place)
         fold_map = None

@@ -38,15 +38,16 @@ def committed(output):
 
 
 class Driver:
-    """A running audit; as a context manager it leaves no process behind."""
+    """A running audit or training; as a context manager it leaves no process behind."""
 
-    def __init__(self, spec_file, *options, env=None):
-        command = [sys.executable, "-m", "ray_audit", "run", str(spec_file), "--json"]
+    def __init__(self, spec_file, *options, env=None, command="run"):
+        arguments = [sys.executable, "-m", "ray_audit", command, str(spec_file), "--json"]
+        arguments += ["--date", DATE] if command == "run" else []
         folder = Path(spec_file).parent
         self.log = folder / f"driver-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--date", DATE, *options],
+                [*arguments, *options],
                 stdout=log,
                 stderr=log,
                 cwd=REPOSITORY,

@@ -58,6 +58,36 @@ def test_a_signal_ends_an_audit_in_one_process_which_can_go_on(tmp_path, name):
     assert_survived(output, undisturbed(videos))
 
 
+def training_interrupted(folder, name, *options):
+    """Send a signal when the first epoch is kept; train on afterwards."""
+    videos = slow_videos(folder, num=4, sleep_s=0.1)
+    for path in folder.glob("checkpoints/*"):
+        path.unlink()
+    checkpoints = str(folder / "checkpoints/epoch_*.safetensors")
+    training = {"epochs": 9, "batch_size": 4, "num_gpus": 0}
+    spec = videos.spec_file(checkpoints=checkpoints, training=training)
+    with Driver(spec, *options, command="train") as driver:
+        assert driver.wait_until(lambda: list(folder.glob("checkpoints/epoch_*"))), driver.text()
+        others = below(driver.pid)
+        os.kill(driver.pid, signal.Signals[name])
+        assert driver.ended(60) == EXIT_CODES[name], driver.text()
+        said = driver.text()
+        assert not outliving(others, 30)
+    assert f"error ended by {name}: what was committed is whole" in said
+    assert "Traceback" not in said
+    assert sorted(p.name for p in folder.glob("checkpoints/[!e]*")) == ["last.pt"]
+    assert len(list(folder.glob("checkpoints/epoch_*"))) < 9
+    with Driver(spec, "--local", command="train") as driver:
+        driver.completes(300)
+    assert len(list(folder.glob("checkpoints/epoch_*"))) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXIT_CODES)
+def test_a_signal_ends_a_training_which_can_go_on(tmp_path, name):
+    training_interrupted(tmp_path, name, "--local")
+
+
 def test_a_hangup_that_is_ignored_ends_nothing(tmp_path):
     videos = slow_videos(tmp_path)
     output = str(tmp_path / "out")

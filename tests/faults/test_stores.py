@@ -46,8 +46,11 @@ def test_a_tenth_of_all_requests_fails(tmp_path, store, options):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_with_a_third_of_all_requests_failing_runs_end_and_the_tables_are_the_same(tmp_path):
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("options", [("--local",), ()], ids=["local", "ray"])
+def test_with_a_third_of_all_requests_failing_runs_end_and_the_tables_are_the_same(
+    tmp_path, options
+):
     """One run may give up, or lose files to the store: those after it go on from there."""
     videos = slow_videos(tmp_path, num=3)
     expected = undisturbed(videos)
@@ -55,7 +58,7 @@ def test_with_a_third_of_all_requests_failing_runs_end_and_the_tables_are_the_sa
         changes = in_bucket(videos, store)
         codes = []
         while codes[-1:] != [0] and len(codes) < 12:
-            with Driver(videos.spec_file(**changes), "--local", env=store.env) as driver:
+            with Driver(videos.spec_file(**changes), *options, env=store.env) as driver:
                 codes.append(driver.ended(limit_s=600))
                 said = driver.text()
         assert codes[-1] == 0, (codes, said)

@@ -1,6 +1,7 @@
 """How a relay is spread over a cluster: pure arithmetic, proved to fit before anything starts."""
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from ray_audit.errors import PlanError
 _CPUS_PER_DECODE = 0.25
 _LEAST_CPUS_PER_ACTOR = 0.1
 _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any model
+_MOST_OF_A_GPU = 0.9
 ASSUMED_GPU_BYTES = 16 * 2**30
 _IN_FLIGHT_PER_ACTOR = 2
 ACTORS_PER_LANE = 256
@@ -131,7 +133,8 @@ def plan_layout(
     num_decoders = _num_decoders(num_hops * actors, gpus, payload_bytes, cluster)
     first = _Choice(packed, actors, num_decoders)
     refused: PlanError | None = None
-    for choice in (first, *_smaller(first, len(positions), gpus, engine)):
+    most = len(positions) if not gpus else _most_on_gpu(model_bytes, gpus, cluster)
+    for choice in (first, *_smaller(first, len(positions), most, engine)):
         layout = _layout_of(choice, positions, gpus, reasons, cluster, engine)
         try:
             _prove(layout, model_bytes, payload_bytes, cluster)
@@ -142,8 +145,8 @@ def plan_layout(
             return layout
         why = (
             f"{choice.actors} actor(s) per pool, {choice.packed} checkpoint(s) per actor and "
-            f"{choice.decoders} decoder(s) after all: more would need more memory, CPUs or object "
-            "store than there is"
+            f"{choice.decoders} decoder(s) after all: more would need more memory, CPUs, GPUs or "
+            "object store than there is"
         )
         return replace(layout, reasons=(*reasons, why))
     assert refused is not None
@@ -160,13 +163,17 @@ class _Choice:
 
 
 def _smaller(
-    first: _Choice, num_checkpoints: int, gpus: float, engine: EngineConfig
+    first: _Choice, num_checkpoints: int, most: int, engine: EngineConfig
 ) -> Iterator[_Choice]:
-    """What may fit where the first choice does not, with most work side by side first."""
+    """What may fit where the first choice does not, with most work side by side first.
+
+    `most` checkpoints fit one actor.
+    """
     packings, actors = [first.packed], [first.actors]
-    if engine.checkpoints_per_actor == "auto" and not gpus:  # a GPU holds no more than was chosen
+    if engine.checkpoints_per_actor == "auto":
         num_hops = math.ceil(num_checkpoints / first.packed)
-        packings = [math.ceil(num_checkpoints / hops) for hops in range(1, num_hops + 1)]
+        larger = (math.ceil(num_checkpoints / hops) for hops in range(1, num_hops))
+        packings += [packed for packed in larger if packed <= most]
     if engine.actors_per_pool == "auto":
         actors = list(range(first.actors, 0, -1))
     decoders = dict.fromkeys((first.decoders, max(1, first.decoders // 4), 1))
@@ -245,6 +252,13 @@ def _checkpoints_per_actor(
         f"one {device}, and each hop copies every batch once more"
     )
     return packed
+
+
+def _most_on_gpu(model_bytes: int, gpus: float, cluster: ClusterResources) -> int:
+    """Checkpoints that fit the share of one GPU with little beside them; any, if it is unknown."""
+    if cluster.gpu_bytes is None:
+        return sys.maxsize
+    return int(cluster.gpu_bytes * min(gpus, 1.0) * _MOST_OF_A_GPU // max(model_bytes, 1))
 
 
 def _num_decoders(

@@ -30,6 +30,19 @@ def test_two_at_once_do_not_train_into_one_folder(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob(".claim"))
 
 
+def test_an_interrupted_training_claims_its_folder_no_more_and_goes_on(tmp_path):
+    config = trainable(class_folders(tmp_path), epochs=2)
+
+    def interrupted(fold, done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, local=True, progress=interrupted)
+    assert not list(tmp_path.rglob(".claim"))
+    (model,) = train(config, local=True).models
+    assert model.num_new_epochs == 1
+
+
 @pytest.mark.parametrize("what", ["model", "loss"])
 @pytest.mark.parametrize(
     ("name", "said"), [("hangs", "did not end within engine.start_timeout_s"), ("leaves", "exit")]

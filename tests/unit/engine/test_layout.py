@@ -127,6 +127,27 @@ def test_the_planner_never_refuses_its_own_choice(cpus, gib, mib_model, num_chec
     assert [p for hop in planned.hops for p in hop] == list(range(num_checkpoints))
 
 
+@pytest.mark.parametrize(
+    ("gpu_gib", "num_checkpoints", "mib_model"),
+    [(16, 100, 100), (None, 100, 100), (None, 50, 500), (16, 8, 1500), (24, 20, 1000)],
+)
+@pytest.mark.parametrize("num_gpus", ["auto", 1])
+def test_one_gpu_holds_all_checkpoints_where_they_fit_it(
+    gpu_gib, num_checkpoints, mib_model, num_gpus
+):
+    gpu_bytes = None if gpu_gib is None else gpu_gib * GIB
+    cluster = ClusterResources((NodeResources(4, 1, 32 * GIB, gpu_bytes),), 10 * GIB)
+    planned = layout(cluster, num_checkpoints, model_bytes=mib_model * 2**20, num_gpus=num_gpus)
+    assert planned.hops == (tuple(range(num_checkpoints)),)
+    assert (planned.num_actors, planned.gpus_per_actor) == (1, 1.0)
+
+
+def test_checkpoints_that_fit_no_gpu_are_refused():
+    cluster = ClusterResources((NodeResources(4, 1, 32 * GIB, 8 * GIB),), 10 * GIB)
+    with pytest.raises(PlanError, match="the cluster can hold 1"):
+        layout(cluster, 100, model_bytes=100 * 2**20)
+
+
 def test_a_choice_that_became_smaller_says_why():
     cluster = ClusterResources((NodeResources(16, 0, 8 * GIB),), 3 * GIB)
     planned = layout(cluster, 4, model_bytes=2**20)
