@@ -77,8 +77,10 @@ def remove_all(fs: Any, path: str) -> None:
         try:
             shutil.rmtree(path)
         except FileNotFoundError:  # it, or something in it that another has removed
-            if os.path.lexists(path) and num_left:
-                continue
+            if os.path.lexists(path):
+                if num_left:
+                    continue
+                raise
         except OSError as error:
             if error.errno == errno.ENOTEMPTY and num_left:
                 continue

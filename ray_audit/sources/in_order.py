@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.classes import ClassNames
@@ -28,6 +29,13 @@ def labelled_in_order(
             f"{uri}: {len(labels)} labels without names for {len(shards)} files "
             f"({shards[0].key} to {shards[-1].key}): a label a line goes by the order of the "
             "files' names, and needs as many. Where there are names, say so in labels.header"
+        )
+    keys = [shard.key for shard in shards]
+    if keys != sorted(keys, key=storage.natural_key):
+        raise LabelError(
+            f"{uri} has labels without names, which go by the order of the files' names, and that "
+            f"could be two: {keys[0]}, {keys[1]}, ... by letters, or by the numbers in them. Write "
+            "a table with the files' names, or give numbers leading zeros"
         )
     return [
         replace(

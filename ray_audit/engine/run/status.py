@@ -62,6 +62,8 @@ def _status(output: str, run_id: str) -> RunStatus:
         try:
             manifest = Manifest.read(run_uri)
         except StorageError as error:  # one that is damaged hides no other run
+            if error.may_pass:
+                raise
             return RunStatus(run_id, "unreadable", {}, str(error), None)
         total_s = manifest.timing.get("total_s")
         return RunStatus(run_id, manifest.state, manifest.counts, "", total_s)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import only_array, read_npy
-from ray_audit.formats.array_labels import flat_labels
+from ray_audit.formats.array_labels import flat_labels, text_values
 from ray_audit.formats.damage import is_damage, readable
 from ray_audit.formats.idx import is_idx, opened_idx
 
@@ -86,14 +86,24 @@ def copy_array(
     if not uri.lower().endswith(NPY):
         raise LabelError(f"{uri}: new labels are written into arrays in .npy files only")
     values = read_npy(source, size_bytes)
-    new = values.reshape(-1).tolist()
+    new = text_values(values).reshape(-1).tolist()
     for at, old in enumerate(new):
-        rows = edit({"label": old if isinstance(old, str) else str(old)})
+        rows = edit({"label": str(old)})
         if rows is not None:
-            label = rows[0]["label"]
-            new[at] = label if isinstance(old, str) else type(old)(label)
+            new[at] = _of_type(rows[0]["label"], type(old))
     dtype = None if values.dtype.kind in "US" else values.dtype
+    if values.dtype.kind == "S":
+        new = [text.encode() for text in new]
     try:
         np.save(sink, np.array(new, dtype).reshape(values.shape), allow_pickle=False)
     except (OverflowError, ValueError) as error:
         raise LabelError(f"{uri}: an array of type {values.dtype}: {error}") from error
+
+
+def _of_type(label: Any, kind: type) -> Any:
+    """A label as an array stores it."""
+    if kind is not bool:
+        return kind(label)
+    if str(label) not in ("False", "True"):  # bool("False") is true
+        raise LabelError(f"{label!r} is no label of an array of type bool; expected False or True")
+    return str(label) == "True"

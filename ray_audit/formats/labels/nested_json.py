@@ -128,14 +128,32 @@ def _lists(place: Place, columns: dict[str, str]) -> dict[str, tuple[str, str]]:
     return {n: (a.rstrip("."), b.lstrip(".") or _ITSELF) for n, (a, _, b) in starred.items()}
 
 
-def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
+def own_columns(found: list[Place], columns: dict[str, str]) -> frozenset[str]:
+    """Names of the columns that some row has itself: the others are looked for around rows.
+
+    One that most rows have and one lacks is missing there, whatever an object around it is called.
+    """
+    return frozenset(
+        name
+        for name, path in columns.items()
+        if any(cell(place.value, path) is not _MISSING for place in found)
+    )
+
+
+def cells_of(uri: str, place: Place, columns: dict[str, str], own: frozenset[str]) -> list[Cells]:
     """The wanted cells of a row: one, or as many as its parallel lists have elements.
+
+    Args:
+        uri: of the document, for messages.
+        place: the row.
+        columns: name to give out -> path.
+        own: of `own_columns`.
 
     Raises:
         LabelError: the lists have different lengths.
     """
     lists = _lists(place, columns)
-    shared = {n: _plain(place, path) for n, path in columns.items() if n not in lists}
+    shared = {n: _plain(place, p, n in own) for n, p in columns.items() if n not in lists}
     if not lists:
         return [shared]
     elements = {name: cell(place.value, path) for name, (path, _) in lists.items()}
@@ -152,11 +170,12 @@ def cells_of(uri: str, place: Place, columns: dict[str, str]) -> list[Cells]:
     ]
 
 
-def _plain(place: Place, path: str) -> Any:
-    """A cell of a row: its own, or that of the nearest object around it that has one."""
+def _plain(place: Place, path: str, is_own: bool) -> Any:
+    """A cell of a row; or where no row has it, of the nearest object around that has one."""
     if path in place.names:
         return place.names[path]
-    found = (cell(value, path) for value in (place.value, *reversed(place.around)))
+    around = () if is_own else reversed(place.around)
+    found = (cell(value, path) for value in (place.value, *around))
     return next((value for value in found if value is not _MISSING), None)
 
 
@@ -203,8 +222,9 @@ def edit_rows(
         LabelError: a row would be cut in two where there is no list of rows.
     """
     new_lists: dict[int, tuple[list[Any], list[Any]]] = {}
+    own = own_columns(found, columns)
     for place in found:
-        edited = [(cells, edit(cells)) for cells in cells_of(uri, place, columns)]
+        edited = [(cells, edit(cells)) for cells in cells_of(uri, place, columns, own)]
         lists = _lists(place, columns)
         if lists:
             _edit_lists(place, lists, [rows for _, rows in edited])

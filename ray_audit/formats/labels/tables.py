@@ -25,6 +25,7 @@ from ray_audit.formats.labels.nested_json import (
     load_document,
     looks_like_coco,
     names_in,
+    own_columns,
     places,
 )
 from ray_audit.formats.labels.text_tables import (
@@ -172,7 +173,8 @@ def _open_nested(uri: str, stream: IO[bytes], path: str) -> tuple[list[str], Any
                 "row has the columns of the objects around it too"
             )
         column_of = {column: column for column in columns}
-        rows = (row for place in found for row in cells_of(uri, place, column_of))
+        own = own_columns(found, column_of)
+        rows = (row for place in found for row in cells_of(uri, place, column_of, own))
         while chunk := list(itertools.islice(rows, _CHUNK_ROWS)):
             yield _json_batch(chunk, columns)
 

@@ -135,6 +135,13 @@ class Shown:
     middle_s: float
 
 
+def lacks_end(last_s: float, least_gap_s: float, most_gap_s: float, promised_s: float) -> bool:
+    """Whether frames are missing after the last of a video that claims to last `promised_s`."""
+    if not 0 < most_gap_s <= CONSTANT * least_gap_s:
+        return False
+    return promised_s - (last_s + most_gap_s) > _MISSING * most_gap_s
+
+
 class Timer:
     """Gives decoded frames their times, which always rise.
 
@@ -183,10 +190,9 @@ class Timer:
 
         Where the rate varies it may be the last frame that is shown for longer.
         """
-        least, most = self._gaps_s
-        if self.is_broken or self._last_s is None or not 0 < most <= CONSTANT * least:
+        if self.is_broken or self._last_s is None:
             return False
-        return promised_s - (self._last_s + most) > _MISSING * most
+        return lacks_end(self._last_s, *self._gaps_s, promised_s)
 
     def end_s(self, clock: Clock) -> float:
         """When the frame after the last one would be shown."""

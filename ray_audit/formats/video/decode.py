@@ -185,11 +185,14 @@ def shown_frames(frames: Iterator[Any], timer: Timer, at: Position) -> Iterator[
     if last is not None:
         yield last
     if failure is None and at.promised_s is not None and timer.falls_short_of(at.promised_s):
-        failure = SampleError(
-            "decode", f"the file claims to last {at.promised_s:g} s: its end is missing"
-        )
+        failure = SampleError("decode", missing_end(at.promised_s))
     if failure is not None:
         raise failure
+
+
+def missing_end(promised_s: float) -> str:
+    """What is said of a file that just ends."""
+    return f"the file claims to last {promised_s:g} s: its end is missing"
 
 
 _REMEDY = "set dataset.clip.slice_frames: null for this dataset"

@@ -13,8 +13,8 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import SliceBounds
-from ray_audit.formats.video.clock import middles
-from ray_audit.formats.video.decode import Position, begins_at_key, decode_video
+from ray_audit.formats.video.clock import lacks_end, middles
+from ray_audit.formats.video.decode import Position, begins_at_key, decode_video, missing_end
 from ray_audit.formats.video.frames import pixels_of
 from ray_audit.formats.video.orientation import Orientation
 from ray_audit.formats.video.packets import PacketIndex, pack_pts, read_packets
@@ -102,8 +102,15 @@ def _opened(shard: Shard) -> IO[bytes]:
 
 def _compared(stream: IO[bytes], packets: PacketIndex, orientation: Orientation) -> np.ndarray:
     """The first frame (H, W, C); the first few must be shown when the index says."""
-    with closing(decode_video(stream, Position())) as decoded:
+    at = Position()
+    with closing(decode_video(stream, at)) as decoded:
         frames = list(islice(decoded, _NUM_COMPARED))
+    times_s = packets.times_s
+    gaps_s = np.diff(times_s)
+    if at.promised_s is not None and len(gaps_s):
+        least, most = float(gaps_s.min()), float(gaps_s.max())
+        if lacks_end(float(times_s[-1]), least, most, at.promised_s):
+            raise SampleError("index", missing_end(at.promised_s))
     if [frame.pts for frame in frames] != packets.pts[:_NUM_COMPARED].tolist():
         raise SampleError("index", "the decoder gives other frames than the packets promise")
     return pixels_of(frames[0], orientation)

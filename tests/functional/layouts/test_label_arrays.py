@@ -62,6 +62,29 @@ def test_corrected_labels_keep_the_type_and_the_shape_of_the_array(tmp_path):
         np.testing.assert_array_equal(new, expected)
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [([True, False, True], ["False", "True"]), ([b"cat", b"ox", b"cat"], ["ox", "cat"])],
+)
+def test_truths_and_bytes_are_read_and_corrected(tmp_path, labels, classes):
+    config, _ = features(tmp_path, np.array(labels))
+    config = config.model_copy(update={"classes": classes})
+    assert list(all_labels(config).values()) == [1, 0, 1] * 2
+    changes = LabelChanges(frames={Owner("v1.npy"): FrameChange(np.array([0]), np.array([0]))})
+    write_labels(config, listed(config)[0], changes, str(tmp_path / "to"))
+    (copy,) = (tmp_path / "to").rglob("v1.npy")
+    assert np.load(copy).tolist() == [labels[1], labels[1], labels[2]]
+
+
+def test_files_whose_order_could_be_two_need_names(tmp_path):
+    for index in range(1, 12):
+        photo(tmp_path / f"jpg/{index}.jpg", index)
+    np.save(tmp_path / "labels.npy", np.arange(11) % 3)
+    config = dataset("images", tmp_path / "jpg/*.jpg", {"images": str(tmp_path / "labels.npy")})
+    with pytest.raises(LabelError, match=r"1\.jpg, 10\.jpg, \.\.\. by letters, or by the numbers"):
+        listed(config)
+
+
 def test_labels_of_matlab_are_read_and_said_not_to_be_written(tmp_path):
     config, expected = features(tmp_path, ending=".mat")
     assert all_labels(config) == {key: int(label) for key, label in expected.items()}

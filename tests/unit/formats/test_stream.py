@@ -8,10 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from ray_audit.config import InputConfig
+from ray_audit.cuts.slices import slice_videos
 from ray_audit.errors import SampleError
 from ray_audit.formats.video.frames import decoded_frames
 from ray_audit.formats.video.packets import _OPTIONS, opened_video
-from tests.support.media import cut, dataset, write_groups
+from tests.support.media import cut, dataset, listed, write_groups
 
 PYRAMID = {"x264-params": "keyint=25:bframes=3:b-adapt=0:log-level=none"}
 HEVC = {"x265-params": "keyint=25:bframes=3:log-level=none"}
@@ -127,6 +129,22 @@ def test_each_label_of_a_file_that_was_cut_off_anywhere_counts_once(name, tmp_pa
             for row in batch.samples.to_pylist():
                 pixels = batch.arrays["inputs"][row["cut"]].squeeze().transpose(1, 2, 0)
                 assert np.array_equal(pixels, whole[row["frame_index"]]), share
+
+
+@pytest.mark.parametrize("name", ["v.mkv", "v.flv"])
+def test_a_file_whose_end_is_missing_is_not_sliced_so_that_its_lost_labels_count(name, tmp_path):
+    path = noise_video(tmp_path / name, "libx264", PYRAMID, None)
+    (tmp_path / "s.csv").write_text("video,start_s,end_s,label\nv,0,1,a\nv,1,2,b\n")
+    clip = {"frames": 1, "slice_frames": 8}
+    config = dataset("video", path, {"segments": str(tmp_path / "s.csv")}, clip=clip)
+    content, sliced = path.read_bytes(), []
+    for share in (1, 0.93):
+        path.write_bytes(content[: int(len(content) * share)])
+        shards = listed(config, tmp_path).shards
+        sliced.append(slice_videos(shards, config, InputConfig(), 2, str(tmp_path / "index")))
+    assert len(sliced[0].parts["v." + path.suffix[1:]]) > 1
+    assert sliced[1].parts == {}
+    assert "is not sliced" in sliced[1].notes[0]
 
 
 def test_a_last_frame_that_is_shown_for_long_is_no_end_that_is_missing(tmp_path):
