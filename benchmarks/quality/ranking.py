@@ -119,7 +119,22 @@ def section(result: Path = RESULT) -> str:
         f"both, {sum(gap <= _NEAR for gap in short)} at most {_NEAR:g}, the median row "
         f"{np.median(short):.3f}.",
     ]
+    missing = _missing(content["cells"])
+    if missing:
+        lines += ["", f"Not measured by this rule: {', '.join(missing)}."]
     return "\n".join(lines)
+
+
+def _missing(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows of the matrix without a result."""
+    found = {(row["set"], row["regime"], row["protocol"]) for row in rows}
+    return [
+        f"`{recipe(subject, regime, protocol).name}`"
+        for subject in SUBJECTS.values()
+        for regime in REGIMES
+        for protocol in PROTOCOLS
+        if (subject.name, regime, protocol) not in found
+    ]
 
 
 def _abouts(rows: list[dict[str, Any]]) -> dict[str, str]:
