@@ -16,7 +16,7 @@ FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
 FUZZ_ENGINE_SEED ?= 0
 
-.PHONY: bench changelog check clean cluster-test correction demo docs export-test format fuzz fuzz-engine gpu in-step k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test zoo-test
+.PHONY: bench changelog check clean cluster-test correction demo docs doctests export-test format fuzz fuzz-engine gpu in-step k8s lint lock lowest-test monitor-test ops-test page-test prometheus quality release setup soak test test-all unit wheel-test zoo-test
 
 setup: $(STAMP)
 
@@ -30,10 +30,13 @@ demo: $(STAMP)  ## make small datasets with planted errors, audit them, print ho
 	$(BIN)/ray-audit demo
 
 check: $(STAMP)  ## seconds: lint, types, doctests, pages in step with the code
-	+$(MAKE) --jobs=2 --output-sync=target --no-print-directory lint in-step
+	+$(MAKE) --jobs=2 --output-sync=target --no-print-directory in-step lint doctests
 
 in-step: $(STAMP)
-	$(BIN)/python -m pytest -q --doctest-modules ray_audit $(CHECKED)
+	$(BIN)/python -m pytest -q $(CHECKED)
+
+doctests: $(STAMP)
+	$(BIN)/python -m pytest -q --doctest-modules ray_audit
 
 changelog: $(STAMP)  ## what the next release will say
 	$(BIN)/towncrier build --draft --version next
@@ -50,12 +53,14 @@ test-all: $(STAMP) check  ## the slow tests too
 wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs commands and a rendered night from it
 	$(BIN)/python -m pytest -q tests/functional/test_wheel.py
 
+# By uv where the tests' packages come in: pip would look for versions that go with these for most of an hour.
 lowest-test:  ## the suite with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
 	$(PYTHON) -m tests.versions.lowest medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[medical,plots]'
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
 	$(VENV)-lowest/bin/python -m pytest -m 'not slow'
 
 docs: $(STAMP)  ## the docs as a site, in build/site; runs the notebook, and fails at a broken link

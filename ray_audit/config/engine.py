@@ -21,7 +21,8 @@ class EngineConfig(Section):
     """Clips, tiles, images or sequences that are probed at once; part of the numbers."""
     batch_bytes: Count | Auto = "auto"
     """Of an automatic batch: bytes of network input as float32. `auto` is 4 MiB; on GPUs up to 64
-    MiB by their memory, which later runs to the same output keep; part of the numbers."""
+    MiB by the memory of an actor's share, which later runs to the same output keep; part of the
+    numbers."""
     threads_per_actor: Count = 1
     """Of torch on a CPU; part of the numbers."""
     precision: Literal["float32", "bf16", "fp16", "auto"] = "auto"

@@ -17,6 +17,7 @@ from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
 from ray_audit.discovery.folder_classes import folder_proposals, named_proposals
+from ray_audit.discovery.foreign_forms import foreign_form
 from ray_audit.discovery.frame_labels import frame_proposals
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
@@ -33,7 +34,6 @@ from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.layouts import expanded, recipes
 from ray_audit.sources import list_dataset
 
-_PICKLED = re.compile(r"\.(pkl|pickle)$|(^|/)(data_batch_\d|test_batch)$|-python/(train|test)$")
 _NUM_TRIED = 12
 _NUM_MASKS = 8
 _NUM_ALSO = 3
@@ -166,12 +166,9 @@ def _nothing(tree: Tree, problems: list[str]) -> str:
     most_common = sorted(ends.items(), key=lambda item: -item[1])[:6]
     found = ", ".join(f"{num} {end or 'without extension'}" for end, num in most_common)
     why = f" What came nearest: {problems[0]}." if problems else ""
-    pickled = next((path for path in tree.files if _PICKLED.search(path.lower())), None)
-    if pickled is not None:
-        why += (
-            f" {pickled} looks like a Python pickle, which is not opened, since it may run code: "
-            "write its arrays with numpy.savez."
-        )
+    foreign = foreign_form(tree)
+    if foreign is not None:
+        why += f" {foreign}."
     return (
         f"{tree.uri}: no layout was recognised in {len(tree.files)} files ({found}).{why} "
         "`ray-audit layouts` lists those that have a name; docs/datasets.md says how to write "

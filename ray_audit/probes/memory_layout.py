@@ -17,11 +17,18 @@ def lay_out(model: nn.Module, form: torch.memory_format) -> None:
 
 
 def compiled(model: nn.Module) -> Any:
-    """One program a shape: one for all, or none from the ninth on, would depend on what came."""
+    """One program a shape: one for all would depend on what came before."""
+    return torch.compile(model, dynamic=False)
+
+
+def allow_many_programs() -> None:
+    """Let this thread compile a program for each shape: by default there is none from the ninth on.
+
+    What is compiled would depend on what came before. Torch keeps the limit thread by thread.
+    """
     from torch._dynamo import config
 
     config.cache_size_limit = config.accumulated_cache_size_limit = _MAX_PROGRAMS
-    return torch.compile(model, dynamic=False)
 
 
 def use_large_pages() -> None:

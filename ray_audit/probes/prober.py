@@ -20,7 +20,7 @@ from ray_audit.probes.gradients import Moments, channel_mean, input_gradient
 from ray_audit.probes.look import Look
 from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
 from ray_audit.probes.masks import Masks, owned_input_rects
-from ray_audit.probes.memory_layout import compiled, lay_out
+from ray_audit.probes.memory_layout import allow_many_programs, compiled, lay_out
 from ray_audit.probes.prefix import SharedChain
 from ray_audit.probes.prepare import ModelInput, as_laid_out
 from ray_audit.probes.probe_settings import ProbeSettings as ProbeSettings
@@ -226,6 +226,8 @@ class Prober:
 
         Batch by batch, so that the answer does not depend on what came before.
         """
+        if self._settings.compiles:
+            allow_many_programs()
         fast = inputs
         if inputs.ndim == 4:
             fast = inputs.contiguous(memory_format=torch.channels_last)

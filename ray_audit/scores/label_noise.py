@@ -157,10 +157,16 @@ class NoiseState:
             self.contradictions.merge(other.contradictions),
         )
 
-    def finish(self) -> NoiseEstimate:
+    def finish(self, *, is_held_out: bool = False) -> NoiseEstimate:
         """Estimate; which share of a threshold's bin counts says `expected_share_above`.
 
         Against the exact count it differs by at most the elements of those bins.
+
+        Args:
+            is_held_out: the checkpoint never saw the labels, and its own errors are among what it
+                contradicts. Where it is surest it errs least, and contradicts what is wrong, but
+                less of it: what is easy to see is seldom labelled wrongly. So where the share there
+                is lower, the estimate is the geometric mean of both.
         """
         num_classes = len(self.class_sum)
         thresholds = class_thresholds(self.class_sum, self.class_count)
@@ -171,6 +177,10 @@ class NoiseState:
             np.bincount(classes, weights=sure, minlength=num_classes).astype(np.float64)
             for classes in (given, guess)
         ]
+        if is_held_out and sure.sum():
+            share = float(sure.sum()) / float(self.class_count.sum())
+            factor = min(1.0, self.contradictions.surest_share() / share) ** 0.5
+            sure, by_class = factor * sure, [factor * counts for counts in by_class]
         certain = share_above(thresholds[guess], bins, self.num_bins) == 1.0
         least = float(self.counts[certain].sum())
         low, high = self._interval(least, float(sure.sum()))

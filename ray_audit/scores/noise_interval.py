@@ -25,6 +25,7 @@ _SLOPES, _OFFSETS = np.geomspace(0.1, 10.0, 31), np.linspace(-2.5, 2.5, 17)
 # Of curves that the data hardly tell apart, those nearer to a calibrated one are likelier: else an
 # error that does not fall with confidence could stand for any share of wrong labels.
 _LOG_PRIOR = -0.5 * (np.log(_SLOPES)[:, None] ** 2 + _OFFSETS**2).reshape(-1)
+_SUREST = 0.1
 _CHI_SQUARE_99 = 6.634896601021213  # the curve is only nearly that of a real model
 
 
@@ -70,6 +71,15 @@ class Contradictions:
     def design_effect(self) -> float:
         """Samples that count as one: 1 where each stands for itself."""
         return max(self.num_squared / max(int(self.counts.sum()), 1), 1.0)
+
+    def surest_share(self) -> float:
+        """Share of contradictions among the surest tenth, by Laplace's rule: never 0 or 1."""
+        num = self.counts.sum(axis=0)[::-1]
+        total = max(int(num.sum()), 1)
+        above = np.cumsum(num) - num
+        part = np.clip((_SUREST * total - above) / np.maximum(num, 1), 0.0, 1.0)
+        contradicted = float(part @ self.counts[1][::-1]) / self.design_effect
+        return (contradicted + 1.0) / (_SUREST * total / self.design_effect + 2.0)
 
     def least_share(self) -> float:
         """Least share of wrong labels that is likely, by profile likelihood (99%)."""

@@ -7,7 +7,7 @@ from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.backends.worker import PoolWorker
-from ray_audit.engine.planning.layout import ClusterResources, NodeResources, free_gpu_bytes
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpu_memory
 from ray_audit.engine.planning.plan import Plan
 
 
@@ -17,8 +17,9 @@ class LocalBackend:
     def resources(self) -> ClusterResources:
         """What this machine offers, and of its GPUs the first: one process uses no more."""
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        free = free_gpu_bytes()[:1]
-        node = NodeResources(float(os.cpu_count() or 1), float(len(free)), pages, *free)
+        num_cpus, sizes = float(os.cpu_count() or 1), gpu_memory()[:1]
+        free, total = sizes[0] if sizes else (None, None)
+        node = NodeResources(num_cpus, float(len(sizes)), pages, free, total)
         return ClusterResources((node,), object_store_bytes=pages // 3)
 
     def relay(self, plan: Plan, settings: StageSettings) -> Generator[Receipt, None, None]:

@@ -30,6 +30,11 @@ from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.probes.targets import ReadyBatch
 from ray_audit.samples import Batch
 
+_TOO_LARGE = (
+    "the device has no memory for a batch at this model: lower engine.batch_bytes (4194304 is what "
+    "a CPU takes), or engine.batch_size"
+)
+
 
 class PoolWorker:
     """One actor of a pool: holds its share of the checkpoints and probes batches with them.
@@ -161,6 +166,8 @@ class PoolWorker:
                     # The device answers nothing any more; Ray starts the process again.
                     _end_process(error)
                 message = f"{type(error).__name__}: {error}"[:500]
+                if isinstance(error, torch.OutOfMemoryError):
+                    message = f"{_TOO_LARGE}. {message}"[:500]
                 failures = batch_failures(item, type(error).__name__, message, attempts=1)
                 envelope = replace(envelope, failures=failures)
         if self._is_last or envelope.failures:

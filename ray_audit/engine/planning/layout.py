@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ray_audit.config import EngineConfig
@@ -20,12 +20,21 @@ ACTORS_PER_LANE = 256
 
 @dataclass(frozen=True)
 class NodeResources:
-    """What one machine of the cluster offers; `gpu_bytes` of each of its GPUs, where known."""
+    """What one machine of the cluster offers.
+
+    Attributes:
+        num_cpus: of it.
+        num_gpus: of it.
+        memory_bytes: of it.
+        gpu_bytes: free memory of each of its GPUs, where known.
+        total_gpu_bytes: all memory of each, where known.
+    """
 
     num_cpus: float
     num_gpus: float
     memory_bytes: int
     gpu_bytes: int | None = None
+    total_gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,13 @@ class ClusterResources:
 
     @property
     def gpu_bytes(self) -> int | None:
-        """Memory of the smallest GPU; None where one is unknown, or there is none."""
-        sizes = [node.gpu_bytes for node in self.nodes if node.num_gpus]
-        known = [size for size in sizes if size is not None]
-        return min(known) if known and len(known) == len(sizes) else None
+        """Free memory of the smallest GPU; None where one is unknown, or there is none."""
+        return _smallest(node.gpu_bytes for node in self.nodes if node.num_gpus)
+
+    @property
+    def total_gpu_bytes(self) -> int | None:
+        """All memory of the smallest GPU; None where one is unknown, or there is none."""
+        return _smallest(node.total_gpu_bytes for node in self.nodes if node.num_gpus)
 
     @property
     def memory_bytes(self) -> int:
@@ -207,11 +219,16 @@ def _layout_of(
     )
 
 
-def free_gpu_bytes() -> list[int]:
-    """Free memory of each GPU that this process sees."""
+def gpu_memory() -> list[tuple[int, int]]:
+    """Free and all memory of each GPU that this process sees, in bytes."""
     import torch  # only where models run: what decodes and commits does without
 
-    return [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    return [torch.cuda.mem_get_info(i) for i in range(torch.cuda.device_count())]
+
+
+def _smallest(sizes: Iterable[int | None]) -> int | None:
+    known = list(sizes)
+    return min((s for s in known if s is not None), default=None) if None not in known else None
 
 
 def gpus_each(cluster: ClusterResources, engine: EngineConfig) -> float:
@@ -351,7 +368,7 @@ def _prove(layout: Layout, model_bytes: int, payload_bytes: int, cluster: Cluste
         raise PlanError(
             f"batches under way can take {in_flight / 2**20:.0f} MiB, more than half of the "
             f"object store ({cluster.object_store_bytes / 2**20:.0f} MiB): lower "
-            "engine.batch_size, or give Ray a larger object store"
+            "engine.batch_size or engine.batch_bytes, or give Ray a larger object store"
         )
 
 

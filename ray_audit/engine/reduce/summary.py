@@ -41,12 +41,11 @@ class Summary:
         declared = measures().dataset(self.task)
         return {name: declared[name].finish(state) for name, state in self.states.items()}
 
-    @property
-    def estimate(self) -> NoiseEstimate | None:
-        """How many labels are wrong; None where nothing was scored."""
+    def estimate(self, protocol: str) -> NoiseEstimate | None:
+        """How many labels are wrong, as checkpoints of a protocol tell; None of no samples."""
         noise, confident = self.states.get("noise"), self.states.get("confident")
         if noise is not None:
-            estimate: NoiseEstimate = noise.finish()
+            estimate: NoiseEstimate = noise.finish(is_held_out=protocol == "held_out")
             return estimate
         return None if confident is None else estimate_pixels(confident)
 

@@ -98,7 +98,7 @@ def publish(
         ("class_pairs", class_pairs_table(confusion, classes, metadata)),
     ):
         tables[name] = [write_table(inputs.run_uri, name, 0, table)]
-    estimate = summary.estimate
+    estimate = summary.estimate(config.protocol)
     wrong_fraction = estimate.wrong_fraction if estimate is not None else 0.0
     context = _findings_context(inputs, metadata, dataset, summary.thresholds, wrong_fraction)
     memorisation = parts.memorisation(task.is_dense)

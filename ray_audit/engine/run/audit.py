@@ -17,7 +17,7 @@ from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts
 from ray_audit.engine.ledger.heartbeat import Heartbeat
 from ray_audit.engine.ledger.leftovers import leftovers_removed
-from ray_audit.engine.planning.batches import names_other_batches, with_gpu_batches
+from ray_audit.engine.planning.batches import keep_batches, with_gpu_batches
 from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.reduce.draft import facts_of
 from ray_audit.engine.reduce.load import UnitFiles
@@ -164,11 +164,13 @@ def run_on(
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
-            sized = with_gpu_batches(inputs.config, engine.resources())
-            if names_other_batches(sized, inputs.config):
+            sized = with_gpu_batches(config, engine.resources())
+            if sized != config and not done_before:
                 reporter.phase("listing once more: batches follow the memory of the GPUs")
+                keep_batches(sized)
                 index_dir = Path(tempfile.mkdtemp(dir=folder.name))
-                inputs = record.inputs = read_inputs(sized, index_dir, limit, logical_date)
+                # From where they are kept: of two runs at once both take those of the first.
+                inputs = record.inputs = read_inputs(config, index_dir, limit, logical_date)
                 done_before = committed(inputs)
             config = inputs.config
             plan = replace(make_plan(inputs, engine.resources(), done_before), seen=seen)

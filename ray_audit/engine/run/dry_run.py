@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.engine.backends.local import LocalBackend
-from ray_audit.engine.planning.batches import names_other_batches, with_gpu_batches
-from ray_audit.engine.planning.plan import Plan, make_plan, read_inputs
+from ray_audit.engine.planning.batches import with_gpu_batches
+from ray_audit.engine.planning.plan import Plan, committed, make_plan, read_inputs
 from ray_audit.engine.run.audit import opened_backend, today
 from ray_audit.engine.run.calibrate import calibrated
 from ray_audit.engine.run.preflight import check_model
@@ -48,7 +48,7 @@ def dry_run(
             with opened_backend(config.engine, address, local=False) as engine:
                 resources = engine.resources()
         sized = with_gpu_batches(inputs.config, resources)
-        if names_other_batches(sized, inputs.config):
+        if sized != inputs.config and not committed(inputs):
             again = tempfile.mkdtemp(dir=folder)
             sized_inputs = read_inputs(sized, Path(again), limit, logical_date or today())
             inputs = replace(sized_inputs, listing=inputs.listing)

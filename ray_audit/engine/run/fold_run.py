@@ -11,8 +11,10 @@ from pathlib import Path
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig
+from ray_audit.cuts.batching import AUTO_BATCH_BYTES
 from ray_audit.engine.backends.base import Backend
 from ray_audit.engine.ledger.leftovers import leftovers_removed
+from ray_audit.engine.planning.batches import with_batches, with_kept_batches
 from ray_audit.engine.planning.plan import Inputs, read_inputs
 from ray_audit.engine.reduce.draft import PLAN_COUNTS
 from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
@@ -76,9 +78,10 @@ def run_folds(
                 engines.append(stack.enter_context(opened))
             return engines[0]
 
-        outcomes = [
-            run_on(partial(engine, part.output), part, None, date, reporter) for part in parts
-        ]
+        outcomes: list[RunOutcome] = []
+        for number, output in enumerate(part.output for part in parts):
+            outcomes.append(run_on(partial(engine, output), parts[number], None, date, reporter))
+            parts = _with_batches_of_the_first(parts)
         each = [
             read_inputs(part, _folder(folder, str(n)), None, date) for n, part in enumerate(parts)
         ]
@@ -103,6 +106,14 @@ def run_folds(
             return complete(inputs, draft, counts | {"num_folds": len(parts)}, timing, started)
 
 
+def _with_batches_of_the_first(parts: Sequence[AuditConfig]) -> list[AuditConfig]:
+    """Whatever that was run on."""
+    first = with_kept_batches(parts[0])
+    chosen = first.engine.batch_bytes
+    size_bytes = AUTO_BATCH_BYTES if chosen == "auto" else chosen
+    return [first, *(with_batches(part, size_bytes) for part in parts[1:])]
+
+
 def _folder(parent: Path, name: str) -> Path:
     path = parent / name
     path.mkdir()
@@ -124,6 +135,8 @@ def _united(config: AuditConfig, each: Sequence[Inputs], index_dir: Path, date: 
         for same in zip(*(inputs.checkpoints for inputs in each), strict=True)
     )
     config = config.model_copy(update={"protocol": "held_out"})
+    chosen = first.config.engine.batch_bytes
+    config = config if chosen == "auto" else with_batches(config, chosen)
     run_id = f"{date}-{storage.digest('folds', *(inputs.run_id for inputs in each))[:8]}"
     listing = list_dataset(config.dataset, index_dir)
     return Inputs(config, listing, checkpoints, (), first.required, run_id)

@@ -188,3 +188,21 @@ def test_rows_of_save_to_disk_are_recognised(tmp_path):
     put_text(tmp_path / "dataset_dict.json", '{"splits": ["train", "test"]}')
     key = "data-00000-of-00001.arrow"
     same(drafted(tmp_path), {f"{key}#{i}": i % 3 for i in range(10) if i != 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels/{}.txt", "0 0.5 0.5 0.2 0.2\n1 0.25 0.3 0.1 0.1\n", "boxes of YOLO"),
+        ("Annotations/{}.xml", "<annotation>\n<object/></annotation>", "annotation of PASCAL VOC"),
+        ("images/{}.json", '{"version": "5", "shapes": []}', "outlines of LabelMe"),
+        ("ann/{}.png.json", '{"objects": [{"classTitle": "x"}]}', "objects of Supervisely"),
+        ("{}.tfrecord", "x", "a TFRecord file, which is not read"),
+    ],
+)
+def test_forms_that_are_not_read_are_named_with_what_helps(tmp_path, name, content, message):
+    for index in range(3):
+        photo(tmp_path / f"images/{index}.jpg", index)
+        put_text(tmp_path / name.format(index), content)
+    with pytest.raises(SpecificationError, match=f"no layout was recognised .*{message}"):
+        ray_audit.init(tmp_path)

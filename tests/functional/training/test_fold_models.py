@@ -14,7 +14,7 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import SpecificationError
-from ray_audit.measures.fit import RANKED
+from ray_audit.scores.class_losses import ClassLosses
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
@@ -152,6 +152,11 @@ def test_folds_of_a_fold_are_refused(tmp_path):
         trained_folds(small_set)
 
 
+def beside_its_class(losses, labels):
+    of_all = ClassLosses.of(losses.to_numpy(), labels.to_numpy(), np.bincount(labels))
+    return of_all.finish().ranks(losses.to_numpy(), labels.to_numpy())
+
+
 @pytest.mark.parametrize("make", [class_folders, images_with_masks, sequences])
 def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
     small_set = make(tmp_path)
@@ -169,17 +174,17 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
         mine[["csl", "final_loss", "early_loss"]], theirs[["csl", "final_loss", "early_loss"]]
     )
     num = len(mine)
-    ranks = {
-        name: (rankdata(sign * mine[name]) - 0.5) / num
-        for name, sign in RANKED[config.dataset.task].items()
-        if name in mine
-    }
     if make is class_folders:
         weights = outcome.manifest.ranking["weights"]
-        used = {name: weight for name, weight in weights.items() if name in ranks}
-        expected = combine_ranks(
-            np.stack([ranks[name] for name in used]), np.array([*used.values()])
-        )
+        assert weights.keys() <= {"late_loss", "confidence", "prob_margin"}
+        losses = mine[["late_loss", "prob_margin"]].assign(confidence=-np.log(mine["confidence"]))
+        ranks = [
+            (rankdata(-losses[name]) - 0.5) / num
+            if name == "prob_margin"
+            else beside_its_class(losses[name], mine["label"])
+            for name in weights
+        ]
+        expected = combine_ranks(np.stack(ranks), np.array([*weights.values()]))
         np.testing.assert_allclose(mine["suspicion"], expected, atol=1e-6)
         assert not np.allclose(mine["suspicion"], theirs["suspicion"])
     manifest = outcome.manifest

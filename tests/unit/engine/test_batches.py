@@ -9,9 +9,10 @@ from tests.support import small_sets
 GIB, MIB = 2**30, 2**20
 
 
-def cluster(*gpu_gib):
-    nodes = [NodeResources(16, 1, 64 * GIB, size and size * GIB) for size in gpu_gib]
-    return ClusterResources(tuple(nodes) or (NodeResources(16, 0, 64 * GIB),), 8 * GIB)
+def cluster(*gpu_gib, store_gib=8):
+    nodes = [NodeResources(16, 1, 64 * GIB, MIB, size and int(size * GIB)) for size in gpu_gib]
+    nodes = tuple(nodes) or (NodeResources(16, 0, 64 * GIB),)
+    return ClusterResources(nodes, store_gib * GIB)
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,26 @@ def images(tmp_path_factory):
     [
         ((), "auto", 4),
         ((1,), "auto", 4),
-        ((16,), "auto", 32),
+        ((15.77,), "auto", 32),
+        ((16,), "auto", 32),  # the same, as it is sold
         ((16,), 0.5, 16),  # of a half
         ((None,), "auto", 32),  # an unknown one counts as 16 GiB
-        ((24,), "auto", 48),
-        ((80, 24), "auto", 48),  # the smallest
+        ((24,), "auto", 32),
+        ((80, 24), "auto", 32),  # the smallest
+        ((40,), "auto", 64),
         ((141,), "auto", 64),
         ((141,), 0, 4),  # not used
     ],
 )
-def test_batches_grow_with_the_smallest_gpu_up_to_64_mib(images, gpu_gib, num_gpus, expected_mib):
+def test_batches_grow_in_steps_with_the_memory_of_the_smallest_gpu(
+    images, gpu_gib, num_gpus, expected_mib
+):
     config = images.config(engine={"num_gpus": num_gpus})
     assert fitting_bytes(config, cluster(*gpu_gib)) == expected_mib * MIB
+
+
+def test_batches_find_room_in_the_object_store(images):
+    assert fitting_bytes(images.config(), cluster(80, store_gib=1)) == 16 * MIB
 
 
 @pytest.mark.parametrize("fixed", [{"batch_size": 5}, {"batch_bytes": 12 * MIB}])

@@ -1,5 +1,7 @@
 """The fast path on the device equals slow loops over the definitions."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,23 @@ def test_compiled_models_give_the_same_but_for_rounding(rng):
         exact, compiled = (probe(models, batch, "loss", compiles=c) for c in (False, True))
         for name in ("trajectory/loss", "trajectory/margin", "vog/sum"):
             assert compiled[name] == pytest.approx(exact[name], rel=1e-4, abs=1e-6), name
+
+
+def test_in_any_thread_a_compiled_model_may_have_a_program_for_every_shape(rng, monkeypatch):
+    from torch._dynamo import config
+
+    limits = []
+    model = image_model(0)
+    model.register_forward_hook(lambda *_: limits.append(config.cache_size_limit))
+    monkeypatch.setattr("ray_audit.probes.prober.compiled", lambda model: model)
+    made = prober([model], None, compiles=True)
+    batch = class_batch(rng.integers(0, 256, (2, 3, 8, 9), np.uint8), [0, 1])
+    turns = {0: ProbeTurn(is_final=True, in_window=False)}
+    thread = threading.Thread(target=made.observe, args=(batch, turns))
+    thread.start()
+    thread.join()
+    assert len(limits) == 1
+    assert limits[0] >= 1000
 
 
 def test_a_model_that_changes_its_input_spoils_nothing_for_the_next(rng):

@@ -97,6 +97,37 @@ def test_labels_that_a_saturated_checkpoint_contradicts_are_counted(sure):
     assert state.finish().num_issues == pytest.approx(12)
 
 
+def weak_checkpoint(noise, seed=0, num=4000, num_classes=10):
+    """A checkpoint that knows easy samples and guesses hard ones, of which more are wrong."""
+    rng = np.random.default_rng(seed)
+    true, easy = rng.integers(0, num_classes, num), rng.random(num)
+    logits = rng.normal(0, 1, (num, num_classes))
+    logits[np.arange(num), true] += 5 * easy**2
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    is_wrong = rng.random(num) < noise * (1.3 - 0.6 * easy)
+    shift = rng.integers(1, num_classes, num)
+    return np.where(is_wrong, (true + shift) % num_classes, true), p, is_wrong.mean()
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.4])
+def test_errors_of_a_weak_checkpoint_are_not_all_counted_as_wrong_labels(noise):
+    labels, p, truth = weak_checkpoint(noise)
+    state = state_of(labels, p)
+    counted, found = state.finish(), state.finish(is_held_out=True)
+    assert abs(found.wrong_fraction - truth) < 0.6 * abs(counted.wrong_fraction - truth)
+    assert found.low <= found.num_wrong <= found.high
+    assert found.by_given.sum() == pytest.approx(found.num_wrong)
+    assert found.by_other.sum() == pytest.approx(found.num_wrong)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.3])
+def test_a_good_checkpoint_is_counted_as_before(noise):
+    state, _ = good_checkpoint(4000, noise=noise)
+    assert state.finish(is_held_out=True).num_wrong == pytest.approx(
+        state.finish().num_wrong, rel=0.15, abs=1
+    )
+
+
 def test_a_class_without_labels_is_never_held_to_be_right_however_sure_a_checkpoint_is():
     labels, p = np.array([0, 0, 1, 1]), np.eye(3)[[0, 2, 1, 2]]
     assert state_of(labels, p).finish().num_wrong == 0

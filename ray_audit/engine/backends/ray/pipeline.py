@@ -30,7 +30,7 @@ from ray_audit.engine.ledger.moments import KeptMoments
 from ray_audit.engine.planning.layout import (
     ClusterResources,
     NodeResources,
-    free_gpu_bytes,
+    gpu_memory,
     gpus_each,
 )
 from ray_audit.engine.planning.plan import Plan, UnitWork
@@ -70,8 +70,10 @@ class RayBackend:
         """What the live nodes offer, or `engine.cluster_max` where an autoscaler adds nodes."""
         nodes = tuple(_node(n["Resources"]) for n in ray.nodes() if n["Alive"])
         if len(nodes) == 1 and nodes[0].num_gpus:
-            free = free_gpu_bytes()
-            nodes = (replace(nodes[0], gpu_bytes=min(free) if free else nodes[0].gpu_bytes),)
+            sizes = gpu_memory()
+            if sizes:
+                free, total = map(min, zip(*sizes, strict=True))
+                nodes = (replace(nodes[0], gpu_bytes=free, total_gpu_bytes=total),)
         store = sum(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
         limits = self._engine.cluster_max
         if limits:
@@ -172,7 +174,8 @@ def _node(resources: dict[str, float]) -> NodeResources:
     memory = int(resources.get("memory", 0)) or 64 * 2**30
     found = [_GPU_GIB[name] for name in resources if name in _GPU_GIB]
     gpu_bytes = min(found) * 2**30 if found else None
-    return NodeResources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), memory, gpu_bytes)
+    num_cpus, num_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    return NodeResources(num_cpus, num_gpus, memory, gpu_bytes, gpu_bytes)
 
 
 def _pipeline(plan: Plan, settings: StageSettings) -> Any:
