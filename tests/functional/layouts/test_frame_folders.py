@@ -246,3 +246,21 @@ def test_more_labels_without_numbers_than_files_with_gaps_are_refused(form, tmp_
     assert [(failure.error_class, failure.num_samples) for failure in result.failures] == [
         ("label_clock", 5)
     ]
+
+
+def test_a_dot_in_a_folders_name_begins_no_extension(tmp_path):
+    frames(tmp_path / "f/clip1.5", range(3))
+    frames(tmp_path / "f/clip2.mp4", range(3))
+    for name, label in [("clip1", "a"), ("clip1.5", "b"), ("clip2", "c")]:
+        table(tmp_path / f"{name}.csv", [f"{t},{label}" for t in range(3)], "frame,label")
+    expected = {f"clip1.5#{t}": 1 for t in range(3)} | {f"clip2.mp4#{t}": 2 for t in range(3)}
+    labels = {"frames": f"{tmp_path}/{{stem}}.csv"}
+    assert all_labels(dataset("video", f"{tmp_path}/f/*/", labels, fps=1)) == expected
+    rows = [
+        f"{name},{t},{label}" for name, label in [("clip1", "a"), ("clip2", "c")] for t in (0, 1)
+    ]
+    config = dataset(
+        "video", f"{tmp_path}/f/*/", {"frames": table(tmp_path / "t.csv", rows)}, fps=1
+    )
+    assert all_labels(config) == {"clip2.mp4#0": 2, "clip2.mp4#1": 2}
+    assert any("match no shard: clip1" in note for note in listed(config)[0].notes)
