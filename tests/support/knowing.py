@@ -150,9 +150,7 @@ def given_frames(index, wrong, segment=0):
     return labels
 
 
-def videos(
-    folder, form="frames.csv", wrong=(1,), num=4, sureness=(SURE,) * 3, segment=0, **more
-):
+def videos(folder, form="frames.csv", wrong=(1,), num=4, sureness=(SURE,) * 3, segment=0, **more):
     """Videos of three segments, a colour each; with a table of frames or segments, or npz."""
     given = [given_frames(index, wrong, segment) for index in range(num)]
     data = folder / "data"
