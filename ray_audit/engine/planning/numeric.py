@@ -9,7 +9,7 @@ from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch, batch_size_of
 from ray_audit.measures import measures
 from ray_audit.measures.versions import RECORD_VERSION
 
-VIDEO_VERSION = 2
+VIDEO_VERSION = 3
 """Raised whenever a video has other frames, or these another time: records of images stay."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
