@@ -6,6 +6,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.errors import StorageError
+from ray_audit.json_text import unrepeated
 
 _MAX_BYTES = 2**30
 _BACKGROUND = "background"
@@ -41,6 +42,8 @@ def categories_of(uri: str, document: Any) -> dict[int, str]:
         raise ValueError(f"{uri}: a category without {error} where it is needed") from error
     if not found or min(found) < 0:
         raise ValueError(f"{uri} is no COCO document: it lists no categories from 0")
+    if listed is not None and len(found) < len(listed):
+        raise ValueError(f"{uri}: two categories have one number; give each its own")
     return found
 
 
@@ -85,6 +88,6 @@ def _read(uri: str) -> Any:
         content = storage.read_bytes(uri)
         if len(content) > _MAX_BYTES:
             raise ValueError("a JSON document of more than 1 GiB; split it")
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=unrepeated)
     except (StorageError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{uri!r} cannot be read as a COCO document: {error}") from error

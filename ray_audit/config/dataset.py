@@ -128,13 +128,17 @@ class DatasetConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _classes_as_given(cls, values: Any) -> Any:
-        """Names in index order; where they come with numbers, labels count from the first."""
+        """Names in index order; where they come with numbers, labels are these numbers."""
         if not isinstance(values, dict) or "classes" not in values:
             return values
-        names, first = named_classes(values["classes"])
+        names, first, meant = named_classes(values["classes"])
         values = {**values, "classes": names}
         labels = values.get("labels")
-        if not first or not isinstance(labels, dict) or labels.get("values") is not None:
+        if not isinstance(labels, dict) or labels.get("values") is not None:
+            return values
+        if meant is not None and labels.get("first_value") is None:
+            return {**values, "labels": {**labels, "values": meant}}
+        if not first:
             return values
         if labels.get("first_value") not in (None, first):
             raise ValueError(
@@ -157,7 +161,7 @@ class DatasetConfig(Section):
         if is_document(masks):
             labels = {"overlap": "last", **labels}
         if not given or any(not str(key).isdecimal() for key in given):
-            names, _ = named_classes(values["classes"])
+            names = named_classes(values["classes"]).names
             labels = labels | {"values": document_values(uri, given, names)}
         return {**values, "labels": labels}
 

@@ -36,7 +36,7 @@ def _name_files(tree: Tree) -> Iterator[tuple[str, list[str]]]:
             continue
         names: list[str] | None = None
         with suppress(ValueError, RayAuditError, TypeError):
-            names, _ = named_classes(tree.at(path))
+            names = named_classes(tree.at(path)).names
         if names and len(names) > 1 and all(_is_name(name) for name in names):
             yield path, names
 

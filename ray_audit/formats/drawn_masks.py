@@ -59,7 +59,7 @@ def described_images(uri: str, document: Any) -> dict[str, Described]:
             if names.setdefault(name, described) is not described:
                 raise LabelError(f"{uri}: two images are called {name}")
         for annotation in document["annotations"]:
-            if annotation.get("segmentation") is None:
+            if not annotation.get("segmentation"):  # exports of boxes have null, or an empty list
                 raise LabelError(
                     f"{uri}: annotation {annotation.get('id')} has no segmentation: boxes alone "
                     "make no mask; audit one label an image with labels.images, or give masks"

@@ -26,6 +26,7 @@ LEAVES |= {
     "metrics",
     "rle",
     "printable",
+    "json_text",
 }
 LEAVES |= {"task", "sample_ids", "folds"}
 LEAVES |= {"claims", "trust", "layouts"}

@@ -30,8 +30,10 @@ def segment_runs(segmentation: Any, size: rle.Size) -> rle.Runs:
     """
     if isinstance(segmentation, dict):
         return _coded(segmentation, size)
-    if not isinstance(segmentation, list):
-        raise ValueError(f"a segmentation is a list or an object; got {segmentation!r:.60}")
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError(
+            f"a segmentation is a list of polygons or an object; got {segmentation!r:.60}"
+        )
     return rle.union([_polygon(polygon, size) for polygon in segmentation])
 
 

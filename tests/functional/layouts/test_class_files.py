@@ -1,6 +1,10 @@
+import json
+
 import pytest
 
 from ray_audit.errors import SpecificationError
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.samples import IGNORE
 from tests.support.label_sets import all_labels
 from tests.support.layouts import specified, touched, written
 
@@ -62,3 +66,75 @@ def test_classes_that_count_from_one_say_how_labels_count(tmp_path):
 def test_classes_that_say_no_order_are_refused(tmp_path, given, message):
     with pytest.raises((SpecificationError, ValueError), match=message):
         specified(tmp_path, "images", "*.png", {"folder": True}, given)
+
+
+GRADES = {"1": 0, "2": 1, "3": 2}  # what label2id says of a model of three grades
+
+
+def of_file(folder, loaded, **labels):
+    (folder / "c.json").write_text(loaded if isinstance(loaded, str) else json.dumps(loaded))
+    what = (folder, "images", "*.png", {"folder": True, **labels})
+    return specified(*what, str(folder / "c.json"))
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        {"label2id": GRADES},
+        {"id2label": {"0": "1", "1": "2", "2": "3"}},
+        {"id2label": {"0": 1, "1": 2, "2": 3}},
+        {"labels": GRADES},
+        GRADES,
+    ],
+)
+def test_names_that_are_digits_are_told_from_numbers_by_the_key_or_the_type(tmp_path, loaded):
+    config = of_file(tmp_path, loaded)
+    assert (config.classes, config.labels.first_value) == (["1", "2", "3"], None)
+    assert [ClassNames.of(config).parse(grade) for grade in ("1", "2", "3")] == [0, 1, 2]
+
+
+def test_digits_on_both_sides_in_another_order_keep_what_label2id_says(tmp_path):
+    assert of_file(tmp_path, {"label2id": {"3": 0, "1": 1, "2": 2}}).classes == ["3", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [({0: "1", 1: "2"}, ["1", "2"]), ({"1": 0, "2": 1}, ["1", "2"])]
+)
+def test_in_a_specification_the_side_that_is_text_is_the_name(tmp_path, given, names):
+    assert specified(tmp_path, "images", "*.png", {"folder": True}, given).classes == names
+
+
+@pytest.mark.parametrize("given", [{0: 1, 1: 2}, {"0": "1", "1": "2"}])
+def test_digits_that_could_be_names_or_numbers_on_either_side_are_refused(tmp_path, given):
+    with pytest.raises((SpecificationError, ValueError), match="could go either way"):
+        specified(tmp_path, "images", "*.png", {"folder": True}, given)
+
+
+def categories(*pairs):
+    return {"categories": [{"id": number, "name": name} for number, name in pairs]}
+
+
+def test_labels_that_are_numbers_are_those_of_the_document_that_names_the_classes(tmp_path):
+    following = of_file(tmp_path, categories((1, "cat"), (2, "dog"), (3, "owl")))
+    assert (following.labels.first_value, following.labels.values) == (1, None)
+    gaps = ClassNames.of(of_file(tmp_path, categories((1, "cat"), (3, "dog"), (90, "owl"))))
+    assert [gaps.parse(label) for label in (1, "3", 90, "dog")] == [0, 1, 2, 1]
+    with pytest.raises(ValueError, match="label '2' is not listed"):
+        gaps.parse(2)
+    turned = of_file(tmp_path, categories((3, "dog"), (1, "cat"), (2, "owl")))
+    assert turned.classes == ["dog", "cat", "owl"]  # the model's order is the document's
+    assert [ClassNames.of(turned).parse(label) for label in (1, 2, 3)] == [1, 2, 0]
+    void = turned.model_copy(update={"void": [0]})
+    assert ClassNames.of(void).parse(0) == IGNORE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"0": "cat", "1": "dog", "0": "owl"}', "the key '0' is twice"),
+        (json.dumps(categories((1, "cat"), (1, "dog"))), "two categories have one number"),
+    ],
+)
+def test_a_number_that_a_file_gives_to_two_classes_is_refused(tmp_path, text, message):
+    with pytest.raises((SpecificationError, ValueError), match=message):
+        of_file(tmp_path, text)

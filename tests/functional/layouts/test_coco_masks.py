@@ -107,6 +107,12 @@ def test_boxes_without_outlines_and_foreign_documents_are_refused_by_name(tmp_pa
     del content["annotations"][1]["segmentation"]
     with pytest.raises(LabelError, match=r"annotation 1 has no segmentation: boxes alone"):
         listed(coco(tmp_path, content))
+    for nothing in (None, [], {}, ""):
+        content["annotations"][1]["segmentation"] = nothing
+        with pytest.raises(LabelError, match=r"annotation 1 has no segmentation: boxes alone"):
+            listed(coco(tmp_path, content))
+    with pytest.raises(ValueError, match="a list of polygons"):
+        segment_runs([], SHAPE)
     with pytest.raises(LabelError, match=r"no image of it is one of the 1 files; it names b\.png"):
         listed(coco(tmp_path, document(TWO, name="b.png")))
 
