@@ -12,6 +12,7 @@ from ray_audit.json_text import unrepeated
 _MAX_BYTES = 16 * 2**20
 _MAX_JSON_BYTES = 2**30  # a COCO document has its categories among all else
 _NUMBERED = re.compile(r"(\d{1,9})[\s,;:]+(\S.*)")
+_HEADERS = ("name", "names", "class", "classes", "class_name", "class_names", "label", "labels")
 _BY_NUMBER, _BY_NAME, _CATEGORIES = "id2label", "label2id", "categories"
 _KEYS = (_BY_NUMBER, "labels", _BY_NAME)  # of a model's config.json, of a dataset.json
 
@@ -141,6 +142,15 @@ def _read(uri: str) -> tuple[Any, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [_NUMBERED.fullmatch(line) for line in lines]
     numbered = [(int(item[1]), item[2].strip()) for item in found if item]
+    if (
+        lines
+        and not found[0]
+        and (lines[0].lower() in _HEADERS or 0 < len(numbered) == len(lines) - 1)
+    ):
+        raise ValueError(
+            f"{uri}: its first line, {lines[0]!r}, seems to be a header, and no class: take it "
+            "out, or list the classes in the specification"
+        )
     if not numbered or len(numbered) < len(lines):
         return lines, ""
     if len(dict(numbered)) < len(numbered):

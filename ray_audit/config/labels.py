@@ -73,8 +73,8 @@ class LabelsConfig(Section):
     image_column: str = "image"
     """The image's column in Parquet, beside `column`; or the array of all images."""
     image_axis: Literal["first", "last"] = "first"
-    """Along which axis of `image_column` images lie in files of arrays; last: (H, W, C, N), as in
-    SVHN."""
+    """Along which axis of `image_column` images lie in files of arrays, and masks beside them in
+    theirs; last: (H, W, C, N), as in SVHN, and (H, W, N)."""
     key_column: str | None = None
     """The column or array that names a sample, beside `column`; the row's number where absent."""
     arrays: str | None = None

@@ -11,6 +11,7 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import (
     ArrayFile,
 )
+from ray_audit.formats.array_images import first_axis
 from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
@@ -72,19 +73,20 @@ def _new_masks(
     values: np.ndarray,
     classes: ClassNames,
 ) -> tuple[np.ndarray, int]:
-    new, num_written = values.copy(), 0
-    for at, key in enumerate(_keys(file, labels, len(values))):
+    changed, num_written = values.copy(), 0
+    new = first_axis(changed, labels)
+    for at, key in enumerate(_keys(file, labels, len(new))):
         mask = changes.mask(Owner(shard.key, key))
         if mask is None:
             continue
-        new[at] = mask.reshape(values.shape[1:])
+        new[at] = mask.reshape(new.shape[1:])
         if not np.array_equal(new[at].reshape(mask.shape), mask):
             raise LabelError(
                 f"a mask of {shard.key}#{key} has values up to {mask.max()}, which do not fit "
                 f"{values.dtype}"
             )
         num_written += 1
-    return new, num_written
+    return changed, num_written
 
 
 def _new_classes(

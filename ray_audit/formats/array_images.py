@@ -61,12 +61,12 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
     stored = _companion_values(file, labels.column, num)
     keys = _companion_values(file, labels.key_column, num)
     table = table_labels(shard, job)
-    if labels.masks is not None and file.shape(labels.masks)[:1] != (num,):
-        raise SampleError("length", f"{num} images, and {labels.masks} is for another number")
+    if labels.masks is not None:
+        _check_masks(file.shape(labels.masks), labels, num)
     for start in range(0, num, _ROWS):
         stop = min(start + _ROWS, num)
-        images = _images(file, labels, start, stop)
-        masks = None if labels.masks is None else file.rows(labels.masks, start, stop)
+        images = _rows_of(file, labels.image_column, labels, start, stop)
+        masks = labels.masks and _rows_of(file, labels.masks, labels, start, stop)
         for index, pixels in enumerate(images, start):
             key = str(index) if keys is None else str(text_of(keys[index]))
             item = Item(Owner(shard.key, key).key, shard.key, class_index=table.get(key))
@@ -79,13 +79,33 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
             yield _with(item, pixels, max_px) if is_labelled else item
 
 
-def _images(file: ArrayFile, labels: LabelsConfig, start: int, stop: int) -> np.ndarray:
+def _rows_of(file: ArrayFile, name: str, labels: LabelsConfig, start: int, stop: int) -> np.ndarray:
+    """Some of the images, or masks, (n, H, W) or (n, H, W, C)."""
     if labels.image_axis == "first":
-        return file.rows(labels.image_column, start, stop)
-    size = file.shape(labels.image_column)[0]
-    rows = file.rows(labels.image_column, 0, size)
-    turned: np.ndarray = np.moveaxis(rows[..., start:stop], -1, 0)
+        return file.rows(name, start, stop)
+    rows = file.rows(name, 0, file.shape(name)[0])
+    return first_axis(rows[..., start:stop], labels)
+
+
+def first_axis(values: np.ndarray, labels: LabelsConfig) -> np.ndarray:
+    """A view of an array of images or masks in which they lie along the first axis."""
+    turned: np.ndarray = np.moveaxis(values, -1, 0) if labels.image_axis == "last" else values
     return turned
+
+
+def _check_masks(shape: tuple[int, ...], labels: LabelsConfig, num: int) -> None:
+    """Masks lie along the axis along which images do.
+
+    Raises:
+        SampleError: `length`: they are for another number of images there.
+    """
+    at = 0 if labels.image_axis == "first" else len(shape) - 1
+    if shape[at : at + 1] != (num,):
+        raise SampleError(
+            "length",
+            f"{num} images, and {labels.masks} of shape {shape} is for another number along its "
+            f"{labels.image_axis} axis (labels.image_axis)",
+        )
 
 
 def _companion_values(file: ArrayFile, name: str | None, num: int) -> list[object] | None:

@@ -348,12 +348,15 @@ def _from_table(
     _check_unit(dataset, tables[0], layout)
     matcher = Matcher(uri, owner_names(shards, dataset.labels, layout.name_column or ""))
     overlap = dataset.labels.overlap
-    writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, uri, overlap)
+    writer = IndexWriter(index_dir, layout.numbers, layout.in_seconds, overlap)
     classes = ClassNames.of(dataset)
-    for rows in (rows for table in tables for rows in read_rows(table, layout, classes)):
-        owners = [o if o and (split is None or split.has(o)) else None for o in matcher.match(rows)]
-        codes = [-1 if o is None else writer.code_of(o) for o in owners]
-        _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
+    for table in tables:
+        writer.begin(table)
+        for rows in read_rows(table, layout, classes):
+            matched = matcher.match(rows)
+            owners = [o if o and (split is None or split.has(o)) else None for o in matched]
+            codes = [-1 if o is None else writer.code_of(o) for o in owners]
+            _add_matched(writer, rows, np.array(codes, np.int64)[rows.name_codes])
     if is_array_table(tables[0]):
         matcher.check_count()
     found = writer.finish()

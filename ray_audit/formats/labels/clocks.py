@@ -78,6 +78,15 @@ def _plain(value: float) -> float | int:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
+def is_clock_text(text: str) -> bool:
+    """Whether a text is hours, minutes and seconds, or minutes and seconds.
+
+    >>> is_clock_text("1:15"), is_clock_text("75.5")
+    (True, False)
+    """
+    return _CLOCK.fullmatch(text) is not None
+
+
 def seconds_of(text: str) -> float:
     """Seconds of a number, or of hours, minutes and seconds; NaN of anything else.
 

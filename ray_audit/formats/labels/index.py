@@ -99,7 +99,6 @@ class IndexWriter:
         folder: an empty or new local folder.
         numbers: names of the number columns: `frame`, or `start` and `end`, or none.
         in_seconds: whether segments are in seconds.
-        source: the table, for messages.
         overlap: what holds where rows claim one frame.
     """
 
@@ -108,18 +107,18 @@ class IndexWriter:
         folder: Path,
         numbers: tuple[str, ...],
         in_seconds: bool,
-        source: str,
         overlap: Overlap = "error",
     ) -> None:
         self._overlap = overlap
         self._folder = folder
         self._numbers = numbers
         self._in_seconds = in_seconds
-        self._source = source
         self._owners: dict[Owner, int] = {}
         self._buckets: list[int] = []  # of each owner
         self._unwritten: dict[int, list[pa.RecordBatch]] = {}
         self._spills: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        self._tables: list[tuple[str, int]] = []  # and how many rows lie before each
+        self._num_rows = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def code_of(self, owner: Owner) -> int:
@@ -129,6 +128,10 @@ class IndexWriter:
             self._buckets.append(bucket_of(owner.shard_key))
         return code
 
+    def begin(self, table: str) -> None:
+        """What is added from now on are rows of this table, behind all that were there before."""
+        self._tables.append((table, self._num_rows))
+
     def add(
         self,
         codes: np.ndarray,
@@ -136,7 +139,12 @@ class IndexWriter:
         numbers: Mapping[str, np.ndarray],
         labels: np.ndarray,
     ) -> None:
-        """Take rows: owner codes (R,), row numbers (R,), number columns (R,), labels (R,)."""
+        """Take rows: owner codes (R,), row numbers (R,), number columns (R,), labels (R,).
+
+        Row numbers are those in the table that was begun last, ascending.
+        """
+        rows = rows + self._tables[-1][1]
+        self._num_rows = int(rows[-1])
         batch = pa.RecordBatch.from_pydict(
             {"owner": codes.astype(np.int32), "row": rows.astype(np.int64)}
             | {name: numbers[name].astype(np.float64) for name in self._numbers}
@@ -242,13 +250,25 @@ class IndexWriter:
         self, first: dict[str, float], second: dict[str, float], owners: list[Owner]
     ) -> str:
         where = "#".join(filter(None, owners[int(first["owner"])]))
-        rows = f"rows {first['row']} and {second['row']}"
+        rows = self._told(int(first["row"]), int(second["row"]))
         if "end" in self._numbers:
             spans = " and ".join(f"{r['start']:g}-{r['end']:g}" for r in (first, second))
-            return f"{self._source}: {rows}: segments {spans} of {where} overlap (labels.overlap)"
+            return f"{rows}: segments {spans} of {where} overlap (labels.overlap)"
         what = f"frame {first['frame']:g} of {where}" if self._numbers else where
         twice = f"{what} is labelled twice; keep one of the rows (labels.overlap)"
-        return f"{self._source}: {rows}: {twice}"
+        return f"{rows}: {twice}"
+
+    def _told(self, first: int, second: int) -> str:
+        """Where two rows lie."""
+        (table, row), (other, other_row) = self._place(first), self._place(second)
+        if table == other:
+            return f"{table}: rows {row} and {other_row}"
+        return f"{table}, row {row}, and {other}, row {other_row}"
+
+    def _place(self, row: int) -> tuple[str, int]:
+        """The table of a row, and its number there."""
+        table, before = next(item for item in reversed(self._tables) if item[1] < row)
+        return table, row - before
 
     def _named(self, table: pa.Table, names: pa.Table) -> pa.Table:
         """The table as it is written: names in place of owner codes."""

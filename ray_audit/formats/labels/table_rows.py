@@ -12,7 +12,7 @@ from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.array_tables import is_array_table
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.clocks import LabelClock, seconds_of
+from ray_audit.formats.labels.clocks import LabelClock, is_clock_text, seconds_of
 from ray_audit.formats.labels.indicators import label_cells, label_texts
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 from ray_audit.formats.labels.text_tables import TextForm
@@ -47,6 +47,11 @@ class TableLayout:
         """Whether rows are given out in seconds."""
         has_numbers = bool(self.number_columns) or self.is_by_row
         return has_numbers and (self.is_timed or self.clock.fps is not None)
+
+    @property
+    def has_clock_texts(self) -> bool:
+        """Whether a number may be a text such as 00:01:15.5: seconds may, nothing else."""
+        return self.is_timed and self.clock.unit_s == 1.0
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -141,7 +146,7 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
     texts = label_texts(chunk.columns, layout.label_column, locate)
     labels = _mapped(texts, classes.parse, locate)
     numbers = {
-        key: _numbers(chunk.columns[f"number:{key}"], column, locate)
+        key: _numbers(chunk.columns[f"number:{key}"], column, layout.has_clock_texts, locate)
         for key, column in layout.number_columns.items()
     }
     if layout.is_by_row:
@@ -194,17 +199,29 @@ def _other_labels(text: str, texts: list[str]) -> str:
     return f". The table's other labels are {few}" if few else ""
 
 
-def _numbers(column: pa.Array, name: str, locate: Locate) -> np.ndarray:
+def _numbers(column: pa.Array, name: str, has_clock_texts: bool, locate: Locate) -> np.ndarray:
     numbers: np.ndarray
     try:
         numbers = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        numbers = np.array([seconds_of(text) for text in column.to_pylist()])
+        texts = column.to_pylist()
+        if not has_clock_texts:
+            _refuse_clock_texts(texts, name, locate)
+        numbers = np.array([seconds_of(text) for text in texts])
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         row = int(bad[0])
         raise LabelError(f"{locate(row)}: {name} is {column[row].as_py()!r}, expected a number")
     return numbers
+
+
+def _refuse_clock_texts(texts: list[str], name: str, locate: Locate) -> None:
+    row = next((at for at, text in enumerate(texts) if is_clock_text(text)), None)
+    if row is not None:
+        raise LabelError(
+            f"{locate(row)}: {name} is {texts[row]!r}, a time, and no number; name columns of "
+            "times in labels.columns.start_s and labels.columns.end_s"
+        )
 
 
 def _check_frames(frames: np.ndarray, name: str, first: int, locate: Locate) -> None:

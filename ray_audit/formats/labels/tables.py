@@ -115,13 +115,14 @@ def _open(
     name = unpacked_name(uri)
     if uri.lower().endswith((".parquet", ".pq")):
         file = parquet_io.open_bounded(stream)
+        _check_once(uri, list(file.schema_arrow.names), required)
         return list(file.schema_arrow.names), lambda columns: file.iter_batches(
             batch_size=_CHUNK_ROWS, columns=columns
         )
     if name.endswith(_JSON_SUFFIXES):
         return _open_json(uri, unpacked(uri, stream), required, form)
     if name.endswith(SUFFIXES):
-        return _open_text(uri, unpacked(uri, stream), form)
+        return _open_text(uri, unpacked(uri, stream), form, required)
     if is_array_table(uri):
         size_bytes = stream.seek(0, io.SEEK_END)
         stream.seek(0)
@@ -133,8 +134,20 @@ def _open(
     )
 
 
-def _open_text(uri: str, stream: IO[bytes], form: TextForm) -> tuple[list[str], Any]:
+def _check_once(uri: str, found: list[str], required: dict[str, str]) -> None:
+    twice = [column for column in dict.fromkeys(required.values()) if found.count(column) > 1]
+    if twice:
+        raise LabelError(
+            f"{uri}: {found.count(twice[0])} columns are called {twice[0]!r}; which one is meant "
+            "cannot be told. Rename the others"
+        )
+
+
+def _open_text(
+    uri: str, stream: IO[bytes], form: TextForm, required: dict[str, str]
+) -> tuple[list[str], Any]:
     layout = text_layout(uri, stream, form)
+    _check_once(uri, layout.names, required)
     if not layout.is_plain:
         return layout.names, lambda columns: line_batches(uri, stream, layout, columns)
 

@@ -138,3 +138,12 @@ def test_labels_that_are_numbers_are_those_of_the_document_that_names_the_classe
 def test_a_number_that_a_file_gives_to_two_classes_is_refused(tmp_path, text, message):
     with pytest.raises((SpecificationError, ValueError), match=message):
         of_file(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.txt", "name\ncat\ndog\n"), ("c.csv", "id,name\n0,cat\n1,dog\n")]
+)
+def test_a_header_in_a_file_of_classes_is_no_class(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises((SpecificationError, ValueError), match="seems to be a header"):
+        specified(tmp_path, "images", "*.png", {"folder": True}, str(tmp_path / name))

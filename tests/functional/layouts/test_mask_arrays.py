@@ -86,3 +86,37 @@ def test_numbers_that_are_no_class_are_failures_of_their_images(tmp_path):
         ("x.npz", "label_outside")
     ]
     assert len({row["sample_id"] for row in result.rows}) == NUM - 1
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_masks_lie_along_the_axis_along_which_images_do(tmp_path, suffix):
+    """Also where all axes are of one length, and the first would do as well."""
+    images, masks = IMAGES[:5, :, :5], MASKS[:5, :, :5]
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "npz":
+        np.savez(path, images=np.moveaxis(images, 0, -1), masks=np.moveaxis(masks, 0, -1))
+    else:
+        with h5py.File(path, "w") as file:
+            file["images"], file["masks"] = np.moveaxis(images, 0, -1), np.moveaxis(masks, 0, -1)
+    labels = {"masks": "masks", "image_column": "images", "image_axis": "last"}
+    values = {"kind": "images", "uri": str(path), "labels": labels, "classes": ["a", "b", "c"]}
+    config = DatasetConfig.model_validate(values)
+    assert [mask.tolist() for mask in labels_of(config).values()] == masks.tolist()
+    new = masks.copy()
+    new[3] = 2
+
+    def mask(owner):
+        return new[3] if owner == Owner(path.name, "3") else None
+
+    changes = LabelChanges(mask=mask)
+    written = write_labels(config, listed(config)[0], changes, str(tmp_path / "to"))
+    assert [mask.tolist() for mask in labels_of(written.dataset).values()] == new.tolist()
+
+
+def test_masks_along_another_axis_than_images_are_failures(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.moveaxis(IMAGES, 0, -1), masks=MASKS)
+    labels = {"masks": "masks", "image_column": "images", "image_axis": "last"}
+    values = {"kind": "images", "uri": str(tmp_path / "x.npz"), "labels": labels}
+    result = cut(DatasetConfig.model_validate(values | {"classes": ["a", "b", "c"]}), tmp_path)
+    assert result.rows == []
+    assert {failure.error_class for failure in result.failures} == {"length"}

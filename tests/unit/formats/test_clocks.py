@@ -273,3 +273,19 @@ def test_rows_that_stand_for_several_frames_take_no_planted_errors(video, tmp_pa
     }
     with pytest.raises(SpecificationError, match="stands for several frames"):
         inject(AuditConfig.parse(values), str(tmp_path / "copy"), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("form", "header", "row"),
+    [
+        ("segments", "video,start_frame,end_frame,label", "v,00:00,00:10,a"),
+        ("segments", "video,start_ms,end_ms,label", "v,00:00:05,00:00:10,a"),
+        ("frames", "video,frame,label", "v,00:00:39,a"),
+    ],
+)
+def test_a_time_is_no_number_of_a_frame_and_no_milliseconds(form, header, row, tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((40, 2), np.float32))
+    (tmp_path / "t.csv").write_text(f"{header}\n{row}\n")
+    config = dataset("sequences", tmp_path / "v.npy", {form: str(tmp_path / "t.csv")}, fps=10)
+    with pytest.raises(LabelError, match=r"row 1: .* is '00:00\S*', a time, .*columns\.start_s"):
+        listed(config, tmp_path)

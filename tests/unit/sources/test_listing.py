@@ -1,6 +1,8 @@
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ray_audit.errors import LabelError, SpecificationError
@@ -11,6 +13,7 @@ from ray_audit.formats.tar_members import MemberNames
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import IGNORE
 from ray_audit.sources import list_dataset, read_index
+from tests.support.label_sets import all_labels
 from tests.support.media import dataset, listed, png, write_parquet
 
 GREY = png(np.zeros((2, 2), np.uint8))
@@ -261,3 +264,41 @@ def test_dots_before_an_extension_that_is_asked_for_belong_to_the_key():
     split = MemberNames(dataset("images", "x.tar", {"masks": "{key}.seg.png"}).labels).split
     assert split("2024.01.05_Cam.png") == ("2024.01.05_Cam", "png")
     assert split("img.0001.seg.png") == ("img.0001", "seg.png")
+
+
+@pytest.mark.parametrize(("overlap", "expected"), [("first", 0), ("last", 1)])
+@pytest.mark.parametrize(("form", "place"), [("frames", "1"), ("segments", "1,2")])
+def test_of_rows_in_several_tables_the_first_is_that_of_the_first_table(
+    form, place, overlap, expected, tmp_path
+):
+    np.save(tmp_path / "v.npy", np.zeros((4, 3), np.float32))
+    header = "video,frame,label" if form == "frames" else "video,start_frame,end_frame,label"
+    for name, rows in {"t1": [f"w,{place},c", f"v,{place},a"], "t2": [f"v,{place},b"]}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+    labels = {form: str(tmp_path / "t*.csv"), "overlap": overlap}
+    found = all_labels(dataset("sequences", tmp_path / "v.npy", labels))
+    assert found == {"v.npy#1": expected}
+
+
+def test_rows_of_two_tables_that_label_one_frame_are_named_with_their_tables(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((4, 3), np.float32))
+    (tmp_path / "t1.csv").write_text("video,frame,label\nv,0,a\nv,1,a\n")
+    (tmp_path / "t2.csv").write_text("video,frame,label\nv,2,b\nv,1,b\n")
+    config = dataset("sequences", tmp_path / "v.npy", {"frames": str(tmp_path / "t*.csv")})
+    with pytest.raises(LabelError, match=r"t1\.csv, row 2, and \S*t2\.csv, row 2: frame 1 of v"):
+        listed(config, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt", "parquet"])
+def test_a_needed_column_that_is_there_twice_is_refused(suffix, tmp_path):
+    touch(tmp_path, "v/a.mp4")
+    header, row = ["video", "frame", "label", "label"], ["a", "0", "a", "b"]
+    if suffix == "parquet":
+        columns = [pa.array([value]) for value in row]
+        pq.write_table(pa.Table.from_arrays(columns, names=header), tmp_path / "t.parquet")
+    else:
+        mark = "," if suffix == "csv" else " "
+        (tmp_path / f"t.{suffix}").write_text(f"{mark.join(header)}\n{mark.join(row)}\n")
+    labels = {"frames": str(tmp_path / f"t.{suffix}")}
+    with pytest.raises(LabelError, match="2 columns are called 'label'"):
+        listed(dataset("video", tmp_path / "v/*.mp4", labels), tmp_path)
