@@ -66,7 +66,9 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
     for start in range(0, num, _ROWS):
         stop = min(start + _ROWS, num)
         images = _rows_of(file, labels.image_column, labels, start, stop)
-        masks = labels.masks and _rows_of(file, labels.masks, labels, start, stop)
+        masks = None
+        if labels.masks is not None:
+            masks = _rows_of(file, labels.masks, labels, start, stop)
         for index, pixels in enumerate(images, start):
             key = str(index) if keys is None else str(text_of(keys[index]))
             item = Item(Owner(shard.key, key).key, shard.key, class_index=table.get(key))
