@@ -56,7 +56,8 @@ def flagged_intents(
         scores: their rows, with `COLUMNS`.
         gate: how sure the checkpoints must be.
         writable: class names that a label can have.
-        every: a frame stands for this many, up to the next that was looked at.
+        every: a frame stands for this many, up to the next that was looked at; the first of a
+            segment also for those before it.
     """
     for row in scores.select(COLUMNS).to_pylist():
         label, frame = row["suggested_name"], row["frame_index"]
@@ -89,4 +90,6 @@ def flagged_intents(
             end_frame=None if frame is None else frame + every,
             p_given=row["confidence"],
             p_suggested=row["p_suggested"],
+            # Nobody looked at the frames before the first of a segment that was looked at.
+            reach_before=float(every),
         )

@@ -1,7 +1,7 @@
 """New labels of the frames of one video or sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -100,20 +100,16 @@ class _CorrectedVideo:
 
     def apply(self, intent: Intent) -> CorrectionRow:
         """Change the frames of one intent, if it is to be applied."""
-        start, end = (
-            int(np.searchsorted(self._frames, frame))
-            for frame in (intent.start_frame or 0, intent.end_frame or 0)
-        )
-        inside = slice(start, end)
+        affected = self._affected(intent)
         if intent.outcome is not None:
             if intent.is_decided:
-                self._taken[inside] = True
+                self._taken |= affected
             return row_of(intent, intent.outcome)
         new = self._classes.index(str(intent.suggested))
-        changes = np.zeros(len(self._given), bool)
-        changes[inside] = self._given[inside] == self._classes.index(intent.given)
+        changes = affected & (self._given == self._classes.index(intent.given))
         if not changes.any():
             return row_of(intent, "unmatched", evidence="no frame there has the given class")
+        intent = self._with_span(intent, changes)
         free = changes & ~self._taken
         if (self.labels[changes & self._taken] != new).any():
             return row_of(
@@ -127,3 +123,45 @@ class _CorrectedVideo:
         if known and intent.by != "decisions":
             harmed = harm(float(intent.p_given or 0), float(intent.p_suggested or 0), num)
         return row_of(intent, "changed" if num else "unmatched", num, harmed)
+
+    def _affected(self, intent: Intent) -> npt.NDArray[np.bool_]:
+        """(R,) rows of an intent: of its span, and on to the ends of the run where it reaches.
+
+        A span knows the frames that were looked at only. Those before the first, and after the
+        last, belong to the same segment as far as their given class is the same.
+        """
+        start, end = np.searchsorted(
+            self._frames, (intent.start_frame or 0, intent.end_frame or 0)
+        ).tolist()
+        affected = np.zeros(len(self._given), bool)
+        affected[start:end] = True
+        (same,) = np.nonzero(affected & (self._given == self._classes.index(intent.given)))
+        if not len(same):
+            return affected
+        if intent.reach_before:
+            first = self._run_start(int(same[0]))
+            if self._frames[same[0]] - self._frames[first] < intent.reach_before:
+                affected[first : same[0]] = True
+        if intent.reach_after:
+            affected[same[-1] : self._run_end(int(same[-1]))] = True
+        return affected
+
+    def _run_start(self, row: int) -> int:
+        """First row of the run of one given class that a row is in."""
+        (others,) = np.nonzero(self._given[:row] != self._given[row])
+        return int(others[-1]) + 1 if len(others) else 0
+
+    def _run_end(self, row: int) -> int:
+        """Row after the last of that run."""
+        (others,) = np.nonzero(self._given[row:] != self._given[row])
+        return row + int(others[0]) if len(others) else len(self._given)
+
+    def _with_span(self, intent: Intent, changes: npt.NDArray[np.bool_]) -> Intent:
+        """The intent with a span that holds all of its frames."""
+        frames = self._frames[changes]
+        start, end = int(frames[0]), int(frames[-1]) + 1
+        return replace(
+            intent,
+            start_frame=min(start, intent.start_frame or 0),
+            end_frame=max(end, intent.end_frame or 0),
+        )

@@ -4,6 +4,7 @@ Pure: tables in, intents out. Where a label changes in the end is up to `segment
 writers.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -103,6 +104,9 @@ class Intent:
         mask_size_px: height and width of the image.
         p_given: mean probability of the given class.
         p_suggested: mean probability of the class to write, where it is the suggested one.
+        reach_before: frames; those of the given class before the span change along where their
+            segment begins less than this many before it: 0 for none.
+        reach_after: whether those of the given class after the span change along.
     """
 
     sample_id: str
@@ -122,6 +126,8 @@ class Intent:
     mask_size_px: tuple[int, int] | None = None
     p_given: float | None = None
     p_suggested: float | None = None
+    reach_before: float = 0.0
+    reach_after: bool = False
 
     @property
     def is_decided(self) -> bool:
@@ -137,6 +143,7 @@ FINDING_COLUMNS = (
     "sample_id",
     "start_frame",
     "end_frame",
+    "side",
     "mask_rle",
     "mask_size_px",
     "given",
@@ -262,6 +269,8 @@ def _intent(
     confidence: float | None = None,
 ) -> Intent:
     size = row["mask_size_px"]
+    # Where frames are thinned out, the ends of a segment lie beyond those that were looked at.
+    is_whole = row["kind"] in WHOLE_SEGMENTS
     return Intent(
         sample_id=row["sample_id"],
         shard=row["shard"],
@@ -280,4 +289,6 @@ def _intent(
         mask_size_px=None if size is None else (size[0], size[1]),
         p_given=row["p_given"],
         p_suggested=row["p_suggested"] if label == row["suggested"] else None,
+        reach_before=math.inf if is_whole or row["side"] == "start" else 0.0,
+        reach_after=is_whole or row["side"] == "end",
     )

@@ -41,6 +41,8 @@ def write_folders(
     This costs a copy of the whole dataset; within one object store the bytes stay there. An image
     with a new class gets a new key, and where another image has that key already, `_from_<old
     folder>` after its stem.
+    What `dataset.split` and `dataset.fold` leave out is not copied, and the copy is read without
+    them.
     """
     classes = ClassNames.of(dataset)
     taken = {shard.key for shard in shards}
@@ -57,7 +59,9 @@ def write_folders(
     pattern = "/".join(["*"] * (1 + depths.pop())) if len(depths) == 1 else "**/*"
     is_of_folders = all(is_folder(shard.uri) for shard in shards)
     uri = storage.join(absolute(to_uri), pattern) + "/" * is_of_folders
-    return WrittenLabels(dataset.model_copy(update={"uri": uri}), renamed)
+    # The copy holds only what split and fold name. They go by keys, and would lose the renamed.
+    update = {"uri": uri, "split": None, "fold": None}
+    return WrittenLabels(dataset.model_copy(update=update), renamed)
 
 
 def _copy(uri: str, target: str) -> None:

@@ -142,17 +142,17 @@ def masks(folder, form="files", wrong=(1, 4), num=6, sureness=(SURE,) * 3, tile=
 TRUE_FRAMES = np.repeat([0, 1, 2], 8)
 
 
-def given_frames(index, wrong):
-    """The first segment has the last class in wrong videos."""
+def given_frames(index, wrong, segment=0):
+    """Of wrong videos the first segment has the last class, or the last one the first."""
     labels = TRUE_FRAMES.copy()
     if index in wrong:
-        labels[:8] = 2
+        labels[8 * segment : 8 * segment + 8] = 2 - segment
     return labels
 
 
-def videos(folder, form="frames.csv", wrong=(1,), num=4, sureness=(SURE,) * 3, **more):
+def videos(folder, form="frames.csv", wrong=(1,), num=4, sureness=(SURE,) * 3, segment=0, **more):
     """Videos of three segments, a colour each; with a table of frames or segments, or npz."""
-    given = [given_frames(index, wrong) for index in range(num)]
+    given = [given_frames(index, wrong, segment) for index in range(num)]
     data = folder / "data"
     data.mkdir(parents=True)
     factory, kwargs = "FrameModel", None

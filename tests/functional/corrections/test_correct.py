@@ -93,6 +93,23 @@ def test_frames_between_sampled_ones_change_with_them(tmp_path):
     assert done.pairs == [{"given": "c", "corrected": "a", "num": 8}]
 
 
+@pytest.mark.parametrize("rule", ["findings", "flagged", "decisions"])
+def test_of_thinned_out_frames_a_wrong_segment_changes_from_its_start_to_its_end(tmp_path, rule):
+    # Of the last segment, frames 16 to 23, only 18 and 21 are looked at.
+    small = knowing.videos(tmp_path, "segments.csv", segment=2, every=3)
+    before = labels_of(small)
+    (finding,) = findings_of(small)
+    assert (finding["start_frame"], finding["end_frame"]) == (18, 22)
+    more = {"findings": {}, "flagged": {"flagged_fraction": 0.07}}
+    accepted = {"decisions": [decided(finding)]}
+    done = corrected(small, rule=rule, **more.get(rule, accepted))
+    after = labels_at(done)
+    assert after.keys() == before.keys()
+    for key, label in after.items():
+        assert label == knowing.TRUE_FRAMES[int(key.rpartition("#")[2])]
+    assert done.pairs == [{"given": "a", "corrected": "c", "num": 8}]
+
+
 def test_the_new_labels_can_be_audited_with_no_change_but_their_path(tmp_path):
     small, *_ = knowing.images(tmp_path)
     done = corrected(small)

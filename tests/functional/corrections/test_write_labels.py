@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ray_audit.config import FoldConfig
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
@@ -147,6 +148,19 @@ def test_a_moved_image_never_covers_another(tmp_path):
     assert copies["b/0_from_a.png"] == (tmp_path / "images/a/0.png").read_bytes()
     assert len(copies) == 9
     assert all_labels(done.dataset)["b/0_from_c.png"] == 1
+
+
+@pytest.mark.parametrize("part", ["split", "fold"])
+def test_a_moved_image_of_a_part_of_the_dataset_is_read_from_the_copy(tmp_path, part):
+    (tmp_path / "split.txt").write_text("a/0.png\na/1.png\nb/0.png\nc/2.png\n")
+    parts = {"split": str(tmp_path / "split.txt"), "fold": FoldConfig(num=2, index=0)}
+    config = label_sets.class_folders(tmp_path).model_copy(update={part: parts[part]})
+    before = all_labels(config)
+    moved = {Owner(key): (label + 1) % 3 for key, label in before.items()}
+    done = written(config, tmp_path / "to", LabelChanges(classes=moved))
+    new = [(done.renamed[owner.key], label) for owner, label in moved.items()]
+    assert all_labels(done.dataset) == dict(new)
+    assert len(files_of(tmp_path / "to/data")) == len(before) < 9
 
 
 def test_unchanged_label_files_keep_their_bytes(tmp_path):

@@ -104,3 +104,33 @@ def test_a_rule_may_not_change_most_of_a_video_but_a_reviewer_may():
     assert corrected(*rule, max_fraction=None).labels.tolist() == [2] * 12
     reviewers = [intent(0, 4, "a", "c", by="decisions"), intent(4, 8, "b", "c", by="decisions")]
     assert corrected(*reviewers, max_fraction=0.5).labels.tolist() == [2] * 12
+
+
+def test_a_span_reaches_to_the_ends_of_its_segment_and_not_beyond():
+    whole = {"reach_before": np.inf, "reach_after": True}
+    made = corrected(intent(5, 7, "b", "c", **whole))
+    assert made.labels.tolist() == [0] * 4 + [2] * 8
+    (row,) = made.rows
+    assert (row.start_frame, row.end_frame, row.num_changed) == (4, 8, 4)
+
+
+def test_the_end_of_a_segment_that_moves_takes_the_frames_beyond_it_along():
+    made = corrected(intent(5, 7, "b", "a", kind="boundary", reach_before=np.inf))
+    assert made.labels.tolist() == [0] * 7 + [1] + [2] * 4
+    made = corrected(intent(6, 7, "b", "c", kind="boundary", reach_after=True))
+    assert made.labels.tolist() == [0] * 4 + [1, 1] + [2] * 6
+
+
+def test_frames_that_another_one_stands_for_stay_where_one_is_flagged():
+    made = corrected(intent(6, 8, "b", "c", by="flagged", reach_before=2))
+    assert made.labels.tolist() == [0] * 4 + [1, 1] + [2] * 6  # 4 was looked at, and stands for 5
+    made = corrected(intent(5, 7, "b", "c", by="flagged", reach_before=2))
+    assert made.labels.tolist() == [0] * 4 + [2, 2, 2] + [1] + [2] * 4  # 3 was looked at
+
+
+def test_a_reviewer_who_rejects_a_segment_keeps_all_of_it():
+    whole = {"reach_before": np.inf, "reach_after": True}
+    rejected = intent(5, 7, "b", "c", outcome="rejected", **whole)
+    made = corrected(rejected, intent(4, 5, "b", "c", by="flagged"))
+    assert made.labels.tolist() == GIVEN.tolist()
+    assert outcomes(made) == ["rejected", "conflict"]
