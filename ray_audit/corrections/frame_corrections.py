@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ray_audit.corrections.corrections_table import CorrectionRow, harm, row_of
 from ray_audit.corrections.extent import refusal
 from ray_audit.corrections.intents import Intent
+from ray_audit.formats.labels.clocks import voted
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def correct_frames(
     intents: Sequence[Intent],
     classes: Sequence[str],
     max_changed_fraction: float | None,
+    label_rows: npt.NDArray[np.int64] | None = None,
 ) -> CorrectedFrames:
     """Apply intents to one video: whole segments, the reviewers' first, then by rank.
 
@@ -44,9 +46,11 @@ def correct_frames(
         classes: names in index order.
         max_changed_fraction: what a rule may change of the video, 0-1, None for all of it;
             decisions may change all.
+        label_rows: (R,) number of the stored label that each frame has, where one stands for
+            several frames: it changes where most of them do. None where each has its own.
     """
     video = _CorrectedVideo(frames, given, list(classes))
-    rows = [video.apply(intent) for intent in intents if intent.is_decided]
+    rows = [video.apply(intent, at) for at, intent in enumerate(i for i in intents if i.is_decided)]
     decided = video.labels.copy()
     undecided = sorted(
         (intent for intent in intents if not intent.is_decided),
@@ -60,8 +64,8 @@ def correct_frames(
             evidence=f"{candidate.evidence}; the order speaks for another class",
         )
         if candidate.outcome is None and (candidate.start_frame, candidate.end_frame) in at_odds
-        else video.apply(candidate)
-        for candidate in undecided
+        else video.apply(candidate, at)
+        for at, candidate in enumerate(undecided, len(rows))
     ]
     why = None
     if max_changed_fraction is not None:
@@ -74,7 +78,10 @@ def correct_frames(
             for candidate, row in zip(undecided, automatic, strict=True)
         ]
         video.labels = decided
-    return CorrectedFrames(video.labels, rows + automatic)
+    rows += automatic
+    if label_rows is not None:
+        rows = video.settled(label_rows, rows)
+    return CorrectedFrames(video.labels, rows)
 
 
 def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
@@ -88,6 +95,17 @@ def _at_odds(intents: Sequence[Intent]) -> set[tuple[int | None, int | None]]:
     return {span for span, labels in new_labels.items() if len(labels) > 1}
 
 
+def _as_settled(row: CorrectionRow, num: int) -> CorrectionRow:
+    if row.outcome != "changed" or num == row.num_changed:
+        return row
+    if not num:
+        why = "at most half of the frames that one stored label stands for would change"
+        evidence = f"{why} ({row.evidence})"
+        return replace(row, outcome="kept", evidence=evidence, num_changed=0, num_harmed=None)
+    harmed = None if row.num_harmed is None else row.num_harmed * num / row.num_changed
+    return replace(row, num_changed=num, num_harmed=harmed)
+
+
 class _CorrectedVideo:
     def __init__(
         self, frames: npt.NDArray[np.int64], given: npt.NDArray[np.int32], classes: list[str]
@@ -97,13 +115,16 @@ class _CorrectedVideo:
         self._given = given
         self._classes = classes
         self._taken = np.zeros(len(given), bool)
+        self._held = np.zeros(len(given), bool)
+        self._by = np.full(len(given), -1)
 
-    def apply(self, intent: Intent) -> CorrectionRow:
-        """Change the frames of one intent, if it is to be applied."""
+    def apply(self, intent: Intent, at: int) -> CorrectionRow:
+        """Change the frames of one intent, if it is to be applied; `at` is its number."""
         affected = self._affected(intent)
         if intent.outcome is not None:
             if intent.is_decided:
                 self._taken |= affected
+                self._held |= affected
             return row_of(intent, intent.outcome)
         new = self._classes.index(str(intent.suggested))
         changes = affected & (self._given == self._classes.index(intent.given))
@@ -117,12 +138,25 @@ class _CorrectedVideo:
             )
         self.labels[free] = new
         self._taken[free] = True
+        self._by[free] = at
         num = int(np.count_nonzero(free & (self._given != new)))
         known = intent.p_given is not None and intent.p_suggested is not None
         harmed = None
         if known and intent.by != "decisions":
             harmed = harm(float(intent.p_given or 0), float(intent.p_suggested or 0), num)
         return row_of(intent, "changed" if num else "unmatched", num, harmed)
+
+    def settled(
+        self, label_rows: npt.NDArray[np.int64], rows: list[CorrectionRow]
+    ) -> list[CorrectionRow]:
+        """Give all frames of one stored label the class that most of them got, or the old one.
+
+        Returns:
+            What became of each intent, `kept` where no label changed for it.
+        """
+        self.labels, voters = voted(label_rows, self._given, self.labels, self._held)
+        nums_written = np.bincount(self._by[voters[voters >= 0]], minlength=len(rows))
+        return [_as_settled(row, int(num)) for row, num in zip(rows, nums_written, strict=True)]
 
     def _affected(self, intent: Intent) -> npt.NDArray[np.bool_]:
         """(R,) rows of an intent: of its span, and on to the ends of the run where it reaches.

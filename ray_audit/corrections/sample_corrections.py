@@ -64,7 +64,8 @@ def correct_sequences(
             rows += [row_of(intent, intent.outcome or "unmatched", evidence=why) for intent in mine]
             continue
         frames, labels = given.sequence(owners[name])
-        made = correct_frames(frames, labels, mine, classes, max_changed_fraction)
+        stored = given.label_rows(owners[name], frames)
+        made = correct_frames(frames, labels, mine, classes, max_changed_fraction, stored)
         rows += made.rows
         differs = np.flatnonzero(made.labels != labels)
         if len(differs):

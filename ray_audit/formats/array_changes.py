@@ -14,7 +14,7 @@ from ray_audit.formats.array_files import (
 from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.names import fill_template, matched_groups
+from ray_audit.formats.labels.names import fill_template, matched_groups, stem_of_name
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -112,7 +112,7 @@ def feature_names(names: list[str], labels: LabelsConfig) -> list[str]:
 
 def companion_array(template: str, name: str, labels: LabelsConfig) -> str:
     """The array that a template names for another."""
-    return fill_template(template, name, matched_groups(labels.match, name))
+    return fill_template(template, name, matched_groups(labels.match, name), stem_of_name)
 
 
 def _relabelled(

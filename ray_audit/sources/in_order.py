@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
@@ -17,7 +18,7 @@ def labelled_in_order(
     """Shards with the label of their line.
 
     Raises:
-        LabelError: there are more or fewer lines than files.
+        LabelError: there are more or fewer lines than files, or the files have several orders.
     """
     labels = [
         label
@@ -30,16 +31,38 @@ def labelled_in_order(
             f"({shards[0].key} to {shards[-1].key}): a label a line goes by the order of the "
             "files' names, and needs as many. Where there are names, say so in labels.header"
         )
-    keys = [shard.key for shard in shards]
-    if keys != sorted(keys, key=storage.natural_key):
-        raise LabelError(
-            f"{uri} has labels without names, which go by the order of the files' names, and that "
-            f"could be two: {keys[0]}, {keys[1]}, ... by letters, or by the numbers in them. Write "
-            "a table with the files' names, or give numbers leading zeros"
-        )
+    _check_one_order(uri, [shard.key for shard in shards])
     return [
         replace(
             shard, class_index=label, label_digest=str(label), num_labelled=int(label != IGNORE)
         )
         for shard, label in zip(shards, labels, strict=True)
     ]
+
+
+def _check_one_order(uri: str, keys: list[str]) -> None:
+    """Refuse files whose order could be another one.
+
+    Raises:
+        LabelError: they are ordered otherwise by the numbers in their names than by letters, or
+            by their names than by their paths, as where a validation set was sorted into folders.
+    """
+    if keys != sorted(keys, key=storage.natural_key):
+        raise LabelError(
+            f"{uri} has labels without names, which go by the order of the files' names, and that "
+            f"could be two: {keys[0]}, {keys[1]}, ... by letters, or by the numbers in them. Write "
+            "a table with the files' names, or give numbers leading zeros"
+        )
+    names = [key.rsplit("/", 1)[-1] for key in keys]
+    before = next((at for at, (a, b) in enumerate(pairwise(names)) if not _is_before(a, b)), None)
+    if before is not None:
+        raise LabelError(
+            f"{uri} has labels without names, which go by the order of the files' names, and that "
+            f"is another one than that of their paths: {keys[before]} lies before "
+            f"{keys[before + 1]}. Write a table with the files' names, or keep the files in one "
+            "folder"
+        )
+
+
+def _is_before(name: str, other: str) -> bool:
+    return name < other and storage.natural_key(name) <= storage.natural_key(other)

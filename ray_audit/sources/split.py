@@ -8,7 +8,7 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.contents import contents_of, folder_above
-from ray_audit.formats.labels.names import OwnerNames, stem_of
+from ray_audit.formats.labels.names import OwnerNames, stem_of_name
 from ray_audit.formats.members import write_members
 from ray_audit.formats.registry import known_format
 from ray_audit.printable import few, plural
@@ -122,7 +122,7 @@ def _lines(uri: str) -> list[str]:
 def _named(uri: str, line: str, names: OwnerNames) -> list[Owner]:
     folder = line[: len(line) - len(line.rsplit("/", 1)[-1])]
     try:
-        owners = names.find_all(line) or names.find_all(folder + stem_of(line))
+        owners = names.find_all(line) or names.find_all(folder + stem_of_name(line))
         lost = None if owners else names.find(line)
     except LabelError as error:
         raise SpecificationError(f"dataset.split: {uri}: {error}") from error

@@ -72,6 +72,51 @@ class LabelClock:
         return _plain(number)
 
 
+def rows_at(middles_s: np.ndarray, fps: float) -> np.ndarray:
+    """Numbers from 0 of the labels that hold some times, where there are `fps` a second.
+
+    >>> rows_at(np.array([0.05, 0.95, 1.05]), 1.0).tolist()
+    [0, 0, 1]
+    """
+    return np.floor(middles_s * fps).astype(np.int64)
+
+
+def voted(
+    rows: np.ndarray, given: np.ndarray, new: np.ndarray, held: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of new labels of frames where one stored label stands for several of them.
+
+    It changes to the class that more than half of its frames got, else it stays.
+
+    Args:
+        rows: (R,) number of the stored label of each frame.
+        given: (R,) classes before; those of one row are the same.
+        new: (R,) classes that are wanted.
+        held: (R,) bool, frames whose stored label must stay.
+
+    Returns:
+        (R,) int32 classes afterwards, and (R,) int64 for each frame that changes the position of
+        the frame that brought its class, itself or the first of its row; -1 for others.
+
+    >>> labels, voters = voted(np.repeat([0, 1], 3), np.zeros(6, int), np.array([1, 1, 0, 0, 1, 0]))
+    >>> labels.tolist(), voters.tolist()
+    ([1, 1, 1, 0, 0, 0], [0, 1, 0, -1, -1, -1])
+    """
+    _, places, num_frames = np.unique(rows, return_inverse=True, return_counts=True)
+    changed = np.flatnonzero(new != given)
+    pairs = np.stack([places[changed], new[changed]])
+    votes, firsts, nums = np.unique(pairs, axis=1, return_index=True, return_counts=True)
+    wins = 2 * nums > num_frames[votes[0]]
+    if held is not None:
+        wins &= ~np.isin(votes[0], places[held])
+    voters = np.full(len(num_frames), -1)
+    voters[votes[0, wins]] = changed[firsts[wins]]
+    of_frames = voters[places]
+    labels = np.where(of_frames >= 0, new[of_frames], given).astype(np.int32)
+    by_itself = (of_frames >= 0) & (labels == new)
+    return labels, np.where(by_itself, np.arange(len(new)), of_frames)
+
+
 def _plain(value: float) -> float | int:
     """Without the digits that only arithmetic brought."""
     rounded = round(value, 9)

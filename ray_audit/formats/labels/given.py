@@ -15,6 +15,7 @@ from ray_audit.formats.damage import is_damage, readable
 from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import rows_at
 from ray_audit.formats.labels.index import index_rows
 from ray_audit.formats.labels.timeline import (
     FrameTimeline,
@@ -139,6 +140,16 @@ class GivenLabels:
         ]
         kept = [index for index, label in enumerate(found) if label is not None]
         return frames[kept], np.array([found[index] for index in kept], np.int32)
+
+    def label_rows(self, owner: Owner, frames: np.ndarray) -> np.ndarray | None:
+        """Which of the labels of a frame table stands for each of the frames, (R,) int64.
+
+        None where labels do not count on a clock of their own: then each frame has its own.
+        """
+        labels = self._dataset.labels
+        if labels.form != "frames" or labels.fps is None:
+            return None
+        return rows_at(self.times(owner)[1][frames], labels.fps)
 
     def _timeline(self, owner: Owner) -> FrameTimeline | SegmentTimeline:
         shard = self._shards[owner.shard_key]

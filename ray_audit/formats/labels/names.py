@@ -2,30 +2,59 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ray_audit.errors import LabelError
 from ray_audit.sample_ids import Owner
 
 
 def stem_of(key: str) -> str:
-    """File name without folder and last extension.
+    """Name of a file or folder without what is above it, and without its last extension.
 
-    >>> stem_of("or1/case.1.mp4")
-    'case.1'
+    What begins with a digit is none but in `.3gp`: `clip1.5` is the name of a folder.
+
+    >>> stem_of("or1/case.1.mp4"), stem_of("frames/clip1.5"), stem_of("frames/clip1.avi")
+    ('case.1', 'clip1.5', 'clip1')
     >>> stem_of("p1/ct.nii.gz")  # one extension of two parts
     'ct'
     """
     name = key.rsplit("/", 1)[-1]
     if name.lower().endswith(".nii.gz"):
         name = name[: -len(".gz")]
-    return name.rsplit(".", 1)[0] if "." in name[1:] else name
+    stem, _, extension = name.rpartition(".")
+    return stem if stem and not (extension[:1].isdigit() and extension.lower() != "3gp") else name
+
+
+_KNOWN = (
+    "3gp arrow avi bmp bundle cls csv dcm feather flv gif gz h5 hdf hdf5 idx jpeg "
+    "jpg json jsonl labels lst m2ts m2v m4v mat mha mhd mjpeg mjpg mkv mov mp4 "
+    "mpeg mpg mts ndjson nhdr nii npy npz nrrd nut ogv parquet pgm png ppm pq seg "
+    "tar tgz tif tiff ts tsv txt vob webm webp wmv xml y4m yaml yml zip"
+)
+EXTENSIONS = frozenset(_KNOWN.split())
+"""Endings of files of data and labels, in lower case: what a name that need not be a file's has."""
+
+
+def stem_of_name(name: str) -> str:
+    """As `stem_of`, of what need not be a file's name: only an extension that is known is cut.
+
+    >>> stem_of_name("case1.v2"), stem_of_name("a/case1.txt")
+    ('case1.v2', 'case1')
+    """
+    return (
+        stem_of(name) if name.rpartition(".")[2].lower() in EXTENSIONS else name.rsplit("/", 1)[-1]
+    )
 
 
 _FIELD = re.compile(r"\{(\w+)\}(/?)")
 
 
-def fill_template(template: str, key: str, groups: Mapping[str, str] | None = None) -> str:
+def fill_template(
+    template: str,
+    key: str,
+    groups: Mapping[str, str] | None = None,
+    stem_of: Callable[[str], str] = stem_of,
+) -> str:
     """A path template with its fields filled in.
 
     The fields are `{key}`, `{path}` (the key without extension), `{name}` (the file name), `{stem}`
@@ -36,6 +65,7 @@ def fill_template(template: str, key: str, groups: Mapping[str, str] | None = No
         template: of a path.
         key: what it is filled for.
         groups: further fields, of `labels.match`.
+        stem_of: cuts the extension.
 
     >>> fill_template("masks/{stem}.png", "a/b.jpg"), fill_template("m/{path}.png", "a/b.jpg")
     ('masks/b.png', 'm/a/b.png')
@@ -195,6 +225,6 @@ def _names_of(owner: Owner, match: str | None) -> tuple[list[str], ...]:
     if member:
         folder = member.rpartition("/")[0]
         folders = [folder, Owner(key, folder).key] if folder else []
-        return [owner.key], [member, *called], [stem_of(member)], folders
+        return [owner.key], [member, *called], [stem_of_name(member)], folders
     name = key.rsplit("/", 1)[-1]
     return [key], [name, *called], [fill_template("{path}", key), stem_of(key)], []

@@ -14,7 +14,7 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.label_changes import LabelChanges, Progress
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.clocks import LabelClock
+from ray_audit.formats.labels.clocks import LabelClock, rows_at
 from ray_audit.formats.labels.copying import Cells, Edit, copy_table
 from ray_audit.formats.labels.indicators import edit_of_cells, label_cells
 from ray_audit.formats.labels.names import OwnerNames
@@ -186,9 +186,9 @@ class _TableWriter:
         """Row -> how many frames it stands for, and how many of them get each new label."""
         middles_s = self._times(owner)[1]
         change = self._changes.frames[owner]
-        num_frames = Counter(np.floor(middles_s * fps).astype(int).tolist())
+        num_frames = Counter(rows_at(middles_s, fps).tolist())
         votes: dict[int, tuple[int, Counter[int]]] = {}
-        rows = np.floor(middles_s[change.frames] * fps).astype(int)
+        rows = rows_at(middles_s[change.frames], fps)
         for row, label in zip(rows.tolist(), change.labels.tolist(), strict=True):
             votes.setdefault(row, (num_frames[row], Counter()))[1][label] += 1
         return votes

@@ -114,6 +114,19 @@ def label_without_frame(timeline: Timeline, num_frames: int, num_missing: int) -
     )
 
 
+def labels_of_left_out(still: Still) -> SampleError:
+    """The error for more labels without numbers than images, among whose numbers some are lacking.
+
+    Which labels are of images that are there cannot be told.
+    """
+    return SampleError(
+        "label_clock",
+        f"the folder has {still.num_promised} images among {still.num_numbers} numbers, and more "
+        "labels than images: labels without numbers are those of the images in their order. Give "
+        "each the number of its frame, or take out those of images that are left out",
+    )
+
+
 def label_without_file(num_missing: int, first: int, still: Still) -> SampleError:
     """The error for labels of frames between or before the images of a folder."""
     return SampleError(

@@ -11,7 +11,9 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import SampleError, StorageError
 from ray_audit.formats.images import EXTENSIONS
+from ray_audit.formats.labels.array_tables import is_array_table
 from ray_audit.formats.pixels.pictures import read_image
+from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.video.clock import Clock, middles
 
 _DIGITS = re.compile(r"(\d+)")
@@ -24,9 +26,10 @@ class Still:
 
     Attributes:
         uri: where it lies.
-        index: of the frame.
+        index: of the frame: its file's number, or its rank where labels go by the files' order.
         pts: its number from that of the first image on: its time in units of a frame.
         num_promised: index behind the last frame.
+        num_numbers: numbers from that of the first file to that of the last.
         max_px: a larger image is refused.
     """
 
@@ -34,7 +37,13 @@ class Still:
     index: int
     pts: int
     num_promised: int
+    num_numbers: int
     max_px: float
+
+    @property
+    def is_by_order(self) -> bool:
+        """Whether numbers have no file that are no frames: labels go by the files' order."""
+        return self.num_promised < self.num_numbers
 
     def pixels(self) -> np.ndarray:
         """(H, W, C) uint8 or uint16; C is 1 or 3.
@@ -63,8 +72,9 @@ def is_still(name: str) -> bool:
 def stills_in(uri: str, dataset: DatasetConfig) -> list[Still]:
     """The frames of a folder, by their numbers.
 
-    A frame's index is its file's number less `labels.first_frame`; where the rows of labels are
-    the frames in their order, the first file is frame 0. Time begins with the first file.
+    A frame's index is its file's number less `labels.first_frame`; where labels have no numbers
+    and are those of the files in their order, it is the file's rank, also where numbers are left
+    out. Time begins with the first file.
 
     Raises:
         SampleError: names that differ in more than one number, or one number twice.
@@ -81,7 +91,21 @@ def stills_in(uri: str, dataset: DatasetConfig) -> list[Still]:
     numbers = _numbers([item.rsplit("/", 1)[-1] for item in found])
     order = np.argsort(numbers, kind="stable").tolist()
     first = numbers[order[0]]
-    base = dataset.labels.first_frame if _by_number(dataset) else first
+    span = numbers[order[-1]] - first + 1
+    if _by_order(dataset):
+        is_timed = dataset.labels.fps is not None  # rows are of times, and not of files
+        return [
+            Still(
+                found[at],
+                numbers[at] - first if is_timed else rank,
+                numbers[at] - first,
+                span if is_timed else len(order),
+                span,
+                dataset.max_px,
+            )
+            for rank, at in enumerate(order)
+        ]
+    base = dataset.labels.first_frame
     if base > first:
         raise SampleError(
             "label_clock",
@@ -90,18 +114,20 @@ def stills_in(uri: str, dataset: DatasetConfig) -> list[Still]:
         )
     last = numbers[order[-1]] - base + 1
     return [
-        Still(found[at], numbers[at] - base, numbers[at] - first, last, dataset.max_px)
+        Still(found[at], numbers[at] - base, numbers[at] - first, last, span, dataset.max_px)
         for at in order
     ]
 
 
-def _by_number(dataset: DatasetConfig) -> bool:
-    """Whether labels can name files by number; rows without one are the files in their order."""
+def _by_order(dataset: DatasetConfig) -> bool:
+    """Whether labels have no numbers of files: rows without any, elements or masks of an array."""
     labels = dataset.labels
-    is_by_row = (
-        labels.form == "frames" and labels.header and labels.columns.frame not in labels.header
-    )
-    return not is_by_row
+    if labels.masks is not None:
+        return not has_star(labels.masks)
+    if labels.frames is None:
+        return False
+    has_no_frame = labels.header is not None and labels.columns.frame not in labels.header
+    return has_no_frame or is_array_table(labels.frames)
 
 
 def _numbers(names: list[str]) -> list[int]:
@@ -148,7 +174,8 @@ def folder_times(uri: str, dataset: DatasetConfig) -> tuple[np.ndarray, np.ndarr
         SampleError: see `stills_in`.
     """
     stills, clock = stills_in(uri, dataset), clock_of(dataset)
-    begin = stills[0].pts - stills[0].index
     indices = np.arange(stills[0].num_promised)
-    times = clock.times_s(indices, indices + begin)
+    pts = indices + stills[0].pts - stills[0].index
+    pts[[still.index for still in stills]] = [still.pts for still in stills]
+    times = clock.times_s(indices, pts)
     return times, middles(times, clock.frame_s)

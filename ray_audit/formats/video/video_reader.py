@@ -18,6 +18,7 @@ from ray_audit.formats.video.frames import pixels_of
 from ray_audit.formats.video.lost import (
     Stop,
     label_without_file,
+    labels_of_left_out,
     report_lost,
     report_lost_in_slice,
     report_lost_video,
@@ -132,6 +133,10 @@ class VideoReader:
         """Frames before this one, which have no file, are not there: their labels are lost."""
         gap = np.arange(self._at.num_frames, still.index)
         self._at.num_promised = still.num_promised
+        if still.is_by_order and self._at.num_frames == 0:
+            behind = np.arange(still.num_promised, still.num_numbers)
+            if self._labelled(behind, still).any():
+                raise labels_of_left_out(still)
         labelled = self._labelled(gap, still)
         last = np.array([still.num_promised - 1])
         if gap.tolist() == [0] and labelled.any() and not self._labelled(last, still).any():

@@ -16,6 +16,7 @@ from ray_audit.exports.export import export
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.inject import inject
 from tests.support import knowing
+from tests.support.corrected import corrected, labels_at, labels_of, rows_at
 from tests.support.small_sets import CLASSES, SmallSet, table
 
 X264 = {"x264-params": "keyint=8:bframes=2:log-level=none"}
@@ -91,3 +92,38 @@ def test_what_is_planted_in_seconds_is_found_exported_and_mended(videos, tmp_pat
         [[float(row[name]) for name in ("start_s", "end_s")] for row in before],
         atol=1e-3,
     )
+
+
+def labelled_by_the_second(folder):
+    """Sequences of 8 frames a second, whose labels count seconds."""
+    (folder / "data").mkdir()
+    rows = []
+    for index in range(4):
+        true = knowing.TRUE_FRAMES.copy()
+        true[8:11] = 0 if index == 1 else 1  # 3 frames of the second label
+        true[16:24] = 0 if index == 2 else 2  # all of the third
+        np.save(folder / f"data/s{index}.npy", np.eye(3, dtype=np.float32)[true])
+        rows += [
+            {"video": f"s{index}", "frame": at, "label": name} for at, name in enumerate(CLASSES)
+        ]
+    dataset = {
+        "kind": "sequences",
+        "uri": str(folder / "data/*.npy"),
+        "labels": {"frames": str(table(folder / "f.csv", rows)), "fps": 1},
+        "clip": {"frames": None},
+        "fps": 8,
+    }
+    return knowing.knows(SmallSet(folder, dataset, "FrameModel", {"in_features": 3}), 6.0, 6.0)
+
+
+def test_of_labels_on_their_own_clock_those_count_as_changed_that_are_written(tmp_path):
+    small = labelled_by_the_second(tmp_path)
+    done = corrected(small, rule="flagged", flagged_fraction=11.5 / 96)
+    before, after = labels_of(small), labels_at(done)
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {f"s2.npy#{frame}" for frame in range(16, 24)}
+    assert (done.num_changed, done.outcomes) == (8, {"changed": 8, "kept": 3})
+    kept = [row for row in rows_at(done) if row["outcome"] == "kept"]
+    assert {row["sample_id"] for row in kept} == {"s1.npy#8", "s1.npy#9", "s1.npy#10"}
+    assert not any(row["num_changed"] for row in kept)
+    assert all("half of the frames that one stored label" in row["evidence"] for row in kept)

@@ -194,3 +194,73 @@ def test_class_folders_of_videos(tmp_path):
     changes = LabelChanges(classes={Owner("a/a_000001_000011.mp4"): 1})
     written = write_labels(config, listed(config)[0], changes, str(tmp_path / "to"))
     assert sorted(all_labels(written.dataset).values()) == [1, 1]
+
+
+def _labels_in_order(folder, form, labels):
+    """Labels without numbers in each form: the specification's keys."""
+    if form == "rows":
+        (folder / "a.txt").write_text("".join(f"{'abc'[label]}\n" for label in labels))
+        return {"frames": f"{folder}/{{stem}}.txt", "header": ["label"]}
+    values = np.array(labels, np.uint8)
+    if form == "array":
+        np.save(folder / "a.npy", values)
+        return {"frames": f"{folder}/{{stem}}.npy"}
+    np.save(folder / "a.npy", np.broadcast_to(values[:, None, None], (len(values), 6, 8)))
+    return {"masks": f"{folder}/{{stem}}.npy"}
+
+
+@pytest.mark.parametrize(
+    ("form", "first_frame"), [("rows", 0), ("rows", 1), ("array", 0), ("array", 1), ("masks", None)]
+)
+def test_labels_without_numbers_are_of_the_files_in_their_order_where_one_is_missing(
+    form, first_frame, tmp_path
+):
+    numbers = [1, 2, 3, 5, 6, 7, 10]
+    frames(tmp_path / "f/a", numbers)
+    classes = [number % 3 for number in numbers]
+    labels = _labels_in_order(tmp_path, form, classes)
+    if first_frame is not None:
+        labels["first_frame"] = first_frame
+    config = dataset("video", f"{tmp_path}/f/*/", labels, fps=1)
+    result = cut(config, tmp_path)
+    assert result.failures == []
+    assert [row["sample_id"] for row in result.rows] == [f"a#{at}" for at in range(7)]
+    (shard,) = listed(config)[0].shards
+    stills = {still.index: int(still.pixels()[0, 0, 0]) for still in stills_in(shard.uri, config)}
+    assert stills == dict(enumerate(numbers))
+    if form == "masks":
+        masks = np.concatenate([batch.arrays["targets"] for batch in result.batches])
+        assert masks.reshape(len(numbers), -1).max(1).tolist() == classes
+    else:
+        expected = {f"a#{at}": label for at, label in enumerate(classes)}
+        assert read(config, tmp_path) == all_labels(config) == expected
+        assert [row["pts_s"] for row in result.rows] == [number - 1 for number in numbers]
+
+
+@pytest.mark.parametrize("form", ["rows", "array", "masks"])
+def test_more_labels_without_numbers_than_files_with_gaps_are_refused(form, tmp_path):
+    frames(tmp_path / "f/a", [1, 2, 3, 5])
+    labels = _labels_in_order(tmp_path, form, [0, 1, 2, 0, 1])
+    result = cut(dataset("video", f"{tmp_path}/f/*/", labels, fps=1), tmp_path)
+    assert result.rows == []
+    assert [(failure.error_class, failure.num_samples) for failure in result.failures] == [
+        ("label_clock", 5)
+    ]
+
+
+def test_a_dot_in_a_folders_name_begins_no_extension(tmp_path):
+    frames(tmp_path / "f/clip1.5", range(3))
+    frames(tmp_path / "f/clip2.mp4", range(3))
+    for name, label in [("clip1", "a"), ("clip1.5", "b"), ("clip2", "c")]:
+        table(tmp_path / f"{name}.csv", [f"{t},{label}" for t in range(3)], "frame,label")
+    expected = {f"clip1.5#{t}": 1 for t in range(3)} | {f"clip2.mp4#{t}": 2 for t in range(3)}
+    labels = {"frames": f"{tmp_path}/{{stem}}.csv"}
+    assert all_labels(dataset("video", f"{tmp_path}/f/*/", labels, fps=1)) == expected
+    rows = [
+        f"{name},{t},{label}" for name, label in [("clip1", "a"), ("clip2", "c")] for t in (0, 1)
+    ]
+    config = dataset(
+        "video", f"{tmp_path}/f/*/", {"frames": table(tmp_path / "t.csv", rows)}, fps=1
+    )
+    assert all_labels(config) == {"clip2.mp4#0": 2, "clip2.mp4#1": 2}
+    assert any("match no shard: clip1" in note for note in listed(config)[0].notes)

@@ -12,6 +12,7 @@ from ray_audit.sample_ids import Owner
 from tests.support.drafts import drafted, same
 from tests.support.label_sets import all_labels, dataset, listed
 from tests.support.published.built import photo
+from tests.support.small_sets import picture
 
 LABELS = np.array([0, 1, 2, 2, 1, 0, 0])
 
@@ -131,3 +132,28 @@ def test_an_array_has_no_frames_of_several_videos(tmp_path):
     labels = {"frames": str(tmp_path / "labels/v1.npy")}
     with pytest.raises(LabelError, match="an array has labels alone, in order"):
         listed(dataset("sequences", config.uri, labels))
+
+
+@pytest.mark.parametrize("kind", ["images", "video"])
+def test_labels_of_files_in_order_want_one_order_of_names_and_paths(kind, tmp_path):
+    """A validation set that was sorted into class folders has another order than its list."""
+    paths = ["n01/val_00000002", "n02/val_00000001", "n02/val_00000003"]
+    for path in paths:
+        file = tmp_path / "val" / (f"{path}/0.png" if kind == "video" else f"{path}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture(file, 0)
+    (tmp_path / "gt.txt").write_text("a\nb\nc\n")
+    form, uri = ("videos", "*/*/") if kind == "video" else ("images", "*/*.png")
+    labels = {form: str(tmp_path / "gt.txt"), "header": ["label"]}
+    more = {"fps": 1} if kind == "video" else {}
+    config = dataset(kind, f"{tmp_path}/val/{uri}", labels, **more)
+    with pytest.raises(LabelError, match=r"another one than that of their paths.*Write a table"):
+        listed(config)
+    suffix = "" if kind == "video" else ".png"
+    rows = [f"{path[4:]}{suffix},{label}\n" for path, label in zip(paths, "bac", strict=True)]
+    (tmp_path / "gt.csv").write_text("name,label\n" + "".join(rows))
+    column = {"columns": {form.removesuffix("s"): "name"}}
+    named = dataset(kind, config.uri, {form: str(tmp_path / "gt.csv"), **column}, **more)
+    assert all_labels(named) == {
+        f"{path}{suffix}": k for path, k in zip(paths, [1, 0, 2], strict=True)
+    }

@@ -153,3 +153,22 @@ def test_a_corrected_copy_of_a_container_holds_what_the_list_does_not_name_as_it
     assert all_labels(written.dataset) == {"t.tar#d/é0": 2, "t.tar#d/é1": 1}
     copy = written.dataset.model_copy(update={"split": None})
     assert all_labels(copy) == all_labels(whole) | {"t.tar#d/é0": 2}
+
+
+def test_a_line_with_a_dot_names_no_file_that_is_called_as_its_beginning(tmp_path):
+    packed(tmp_path / "t.zip", pictures("img/case1.png", "img/case2.png"))
+    (tmp_path / "t.csv").write_text("image,label\ncase1,a\ncase2,b\n")
+    labels = {"images": str(tmp_path / "t.csv")}
+    config = dataset("images", f"zip://img/*.png::{tmp_path}/t.zip", labels)
+    listing, _ = listed(split_to(tmp_path, config, "case1.v2", "case2.txt"))
+    assert [shard.key for shard in listing.shards] == ["case2.png"]
+    assert any("1 of 2 lines" in note and "case1.v2" in note for note in listing.notes)
+
+
+def test_rows_of_one_name_are_not_taken_for_an_array_that_begins_so(tmp_path):
+    np.savez(
+        tmp_path / "x.npz", **{"clip1.v2": np.zeros((2, 3), "f4"), "clip2": np.zeros((2, 3), "f4")}
+    )
+    (tmp_path / "t.csv").write_text("video,frame,label\nclip1,0,a\nclip2,0,b\nclip2,1,b\n")
+    config = dataset("sequences", tmp_path / "x.npz", {"frames": str(tmp_path / "t.csv")})
+    assert all_labels(config) == {"x.npz#clip2#0": 1, "x.npz#clip2#1": 1}

@@ -134,3 +134,17 @@ def test_a_reviewer_who_rejects_a_segment_keeps_all_of_it():
     made = corrected(rejected, intent(4, 5, "b", "c", by="flagged"))
     assert made.labels.tolist() == GIVEN.tolist()
     assert outcomes(made) == ["rejected", "conflict"]
+
+
+def test_a_stored_label_of_several_frames_changes_as_a_whole_or_not_at_all():
+    stored = np.arange(12) // 4
+    most = intent(4, 7, "b", "c")
+    few = intent(8, 10, "c", "a")
+    made = correct_frames(FRAMES, GIVEN, [most, few], CLASSES, 1.0, stored)
+    assert made.labels.tolist() == [0] * 4 + [2] * 8
+    assert [(row.outcome, row.num_changed) for row in made.rows] == [("changed", 4), ("kept", 0)]
+    assert made.rows[0].num_harmed == pytest.approx(4 * 0.25)
+    rejected = intent(7, 8, "b", "c", outcome="rejected")
+    made = correct_frames(FRAMES, GIVEN, [most, rejected], CLASSES, 1.0, stored)
+    assert made.labels.tolist() == GIVEN.tolist()
+    assert outcomes(made) == ["rejected", "kept"]
