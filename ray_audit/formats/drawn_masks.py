@@ -209,8 +209,9 @@ def drawn_mask(described: Described, overlap: Overlap, max_px: float) -> np.ndar
 def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
     """The mask that several files of one image make: pixels above 0, later files above earlier.
 
-    Where what the last `*` stands for is a class's name (or a text in `values`), the pixels of
-    that file are of this class; others keep their value.
+    Where what the last `*` stands for is a class's name (or a text in `values`), in any case, the
+    pixels of that file are of this class; the files of one image name classes all, or none does,
+    and their pixels keep their values.
 
     Args:
         pattern: of the files.
@@ -220,13 +221,13 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
         (H, W) int32.
 
     Raises:
-        SampleError: sizes differ, or a file is no mask of one channel.
+        SampleError: sizes differ, a file is no mask of one channel, or only some name a class.
         StorageError: the folder cannot be listed, or a file not be read.
     """
     classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.int32)
-    texts = {name: at for at, name in enumerate(classes.classes)}
-    texts |= {} if classes.values is None else classes.values.texts
-    for number, file in enumerate(matching(pattern, storage.list_prefix(folder_of(pattern)))):
+    files = matching(pattern, storage.list_prefix(folder_of(pattern)))
+    named = _named_parts([file.part for file in files], classes)
+    for number, file in enumerate(files):
         uri = file.stored.uri
         mask = read_labels(storage.read_bytes(uri), dataset, classes)
         merged = np.zeros(mask.shape[:2], np.int32) if number == 0 else merged
@@ -234,10 +235,27 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
             raise SampleError(
                 "mask_size", f"{uri} is {mask.shape}, the files before it {merged.shape}"
             )
-        is_named = file.part in texts
-        values = _number_of(texts[file.part], classes) if is_named else mask
+        values = _number_of(named[file.part], classes) if named else mask
         merged = np.where(mask > 0, values, merged)
     return merged
+
+
+def _named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
+    """The class that each part of the files' names means; empty where none means one."""
+    texts = {name: at for at, name in enumerate(classes.classes)}
+    texts |= {} if classes.values is None else classes.values.texts
+    in_small = {text.lower(): at for text, at in texts.items()}
+    found = {part: texts.get(part, in_small.get(part.lower())) for part in parts}
+    named = {part: at for part, at in found.items() if at is not None}
+    unnamed = [part for part in found if part not in named]
+    if named and unnamed:
+        raise SampleError(
+            "mask_format",
+            f"masks of one image are named after a class ({', '.join(named)}) and after none "
+            f"({', '.join(unnamed[:4])}): name each after a class, or say what it means in "
+            f"labels.values, such as {{{unnamed[0]}: void}}",
+        )
+    return named
 
 
 def _number_of(index: int, classes: ClassNames) -> int:

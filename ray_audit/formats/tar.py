@@ -65,13 +65,13 @@ class TarImages(Format):
                     if key != others.key:
                         yield from reader.take(others)
                         others = _MemberGroup(key)
-                    others.members[extension] = content
+                    others.add(extension, content)
                     continue
                 if key != group.key:
                     yield from reader.take(group)
                     yield from reader.take(others)
                     group, others = _MemberGroup(key), _MemberGroup("")
-                group.members[extension] = content
+                group.add(extension, content)
         except Exception as error:
             broken = error
         for last in (group, others):
@@ -137,6 +137,13 @@ class _MemberGroup:
 
     key: str
     members: dict[str, bytes | SampleError] = field(default_factory=dict)
+
+    def add(self, extension: str, content: bytes | SampleError) -> None:
+        """Take a member; of two that are the same of a sample, none can be told to be right."""
+        if extension in self.members:
+            why = f"member {f'{self.key}.{extension}'!r} is there twice; keys must be unique"
+            content = SampleError("duplicate_key", f"{why} in a file, in capitals or not")
+        self.members[extension] = content
 
 
 class _TarReader:

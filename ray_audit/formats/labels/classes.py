@@ -17,7 +17,8 @@ class ClassNames:
     One rule for every form of labels: text that is exactly a class name is that class; any other
     whole number, as text or typed, is an index (counted from `first_value`). A number that is
     both an index and, as a number, the name of another class is refused: `labels.values` says
-    which. Where there is a table of values, what it lists is all that there is.
+    which. A truth value is the text `true` or `false` where one of them is a name, in any case, and
+    else 0 or 1. Where there is a table of values, what it lists is all that there is.
 
     Args:
         classes: names in index order.
@@ -40,6 +41,9 @@ class ClassNames:
         numbers = {name: whole_number(name) for name in reversed(self.classes)}
         self._numbered = {n: self._index[name] for name, n in numbers.items() if n is not None}
         self._void_text = {str(value) for value in void}
+        texts = [*(self._index if values is None else values.texts), *self._void_text]
+        # Of true and True both, the one in small letters is later, and stays.
+        self._truths = {t.lower(): t for t in sorted(texts) if t.lower() in ("true", "false")}
         self._void_values = {n for n in map(whole_number, self._void_text) if n is not None}
         self._void_classes = {
             index for index in map(self._void_class, map(str, void)) if index is not None
@@ -98,6 +102,8 @@ class ClassNames:
         """
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
+        if isinstance(value, bool | np.bool_) and self._truths:
+            value = self._truths.get(str(value).lower(), str(value).lower())
         if self.values is not None:
             return self._listed(value, self.values)
         if isinstance(value, str):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from ray_audit.errors import LabelError
+from ray_audit.json_text import unrepeated
 
 _READ_CHARS = 2**20
 _MAX_ROW_CHARS = 2**24
@@ -29,9 +30,10 @@ def json_rows(uri: str, stream: IO[str]) -> Iterator[JsonRow]:
     """The objects in turn, then what stands behind the last; takes time in proportion to the file.
 
     Raises:
-        LabelError: not JSON, not one object a row, or a row of more than 16 MiB.
+        LabelError: not JSON, not one object a row, a key twice in one, or a row of more than
+            16 MiB.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=unrepeated)
     text, at, ended = "", 0, False
     while True:
         start = at
@@ -52,6 +54,8 @@ def json_rows(uri: str, stream: IO[str]) -> Iterator[JsonRow]:
             more = stream.read(max(_READ_CHARS, len(text) - start))
             text, at, ended = text[start:] + more, 0, not more
             continue
+        except ValueError as error:
+            raise LabelError(f"{uri}: {error}") from error
         except RecursionError as error:
             raise LabelError(f"{uri}: JSON nested too deep; expected one object a row") from error
         if not isinstance(values, dict):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ray_audit.errors import LabelError
+from ray_audit.json_text import unrepeated
 
 Cells = dict[str, Any]
 _MAX_BYTES = 2**30
@@ -73,7 +74,7 @@ def load_document(uri: str, stream: IO[bytes]) -> Any:
     if len(content) > _MAX_BYTES:
         raise LabelError(f"{uri}: a JSON document of more than 1 GiB; split it")
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=unrepeated)
     except (ValueError, RecursionError) as error:
         raise LabelError(f"{uri}: not valid JSON: {error}") from error
 
@@ -261,6 +262,8 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
 def with_value(value: Any, path: str, new: Any) -> Any:
     """The value with a new cell; of the type of the old one."""
     if path == _ITSELF:
+        if isinstance(value, bool) and isinstance(new, bool):
+            return new
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return (int(new) if isinstance(new, str) else new) if is_number else str(new)
     *above, last = path.split(".")

@@ -1,5 +1,7 @@
 """A new label in the way in which the old one was written."""
 
+import numpy as np
+
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
@@ -25,8 +27,10 @@ def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int 
     name = classes.classes[class_index]
     texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
     spelt = [str(number) for number in numbers]
-    if not isinstance(old, str):
-        ways: list[str | int] = [*numbers]
+    if isinstance(old, bool | np.bool_):  # what holds it holds no other number
+        ways: list[str | int] = [False, True]
+    elif not isinstance(old, str):
+        ways = [*numbers]
     elif whole_number(old) is None or old.strip() in classes.classes:
         ways = [*texts, *spelt]
     else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.errors import SpecificationError
+from ray_audit.json_text import unrepeated
 from ray_audit.samples import IGNORE
 
 VOID = "void"
@@ -47,6 +48,9 @@ def packed_colour(red: int, green: int, blue: int) -> int:
     return red << 32 | green << 16 | blue
 
 
+Range = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class ValueTable:
     """What stored values mean: a class index, or `IGNORE` for void.
@@ -61,7 +65,7 @@ class ValueTable:
     numbers: dict[int, int] = field(default_factory=dict)
     texts: dict[str, int] = field(default_factory=dict)
     colours: dict[int, int] = field(default_factory=dict)
-    ranges: tuple[tuple[int, int, int], ...] = ()
+    ranges: tuple[Range, ...] = ()
 
     def of_number(self, number: int) -> int | None:
         """What a number means; None where it is not listed."""
@@ -101,7 +105,7 @@ def value_table(values: Mapping[int | str, int | str], classes: Sequence[str]) -
     """Read the mapping of a specification.
 
     Raises:
-        SpecificationError: a value means a class that there is not, or is listed twice.
+        SpecificationError: a value means a class that there is not, or two.
     """
     index = {name: position for position, name in enumerate(classes)}
     table = ValueTable()
@@ -113,15 +117,33 @@ def value_table(values: Mapping[int | str, int | str], classes: Sequence[str]) -
             raise SpecificationError(_unknown(text, name, classes))
         number, colour, between = whole_number(text), _colour(text), _RANGE.fullmatch(text)
         if between:
-            ranges.append((int(between[1]), int(between[2]), to))
+            ranges.append(_range(int(between[1]), int(between[2]), to, ranges))
         elif colour is not None:
-            table.colours[colour] = to
+            _add(table.colours, colour, to, text)
         elif number is not None:
-            if table.numbers.setdefault(number, to) != to:
-                raise SpecificationError(f"labels.values: {text} is listed twice")
+            _add(table.numbers, number, to, text)
         else:
-            table.texts[text] = to
+            _add(table.texts, text, to, text)
     return ValueTable(table.numbers, table.texts, table.colours, tuple(ranges))
+
+
+def _add(listed: dict[Any, int], key: int | str, to: int, text: str) -> None:
+    if listed.setdefault(key, to) != to:
+        raise _twice(text)
+
+
+def _range(low: int, high: int, to: int, ranges: Sequence[Range]) -> Range:
+    if low > high:
+        raise SpecificationError(f"labels.values: the range {low}..{high} ends before it begins")
+    if any(first <= high and low <= last and other != to for first, last, other in ranges):
+        raise _twice(f"{low}..{high} (or a part of it)")
+    return low, high, to
+
+
+def _twice(text: str, where: str = "") -> SpecificationError:
+    return SpecificationError(
+        f"labels.values: {where}{text} is listed twice, with two meanings; keep one"
+    )
 
 
 def _colour(text: str) -> int | None:
@@ -146,10 +168,11 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
     A JSON mapping may go either way, from values to classes or from classes to values; or it is a
     list of objects with a name, a colour or a number. A table has two columns, or four (red, green,
     blue and class), also with the class first, separated by commas, semicolons, tabs or blanks; a
-    first row that names no class is its header, and `#` begins a comment but for colours.
+    first row that has neither a class nor a number or colour is its header, and `#` begins a
+    comment but for colours.
 
     Raises:
-        SpecificationError: the file cannot be read as either.
+        SpecificationError: the file cannot be read as either, or gives a value two meanings.
     """
     content = storage.read_bytes(uri)
     if len(content) > _MAX_BYTES:
@@ -164,7 +187,7 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
     rows = [_fields(line) for line in text.splitlines() if line.strip() and not _is_comment(line)]
     if sum(row[0] in known for row in rows) > sum(row[-1] in known for row in rows):
         rows = [[*row[1:], row[0]] for row in rows]
-    if rows and rows[0] and rows[0][-1] not in known:
+    if rows and rows[0] and rows[0][-1] not in known and not _is_value(", ".join(rows[0][:-1])):
         rows = rows[1:]
     values: dict[int | str, int | str] = {}
     for row in rows:
@@ -173,8 +196,18 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
                 f"labels.values: {uri} has a row of {len(row)} fields ({' | '.join(row[:5])}); "
                 "expected value and class, or red, green, blue and class"
             )
-        values[", ".join(row[:-1])] = row[-1]
+        _mean(values, ", ".join(row[:-1]), row[-1], uri)
     return values
+
+
+def _is_value(text: str) -> bool:
+    is_range = _RANGE.fullmatch(text) is not None
+    return is_range or whole_number(text) is not None or _colour(text) is not None
+
+
+def _mean(values: dict[int | str, int | str], stored: int | str, name: str, uri: str = "") -> None:
+    if values.setdefault(stored, name) != name:
+        raise _twice(str(stored), f"{uri}: " if uri else "")
 
 
 def named_colours(text: str) -> dict[int, str]:
@@ -186,7 +219,7 @@ def named_colours(text: str) -> dict[int, str]:
     if text.lstrip().startswith(("{", "[")):
         try:
             listed = listed_classes(json.loads(text))
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, SpecificationError):
             return {}
         colours = ((_colour(str(stored)), name) for stored, name in listed.items())
         return {colour: str(name) for colour, name in colours if colour is not None}
@@ -216,7 +249,7 @@ def _fields(line: str) -> list[str]:
 
 def _from_json(uri: str, text: str, known: set[str]) -> dict[int | str, int | str]:
     try:
-        loaded = json.loads(text)
+        loaded = json.loads(text, object_pairs_hook=unrepeated)
     except (ValueError, RecursionError) as error:
         raise SpecificationError(f"labels.values: {uri} is no JSON: {error}") from error
     listed = listed_classes(loaded)
@@ -229,7 +262,10 @@ def _from_json(uri: str, text: str, known: set[str]) -> dict[int | str, int | st
             "with name and color or id"
         )
     if not {str(part) for part in loaded.values()} & known and set(loaded) & known:
-        return {value: name for name, value in loaded.items()}
+        values: dict[int | str, int | str] = {}
+        for name, value in loaded.items():
+            _mean(values, value, name, uri)
+        return values
     return dict(loaded)
 
 
@@ -247,9 +283,9 @@ def listed_classes(loaded: Any) -> dict[int | str, int | str]:
         if not isinstance(name, str):
             return {}
         if isinstance(colour, list) and len(colour) == _NUM_CHANNELS:
-            values[", ".join(map(str, colour))] = name
+            _mean(values, ", ".join(map(str, colour)), name)
         elif isinstance(colour, str):
-            values[colour] = name
+            _mean(values, colour, name)
         if number is not None:
-            values[number] = name
+            _mean(values, number, name)
     return values

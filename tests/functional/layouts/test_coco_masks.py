@@ -15,7 +15,7 @@ from ray_audit.sample_ids import Owner
 from tests.support.label_sets import listed
 from tests.support.media import cut
 from tests.support.published import labels_of, objects
-from tests.support.published.built import photo
+from tests.support.published.built import photo, put_image
 
 SHAPE = (6, 7)
 
@@ -225,3 +225,37 @@ def test_images_may_be_named_by_where_they_came_from(tmp_path):
     expected = np.zeros(SHAPE, int)
     expected[1:3, 1:3] = 2
     np.testing.assert_array_equal(labels_of(coco(tmp_path, content))["a.png"], expected)
+
+
+def named_after_classes(folder, *parts, values=None):
+    photo(folder / "images/a.png", 0)
+    for place, part in enumerate(parts):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[place : place + 2, 1:4] = 1
+        put_image(folder / f"masks/a_{part}.png", mask)
+    labels = {"masks": str(folder / "masks/{stem}_*.png"), "values": values}
+    return DatasetConfig.model_validate(
+        {
+            "kind": "images",
+            "uri": str(folder / "images/*.png"),
+            "labels": labels,
+            "classes": ["background", "artery", "vein"],
+        }
+    )
+
+
+def test_files_that_are_called_as_classes_but_for_capitals_are_of_these_classes(tmp_path):
+    expected = np.zeros(SHAPE, int)
+    expected[0:2, 1:4], expected[1:3, 1:4] = 1, 2
+    config = named_after_classes(tmp_path, "Artery", "VEIN")
+    np.testing.assert_array_equal(labels_of(config)["a.png"], expected)
+
+
+def test_masks_of_an_image_of_which_only_some_name_a_class_are_a_failure(tmp_path):
+    outcome = cut(named_after_classes(tmp_path, "artery", "veins"), tmp_path / "cut")
+    (failure,) = outcome.failures
+    assert failure.error_class == "mask_format"
+    assert "(artery) and after none (veins)" in failure.message
+    values = {"veins": "vein", 0: "background", 1: "artery", 2: "vein"}
+    drawn = labels_of(named_after_classes(tmp_path, "artery", "veins", values=values))["a.png"]
+    assert drawn[:3, 1].tolist() == [1, 2, 2]

@@ -277,3 +277,28 @@ def test_a_column_through_two_lists_is_refused_with_what_to_do(tmp_path):
     )
     with pytest.raises(LabelError, match=r"goes through two lists; let labels\.rows go through"):
         listed(config)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a.png": "a", "b.png": "b", "a.png": "b"}',
+        '[{"image": "a.png", "label": "a", "label": "b"}, {"image": "b.png", "label": "b"}]',
+        '{"image": "b.png", "label": "b"}\n{"image": "a.png", "label": "a", "label": "b"}',
+    ],
+)
+def test_a_key_that_is_twice_in_an_object_of_labels_is_refused_by_its_name(tmp_path, text):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "images" / name, 0)
+    (tmp_path / "labels.json").write_text(text)
+    config = dataset("images", tmp_path / "images/*.png", {"images": str(tmp_path / "labels.json")})
+    with pytest.raises(LabelError, match=r"the key '(a\.png|label)' is twice in one object"):
+        all_labels(config)
+
+
+def test_a_video_that_is_twice_in_a_document_is_refused(tmp_path):
+    config = activity_net(tmp_path)
+    text = (tmp_path / "net.json").read_text().replace('"v2"', '"v1"')
+    (tmp_path / "net.json").write_text(text)
+    with pytest.raises(LabelError, match="the key 'v1' is twice in one object"):
+        all_labels(config)

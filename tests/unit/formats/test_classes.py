@@ -6,6 +6,7 @@ import pytest
 from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.labels.classes import ClassNames, with_values
+from ray_audit.formats.labels.relabel import relabelled
 from ray_audit.formats.labels.values import value_table
 from ray_audit.samples import IGNORE
 
@@ -155,3 +156,81 @@ def test_a_specification_keeps_what_a_file_of_values_says(tmp_path):
 def test_keys_that_do_not_go_together_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
         specified(**labels)
+
+
+@pytest.mark.parametrize("truth", [bool, np.bool_])
+@pytest.mark.parametrize("names", [["true", "false"], ["TRUE", "False"], ["x", "false", "true"]])
+def test_a_truth_value_is_the_class_that_is_called_so(names, truth):
+    classes = ClassNames(names)
+    for value in (True, False):
+        found = names[classes.parse(truth(value))]
+        assert found.lower() == str(value).lower()
+        index = classes.parse(truth(value))
+        assert relabelled(truth(not value), index, classes) is value
+
+
+def test_a_truth_value_is_an_index_where_no_class_is_called_so():
+    classes = ClassNames(["no", "yes"])
+    assert [classes.parse(value) for value in (False, True)] == [0, 1]
+    listed = ClassNames.of(specified(values={"true": "bg", "false": "road"}))
+    assert [listed.parse(value) for value in (True, False)] == [0, 1]
+    numbers = ClassNames.of(specified(["true", "false"], values={1: "true", 0: "false"}))
+    assert [numbers.parse(value) for value in (True, False)] == [0, 1]
+
+
+def test_a_truth_value_of_which_only_the_other_is_a_class_is_refused_or_void():
+    with pytest.raises(ValueError, match="label 'false' is none of the 2 classes"):
+        ClassNames(["true", "unknown"]).parse(False)
+    assert ClassNames(["true", "unknown"], ["false"]).parse(False) == IGNORE
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"#ff0000": "bg", "255, 0, 0": "road"},
+        {7: "bg", "7.0": "road"},
+        {"tar": "bg", " tar": "road"},
+        {"0..7": "bg", "7..9": "road"},
+        {"7..9": "bg", "0..20": "void"},
+    ],
+)
+def test_a_value_of_two_meanings_is_refused(values):
+    with pytest.raises(SpecificationError, match="listed twice, with two meanings"):
+        ClassNames.of(specified(values=values))
+
+
+def test_a_value_that_is_listed_twice_with_one_meaning_has_it():
+    values = {"#ff0000": "bg", "255, 0, 0": "bg", "0..7": "road", "7..9": "road", 8: "bg"}
+    classes = ClassNames.of(specified(values=values))
+    assert [classes.parse(value) for value in (7, 8, 9)] == [1, 0, 1]
+
+
+def test_a_range_that_ends_before_it_begins_is_refused():
+    with pytest.raises(SpecificationError, match=r"range 9\.\.0 ends before it begins"):
+        ClassNames.of(specified(values={"9..0": "bg"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.txt", "0 bg\n7 bg\n7 road\n"),
+        ("v.csv", "r,g,b,name\n128,64,128,road\n128,64,128,bg\n"),
+        ("v.json", '{"7": "bg", "7": "road"}'),
+        ("v.json", '{"bg": 7, "road": 7}'),
+        ("v.json", '[{"name": "bg", "color": "#804080"}, {"name": "road", "color": "#804080"}]'),
+        ("v.json", '[{"name": "bg", "id": 7}, {"name": "road", "id": 7}]'),
+    ],
+)
+def test_a_file_that_gives_a_value_two_meanings_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SpecificationError, match="twice"):
+        ClassNames.of(specified(values=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    "text", ["0,cat\n1,road\n", "0..3 cat\n7 road\n", "cat,1,2,3\nroad,4,5,6\n"]
+)
+def test_a_first_row_of_a_value_is_no_header_whatever_its_class(tmp_path, text):
+    (tmp_path / "v.csv").write_text(text)
+    with pytest.raises(SpecificationError, match="means 'cat', which is no class"):
+        ClassNames.of(specified(values=str(tmp_path / "v.csv")))

@@ -385,3 +385,13 @@ def test_a_label_that_is_nan_is_an_empty_one_in_tables_of_every_form(tmp_path, s
         table.write_text(json.dumps(rows) if suffix == "json" else lines)
     with pytest.raises(LabelError, match="row 2: the label is empty; "):
         listed(dataset("images", tmp_path / "*.png", {"images": str(table)}), tmp_path)
+
+
+def test_of_two_labels_of_a_sample_side_by_side_in_a_tar_none_is_taken(tmp_path):
+    members = [("0.png", PNGS[0]), ("0.cls", b"0"), ("0.CLS", b"1")]
+    members += [("1.png", PNGS[1]), ("1.cls", b"0"), ("1.cls", b"1")]
+    members += [("2.png", PNGS[2]), ("2.cls", b"1")]
+    write_tar(tmp_path / "x.tar", members)
+    result = cut(dataset("images", tmp_path / "x.tar", {"column": "cls"}), tmp_path)
+    assert result.labels == {"x.tar#2": 1}
+    assert sorted(result.failed) == [(f"x.tar#{n}", "duplicate_key", 1) for n in (0, 1)]
