@@ -186,13 +186,22 @@ def intents_of(
     """
     for row in findings:
         agreed = decisions.agreed.get(row["finding_id"])
-        if row["finding_id"] in decisions.disputed:
-            several = decisions.disputed[row["finding_id"]]
+        several = decisions.disputed.get(row["finding_id"], ())
+        if several and _is_one_word(row, several):
+            yield _decided(row, several[0], writable)
+        elif several:
             yield _intent(row, row["suggested"], "decisions", "disputed", _disputed(several))
         elif agreed is not None and not _is_left_to_rule(row, agreed, rule):
             yield _decided(row, agreed, writable)
         elif rule == "findings":
             yield _proposed(row, gate, writable)
+
+
+def _is_one_word(row: dict[str, Any], several: Sequence[Decision]) -> bool:
+    """Whether those who accept, and those who name the class themselves, want the same one."""
+    if row["kind"] == WHOLE_MASK or any(d.decision == "reject" for d in several):
+        return False
+    return len({d.label or row["suggested"] for d in several}) == 1
 
 
 def _is_left_to_rule(row: dict[str, Any], decision: Decision, rule: Rule) -> bool:

@@ -146,6 +146,8 @@ class HdfArrays:
         try:
             text = h5py().check_string_dtype(dataset.dtype)
             values = np.array(new, object if text and text.length is None else None)
+            if values.dtype.kind == "U":  # the file's text is UTF-8, of a fixed number of bytes
+                values = np.char.encode(values, "utf-8")
             dataset[...] = values.reshape(dataset.shape)
         except (OverflowError, ValueError, TypeError, OSError) as error:
             raise LabelError(f"array {name} of type {dataset.dtype}: {error}") from error

@@ -16,6 +16,7 @@ from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import oriented
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.png import png_bytes
+from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags
 from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -133,9 +134,12 @@ def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> 
         channel: of a colour mask, the one that holds the classes; None where all are equal.
 
     Raises:
-        LabelError: sizes differ, or the format cannot hold the new values.
+        LabelError: sizes differ, the format cannot hold the new values, or the file holds more
+            than a copy would: several pages.
     """
     with Image.open(io.BytesIO(stored)) as old:
+        _check_pages(old)
+        tags = kept_tags(old)
         # Before anything else: what tells of the depth is gone once the picture is loaded.
         deep = read_deep(old) if is_deep_colour(old) else None
         _check_shape(old, mask)
@@ -151,7 +155,31 @@ def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> 
                 f"a new mask does not come back as it was from {old.format} of mode {old.mode}; "
                 "keep the masks as PNG"
             )
+        _check_tags(content, tags)
     return content
+
+
+def _check_pages(old: Image.Image) -> None:
+    num_pages = getattr(old, "n_frames", 1)
+    if num_pages > 1:
+        raise LabelError(
+            f"the mask's file holds {num_pages} pages (overviews, say), of which the first is the "
+            "mask, and a new one would hold that alone; save the mask in a file of one page"
+        )
+
+
+def _check_tags(content: bytes, tags: dict[int, object]) -> None:
+    """Refuse to lose what a TIFF file says beside its pixels."""
+    if not tags:
+        return
+    with Image.open(io.BytesIO(content)) as new:
+        written = kept_tags(new)
+    lost = [tag for tag, value in tags.items() if repr(written.get(tag)) != repr(value)]
+    if lost:
+        raise LabelError(
+            f"tags {', '.join(map(str, lost))} of the mask's TIFF file do not come back as they "
+            "were; keep the masks as PNG, or without these tags"
+        )
 
 
 def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> bytes:
@@ -234,8 +262,10 @@ def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, obj
         options["bits"] = max(stored[_PNG_DEPTH_AT], depth)
         if "transparency" in old.info:
             options["transparency"] = old.info["transparency"]
-    if old.format == "TIFF" and "compression" in old.info:
-        options["compression"] = old.info["compression"]
-    if "dpi" in old.info and old.format in ("PNG", "TIFF", "BMP"):
+    if old.format == "TIFF":
+        options["tiffinfo"] = directory_of(old)  # with the resolution
+        if "compression" in old.info:
+            options["compression"] = old.info["compression"]
+    if "dpi" in old.info and old.format in ("PNG", "BMP"):
         options["dpi"] = old.info["dpi"]
     return options

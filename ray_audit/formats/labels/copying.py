@@ -386,6 +386,14 @@ def edited_table(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Tab
     return table
 
 
+def _truth(value: Any) -> bool:
+    """A label of two classes as such a column stores it."""
+    text = str(value).lower()
+    if text not in ("0", "1", "false", "true"):
+        raise ValueError(f"{value} is neither true nor false")
+    return text in ("1", "true")
+
+
 def _typed(values: list[Any], changed: dict[int, Any], field: pa.Field) -> pa.Array:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     try:
@@ -396,6 +404,8 @@ def _typed(values: list[Any], changed: dict[int, Any], field: pa.Field) -> pa.Ar
                 values[at] = int(value)
             elif pa.types.is_floating(kind):
                 values[at] = float(value)
+            elif pa.types.is_boolean(kind):
+                values[at] = _truth(value)
             elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
                 values[at] = str(value)
         return pa.array(values, type=field.type)

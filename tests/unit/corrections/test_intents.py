@@ -146,3 +146,12 @@ def test_regions_of_samples_that_are_not_named_stay_unless_a_reviewer_accepts_th
     accepted = [said("accept", finding_id="z")]
     found = intents(*rows, decisions=accepted, gate=Gate(0.8, samples=frozenset("x")))
     assert [item.outcome for item in found] == [None, "kept", None]
+
+
+def test_to_accept_a_class_and_to_name_it_is_the_same_word():
+    same = [said("accept"), said("relabel", "b", reviewer="bob")]
+    (result,) = intents(finding(), decisions=same, rule="decisions")
+    assert (result.outcome, result.suggested, result.is_decided) == (None, "b", True)
+    other = [said("accept"), said("relabel", "c", reviewer="bob")]
+    (result,) = intents(finding(), decisions=other, rule="decisions")
+    assert result.outcome == "disputed"
