@@ -8,7 +8,7 @@ from typing import IO
 import pyarrow as pa
 
 from ray_audit.errors import SampleError
-from ray_audit.formats.labels.copying import Edit, edited_table
+from ray_audit.formats.labels.copied_columns import Edit, edited_table
 from ray_audit.formats.parquet import ParquetImages
 
 _FILE_MARK = b"ARROW1\0\0"

@@ -17,7 +17,7 @@ from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.copying import Cells, Edit, copy_parquet
+from ray_audit.formats.labels.copied_columns import Cells, Edit, copy_parquet
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.sample_ids import Owner

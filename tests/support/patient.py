@@ -14,7 +14,10 @@ _decode_unit = stages.decode_unit
 def decode(table, settings):
     """In place of `pipeline._decode`: a unit goes on once records of it are in the output."""
     stages.decode_unit = _patient_unit
-    yield from pipeline._decode(table, settings)
+    try:
+        yield from pipeline._decode(table, settings)
+    finally:
+        stages.decode_unit = _decode_unit  # Ray gives the process to other tests
 
 
 def _patient_unit(settings, work):

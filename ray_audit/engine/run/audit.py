@@ -166,6 +166,7 @@ def run_on(
             engine = open_engine()
             sized = with_gpu_batches(config, engine.resources())
             if sized != config and not done_before:
+                make_plan(inputs, engine.resources(), done_before)  # refused with nothing written
                 reporter.phase("listing once more: batches follow the memory of the GPUs")
                 keep_batches(sized)
                 index_dir = Path(tempfile.mkdtemp(dir=folder.name))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.errors import LabelError
-from ray_audit.formats.labels.copying import Cells, Edit
+from ray_audit.formats.labels.copied_columns import Cells, Edit
 
 _PREFIX = "label:"
 _TRUTHS = {"": False, "false": False, "true": True}

@@ -15,7 +15,8 @@ from ray_audit.formats.contents import owner_names
 from ray_audit.formats.label_changes import LabelChanges, Progress
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock, rows_at
-from ray_audit.formats.labels.copying import Cells, Edit, copy_table
+from ray_audit.formats.labels.copied_columns import Cells, Edit
+from ray_audit.formats.labels.copying import copy_table
 from ray_audit.formats.labels.indicators import edit_of_cells, label_cells
 from ray_audit.formats.labels.names import OwnerNames
 from ray_audit.formats.labels.relabel import is_label, relabelled

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tifffile
 from PIL import Image
 
 from ray_audit.config import FoldConfig
@@ -350,46 +349,6 @@ def test_a_label_table_of_images_in_parquet_leaves_the_images_alone(tmp_path):
     assert copy.uri == config.uri
     before, after = all_labels(config), all_labels(copy)
     assert after == before | {"p0.parquet#4": 2}
-
-
-GEO_TAGS = [  # (tag, type, count, value, once): pixel scale, tie point, keys, text, no-data value
-    (33550, 12, 3, (0.5, 0.5, 0.0), True),
-    (33922, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True),
-    (34735, 3, 4, (1, 1, 0, 0), True),
-    (34737, 2, 0, "WGS 84|", True),
-    (42113, 2, 0, "255", True),
-]
-
-
-@pytest.mark.parametrize(
-    ("dtype", "colours", "options"),
-    [
-        (np.uint8, (), {"compression": "zlib", "predictor": True, "tile": (16, 16)}),
-        (np.uint16, (), {"byteorder": ">"}),
-        (np.int32, (), {}),
-        (np.uint8, (3,), {"photometric": "rgb"}),
-    ],
-)
-def test_a_changed_tiff_mask_keeps_its_place_on_earth_and_its_words(dtype, colours, options):
-    old, mask = io.BytesIO(), np.eye(9, dtype=np.uint8)
-    words = {"description": "plots of 2024", "resolution": (300, 200), "resolutionunit": 3}
-    pixels = np.zeros((9, 9, *colours), dtype)
-    tifffile.imwrite(old, pixels, extratags=GEO_TAGS, **words, **options)
-    new = encode_mask(old.getvalue(), mask)
-    kept = [33550, 33922, 34735, 34737, 42113, 270, 282, 283, 296, 305]
-    old.seek(0)
-    with tifffile.TiffFile(old) as before, tifffile.TiffFile(io.BytesIO(new)) as after:
-        for tag in kept:
-            assert after.pages[0].tags[tag].value == before.pages[0].tags[tag].value
-        written = after.asarray()
-    np.testing.assert_array_equal(written[..., 0] if colours else written, mask)
-
-
-def test_a_mask_file_of_several_pages_is_refused_and_not_cut_to_one():
-    old = io.BytesIO()
-    tifffile.imwrite(old, np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
-    with pytest.raises(LabelError, match="holds 3 pages"):
-        encode_mask(old.getvalue(), np.ones((8, 8), np.uint8))
 
 
 def test_text_of_a_fixed_length_in_hdf5_is_corrected(tmp_path):
