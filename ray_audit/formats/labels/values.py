@@ -276,16 +276,21 @@ def listed_classes(loaded: Any) -> dict[int | str, int | str]:
     if not isinstance(loaded, list) or not all(isinstance(entry, dict) for entry in loaded):
         return {}
     values: dict[int | str, int | str] = {}
-    for entry in loaded:
+    numbers = [_number_of(entry) for entry in loaded]
+    for entry, number in zip(loaded, numbers, strict=True):
         name = entry.get("name")
         colour = next((entry[key] for key in _COLOURS if key in entry), None)
-        number = next((entry[key] for key in _NUMBERS if isinstance(entry.get(key), int)), None)
         if not isinstance(name, str):
             return {}
         if isinstance(colour, list) and len(colour) == _NUM_CHANNELS:
             _mean(values, ", ".join(map(str, colour)), name)
         elif isinstance(colour, str):
             _mean(values, colour, name)
-        if number is not None:
+        # One that several have beside their colours is that of a group of classes.
+        if number is not None and (colour is None or numbers.count(number) == 1):
             _mean(values, number, name)
     return values
+
+
+def _number_of(entry: dict[str, Any]) -> int | None:
+    return next((entry[key] for key in _NUMBERS if isinstance(entry.get(key), int)), None)
