@@ -15,17 +15,22 @@ from tests.faults.processes import below, outliving
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
+def ends_cleanly(driver, name):
+    """Send a signal; the driver says so, by its exit code too, and leaves no process behind."""
+    others = below(driver.pid)
+    os.kill(driver.pid, signal.Signals[name])
+    assert driver.ended(60) == EXIT_CODES[name], driver.text()
+    said = driver.text()
+    assert not outliving(others, 30)
+    assert f"error ended by {name}: what was committed is whole" in said
+    assert "Traceback" not in said
+
+
 def interrupted(spec, output, name, *options):
     """Send a signal while batches are committed; check how the driver ends and what it leaves."""
     with Driver(spec, *options) as driver:
         assert driver.wait_until(lambda: committed(output) > 0), driver.text()
-        others = below(driver.pid)
-        os.kill(driver.pid, signal.Signals[name])
-        assert driver.ended(60) == EXIT_CODES[name], driver.text()
-        said = driver.text()
-        assert not outliving(others, 30)
-    assert f"error ended by {name}: what was committed is whole" in said
-    assert "Traceback" not in said
+        ends_cleanly(driver, name)
     (failure,) = Path(output).glob("runs/*/failure.json")
     values = json.loads(failure.read_text())
     assert values["state"] == "interrupted"
@@ -68,13 +73,7 @@ def training_interrupted(folder, name, *options):
     spec = videos.spec_file(checkpoints=checkpoints, training=training)
     with Driver(spec, *options, command="train") as driver:
         assert driver.wait_until(lambda: list(folder.glob("checkpoints/epoch_*"))), driver.text()
-        others = below(driver.pid)
-        os.kill(driver.pid, signal.Signals[name])
-        assert driver.ended(60) == EXIT_CODES[name], driver.text()
-        said = driver.text()
-        assert not outliving(others, 30)
-    assert f"error ended by {name}: what was committed is whole" in said
-    assert "Traceback" not in said
+        ends_cleanly(driver, name)
     assert sorted(p.name for p in folder.glob("checkpoints/[!e]*")) == ["last.pt"]
     assert len(list(folder.glob("checkpoints/epoch_*"))) < 9
     with Driver(spec, "--local", command="train") as driver:

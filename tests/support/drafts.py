@@ -1,10 +1,8 @@
 """What `init` drafts of a folder, and its labels read back."""
 
-import numpy as np
-
 import ray_audit
 from ray_audit.config import DatasetConfig
-from tests.support.published import labels_of
+from tests.support.published import same_labels
 
 
 def drafted(root):
@@ -14,11 +12,4 @@ def drafted(root):
 
 def same(dataset, expected):
     """Compare every label with what is expected: class indices, or the names of the classes."""
-    config = DatasetConfig.model_validate(dataset)
-    found = labels_of(config)
-    assert sorted(found) == sorted(expected)
-    for key, value in expected.items():
-        if isinstance(value, str):
-            assert config.classes[found[key]] == value, key
-        else:
-            np.testing.assert_array_equal(found[key], value, key)
+    same_labels(DatasetConfig.model_validate(dataset), expected)

@@ -164,9 +164,10 @@ def run_on(
             del model
             notes = [*_output_notes(config.output), *(seen.notes if seen else ())]
             engine = open_engine()
-            sized = with_gpu_batches(config, engine.resources())
+            resources = engine.resources()
+            sized = with_gpu_batches(config, resources)
             if sized != config and not done_before:
-                make_plan(inputs, engine.resources(), done_before)  # refused with nothing written
+                make_plan(inputs, resources, done_before)  # refused with nothing written
                 reporter.phase("listing once more: batches follow the memory of the GPUs")
                 keep_batches(sized)
                 index_dir = Path(tempfile.mkdtemp(dir=folder.name))
@@ -174,10 +175,10 @@ def run_on(
                 inputs = record.inputs = read_inputs(config, index_dir, limit, logical_date)
                 done_before = committed(inputs)
             config = inputs.config
-            plan = replace(make_plan(inputs, engine.resources(), done_before), seen=seen)
+            plan = replace(make_plan(inputs, resources, done_before), seen=seen)
             if config.engine.calibrate:
                 reporter.phase("timing one batch at each checkpoint")
-                plan = calibrated(plan, str(index_dir), engine.resources())
+                plan = calibrated(plan, str(index_dir), resources)
             reporter.plan(plan)
             record.has_begun = True
             if seen is not None and not done_before:
