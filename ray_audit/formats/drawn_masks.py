@@ -218,26 +218,35 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
         dataset: says how masks are stored.
 
     Returns:
-        (H, W) int32.
+        (H, W) integers.
 
     Raises:
         SampleError: sizes differ, a file is no mask of one channel, or only some name a class.
         StorageError: the folder cannot be listed, or a file not be read.
     """
-    classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.int32)
+    classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.bool_)
     files = matching(pattern, storage.list_prefix(folder_of(pattern)))
     named = _named_parts([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
         mask = read_labels(storage.read_bytes(uri), dataset, classes)
-        merged = np.zeros(mask.shape[:2], np.int32) if number == 0 else merged
+        merged = np.zeros(mask.shape[:2], np.bool_) if number == 0 else merged
         if mask.shape != merged.shape:
             raise SampleError(
                 "mask_size", f"{uri} is {mask.shape}, the files before it {merged.shape}"
             )
         values = _number_of(named[file.part], classes) if named else mask
         merged = np.where(mask > 0, values, merged)
-    return merged
+    return _numbers_of_truths(merged, classes) if merged.dtype.kind == "b" else merged
+
+
+def _numbers_of_truths(merged: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """Masks that were all truth values as numbers, which any file can hold."""
+    try:
+        false, true = (_number_of(classes.parse(truth), classes) for truth in (False, True))
+    except ValueError as error:
+        raise SampleError("label_outside", f"mask: {error}") from None
+    return np.where(merged, np.int32(true), np.int32(false))
 
 
 def _named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
