@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from ray_audit import storage
-from ray_audit.config.class_files import named_classes
+from ray_audit.config.class_files import GivenClasses, named_classes
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.labels.values import named_colours
@@ -24,21 +25,44 @@ _MAX_DEPTH = 2
 _MAX_CHARS = 80
 
 
-def names_file(tree: Tree) -> tuple[str, list[str]] | None:
+class NamesFile(NamedTuple):
+    """A file of class names.
+
+    Attributes:
+        path: of the file.
+        names: in index order.
+        first: the number of the first, where the file numbers them.
+        numbers: what each number means, where these have gaps or another order.
+    """
+
+    path: str
+    names: list[str]
+    first: int | None = None
+    numbers: dict[int, str] | None = None
+
+    @property
+    def stop(self) -> int:
+        """The number behind the last, counted from 0 where the file has none."""
+        return (self.first or 0) + len(self.names)
+
+
+def names_file(tree: Tree) -> NamesFile | None:
     """The file of class names that lies nearest to the top, and the names in it."""
     return next(_name_files(tree), None)
 
 
-def _name_files(tree: Tree) -> Iterator[tuple[str, list[str]]]:
+def _name_files(tree: Tree) -> Iterator[NamesFile]:
     fitting = [path for path in tree.files if _FILES.fullmatch(path.rsplit("/", 1)[-1])]
     for path in sorted(fitting, key=lambda p: (p.count("/"), len(p))):
         if path.count("/") > _MAX_DEPTH or tree.sizes[path] > _MAX_BYTES:
             continue
-        names: list[str] | None = None
+        given = GivenClasses(None)
         with suppress(ValueError, RayAuditError, TypeError):
-            names = named_classes(tree.at(path)).names
+            given = named_classes(tree.at(path))
+        names, meant = given.names, given.values or {}
         if names and len(names) > 1 and all(_is_name(name) for name in names):
-            yield path, names
+            numbers = {n: name for n, name in meant.items() if isinstance(n, int)}
+            yield NamesFile(path, names, given.first, numbers or None)
 
 
 def colour_names(tree: Tree) -> tuple[str, dict[int, str]] | None:

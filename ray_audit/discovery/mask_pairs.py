@@ -153,7 +153,7 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
         questions += guess.questions
     else:
         questions.append("classes: masks are too large to look into, or cannot be read")
-        dataset["classes"] = names[1] if names else ["background", "foreground"]
+        dataset["classes"] = names.names if names else ["background", "foreground"]
     form = format_of(rule.pairs[0][0])
     what = "images beside masks"
     if form is not None and form.is_volume:

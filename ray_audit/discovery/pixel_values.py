@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ray_audit import storage
+from ray_audit.discovery.class_names import NamesFile
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
@@ -109,7 +110,7 @@ class ValueGuess:
 def guessed(
     masks: Sequence[Pixels],
     paths: Sequence[str],
-    names: tuple[str, list[str]] | None,
+    names: NamesFile | None,
     colours: tuple[str, dict[int, str]] | None = None,
 ) -> ValueGuess:
     """What the values of some masks most likely mean.
@@ -141,15 +142,9 @@ def guessed(
     negative = [v for v in found if v < 0]
     void += negative
     top = inner[-1] if inner else 0
-    if names is not None and len(names[1]) > top:
-        assumed = (f"classes are those of {names[0]}, in index order ({seen})",)
-        return ValueGuess({}, _with_void({"classes": names[1]}, void), assumed)
-    if names is not None and len(names[1]) == top and inner[0] in (0, 1):
-        assumed = (
-            f"{names[0]} has {top} names and the masks count to {top}: the first class is stored "
-            f"as 1, and 0 means not labelled ({seen})",
-        )
-        return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, assumed)
+    named = None if names is None or not inner else _of_names(inner, void, names, seen)
+    if named is not None:
+        return named
     if inner == list(range(1, top + 1)) and top > 1:
         assumed = (f"values count from 1: the first class is stored as 1 ({seen})",)
         classes = [f"class_{v}" for v in inner]
@@ -173,6 +168,36 @@ def guessed(
     return ValueGuess({}, _with_void({"classes": classes}, void), assumed, tuple(asked))
 
 
+def _of_names(inner: list[int], void: list[int], names: NamesFile, seen: str) -> ValueGuess | None:
+    """Classes by a file of names; None where the values are no numbers of them."""
+    low, top, num = inner[0], inner[-1], len(names.names)
+    classes = {"classes": names.names}
+    if names.numbers is not None:
+        if not set(inner) <= set(names.numbers):
+            return None
+        assumed = (f"values are the numbers that {names.path} gives its names ({seen})",)
+        values = names.numbers | dict.fromkeys(void, VOID)
+        return ValueGuess({"values": values}, classes, assumed)
+    if names.first == 1 and top <= num:
+        assumed = (
+            f"values are the numbers that {names.path} gives its names, from 1, and 0 means not "
+            f"labelled ({seen})",
+        )
+        return ValueGuess({"first_value": 1}, {**classes, "void": [0, *void]}, assumed)
+    if top == num and low in (0, 1) and names.first is None:
+        assumed = (
+            f"{names.path} has {top} names and the masks count to {top}: the first class is stored "
+            f"as 1, and 0 means not labelled ({seen})",
+        )
+        return ValueGuess({"first_value": 1}, {**classes, "void": [0, *void]}, assumed)
+    if top >= num:
+        return None
+    assumed = (f"classes are those of {names.path}, in index order ({seen})",)
+    asked = f"whether values count from 0 or from 1: no 0 was seen, and {names.path} has no numbers"
+    questions = (asked,) if low > 0 and names.first is None else ()
+    return ValueGuess({}, _with_void(classes, void), assumed, questions)
+
+
 def _are_steps(values: Sequence[int]) -> bool:
     """Whether values part the range from 0 to 255 evenly, as three or more classes in grey do.
 
@@ -194,11 +219,12 @@ def _may_be_objects(masks: Sequence[Pixels]) -> bool:
 
 
 def _of_two(
-    found: list[int], is_lossy: bool, names: tuple[str, list[str]] | None, seen: str
+    found: list[int], is_lossy: bool, names: NamesFile | None, seen: str
 ) -> ValueGuess | None:
     """Masks of nothing and everything: 0 and 255, or what a lossy format makes of them."""
-    classes = names[1] if names is not None and len(names[1]) == 2 else ["background", "foreground"]
-    questions = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
+    is_named = names is not None and len(names.names) == 2
+    classes = names.names if names is not None and is_named else ["background", "foreground"]
+    questions = () if is_named else ("what the foreground is",)
     assumed = (f"masks of two classes ({seen})",)
     if found in ([0, 255], [255]):
         values: dict[int | str, str] = {0: classes[0], 255: classes[1]}
