@@ -307,7 +307,7 @@ def _from_short_table(
                     "labelled twice; keep one of the rows"
                 )
             found[owner.shard_key] = (int(label), row)
-    notes = matcher.notes(dataset, shards, any_found=bool(found))
+    notes = matcher.notes(dataset, shards, any_found=bool(found or lost))
     labelled = [_with_class(shard, found.get(shard.key)) for shard in shards]
     return [replace(s, num_labelled=lost[s.key]) if s.key in lost else s for s in labelled], notes
 
@@ -360,7 +360,11 @@ def _from_table(
     if is_array_table(tables[0]):
         matcher.check_count()
     found = writer.finish()
+    if not found:
+        matcher.check_any_left(split is not None, writer.num_dropped)
     notes = matcher.notes(dataset, shards, any_found=bool(found))
+    if writer.num_dropped:
+        notes.append(f"labels.overlap: drop leaves {plural(writer.num_dropped, 'row')} out")
     return [_described(shard, found.get(shard.key)) for shard in shards], notes
 
 
