@@ -22,7 +22,7 @@ from ray_audit.formats.labels.nested_json import coco_image_name
 from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.polygons import segment_runs
-from ray_audit.formats.stacks.pattern import folder_of, has_star, matching
+from ray_audit.formats.stacks.pattern import has_star, listed_files
 from ray_audit.samples import IGNORE, Shard
 
 INDEX = "masks.parquet"
@@ -225,7 +225,7 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
         StorageError: the folder cannot be listed, or a file not be read.
     """
     classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.bool_)
-    files = matching(pattern, storage.list_prefix(folder_of(pattern)))
+    files = listed_files(pattern)
     named = _named_parts([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
