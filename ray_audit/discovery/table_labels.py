@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.class_names import NamesFile, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
@@ -107,7 +107,8 @@ def _proposal(
     if crossing and _SPLITS.search(path):
         return None  # numbers of parts, as HMDB51 has them, and no classes
     is_one_hot = isinstance(reading.labels.get("columns", {}).get("label"), list)
-    listed = ("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
+    ones = NamesFile("the table", list(reading.label_values))
+    listed = ones if is_one_hot else names_file(tree)
     guess = classes_of(reading.label_values, listed)
     labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
     labels |= {"match": match} if match else {}

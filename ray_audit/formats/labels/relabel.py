@@ -1,5 +1,7 @@
 """A new label in the way in which the old one was written."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ray_audit.errors import LabelError
@@ -37,7 +39,7 @@ def relabelled(old: object, class_index: int, classes: ClassNames) -> str | int 
     )
 
 
-def _ways(old: object, class_index: int, classes: ClassNames) -> list[str] | list[int]:
+def _ways(old: object, class_index: int, classes: ClassNames) -> Sequence[str | int]:
     """How a class may be written in place of another, what is most like the old one first."""
     texts, numbers = classes.texts_of(class_index), classes.numbers_of(class_index)
     if isinstance(old, bool | np.bool_):  # what holds it holds no other number
