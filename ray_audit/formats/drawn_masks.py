@@ -210,7 +210,7 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
     """The mask that several files of one image make: pixels above 0, later files above earlier.
 
     Where what the last `*` stands for is a class's name (or a text in `values`), in any case, the
-    pixels of that file are of this class; the files of one image name classes all, or none does,
+    pixels of that file are of this class; the files of a dataset name classes all, or none does,
     and their pixels keep their values.
 
     Args:
@@ -226,7 +226,7 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
     """
     classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.bool_)
     files = listed_files(pattern)
-    named = _named_parts([file.part for file in files], classes)
+    named = _named_all([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
         mask = read_labels(storage.read_bytes(uri), dataset, classes)
@@ -249,14 +249,24 @@ def _numbers_of_truths(merged: np.ndarray, classes: ClassNames) -> np.ndarray:
     return np.where(merged, np.int32(true), np.int32(false))
 
 
-def _named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
-    """The class that each part of the files' names means; empty where none means one."""
+def named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
+    """The class that parts of files' names mean, of those that mean one.
+
+    Args:
+        parts: what the last `*` of the pattern stands for in each name.
+        classes: their names, and texts of `labels.values`, in any case.
+    """
     texts = {name: at for at, name in enumerate(classes.classes)}
     texts |= {} if classes.values is None else classes.values.texts
     in_small = {text.lower(): at for text, at in texts.items()}
     found = {part: texts.get(part, in_small.get(part.lower())) for part in parts}
-    named = {part: at for part, at in found.items() if at is not None}
-    unnamed = [part for part in found if part not in named]
+    return {part: at for part, at in found.items() if at is not None}
+
+
+def _named_all(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
+    """The class of each file of an image; empty where none means one."""
+    named = named_parts(parts, classes)
+    unnamed = [part for part in parts if part not in named]
     if named and unnamed:
         raise SampleError(
             "mask_format",

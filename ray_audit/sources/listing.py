@@ -215,7 +215,8 @@ def _from_files(
             f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, tables, stored, are_frames=dataset.kind == "video")
+        classes = None if dataset.kind == "video" else ClassNames.of(dataset)
+        found = with_mask_folders(shards, tables, stored, classes)
         _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
