@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ray_audit import storage
-from ray_audit.config.class_files import GivenClasses, named_classes
+from ray_audit.config.class_files import named_classes
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.labels.values import named_colours
@@ -25,44 +25,36 @@ _MAX_DEPTH = 2
 _MAX_CHARS = 80
 
 
-class NamesFile(NamedTuple):
-    """A file of class names.
+class NamesFound(NamedTuple):
+    """Names of classes, and where they were found.
 
     Attributes:
-        path: of the file.
+        where: a file, in words.
         names: in index order.
-        first: the number of the first, where the file numbers them.
-        numbers: what each number means, where these have gaps or another order.
+        first: the number that is given to the first, where numbers follow each other.
+        values: what each number means, where they do not.
     """
 
-    path: str
+    where: str
     names: list[str]
     first: int | None = None
-    numbers: dict[int, str] | None = None
-
-    @property
-    def stop(self) -> int:
-        """The number behind the last, counted from 0 where the file has none."""
-        return (self.first or 0) + len(self.names)
+    values: dict[int | str, str] | None = None
 
 
-def names_file(tree: Tree) -> NamesFile | None:
+def names_file(tree: Tree) -> NamesFound | None:
     """The file of class names that lies nearest to the top, and the names in it."""
     return next(_name_files(tree), None)
 
 
-def _name_files(tree: Tree) -> Iterator[NamesFile]:
+def _name_files(tree: Tree) -> Iterator[NamesFound]:
     fitting = [path for path in tree.files if _FILES.fullmatch(path.rsplit("/", 1)[-1])]
     for path in sorted(fitting, key=lambda p: (p.count("/"), len(p))):
         if path.count("/") > _MAX_DEPTH or tree.sizes[path] > _MAX_BYTES:
             continue
-        given = GivenClasses(None)
         with suppress(ValueError, RayAuditError, TypeError):
-            given = named_classes(tree.at(path))
-        names, meant = given.names, given.values or {}
-        if names and len(names) > 1 and all(_is_name(name) for name in names):
-            numbers = {n: name for n, name in meant.items() if isinstance(n, int)}
-            yield NamesFile(path, names, given.first, numbers or None)
+            names, first, values = named_classes(tree.at(path))
+            if names and len(names) > 1 and all(_is_name(name) for name in names):
+                yield NamesFound(path, names, first, values)
 
 
 def colour_names(tree: Tree) -> tuple[str, dict[int, str]] | None:

@@ -95,7 +95,7 @@ def _proposal(tree: Tree, group: MediaGroup, classes: list[str], where: str = "f
     names = names_file(tree)
     if names is not None and sorted(names.names) == classes:
         classes, questions = names.names, []
-        assumed.append(f"in the order of {names.path}")
+        assumed.append(f"in the order of {names.where}")
     if group.others:
         assumed.append(f"only the part for training: {', '.join(group.others)} are there too")
     if group.left_out:
