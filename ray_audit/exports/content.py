@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Subject = Literal[
-    *("masks", "images", "videos", "segments"), *("sequences", "members", "folders", "episodes")
+    "masks", "images", "videos", "segments", "sequences", "members", "folders", "episodes"
 ]
 """What findings lie in: masks, images and videos with one label each, segments of videos; and what
 no labelling tool opens: feature sequences, images within other files, folders of frames that are
