@@ -14,6 +14,7 @@ from ray_audit.config.section import Section, Uri
 from ray_audit.config.training import TrainingConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+from ray_audit.task import Task
 
 _DEFAULT_NAME = "audit"
 
@@ -73,6 +74,17 @@ class AuditConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _pathways_are_of_clips(self) -> Self:
+        task = self.dataset.task
+        has_time = task in (Task.FRAMES, Task.CLIPS) or self._is_of_masked_clips
+        if self.model.input.pathways is None or has_time:
+            return self
+        raise ValueError(
+            "model.input.pathways takes clips apart along time, and here each image goes to the "
+            "model alone" + ("; give dataset.clip.frames" if task.is_dense else "")
+        )
+
+    @model_validator(mode="after")
     def _adaptive_fits(self) -> Self:
         vog = self.vog
         if self.adaptive is not None and (vog.keep_moments or vog.window != "all"):
@@ -80,13 +92,16 @@ class AuditConfig(Section):
                 "adaptive goes with vog.window: all and without vog.keep_moments: a sample that "
                 "left early has gradients of some checkpoints only"
             )
-        is_of_clips = self.dataset.task.is_dense and not self.dataset.is_by_frame
-        if self.adaptive is not None and is_of_clips:
+        if self.adaptive is not None and self._is_of_masked_clips:
             raise ValueError(
                 "adaptive does not go with clips of masks: give dataset.clip.frames: 1, or leave "
                 "adaptive out"
             )
         return self
+
+    @property
+    def _is_of_masked_clips(self) -> bool:
+        return self.dataset.task.is_dense and not self.dataset.is_by_frame
 
     @property
     def audit_label(self) -> str:
