@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ray_audit.discovery.class_names import NamesFound
+
 _SPARSE = 3  # numbers that lie so many times farther apart than there are of them have gaps
 
 
@@ -22,12 +24,12 @@ class ClassGuess(NamedTuple):
     questions: tuple[str, ...]
 
 
-def classes_of(values: Sequence[str], names: tuple[str, list[str]] | None) -> ClassGuess:
+def classes_of(values: Sequence[str], names: NamesFound | None) -> ClassGuess:
     """Classes of labels, by a file of names or by the labels alone."""
     if all(_is_index(value) for value in values):
         return _of_numbers(sorted({int(float(value)) for value in values}), names)
-    if names is not None and set(values) <= set(names[1]):
-        return ClassGuess(names[1], {}, (f"classes are those of {names[0]}",), ())
+    if names is not None and set(values) <= set(names.names):
+        return ClassGuess(names.names, {}, (f"classes are those of {names.where}",), ())
     questions = ["classes in the order of your model's outputs: here they are sorted by name"]
     if any("|" in value for value in values):
         questions.append("labels with | name several classes at once, and an audit is of one")
@@ -36,14 +38,18 @@ def classes_of(values: Sequence[str], names: tuple[str, list[str]] | None) -> Cl
     )
 
 
-def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> ClassGuess:
+def _of_numbers(numbers: list[int], names: NamesFound | None) -> ClassGuess:
     low, high = numbers[0], numbers[-1]
     seen = f"labels are numbers from {low} to {high}"
-    if names is not None and len(names[1]) > high:
-        return ClassGuess(names[1], {}, (f"{seen}: indices of the names in {names[0]}",), ())
-    if names is not None and len(names[1]) == high and low >= 1:
-        assumed = (f"{seen}, and {names[0]} has {high} names: the first class is stored as 1",)
-        return ClassGuess(names[1], {"first_value": 1}, assumed, ())
+    if names is not None and _are_all(numbers, names):
+        more: dict[str, Any] = {"first_value": names.first} if names.first else {}
+        more |= {"values": names.values} if names.values else {}
+        return ClassGuess(names.names, more, (f"{seen}, which {names.where} names",), ())
+    if names is not None and len(names.names) > high:
+        return ClassGuess(names.names, {}, (f"{seen}: indices of the names in {names.where}",), ())
+    if names is not None and len(names.names) == high and low >= 1:
+        assumed = (f"{seen}, and {names.where} has {high} names: the first class is stored as 1",)
+        return ClassGuess(names.names, {"first_value": 1}, assumed, ())
     questions = ("names of the classes",)
     if low == 1 and len(numbers) == high:
         classes = [f"class_{number}" for number in numbers]
@@ -66,6 +72,14 @@ def _of_numbers(numbers: list[int], names: tuple[str, list[str]] | None) -> Clas
         )
     classes = [f"class_{number}" for number in range(high + 1)]
     return ClassGuess(classes, {}, (f"{seen}: indices of classes",), questions)
+
+
+def _are_all(numbers: Sequence[int], names: NamesFound) -> bool:
+    """Whether a file names all numbers."""
+    if names.values is not None:
+        return set(numbers) <= set(names.values)
+    first = names.first
+    return first is not None and first <= numbers[0] and numbers[-1] < first + len(names.names)
 
 
 def _is_index(value: str) -> bool:

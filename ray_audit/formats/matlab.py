@@ -24,7 +24,7 @@ _NUMBERS = range(6, 16)  # double to uint64
 
 
 class MatArrays:
-    """The numbers and texts of a file, fields of structs by `struct.field`.
+    """The numbers and texts of a file, fields of structs, and of arrays of them, by `struct.field`.
 
     Args:
         stream: of the file.
@@ -74,14 +74,33 @@ def _flattened(values: dict[str, Any], above: str) -> Iterator[tuple[str, np.nda
             yield from _flattened(
                 {field: element[field] for field in value.dtype.names}, f"{name}."
             )
+        elif value.dtype.names:
+            yield from _columns(value.reshape(-1), f"{name}.")
         elif value.dtype.kind in "fiub":
             yield name, value
         elif value.dtype.kind == "U":
             yield name, np.char.rstrip(value)
         elif value.dtype.kind == "O" and value.size:
-            cells = [cell.reshape(-1) for cell in value.reshape(-1) if isinstance(cell, np.ndarray)]
-            if len(cells) == value.size and all(c.dtype.kind == "U" and c.size == 1 for c in cells):
-                yield name, np.array([str(cell[0]) for cell in cells])
+            texts = _single(value.reshape(-1), "U")
+            if texts is not None:
+                yield name, texts
+
+
+def _columns(structs: np.ndarray, above: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Fields that have one number, or one text, in each of an array of structs: a table."""
+    for field in structs.dtype.names or ():
+        for kinds in ("fiub", "U"):
+            values = _single(structs[field], kinds)
+            if values is not None:
+                yield f"{above}{field}", values
+
+
+def _single(cells: np.ndarray, kinds: str) -> np.ndarray | None:
+    """The elements of arrays of one element each; None where there are others."""
+    inner = [cell.reshape(-1) for cell in cells if isinstance(cell, np.ndarray)]
+    if len(inner) < len(cells) or not all(c.dtype.kind in kinds and c.size == 1 for c in inner):
+        return None
+    return np.array([cell[0].item() for cell in inner]) if len(inner) else None
 
 
 def _checked(content: bytes, size_bytes: int) -> bytes:
