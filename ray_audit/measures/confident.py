@@ -48,6 +48,18 @@ class Confusion:
             counts[e] = Pieces(pieces.sample, pieces.key, values).total(kept, num_classes)
         return counts
 
+    def counts(self, num_samples: int, num_classes: int, checkpoint: int) -> np.ndarray:
+        """(N, K, 3) int64 pixels of each mask: right, predicted, given, at a checkpoint."""
+        place, column = self.source[checkpoint]
+        pieces = self.sets[place]
+        seen = pieces.values.reshape(len(pieces.values), num_classes, -1)[..., column]
+        found = np.zeros((num_samples, num_classes, 3), np.int64)
+        where = (pieces.sample, pieces.key)
+        np.add.at(found[..., 0], where, seen[np.arange(len(seen)), pieces.key])
+        np.add.at(found[..., 1], pieces.sample, seen)
+        np.add.at(found[..., 2], where, seen.sum(axis=1))
+        return found
+
 
 def _by_given(cuts: Cuts, name: str) -> Pieces:
     return cuts.pieces(name, along="confusion/given")

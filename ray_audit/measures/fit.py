@@ -10,7 +10,13 @@ from ray_audit.task import Task
 
 _ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1, "confidence": -1}
 RANKED: Mapping[Task, Mapping[str, int]] = {
-    Task.DENSE: {"softmin_interior": -1, "softmin": -1, "late_loss": 1, "csl": 1, "iou": -1},
+    Task.DENSE: {
+        "softmin_interior": -1,
+        "softmin": -1,
+        "component_doubt": 1,
+        "late_iou": -1,
+        "csl": 1,
+    },
     # `order_nll` weighs too, where there is an order: see `SegmentOrder.weight`.
     Task.FRAMES: {"csl_segment": 1, "late_loss": 1, "early_loss": 1, "confidence": -1},
     Task.CLASS: _ONE_LABEL,
@@ -18,7 +24,7 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 3
+RULE = 4
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
@@ -27,15 +33,11 @@ _KNOWN = (0.5, 0.8)
 _KNOWN_SEGMENTS = (0.6, 0.9)
 _LEAST_OF_SEGMENTS = 0.4
 _OUTLINED = (0.6, 0.75)
-_TRAINED_MASKS = (
-    {"softmin_interior": 2 / 3, "late_loss": 1 / 3},
-    {"late_loss": 1 / 3, "csl": 1 / 3, "iou": 1 / 3},
-)
-_UNSEEN_MASKS = (
-    {"softmin_interior": 2 / 5, "softmin": 2 / 5, "late_loss": 1 / 5},
-    {"softmin_interior": 1 / 2, "iou": 1 / 2},
-)
-"""Weights for models that do not yet tell the classes apart, and for those that do."""
+_DRAWN_AS_GIVEN = (0.95, 1.0)
+_WEAK_ON_TRAINED = {"softmin_interior": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
+_WEAK_ON_UNSEEN = {"softmin_interior": 1 / 2, "softmin": 1 / 4, "component_doubt": 1 / 4}
+_GOOD_ON_UNSEEN = {"late_iou": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
+"""Weights for masks by models that do not yet tell the classes apart, and that do."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,17 @@ def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
 
 
 def _of_masks(fit: TrainingFit) -> dict[str, float]:
-    # A soft minimum sees what a weak model is sure of, whose mean loss is that of hard pixels; over
-    # a mask that is wrong throughout it saturates, and memorised masks have no such pixel left.
-    weak, strong = _UNSEEN_MASKS if fit.is_held_out else _TRAINED_MASKS
+    # A soft minimum sees what a weak model is sure of, where its outlines are wrong throughout; of
+    # a good one they tell more, until it draws all masks as they are given, wrong ones too.
+    memorised = _ramp(fit.agreement, *_DRAWN_AS_GIVEN)
+    strong = {
+        "late_iou": 0.75 * (1.0 - memorised),
+        "csl": 0.75 * memorised,
+        "component_doubt": 0.25,
+    }
+    weak = _WEAK_ON_TRAINED
+    if fit.is_held_out:
+        weak, strong = _WEAK_ON_UNSEEN, _GOOD_ON_UNSEEN
     good = _ramp(fit.agreement, *_OUTLINED)
     return {
         name: (1.0 - good) * weak.get(name, 0.0) + good * strong.get(name, 0.0)

@@ -15,6 +15,7 @@ from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
 from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
 from ray_audit.scores.class_losses import ClassLosses, LossExcess
+from ray_audit.scores.component_doubt import ComponentDoubt
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
@@ -71,6 +72,14 @@ def suspicion(
     return combine_ranks(np.stack(parts), shares)
 
 
+def known_ranks(
+    ranks: Mapping[str, RankHistogram] | None, components: ComponentDoubt | None
+) -> dict[str, RankHistogram]:
+    """Distributions of the first pass, and that of masks beside what is usual for their classes."""
+    beside = {} if components is None else {"component_doubt": components.distribution}
+    return {**(ranks or {}), **beside}
+
+
 def ranks_nothing(
     ranks: Mapping[str, RankHistogram], order: SegmentOrder | None, task: Task
 ) -> bool:
@@ -81,7 +90,7 @@ def ranks_nothing(
 def _telling(ranks: Mapping[str, RankHistogram], task: Task) -> list[str]:
     """Ranked scores that part samples. Where all losses are equal, a mask's IoU tells its area."""
     telling = [name for name in RANKED[task] if name in ranks and not ranks[name].is_constant]
-    return [] if telling == ["iou"] and ranks["csl"].is_constant else telling
+    return [] if telling == ["late_iou"] and ranks["csl"].is_constant else telling
 
 
 def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarray:
@@ -111,6 +120,7 @@ def _ranks(
     return {
         name: RankHistogram.empty().observe(oriented(scores, name, sign)[scored])
         for name, sign in ({"csl": 1} | dict(RANKED[task])).items()
+        if name in scores
     }
 
 
@@ -177,13 +187,14 @@ def _suspicion(
     profile: FitProfile | None,
     confusion: np.ndarray | None,
     excess: Mapping[str, LossExcess] | None,
+    components: ComponentDoubt | None,
     labels: Any,
     *settings: Any,
 ) -> np.ndarray:
     classes, protocol, task = settings
     fit = fit_of(task, len(classes), protocol, profile, confusion)
     given = None if task is Task.DENSE else np.asarray(labels)
-    return suspicion(scores, ranks, order, fit, task, excess, given)
+    return suspicion(scores, known_ranks(ranks, components), order, fit, task, excess, given)
 
 
 SCORES = (
@@ -192,10 +203,10 @@ SCORES = (
         _suspicion,
         "default ranking: the larger, the sooner to be looked at",
         "score.all dataset.ranks dataset.order dataset.profile dataset.confusion dataset.excess "
-        "sample.label setting.classes setting.protocol setting.task",
+        "dataset.components sample.label setting.classes setting.protocol setting.task",
         "fraction",
         "higher",
-        version=3,
+        version=4,
     ),
 )
 

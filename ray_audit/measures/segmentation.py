@@ -1,13 +1,27 @@
 """Scores of one mask, from what the last checkpoint sees of its labelled pixels."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ray_audit.measures.base import DENSE, Cuts, Family, Quantity, Score, apart, first, score, total
+from ray_audit.measures.base import (
+    DENSE,
+    Cuts,
+    DatasetQuantity,
+    Family,
+    Quantity,
+    Score,
+    apart,
+    first,
+    score,
+    total,
+)
+from ray_audit.measures.confident import Confusion
 from ray_audit.schemas import Column
 from ray_audit.scores import segmentation
+from ray_audit.scores.component_doubt import ComponentDoubt, ComponentSample
 
 _LAD = "Lad and Mueller 2023, arXiv 2307.05080"
 
@@ -65,9 +79,30 @@ def _iou(class_counts: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return segmentation.finish_iou(_counts(class_counts, classes))
 
 
+def _late_iou(pixels: Confusion, num_px: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    sizes = len(num_px), len(classes)
+    ious = [segmentation.finish_iou(pixels.counts(*sizes, e)) for e in range(len(pixels.source))]
+    return segmentation.late_iou(np.stack(ious, axis=1))
+
+
 def _coco(components: list[np.ndarray]) -> np.ndarray:
     merged = [segmentation.merge_components([component]) for component in components]
     return np.array([segmentation.finish_coco(item) for item in merged])
+
+
+def _component_doubt(components: list[np.ndarray], usual: ComponentDoubt | None) -> np.ndarray:
+    if usual is None:
+        return np.full(len(components), np.nan)
+    return usual.of([segmentation.merge_components([item]) for item in components])
+
+
+def _component_sample(
+    components: list[np.ndarray], samples: Any, scored: np.ndarray, classes: np.ndarray
+) -> ComponentSample:
+    names = samples.identity["sample_id"].to_pylist()
+    rows = np.flatnonzero(scored).tolist()
+    merged = [segmentation.merge_components([components[row]]) for row in rows]
+    return ComponentSample.of([names[row] for row in rows], merged, len(classes))
 
 
 _fraction = partial(
@@ -99,7 +134,22 @@ SCORES = (
     ),
     _fraction("iou", _iou, "mean IoU of prediction and given mask", "class_counts setting.classes"),
     _fraction(
+        "late_iou",
+        _late_iou,
+        "mean of `iou` over the later half of the checkpoints",
+        "confusion sample.num_labelled setting.classes",
+        source="our definition",
+    ),
+    _fraction(
         "coco", _coco, "mean p(given class) over components", "components", source="our reading"
+    ),
+    _fraction(
+        "component_doubt",
+        _component_doubt,
+        "what p(given class) of components lacks of the usual of their class, mean over pixels",
+        "components dataset.components",
+        direction="higher",
+        source="our definition",
     ),
     Score(
         (
@@ -112,4 +162,18 @@ SCORES = (
     ),
 )
 
-FAMILY = Family("From the last checkpoint's probability map (dense labels)", QUANTITIES, SCORES)
+DATASET = (
+    DatasetQuantity(
+        "components",
+        "confidence in the components of a sample of masks, and in each class",
+        ("components", "sample.all", "sample.scored", "setting.classes"),
+        _component_sample,
+        ComponentSample.merge,
+        finish=ComponentSample.finish,
+        tasks=DENSE,
+    ),
+)
+
+FAMILY = Family(
+    "From the last checkpoint's probability map (dense labels)", QUANTITIES, SCORES, DATASET
+)

@@ -216,6 +216,25 @@ def threshold_agreement(
     return agree
 
 
+def late_iou(ious: npt.NDArray[np.floating]) -> Floats:
+    """Mean IoU over the checkpoints after the early half, the last one always among them.
+
+    Single checkpoints swing, and this does not. Our definition. Range 0-1, low is suspicious.
+
+    Args:
+        ious: (N, E) of `finish_iou`, NaN at checkpoints that an image did not reach.
+
+    Returns:
+        (N,) float64; NaN where no pixel counts.
+
+    >>> late_iou(np.array([[0.2, 0.9, 0.5, 0.7], [0.2, np.nan, np.nan, 0.7]]))
+    array([0.6, 0.7])
+    """
+    num = ious.shape[1]
+    late = ious[:, min((num + 1) // 2, num - 1) :]
+    return _mean_over_classes(late, ~np.isnan(late))
+
+
 def finish_tccp(agreement: Integers, counts: Integers) -> Floats:
     """Agreement of thresholded class maps with the mask, from (..., K, T) and (..., K, 3).
 

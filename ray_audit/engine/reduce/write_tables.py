@@ -32,7 +32,7 @@ from ray_audit.findings.image_findings import ImageContext
 from ray_audit.findings.region_findings import MaskContext
 from ray_audit.findings.segment_findings import SegmentContext
 from ray_audit.measures.fit import fit_of
-from ray_audit.measures.ranking import described, ranks_nothing
+from ray_audit.measures.ranking import described, known_ranks, ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
 from ray_audit.scores.label_noise import NoiseEstimate
@@ -108,7 +108,8 @@ def publish(
     companions = (tables.get("regions"), tables["trajectories"])
     found = write_findings(mapper, context, tables["scores"], *companions)
     tables["findings"] = found.files
-    ties = [_TIES] if ranks_nothing(dataset.get("ranks", {}), order, task) else []
+    ranks = known_ranks(dataset.get("ranks"), dataset.get("components"))
+    ties = [_TIES] if ranks_nothing(ranks, order, task) else []
     return replace(
         draft_of(inputs, tables),
         counts=parts.counts(),

@@ -66,11 +66,19 @@ def test_noise_of_single_frames_does_not_hide_a_wrong_segment(seed):
     assert roc_auc_score(is_wrong, found) > roc_auc_score(is_wrong, by_segment) - 0.03
 
 
-def test_a_soft_minimum_ranks_masks_until_their_classes_are_known():
-    weak, strong = (weights_of(Task.DENSE, TrainingFit(False, iou)) for iou in (0.4, 0.9))
-    assert weak["softmin_interior"] > 0.5
-    assert strong["softmin_interior"] == 0
-    assert strong["csl"] > 0
+@pytest.mark.parametrize("is_held_out", [False, True])
+def test_soft_minima_rank_masks_until_their_outlines_are_known(is_held_out):
+    weak, good = (weights_of(Task.DENSE, TrainingFit(is_held_out, iou)) for iou in (0.4, 0.9))
+    assert weak["softmin_interior"] + weak["softmin"] > 0.6
+    assert weak["late_iou"] == 0 < good["late_iou"]
+    assert good["softmin_interior"] == 0
+    assert min(weak["component_doubt"], good["component_doubt"]) > 0.2
+
+
+def test_masks_that_are_all_drawn_as_given_are_ranked_by_all_checkpoints():
+    good, memorised = (weights_of(Task.DENSE, TrainingFit(False, iou)) for iou in (0.9, 1.0))
+    assert good["csl"] == 0 < good["late_iou"]
+    assert memorised["late_iou"] == 0 < memorised["csl"]
 
 
 @pytest.mark.parametrize("task", Task)
@@ -85,4 +93,4 @@ def test_weights_change_without_a_jump():
     steps = [weights_of(Task.DENSE, TrainingFit(False, iou / 100)) for iou in range(101)]
     for first, other in itertools.pairwise(steps):
         names = first.keys() | other.keys()
-        assert all(abs(first.get(n, 0.0) - other.get(n, 0.0)) < 0.1 for n in names)
+        assert all(abs(first.get(n, 0.0) - other.get(n, 0.0)) < 0.16 for n in names)

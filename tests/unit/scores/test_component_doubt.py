@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from ray_audit.scores import component_doubt
+from ray_audit.scores.component_doubt import ComponentSample
+from tests.support.states import assert_same_state
+
+NUM_CLASSES = 3
+CONFIDENCE = np.array([0.95, 0.7, 0.4])
+"""Usual for each class."""
+
+
+def masks(num=60, wrong=(5, 40), seed=0):
+    """Of each mask components (C, 5); in wrong ones the largest has less than half the usual p."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(num):
+        classes = rng.integers(0, NUM_CLASSES, rng.integers(1, 6))
+        num_px = rng.integers(20, 200, len(classes))
+        p = CONFIDENCE[classes] * rng.uniform(0.95, 1.0, len(classes))
+        if index in wrong:
+            p[num_px.argmax()] *= 0.4
+        ids = np.arange(len(classes))
+        found.append(np.stack([ids, classes, p * num_px, num_px, 7 * ids], axis=1).astype(float))
+    return [f"m{index}" for index in range(num)], found
+
+
+def state_of(names, components):
+    return ComponentSample.of(names, components, NUM_CLASSES)
+
+
+def test_masks_with_a_component_that_is_unsure_for_its_class_come_first():
+    names, components = masks()
+    doubts = state_of(names, components).finish().of(components)
+    assert set(np.argsort(-doubts)[:2]) == {5, 40}
+    assert 0 <= doubts.min() < doubts.max() < 1
+
+
+def test_a_doubt_is_the_mean_over_pixels_of_what_components_lack():
+    names, components = masks()
+    found = state_of(names, components).finish()
+    every = np.concatenate(components)
+    for index in (0, 5):
+        lack = 0.0
+        for _, k, total, num_px, _ in components[index]:
+            own = every[every[:, 1] == k]
+            lack += num_px * max(0.0, own[:, 2].sum() / own[:, 3].sum() - total / num_px)
+        expected = lack / components[index][:, 3].sum()
+        assert found.of([components[index]])[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("most", [4096, 20])
+def test_parts_add_up_in_any_order(most, monkeypatch):
+    monkeypatch.setattr(component_doubt, "MAX_MASKS", most)
+    names, components = masks()
+    parts = [state_of(names[i::3], components[i::3]) for i in range(3)]
+    one = parts[0].merge(parts[1]).merge(parts[2])
+    other = parts[2].merge(parts[0].merge(parts[1]))
+    whole = state_of(names, components)
+    assert len(whole.digests) == min(most, len(names))
+    assert np.allclose(one.class_sum, whole.class_sum)
+    assert_same_state(one.finish().distribution, whole.finish().distribution)
+    assert_same_state(one.finish().distribution, other.finish().distribution)
+
+
+def test_a_sample_of_masks_stands_for_all(monkeypatch):
+    names, components = masks(num=2000, wrong=range(0, 2000, 20))
+    whole = state_of(names, components).finish()
+    monkeypatch.setattr(component_doubt, "MAX_MASKS", 500)
+    some = state_of(names, components).finish()
+    doubts = whole.of(components)
+    assert np.array_equal(doubts, some.of(components))
+    ranks = whole.distribution.cdf(doubts), some.distribution.cdf(doubts)
+    assert np.abs(ranks[0] - ranks[1]).max() < 0.06
+
+
+def test_equal_masks_tie_whatever_rounding_makes_of_them():
+    names = [f"m{index}" for index in range(7)]
+    components = [np.array([[0, 0, 90.0 + 1e-6 * (i % 3), 100, 0]]) for i in range(7)]
+    found = state_of(names, components).finish()
+    assert len(set(found.of(components))) == 1
+    assert found.distribution.is_constant
+
+
+def test_a_mask_without_components_has_no_doubt_and_no_mask_no_distribution():
+    empty = np.empty((0, 5))
+    found = state_of(["m"], [empty]).finish()
+    assert np.isnan(found.of([empty])).all()
+    assert len(state_of([], []).finish().distribution.bins) == 0
