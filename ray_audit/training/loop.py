@@ -17,7 +17,8 @@ from ray_audit.checkpoints.factory import new_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
-from ray_audit.probes.prepare import ModelInput, as_laid_out, with_axes
+from ray_audit.probes.pathways import as_taken
+from ray_audit.probes.prepare import ModelInput, with_axes
 from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
 from ray_audit.training.examples import ExampleReader, TrainingBatch
@@ -256,7 +257,7 @@ class Loop:
     @torch.no_grad()
     def _agreement(self, held_out: ExampleReader, epoch: int) -> list[float]:
         """`class_counts` of all workers' held-out samples, one class after the other."""
-        device, layout = self._worker.device, self._config.model.input.layout
+        device, taken = self._worker.device, self._config.model.input
         num_classes = len(self._config.dataset.classes)
         counts = torch.zeros(3, num_classes, dtype=torch.int64, device=device)
         self._bare.eval()
@@ -265,7 +266,7 @@ class Loop:
             labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
             self._bare.eval()  # `_try` leaves it training
             with self._autocast():
-                answer = self._bare(as_laid_out(inputs, layout))
+                answer = self._bare(as_taken(inputs, taken))
                 logits = self._objective.at_labels(answer, batch, labels)
             counts += class_counts(logits, labels)
         return self._worker.total(*counts.flatten().tolist())
@@ -276,18 +277,17 @@ class Loop:
         return torch.autocast(device_type, dtype) if dtype else contextlib.nullcontext()
 
     def _forward(self, inputs: Tensor) -> object:
-        laid_out = as_laid_out(inputs, self._config.model.input.layout)
+        taken = as_taken(inputs, self._config.model.input)
         if self._has_answered or self._worker.num_workers > 1:  # there others may have failed
-            return self._model(laid_out)
+            return self._model(taken)
         try:
-            answer: object = self._model(laid_out)
+            answer: object = self._model(taken)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a user's model may raise anything
-            shape = with_axes(laid_out.shape, self._config.model.input.layout)
             raise SpecificationError(
-                f"the model fails on inputs {shape}: {type(error).__name__}: {error}. What a model "
-                "takes and gives for each kind of labels: docs/models.md"
+                f"the model fails on inputs {with_axes(inputs.shape)}: {type(error).__name__}: "
+                f"{error}. What a model takes and gives for each kind of labels: docs/models.md"
             ) from error
         self._has_answered = True
         return answer
