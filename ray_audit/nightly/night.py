@@ -182,7 +182,7 @@ def run_night(
 ) -> Night:
     """Give a date its one result; a date that has one is left as it is.
 
-    A trial, of which a limit left shards out, is not that result: nothing is kept of it but its run.
+    A trial, of which a limit left shards out, is not that result: only its run is kept.
 
     Args:
         config: the specification.
