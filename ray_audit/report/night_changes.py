@@ -62,7 +62,7 @@ def _earlier_nights(output: str, manifest: Manifest) -> list[Manifest]:
     for _, of_date in groupby(sorted(earlier, reverse=True), _date):
         whole = [run for run in _readable(output, of_date) if not run.is_trial]
         if whole:
-            nights.append(max(whole, key=lambda r: (r.published_s or stored[r.run_id] or 0.0)))
+            nights.append(max(whole, key=lambda r: r.published_s or stored[r.run_id] or 0.0))
         if len(nights) == NUM_NIGHTS:
             break
     return nights[::-1]
