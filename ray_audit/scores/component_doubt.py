@@ -57,8 +57,8 @@ class ComponentSample:
             np.array([_digest(name) for name in names], np.uint64),
             np.array([len(part) for part in parts], np.int64),
             every,
-            np.bincount(classes, every[:, 1], num_classes),
-            np.bincount(classes, every[:, 2], num_classes),
+            np.bincount(classes, every[:, 1], num_classes).astype(np.float64),
+            np.bincount(classes, every[:, 2], num_classes).astype(np.float64),
         )._least()
 
     def merge(self, other: Self) -> Self:

@@ -231,7 +231,7 @@ def late_iou(ious: npt.NDArray[np.floating]) -> Floats:
     array([0.6, 0.7])
     """
     num = ious.shape[1]
-    late = ious[:, min((num + 1) // 2, num - 1) :]
+    late = np.asarray(ious[:, min((num + 1) // 2, num - 1) :], np.float64)
     return _mean_over_classes(late, ~np.isnan(late))
 
 
