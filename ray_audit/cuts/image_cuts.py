@@ -42,7 +42,7 @@ def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
                     stored.close()
 
 
-_LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
+_LABEL_ERRORS = ("label_outside", "class_names", "mask_format", "mask_size", "duplicate_key")
 
 
 def _class_cut(item: Item, job: UnitContext) -> Iterator[Cut]:
