@@ -24,8 +24,9 @@ class InputConfig(Section):
     scale: Literal[1, 255] = 1
     """Greatest value of a pixel: 1, or 255 where the model was trained without the division; mean
     and std are in its units."""
-    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT"] | None = None
-    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences."""
+    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT", "NCHW", "ND"] | None = None
+    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences. NCHW
+    of videos, and ND of sequences: each frame goes to the model alone."""
     pathways: Annotated[list[Count], Field(min_length=1)] | None = None
     """Where the model takes a list of clips that are one clip at several rates: for each of them,
     one frame of how many goes into it, spread from the first to the last; `[4, 1]` for SlowFast

@@ -4,9 +4,11 @@ import inspect
 import re
 import traceback
 
+import torch
 from torch import nn
 
 from ray_audit.config import AuditConfig
+from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import Batch
 
 _OTHER_KINDS = (TypeError, AttributeError, IndexError, KeyError, AssertionError)
@@ -22,6 +24,9 @@ def input_hint(error: BaseException, model: nn.Module, batch: Batch, config: Aud
         batch: what it was given.
         config: the specification.
     """
+    layout = _fitting_layout(model, batch, config)
+    if layout is not None:
+        return _LAYOUTS[layout]
     if _is_of_probes(error):
         return ""
     others = _further_arguments(model)
@@ -34,6 +39,31 @@ def input_hint(error: BaseException, model: nn.Module, batch: Batch, config: Aud
     if isinstance(error, _OTHER_KINDS) or _OTHER_WORDS.search(str(error)):
         return f"{_pathways_hint(batch, config)}. {_WRAP}"
     return _channels_hint(batch, config)
+
+
+_LAYOUTS = {
+    "NCTHW": ". It takes (N, C, T, H, W): give model.input.layout: NCTHW",
+    "NCHW": ". It takes single frames: give model.input.layout: NCHW",
+    "NHWC": ". It takes channels last: give model.input.layout: NHWC",
+    "NDT": ". It takes (N, D, T): give model.input.layout: NDT",
+    "ND": ". It takes single frames: give model.input.layout: ND",
+}
+
+
+def _fitting_layout(model: nn.Module, batch: Batch, config: AuditConfig) -> str | None:
+    """The order of axes in which the model gives an answer as it should be; None where in none."""
+    for layout in _LAYOUTS:
+        values = config.model_dump()
+        values["model"]["input"]["layout"] = layout
+        try:
+            settings = ProbeSettings.of(
+                AuditConfig.parse(values), None, precision="float32", compiles=False
+            )
+            Prober([model], settings, torch.device("cpu")).look(batch)
+        except (Exception, SystemExit):  # a user's model, at what it does not take
+            continue
+        return layout
+    return None
 
 
 _WRAP = (
