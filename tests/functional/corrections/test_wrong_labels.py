@@ -15,6 +15,7 @@ from tests.functional.training.test_fold_models import trained_folds
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import corrected
+from tests.support.knowing import SURE
 
 
 def audited(folder, protocol="training", **options):
@@ -42,6 +43,18 @@ def test_checkpoints_that_were_trained_on_the_labels_give_a_lower_bound(tmp_path
     assert f"{wrong.before:.1%} are counted now" in wrong.sentence
     assert "as a lower bound" in wrong.sentence
     assert "--folds" in wrong.sentence
+
+
+def test_the_share_after_an_adaptive_audit_is_that_of_all_samples(tmp_path):
+    small, *_ = knowing.images(tmp_path, sureness=(SURE,) * 8)
+    small.values |= {"scores": ["csl"], "adaptive": {"budget": 0.5, "first": 0.25}}
+    audit(small)
+    tables = RunTables.open(str(small.out))
+    rows = tables.whole("class_stats").to_pylist()
+    num_passed = [sum(r["num_given"] for r in rows if r["checkpoint"] == n) for n in (0, 7)]
+    assert num_passed[0] < num_passed[1] == 12
+    wrong = wrong_labels(tables, 0, 0.0)
+    assert wrong.before == pytest.approx(tables.manifest.estimate["fraction"])
 
 
 def test_pixels_count_each(tmp_path):
