@@ -125,7 +125,7 @@ def _is_called_label(name: str) -> bool:
 
 
 def _is_labels(file: ArrayFile, name: str) -> bool:
-    return file.rows(name, 0, 1).dtype.kind in "iuUSO"
+    return file.rows(name, 0, 1).dtype.kind in "iubUSO"
 
 
 def _part(name: str) -> str:

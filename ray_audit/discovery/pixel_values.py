@@ -212,7 +212,10 @@ def _of_names(
         return ValueGuess({"first_value": 1}, {"classes": names.names, "void": [0, *void]}, assumed)
     if num > top and not names.first:
         assumed = (f"classes are those of {names.where}, in index order ({seen})",)
-        return ValueGuess({}, _with_void({"classes": names.names}, list(void)), assumed)
+        asked = "whether values count from 0 or from 1: no 0 was seen, and names have no numbers"
+        is_open = names.first is None and bool(inner) and inner[0] > 0
+        classes = _with_void({"classes": names.names}, list(void))
+        return ValueGuess({}, classes, assumed, (asked,) if is_open else ())
     return None
 
 

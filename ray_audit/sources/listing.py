@@ -52,12 +52,14 @@ class Listing:
         labels_digest: changes when any label does.
         num_by_time: shards that are told apart by size and time of change alone: local files that
             are not small.
+        num_left_out: shards beyond the limit that was asked for.
     """
 
     shards: tuple[Shard, ...]
     notes: tuple[str, ...]
     labels_digest: str
     num_by_time: int = 0
+    num_left_out: int = 0
 
 
 def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = None) -> Listing:
@@ -89,7 +91,8 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     labels = [f"{shard.key}\x1e{shard.label_digest}" for shard in kept]
     digests = storage.digest(*labels, *([split.digest] if split else []))
     by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
-    return Listing(tuple(kept), tuple(notes), digests, by_time)
+    num_left_out = len(labelled) - len(kept)
+    return Listing(tuple(kept), tuple(notes), digests, by_time, num_left_out)
 
 
 def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
@@ -215,7 +218,8 @@ def _from_files(
             f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, tables, stored, are_frames=dataset.kind == "video")
+        classes = None if dataset.kind == "video" else ClassNames.of(dataset)
+        found = with_mask_folders(shards, tables, stored, classes)
         _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
@@ -307,7 +311,7 @@ def _from_short_table(
                     "labelled twice; keep one of the rows"
                 )
             found[owner.shard_key] = (int(label), row)
-    notes = matcher.notes(dataset, shards, any_found=bool(found))
+    notes = matcher.notes(dataset, shards, any_found=bool(found or lost))
     labelled = [_with_class(shard, found.get(shard.key)) for shard in shards]
     return [replace(s, num_labelled=lost[s.key]) if s.key in lost else s for s in labelled], notes
 
@@ -360,7 +364,11 @@ def _from_table(
     if is_array_table(tables[0]):
         matcher.check_count()
     found = writer.finish()
+    if not found:
+        matcher.check_any_left(split is not None, writer.num_dropped)
     notes = matcher.notes(dataset, shards, any_found=bool(found))
+    if writer.num_dropped:
+        notes.append(f"labels.overlap: drop leaves {plural(writer.num_dropped, 'row')} out")
     return [_described(shard, found.get(shard.key)) for shard in shards], notes
 
 
