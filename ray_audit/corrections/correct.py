@@ -132,7 +132,8 @@ def correct(
         listing = audited_labels(tables, Path(folder))
         listing = replace(listing, notes=(*listing.notes, *kept.notes))
         check_writable(tables.config.dataset, listing, to_uri)
-        work = _Work(tables, resolved, merged, listing, folder, to_uri, dry_run, progress)
+        made_of = (tables, resolved, merged, kept.gone, listing)
+        work = _Work(*made_of, folder, to_uri, dry_run, progress)
         if dry_run:
             work.do(open_mapper())
         else:
@@ -166,6 +167,7 @@ class _Work:
         tables: RunTables,
         resolved: CorrectionPlan,
         decisions: MergedDecisions,
+        gone: Sequence[dict[str, Any]],
         listing: Listing,
         folder: str,
         to_uri: str,
@@ -175,6 +177,7 @@ class _Work:
         self._tables = tables
         self._resolved = resolved
         self._decisions = decisions
+        self._gone = gone
         self._listing = listing
         self._folder = folder
         self._to_uri = to_uri
@@ -234,6 +237,7 @@ class _Work:
             rows = tables.findings().select(FINDING_COLUMNS).to_pylist()
         else:
             self._notes.append("The run has no findings")
+        rows += self._gone
         known = {row["finding_id"] for row in rows}
         decided = {*self._decisions.agreed, *self._decisions.disputed}
         self._ignored = tuple(sorted(decided - known))

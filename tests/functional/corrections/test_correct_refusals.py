@@ -93,7 +93,7 @@ def test_a_correction_by_a_limited_run_keeps_the_labels_of_all_files(tmp_path, m
     done = corrected(small, rule="decisions")
     assert len(labels_at(done)) == len(given)
     assert any("audited the first 2 of" in note for note in done.notes)
-    assert corrected(small, rule="decisions", dry_run=True).notes == done.notes
+    assert corrected(small, "dry", rule="decisions", dry_run=True).notes == done.notes
 
 
 def test_files_that_came_after_a_run_are_kept_by_its_correction(tmp_path):

@@ -84,6 +84,23 @@ def test_of_a_finding_that_looks_otherwise_tonight_only_a_rejection_holds(small,
     assert is_open == (words != ("reject",))
 
 
+@pytest.mark.parametrize("is_relabelled", [False, True])
+def test_what_was_rejected_and_is_found_no_more_stays_until_its_label_changes(small, is_relabelled):
+    said(night(small, 5), "reject")
+    if is_relabelled:
+        path = small.folder / "labels.csv"
+        path.write_text(path.read_text().replace(f"{WRONG},b", f"{WRONG},c"))
+    sees_b = SURE * np.eye(3)
+    sees_b[:, 0] = [0, SURE, 0]  # tonight's checkpoints agree with b
+    knowing.knows(small, *[sees_b] * 3)
+    found = {row["sample_id"] for row in night(small, 6).findings().to_pylist()}
+    assert (WRONG in found) == is_relabelled
+    everything = {"rule": "flagged", "flagged_fraction": 1.0, "confidence": 0.0}
+    done = corrected(small, **everything, max_changed_fraction=None)
+    assert done.num_changed > 3
+    assert labels_at(done)[WRONG] == 1  # it stays b, or it becomes b
+
+
 def test_the_review_of_tonight_shows_what_was_said_last_night(small):
     said(night(small, 5), "reject")
     tables = night(small, 6)

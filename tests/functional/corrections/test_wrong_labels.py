@@ -11,11 +11,11 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
+from tests.functional.engine.test_adaptive import adaptive, prepared
 from tests.functional.training.test_fold_models import trained_folds
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.corrected import corrected
-from tests.support.knowing import SURE
 
 
 def audited(folder, protocol="training", **options):
@@ -46,12 +46,10 @@ def test_checkpoints_that_were_trained_on_the_labels_give_a_lower_bound(tmp_path
 
 
 def test_the_share_after_an_adaptive_audit_is_that_of_all_samples(tmp_path):
-    small, *_ = knowing.images(tmp_path, sureness=(SURE,) * 8)
-    small.values |= {"scores": ["csl"], "adaptive": {"budget": 0.5, "first": 0.25}}
-    audit(small)
-    tables = RunTables.open(str(small.out))
+    outcome = adaptive(prepared("class_folders", tmp_path), "adaptive")
+    tables = RunTables(outcome.run_uri, outcome.manifest)
     rows = tables.whole("class_stats").to_pylist()
-    num_passed = [sum(r["num_given"] for r in rows if r["checkpoint"] == n) for n in (0, 7)]
+    num_passed = [sum(r["num_given"] for r in rows if r["checkpoint"] == n) for n in (0, 5)]
     assert num_passed[0] < num_passed[1] == 12
     wrong = wrong_labels(tables, 0, 0.0)
     assert wrong.before == pytest.approx(tables.manifest.estimate["fraction"])
