@@ -1,25 +1,22 @@
 """One new label changes one label: what a file is written like stays, as other readers see it."""
 
 import io
-import struct
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
 import tifffile
-from PIL import Image, TiffTags
-from PIL.PngImagePlugin import PngInfo
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL import Image
 
 from ray_audit.config import DatasetConfig
-from ray_audit.corrections.write_labels import check_masks, write_labels
-from ray_audit.errors import LabelError, SpecificationError
+from ray_audit.corrections.write_labels import write_labels
+from ray_audit.errors import LabelError
 from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.sample_ids import Owner
-from tests.support.label_sets import all_labels, dataset, listed
+from tests.support.label_sets import all_labels, listed
 from tests.support.small_sets import picture
 
 CLASSES = ["cat", "dog", "cow"]
@@ -142,82 +139,3 @@ def test_a_number_of_a_document_stays_a_number_of_its_type(tmp_path):
     corrected(tmp_path, tmp_path / "images/*.png", labels, Owner("b.png"))
     written = (tmp_path / "to/labels/t.json").read_text()
     assert written == '{"x": [{"image": "b.png", "label": 2.0, "n": -0.5}]}'
-
-
-def test_a_new_mask_keeps_what_a_png_says_beside_its_pixels(tmp_path):
-    palette = np.arange(12, dtype=np.uint8).tolist()
-    for mode in ("P", "L"):
-        picture = Image.fromarray(np.eye(3, 4, dtype=np.uint8), mode)
-        if mode == "P":
-            picture.putpalette(palette)
-        texts = PngInfo()
-        texts.add_text("Software", "by hand")
-        texts.add_itxt("Title", "méd", lang="fr")
-        texts.add(b"tIME", struct.pack(">HBBBBB", 2020, 1, 2, 3, 4, 5), after_idat=True)
-        exif = Image.Exif()
-        exif[0x010E] = "a mask"
-        options = {"transparency": 0} if mode == "P" else {}
-        picture.save(
-            tmp_path / "m.png", pnginfo=texts, dpi=(72, 72), exif=exif, icc_profile=b"p", **options
-        )
-        stored = (tmp_path / "m.png").read_bytes()
-        new = encode_mask(stored, np.eye(3, 4, k=1, dtype=np.uint8))
-        assert [kind for kind, _ in chunks(new)] == [kind for kind, _ in chunks(stored)]
-        differing = [a[0] for a, b in zip(chunks(stored), chunks(new), strict=True) if a != b]
-        assert differing == [b"IDAT"]
-
-
-def chunks(content):
-    at, found = 8, []
-    while at < len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        found.append((content[at + 4 : at + 8], content[at + 8 : at + 12 + length]))
-        at += 12 + length
-    return found
-
-
-def further_pages(path):
-    pages = [Image.fromarray(np.eye(n, dtype=np.uint8)) for n in (8, 4)]
-    pages[0].save(path, save_all=True, append_images=pages[1:])
-
-
-def further_directory(tag):
-    def save(path):
-        tags = ImageFileDirectory_v2()
-        tags.tagtype[tag] = TiffTags.LONG
-        tags[tag] = {1 if tag == 0x8825 else 0x9003: "N"}
-        Image.fromarray(np.eye(8, dtype=np.uint8)).save(path, tiffinfo=tags)
-
-    return save
-
-
-def sub_directories(path):
-    """As OME-TIFF has its overviews: out of the list of pages."""
-    page = np.eye(8, dtype=np.uint8)
-    with tifffile.TiffWriter(path) as file:
-        file.write(page, subifds=1)
-        file.write(page[::2, ::2], subfiletype=1)
-
-
-@pytest.mark.parametrize(
-    ("save", "said"),
-    [
-        (further_pages, r"2 pages \(overviews, say\)"),
-        (further_directory(0x8769), r"further directories \(Exif\)"),
-        (further_directory(0x8825), r"further directories \(GPS\)"),
-        (sub_directories, r"further directories \(SubIFDs\)"),
-    ],
-)
-def test_a_mask_file_that_holds_more_is_refused_before_any_is_written(tmp_path, save, said):
-    for name in ("a", "b"):
-        save(tmp_path / f"{name}.tif")
-        picture(tmp_path / f"images/{name}.png", 1, size=(8, 8))
-    labels = {"masks": str(tmp_path / "{stem}.tif")}
-    config = dataset("images", tmp_path / "images/*.png", labels)
-    listing, _ = listed(config)
-    with pytest.raises(SpecificationError, match=rf"a\.tif: the file holds {said}"):
-        check_masks(config, listing.shards)
-    check_masks(config, [])
-    # Where none changes, each is copied as it is.
-    write_labels(config, listing, LabelChanges(), str(tmp_path / "to"))
-    assert (tmp_path / "to/labels/b.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

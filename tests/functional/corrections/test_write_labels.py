@@ -13,7 +13,6 @@ from ray_audit.config import FoldConfig
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.errors import LabelError, SpecificationError
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
-from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.places import below
 from ray_audit.sample_ids import Owner
 from tests.support import label_sets
@@ -170,53 +169,6 @@ def test_unchanged_label_files_keep_their_bytes(tmp_path):
     before, after = files_of(tmp_path / "labels"), files_of(tmp_path / "to/labels")
     assert [name for name in before if before[name] != after[name]] == ["sub/v3.csv"]
     assert after["sub/v3.csv"] == before["sub/v3.csv"].replace(b"0,a\r\n", b"0,c\r\n", 1)
-
-
-@pytest.mark.parametrize(
-    ("mode", "dtype", "suffix"),
-    [
-        ("L", np.uint8, "png"),
-        ("P", np.uint8, "png"),
-        ("P4", np.uint8, "png"),
-        ("1", np.bool_, "png"),
-        ("I;16", np.uint16, "png"),
-        ("I;16", np.uint16, "tiff"),
-        ("I", np.int32, "tiff"),
-        ("P", np.uint8, "tiff"),
-        ("L", np.uint8, "bmp"),
-    ],
-)
-def test_a_new_mask_keeps_mode_palette_and_depth(tmp_path, mode, dtype, suffix):
-    pixels = (np.arange(12).reshape(3, 4) % 2).astype(dtype)
-    picture = Image.fromarray(pixels)
-    options = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
-    if mode.startswith("P"):
-        picture.putpalette([9, 8, 7, 1, 2, 3, 4, 5, 6])
-        options |= {"bits": 4} if mode == "P4" else {}
-    path = tmp_path / f"m.{suffix}"
-    picture.save(path, **options)
-    new = pixels[:, ::-1].copy()
-    if mode not in ("1", "P4"):
-        new[0, 0] = 2
-    (tmp_path / f"n.{suffix}").write_bytes(encode_mask(path.read_bytes(), new))
-    with Image.open(path) as old, Image.open(tmp_path / f"n.{suffix}") as copy:
-        assert copy.mode == old.mode
-        assert np.array_equal(np.asarray(copy), new)
-        assert copy.info.get("compression") == old.info.get("compression")
-        if mode.startswith("P"):
-            assert copy.getpalette()[:9] == old.getpalette()[:9]
-    if suffix == "png":  # the byte of the bit depth
-        assert (tmp_path / "n.png").read_bytes()[24] == path.read_bytes()[24]
-
-
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [(np.full((3, 4), 300), "300 does not fit"), (np.zeros((4, 3)), r"is \(4, 3\), the old one")],
-)
-def test_a_mask_that_does_not_fit_is_refused(tmp_path, mask, message):
-    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "m.png")
-    with pytest.raises(LabelError, match=message):
-        encode_mask((tmp_path / "m.png").read_bytes(), mask)
 
 
 def test_a_change_that_meets_no_label_is_an_error(tmp_path):
