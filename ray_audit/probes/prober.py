@@ -88,7 +88,7 @@ class Prober:
         self,
         batch: Batch,
         turns: Mapping[int, ProbeTurn],
-        limited: Callable[[int | None], AbstractContextManager[None]] = nullcontext,
+        limited: Callable[[int | None], AbstractContextManager[None]] = lambda _: nullcontext(),
         ready: ReadyBatch | None = None,
     ) -> dict[str, np.ndarray]:
         """Run models over the batch; return the arrays that the batch carries afterwards.
