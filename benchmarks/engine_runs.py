@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from benchmarks.processes import MemoryWatch, cpu_s
+from benchmarks.processes import cpu_s
 from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import RunOutcome, run_audit
@@ -120,7 +120,6 @@ class Measured:
     Attributes:
         start_up_s: until the first batch.
         whole_s: of the call, with tables and findings.
-        memory: peaks of anonymous memory; 0 where CPU time was wanted, which looking would cost.
         outcome: the run; its folder is gone.
         tables: `trajectories` and `scores`, in the order of shards and frames.
         timeline: its batches.
@@ -128,7 +127,6 @@ class Measured:
 
     start_up_s: float
     whole_s: float
-    memory: MemoryWatch
     outcome: RunOutcome
     tables: dict[str, pa.Table]
     timeline: Timeline
@@ -145,17 +143,12 @@ def run_engine(config: AuditConfig, timeline: Timeline | None = None, **engine: 
     values["engine"] |= engine
     with tempfile.TemporaryDirectory(prefix="bench-") as output:
         values["output"] = output
-        timeline, memory = timeline or Timeline(), MemoryWatch()
-        watches = not isinstance(timeline, CpuTimeline)
-        if watches:
-            memory.start()
+        timeline = timeline or Timeline()
         started = time.perf_counter()
         outcome = run_audit(AuditConfig.parse(values), reporter=timeline)
         whole_s = time.perf_counter() - started
-        if watches:
-            memory.stop()
         tables = {name: _table(outcome, name) for name in ("trajectories", "scores")}
-    return Measured(timeline.start_up_s(), whole_s, memory, outcome, tables, timeline)
+    return Measured(timeline.start_up_s(), whole_s, outcome, tables, timeline)
 
 
 def _table(outcome: RunOutcome, name: str) -> pa.Table:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ray_audit import storage
+from ray_audit.config.cutting import ClipConfig
 from ray_audit.config.dataset import DatasetConfig
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
 from ray_audit.config.model import ModelConfig
@@ -14,6 +15,7 @@ from ray_audit.config.section import Section, Uri
 from ray_audit.config.training import TrainingConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.spec_yaml import apply_overrides, explain, read_mapping
+from ray_audit.task import Task
 
 _DEFAULT_NAME = "audit"
 
@@ -73,6 +75,58 @@ class AuditConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _pathways_are_of_clips(self) -> Self:
+        task = self.dataset.task
+        has_time = task in (Task.FRAMES, Task.CLIPS) or self._is_of_masked_clips
+        if self.model.input.pathways is None or has_time:
+            return self
+        raise ValueError(
+            "model.input.pathways takes clips apart along time, and here each image goes to the "
+            "model alone" + ("; give dataset.clip.frames" if task.is_dense else "")
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _frames_alone_need_no_overlap(cls, values: Any) -> Any:
+        """Clips overlap so that each frame sees its neighbours, of which such a model sees none."""
+        try:
+            is_alone = values["model"]["input"]["layout"] in ("NCHW", "ND")
+            dataset, clip = values["dataset"], dict(values["dataset"].get("clip") or {})
+            has_masks = "masks" in dataset["labels"]  # which are images by themselves
+        except (KeyError, TypeError, AttributeError, ValueError):
+            return values
+        frames = clip.get("frames", ClipConfig.model_fields["frames"].default)
+        if not is_alone or has_masks or frames is None or clip.get("stride") is not None:
+            return values
+        return values | {"dataset": dataset | {"clip": clip | {"stride": frames}}}
+
+    @model_validator(mode="after")
+    def _frames_go_alone_where_they_have_labels(self) -> Self:
+        layout, dataset = self.model.input.layout, self.dataset
+        if layout == "ND" or (layout == "NCHW" and dataset.kind != "images"):
+            self._check_frames_alone(layout)
+        return self
+
+    def _check_frames_alone(self, layout: str) -> None:
+        dataset, begin = self.dataset, f"model.input.layout {layout} gives the model "
+        if self.model.input.pathways is not None:
+            raise ValueError(f"{begin}single frames, and pathways are of clips: leave one out")
+        if (layout == "ND") != (dataset.kind == "sequences"):
+            fitting = "ND" if dataset.kind == "sequences" else "NCHW"
+            what = "features" if layout == "ND" else "pixels"
+            raise ValueError(
+                f"{begin}single frames of {what}, and dataset.kind is {dataset.kind}"
+                + ("" if dataset.kind == "images" else f": give {fitting}")
+            )
+        if self._is_of_masked_clips:
+            raise ValueError(f"{begin}single frames: give dataset.clip.frames: 1, and no layout")
+        if dataset.task is Task.CLIPS:
+            raise ValueError(
+                f"{begin}single frames, and a label of a whole video needs one answer to all of "
+                "them: let the factory return a module that takes a clip and puts them together"
+            )
+
+    @model_validator(mode="after")
     def _adaptive_fits(self) -> Self:
         vog = self.vog
         if self.adaptive is not None and (vog.keep_moments or vog.window != "all"):
@@ -80,13 +134,16 @@ class AuditConfig(Section):
                 "adaptive goes with vog.window: all and without vog.keep_moments: a sample that "
                 "left early has gradients of some checkpoints only"
             )
-        is_of_clips = self.dataset.task.is_dense and not self.dataset.is_by_frame
-        if self.adaptive is not None and is_of_clips:
+        if self.adaptive is not None and self._is_of_masked_clips:
             raise ValueError(
                 "adaptive does not go with clips of masks: give dataset.clip.frames: 1, or leave "
                 "adaptive out"
             )
         return self
+
+    @property
+    def _is_of_masked_clips(self) -> bool:
+        return self.dataset.task.is_dense and not self.dataset.is_by_frame
 
     @property
     def audit_label(self) -> str:

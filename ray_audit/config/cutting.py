@@ -18,7 +18,8 @@ class ClipConfig(Section):
     """Frames of a clip; null gives the whole sequence to the model as one unpadded clip. With masks
     on frames 1 where absent: each frame is an image by itself."""
     stride: Count | None = None
-    """Frames between the starts of two clips; half a clip where absent."""
+    """Frames between the starts of two clips; half a clip where absent, so that each frame sees
+    its neighbours; a whole one where `model.input.layout` gives the model single frames."""
     every: Count = 1
     """Take each n-th frame; the others are filtered as not sampled."""
     slice_frames: Auto | Count | None = "auto"

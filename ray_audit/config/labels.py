@@ -58,10 +58,11 @@ class LabelsConfig(Section):
     masks: Uri | None = None
     """Index masks by template, such as `masks/{stem}.png`. Goes with images; and with video, where
     it names the masks of frames: `masks/{stem}/*.png`, a volume or a lossless video. With images,
-    `*` stands for several files of one image, whose pixels above 0 are put together; in npz, HDF5
-    and MATLAB files it is the array of all masks, beside `image_column`. A COCO
-    document (`instances_train2017.json`) of which the masks of images are drawn: later annotations
-    lie above earlier ones (`overlap`), crowds below all."""
+    `*` stands for several files of one image, whose pixels above 0 are put together (as one class,
+    where it stands for a class's name, as it does in all images or in none); in npz, HDF5 and
+    MATLAB files it is the array of all masks, beside `image_column`. A COCO document
+    (`instances_train2017.json`) of which the masks of images are drawn: later annotations lie above
+    earlier ones (`overlap`), crowds below all."""
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False

@@ -24,8 +24,13 @@ class InputConfig(Section):
     scale: Literal[1, 255] = 1
     """Greatest value of a pixel: 1, or 255 where the model was trained without the division; mean
     and std are in its units."""
-    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT"] | None = None
-    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences."""
+    layout: Literal["NTCHW", "NCTHW", "NHWC", "NDT", "NCHW", "ND"] | None = None
+    """Order of the axes that the model takes, where it is not N(T)CHW, or NTD of sequences. NCHW
+    of videos, and ND of sequences: each frame goes to the model alone."""
+    pathways: Annotated[list[Count], Field(min_length=1)] | None = None
+    """Where the model takes a list of clips that are one clip at several rates: for each of them,
+    one frame of how many goes into it, spread from the first to the last; `[4, 1]` for SlowFast
+    (slow, fast), `[1]` for a list of one. One of them is 1: `clip.every` thins the whole clip."""
 
     @model_validator(mode="after")
     def _mean_in_units_of_scale(self) -> Self:
@@ -34,6 +39,17 @@ class InputConfig(Section):
             raise ValueError(
                 f"mean {highest:g} is above {self.scale}, the greatest value of a pixel: give "
                 "scale: 255, or mean and std divided by 255"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_pathway_sees_every_frame(self) -> Self:
+        if self.pathways is not None and min(self.pathways) != 1:
+            finest = min(self.pathways)
+            raise ValueError(
+                f"pathways {self.pathways}: none of them is 1, so that frames of the clip would be "
+                f"labelled and seen by no pathway; give dataset.clip.every: {finest}, and pathways "
+                f"counted in its frames"
             )
         return self
 

@@ -67,9 +67,10 @@ def seen_rows(plan: Plan) -> list[tuple[str, str]]:
     if seen is None:
         return []
     rows = []
-    if seen.input_shape is not None:
+    if seen.input_shapes:
         low, high = seen.input_range
-        rows.append(("first input", f"{seen.input_shape}, {low:.4g} to {high:.4g}"))
+        shapes = " and ".join(map(str, seen.input_shapes))
+        rows.append(("first input", f"{shapes}, {low:.4g} to {high:.4g}"))
     if seen.labels:
         total, items = sum(seen.labels.values()), sorted(seen.labels.items(), key=lambda o: -o[1])
         shares = ", ".join(f"{name} {num / total:.1%}" for name, num in items[:_NUM_NAMED])

@@ -21,7 +21,12 @@ from ray_audit.corrections.mask_orders import mask_orders
 from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.corrections.rules import CorrectionPlan, resolve
 from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
-from ray_audit.corrections.write_labels import check_writable, write_labels, written_masks
+from ray_audit.corrections.write_labels import (
+    check_masks,
+    check_writable,
+    write_labels,
+    written_masks,
+)
 from ray_audit.corrections.write_specification import write_specification
 from ray_audit.corrections.wrong_labels import WrongLabels, wrong_labels
 from ray_audit.engine.backends.base import Mapper
@@ -272,6 +277,7 @@ class _Work:
             work, flagged = self._calibrated(mapper, work, flagged)
             self._table = self._new_table()  # says which checkpoints were chosen
         orders = list(mask_orders(shards, findings, flagged, only_affected=self._dry_run))
+        check_masks(dataset, (s for o in orders for s in o.unit.shards if s.key in o.by_shard))
 
         def rows() -> Iterator[CorrectionRow]:
             looks = work.rule is not None

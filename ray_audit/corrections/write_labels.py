@@ -1,6 +1,6 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ray_audit.formats.labels.array_tables import NPY, is_array_table
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
+    check_kept,
     copied_masks,
     write_drawn,
     write_mask_file,
@@ -24,6 +25,7 @@ from ray_audit.formats.mask_files import (
 from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
+from ray_audit.formats.stacks.pattern import has_star, listed_files
 from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
@@ -62,6 +64,30 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
     why = form.not_written(shards[0], dataset.labels)
     if why is not None:
         raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
+
+
+def check_masks(dataset: DatasetConfig, shards: Iterable[Shard]) -> None:
+    """Refuse, before any is written, mask files that hold more than a new mask would.
+
+    Args:
+        dataset: whose masks.
+        shards: those whose masks may change.
+
+    Raises:
+        SpecificationError: names the file, and what is in it.
+        StorageError: a file cannot be read.
+    """
+    labelled = [shard for shard in shards if shard.label_uri]
+    if dataset.has_drawn_masks or not labelled:
+        return
+    uris = [str(shard.label_uri) for shard in labelled]
+    are_stacks = has_stacks(dataset, labelled[0]) and not has_star(uris[0])
+    if has_star(uris[0]):
+        uris = [file.stored.uri for uri in uris for file in listed_files(uri)]
+    try:
+        check_kept(uris, are_stacks)
+    except LabelError as error:
+        raise SpecificationError(f"labels.masks: {error}") from None
 
 
 def _check_table(dataset: DatasetConfig) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ray_audit import storage
-from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.class_names import NamesFound, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.label_classes import classes_of
@@ -44,7 +44,7 @@ def labelled_arrays(tree: Tree, files: list[str], uri: str) -> Guess | None:
         ((image, label),) = pairs
         values = np.unique(np.asarray(flat_labels(file.array(label), label)).astype(str)).tolist()
         named = file.class_names(label)
-    guess = classes_of(tuple(values), ("the file", named) if named else names_file(tree))
+    guess = classes_of(tuple(values), NamesFound("the file", named) if named else names_file(tree))
     labels = {"column": label, "image_column": image, **guess.labels}
     dataset = {"kind": "images", "uri": uri, "labels": labels, "classes": guess.classes}
     assumed = (f"images are the array {image!r}, and labels {label!r}", *guess.assumed)
@@ -125,7 +125,7 @@ def _is_called_label(name: str) -> bool:
 
 
 def _is_labels(file: ArrayFile, name: str) -> bool:
-    return file.rows(name, 0, 1).dtype.kind in "iuUSO"
+    return file.rows(name, 0, 1).dtype.kind in "iubUSO"
 
 
 def _part(name: str) -> str:

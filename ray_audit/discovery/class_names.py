@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from ray_audit import storage
 from ray_audit.config.class_files import named_classes
@@ -24,21 +25,36 @@ _MAX_DEPTH = 2
 _MAX_CHARS = 80
 
 
-def names_file(tree: Tree) -> tuple[str, list[str]] | None:
+class NamesFound(NamedTuple):
+    """Names of classes, and where they were found.
+
+    Attributes:
+        where: a file, in words.
+        names: in index order.
+        first: the number that is given to the first, where numbers follow each other.
+        values: what each number means, where they do not.
+    """
+
+    where: str
+    names: list[str]
+    first: int | None = None
+    values: dict[int | str, str] | None = None
+
+
+def names_file(tree: Tree) -> NamesFound | None:
     """The file of class names that lies nearest to the top, and the names in it."""
     return next(_name_files(tree), None)
 
 
-def _name_files(tree: Tree) -> Iterator[tuple[str, list[str]]]:
+def _name_files(tree: Tree) -> Iterator[NamesFound]:
     fitting = [path for path in tree.files if _FILES.fullmatch(path.rsplit("/", 1)[-1])]
     for path in sorted(fitting, key=lambda p: (p.count("/"), len(p))):
         if path.count("/") > _MAX_DEPTH or tree.sizes[path] > _MAX_BYTES:
             continue
-        names: list[str] | None = None
         with suppress(ValueError, RayAuditError, TypeError):
-            names = named_classes(tree.at(path)).names
-        if names and len(names) > 1 and all(_is_name(name) for name in names):
-            yield path, names
+            names, first, values = named_classes(tree.at(path))
+            if names and len(names) > 1 and all(_is_name(name) for name in names):
+                yield NamesFound(path, names, first, values)
 
 
 def colour_names(tree: Tree) -> tuple[str, dict[int, str]] | None:

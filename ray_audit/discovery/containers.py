@@ -157,7 +157,7 @@ def _tar(tree: Tree, files: list[str]) -> Guess | None:
     names = names_file(tree)
     if mask is not None:
         dataset |= {"labels": {"masks": f"{{key}}.{mask}"}}
-        dataset["classes"] = names[1] if names else list(_TWO)
+        dataset["classes"] = names.names if names else list(_TWO)
         questions = ("names and number of the classes: masks were not looked into",)
         return Guess("tar with masks", dataset, tuple(assumed), questions)
     if label is None:

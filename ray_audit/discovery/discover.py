@@ -17,14 +17,16 @@ from ray_audit.discovery.containers import container_proposals
 from ray_audit.discovery.drafted import FACTORY, Drafted, written
 from ray_audit.discovery.fitting import Fit, fits
 from ray_audit.discovery.folder_classes import folder_proposals, named_proposals
-from ray_audit.discovery.foreign_forms import foreign_form
+from ray_audit.discovery.foreign_forms import foreign_form, unread_labels
 from ray_audit.discovery.frame_labels import frame_proposals
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import kind_of
 from ray_audit.discovery.mask_pairs import mask_proposals
 from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
+from ray_audit.discovery.ordered_labels import ordered_proposals
 from ray_audit.discovery.segment_documents import document_proposals
+from ray_audit.discovery.split_lists import with_split
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
 from ray_audit.discovery.weights_found import WeightsFound, find_weights
@@ -81,7 +83,10 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
             break
     if not fine:
         raise SpecificationError(_nothing(tree, problems))
-    return fine[0].with_also(tuple(_in_short(match) for match in fine[1:])), None
+    chosen = fine[0].with_also(tuple(_in_short(match) for match in fine[1:]))
+    in_part = with_split(tree, chosen)
+    is_split = in_part is not None and _problem(tree, in_part) is None
+    return (in_part if in_part is not None and is_split else chosen), None
 
 
 def _shapes(tree: Tree) -> Iterator[Guess]:
@@ -95,6 +100,7 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
         container_proposals(tree),
         folder_proposals(tree),
         (proposal for inner in zip_trees(tree) for proposal in _in_archive(inner)),
+        ordered_proposals(tree),
         named_proposals(tree),
     )
 
@@ -166,7 +172,7 @@ def _nothing(tree: Tree, problems: list[str]) -> str:
     most_common = sorted(ends.items(), key=lambda item: -item[1])[:6]
     found = ", ".join(f"{num} {end or 'without extension'}" for end, num in most_common)
     why = f" What came nearest: {problems[0]}." if problems else ""
-    foreign = foreign_form(tree)
+    foreign = foreign_form(tree) or (None if problems else unread_labels(tree))
     if foreign is not None:
         why += f" {foreign}."
     return (

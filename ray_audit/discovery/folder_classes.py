@@ -93,9 +93,9 @@ def _proposal(tree: Tree, group: MediaGroup, classes: list[str], where: str = "f
     assumed = [f"the {len(classes)} {where} are the classes"]
     questions = ["the order of your model's outputs: here classes are sorted by name"]
     names = names_file(tree)
-    if names is not None and sorted(names[1]) == classes:
-        classes, questions = names[1], []
-        assumed.append(f"in the order of {names[0]}")
+    if names is not None and sorted(names.names) == classes:
+        classes, questions = names.names, []
+        assumed.append(f"in the order of {names.where}")
     if group.others:
         assumed.append(f"only the part for training: {', '.join(group.others)} are there too")
     if group.left_out:

@@ -11,7 +11,7 @@ from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.label_classes import classes_of
-from ray_audit.discovery.label_columns import Reading, reading_of
+from ray_audit.discovery.label_columns import Reading, counted, reading_of
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree
@@ -71,15 +71,18 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     first = readings[0]
     guess = classes_of(values, names_file(tree))
     labels: dict[str, Any] = {first.form: tree.at(rule.template)}
-    labels |= ({"match": rule.match} if rule.match else {}) | _agreed(readings) | guess.labels
-    assumed = [f"labels are the files {rule.difference}", *first.assumed, *guess.assumed]
+    count = counted(readings)
+    labels |= {"match": rule.match} if rule.match else {}
+    labels |= first.labels | count.labels | guess.labels
+    assumed = [f"labels are the files {rule.difference}", *first.assumed, *count.assumed]
+    assumed += guess.assumed
     dataset: dict[str, Any] = {"kind": kind, "uri": tree.at(rule.uri), "labels": labels}
     dataset["classes"] = guess.classes
     if kind == "video" and first.form == "frames":
         extra, why = clock_of(tree, rule.pairs[0][0], first.numbers)
         labels |= extra
         assumed += why
-    questions = list(guess.questions)
+    questions = [*first.questions, *count.questions, *guess.questions]
     if kind == "sequences":
         more, why = _axes(tree, rule, readings)
         dataset |= more
@@ -90,17 +93,6 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
         assumed.append(f"only the part for training: {', '.join(rule.others)} are there too")
     what = f"{kind} with a file of {first.form} each"
     return Guess(what, dataset, tuple(assumed), tuple(questions))
-
-
-def _agreed(readings: list[Reading]) -> dict[str, Any]:
-    """Keys that hold for all files: a file may begin elsewhere than the others."""
-    first = dict(readings[0].labels)
-    for key in ("first_frame", "ends", "overlap"):
-        if key in first and any(reading.labels.get(key) != first[key] for reading in readings):
-            if key == "overlap":
-                continue
-            del first[key]
-    return first
 
 
 def _axes(tree: Tree, rule: PairRule, readings: list[Reading]) -> tuple[dict[str, Any], list[str]]:

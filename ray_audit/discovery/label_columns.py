@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray_audit.discovery.table_heads import Head
 
@@ -43,6 +43,9 @@ class Reading:
         assumed: what was assumed.
         numbers: frame numbers, or ends of segments, of the rows; as they are.
         has_blanks: whether some rows have no label.
+        questions: what could not be known.
+        first: the least frame number, where there are any.
+        gaps: from the end of each segment to the beginning of the next of its video, in frames.
     """
 
     form: str
@@ -51,6 +54,47 @@ class Reading:
     assumed: tuple[str, ...]
     numbers: tuple[float, ...] = field(default=(), repr=False)
     has_blanks: bool = False
+    questions: tuple[str, ...] = ()
+    first: float | None = None
+    gaps: tuple[float, ...] = field(default=(), repr=False)
+
+
+class FrameCounts(NamedTuple):
+    """How frames are counted.
+
+    Attributes:
+        labels: further keys of `dataset.labels`.
+        assumed: what was assumed.
+        questions: what could not be known.
+    """
+
+    labels: dict[str, Any]
+    assumed: list[str]
+    questions: list[str]
+
+
+def counted(readings: Sequence[Reading]) -> FrameCounts:
+    """How the frames of some tables of one form are counted: all of them together tell."""
+    found = FrameCounts({}, [], [])
+    gaps = [gap for reading in readings for gap in reading.gaps]
+    if gaps and sum(gap == 1 for gap in gaps) >= _INCLUSIVE_FRACTION * len(gaps):
+        found.labels["ends"] = "inclusive"
+        found.assumed.append(
+            "segments end with their last frame, since the next begins one behind it"
+        )
+    firsts = [reading.first for reading in readings if reading.first is not None]
+    if firsts and min(firsts) == 1:
+        found.labels["first_frame"] = 1
+        found.assumed.append("frames count from 1, since that is the first number")
+    elif firsts and min(firsts) > 1:
+        found.questions.append(
+            f"whether frames count from 0 or from 1 (labels.first_frame): the first number is "
+            f"{min(firsts):g}"
+        )
+    if any(gap < 0 for gap in gaps):
+        found.labels["overlap"] = "first"
+        found.assumed.append("where segments overlap, the first in the table holds")
+    return found
 
 
 def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
@@ -82,21 +126,47 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         usual = {key: name for key, name in columns.items() if key != name}
         labels |= {"columns": usual} if usual else {}
     assumed: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
+    questions = _which(head, names, label, taken)
     others = [names[index] for index in marked if index != label]
     if label in marked and others:
         few = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
         assumed.append(f"an audit is of one column: {few} would be audits of their own")
     if kind == "images":
         has_blanks = "" in head.column(label)
-        return Reading("images", labels, values, tuple(assumed), has_blanks=has_blanks)
+        return Reading(
+            "images", labels, values, tuple(assumed), has_blanks=has_blanks, questions=questions
+        )
     if "frame" in times:
-        return _frames(head, times["frame"], name_index, labels, values, assumed)
+        return _frames(head, times["frame"], labels, values, assumed)
     if times:
         return _segments(head, times, name_index, labels, values, assumed)
     if name_index is None:
         assumed.append("each line is the label of one frame, from the first on")
         return Reading("frames", labels, values, tuple(assumed), (float(len(head.rows)),))
-    return Reading("videos", labels, values, tuple(assumed))
+    if _differ(head.column(name_index), head.column(label)):
+        return None  # of times that the table does not tell as such
+    return Reading("videos", labels, values, tuple(assumed), questions=questions)
+
+
+def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether most of the videos have rows of different labels."""
+    found: dict[str, set[str]] = {}
+    for name, label in zip(names, labels, strict=True):
+        found.setdefault(name, set()).add(label)
+    return sum(len(of_one) > 1 for of_one in found.values()) > len(found) / 2
+
+
+def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
+    """A question where the columns have no titles, and another one could be the label as well."""
+    if head.names is not None:
+        return ()
+    others = [f"column {i + 1}" for i in _possible_labels(head, names, {*taken, label})]
+    if not others:
+        return ()
+    return (
+        f"which column is the label: the table has no titles, here it is column {label + 1}, and "
+        f"{', '.join(others[:4])} would do as well",
+    )
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -167,7 +237,15 @@ def _one_hot(head: Head, columns: dict[str, Any], classes: list[str]) -> Reading
 
 
 def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> int | None:
-    best: tuple[float, int] | None = None
+    found = _possible_labels(head, names, taken)
+    if head.names is None:  # nothing tells them apart: a path is followed by its class
+        return next(iter(found), None)
+    return max(found, key=lambda index: (found[index], -index), default=None)
+
+
+def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -> dict[int, float]:
+    """Columns that may be the label, and how much speaks for each."""
+    found: dict[int, float] = {}
     for index, name in enumerate(names):
         if index in taken:
             continue
@@ -185,10 +263,8 @@ def _label_column(head: Head, names: Sequence[str], taken: set[int | None]) -> i
             continue
         if said == 0 and (len(names) - len(taken - {None}) > 1) and repeats < 0.3:
             continue
-        score = said + repeats + (0.2 if len(distinct) > 1 else -1)
-        if best is None or score > best[0]:
-            best = (score, index)
-    return None if best is None else best[1]
+        found[index] = said + repeats + (0.2 if len(distinct) > 1 else -1)
+    return found
 
 
 def _counts_rows(values: Sequence[str]) -> bool:
@@ -202,20 +278,13 @@ def _counts_rows(values: Sequence[str]) -> bool:
 def _frames(
     head: Head,
     frame: int,
-    name_index: int | None,
     labels: dict[str, Any],
     values: tuple[str, ...],
     assumed: list[str],
 ) -> Reading:
     numbers = [float(v) for v in head.column(frame)]
-    owners = [""] * len(numbers) if name_index is None else head.column(name_index)
-    firsts: dict[str, float] = {}
-    for owner, number in zip(owners, numbers, strict=True):
-        firsts[owner] = min(number, firsts.get(owner, number))
-    if set(firsts.values()) == {1.0}:
-        labels["first_frame"] = 1
-        assumed.append("frames count from 1, since that is the first number")
-    return Reading("frames", labels, values, tuple(assumed), tuple(numbers))
+    first = min(numbers, default=None)
+    return Reading("frames", labels, values, tuple(assumed), tuple(numbers), first=first)
 
 
 def _segments(
@@ -232,22 +301,14 @@ def _segments(
         assumed.append(f"segments are in {unit}")
         return Reading("segments", labels, values, tuple(assumed))
     owners = [""] * len(starts) if name_index is None else head.column(name_index)
-    joints = [
+    gaps = tuple(
         float(starts[i + 1]) - float(ends[i])
         for i in range(len(starts) - 1)
         if owners[i] == owners[i + 1]
-    ]
-    if joints and sum(gap == 1 for gap in joints) >= _INCLUSIVE_FRACTION * len(joints):
-        labels["ends"] = "inclusive"
-        assumed.append("segments end with their last frame, since the next begins one behind it")
-    firsts = {owner: float(starts[i]) for i, owner in reversed(list(enumerate(owners)))}
-    if firsts and set(firsts.values()) == {1.0}:
-        labels["first_frame"] = 1
-        assumed.append("frames count from 1, since that is the first number")
-    if any(gap < 0 for gap in joints):
-        labels["overlap"] = "first"
-        assumed.append("where segments overlap, the first in the table holds")
-    return Reading("segments", labels, values, tuple(assumed), tuple(map(float, ends)))
+    )
+    first = min(map(float, starts), default=None)
+    numbers = tuple(map(float, ends))
+    return Reading("segments", labels, values, tuple(assumed), numbers, first=first, gaps=gaps)
 
 
 def _are_times(values: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from ray_audit.discovery.array_files_found import is_array_file
 from ray_audit.discovery.class_names import colour_names, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
@@ -36,7 +37,8 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
     pictures = [path for path in tree.few if _is_picture(path)]
     read = cache(lambda path: read_pixels(tree, path))
     found = []
-    for rule in pair_rules(pictures, pictures)[:40]:
+    arrays = [path for path in tree.few if is_array_file(path)]
+    for rule in pair_rules(pictures, [*pictures, *arrays])[:40]:
         rank = _rank(rule, read)
         if rank is not None:
             found.append(_Candidate(rule, rank))
@@ -148,12 +150,13 @@ def _proposal(tree: Tree, rule: PairRule, read: _Read) -> Guess:
     if masks:
         guess = guessed(masks, paths, names, colour_names(tree))
         labels |= guess.labels
+        labels |= {"variable": masks[0].variable} if masks[0].variable else {}
         dataset |= guess.dataset
         assumed += guess.assumed
         questions += guess.questions
     else:
         questions.append("classes: masks are too large to look into, or cannot be read")
-        dataset["classes"] = names[1] if names else ["background", "foreground"]
+        dataset["classes"] = names.names if names else ["background", "foreground"]
     form = format_of(rule.pairs[0][0])
     what = "images beside masks"
     if form is not None and form.is_volume:

@@ -297,13 +297,26 @@ def folder_pattern(folders: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
         names = sorted(set(column))
         if len(names) == 1:
             parts.append(names[0])
-        elif set(map(str.lower, names)) <= _SPLITS and names[-1].lower() != names[0].lower():
-            train = [name for name in names if name.lower().startswith("train")] or names[:1]
+        elif set(_own_words(names)) <= _SPLITS and names[-1].lower() != names[0].lower():
+            own = dict(zip(names, _own_words(names), strict=True))
+            train = [name for name in names if own[name].startswith("train")] or names[:1]
             parts.append(train[0])
             left_out = tuple(name for name in names if name != train[0])
         else:
             parts.append("*")
     return parts, left_out
+
+
+def _own_words(names: Sequence[str]) -> list[str]:
+    """What names of folders do not share, in lower case.
+
+    >>> _own_words(["cars_test", "cars_train"]), _own_words(["train", "val"])
+    (['test', 'train'], ['train', 'val'])
+    """
+    words = [re.split(r"[_\-. ]", name.lower()) for name in names]
+    front = min(_num_equal(words[0], other) for other in words)
+    back = min(_num_equal(words[0][front:][::-1], other[front:][::-1]) for other in words)
+    return ["_".join(own[front : len(own) - back]) for own in words]
 
 
 def _name_pattern(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> str:

@@ -83,8 +83,12 @@ def _values(labels: LabelsConfig, uris: Iterable[str]) -> tuple[str, ...]:
         columns |= {"name": name} if labels.form in ("images", "videos") else {}
         with suppress(RayAuditError):
             for chunk in islice(read_table(uri, columns, TextForm.of(labels)), _NUM_CHUNKS):
-                values |= dict.fromkeys(chunk.columns["label"].unique().to_pylist())
+                values |= dict.fromkeys(map(_text, chunk.columns["label"].unique().to_pylist()))
     return tuple(value for value in values if value)
+
+
+def _text(label: str | bool | None) -> str:
+    return str(label).lower() if isinstance(label, bool) else label or ""
 
 
 def _found(tree: Tree, fit: Fit, pattern: str) -> list[str]:

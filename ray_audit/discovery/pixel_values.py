@@ -1,6 +1,7 @@
 """What a few masks hold, and the keys of a specification that say so."""
 
 import io
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ray_audit import storage
+from ray_audit.discovery.array_files_found import arrays_in, is_array_file
+from ray_audit.discovery.class_names import NamesFound
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
@@ -23,6 +26,7 @@ _MAX_BYTES = 64 * 2**20
 _MAX_PX = 1e8
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _SPARSE = 3  # values that lie so many times farther apart than there are of them have gaps
+_CALLED = re.compile(r"mask|label|class|type|segm|(^|[^a-z])(seg|gt|cls)([^a-z]|$)", re.IGNORECASE)
 _GREY = 0x010101  # times a value: the grey colour of three such channels
 _NAMED_COLOURS = {0x000000: "background"}
 
@@ -38,6 +42,7 @@ class Pixels:
         palette: colours of the indices, if it has one.
         colours: those that occur, as `values` of colours, where there is a palette.
         is_stack: whether it is a stack of pages.
+        variable: the array of its file that it is, where that is one of several.
     """
 
     shape: tuple[int, ...]
@@ -46,12 +51,15 @@ class Pixels:
     palette: bytes = b""
     colours: np.ndarray | None = None
     is_stack: bool = False
+    variable: str = ""
 
 
 def read_pixels(tree: Tree, path: str) -> Pixels | None:
     """A picture's values; None where it is large or cannot be read."""
     if tree.sizes.get(path, 0) > _MAX_BYTES:
         return None
+    if is_array_file(path):
+        return _of_arrays(arrays_in(tree, path))
     with suppress(RayAuditError, OSError, ValueError, SyntaxError, EOFError):
         is_volume = path.lower().endswith(ENDINGS)
         is_stack = path.lower().endswith(PAGED) and _has_pages(tree, path)
@@ -72,6 +80,24 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
             return Pixels(values.shape[:2], True, _packed(values))
         return Pixels(values.shape, False, np.unique(values), is_stack=is_stack)
     return None
+
+
+def _of_arrays(arrays: dict[str, np.ndarray]) -> Pixels | None:
+    """The only array that may be a mask; of several, the only one that is called as one."""
+    masks = {name: values for name, values in arrays.items() if _is_mask(values)}
+    called = [name for name in masks if _CALLED.search(name)]
+    chosen = list(masks) if len(masks) == 1 else called
+    if len(chosen) != 1:
+        return None
+    (name,) = chosen
+    values = masks[name]
+    return Pixels(values.shape, False, np.unique(values), variable=name if len(arrays) > 1 else "")
+
+
+def _is_mask(values: np.ndarray) -> bool:
+    if values.ndim != 2 or min(values.shape) < 2 or values.dtype.kind not in "iubf":
+        return False
+    return values.dtype.kind != "f" or bool((values == np.rint(values)).all())
 
 
 def _has_pages(tree: Tree, path: str) -> bool:
@@ -109,7 +135,7 @@ class ValueGuess:
 def guessed(
     masks: Sequence[Pixels],
     paths: Sequence[str],
-    names: tuple[str, list[str]] | None,
+    names: NamesFound | None,
     colours: tuple[str, dict[int, str]] | None = None,
 ) -> ValueGuess:
     """What the values of some masks most likely mean.
@@ -141,15 +167,9 @@ def guessed(
     negative = [v for v in found if v < 0]
     void += negative
     top = inner[-1] if inner else 0
-    if names is not None and len(names[1]) > top:
-        assumed = (f"classes are those of {names[0]}, in index order ({seen})",)
-        return ValueGuess({}, _with_void({"classes": names[1]}, void), assumed)
-    if names is not None and len(names[1]) == top and inner[0] in (0, 1):
-        assumed = (
-            f"{names[0]} has {top} names and the masks count to {top}: the first class is stored "
-            f"as 1, and 0 means not labelled ({seen})",
-        )
-        return ValueGuess({"first_value": 1}, {"classes": names[1], "void": [0, *void]}, assumed)
+    named = None if names is None else _of_names(names, inner, void, seen)
+    if named is not None:
+        return named
     if inner == list(range(1, top + 1)) and top > 1:
         assumed = (f"values count from 1: the first class is stored as 1 ({seen})",)
         classes = [f"class_{v}" for v in inner]
@@ -173,6 +193,32 @@ def guessed(
     return ValueGuess({}, _with_void({"classes": classes}, void), assumed, tuple(asked))
 
 
+def _of_names(
+    names: NamesFound, inner: Sequence[int], void: Sequence[int], seen: str
+) -> ValueGuess | None:
+    """What values mean by a file of class names, which may number them; None where it does not."""
+    top, num = (inner[-1] if inner else 0), len(names.names)
+    if names.values is not None and set(inner) <= set(names.values):
+        values = names.values | dict.fromkeys(void, VOID)
+        assumed = (f"values are the numbers that {names.where} names ({seen})",)
+        return ValueGuess({"values": values}, {"classes": names.names}, assumed)
+    is_numbered = names.first == 1 and 0 < top <= num
+    if is_numbered or (names.first is None and num == top and inner[0] in (0, 1)):
+        why = f"counts from 1 in {num} names" if is_numbered else f"has {top} names"
+        assumed = (
+            f"{names.where} {why}, and the masks count to {top}: the first class is stored as 1, "
+            f"and 0 means not labelled ({seen})",
+        )
+        return ValueGuess({"first_value": 1}, {"classes": names.names, "void": [0, *void]}, assumed)
+    if num > top and not names.first:
+        assumed = (f"classes are those of {names.where}, in index order ({seen})",)
+        asked = "whether values count from 0 or from 1: no 0 was seen, and names have no numbers"
+        is_open = names.first is None and bool(inner) and inner[0] > 0
+        classes = _with_void({"classes": names.names}, list(void))
+        return ValueGuess({}, classes, assumed, (asked,) if is_open else ())
+    return None
+
+
 def _are_steps(values: Sequence[int]) -> bool:
     """Whether values part the range from 0 to 255 evenly, as three or more classes in grey do.
 
@@ -194,11 +240,13 @@ def _may_be_objects(masks: Sequence[Pixels]) -> bool:
 
 
 def _of_two(
-    found: list[int], is_lossy: bool, names: tuple[str, list[str]] | None, seen: str
+    found: list[int], is_lossy: bool, names: NamesFound | None, seen: str
 ) -> ValueGuess | None:
     """Masks of nothing and everything: 0 and 255, or what a lossy format makes of them."""
-    classes = names[1] if names is not None and len(names[1]) == 2 else ["background", "foreground"]
-    questions = () if names is not None and len(names[1]) == 2 else ("what the foreground is",)
+    classes = (
+        names.names if names is not None and len(names.names) == 2 else ["background", "foreground"]
+    )
+    questions = () if names is not None and len(names.names) == 2 else ("what the foreground is",)
     assumed = (f"masks of two classes ({seen})",)
     if found in ([0, 255], [255]):
         values: dict[int | str, str] = {0: classes[0], 255: classes[1]}

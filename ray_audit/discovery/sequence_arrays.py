@@ -70,4 +70,4 @@ def _go_together(
 ) -> bool:
     feature, label = features[0], labels[0]
     kinds = [file.rows(name, 0, 1).dtype.kind for name in (feature, label)]
-    return kinds[0] == "f" and kinds[1] in "iuUSOf" and max(shapes[label]) in shapes[feature]
+    return kinds[0] == "f" and kinds[1] in "iubUSOf" and max(shapes[label]) in shapes[feature]

@@ -99,13 +99,13 @@ def _lines(text: str, end: str) -> list[Head]:
     without = Head(tuple(map(tuple, rows)), None, keys)
     # The first name is empty where pandas wrote its index.
     given = names[1:] if len(names) > 2 and not names[0] else names
-    is_named = len(set(names)) == len(names) and all(n and not _is_number(n) for n in given)
+    is_named = len(set(names)) == len(names) and all(n and not is_number(n) for n in given)
     later = rows[1:_NUM_COMPARED]
     is_named &= not any(name == row[i] for row in later for i, name in enumerate(names))
     is_named &= len(names) > 1 or names[0].lower() in _TITLES
     # A word above nothing but numbers is their title.
     is_titled = is_named and any(
-        len(later) > 1 and all(_is_number(row[i]) for row in later) for i in range(len(names))
+        len(later) > 1 and all(is_number(row[i]) for row in later) for i in range(len(names))
     )
     heads = (with_names,) if is_titled else (with_names, without) if is_named else (without,)
     return [head for head in heads if head is not None]
@@ -163,7 +163,8 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a field of a table is a number."""
     try:
         float(text)
     except ValueError:

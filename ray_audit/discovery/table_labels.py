@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ray_audit.discovery.class_names import names_file
+from ray_audit.discovery.class_names import NamesFound, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
-from ray_audit.discovery.label_columns import reading_of
+from ray_audit.discovery.label_columns import counted, reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, folder_of
@@ -107,16 +107,18 @@ def _proposal(
     if crossing and _SPLITS.search(path):
         return None  # numbers of parts, as HMDB51 has them, and no classes
     is_one_hot = isinstance(reading.labels.get("columns", {}).get("label"), list)
-    listed = ("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
+    listed = NamesFound("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
     guess = classes_of(reading.label_values, listed)
-    labels = {reading.form: tree.at(path), **reading.labels, **guess.labels}
+    count = counted([reading])
+    labels = {reading.form: tree.at(path), **reading.labels, **count.labels, **guess.labels}
     labels |= {"match": match} if match else {}
     void: dict[str, list[str]] = {}
     if reading.has_blanks and "values" in labels:
         labels["values"] = {**labels["values"], "": "void"}
     elif reading.has_blanks:
         void = {"void": [""]}
-    assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed, *guess.assumed]
+    assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed]
+    assumed += [*count.assumed, *guess.assumed]
     if group.kind == "video" and reading.form == "frames":
         extra, why = clock_of(tree, group.files[0], reading.numbers)
         labels |= extra
@@ -126,7 +128,7 @@ def _proposal(
     if reading.has_blanks:
         assumed.append("rows without a label are void")
     what = f"{group.kind} with a table of {reading.form}"
-    questions = list(guess.questions)
+    questions = [*reading.questions, *count.questions, *guess.questions]
     if crossing:
         questions.append(
             f"whether the numbers in {path} are classes: they are none of the folders, which would "

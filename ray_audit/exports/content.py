@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Subject = Literal["masks", "images", "videos", "segments", "sequences", "members"]
-"""What findings lie in: masks, images and videos with one label each, segments of videos; feature
-sequences, and images within tar and Parquet files, which no labelling tool opens."""
+Subject = Literal[
+    "masks", "images", "videos", "segments", "sequences", "members", "folders", "episodes"
+]
+"""What findings lie in: masks, images and videos with one label each, segments of videos; and what
+no labelling tool opens: feature sequences, images within other files, folders of frames that are
+videos, and videos that lie one after another in one file."""
 
 Row = dict[str, Any]
 Documents = dict[str, bytes]

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ray_audit import storage
+from ray_audit import archives, storage
 from ray_audit.claims import Claim
-from ray_audit.errors import SpecificationError, StorageError
+from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.exports.coco import coco_documents
-from ray_audit.exports.content import Content, ExportFormat, Row, Subject
+from ray_audit.exports.content import Content, ExportFormat, Media, Row, Subject
 from ray_audit.exports.cvat import cvat_documents
 from ray_audit.exports.fiftyone import fiftyone_documents
 from ray_audit.exports.label_studio import label_studio_documents
@@ -15,11 +15,13 @@ from ray_audit.exports.media import listed, media_at, media_below, video_facts, 
 from ray_audit.exports.selection import Selection
 from ray_audit.exports.tabular import csv_documents, parquet_documents
 from ray_audit.formats.registry import format_in
+from ray_audit.formats.video.stills import is_folder
+from ray_audit.samples import Shard
 from ray_audit.sources.destinations import check_destination
 from ray_audit.tables.run_tables import RunTables
 
 _EVERYTHING: frozenset[Subject] = frozenset(
-    ("masks", "images", "videos", "segments", "sequences", "members")
+    ("masks", "images", "videos", "segments", "sequences", "members", "folders", "episodes")
 )
 _FILES: frozenset[Subject] = frozenset(("masks", "images", "videos", "segments"))
 FORMATS = {
@@ -36,7 +38,14 @@ _SUBJECTS: dict[Subject, str] = {
     "videos": "videos with one label each",
     "segments": "segments of videos",
     "sequences": "feature sequences",
-    "members": "images within tar or Parquet files, volumes or videos",
+    "members": "images within tar, Parquet or array files, slices of volumes or frames of videos",
+    "folders": "folders of frames that are videos",
+    "episodes": "episodes, of which a video file holds several",
+}
+_REMEDIES: dict[Subject, str] = {
+    "members": "unpack the images, with masks beside them, and audit those",
+    "folders": "make a video of the frames of each folder, and audit those",
+    "episodes": "cut each episode into a video file of its own, and audit those",
 }
 _FEW = 3
 
@@ -120,12 +129,16 @@ def subject_of(tables: RunTables, rows: list[Row]) -> Subject:
     dataset = tables.config.dataset
     if dataset.kind == "sequences":
         return "sequences"
-    if dataset.kind == "video" and (tables.task.is_dense or dataset.episodes is not None):
+    if dataset.kind == "video" and tables.task.is_dense:
         return "members"
+    if dataset.kind == "video" and dataset.episodes is not None:
+        return "episodes"
+    uris = [dataset.uri] if isinstance(dataset.uri, str) else dataset.uri
+    if dataset.kind == "video" and any(is_folder(uri) for uri in uris):
+        return "folders"
     if dataset.kind == "video":
         return "videos" if dataset.labels.videos else "segments"
-    uri = dataset.uri if isinstance(dataset.uri, str) else dataset.uri[0]
-    stored = format_in(dataset, rows[0]["shard"] if rows else uri)
+    stored = format_in(dataset, rows[0]["shard"] if rows else uris[0])
     if stored.holds_several or stored.is_volume:
         return "members"
     return "masks" if tables.task.is_dense else "images"
@@ -139,6 +152,7 @@ def _check_fit(name: str, form: ExportFormat, subject: Subject) -> None:
         raise SpecificationError(
             f"--format: {name} does not hold {_SUBJECTS[subject]}, which this run's findings are "
             f"of; these formats do: {fitting}"
+            + (f". For a labelling tool, {_REMEDIES[subject]}" if subject in _REMEDIES else "")
         )
 
 
@@ -152,10 +166,12 @@ def _located(
 ) -> Content:
     shards = list(dict.fromkeys(row["shard"] for row in rows))
     needs_sizes = form.needs_sizes and subject == "segments"
-    files: dict[str, storage.StoredObject] = {}
+    files: dict[str, Shard] = {}
     if prefix is None or needs_sizes:
         files = _files(tables, is_needed=form.needs_media, notes=notes)
     media = media_at(shards, files) if prefix is None else media_below(shards, prefix)
+    if form.needs_media:
+        _check_opened(media.values())
     content = Content(
         run_id=tables.manifest.run_id,
         name=tables.config.name,
@@ -176,10 +192,22 @@ def _located(
     return content
 
 
-def _files(tables: RunTables, is_needed: bool, notes: list[str]) -> dict[str, storage.StoredObject]:
+def _check_opened(media: Iterable[Media]) -> None:
+    """Refuse addresses of files that lie in an archive: no tool opens one."""
+    packed = next((item.address for item in media if archives.is_member(item.address)), None)
+    if packed is not None:
+        archive, _ = archives.parted(packed)
+        raise SpecificationError(
+            f"--format: its documents point at files, and those of this run lie in {archive}, "
+            "which labelling tools do not open: unpack it, and say where with --media-prefix; or "
+            "take csv or parquet"
+        )
+
+
+def _files(tables: RunTables, is_needed: bool, notes: list[str]) -> dict[str, Shard]:
     try:
-        return listed(tables.config.dataset.uri)
-    except StorageError as error:
+        return listed(tables.config.dataset)
+    except (StorageError, SpecificationError, LabelError) as error:
         if is_needed:
             raise StorageError(
                 f"{error}. Documents point at the dataset's files: say where the tool finds them "

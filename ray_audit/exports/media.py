@@ -11,25 +11,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_audit import storage
+from ray_audit.config import DatasetConfig
 from ray_audit.exports.content import Media, Row, VideoFacts
 from ray_audit.formats.show import frame_size
 from ray_audit.formats.video.orientation import Orientation
-from ray_audit.sample_ids import shard_keys
+from ray_audit.samples import Shard
+from ray_audit.sources.data_files import list_files
+from ray_audit.sources.episodes import with_episodes
 from ray_audit.tables.run_tables import RunTables
 
 _ARRAY = re.compile(r"^(.*?\.(?:npz|h5|hdf5|hdf|mat))#", re.IGNORECASE | re.DOTALL)
 
 
-def listed(uri: str | list[str]) -> dict[str, storage.StoredObject]:
-    """The files of a dataset by shard key.
+def listed(dataset: DatasetConfig) -> dict[str, Shard]:
+    """The files of a dataset by key: folders of frames, members of archives and series too.
 
     Raises:
-        StorageError: the dataset cannot be listed.
+        SpecificationError, LabelError: the dataset is none any more, or its episodes are not.
+        StorageError: it cannot be listed.
     """
-    found = storage.list_data(uri)
-    keys = shard_keys(uri, [item.uri for item in found])
-    return dict(zip(keys, found, strict=True))
+    shards, _ = with_episodes(list_files(dataset, list), dataset)
+    return {shard.key: shard for shard in shards}
 
 
 def file_key(shard: str) -> str:
@@ -53,7 +55,7 @@ def below(prefix: str, key: str) -> str:
     return joined + (quote(key, safe="/") if is_web else key)
 
 
-def media_at(shards: Iterable[str], files: dict[str, storage.StoredObject]) -> dict[str, Media]:
+def media_at(shards: Iterable[str], files: dict[str, Shard]) -> dict[str, Media]:
     """Media of the shards whose file is in the dataset."""
     found = {shard: files.get(file_key(shard)) for shard in shards}
     return {
@@ -166,7 +168,7 @@ def _rate(shown: list[tuple[int, float]]) -> float | None:
 
 def with_sizes(
     videos: dict[str, VideoFacts],
-    files: dict[str, storage.StoredObject],
+    files: dict[str, Shard],
     orientation: Orientation,
 ) -> dict[str, VideoFacts]:
     """Add frame sizes, read from each video's first frame; those that cannot be read fall out."""

@@ -22,7 +22,7 @@ from ray_audit.formats.labels.nested_json import coco_image_name
 from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.polygons import segment_runs
-from ray_audit.formats.stacks.pattern import folder_of, has_star, matching
+from ray_audit.formats.stacks.pattern import has_star, listed_files
 from ray_audit.samples import IGNORE, Shard
 
 INDEX = "masks.parquet"
@@ -210,7 +210,7 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
     """The mask that several files of one image make: pixels above 0, later files above earlier.
 
     Where what the last `*` stands for is a class's name (or a text in `values`), in any case, the
-    pixels of that file are of this class; the files of one image name classes all, or none does,
+    pixels of that file are of this class; the files of a dataset name classes all, or none does,
     and their pixels keep their values.
 
     Args:
@@ -218,36 +218,55 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
         dataset: says how masks are stored.
 
     Returns:
-        (H, W) int32.
+        (H, W) integers.
 
     Raises:
         SampleError: sizes differ, a file is no mask of one channel, or only some name a class.
         StorageError: the folder cannot be listed, or a file not be read.
     """
-    classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.int32)
-    files = matching(pattern, storage.list_prefix(folder_of(pattern)))
-    named = _named_parts([file.part for file in files], classes)
+    classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.bool_)
+    files = listed_files(pattern)
+    named = _named_all([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
         mask = read_labels(storage.read_bytes(uri), dataset, classes)
-        merged = np.zeros(mask.shape[:2], np.int32) if number == 0 else merged
+        merged = np.zeros(mask.shape[:2], np.bool_) if number == 0 else merged
         if mask.shape != merged.shape:
             raise SampleError(
                 "mask_size", f"{uri} is {mask.shape}, the files before it {merged.shape}"
             )
         values = _number_of(named[file.part], classes) if named else mask
         merged = np.where(mask > 0, values, merged)
-    return merged
+    return _numbers_of_truths(merged, classes) if merged.dtype.kind == "b" else merged
 
 
-def _named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
-    """The class that each part of the files' names means; empty where none means one."""
+def _numbers_of_truths(merged: np.ndarray, classes: ClassNames) -> np.ndarray:
+    """Masks that were all truth values as numbers, which any file can hold."""
+    try:
+        false, true = (_number_of(classes.parse(truth), classes) for truth in (False, True))
+    except ValueError as error:
+        raise SampleError("label_outside", f"mask: {error}") from None
+    return np.where(merged, np.int32(true), np.int32(false))
+
+
+def named_parts(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
+    """The class that parts of files' names mean, of those that mean one.
+
+    Args:
+        parts: what the last `*` of the pattern stands for in each name.
+        classes: their names, and texts of `labels.values`, in any case.
+    """
     texts = {name: at for at, name in enumerate(classes.classes)}
     texts |= {} if classes.values is None else classes.values.texts
     in_small = {text.lower(): at for text, at in texts.items()}
     found = {part: texts.get(part, in_small.get(part.lower())) for part in parts}
-    named = {part: at for part, at in found.items() if at is not None}
-    unnamed = [part for part in found if part not in named]
+    return {part: at for part, at in found.items() if at is not None}
+
+
+def _named_all(parts: Sequence[str], classes: ClassNames) -> dict[str, int]:
+    """The class of each file of an image; empty where none means one."""
+    named = named_parts(parts, classes)
+    unnamed = [part for part in parts if part not in named]
     if named and unnamed:
         raise SampleError(
             "mask_format",

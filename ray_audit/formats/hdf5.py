@@ -94,14 +94,15 @@ class HdfArrays:
         if kind is None:
             return values
         values = np.asarray(values).T
-        return _texts(values) if kind == "char" else values
+        return _texts(values) if kind == "char" else _typed(values, kind)
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """See `ArrayFile.rows`."""
         dataset = self._dataset(name)
         if _MATLAB not in dataset.attrs:
             return self._values(dataset, (slice(start, stop),))
-        return self._values(dataset, (Ellipsis, slice(start, stop))).T
+        values = self._values(dataset, (Ellipsis, slice(start, stop))).T
+        return _typed(values, self._matlab_class(dataset))
 
     def class_names(self, name: str) -> list[str]:
         """Names in an attribute of the array or of the file; those of an enumeration are values."""
@@ -148,7 +149,7 @@ class HdfArrays:
             values = np.array(new, object if text and text.length is None else None)
             if values.dtype.kind == "U":  # the file's text is UTF-8, of a fixed number of bytes
                 values = np.char.encode(values, "utf-8")
-            dataset[...] = values.reshape(dataset.shape)
+            dataset[...] = _in_bytes(values, dataset).reshape(dataset.shape)
         except (OverflowError, ValueError, TypeError, OSError) as error:
             raise LabelError(f"array {name} of type {dataset.dtype}: {error}") from error
         self._file.flush()
@@ -169,7 +170,8 @@ class HdfArrays:
         """
         dataset = self._dataset(name)
         try:
-            dataset[...] = values if _MATLAB not in dataset.attrs else values.T
+            stored = _in_bytes(values, dataset)
+            dataset[...] = stored.T if _MATLAB in dataset.attrs else stored
         except (OverflowError, ValueError, TypeError, OSError) as error:
             raise LabelError(f"array {name} of type {dataset.dtype}: {error}") from error
         if not np.array_equal(self.array(name), values):
@@ -247,6 +249,17 @@ class HdfArrays:
             self._check_size(cell)
             found.append("".join(_texts(np.asarray(cell[()]).T).tolist()))
         return np.array(found, dtype=str)
+
+
+def _typed(values: np.ndarray, kind: str | None) -> np.ndarray:
+    """Numbers of MATLAB; of its truth values, which lie in bytes, truth values."""
+    return values.astype(np.bool_) if kind == "logical" else values
+
+
+def _in_bytes(values: np.ndarray, dataset: Any) -> np.ndarray:
+    """Values as a file holds them: those of MATLAB are bytes where they are truth values."""
+    is_truth = values.dtype.kind == "b" and _MATLAB in dataset.attrs
+    return values.astype(dataset.dtype) if is_truth else values
 
 
 def _texts(values: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 import io
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -13,10 +14,10 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
-from ray_audit.formats.pixels.opened import oriented
+from ray_audit.formats.pixels.opened import open_unlimited, oriented
 from ray_audit.formats.pixels.pictures import read_mask
-from ray_audit.formats.pixels.png import png_bytes
-from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags
+from ray_audit.formats.pixels.png import png_bytes, with_chunks_of
+from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags, lost_tags, not_kept
 from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -27,6 +28,7 @@ LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
 DRAWN = "{key}.png"
 """Where a mask lies that was drawn, and is written anew."""
 
+TIFF_ENDINGS = (".tif", ".tiff")
 _NUM_AHEAD = 8
 _ORIENTATION_TAG = 0x0112
 _PNG_DEPTH_AT = 24  # byte of the bit depth in IHDR
@@ -135,10 +137,10 @@ def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> 
 
     Raises:
         LabelError: sizes differ, the format cannot hold the new values, or the file holds more
-            than a copy would: several pages.
+            than a copy would: several pages, or further directories of a TIFF file.
     """
     with Image.open(io.BytesIO(stored)) as old:
-        _check_pages(old)
+        _check_kept(old)
         tags = kept_tags(old)
         # Before anything else: what tells of the depth is gone once the picture is loaded.
         deep = read_deep(old) if is_deep_colour(old) else None
@@ -148,6 +150,9 @@ def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> 
             content = _channels_like(old, deep, mask, channel)
         else:
             content = _values_like(old, stored, mask)
+        if old.format == "PNG":
+            is_turned = old.getexif().get(_ORIENTATION_TAG, 1) != 1
+            content = with_chunks_of(stored, content, is_turned)
         of_channel = channel if is_colour else None
         written = read_mask(content, np.inf, of_channel, colours=mask.ndim == 3)
         if not np.array_equal(written, mask):
@@ -159,13 +164,40 @@ def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> 
     return content
 
 
-def _check_pages(old: Image.Image) -> None:
-    num_pages = getattr(old, "n_frames", 1)
-    if num_pages > 1:
+def _check_kept(old: Image.Image, is_stack: bool = False) -> None:
+    found = not_kept(old, is_stack)
+    if found is not None:
         raise LabelError(
-            f"the mask's file holds {num_pages} pages (overviews, say), of which the first is the "
-            "mask, and a new one would hold that alone; save the mask in a file of one page"
+            f"the file holds {found}, and a new one would hold masks alone; save the masks as PNG, "
+            "or as TIFF without them"
         )
+
+
+def check_kept(uris: Sequence[str], are_stacks: bool = False) -> None:
+    """Refuse mask files that a new one could not stand for, before any is written.
+
+    Args:
+        uris: of those that may be written anew; only TIFF files are opened.
+        are_stacks: whether each page of a file is a mask.
+
+    Raises:
+        LabelError: one holds more than a mask.
+        StorageError: one cannot be read.
+    """
+    with ThreadPoolExecutor(max_workers=_NUM_AHEAD) as pool:
+        opened = [uri for uri in uris if uri.lower().endswith(TIFF_ENDINGS)]
+        for _ in pool.map(partial(_check_file, is_stack=are_stacks), opened):
+            pass
+
+
+def _check_file(uri: str, is_stack: bool) -> None:
+    try:
+        with storage.open_read(uri) as stream, open_unlimited(stream) as old:
+            _check_kept(old, is_stack)
+    except LabelError as error:
+        raise LabelError(f"{uri}: {error}") from None
+    except (OSError, ValueError, SyntaxError):
+        return  # it cannot be read either, and keeps its bytes
 
 
 def _check_tags(content: bytes, tags: dict[int, object]) -> None:
@@ -173,8 +205,7 @@ def _check_tags(content: bytes, tags: dict[int, object]) -> None:
     if not tags:
         return
     with Image.open(io.BytesIO(content)) as new:
-        written = kept_tags(new)
-    lost = [tag for tag, value in tags.items() if repr(written.get(tag)) != repr(value)]
+        lost = lost_tags(tags, new)
     if lost:
         raise LabelError(
             f"tags {', '.join(map(str, lost))} of the mask's TIFF file do not come back as they "
@@ -260,12 +291,10 @@ def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, obj
         needed = int(mask.max(initial=0)).bit_length()
         depth = next(bits for bits in (1, 2, 4, 8) if bits >= needed)
         options["bits"] = max(stored[_PNG_DEPTH_AT], depth)
-        if "transparency" in old.info:
-            options["transparency"] = old.info["transparency"]
     if old.format == "TIFF":
         options["tiffinfo"] = directory_of(old)  # with the resolution
         if "compression" in old.info:
             options["compression"] = old.info["compression"]
-    if "dpi" in old.info and old.format in ("PNG", "BMP"):
+    if "dpi" in old.info and old.format == "BMP":
         options["dpi"] = old.info["dpi"]
     return options

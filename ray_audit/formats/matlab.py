@@ -19,12 +19,12 @@ _HEAD_KINDS = (6, 5, 1)  # flags, dimensions and name: uint32, int32, int8
 _NUMBER_KINDS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
 _TEXT_KINDS = (1, 2, 3, 4, 16, 17, 18)
 _CELL, _STRUCT, _TEXT = 1, 2, 4
-_COMPLEX = 8
+_COMPLEX, _LOGICAL = 8, 2
 _NUMBERS = range(6, 16)  # double to uint64
 
 
 class MatArrays:
-    """The numbers and texts of a file, fields of structs by `struct.field`.
+    """The numbers and texts of a file, fields of structs, and of arrays of them, by `struct.field`.
 
     Args:
         stream: of the file.
@@ -37,12 +37,15 @@ class MatArrays:
     def __init__(self, stream: IO[bytes], size_bytes: int) -> None:
         from scipy.io import loadmat
 
-        content = _checked(stream.read(), size_bytes)
+        content, has_truths = _checked(stream.read(), size_bytes)
         try:
             loaded = loadmat(io.BytesIO(content), chars_as_strings=True)
+            # Numbers in the type in which they are stored; which are truth values, only this tells.
+            typed = loadmat(io.BytesIO(content), mat_dtype=True) if has_truths else {}
         except Exception as error:  # of its many readers each raises its own
             raise SampleError("decode", f"the MATLAB file cannot be read: {error}") from error
-        self._arrays = dict(_flattened(loaded, ""))
+        truths = {name: v for name, v in _flattened(typed, "") if v.dtype.kind == "b"}
+        self._arrays = dict(_flattened(loaded, "")) | truths
         self.names = list(self._arrays)
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -74,18 +77,40 @@ def _flattened(values: dict[str, Any], above: str) -> Iterator[tuple[str, np.nda
             yield from _flattened(
                 {field: element[field] for field in value.dtype.names}, f"{name}."
             )
+        elif value.dtype.names:
+            yield from _columns(value.reshape(-1), f"{name}.")
         elif value.dtype.kind in "fiub":
             yield name, value
         elif value.dtype.kind == "U":
             yield name, np.char.rstrip(value)
         elif value.dtype.kind == "O" and value.size:
-            cells = [cell.reshape(-1) for cell in value.reshape(-1) if isinstance(cell, np.ndarray)]
-            if len(cells) == value.size and all(c.dtype.kind == "U" and c.size == 1 for c in cells):
-                yield name, np.array([str(cell[0]) for cell in cells])
+            texts = _single(value.reshape(-1), "U")
+            if texts is not None:
+                yield name, texts
 
 
-def _checked(content: bytes, size_bytes: int) -> bytes:
+def _columns(structs: np.ndarray, above: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Fields that have one number, or one text, in each of an array of structs: a table."""
+    for field in structs.dtype.names or ():
+        for kinds in ("fiub", "U"):
+            values = _single(structs[field], kinds)
+            if values is not None:
+                yield f"{above}{field}", values
+
+
+def _single(cells: np.ndarray, kinds: str) -> np.ndarray | None:
+    """The elements of arrays of one element each; None where there are others."""
+    inner = [cell.reshape(-1) for cell in cells if isinstance(cell, np.ndarray)]
+    if len(inner) < len(cells) or not all(c.dtype.kind in kinds and c.size == 1 for c in inner):
+        return None
+    return np.array([cell[0].item() for cell in inner]) if len(inner) else None
+
+
+def _checked(content: bytes, size_bytes: int) -> tuple[bytes, bool]:
     """The file with its compressed elements inflated, each size in it held against what is there.
+
+    Returns:
+        It, and whether an array in it may hold truth values.
 
     Raises:
         SampleError: one claims more, or would inflate too far.
@@ -95,7 +120,7 @@ def _checked(content: bytes, size_bytes: int) -> bytes:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
         raise SampleError("decode", "the MATLAB file has no mark of its byte order")
-    parts, at, total = [content[:_HEADER_BYTES]], _HEADER_BYTES, 0
+    parts, at, total, has_truths = [content[:_HEADER_BYTES]], _HEADER_BYTES, 0, False
     while at < len(content):
         kind, size = _tag(content, at, order)
         if at + 8 + size > len(content):
@@ -106,10 +131,10 @@ def _checked(content: bytes, size_bytes: int) -> bytes:
         total += len(element)
         if storage.inflates_too_far(size_bytes, total):
             raise SampleError("too_large", f"the MATLAB file would inflate to {total} bytes")
-        _check_element(element, 0, len(element), order, size_bytes, 0)
+        has_truths |= _check_element(element, 0, len(element), order, size_bytes, 0)
         parts.append(element)
         at += 8 + size
-    return b"".join(parts)
+    return b"".join(parts), has_truths
 
 
 def _tag(content: bytes, at: int, order: str) -> tuple[int, int]:
@@ -135,18 +160,22 @@ def _inflated(packed: bytes, size_bytes: int, order: str) -> bytes:
 
 def _check_element(
     content: bytes, at: int, end: int, order: str, size_bytes: int, depth: int
-) -> None:
-    """Refuse a matrix whose parts or dimensions claim more than there is."""
+) -> bool:
+    """Refuse a matrix whose parts or dimensions claim more than there is.
+
+    Returns:
+        Whether it holds truth values, or an array in it does.
+    """
     kind, size = _tag(content, at, order)
     if at + 8 + size > end:
         raise SampleError("decode", "an array claims more bytes than the MATLAB file has")
     if kind != _MATRIX:
         raise SampleError("decode", f"an element of type {kind} where an array was expected")
     if not size:
-        return
+        return False
     if depth > _MAX_DEPTH:
         raise SampleError("decode", f"structs lie more than {_MAX_DEPTH} deep")
-    end, at, number, holds = at + 8 + size, at + 8, 0, 0
+    end, at, number, holds, has_truths = at + 8 + size, at + 8, 0, 0, False
     while at + 8 <= end:
         part, part_bytes = _tag(content, at, order)
         if part >> 16:  # type, size and up to four bytes in one
@@ -158,7 +187,9 @@ def _check_element(
         _check_kind(number, part & 0xFFFF if part >> 16 else part, holds)
         if number == 0:
             holds = content[start + (0 if order == "<" else 3)] if part_bytes >= 8 else 0
-            if part_bytes >= 8 and content[start + (1 if order == "<" else 2)] & _COMPLEX:
+            flags = content[start + (1 if order == "<" else 2)] if part_bytes >= 8 else 0
+            has_truths = bool(flags & _LOGICAL)
+            if flags & _COMPLEX:
                 raise SampleError("decode", "an array of complex numbers; expected real ones")
             if holds not in (_CELL, _STRUCT, _TEXT, *_NUMBERS):
                 raise SampleError("decode", f"an array of class {holds}; expected numbers or text")
@@ -174,10 +205,11 @@ def _check_element(
             if min(sizes, default=0) < 0 or storage.inflates_too_far(size_bytes, claimed):
                 raise SampleError("too_large", f"an array claims the dimensions {list(sizes)}")
         if part == _MATRIX:
-            _check_element(content, at, end, order, size_bytes, depth + 1)
+            has_truths |= _check_element(content, at, end, order, size_bytes, depth + 1)
         at, number = at + step, number + 1
     if number < len(_HEAD_KINDS) + (holds in (*_NUMBERS, _TEXT)):
         raise SampleError("decode", "an array without dimensions, name or content")
+    return has_truths
 
 
 def _check_kind(number: int, kind: int, holds: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ray_audit.task import Task
 
+_FRAMES_ALONE = ("NCHW", "ND")
 _NUM_NAMED = 8
 _NOT_THERE = object()
 
@@ -55,6 +56,8 @@ class AnswerForm:
             )
         if task.is_dense and num_frames is not None:
             logits, num_frames = self._of_frames(logits, num_frames), None
+        if num_frames is not None and self.layout in _FRAMES_ALONE:
+            logits = self._in_clips(logits, num_frames)
         axis = 1 if task.is_dense else -1
         logits = self._placed(logits, task, num_frames)
         if self.num_classes == 2:
@@ -77,6 +80,15 @@ class AnswerForm:
                 "width). Give dataset.clip.frames: 1 where it looks at one frame"
             )
         return logits.flatten(0, 1)
+
+    def _in_clips(self, logits: Tensor, num_frames: int) -> Tensor:
+        """(N, T, K) of what a model said of single frames, (N * T, K) or one number each."""
+        if logits.ndim not in (1, 2) or len(logits) % num_frames:
+            raise ValueError(
+                f"the model answered logits of shape {tuple(logits.shape)} to single frames of "
+                f"clips of {num_frames}; expected (frames, {self.num_classes})"
+            )
+        return logits.reshape(-1, num_frames, logits[0].numel())
 
     def _placed(self, logits: Tensor, task: Task, num_frames: int | None) -> Tensor:
         """With classes on the axis where they belong."""

@@ -6,31 +6,35 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ray_audit.probes.pathways import ModelInputs
+
 
 @dataclass(frozen=True)
 class Look:
     """What went into a model and came out.
 
     Attributes:
-        input_shape: of the batch as the model gets it.
+        input_shapes: of the batch as the model gets it; several where it has pathways.
         input_range: least and greatest number of it.
         answer_shape: of the tensor in its answer that holds the logits.
         answer_range: least and greatest number of it.
         sums_to_one: whether its numbers lie in 0 to 1 and sum to 1 over the classes.
     """
 
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     input_range: tuple[float, float]
     answer_shape: tuple[int, ...]
     answer_range: tuple[float, float]
     sums_to_one: bool
 
     @classmethod
-    def of(cls, inputs: Tensor, answer: Tensor, logits: Tensor, class_axis: int) -> Self:
+    def of(cls, inputs: ModelInputs, answer: Tensor, logits: Tensor, class_axis: int) -> Self:
         """What can be seen of tensors of any shape; `class_axis` is that of `logits`."""
+        parts = inputs if isinstance(inputs, list) else [inputs]
+        lows, highs = zip(*map(_range, parts), strict=True)
         return cls(
-            tuple(inputs.shape),
-            _range(inputs),
+            tuple(tuple(part.shape) for part in parts),
+            (min(lows), max(highs)),
             tuple(answer.shape),
             _range(answer),
             _sums_to_one(logits, class_axis),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ray_audit.probes.answers import logits_of
+from ray_audit.probes.pathways import ModelInputs, with_each
 
 
 class SharedChain:
@@ -55,7 +56,7 @@ class SharedChain:
         self._kept.clear()
         self._last = -1
 
-    def run(self, index: int, inputs: Tensor) -> Any:
+    def run(self, index: int, inputs: ModelInputs) -> Any:
         """Answer of the model at `index`, which is larger than that of the last run.
 
         The model may change `inputs`, which hold what they held in the last run unless `begin` was
@@ -85,10 +86,10 @@ class SharedChain:
             value = layers[place](value)
         return value
 
-    def _check(self, index: int, inputs: Tensor) -> None:
+    def _check(self, index: int, inputs: ModelInputs) -> None:
         """Hold `head(prefix(x))` against the model itself, once; share nothing where it differs."""
-        whole = logits_of(self._models[index](inputs.clone()), self._output)
-        parts = logits_of(self._from(index, 0, inputs.clone()), self._output)
+        whole = logits_of(self._models[index](with_each(inputs, torch.clone)), self._output)
+        parts = logits_of(self._from(index, 0, with_each(inputs, torch.clone)), self._output)
         self.begin()
         self._is_checked = True
         if not torch.equal(whole, parts):

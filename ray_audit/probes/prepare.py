@@ -49,13 +49,15 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
 
 
 def as_laid_out(inputs: Tensor, layout: str | None) -> Tensor:
-    """Inputs in the order of axes that the model takes.
+    """Inputs in the order of axes that the model takes; NCHW and ND are of single frames.
 
     Raises:
         ValueError: they have other axes than the layout.
     """
-    if layout in (None, "NTCHW"):
+    if layout in (None, "NTCHW") or (layout == "NCHW" and inputs.ndim == 4):
         return inputs
+    if (layout, inputs.ndim) in (("NCHW", 5), ("ND", 3)):
+        return inputs.flatten(0, 1)
     if layout == "NHWC" and inputs.ndim in (4, 5):
         return inputs.movedim(-3, -1)
     if (layout, inputs.ndim) in (("NCTHW", 5), ("NDT", 3)):

@@ -21,8 +21,9 @@ from ray_audit.probes.look import Look
 from ray_audit.probes.mask_clips import ClipFrames, is_clips, owned_frames
 from ray_audit.probes.masks import Masks, owned_input_rects
 from ray_audit.probes.memory_layout import allow_many_programs, compiled, lay_out
+from ray_audit.probes.pathways import ModelInputs, as_taken, with_each
 from ray_audit.probes.prefix import SharedChain
-from ray_audit.probes.prepare import ModelInput, as_laid_out
+from ray_audit.probes.prepare import ModelInput
 from ray_audit.probes.probe_settings import ProbeSettings as ProbeSettings
 from ray_audit.probes.probe_settings import ProbeTurn as ProbeTurn
 from ray_audit.probes.recount import recount_pixels
@@ -169,7 +170,7 @@ class Prober:
             ValueError: the model's answer has another shape than the task needs.
         """
         given = self._given(batch)
-        inputs = as_laid_out(given.inputs, self._settings.input.layout)
+        inputs = as_taken(given.inputs, self._settings.input)
         answer = logits_of(self._answer(0, inputs), self._settings.output).float()
         logits = self._forward(0, given.inputs, given)
         self._at_labels(logits, given)
@@ -212,37 +213,32 @@ class Prober:
     def _forward(self, index: int, inputs: Tensor, given: GivenTargets) -> Tensor:
         task = given.batch.task
         with self._autocast():
-            answer = self._answer(index, as_laid_out(inputs, self._settings.input.layout))
+            answer = self._answer(index, as_taken(inputs, self._settings.input))
         is_timed = task.is_sequence or given.clips is not None
         return self._form.logits(answer, task, inputs.shape[1] if is_timed else None)
 
     def _try(self, inputs: Tensor) -> None:
         """Whether a model takes inputs: it raises where it does not."""
-        laid_out = as_laid_out(inputs, self._settings.input.layout)
+        taken = as_taken(inputs, self._settings.input)
         with self._at_models, self._autocast():
-            self._models[0](laid_out.clone(memory_format=torch.contiguous_format))
+            self._models[0](with_each(taken, _plain_copy))
 
-    def _answer(self, index: int, inputs: Tensor) -> Any:
+    def _answer(self, index: int, inputs: ModelInputs) -> Any:
         """The model's answer; one whose views need the plain layout is run in that.
 
         Batch by batch, so that the answer does not depend on what came before.
         """
         if self._settings.compiles:
             allow_many_programs()
-        fast = inputs
-        if inputs.ndim == 4:
-            fast = inputs.contiguous(memory_format=torch.channels_last)
-        # A model may change its input in place, and others are to see it as well.
-        fast = inputs.clone() if fast.data_ptr() == inputs.data_ptr() else fast
         try:
-            return self.chain.run(index, fast)
+            return self.chain.run(index, with_each(inputs, _fast_copy))
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
         model = self._models[index]
         lay_out(model, torch.contiguous_format)
         try:
-            return model(inputs.clone(memory_format=torch.contiguous_format))
+            return model(with_each(inputs, _plain_copy))
         finally:
             lay_out(model, torch.channels_last)
 
@@ -315,6 +311,18 @@ class Prober:
     def _gradient_observed(self, moments: Moments, maps: Tensor, squared: Tensor) -> Observed:
         moments.add(maps)
         return {"grad_sqnorm": squared} if self._settings.gradient == "loss" else {}
+
+
+def _fast_copy(inputs: Tensor) -> Tensor:
+    """A model may change its input in place, and others are to see it as well."""
+    fast = inputs
+    if inputs.ndim == 4:
+        fast = inputs.contiguous(memory_format=torch.channels_last)
+    return inputs.clone() if fast.data_ptr() == inputs.data_ptr() else fast
+
+
+def _plain_copy(inputs: Tensor) -> Tensor:
+    return inputs.clone(memory_format=torch.contiguous_format)
 
 
 def _append(arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:

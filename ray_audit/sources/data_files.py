@@ -1,6 +1,7 @@
 """The files of a dataset, each with its key; of zip archives, their members."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
 from ray_audit import archives, storage
 from ray_audit.config import DatasetConfig
@@ -14,19 +15,27 @@ from ray_audit.sources.dicom_series import with_series
 from ray_audit.sources.etags import by_content, with_values
 from ray_audit.stored_objects import StoredObject
 
+ToldApart = Callable[[Sequence[StoredObject]], list[StoredObject]]
 
-def list_files(dataset: DatasetConfig) -> list[Shard]:
+
+def list_files(dataset: DatasetConfig, told_apart: ToldApart = by_content) -> list[Shard]:
     """Files without their labels, sorted by key.
+
+    Args:
+        dataset: what to list.
+        told_apart: gives files an etag that changes with their content; `list` where nobody asks
+            for it, and nothing is read.
 
     Raises:
         SpecificationError: a format that is not read, or two files with one key.
         StorageError: the store cannot be listed.
     """
     if dataset.kind == "video" and any(is_folder(uri) for uri in _patterns(dataset)):
-        stored = _folders(dataset)
+        stored = _folders(dataset, told_apart)
         keys = shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
     else:
-        stored = with_values(by_content(_data_files(dataset)))
+        stored = told_apart(_data_files(dataset))
+        stored = with_values(stored) if told_apart is by_content else stored
         keys = shard_keys(dataset.uri, [item.uri for item in stored])
         if dataset.kind == "images":
             stored, keys = with_series(stored, keys, _patterns(dataset))
@@ -48,7 +57,7 @@ def _patterns(dataset: DatasetConfig) -> list[str]:
     return [dataset.uri] if isinstance(dataset.uri, str) else dataset.uri
 
 
-def _folders(dataset: DatasetConfig) -> list[StoredObject]:
+def _folders(dataset: DatasetConfig, told_apart: ToldApart) -> list[StoredObject]:
     """Folders of images, each as one object; it changes when any of its images does."""
     patterns = _patterns(dataset)
     other = [uri for uri in patterns if not is_folder(uri)]
@@ -58,7 +67,7 @@ def _folders(dataset: DatasetConfig) -> list[StoredObject]:
             "specification"
         )
     by_folder: dict[str, list[StoredObject]] = defaultdict(list)
-    for item in by_content(storage.list_objects([f"{uri}*" for uri in patterns])):
+    for item in told_apart(storage.list_objects([f"{uri}*" for uri in patterns])):
         if is_still(item.uri):
             by_folder[item.uri.rpartition("/")[0] + "/"].append(item)
     if not by_folder:

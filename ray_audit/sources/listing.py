@@ -215,7 +215,8 @@ def _from_files(
             f"by several files: {few(shared)}. Use {{path}} (folders too) or {{name}}"
         )
     if has_star(template):
-        found = with_mask_folders(shards, tables, stored, are_frames=dataset.kind == "video")
+        classes = None if dataset.kind == "video" else ClassNames.of(dataset)
+        found = with_mask_folders(shards, tables, stored, classes)
         _check_first_file(dataset, found, next(filter(None, tables)), "")
         return found, notes
     found = []
@@ -307,7 +308,7 @@ def _from_short_table(
                     "labelled twice; keep one of the rows"
                 )
             found[owner.shard_key] = (int(label), row)
-    notes = matcher.notes(dataset, shards, any_found=bool(found))
+    notes = matcher.notes(dataset, shards, any_found=bool(found or lost))
     labelled = [_with_class(shard, found.get(shard.key)) for shard in shards]
     return [replace(s, num_labelled=lost[s.key]) if s.key in lost else s for s in labelled], notes
 
@@ -360,7 +361,11 @@ def _from_table(
     if is_array_table(tables[0]):
         matcher.check_count()
     found = writer.finish()
+    if not found:
+        matcher.check_any_left(split is not None, writer.num_dropped)
     notes = matcher.notes(dataset, shards, any_found=bool(found))
+    if writer.num_dropped:
+        notes.append(f"labels.overlap: drop leaves {plural(writer.num_dropped, 'row')} out")
     return [_described(shard, found.get(shard.key)) for shard in shards], notes
 
 

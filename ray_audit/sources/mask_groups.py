@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from ray_audit import storage
 from ray_audit.errors import LabelError
-from ray_audit.formats.stacks.pattern import matching
+from ray_audit.formats.drawn_masks import named_parts
+from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.stacks.pattern import MaskFile, matching
+from ray_audit.printable import few, plural
 from ray_audit.samples import Shard
 from ray_audit.sources.etags import by_content
 from ray_audit.storage import StoredObject
@@ -16,7 +19,7 @@ def with_mask_folders(
     shards: Sequence[Shard],
     patterns: Sequence[str],
     stored: Mapping[str, StoredObject],
-    are_frames: bool = True,
+    classes: ClassNames | None,
 ) -> list[Shard]:
     """Shards with the pattern of their masks, and with a digest of all files that it matches.
 
@@ -24,39 +27,56 @@ def with_mask_folders(
         shards: videos.
         patterns: `labels.masks` filled in for each, empty where it has none.
         stored: all files of the folder, by URI.
-        are_frames: whether each file is the mask of a frame, and not a part of one mask.
+        classes: that each file of one mask may name; None where each is the mask of a frame.
 
     Raises:
-        LabelError: a file is a mask of two videos.
+        LabelError: a file is a mask of two videos; or those of some images name classes, and those
+            of others none.
     """
     uris = sorted(stored)
-    found: list[list[StoredObject]] = []
+    found: list[list[MaskFile]] = []
     taken: dict[str, Shard] = {}
     for shard, pattern in zip(shards, patterns, strict=True):
         files = _files(pattern, uris, stored) if pattern else []
-        for item in files:
-            other = taken.setdefault(item.uri, shard)
+        for file in files:
+            other = taken.setdefault(file.stored.uri, shard)
             if other is not shard:
                 raise LabelError(
-                    f"labels.masks: {item.uri} would be a mask of {other.key} and of {shard.key}; "
-                    "put more of the video's name into the template"
+                    f"labels.masks: {file.stored.uri} would be a mask of {other.key} and of "
+                    f"{shard.key}; put more of the video's name into the template"
                 )
         found.append(files)
-    digests = {item.uri: item for item in by_content([i for files in found for i in files])}
+    if classes is not None:
+        _check_named([files for files in found if files], classes)
+    digests = {o.uri: o for o in by_content([file.stored for files in found for file in files])}
     return [
-        _labelled(shard, pattern, [digests[item.uri] for item in files], are_frames)
+        _labelled(shard, pattern, [digests[file.stored.uri] for file in files], classes is None)
         for shard, pattern, files in zip(shards, patterns, found, strict=True)
     ]
 
 
-def _files(
-    pattern: str, uris: Sequence[str], stored: Mapping[str, StoredObject]
-) -> list[StoredObject]:
+def _check_named(found: Sequence[Sequence[MaskFile]], classes: ClassNames) -> None:
+    """Whether files name classes is one rule for all images: of one alone it cannot be told."""
+    names = {file.part for files in found for file in files}
+    classes_of = named_parts(sorted(names), classes)
+    named = next((f for files in found for f in files if f.part in classes_of), None)
+    without = [files[0] for files in found if not any(f.part in classes_of for f in files)]
+    if named is not None and without:
+        few_names = few(file.stored.uri for file in without)
+        raise LabelError(
+            f"labels.masks: the files of {plural(len(without), 'image')} name no class "
+            f"({few_names}), and those of others do ({named.stored.uri}): name each after a class, "
+            "or say what a name means in labels.values, such as "
+            f"{{{without[0].part or without[0].stored.uri.rpartition('/')[2]}: void}}"
+        )
+
+
+def _files(pattern: str, uris: Sequence[str], stored: Mapping[str, StoredObject]) -> list[MaskFile]:
     """Only what begins as the pattern does is looked at: a dataset may have a million masks."""
     prefix = pattern[: pattern.index("*")]
     start, stop = bisect_left(uris, prefix), bisect_left(uris, prefix + "\U0010ffff")
     candidates = [stored[uri] for uri in uris[start:stop]]
-    return [file.stored for file in matching(pattern, candidates)]
+    return matching(pattern, candidates)
 
 
 def _labelled(shard: Shard, pattern: str, files: Sequence[StoredObject], are_frames: bool) -> Shard:

@@ -23,6 +23,7 @@ class Matcher:
         self._names = names
         self._unmatched: dict[str, None] = {}
         self._num_rows = 0
+        self._any_matched = False
 
     def match(self, rows: LabelRows) -> list[Owner | None]:
         """The owner of each of `rows.names`."""
@@ -36,6 +37,8 @@ class Matcher:
                 raise LabelError(f"{self._uri}, row {row}: {error}") from None
             if owners[-1] is None:
                 self._unmatched[name] = None
+            else:
+                self._any_matched = True
         return owners
 
     def check_count(self) -> None:
@@ -49,6 +52,24 @@ class Matcher:
             raise LabelError(
                 f"{self._uri}: {self._num_rows} labels without names for {num} samples: they go by "
                 "their order, and need to be as many"
+            )
+
+    def check_any_left(self, has_split: bool, num_dropped: int) -> None:
+        """Rows that name files are not all left out.
+
+        Raises:
+            LabelError: they are, and by what.
+        """
+        if num_dropped:
+            raise LabelError(
+                f"{self._uri}: labels.overlap: drop leaves no label: each of "
+                f"{plural(num_dropped, 'row')} claims frames that others claim, too. With first or "
+                "last one of them holds"
+            )
+        if has_split and self._any_matched:
+            raise LabelError(
+                f"{self._uri}: no row labels what dataset.split names, though some label other "
+                "files of the dataset; give the table of these"
             )
 
     def notes(self, dataset: DatasetConfig, shards: list[Shard], any_found: bool) -> list[str]:

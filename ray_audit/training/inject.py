@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ray_audit import storage
 from ray_audit.claims import Claim
 from ray_audit.config import AuditConfig, DatasetConfig
-from ray_audit.corrections.write_labels import check_writable, write_labels
+from ray_audit.corrections.write_labels import check_masks, check_writable, write_labels
 from ray_audit.corrections.write_specification import write_specification
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.evaluation.region_detection import planted_regions_uri
@@ -109,6 +109,7 @@ def inject(
             raise SpecificationError(f"dataset: {error}") from error
         _check_expressible(dataset)
         check_writable(dataset, listing, to_uri)
+        check_masks(dataset, listing.shards)
         given = GivenLabels(dataset, listing.shards, folder)
         planted = plant(dataset, given, options, progress)
         num_samples = num_errors = None

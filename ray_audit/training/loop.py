@@ -17,7 +17,8 @@ from ray_audit.checkpoints.factory import new_model
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
-from ray_audit.probes.prepare import ModelInput, as_laid_out
+from ray_audit.probes.pathways import as_taken
+from ray_audit.probes.prepare import ModelInput
 from ray_audit.supervisor import step, stepwise
 from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
@@ -262,7 +263,7 @@ class Loop:
     @torch.no_grad()
     def _agreement(self, held_out: ExampleReader, epoch: int) -> list[float]:
         """`class_counts` of all workers' held-out samples, one class after the other."""
-        device, layout = self._worker.device, self._config.model.input.layout
+        device, taken = self._worker.device, self._config.model.input
         num_classes = len(self._config.dataset.classes)
         counts = torch.zeros(3, num_classes, dtype=torch.int64, device=device)
         self._bare.eval()
@@ -271,7 +272,7 @@ class Loop:
             labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
             self._bare.eval()  # `_try` leaves it training
             with self._autocast():
-                answer = self._bare(as_laid_out(inputs, layout))
+                answer = self._bare(as_taken(inputs, taken))
                 logits = self._objective.at_labels(answer, batch, labels)
             counts += class_counts(logits, labels)
         return self._worker.total(*counts.flatten().tolist())
@@ -282,7 +283,7 @@ class Loop:
         return torch.autocast(device_type, dtype) if dtype else contextlib.nullcontext()
 
     def _forward(self, inputs: Tensor) -> object:
-        return self._model(as_laid_out(inputs, self._config.model.input.layout))
+        return self._model(as_taken(inputs, self._config.model.input))
 
     def _try(self, inputs: Tensor) -> None:
         """Whether the model takes inputs, without a trace in it: it raises where it does not."""

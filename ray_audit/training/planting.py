@@ -184,7 +184,9 @@ class _MaskErrors:
         def read(key: str) -> np.ndarray:
             progress("planting errors", min(next(num_read), num_planned), num_planned)
             stored = given.mask(self._owners[key])
-            return stored if self._classes.are_indices else targets_of(stored, self._classes)
+            if not self._classes.are_indices:
+                return targets_of(stored, self._classes)
+            return stored.view(np.uint8) if stored.dtype.kind == "b" else stored
 
         self._given = given
         self._classes = ClassNames.of(dataset)

@@ -82,7 +82,7 @@ def hdf5_file(matlab=False, **options):
 
 def mat_file(compressed):
     sink = io.BytesIO()
-    arrays = {"v": np.zeros((6, 4)), "v_label": np.arange(6) % 3}
+    arrays = {"v": np.zeros((6, 4)), "v_label": np.arange(6) % 3, "truths": np.eye(2) > 0}
     savemat(sink, arrays | {"s": {"a": [1, 2], "t": "text"}}, do_compression=compressed)
     return sink.getvalue()
 
@@ -163,9 +163,9 @@ READERS = {
     "packed_idx_labels": ("-labels-idx1-ubyte.gz", [idx_file(3, packed=True)], None),
     "npz": (".npz", [npz_file()], ("images", {"column": "label"})),
     "npy_labels": (".npy", [array_file(".npy"), array_file(".npy", "U2")], None),
-    "npz_labels": (".npz", [array_file(".npz")], None),
-    "hdf5_labels": (".h5", [array_file(".h5")], None),
-    "mat_labels": (".mat", [array_file(".mat"), array_file(".mat", "U2")], None),
+    "npz_labels": (".npz", [array_file(".npz", kind) for kind in ("uint8", "bool")], None),
+    "hdf5_labels": (".h5", [array_file(".h5", kind) for kind in ("uint8", "bool")], None),
+    "mat_labels": (".mat", [array_file(".mat", kind) for kind in ("uint8", "U2", "bool")], None),
     "masks": (".json", [json.dumps(OUTLINES).encode()], None),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),

@@ -204,10 +204,15 @@ def _segment_rows(given):
 
 
 def _video(path):
+    film(path, TRUE_FRAMES)
+
+
+def film(path, classes):
+    """A video of one frame for each class, in its colour."""
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for k in TRUE_FRAMES.tolist():
+        for k in np.asarray(classes).tolist():
             frame = av.VideoFrame.from_ndarray(coloured(k, 32), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -225,3 +225,29 @@ class ChannelModel(nn.Module):
 
     def forward(self, images):
         return self.head(images.mean((2, 3)))
+
+
+class TwoRates(nn.Module):
+    """[(N, C, T / 4, H, W), (N, C, T, H, W)] -> logits (N, K), or by frame (N, T, K).
+
+    As SlowFast: what the fast pathway sees goes into the slow one by a convolution along time.
+    """
+
+    def __init__(self, num_classes, by_frame=False):
+        super().__init__()
+        self.slow = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.fast = nn.Conv3d(3, 2, 3, padding=1)
+        self.lateral = nn.Conv3d(2, 4, (5, 1, 1), stride=(4, 1, 1), padding=(2, 0, 0))
+        self.head = nn.Linear(6, num_classes)
+        self.by_frame = by_frame
+
+    def forward(self, clips):
+        assert isinstance(clips, list), "expected a list of two pathways"
+        slow, fast = clips
+        fast = torch.tanh(self.fast(fast))
+        slow = torch.tanh(self.slow(slow) + self.lateral(fast))
+        slow, fast = slow.mean((3, 4)), fast.mean((3, 4))
+        if not self.by_frame:
+            return self.head(torch.cat([slow.mean(2), fast.mean(2)], dim=1))
+        slow = slow.repeat_interleave(4, dim=2)
+        return self.head(torch.cat([slow, fast], dim=1).transpose(1, 2))

@@ -14,7 +14,7 @@ VIDEO_VERSION = 3
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
     *("values", "first_value", "channel", "rows", "variable"),
-    *("channels", "scale", "layout", "answers", "weights"),
+    *("channels", "scale", "layout", "pathways", "answers", "weights"),
 }
 """Of data, labels, model and input: left out of what names records where they are not given."""
 

@@ -24,7 +24,8 @@ class Seen:
 
     Attributes:
         num_tried: samples that were looked at, spread over the dataset.
-        input_shape: of the first, as the model gets it; None where none could be read.
+        input_shapes: of the first, as the model gets it: one, or one a pathway; empty where none
+            could be read.
         input_range: its least and greatest number.
         labels: how often each class was found in them: pixels, frames, milliseconds or samples.
         labels_of: whose labels these are, such as `6 sample(s)`; of labels along time whole files
@@ -34,7 +35,7 @@ class Seen:
     """
 
     num_tried: int = 0
-    input_shape: tuple[int, ...] | None = None
+    input_shapes: tuple[tuple[int, ...], ...] = ()
     input_range: tuple[float, float] = (0.0, 0.0)
     labels: dict[str, int] = field(default_factory=dict)
     labels_of: str = ""

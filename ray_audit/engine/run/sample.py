@@ -25,6 +25,7 @@ from ray_audit.engine.planning.numeric import numeric_settings
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
+from ray_audit.engine.run.input_hints import input_hint
 from ray_audit.engine.run.mask_notes import mask_notes
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
@@ -87,7 +88,7 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         answers.append(SeenAnswer(checkpoint.name, look.answer_shape, look.answer_range))
     return Seen(
         num_tried,
-        None if look is None else look.input_shape,
+        () if look is None else look.input_shapes,
         (0.0, 0.0) if look is None else look.input_range,
         labels,
         labels_of,
@@ -102,7 +103,7 @@ def check_seen(seen: Seen) -> None:
     Raises:
         SpecificationError: all samples that were tried failed.
     """
-    if seen.num_tried and seen.input_shape is None:
+    if seen.num_tried and not seen.input_shapes:
         notes = [note for note in seen.notes if note.startswith("all ")]
         if notes:
             raise SpecificationError(f"dataset: {notes[0]}")
@@ -150,7 +151,8 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
     try:
         look = within(config.engine.start_timeout_s, "the model", lambda: prober.look(batch))
     except ValueError as error:
-        raise SpecificationError(f"the model does not fit {where}: {error}") from error
+        hint = input_hint(error, model, batch, config)
+        raise SpecificationError(f"the model does not fit {where}: {error}{hint}") from error
     except SpecificationError as error:  # it took too long, which others may not find
         return f"{where}: {error}"
     except (Exception, SystemExit) as error:  # a user's model may raise anything
@@ -159,7 +161,8 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
             return f"the model fails on {where}, on this machine: {said}"
         shape = batch.arrays["inputs"].shape
         raise SpecificationError(
-            f"the model fails on {where}, inputs {shape}: {said}{_channels_hint(batch, config)}"
+            f"the model fails on {where}, inputs {shape}: {said}"
+            f"{input_hint(error, model, batch, config)}"
         ) from error
     if look.sums_to_one and config.model.answers == "logits":
         raise SpecificationError(
@@ -178,16 +181,6 @@ def _of_other_channels(batches: Sequence[Batch]) -> list[Batch]:
         if inputs.ndim > 3:
             found.setdefault(inputs.shape[-3], batch)
     return list(found.values())[1:]
-
-
-def _channels_hint(batch: Batch, config: AuditConfig) -> str:
-    inputs = batch.arrays["inputs"]
-    if inputs.ndim != 4 or config.model.input.channels is not None:
-        return ""
-    return (
-        ". Images come with 1 or 3 channels, without alpha: model.input.channels (rgb, bgr or "
-        "grey) makes them alike"
-    )
 
 
 def _labels_in(batches: Sequence[Batch], config: AuditConfig) -> dict[str, int]:

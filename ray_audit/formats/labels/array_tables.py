@@ -44,17 +44,25 @@ def array_batch(
         ValueError: a label is no text.
     """
     values = label_array(uri, stream, size_bytes, variable)
-    texts = [str(value) for value in values.tolist()]
-    "".join(texts).encode().decode()  # numpy gives code points that there are not, too
-    columns = {"name": [str(at) for at in range(len(values))], "label": texts}
+    columns = {"name": _texts([*range(len(values))]), "label": _labels(values)}
     missing = sorted(required[key] for key in required.keys() - columns.keys())
     if missing:
         raise LabelError(
             f"{uri}: an array has labels alone, in order, and no {', '.join(missing)}; write a "
             "table, or a file of labels for each video (labels/{stem}.npy)"
         )
-    arrays = [pa.array(columns[key], pa.string()) for key in required]
+    arrays = [columns[key] for key in required]
     return pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
+
+
+def _labels(values: np.ndarray) -> pa.Array:
+    return pa.array(values) if values.dtype.kind == "b" else _texts(values.tolist())
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    texts = [str(value) for value in values]
+    "".join(texts).encode().decode()  # numpy gives code points that there are not, too
+    return pa.array(texts, pa.string())
 
 
 def label_array(uri: str, stream: IO[bytes], size_bytes: int, variable: str | None) -> np.ndarray:
@@ -88,9 +96,9 @@ def copy_array(
     values = read_npy(source, size_bytes)
     new = text_values(values).reshape(-1).tolist()
     for at, old in enumerate(new):
-        rows = edit({"label": str(old)})
+        rows = edit({"label": old if isinstance(old, bool) else str(old)})
         if rows is not None:
-            new[at] = _of_type(rows[0]["label"], type(old))
+            new[at] = type(old)(rows[0]["label"])
     dtype = None if values.dtype.kind in "US" else values.dtype
     if values.dtype.kind == "S":
         new = [text.encode() for text in new]
@@ -98,12 +106,3 @@ def copy_array(
         np.save(sink, np.array(new, dtype).reshape(values.shape), allow_pickle=False)
     except (OverflowError, ValueError) as error:
         raise LabelError(f"{uri}: an array of type {values.dtype}: {error}") from error
-
-
-def _of_type(label: Any, kind: type) -> Any:
-    """A label as an array stores it."""
-    if kind is not bool:
-        return kind(label)
-    if str(label) not in ("False", "True"):  # bool("False") is true
-        raise LabelError(f"{label!r} is no label of an array of type bool; expected False or True")
-    return str(label) == "True"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ray_audit.config import AuditConfig, DatasetConfig
+from ray_audit.formats.labels.truths import truth_of, truth_texts
 from ray_audit.formats.labels.values import ValueTable, read_values, value_table, whole_number
 from ray_audit.samples import IGNORE
 
@@ -17,8 +18,10 @@ class ClassNames:
     One rule for every form of labels: text that is exactly a class name is that class; any other
     whole number, as text or typed, is an index (counted from `first_value`). A number that is
     both an index and, as a number, the name of another class is refused: `labels.values` says
-    which. A truth value is the text `true` or `false` where one of them is a name, in any case, and
-    else 0 or 1. Where there is a table of values, what it lists is all that there is.
+    which. A truth value, stored as one or written `true` or `false` in any case, is the class of
+    that name; where there is none, of the name `yes` or `no`, `on` or `off`, `y` or `n`; where no
+    class has such a name, a stored one is 0 or 1. Where there is a table of values, what it lists
+    is all that there is.
 
     Args:
         classes: names in index order.
@@ -41,9 +44,8 @@ class ClassNames:
         numbers = {name: whole_number(name) for name in reversed(self.classes)}
         self._numbered = {n: self._index[name] for name, n in numbers.items() if n is not None}
         self._void_text = {str(value) for value in void}
-        texts = [*(self._index if values is None else values.texts), *self._void_text]
-        # Of true and True both, the one in small letters is later, and stays.
-        self._truths = {t.lower(): t for t in sorted(texts) if t.lower() in ("true", "false")}
+        self._texts = {*(self._index if values is None else values.texts), *self._void_text}
+        self._truths = truth_texts(self._texts)
         self._void_values = {n for n in map(whole_number, self._void_text) if n is not None}
         self._void_classes = {
             index for index in map(self._void_class, map(str, void)) if index is not None
@@ -80,8 +82,9 @@ class ClassNames:
 
     @property
     def are_indices(self) -> bool:
-        """Whether stored numbers are class indices as they stand."""
-        return self.values is None and self.first_value == 0 and not self._numbered
+        """Whether stored numbers and truth values are class indices as they stand."""
+        is_by_name = bool(self._numbered or self._truths)
+        return self.values is None and self.first_value == 0 and not is_by_name
 
     @property
     def void_numbers(self) -> set[int]:
@@ -102,8 +105,17 @@ class ClassNames:
         """
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        if isinstance(value, bool | np.bool_) and self._truths:
-            value = self._truths.get(str(value).lower(), str(value).lower())
+        if isinstance(value, str) and value in self._texts:
+            return self._parsed(value)
+        truth = truth_of(value)
+        if truth is None or (isinstance(value, str) and not self._truths):
+            return self._parsed(value)
+        try:
+            return self._parsed(self._truths.get(truth, int(truth)))
+        except ValueError as error:
+            raise ValueError(f"the truth value {str(truth).lower()}: {error}") from None
+
+    def _parsed(self, value: object) -> int:
         if self.values is not None:
             return self._listed(value, self.values)
         if isinstance(value, str):
@@ -139,6 +151,13 @@ class ClassNames:
             )
         found = by_index if by_name is None else by_name
         return None if found is None else self._unless_void(found)
+
+    def of_truth(self, truth: bool) -> int | None:
+        """Class index of a stored truth value, `IGNORE` where it is void; None where neither."""
+        try:
+            return self.parse(truth)
+        except ValueError:
+            return None
 
     def numbers_table(self, highest: int, unknown: int) -> np.ndarray:
         """What the numbers from 0 to `highest` mean: (highest + 1,) int32.

@@ -1,8 +1,10 @@
 """Copies of Parquet files and Arrow tables with some labels changed, and what an edit is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -37,7 +39,7 @@ def _codecs(file: pq.ParquetFile) -> dict[str, str] | str:
 
 
 def edited_table(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Table:
-    """A table with some rows changed; types stay."""
+    """A table with some rows changed; types stay, and so does what a column keeps beside them."""
     cells = {key: table[column].to_pylist() for key, column in columns.items()}
     taken: list[int] = []
     new: dict[str, dict[int, Any]] = {key: {} for key in columns}
@@ -48,15 +50,61 @@ def edited_table(table: pa.Table, columns: dict[str, str], edit: Edit) -> pa.Tab
                 new[key][len(taken)] = value
             taken.append(row)
     if taken != list(range(table.num_rows)):
-        table = table.take(pa.array(taken, pa.int64()))
+        rows_taken = [_rows_of(column, taken) for column in table.columns]
+        table = pa.Table.from_arrays(rows_taken, schema=table.schema)
     for key, changed in new.items():
         if changed:
-            values = [changed.get(at, cells[key][row]) for at, row in enumerate(taken)]
             at = table.column_names.index(columns[key])
             field = table.schema.field(at)
-            typed = _typed(values, changed, field)
-            table = table.set_column(at, field, typed)
+            table = table.set_column(at, field, _changed(table[at], changed, field))
     return table
+
+
+def _changed(column: pa.ChunkedArray, changed: dict[int, Any], field: pa.Field) -> pa.Array:
+    """A column with other values at some rows; the rest are taken as they are.
+
+    Raises:
+        LabelError: its type cannot hold one.
+    """
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    try:
+        new = pa.array([_typed(value, kind) for value in changed.values()], field.type)
+        # The values of a dictionary stay, also those that no row has, and new ones lie behind them.
+        both = pa.chunked_array([*column.chunks, new], field.type).unify_dictionaries()
+    except (ValueError, TypeError, ArithmeticError, pa.ArrowException) as error:
+        raise LabelError(
+            f"column {field.name!r} of type {field.type} cannot hold a new label: {error}"
+        ) from error
+    rows = np.arange(len(column))
+    rows[[*changed]] = len(column) + np.arange(len(changed))
+    return _rows_of(both, rows)
+
+
+def _rows_of(column: pa.ChunkedArray, rows: Sequence[int] | np.ndarray) -> pa.Array:
+    """Some rows of a column; those of the types of views have to be made anew."""
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        values = column.to_pylist()
+        return pa.array([values[row] for row in rows], column.type)
+    return column.take(pa.array(rows, pa.int64())).combine_chunks()
+
+
+def _typed(value: Any, kind: pa.DataType) -> Any:
+    """A label in the Python type of a column's type."""
+    if pa.types.is_integer(kind):
+        if float(value) != int(float(value)):
+            raise ValueError(f"{value} is between two whole numbers")
+        return int(value)
+    if pa.types.is_floating(kind):
+        return float(value)
+    if pa.types.is_decimal(kind):
+        return Decimal(str(value))
+    if pa.types.is_boolean(kind):
+        return _truth(value)
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if is_bytes or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+        return value if isinstance(value, bytes) else str(value).encode()
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return str(value) if is_text or pa.types.is_string_view(kind) else value
 
 
 def _truth(value: Any) -> bool:
@@ -65,24 +113,3 @@ def _truth(value: Any) -> bool:
     if text not in ("0", "1", "false", "true"):
         raise ValueError(f"{value} is neither true nor false")
     return text in ("1", "true")
-
-
-def _typed(values: list[Any], changed: dict[int, Any], field: pa.Field) -> pa.Array:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    try:
-        for at, value in changed.items():
-            if pa.types.is_integer(kind):
-                if float(value) != int(float(value)):
-                    raise ValueError(f"{value} is between two whole numbers")
-                values[at] = int(value)
-            elif pa.types.is_floating(kind):
-                values[at] = float(value)
-            elif pa.types.is_boolean(kind):
-                values[at] = _truth(value)
-            elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-                values[at] = str(value)
-        return pa.array(values, type=field.type)
-    except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise LabelError(
-            f"column {field.name!r} of type {field.type} cannot hold a new label: {error}"
-        ) from error

@@ -34,6 +34,7 @@ from ray_audit.formats.labels.text_tables import (
 )
 
 _HEAD_BYTES = 2**12
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def copy_table(
@@ -301,13 +302,16 @@ def _json_row(text: str, columns: dict[str, str], row: Cells) -> str:
 
 
 def _json_value(value: Any, old_text: str) -> str:
-    if old_text.startswith('"') or not _is_number(value):
+    """A value as JSON, text where text stood, and else whatever its text is.
+
+    >>> _json_value("2.0", "1.0"), _json_value("-1", "1"), _json_value("2", '"1"')
+    ('2.0', '-1', '"2"')
+    """
+    if isinstance(value, bool) and not old_text.startswith('"'):
+        return json.dumps(value)
+    if old_text.startswith('"') or not _NUMBER.fullmatch(str(value)):
         return json.dumps(str(value), ensure_ascii=False)
-    return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or str(value).isdecimal()
+    return str(value)
 
 
 def _value_spans(text: str) -> dict[str, tuple[int, int]]:

@@ -100,6 +100,9 @@ class IndexWriter:
         numbers: names of the number columns: `frame`, or `start` and `end`, or none.
         in_seconds: whether segments are in seconds.
         overlap: what holds where rows claim one frame.
+
+    Attributes:
+        num_dropped: rows of which `overlap: drop` leaves nothing, once it has finished.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class IndexWriter:
         self._spills: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
         self._tables: list[tuple[str, int]] = []  # and how many rows lie before each
         self._num_rows = 0
+        self.num_dropped = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def code_of(self, owner: Owner) -> int:
@@ -224,13 +228,19 @@ class IndexWriter:
         codes = table["owner"].to_numpy()
         if "end" not in self._numbers:
             kept = chosen_frames(codes, table[self._numbers[0]].to_numpy(), self._overlap)
+            self._count_dropped(table, kept)
             return table.take(pa.array(kept))
         edges = (table["start"].to_numpy(), table["end"].to_numpy())
         at, starts, ends = disjoint(codes, *edges, table["row"].to_numpy(), self._overlap)
+        self._count_dropped(table, at)
         taken = table.take(pa.array(at))
         for name, values in (("start", starts), ("end", ends)):
             taken = taken.set_column(taken.column_names.index(name), name, pa.array(values))
         return taken
+
+    def _count_dropped(self, table: pa.Table, kept: np.ndarray) -> None:
+        if self._overlap == "drop":
+            self.num_dropped += table.num_rows - len(np.unique(kept))
 
     def _check(self, table: pa.Table, owners: list[Owner]) -> None:
         """Neighbours in the sorted table must not claim the same frame."""

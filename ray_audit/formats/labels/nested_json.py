@@ -262,15 +262,30 @@ def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -
 def with_value(value: Any, path: str, new: Any) -> Any:
     """The value with a new cell; of the type of the old one."""
     if path == _ITSELF:
-        if isinstance(value, bool) and isinstance(new, bool):
-            return new
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return (int(new) if isinstance(new, str) else new) if is_number else str(new)
+        return _of_type(value, new)
     *above, last = path.split(".")
     holder = cell(value, ".".join(above) or _ITSELF)
     key: Any = int(last) if _is_list(holder) else last
     holder[key] = with_value(holder[key], _ITSELF, new)
     return value
+
+
+def _of_type(value: Any, new: Any) -> Any:
+    """A new cell of the type of the old one; as text, where it is no number.
+
+    >>> _of_type(1.0, "2.0"), _of_type(1, "-1"), _of_type("1", 2), _of_type(True, False)
+    (2.0, -1, '2', False)
+    """
+    if isinstance(value, bool) and isinstance(new, bool):
+        return new
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(new)
+    if isinstance(new, int | float):
+        return new
+    try:
+        return type(value)(new)
+    except ValueError:
+        return str(new)
 
 
 def _edit_lists(

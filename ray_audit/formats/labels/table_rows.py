@@ -172,16 +172,17 @@ Locate = Callable[[int], str]
 
 
 def _codes(encoded: Any) -> np.ndarray:
-    codes: np.ndarray = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    codes: np.ndarray = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32)
     return codes
 
 
-def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np.ndarray:
-    """Parse each distinct value once."""
+def _mapped(column: pa.Array, parse: Callable[[object], int], locate: Locate) -> np.ndarray:
+    """Parse each distinct value once: text, or truth values, of which those that lack are empty."""
     encoded = column.dictionary_encode()
-    codes = _codes(encoded)
-    values = np.zeros(len(encoded.dictionary), np.int32)
-    texts = encoded.dictionary.to_pylist()
+    texts: list[str | bool] = [*encoded.dictionary.to_pylist(), *[""] * bool(column.null_count)]
+    missing = encoded.indices.is_null().to_numpy(zero_copy_only=False)
+    codes = np.where(missing, len(texts) - 1, _codes(encoded))
+    values = np.zeros(len(texts), np.int32)
     for code, text in enumerate(texts):
         try:
             values[code] = parse(text)
@@ -192,7 +193,7 @@ def _mapped(column: pa.Array, parse: Callable[[str], int], locate: Locate) -> np
     return mapped
 
 
-def _other_labels(text: str, texts: list[str]) -> str:
+def _other_labels(text: str | bool, texts: list[str | bool]) -> str:
     """The other labels of a table in which one is wrong: they may all be named otherwise."""
     others = [other for other in texts if other != text]
     few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")

@@ -48,7 +48,8 @@ class TextChunk:
 
     Attributes:
         first_row: number of the first row, from 1, the header not counted.
-        columns: one string array a column.
+        columns: one string array a column; labels that are stored as truth values stay some, with
+            null where there is none.
     """
 
     first_row: int
@@ -233,15 +234,21 @@ def is_name_mapping(values: dict[str, Any], required: dict[str, str]) -> bool:
 
 
 def _named_batch(values: dict[str, Any], required: dict[str, str]) -> pa.RecordBatch:
-    columns = {"name": list(values), "label": [str(value) for value in values.values()]}
-    arrays = [pa.array(columns[key], pa.string()) for key in required]
+    columns = {"name": [*values], "label": [*values.values()]}
+    arrays = [_json_column(columns[key]) for key in required]
     return pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
 
 
 def _json_batch(rows: list[dict[str, Any]], columns: list[str]) -> pa.RecordBatch:
-    texts = [[_text_of(row.get(column)) for row in rows] for column in columns]
-    arrays = [pa.array(column, pa.string()) for column in texts]
+    arrays = [_json_column([row.get(column) for row in rows]) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+
+def _json_column(values: list[Any]) -> pa.Array:
+    """Text; or truth values, where there is nothing else."""
+    if {type(value) for value in values} in ({bool}, {bool, type(None)}):
+        return pa.array(values, pa.bool_())
+    return pa.array([_text_of(value) for value in values], pa.string())
 
 
 def _text_of(value: object) -> str | None:
@@ -252,14 +259,16 @@ def _text_of(value: object) -> str | None:
 def _numbered(batches: Iterator[pa.RecordBatch], names: dict[str, str]) -> Iterator[TextChunk]:
     row = 1
     for batch in batches:
-        columns = {key: _as_text(batch.column(column)) for key, column in names.items()}
-        yield TextChunk(row, columns)
+        columns = {key: batch.column(column) for key, column in names.items()}
+        yield TextChunk(row, {key: _as_text(values, key) for key, values in columns.items()})
         row += batch.num_rows
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def _as_text(column: pa.Array, key: str) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_boolean(column.type) and key == "label":
+        return column
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     text = column.cast(pa.string()) if column.type != pa.string() else column

@@ -13,6 +13,7 @@ from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
 from ray_audit.formats.contents import owner_names
 from ray_audit.formats.label_changes import LabelChanges, Progress
+from ray_audit.formats.labels.cells import text_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.clocks import LabelClock, rows_at
 from ray_audit.formats.labels.copied_columns import Cells, Edit
@@ -172,14 +173,14 @@ class _TableWriter:
                 return None
             row = self._row_of(table, cells, rows)
             votes = self._votes(owner, table.layout.clock.fps or 1.0).get(row)
-            if votes is None or not is_label(_text(cells["label"]), self._classes):
+            if votes is None or not is_label(_label(cells), self._classes):
                 return None
             num_frames, by_label = votes
             self._num_written += by_label.total()
             label, num = by_label.most_common(1)[0]
             if 2 * num <= num_frames:
                 return None
-            return [{"label": relabelled(_text(cells["label"]), label, self._classes)}]
+            return [{"label": relabelled(_label(cells), label, self._classes)}]
 
         return edit
 
@@ -209,7 +210,7 @@ class _TableWriter:
     def _replaced(
         self, cells: Cells, new: int | None, sample: tuple[Owner, int] | None = None
     ) -> list[Cells] | None:
-        old = _text(cells["label"])
+        old = _label(cells)
         if new is None or not is_label(old, self._classes):
             return None
         # A frame may have several rows, of which labels.overlap says which holds: all are changed.
@@ -234,7 +235,7 @@ class _TableWriter:
         """The cells of a new row as the table stores them."""
         stored = dict(row)
         if "label" in row:
-            stored["label"] = relabelled(_text(cells["label"]), row["label"], self._classes)
+            stored["label"] = relabelled(_label(cells), row["label"], self._classes)
         for name in ("start", "end"):
             if name in row and (layout.is_timed or layout.clock != LabelClock()):
                 stored[name] = layout.clock.stored(name, row[name], cells[name], layout.is_timed)
@@ -279,4 +280,11 @@ def _layout_of(uri: str, labels: LabelsConfig, with_name: bool) -> TableLayout:
 
 
 def _text(value: object) -> str:
+    value = text_of(value)
     return "" if value is None else str(value).strip()
+
+
+def _label(cells: Cells) -> str | bool:
+    """The label of a row as it is parsed: a truth value as one, all else as text."""
+    value = cells["label"]
+    return value if isinstance(value, bool) else _text(value)

@@ -59,7 +59,7 @@ def _numbers(source: bytes | IO[bytes], expression: str, max_px: float) -> np.nd
 
 
 def whole_numbers(values: np.ndarray, max_px: float, has_colours: bool) -> np.ndarray:
-    """A mask that is stored as an array: whole numbers, of whatever type.
+    """A mask that is stored as an array: whole numbers, of whatever type, or truth values.
 
     Raises:
         SampleError: `mask_format`, `too_large` or `label_outside`.
@@ -77,6 +77,8 @@ def whole_numbers(values: np.ndarray, max_px: float, has_colours: bool) -> np.nd
         raise SampleError("label_outside", "the mask holds numbers that are not whole")
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4:
         return values
+    if values.dtype.kind == "b" and values.ndim == 2:
+        return values
     whole: np.ndarray = values.astype(np.int64)
     return whole
 
@@ -85,7 +87,7 @@ def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     """Map stored mask values to class indices, void ones to `IGNORE`.
 
     Args:
-        mask: (H, W) integers, or (H, W, 3) colours.
+        mask: (H, W) integers or truth values, or (H, W, 3) colours.
         classes: the dataset's classes and void values.
 
     Returns:
@@ -94,6 +96,8 @@ def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     Raises:
         SampleError: `label_outside`: a value is neither a class nor void.
     """
+    if mask.dtype.kind == "b":
+        return _targets_of_truths(mask, classes)
     stored = _packed(mask)
     highest = int(stored.max(initial=0))
     if mask.ndim == 2 and highest < _LUT_LIMIT and int(stored.min(initial=0)) >= 0:
@@ -104,6 +108,14 @@ def targets_of(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     values, places = np.unique(stored, return_inverse=True)
     meanings = _meanings(values, mask, classes).astype(classes.target_dtype)
     return meanings[places.reshape(stored.shape)]
+
+
+def _targets_of_truths(mask: np.ndarray, classes: ClassNames) -> np.ndarray:
+    there = np.array([int(truth) for truth in (False, True) if (mask == truth).any()], np.int64)
+    table = np.zeros(2, classes.target_dtype)
+    table[there] = _meanings(there, mask, classes)
+    targets: np.ndarray = table[mask.view(np.uint8)]
+    return targets
 
 
 def stored_values(mask: np.ndarray, after: np.ndarray, classes: ClassNames) -> np.ndarray:
@@ -127,29 +139,39 @@ def stored_values(mask: np.ndarray, after: np.ndarray, classes: ClassNames) -> n
     changed = after != before
     for index in np.unique(after[changed]).tolist():
         here = changed & (after == index)
-        value = _value_of(index, stored[before == index], mask.ndim == 3, classes)
+        value = _value_of(index, stored[before == index], mask, classes)
         if mask.ndim == 3:
             new[here] = _unpacked(value)
             continue
-        new = new.astype(np.promote_types(new.dtype, np.min_scalar_type(value)), copy=False)
+        if mask.dtype.kind != "b":
+            new = new.astype(np.promote_types(new.dtype, np.min_scalar_type(value)), copy=False)
         new[here] = value
     return new
 
 
-def _value_of(index: int, present: np.ndarray, is_colour: bool, classes: ClassNames) -> int:
+def _value_of(index: int, present: np.ndarray, mask: np.ndarray, classes: ClassNames) -> int:
     if present.size:
         values, counts = np.unique(present, return_counts=True)
         return int(values[counts.argmax()])
-    if index == IGNORE:
-        known = [] if is_colour else sorted(classes.void_numbers)
-        known = _listed(IGNORE, is_colour, classes) or known
-    else:
-        known = _listed(index, is_colour, classes)
-    for value in known:
-        if _meaning(value, is_colour, classes) == index:
+    for value in _known(index, mask, classes):
+        if _meaning(value, mask, classes) == index:
             return value
     name = "void" if index == IGNORE else repr(classes.classes[index])
+    if mask.dtype.kind == "b":
+        raise LabelError(
+            f"the masks are truth values, of which none means {name}; save them as numbers"
+        )
     raise LabelError(f"no stored value means {name}: list one in dataset.labels.values")
+
+
+def _known(index: int, mask: np.ndarray, classes: ClassNames) -> list[int]:
+    """Stored values that may mean a class, the first of them the one to write."""
+    is_colour = mask.ndim == 3
+    if mask.dtype.kind == "b":
+        return [0, 1]
+    if index == IGNORE and not is_colour:
+        return _listed(IGNORE, is_colour, classes) or sorted(classes.void_numbers)
+    return _listed(index, is_colour, classes)
 
 
 def _listed(index: int, is_colour: bool, classes: ClassNames) -> list[int]:
@@ -159,8 +181,10 @@ def _listed(index: int, is_colour: bool, classes: ClassNames) -> list[int]:
     return [] if table is None else table.colours_of(index)
 
 
-def _meaning(value: int, is_colour: bool, classes: ClassNames) -> int | None:
-    if not is_colour:
+def _meaning(value: int, mask: np.ndarray, classes: ClassNames) -> int | None:
+    if mask.dtype.kind == "b":
+        return classes.of_truth(bool(value))
+    if mask.ndim == 2:
         return classes.of_number(value)
     return None if classes.values is None else classes.values.of_colour(value)
 
@@ -168,7 +192,7 @@ def _meaning(value: int, is_colour: bool, classes: ClassNames) -> int | None:
 def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.ndarray:
     """(V,) int32 of distinct stored values."""
     try:
-        found = [_meaning(value, mask.ndim == 3, classes) for value in values.tolist()]
+        found = [_meaning(value, mask, classes) for value in values.tolist()]
     except ValueError as error:
         raise SampleError("label_outside", f"mask: {error}") from None
     if None in found:
@@ -180,7 +204,7 @@ def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.n
 def _outside_message(unknown: list[int], mask: np.ndarray, classes: ClassNames) -> str:
     stored = _packed(mask)
     bad = [
-        f"{_shown(value, mask.ndim == 3)} ({int((stored == value).sum())} px)"
+        f"{_shown(value, mask)} ({int((stored == value).sum())} px)"
         for value in unknown[:_NUM_NAMED]
     ]
     if classes.values is not None:
@@ -192,9 +216,9 @@ def _outside_message(unknown: list[int], mask: np.ndarray, classes: ClassNames) 
     )
 
 
-def _shown(value: int, is_colour: bool) -> str:
-    if not is_colour:
-        return str(value)
+def _shown(value: int, mask: np.ndarray) -> str:
+    if mask.ndim == 2:
+        return str(value) if mask.dtype.kind != "b" else str(bool(value)).lower()
     channels = _unpacked(value)
     deep = max(channels) > 255
     return ", ".join(map(str, channels)) if deep else "#" + "".join(f"{c:02x}" for c in channels)

@@ -4,13 +4,34 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _OF_PIXELS = frozenset(
-    {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289}
+    {255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289}
     | {292, 293, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 336, 338, 339, 340, 341, 347}
     | {*range(512, 522), 529, 530, 531, 532, 34665, 34853, 40965}
 )
 """Tags that say how the pixels are stored, or where in the file something lies: sizes, depths,
 compression, strips and tiles, the palette, the orientation (pixels are written upright), JPEG
 tables, and the places of further directories. The writer makes its own."""
+
+_DIRECTORIES = {330: "SubIFDs", 34665: "Exif", 34853: "GPS", 40965: "Interoperability"}
+
+
+def not_kept(picture: Image.Image, is_stack: bool = False) -> str | None:
+    """What an opened file holds beside a picture and its tags, and a new one would not.
+
+    Args:
+        picture: as opened; at its first page afterwards.
+        is_stack: whether each page is one of the pictures that are meant.
+    """
+    num_pages = getattr(picture, "n_frames", 1)
+    if num_pages > 1 and not is_stack:
+        return f"{num_pages} pages (overviews, say), of which the first is the mask"
+    found: dict[str, None] = {}
+    for page in range(num_pages - 1, -1, -1):
+        if num_pages > 1:
+            picture.seek(page)
+        stored = getattr(picture, "tag_v2", {})
+        found |= dict.fromkeys(name for tag, name in _DIRECTORIES.items() if tag in stored)
+    return f"further directories ({', '.join(found)})" if found else None
 
 
 def kept_tags(picture: Image.Image) -> dict[int, object]:
@@ -21,6 +42,12 @@ def kept_tags(picture: Image.Image) -> dict[int, object]:
         for tag, value in ((tag, stored[tag]) for tag in stored)
         if tag not in _OF_PIXELS
     }
+
+
+def lost_tags(tags: dict[int, object], written: Image.Image) -> list[int]:
+    """Tags that a file which was written has not, or otherwise."""
+    there = kept_tags(written)
+    return [tag for tag, value in tags.items() if repr(there.get(tag)) != repr(value)]
 
 
 def directory_of(picture: Image.Image) -> ImageFileDirectory_v2:

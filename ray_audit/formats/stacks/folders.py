@@ -11,7 +11,7 @@ from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.places import below, file_below
 from ray_audit.formats.stacks.base import MaskStack, NewMask
-from ray_audit.formats.stacks.pattern import folder_of, frames_of, matching
+from ray_audit.formats.stacks.pattern import frames_of, listed_files
 
 
 class MaskFolder(MaskStack):
@@ -28,7 +28,7 @@ class MaskFolder(MaskStack):
     """
 
     def __init__(self, pattern: str, dataset: DatasetConfig, tally: UnitAccounting) -> None:
-        files = matching(pattern, storage.list_prefix(folder_of(pattern)))
+        files = listed_files(pattern)
         frames = frames_of(files, dataset.labels.first_frame)
         self._uris = {
             frame: file.stored.uri

@@ -8,7 +8,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline
-from ray_audit.formats.mask_files import LOSSLESS
+from ray_audit.formats.mask_files import LOSSLESS, TIFF_ENDINGS
 from ray_audit.formats.registry import format_in
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.formats.stacks.folders import MaskFolder
@@ -18,7 +18,6 @@ from ray_audit.formats.stacks.video_masks import VideoMasks, check_encoder
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import Turn
 from ray_audit.formats.volumes.dicom_volume import is_dicom
-from ray_audit.formats.volumes.page_stack import TIFF_ENDINGS
 from ray_audit.formats.volumes.volume import Volume
 from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
 from ray_audit.formats.volumes.volume_slices import open_slice_masks

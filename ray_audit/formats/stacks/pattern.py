@@ -51,6 +51,15 @@ def matching(pattern: str, stored: Sequence[StoredObject]) -> list[MaskFile]:
     return sorted(found, key=lambda file: (storage.natural_key(file.stored.uri), file.stored.uri))
 
 
+def listed_files(pattern: str) -> list[MaskFile]:
+    """The files of a pattern, by a listing of their folder.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    return matching(pattern, storage.list_prefix(folder_of(pattern)))
+
+
 def frames_of(files: Sequence[MaskFile], first_frame: int) -> list[int]:
     """The frame that each mask stands for, in the order of the files.
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import IO, Any
 
@@ -11,19 +12,18 @@ from PIL import ImageFile
 from ray_audit import storage
 from ray_audit.errors import LabelError, RayAuditError, SampleError
 from ray_audit.formats.damage import is_damage
-from ray_audit.formats.mask_files import picture_like
+from ray_audit.formats.mask_files import TIFF_ENDINGS, picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
+from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags, lost_tags
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
 
-TIFF_ENDINGS = (".tif", ".tiff")
 ENDINGS = (*TIFF_ENDINGS, ".gif")
 """Endings of image files that may hold several pages."""
 
 _MAX_PAGES = 2**16
 _DESCRIPTION, _SUBFILE, _ORIENTATION = 270, 254, 274
-_KEPT_TAGS = (_DESCRIPTION, 282, 283, 286, 287, 296, 305)  # resolution, place, software
 _AXES = re.compile(r"(?m)^(images|channels|slices|frames)=(\d+)")
 _FORMATS = ("TIFF", "GIF")
 
@@ -108,25 +108,37 @@ class PageStack(Volume):
         return values
 
     def write(self, stored: np.ndarray, to_uri: str) -> None:
-        """See `Volume.write`: mode, palette, compression and the first page's texts are kept."""
+        """See `Volume.write`: mode, palette, compression and tags of each page are kept."""
         if self._image.format != "TIFF":
             raise LabelError(f"{self.uri}: labels in GIF files are not written back; use TIFF")
-        pages, options = [], dict[str, Any]()
+        pages, tags = [], []
         for index, values in enumerate(stored):
             self._image.seek(index)
             pages.append(picture_like(self._image, values))
-            if not index:
-                options = _options(self._image)
+            pages[index].encoderinfo = _options(self._image)
+            tags.append(kept_tags(self._image))
         sink = io.BytesIO()
+        options = pages[0].encoderinfo
         pages[0].save(sink, format="TIFF", save_all=True, append_images=pages[1:], **options)
         content = sink.getvalue()
         written = PageStack(io.BytesIO(content), to_uri, len(content))
+        self._check_tags(written, tags)
         if not np.array_equal(written.stored(), stored):
             raise LabelError(
                 f"{self.uri}: new masks do not come back as they were from pages of mode "
                 f"{self._image.mode}; save the masks as 8- or 16-bit grey pages"
             )
         storage.write_bytes(to_uri, content)
+
+    def _check_tags(self, written: "PageStack", tags: Sequence[dict[int, object]]) -> None:
+        for index, of_page in enumerate(tags):
+            written._image.seek(index)
+            lost = lost_tags(of_page, written._image)
+            if lost:
+                raise LabelError(
+                    f"{self.uri}: tags {', '.join(map(str, lost))} of page {index} do not come "
+                    "back as they were; save the pages without them"
+                )
 
     def close(self) -> None:
         """See `Volume.close`."""
@@ -164,7 +176,5 @@ def _check_is_stack(image: ImageFile.ImageFile, num: int) -> None:
 
 def _options(image: ImageFile.ImageFile) -> dict[str, Any]:
     """How a page is stored, as arguments of Pillow."""
-    tags = getattr(image, "tag_v2", {})
-    kept = {tag: tags[tag] for tag in _KEPT_TAGS if tag in tags}
     compression = image.info.get("compression")
-    return {"tiffinfo": kept} | ({"compression": compression} if compression else {})
+    return {"tiffinfo": directory_of(image)} | ({"compression": compression} if compression else {})

@@ -116,9 +116,13 @@ def check_claimed(claimed: int, size_bytes: int) -> None:
 def whole_values(stored: np.ndarray, header: VolumeHeader) -> np.ndarray:
     """Labels of a slice, (H, W) int32: stored integers, scaled where the header says so.
 
+    Truth values stay what they are.
+
     Raises:
         SampleError: `mask_format`: a value is no whole number, or none of 32 bits.
     """
+    if stored.dtype.kind == "b":
+        return stored
     values = stored
     if header.is_scaled:
         values = stored.astype(np.float64) * header.slope + header.inter

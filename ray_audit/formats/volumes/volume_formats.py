@@ -7,10 +7,10 @@ from ray_audit.config import LabelsConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.base import Format, Item
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.mask_files import TIFF_ENDINGS
 from ray_audit.formats.volumes.dicom_volume import pydicom
 from ray_audit.formats.volumes.nifti_volume import nibabel
 from ray_audit.formats.volumes.nrrd_volume import pynrrd
-from ray_audit.formats.volumes.page_stack import TIFF_ENDINGS
 from ray_audit.formats.volumes.volume_files import ENDINGS
 from ray_audit.formats.volumes.volume_slices import Slices, num_lost
 from ray_audit.sample_ids import Owner

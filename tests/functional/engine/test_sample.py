@@ -65,7 +65,7 @@ def model(name, **more):
 
 def test_a_plan_says_what_goes_in_and_comes_out_and_which_labels_there_are(tmp_path):
     seen = planned(class_folders(tmp_path)).seen
-    assert seen.input_shape == (1, 3, 16, 16)
+    assert seen.input_shapes == ((1, 3, 16, 16),)
     assert 0 <= seen.input_range[0] < seen.input_range[1] <= 1
     assert set(seen.labels) <= set(CLASSES)
     assert sum(seen.labels.values()) == seen.num_tried

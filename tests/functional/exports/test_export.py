@@ -1,8 +1,10 @@
 import csv
 import inspect
 import json
+import zipfile
 from xml.etree import ElementTree
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,6 +16,7 @@ from ray_audit.exports.selection import Selection
 from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
+from tests.support.small_sets import SmallSet
 
 
 def opened(small):
@@ -41,6 +44,57 @@ def members(tmp_path_factory):
     return opened(knowing.images(tmp_path_factory.mktemp("tar"), form="tar")[0])
 
 
+def labelled_frames(num, column="video"):
+    return [
+        {column: str(index), "frame": t, "label": knowing.CLASSES[k]}
+        for index in range(num)
+        for t, k in enumerate(knowing.given_frames(index, (1,)).tolist())
+    ]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Videos that are folders of frames."""
+    folder = tmp_path_factory.mktemp("folders")
+    for index in range(8):
+        for t, k in enumerate(knowing.TRUE_FRAMES.tolist()):
+            knowing.save(knowing.coloured(k, 8), folder / f"data/{index}/{t:03}.png")
+    uri = str(knowing.table(folder / "frames.csv", labelled_frames(8)))
+    dataset = {"kind": "video", "uri": f"{folder}/data/*/", "fps": 25, "labels": {"frames": uri}}
+    dataset["clip"] = {"frames": None}
+    return opened(knowing.knows(SmallSet(folder, dataset, "FrameModel"), *(knowing.SURE,) * 3))
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    """Videos that lie one after another in one file."""
+    folder = tmp_path_factory.mktemp("episodes")
+    (folder / "data").mkdir()
+    knowing.film(folder / "data/long.mp4", np.tile(knowing.TRUE_FRAMES, 8))
+    length_s = len(knowing.TRUE_FRAMES) / 25
+    parts = [
+        {"video": "long.mp4", "episode": i, "start_s": i * length_s, "end_s": (i + 1) * length_s}
+        for i in range(8)
+    ]
+    uri = str(knowing.table(folder / "frames.csv", labelled_frames(8)))
+    table = {"uri": str(knowing.table(folder / "episodes.csv", parts)), "video": "video"}
+    dataset = {"kind": "video", "uri": f"{folder}/data/*.mp4", "labels": {"frames": uri}}
+    dataset |= {"clip": {"frames": None}, "episodes": table}
+    return opened(knowing.knows(SmallSet(folder, dataset, "FrameModel"), *(knowing.SURE,) * 3))
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Images in a folder for each class, in a zip archive."""
+    folder = tmp_path_factory.mktemp("packed")
+    small, *_ = knowing.images(folder, "folder")
+    with zipfile.ZipFile(folder / "data.zip", "w") as file:
+        for path in sorted((folder / "data").rglob("*.png")):
+            file.write(path, path.relative_to(folder / "data"))
+    small.values["dataset"]["uri"] = str(folder / "data.zip")
+    return opened(small)
+
+
 @pytest.fixture
 def images(tmp_path):
     small, _, _ = knowing.images(tmp_path)
@@ -59,6 +113,8 @@ def rows_of(tables, to, *args, **options):
         ("videos", set(FORMATS) - {"coco"}),
         ("sequences", {"csv", "parquet"}),
         ("members", {"csv", "parquet"}),
+        ("folders", {"csv", "parquet"}),
+        ("episodes", {"csv", "parquet"}),
     ],
 )
 def test_formats_fit_or_say_which_do(which, fitting, request, tmp_path):
@@ -71,6 +127,38 @@ def test_formats_fit_or_say_which_do(which, fitting, request, tmp_path):
         else:
             with pytest.raises(SpecificationError, match=r"formats do: .*csv, parquet"):
                 export(tables, name, str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("which", "what", "remedy"),
+    [
+        ("folders", "folders of frames that are videos", "make a video of the frames"),
+        ("episodes", "episodes, of which a video file holds several", "cut each episode"),
+        ("members", "images within tar, Parquet or array files", "unpack the images"),
+    ],
+)
+def test_what_no_tool_opens_is_refused_with_what_helps(which, what, remedy, request, tmp_path):
+    tables = request.getfixturevalue(which)
+    with pytest.raises(SpecificationError, match=rf"does not hold {what}.* tool, {remedy}"):
+        export(tables, "cvat", str(tmp_path))
+
+
+@pytest.mark.parametrize(("which", "end"), [("folders", "/data/1/"), ("episodes", "/long.mp4")])
+def test_tables_point_at_folders_of_frames_and_at_the_file_of_an_episode(
+    which, end, request, tmp_path
+):
+    for row in rows_of(request.getfixturevalue(which), tmp_path):
+        assert row["media"].endswith(end)
+
+
+def test_files_of_an_archive_need_a_prefix_where_a_tool_opens_them(packed, tmp_path):
+    with pytest.raises(SpecificationError, match=r"data\.zip, which labelling tools do not open"):
+        export(packed, "fiftyone", str(tmp_path / "a"))
+    done = export(packed, "fiftyone", str(tmp_path / "b"), media_prefix="/mnt/unpacked")
+    assert done.num_findings == packed.findings().num_rows > 0
+    (sample, *_) = json.loads((tmp_path / "b/samples.json").read_text())["samples"]
+    assert sample["filepath"] == f"/mnt/unpacked/{sample['key']}"
+    assert all("data.zip!" in row["media"] for row in rows_of(packed, tmp_path / "c"))
 
 
 def test_an_unknown_format_is_refused(masks):

@@ -259,3 +259,26 @@ def test_masks_of_an_image_of_which_only_some_name_a_class_are_a_failure(tmp_pat
     values = {"veins": "vein", 0: "background", 1: "artery", 2: "vein"}
     drawn = labels_of(named_after_classes(tmp_path, "artery", "veins", values=values))["a.png"]
     assert drawn[:3, 1].tolist() == [1, 2, 2]
+
+
+def test_an_image_whose_only_file_names_no_class_is_refused_where_others_name_some(tmp_path):
+    config = named_after_classes(tmp_path, "artery", "vein")
+    photo(tmp_path / "images/b.png", 1)
+    put_image(tmp_path / "masks/b_mask.png", np.ones(SHAPE, np.uint8))
+    with pytest.raises(LabelError, match=r"1 image name no class .*b_mask\.png.* \{mask: void\}"):
+        labels_of(config)
+    values = {"artery": "artery", "vein": "vein", "mask": "vein"}
+    numbers = {0: "background", 1: "artery", 2: "vein"}
+    labels = config.labels.model_copy(update={"values": values | numbers})
+    found = labels_of(config.model_copy(update={"labels": labels}))
+    assert (found["b.png"] == 2).all()
+    assert set(np.unique(found["a.png"])) == {0, 1, 2}
+
+
+def test_files_of_objects_that_name_no_class_in_any_image_keep_their_values(tmp_path):
+    config = named_after_classes(tmp_path, "1", "2")
+    photo(tmp_path / "images/b.png", 1)
+    put_image(tmp_path / "masks/b_1.png", np.full(SHAPE, 2, np.uint8))
+    found = labels_of(config)
+    assert (found["b.png"] == 2).all()
+    assert set(np.unique(found["a.png"])) == {0, 1}

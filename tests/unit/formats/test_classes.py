@@ -178,6 +178,28 @@ def test_a_truth_value_is_an_index_where_no_class_is_called_so():
     assert [numbers.parse(value) for value in (True, False)] == [0, 1]
 
 
+@pytest.mark.parametrize("truth", [bool, np.bool_, str])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["yes", "no"], [0, 1]),
+        (["No", "Yes", "x"], [1, 0]),
+        (["ON", "off"], [0, 1]),
+        (["n", "y"], [1, 0]),
+        (["no", "false", "yes", "TRUE"], [3, 1]),  # the usual words go first
+    ],
+)
+def test_a_truth_value_is_the_class_that_is_called_by_a_word_for_it(names, expected, truth):
+    assert [ClassNames(names).parse(truth(value)) for value in (True, False)] == expected
+
+
+def test_a_text_that_is_a_class_is_that_class_before_it_is_a_truth_value():
+    classes = ClassNames(["True", "yes", "no", "FALSE", "true"])
+    assert [classes.parse(v) for v in ("True", "true", "yes", "False", True)] == [0, 4, 1, 3, 4]
+    with pytest.raises(ValueError, match="label 'True' is none of the 2 classes"):
+        ClassNames(["absent", "present"]).parse("True")
+
+
 def test_a_truth_value_of_which_only_the_other_is_a_class_is_refused_or_void():
     with pytest.raises(ValueError, match="label 'false' is none of the 2 classes"):
         ClassNames(["true", "unknown"]).parse(False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ray_audit.errors import LabelError, SampleError, SpecificationError
@@ -164,3 +165,25 @@ def test_masks_of_frames_may_be_pages(tmp_path):
     config = dataset("video", tmp_path / "*.mp4", {"masks": f"{path.parent}/{{stem}}.tif"})
     assert config.labels.masks.endswith(".tif")
     assert np.array_equal(masks_of(path), LABELS)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pages_keep_their_own_tags_when_labels_change(tmp_path, compression):
+    path = tmp_path / "m/v.tif"
+    path.parent.mkdir()
+    with tifffile.TiffWriter(path) as file:
+        for index, page in enumerate(LABELS):
+            extra = [(65000, "s", 0, f"page {index}", True), (65001, "H", 2, (index, 9), True)]
+            packed = {"compression": "zlib"} if compression else {}
+            file.write(page, contiguous=False, extratags=extra, description=f"d{index}", **packed)
+    new = np.flip(LABELS[2], 0)
+    with VolumeMasks(opened(path)) as masks:
+        masks.write(
+            lambda k: new if k == 2 else None, str(tmp_path / "to"), f"{path.parent}/{{stem}}.tif"
+        )
+    with tifffile.TiffFile(path) as old, tifffile.TiffFile(tmp_path / "to/v.tif") as written:
+        for index, (before, after) in enumerate(zip(old.pages, written.pages, strict=True)):
+            assert np.array_equal(after.asarray(), new if index == 2 else LABELS[index])
+            for tag in (254, 259, 270, 305, 65000, 65001):
+                values = [p.tags[tag].value if tag in p.tags else None for p in (before, after)]
+                assert values[0] == values[1], tag

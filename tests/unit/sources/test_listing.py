@@ -302,3 +302,38 @@ def test_a_needed_column_that_is_there_twice_is_refused(suffix, tmp_path):
     labels = {"frames": str(tmp_path / f"t.{suffix}")}
     with pytest.raises(LabelError, match="2 columns are called 'label'"):
         listed(dataset("video", tmp_path / "v/*.mp4", labels), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "rows"),
+    [
+        ("frames", ["v,1,a", "v,1,b", "w,0,a", "w,0,a"]),
+        ("segments", ["v,0,2,a", "v,0,2,b", "w,1,3,a", "w,1,3,b"]),
+    ],
+)
+def test_overlaps_that_leave_no_label_are_named_as_what_leaves_none(form, rows, tmp_path):
+    for name in "vw":
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 3), np.float32))
+    head = "video,frame,label" if form == "frames" else "video,start_frame,end_frame,label"
+    labels = {form: table(tmp_path, "\n".join([head, *rows]) + "\n"), "overlap": "drop"}
+    with pytest.raises(LabelError, match=r"overlap: drop leaves no label: each of 4 rows claims"):
+        listed(dataset("sequences", tmp_path / "*.npy", labels), tmp_path)
+
+
+def test_rows_that_overlaps_leave_out_are_counted(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((4, 3), np.float32))
+    rows = "video,start_frame,end_frame,label\nv,0,1,a\nv,0,1,b\nv,0,3,c\n"
+    labels = {"segments": table(tmp_path, rows), "overlap": "drop"}
+    config = dataset("sequences", tmp_path / "*.npy", labels)
+    assert listed(config, tmp_path).notes == ("labels.overlap: drop leaves 2 rows out",)
+    assert all_labels(config) == {"v.npy#1": 2, "v.npy#2": 2}
+
+
+def test_labels_of_other_files_than_the_split_names_are_named_so(tmp_path):
+    for name in "vw":
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 3), np.float32))
+    (tmp_path / "split.txt").write_text("w\n")
+    labels = {"frames": table(tmp_path, "video,frame,label\nv,0,a\n")}
+    split = {"split": str(tmp_path / "split.txt")}
+    with pytest.raises(LabelError, match=r"no row labels what dataset\.split names"):
+        listed(dataset("sequences", tmp_path / "*.npy", labels, **split), tmp_path)
