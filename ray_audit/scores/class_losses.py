@@ -24,6 +24,8 @@ _BINS_PER_OCTAVE = 16
 _SMALLEST_LOSS, _LARGEST_LOSS = 2.0**-30, 2.0**24
 _NUM_BINS = 54 * _BINS_PER_OCTAVE + 1
 _MAX_POINTS = 8192
+_TELLING_DIFFERENCE = 2.0**-18
+"""Nats. Below it lies the rounding of float32: equal samples of two classes must not part by it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class ClassLosses:
         if not len(given):
             return LossExcess(np.full(len(self.num_labels), np.nan), np.zeros(0), np.zeros(0))
         usual = self._usual(given)
-        low, high = self.least - usual[given], self.most - usual[given]
+        low, high = _rounded(self.least - usual[given]), _rounded(self.most - usual[given])
         points = np.unique(np.concatenate([low, high]))
         if len(points) > _MAX_POINTS:
             points = points[np.linspace(0, len(points) - 1, _MAX_POINTS).astype(np.int64)]
@@ -127,7 +129,8 @@ class LossExcess:
     def ranks(self, losses: npt.NDArray[np.floating], classes: npt.NDArray[np.integer]) -> Floats:
         """Rank of each loss less what is usual for its class, 0 to 1; NaN for NaN.
 
-        In the order of these differences, exactly; the ranks themselves to a part of a bin.
+        In the order of these differences, those equal that differ by rounding alone; the ranks
+        themselves to a part of a bin.
 
         Args:
             losses: (N,) nats.
@@ -141,8 +144,12 @@ class LossExcess:
         """
         if not len(self.points):
             return np.full(len(losses), np.nan)
-        excess = np.asarray(losses, np.float64) - self.usual[np.maximum(classes, 0)]
+        excess = _rounded(np.asarray(losses, np.float64) - self.usual[np.maximum(classes, 0)])
         return np.asarray(np.interp(excess, self.points, self.below))
+
+
+def _rounded(excess: Floats) -> Floats:
+    return np.asarray(np.round(excess / _TELLING_DIFFERENCE) * _TELLING_DIFFERENCE)
 
 
 def _bin(losses: Floats) -> Integers:

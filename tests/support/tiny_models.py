@@ -45,6 +45,13 @@ class FrameModel(nn.Module):
         return self.head(clips.mean((3, 4)) if clips.ndim == 5 else clips)
 
 
+class ClipModel(FrameModel):
+    """(N, T, C, H, W) -> logits (N, K)."""
+
+    def forward(self, clips):
+        return super().forward(clips).mean(1)
+
+
 class SlowFrameModel(FrameModel):
     """Takes its time, so that a fault can be injected while a run goes on.
 

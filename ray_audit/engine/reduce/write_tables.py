@@ -43,6 +43,7 @@ _UNITS_PER_PART = 16
 _SHARDS_PER_PART = 1024
 _TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MAX_LOOKED_AT = 1000
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def publish(
             *parts.remarks.notes(config),
             *_missing_columns(inputs),
             *ties,
+            *_uncounted(confusion, config),
             *_passes(inputs, parts),
         ],
     )
@@ -178,6 +180,21 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
     if len(inputs.config.dataset.classes) < 2:
         yield "there is one class: no label can be suggested, and margins say nothing"
+
+
+def _uncounted(confusion: np.ndarray | None, config: AuditConfig) -> Iterator[str]:
+    """What the estimate cannot count: wrong labels of classes that nothing is labelled as."""
+    if confusion is None:
+        return
+    num_seen = np.where(confusion[-1].sum(axis=1) == 0, confusion[-1].sum(axis=0), 0)
+    names = [config.dataset.classes[index] for index in np.flatnonzero(num_seen)]
+    if names:
+        shown = ", ".join(map(repr, names[:_MAX_NAMED])) + ", ..." * (len(names) > _MAX_NAMED)
+        yield (
+            f"the estimate of wrong labels leaves out {int(num_seen.sum())} "
+            f"{config.dataset.task.element} that the last checkpoint sees as {shown}: no label is "
+            "of that class, so it is not known how sure of it the checkpoint is where it is right"
+        )
 
 
 def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ray_audit.engine.run.audit import run_audit
-from tests.support import knowing, small_sets
+from tests.support import knowing, poor_sets, small_sets
 from tests.support.echoes import echoes, logits, repeated
 from tests.support.tables import rows_of
 
@@ -116,3 +116,63 @@ def test_masks_of_which_checkpoints_know_nothing_tie(tmp_path, tile, confident):
     assert found.manifest.top == []
     assert any("all samples tie" in note for note in found.manifest.notes)
     assert rows_of(found, "findings").num_rows == rows_of(found, "areas").num_rows == 0
+
+
+FILMED = ["clips", "masks of frames"]
+
+
+def suspicions(found):
+    return [row["suspicion"] for row in in_sample_order(found)]
+
+
+def in_sample_order(found):
+    return sorted(rows_of(found, "scores").to_pylist(), key=lambda row: row["sample_id"])
+
+
+@pytest.mark.parametrize("kind", FILMED)
+def test_films_of_one_class_tie_and_none_is_estimated_wrong(kind, tmp_path):
+    small = poor_sets.MAKE[kind](tmp_path, [0] * 3, [0] * 3, num_classes=1)
+    found = audited(small.config(scores=["csl", "vog", "softmin"]))
+    assert suspicions(found) == pytest.approx([0.5] * 3)
+    assert found.manifest.top == []
+    assert found.manifest.estimate.get("num_wrong", 0) == 0
+    assert any("there is one class" in note for note in found.manifest.notes)
+
+
+@pytest.mark.parametrize("kind", FILMED)
+def test_of_two_films_the_contradicted_one_comes_first(kind, tmp_path):
+    small = poor_sets.MAKE[kind](tmp_path, [0, 0], [0, 1], sureness=(6.0,))
+    found = audited(small.config(scores=["csl", "vog", "softmin"]))
+    first, other = in_sample_order(found)
+    assert first["suspicion"] < other["suspicion"]
+    assert other["late_loss"] is first["vog"] is None
+    assert any("there is 1 checkpoint" in note for note in found.manifest.notes)
+
+
+@pytest.mark.parametrize("kind", poor_sets.MAKE)
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_right_samples_tie_beside_a_wrong_one_wherever_it_stands(kind, is_turned, tmp_path):
+    true, given = [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 0, 1, 2, 1]
+    if is_turned:
+        true, given = true[::-1], given[::-1]
+    small = poor_sets.MAKE[kind](tmp_path, true, given, sureness=(6.0,) * 2)
+    by_truth = {}
+    for value, *pair in zip(suspicions(audited(small.config())), true, given, strict=True):
+        by_truth.setdefault(tuple(pair), set()).add(value)
+    wrong, right = by_truth.pop((0, 1)), set.union(*by_truth.values())
+    assert len(wrong) == 1
+    assert max(right) < min(wrong)
+    assert all(len(values) == 1 for values in by_truth.values())
+    if kind != "features":  # a segment is long or short, and its neighbours right or wrong
+        assert len(right) == 1
+
+
+@pytest.mark.parametrize("kind", poor_sets.MAKE)
+def test_an_estimate_says_what_it_leaves_out_where_a_class_labels_nothing(kind, tmp_path):
+    small = poor_sets.MAKE[kind](tmp_path, [0, 0, 1, 2], [0] * 4)
+    found = audited(small.config(failures={"max_fraction": 1.0}))
+    assert found.manifest.estimate["num_wrong"] == 0
+    (note,) = [note for note in found.manifest.notes if "the estimate of wrong labels" in note]
+    num = 2 * 24 * 24 if kind == "masks of frames" else 2
+    assert f"leaves out {num} {found.manifest.estimate['unit']}" in note
+    assert "'b', 'c'" in note

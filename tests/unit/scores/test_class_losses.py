@@ -30,7 +30,9 @@ def test_ranks_are_in_the_order_of_losses_less_the_usual_one_of_their_class(seed
     found = state_of(losses, classes).finish()
     excess = losses - found.usual[classes]
     ranks = found.ranks(losses, classes)
-    assert np.array_equal(np.argsort(ranks, kind="stable"), np.argsort(excess, kind="stable"))
+    in_order = np.argsort(excess)
+    assert (np.diff(ranks[in_order]) >= 0).all()
+    assert (np.diff(ranks[in_order])[np.diff(excess[in_order]) > 1e-5] > 0).all()
     assert ranks == pytest.approx((rankdata(excess) - 0.5) / len(excess), abs=0.02)
     assert 0 < ranks.min() < ranks.max() < 1
 
@@ -76,10 +78,20 @@ def test_equal_losses_of_a_class_tie_and_where_all_are_equal_all_do():
     assert len(set(ranks_of(np.full(10, 0.5), uneven, 2))) == 1
 
 
+def test_equal_samples_of_several_classes_tie_whatever_rounding_makes_of_them():
+    classes = np.repeat([0, 1, 2], 40)
+    losses = np.float32(0.0049452) + np.float32(1.2e-7) * (classes == 2)
+    losses[7] = 6.0
+    ranks = ranks_of(losses, classes, 3)
+    assert ranks.argmax() == 7
+    assert len(set(np.delete(ranks, 7))) == 1
+
+
 def test_one_class_is_ranked_by_its_losses():
     losses = np.random.default_rng(0).gamma(1.0, 1.0, 200)
     ranks = ranks_of(losses, np.zeros(200, int), 1)
-    assert np.array_equal(np.argsort(ranks), np.argsort(losses))
+    assert (np.diff(ranks[np.argsort(losses)]) >= 0).all()
+    assert len(np.unique(ranks)) > 195
 
 
 def test_parts_add_up_in_any_order():
