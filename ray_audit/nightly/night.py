@@ -16,9 +16,9 @@ from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from ray_audit import storage
-from ray_audit.config import AuditConfig, MetricsConfig
+from ray_audit.config import AuditConfig
 from ray_audit.engine.run.conclusion import recheck_complete
-from ray_audit.engine.run.outcome_metrics import tell_outcome
+from ray_audit.engine.run.outcome_metrics import tell_outcome, untold
 from ray_audit.errors import SpecificationError
 from ray_audit.metrics import RunResult
 from ray_audit.nightly.lease import Lease, LeaseState
@@ -182,6 +182,8 @@ def run_night(
 ) -> Night:
     """Give a date its one result; a date that has one is left as it is.
 
+    A trial, of which a limit left shards out, is not that result: only its run is kept.
+
     Args:
         config: the specification.
         logical_date: from `resolve_date`.
@@ -196,7 +198,7 @@ def run_night(
     done = Night.read(output, logical_date)
     if done is not None:
         say(f"{logical_date} has its result already: run {done.run_id}. Nothing to do.")
-        return _rechecked(config, done)
+        return _rechecked(config, done, _is_latest(output, logical_date))
     lease = Lease(storage.join(output, "nights", "lease.json"), logical_date)
     if not lease.acquire(wait_s, lambda state: _tell_waiting(say, state)):
         say(f"waited {wait_s:g} s for another night; running beside it, which does no harm")
@@ -204,28 +206,44 @@ def run_night(
         done = Night.read(output, logical_date)  # another may have given it meanwhile
         if done is not None:
             say(f"{logical_date} was given its result meanwhile: run {done.run_id}.")
-            return _rechecked(config, done)
-        later = (other for other in night_dates(output) if other > logical_date)
-        is_latest = not any(Night.read(output, other) for other in later)
-        run = audit(config if is_latest else _untold(config))
+            return _rechecked(config, done, _is_latest(output, logical_date))
+        is_latest = _is_latest(output, logical_date)
+        # Of an older date that is caught up with the Pushgateway is told nothing.
+        run = audit(config if is_latest else untold(config))
+        if run.manifest.is_trial:
+            return _trial(logical_date, run)
         return _conclude(config, logical_date, run, is_latest, say)
 
 
-def _rechecked(config: AuditConfig, done: Night) -> Night:
-    """The result of a date, held against the budget and gates of this call; nothing is told."""
+def _is_latest(output: str, logical_date: str) -> bool:
+    later = (other for other in night_dates(output) if other > logical_date)
+    return not any(Night.read(output, other) for other in later)
+
+
+def _rechecked(config: AuditConfig, done: Night, is_latest: bool) -> Night:
+    """The result of a date, held against the budget and gates of this call."""
     run_uri = storage.join(config.output, "runs", done.run_id)
-    config = config.model_copy(update={"metrics": MetricsConfig()})
-    breached, _ = recheck_complete(config, Manifest.read(run_uri), run_uri)
-    return replace(done, breached_gates=breached)
+    config = config if is_latest else untold(config)
+    breached, notes = recheck_complete(config, Manifest.read(run_uri), run_uri)
+    notes = list(dict.fromkeys([*done.notes, *notes]))
+    return replace(done, breached_gates=breached, notes=notes)
+
+
+def _trial(logical_date: str, run: Audited) -> Night:
+    """What is told of a trial; it is not written, so that the date has its night still."""
+    return Night(
+        date=logical_date,
+        run_id=run.run_id,
+        compared_with=None,
+        changes={},
+        changed_settings=[],
+        breached_gates=list(run.breached_gates),
+        notes=[f"a trial (--limit), which is not the result of {logical_date}"],
+    )
 
 
 def _tell_waiting(say: Callable[[str], None], state: LeaseState) -> None:
     say(f"the night of {state.purpose} is at work on this output: waiting for it")
-
-
-def _untold(config: AuditConfig) -> AuditConfig:
-    """Without a Pushgateway: it shows the latest night, and not one that was caught up with."""
-    return config.model_copy(update={"metrics": MetricsConfig()})
 
 
 def _conclude(

@@ -1,11 +1,14 @@
 """Night to night: what changed since an earlier run, and findings per kind over the last nights."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.tables.diff import Diff, changed_settings, diff_runs
-from ray_audit.tables.manifest import Manifest, run_ids
+from ray_audit.tables.manifest import Manifest, complete_runs
 from ray_audit.tables.run_tables import RunTables
 
 NUM_NIGHTS = 14
@@ -18,7 +21,8 @@ def make_changes(tables: RunTables, against: str | None = None) -> dict[str, Any
 
     Args:
         tables: of the run.
-        against: an earlier run; by default the last complete one of an earlier date.
+        against: an earlier run; by default the one of all shards that was published last, of the
+            last date before that has one.
 
     Returns:
         `nights` (run_id, total and by_kind, oldest first, this run last), `against`, `settings`
@@ -51,20 +55,23 @@ def make_changes(tables: RunTables, against: str | None = None) -> dict[str, Any
 
 
 def _earlier_nights(output: str, manifest: Manifest) -> list[Manifest]:
-    """The last complete run of each earlier date, oldest first, `NUM_NIGHTS` dates at most."""
-    nights: dict[str, Manifest] = {}
-    today = _date(manifest.run_id)
-    for run_id in reversed(run_ids(output)):
-        date = _date(run_id)
-        if date >= today or date in nights:
-            continue
-        try:
-            nights[date] = Manifest.read(storage.join(output, "runs", run_id))
-        except StorageError:  # it failed, goes on, or is being cleared away
-            continue
+    """Of each earlier date the run published last, oldest first, `NUM_NIGHTS` dates at most."""
+    nights: list[Manifest] = []
+    stored = complete_runs(output)
+    earlier = (run_id for run_id in stored if _date(run_id) < _date(manifest.run_id))
+    for _, of_date in groupby(sorted(earlier, reverse=True), _date):
+        whole = [run for run in _readable(output, of_date) if not run.is_trial]
+        if whole:
+            nights.append(max(whole, key=lambda r: r.published_s or stored[r.run_id] or 0.0))
         if len(nights) == NUM_NIGHTS:
             break
-    return list(reversed(nights.values()))
+    return nights[::-1]
+
+
+def _readable(output: str, run_ids: Iterable[str]) -> Iterator[Manifest]:
+    for run_id in run_ids:
+        with contextlib.suppress(StorageError):  # it is being cleared away
+            yield Manifest.read(storage.join(output, "runs", run_id))
 
 
 def _date(run_id: str) -> str:

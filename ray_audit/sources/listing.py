@@ -52,12 +52,14 @@ class Listing:
         labels_digest: changes when any label does.
         num_by_time: shards that are told apart by size and time of change alone: local files that
             are not small.
+        num_left_out: shards beyond the limit that was asked for.
     """
 
     shards: tuple[Shard, ...]
     notes: tuple[str, ...]
     labels_digest: str
     num_by_time: int = 0
+    num_left_out: int = 0
 
 
 def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = None) -> Listing:
@@ -89,7 +91,8 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
     labels = [f"{shard.key}\x1e{shard.label_digest}" for shard in kept]
     digests = storage.digest(*labels, *([split.digest] if split else []))
     by_time = sum(is_by_time(shard.uri, shard.etag) for shard in kept)
-    return Listing(tuple(kept), tuple(notes), digests, by_time)
+    num_left_out = len(labelled) - len(kept)
+    return Listing(tuple(kept), tuple(notes), digests, by_time, num_left_out)
 
 
 def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:

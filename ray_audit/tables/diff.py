@@ -138,6 +138,9 @@ def _findings(output: str, manifest: Manifest) -> list[Row]:
 
 def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     """Settings that make findings what they are, and are not the same in both runs."""
+    shards = [_shards(manifest) for manifest in (before, after)]
+    if shards[0] != shards[1]:
+        yield f"the earlier run audited {shards[0]}, the later one {shards[1]}"
     flat_a, flat_b = _flat(_settings(before)), _flat(_settings(after))
     quantities = [flat.pop("quantities", None) for flat in (flat_a, flat_b)]
     if quantities[0] != quantities[1]:
@@ -157,6 +160,12 @@ def changed_settings(before: Manifest, after: Manifest) -> Iterator[str]:
     for name in sorted(flat_a.keys() | flat_b.keys()):
         if flat_a.get(name) != flat_b.get(name):
             yield f"{name} was {flat_a.get(name)!r} and is {flat_b.get(name)!r}"
+
+
+def _shards(manifest: Manifest) -> str:
+    if not manifest.is_trial:
+        return "all shards"
+    return f"the first {manifest.plan['num_shards']} alone (--limit)"
 
 
 _ALIKE = 0.25

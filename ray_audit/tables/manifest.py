@@ -78,6 +78,11 @@ class Manifest:
     ranking: dict[str, Any] = field(default_factory=dict)
     published_s: float | None = None
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether a limit left shards out, so that it says nothing of the whole dataset."""
+        return bool(self.plan.get("num_left_out"))
+
     def publish(self, run_uri: str) -> "Manifest":
         """Make the run visible, unless another did so meanwhile; return the manifest that is there.
 
@@ -160,6 +165,12 @@ def run_ids(output: str) -> list[str]:
     return sorted({run_id for run_id, _ in _run_files(output, MANIFEST, FAILURE, RUNNING)})
 
 
+def complete_runs(output: str) -> dict[str, float | None]:
+    """Complete runs, the one stored last first: when the store says it was, in Unix time."""
+    stored = {run_id: item.modified_s for run_id, item in _run_files(output, MANIFEST)}
+    return dict(sorted(stored.items(), key=_stored_last, reverse=True))
+
+
 def latest_complete(output: str) -> str:
     """The complete run that was published last.
 
@@ -168,7 +179,7 @@ def latest_complete(output: str) -> str:
     Raises:
         StorageError: there is none.
     """
-    stored = {run_id: item.modified_s for run_id, item in _run_files(output, MANIFEST)}
+    stored = complete_runs(output)
     if not stored:
         raise StorageError(
             f"{output} has no complete run: start one with `ray-audit run`, or see "
@@ -176,7 +187,7 @@ def latest_complete(output: str) -> str:
         )
     latest_s, latest = -math.inf, ""
     # A manifest is stored when it is published, or later, as a copy: few have to be read.
-    for run_id, stored_s in sorted(stored.items(), key=_stored_last, reverse=True):
+    for run_id, stored_s in stored.items():
         if stored_s is not None and stored_s + _CLOCK_SKEW_S < latest_s:
             break
         published_s = Manifest.read(storage.join(output, "runs", run_id)).published_s

@@ -33,7 +33,7 @@ from ray_audit.sources import Listing, list_dataset
 from ray_audit.sources.destinations import check_destination
 from ray_audit.sources.units import group_units
 from ray_audit.store_errors import NO_ROOM
-from ray_audit.tables.manifest import MANIFEST, Manifest, run_ids
+from ray_audit.tables.manifest import Manifest, complete_runs
 
 Committed = dict[str, dict[str, SetFiles]]
 """Committed files by unit and set of checkpoints."""
@@ -189,7 +189,8 @@ def read_inputs(
             "set TMPDIR to another folder"
         ) from error
     sliced = _sliced(config, listing, index_dir)
-    notes = (*listing.notes, *catalog.notes, *identity.notes, *_slice_notes(sliced))
+    notes = (*_trial_notes(listing), *listing.notes, *catalog.notes, *identity.notes)
+    notes = (*notes, *_slice_notes(sliced))
     listing = replace(listing, notes=notes)
     salt = storage.digest(numeric_settings(config), *identity.parts)
     batch_size = 1 if config.engine.batch_size == "auto" else config.engine.batch_size
@@ -208,10 +209,22 @@ def read_inputs(
         sorted(config.scores),
         config.protocol,
         config.confident,
+        # Of the same shards, but another answer: it says nothing of the whole dataset.
+        *(["trial"] if listing.num_left_out else []),
         measures().score_identity(Kind.of(config)),
     )
     run_id = f"{logical_date}-{inputs_digest[:8]}"
     return Inputs(config, listing, checkpoints, units, required, run_id)
+
+
+def _trial_notes(listing: Listing) -> tuple[str, ...]:
+    num, num_left_out = len(listing.shards), listing.num_left_out
+    if not num_left_out:
+        return ()
+    return (
+        f"a trial (--limit) of the first {num} of {num + num_left_out} shards: no whole run is "
+        "compared with it, and no Pushgateway is told",
+    )
 
 
 def _sliced(config: AuditConfig, listing: Listing, index_dir: Path) -> Sliced:
@@ -336,10 +349,8 @@ def _kept(base: RecordSet | None, files: Mapping[str, SetFiles]) -> KeptMoments 
 
 def _expected_s(output: str, num_new: int) -> float | None:
     """Start-up and pace of the latest run here that ran anything."""
-    for run_id in reversed(run_ids(output)):
+    for run_id in complete_runs(output):
         run_uri = storage.join(output, "runs", run_id)
-        if not storage.exists(storage.join(run_uri, MANIFEST)):
-            continue
         # Only an estimate: a manifest of another version must not stand in the way.
         with contextlib.suppress(StorageError, KeyError):
             earlier = Manifest.read(run_uri)

@@ -29,7 +29,10 @@ def draft_of(inputs: Inputs, tables: dict[str, list[TableFile]]) -> Manifest:
         ],
         labels_digest=inputs.listing.labels_digest,
         numeric=numeric_settings(config),
-        plan={"num_shards": len(inputs.listing.shards)},
+        plan={
+            "num_shards": len(inputs.listing.shards),
+            "num_left_out": inputs.listing.num_left_out,
+        },
         tables=tables,
         timing={},
         versions={"python": platform.python_version()}

@@ -17,7 +17,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.write_tables import first_failures
-from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, was_reported
+from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, untold, was_reported
 from ray_audit.errors import FailureBudgetError, RayAuditError, redacted
 from ray_audit.metrics import RunResult
 from ray_audit.samples import ShardFailure
@@ -82,7 +82,8 @@ def recheck_complete(
     check_budget(config, manifest.counts, lambda: _listed_failures(manifest, run_uri))
     breached = breached_gates(config, manifest.counts, manifest.findings)
     if was_reported(run_uri):
-        return breached, tell_gate(config, bool(breached))
+        told_at = untold(config) if manifest.is_trial else config
+        return breached, tell_gate(told_at, run_uri, bool(breached))
     # The call that completed it ended before it could say so.
     return breached, _tell(manifest, config, run_uri, breached)
 
@@ -153,7 +154,7 @@ def _tell(
         findings={(kind, "uncompared"): number for kind, number in by_kind.items()},
         breached=bool(breached),
     )
-    return tell_outcome(config, run_uri, result)
+    return tell_outcome(config, run_uri, result, only_file=manifest.is_trial)
 
 
 class FailureRecord:
@@ -208,8 +209,9 @@ def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> N
         storage.write_bytes(storage.join(inputs.run_uri, FAILURE), content)
         counts = error.counts if isinstance(error, FailureBudgetError) else {}
         # Who interrupts a run soon kills it: there is no time for a Pushgateway that is slow.
-        config = inputs.config
-        tell_outcome(config, inputs.run_uri, RunResult(duration_s, counts=counts), is_interrupted)
+        only_file = is_interrupted or bool(inputs.listing.num_left_out)
+        result = RunResult(duration_s, counts=counts)
+        tell_outcome(inputs.config, inputs.run_uri, result, only_file)
 
 
 def check_count(inputs: Inputs, failed: int, expected: int | None) -> None:

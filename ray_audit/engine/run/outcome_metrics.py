@@ -3,6 +3,7 @@
 Whatever goes wrong here is a note and no failure: the run is complete, and its manifest is there.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from http.client import HTTPException
@@ -11,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway
 
 from ray_audit import storage
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, MetricsConfig
 from ray_audit.errors import StorageError, redacted
 from ray_audit.metrics import GATE_BREACHED, LAST_SUCCESS, RunResult, registry_of, render_outcome
 from ray_audit.printable import printable
@@ -51,16 +52,36 @@ def was_reported(run_uri: str) -> bool:
     return storage.exists(uri) and LAST_SUCCESS.name.encode() in storage.read_bytes(uri)
 
 
-def tell_gate(config: AuditConfig, breached: bool) -> list[str]:
-    """Push whether a gate is breached, of a run whose other numbers were told before.
+def untold(config: AuditConfig) -> AuditConfig:
+    """The specification without a Pushgateway: for what is not the latest whole audit."""
+    return config.model_copy(update={"metrics": MetricsConfig()})
+
+
+def tell_gate(config: AuditConfig, run_uri: str, breached: bool) -> list[str]:
+    """Write and push whether a gate is breached, of a run whose other numbers were told before.
 
     Returns:
         What went wrong, a sentence each.
     """
+    try:
+        _write_gate(storage.join(run_uri, METRICS), breached)
+        notes = []
+    except StorageError as error:
+        notes = [str(error)]
     registry = CollectorRegistry()
     gauge = Gauge(GATE_BREACHED.name, GATE_BREACHED.meaning, registry=registry)
     gauge.set(float(breached))
-    return _pushed(config, registry)
+    return [*notes, *_pushed(config, registry)]
+
+
+def _write_gate(uri: str, breached: bool) -> None:
+    """The other lines stay: what changed since the night before stands nowhere else."""
+    before = storage.read_bytes(uri)
+    name = GATE_BREACHED.name.encode()
+    line = b"%s %s" % (name, str(float(breached)).encode())
+    after = re.sub(rb"(?m)^%s .*$" % name, line, before)
+    if after != before:
+        storage.write_bytes(uri, after)
 
 
 def _pushed(config: AuditConfig, registry: CollectorRegistry) -> list[str]:

@@ -31,6 +31,7 @@ from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.registry import known_format
 from ray_audit.probes.look import Look
+from ray_audit.probes.prepare import with_axes
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
 
@@ -159,7 +160,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
         said = f"{type(error).__name__}: {error}"
         if _ABOUT_THIS_MACHINE.search(said):
             return f"the model fails on {where}, on this machine: {said}"
-        shape = batch.arrays["inputs"].shape
+        shape = with_axes(batch.arrays["inputs"].shape)
         raise SpecificationError(
             f"the model fails on {where}, inputs {shape}: {said}"
             f"{input_hint(error, model, batch, config)}"

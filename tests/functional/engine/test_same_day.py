@@ -67,6 +67,16 @@ def test_gates_of_the_same_date_are_held_against_the_run_that_is_there(one_bad):
     assert strict.manifest.breached_gates == []  # a manifest never changes
 
 
+def test_metrics_of_a_run_follow_the_gates_that_hold_now(one_bad):
+    counts = []
+    for gates in ({}, {"max_failed_fraction": 0.0}, {}):
+        metrics = one_bad.out / "runs" / run(one_bad, **LOSSY, gates=gates).run_id / "metrics.prom"
+        lines = metrics.read_text().splitlines()
+        counts.append(len(lines))
+        assert f"ray_audit_gate_breached {float(bool(gates))}" in lines
+    assert len(set(counts)) == 1
+
+
 def test_a_gate_that_is_taken_away_is_breached_no_more(one_bad):
     gated = run(one_bad, **LOSSY, gates={"max_failed_fraction": 0.0})
     assert len(gated.breached_gates) == len(gated.manifest.breached_gates) == 1

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ray_audit.cli import main
+from ray_audit.engine.run import outcome_metrics
 from ray_audit.nightly import lease
 from tests.support.small_sets import class_folders, picture
 
@@ -43,6 +44,42 @@ def test_changed_data_shows_as_new_and_fixed_findings(tmp_path):
     assert shown == changes
     assert changes["recurring"] > 0
     assert changes["new"] + changes["fixed"] > 0
+
+
+def test_a_night_of_a_few_shards_is_a_trial_that_leaves_the_date_to_its_night(
+    tmp_path, monkeypatch, capsys
+):
+    told = []
+    monkeypatch.setattr(
+        outcome_metrics, "pushadd_to_gateway", lambda *_, **given: told.append(given)
+    )
+    pushes = {"metrics": {"pushgateway": "http://gate:9091"}}
+    small = class_folders(tmp_path, num_each=2)
+    night(small, "2026-01-01", **pushes)
+    told.clear()
+    assert night(small, "2026-01-02", "--limit", "2", **pushes) == (0, None)
+    assert told == []
+    said = capsys.readouterr().err
+    assert "a trial (--limit) of the first 2 of 6 shards" in said
+    assert "not the result of 2026-01-02" in said
+    code, whole = night(small, "2026-01-02", "--limit", "6", **pushes)
+    assert (code, whole["compared_with"]) == (0, "2026-01-01")
+    assert whole["changes"]["new"] == whole["changes"]["fixed"] == 0
+    assert told
+
+
+def test_a_trial_that_fails_is_told_to_no_pushgateway(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        outcome_metrics, "pushadd_to_gateway", lambda *_, **given: told.append(given)
+    )
+    small = class_folders(tmp_path, num_each=2)
+    (tmp_path / "data/a/0.png").write_bytes(b"no image")
+    spec = str(small.spec_file(metrics={"pushgateway": "http://gate:9091"}))
+    assert main(["run", spec, "--local", "--limit", "2"]) == 1
+    assert told == []
+    assert main(["run", spec, "--local"]) == 1
+    assert len(told) == 1
 
 
 def test_a_changed_specification_is_said_and_not_counted(tmp_path, capsys):

@@ -108,13 +108,13 @@ def test_masks_of_one_image_match_by_their_pixels():
     assert len(match_findings(found[0], resized)) == 2
 
 
-def manifest(run_id, numeric=None, **specification):
+def manifest(run_id, numeric=None, plan=None, **specification):
     empty = dict.fromkeys(Manifest.__dataclass_fields__)
     settings = {"protocol": "training", "scores": ["csl", "vog"], **specification}
     return Manifest(
         **empty
         | {"run_id": run_id, "specification": settings, "numeric": numeric or {"record_version": 2}}
-        | {"notes": [], "breached_gates": []}
+        | {"notes": [], "breached_gates": [], "plan": plan or {}}
     )
 
 
@@ -136,6 +136,16 @@ def test_a_changed_setting_is_named_with_both_values():
         "dataset.clip.every was 1 and is 5",
         "protocol was 'training' and is 'held_out'",
     ]
+
+
+def test_a_trial_is_compared_with_no_whole_run_and_with_trials_of_as_many_shards():
+    whole = manifest("a", plan={"num_shards": 6, "num_left_out": 0})
+    trials = [manifest("b", plan={"num_shards": n, "num_left_out": 6 - n}) for n in (2, 2, 3)]
+    assert list(changed_settings(whole, trials[0])) == [
+        "the earlier run audited all shards, the later one the first 2 alone (--limit)"
+    ]
+    assert not list(changed_settings(trials[0], trials[1]))
+    assert len(list(changed_settings(trials[1], trials[2]))) == 1
 
 
 def test_a_changed_specification_is_said_instead_of_changes(tmp_path):

@@ -195,6 +195,24 @@ def test_a_gate_that_is_set_after_a_night_is_held_against_it(tmp_path):
     assert night(tmp_path, "2026-01-01").breached_gates == []
 
 
+def test_the_gate_of_the_latest_night_follows_in_prometheus_when_it_is_asked_again(
+    tmp_path, pushed
+):
+    for date in ("2026-01-01", "2026-01-02"):
+        night(tmp_path, date, image("a"))
+    strict = GatesConfig(max_findings_fraction=0.0)
+    pushed.clear()
+    night(tmp_path, "2026-01-01", gates=strict)
+    assert pushed == []  # the Pushgateway shows the latest night
+    for gates, told in ((strict, 1.0), (None, 0.0)):
+        night(tmp_path, "2026-01-02", gates=gates)
+        assert pushed[-1]["registry"].get_sample_value("ray_audit_gate_breached") == told
+        shown = metrics(tmp_path, "2026-01-02")
+        assert f"\nray_audit_gate_breached {told}\n" in shown
+        assert 'ray_audit_findings{change="recurring",kind="mislabel"} 1.0' in shown
+    assert "ray_audit_gate_breached 1.0" in metrics(tmp_path, "2026-01-01")
+
+
 @pytest.mark.parametrize(
     "name", ["backup", "2026-01-01.bak", "zzz", "20260131", "2026-01-31", "old/2026-01-31"]
 )
