@@ -14,6 +14,7 @@ from torch import nn
 from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
 from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.processes import use_large_pages
 
 Value = TypeVar("Value")
 
@@ -44,6 +45,7 @@ def new_model(config: ModelConfig, limit_s: float | None = None) -> nn.Module:
     Raises:
         SpecificationError: the factory cannot be imported, raises, returns no module, or hangs.
     """
+    use_large_pages()
     model = call_factory("model.factory", config.factory, config.kwargs, limit_s)
     if not isinstance(model, nn.Module):
         raise SpecificationError(
