@@ -20,9 +20,11 @@ from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
+from ray_audit.supervisor import supervised
 from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import TrainingIdentity
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5
@@ -157,8 +159,14 @@ def _train_as_worker(settings: dict[str, Any]) -> None:
         if worker.rank == 0:
             ray.get(bulletin.add.remote(asdict(done)))
 
-    try:
+    def run() -> None:
+        if worker.device.type == "cuda":
+            torch.cuda.set_device(worker.device)  # of this thread
+        torch.set_num_threads(assignment.config.training.threads_per_worker)
         assignment.run(worker, progress)
+
+    try:
+        supervised(assignment.config.engine.stall_timeout_s, "train", run)
     except RayAuditError as error:
         ray.get(bulletin.fail.remote(str(error), isinstance(error, SpecificationError)))
         raise
@@ -169,7 +177,7 @@ def _to_json(assignment: Assignment) -> str:
     values = {
         "config": assignment.config.model_dump(mode="json", exclude_unset=True),
         "place": [place.folder, place.prefix],
-        "digest": assignment.digest,
+        "identity": assignment.identity.state,
         "index_uri": assignment.index_uri,
         "shares": _shares_to_json(assignment.shares),
     }
@@ -203,7 +211,7 @@ def _from_json(text: str) -> Assignment:
     return Assignment(
         AuditConfig.parse(values["config"]),
         TrainingFolder(*values["place"]),
-        values["digest"],
+        TrainingIdentity(**values["identity"]),
         values["index_uri"],
         _shares_from_json(values["shares"]),
         held_out,
