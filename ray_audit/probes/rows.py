@@ -74,7 +74,7 @@ def row_gradients(gradient: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     """Channel-mean gradient map of each owned row, and its squared norm over all inputs."""
     own = gradient[rows.index]
     # A few rows at a time: in float64 those of a clip are larger than any cache.
-    parts = own.split(max(1, _AT_ONCE * len(own) // max(1, own.numel())))
+    parts = torch.split(own, max(1, _AT_ONCE * len(own) // max(1, own.numel())))
     squared = [part.double().square_().flatten(1).sum(dim=1) for part in parts]
     return channel_mean(gradient)[rows.index], torch.cat(squared)
 
