@@ -53,6 +53,12 @@ def _num_checkpoints(loss: np.ndarray) -> np.ndarray:
     return np.full(len(loss), loss.shape[1], np.int32)
 
 
+def _prob_margin(prob_margin: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    # Of one class there is no best other: like the margin of logits, it is none.
+    none = np.full(len(prob_margin), np.nan)
+    return dynamics.prob_margin(prob_margin) if len(classes) > 1 else none
+
+
 def _forgetting(correct: np.ndarray) -> np.ndarray:
     return dynamics.forgetting(correct > 0.5)
 
@@ -161,9 +167,9 @@ SCORES = (
     ),
     score(
         "prob_margin",
-        dynamics.prob_margin,
-        "mean margin of the given label's probability",
-        "prob_margin",
+        _prob_margin,
+        "mean margin of the given label's probability over the best other; null with one class",
+        "prob_margin setting.classes",
         "fraction",
         "lower",
     ),
