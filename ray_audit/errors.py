@@ -92,11 +92,13 @@ class SampleError(RayAuditError):
     Args:
         error_class: a short name from the closed list in `docs/tables.md`, e.g. `mask_size`.
         message: what was got, what was expected, and what to do.
+        of_label: whether its label is at fault, wherever that was found.
     """
 
-    def __init__(self, error_class: str, message: str) -> None:
+    def __init__(self, error_class: str, message: str, of_label: bool = False) -> None:
         super().__init__(message)
         self.error_class = error_class
+        self.of_label = of_label
 
 
 class RunError(RayAuditError):

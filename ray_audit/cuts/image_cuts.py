@@ -8,6 +8,7 @@ import numpy as np
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.tiles import LabelledImage, network_input, tile_cuts, whole_cut
 from ray_audit.errors import SampleError
+from ray_audit.formats.accounting import of_labels
 from ray_audit.formats.base import Item
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
@@ -42,7 +43,7 @@ def _cut_item(item: Item, job: UnitContext) -> Iterator[Cut]:
                     stored.close()
 
 
-_LABEL_ERRORS = ("label_outside", "mask_format", "mask_size", "duplicate_key")
+_LABEL_ERRORS = ("label_outside", "class_names", "mask_format", "mask_size", "duplicate_key")
 
 
 def _class_cut(item: Item, job: UnitContext) -> Iterator[Cut]:
@@ -67,12 +68,9 @@ def _dense_cuts(item: Item, job: UnitContext) -> Iterator[Cut]:
     if item.mask is None:
         job.tally.filter(item.sample_id, item.shard, None, "unlabelled")
         return iter(())
-    try:
+    with of_labels(f" (mask {item.mask_uri})" if item.mask_uri else " (the mask)"):
         mask = read_labels(item.mask, job.dataset, job.classes)
         targets = targets_of(mask, job.classes)
-    except SampleError as error:
-        where = f" (mask {item.mask_uri})" if item.mask_uri else " (the mask)"
-        raise SampleError(error.error_class, f"{error}{where}") from error
     if (targets == IGNORE).all():
         job.tally.filter(item.sample_id, item.shard, None, "void")
         return iter(())

@@ -79,10 +79,13 @@ def _mask_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     mask = masks.mask(frame.frame_index)
     if mask.shape[:2] != size:
+        is_turned = job.dataset.kind == "video" and mask.shape[:2] == size[::-1]
+        turned = "; dataset.orientation says whether frames are turned as players do"
         raise SampleError(
             "mask_size",
             f"the mask of frame {frame.frame_index} is {mask.shape[0]} x {mask.shape[1]} px, the "
-            f"frame {size[0]} x {size[1]} px (height x width); expected the same",
+            f"frame {size[0]} x {size[1]} px (height x width); expected the same"
+            f"{turned if is_turned else ''}",
         )
     return mask, targets_of(mask, job.classes)
 

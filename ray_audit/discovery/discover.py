@@ -195,6 +195,9 @@ def _draft(
     if model is None:
         questions.append("model.factory: the function that returns your model")
     remarks = {"model": "model.input: what pixels become, as your training had it"}
+    alone = {"video": "NCHW", "sequences": "ND"}.get(proposal.dataset.get("kind", ""))
+    if alone is not None and not {"videos", "masks"} & {*proposal.dataset.get("labels", {})}:
+        remarks["model"] += f"; {{layout: {alone}}} where the model looks at single frames"
     if weights is None:
         questions.append("checkpoints: a pattern or a list of the files of one training")
     elif weights.architecture:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.errors import LabelError, SampleError, StorageError, redacted
+from ray_audit.formats.damage import is_damage
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import FILTERED_SCHEMA, IGNORE, Remark, RemarkKind, ShardFailure, Tail
 from ray_audit.wrapped_stream import WrappedStream
@@ -118,10 +119,30 @@ class UnitAccounting:
         )
 
 
+@contextmanager
+def of_labels(where: str = "") -> Iterator[None]:
+    """What is damaged in the block is a label, and not what it labels.
+
+    Args:
+        where: names the label, for the end of a message.
+
+    Raises:
+        SampleError: in place of what a library raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, SampleError) or is_damage(error)):
+            raise
+        kind = error.error_class if isinstance(error, SampleError) else "decode"
+        message = f"{str(error) or type(error).__name__}{where}"
+        raise SampleError(kind, message, of_label=True) from error
+
+
 def _class_of(error: Exception, stage: str) -> tuple[str, str]:
     """Stage and error class: the errors of ray_audit name theirs, a decoder's are `decode`."""
     if isinstance(error, SampleError):
-        return stage, error.error_class
+        return "labels" if error.of_label else stage, error.error_class
     if isinstance(error, MemoryError):  # what is too large by its own header is refused before
         return (stage if stage == "labels" else "read"), "memory"
     if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):

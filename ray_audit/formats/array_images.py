@@ -12,6 +12,7 @@ from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.labels.cells import label_of, text_of
+from ray_audit.formats.labels.classes import named_otherwise
 from ray_audit.formats.pixels.encoding import whole_numbers
 from ray_audit.formats.pixels.opened import check_num_px
 from ray_audit.sample_ids import Owner
@@ -61,6 +62,10 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
     stored = _companion_values(file, labels.column, num)
     keys = _companion_values(file, labels.key_column, num)
     table = table_labels(shard, job)
+    wrong = None
+    if labels.column is not None:
+        names, where = file.class_names(labels.column), f"{labels.column!r} of {shard.key}"
+        wrong = named_otherwise(names, job.dataset, where)
     if labels.masks is not None:
         _check_masks(file.shape(labels.masks), labels, num)
     for start in range(0, num, _ROWS):
@@ -73,7 +78,8 @@ def array_items(shard: Shard, file: ArrayFile, job: UnitContext) -> Iterator[Ite
             key = str(index) if keys is None else str(text_of(keys[index]))
             item = Item(Owner(shard.key, key).key, shard.key, class_index=table.get(key))
             if stored is not None:
-                item = replace(item, label=label_of(stored[index]))
+                label = label_of(stored[index])
+                item = replace(item, label=label, error=None if label is None else wrong)
             if masks is not None:
                 yield _masked(_with(item, pixels, max_px), masks[index - start], job)
                 continue

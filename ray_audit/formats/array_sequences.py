@@ -15,6 +15,7 @@ from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import StoredSequence
 from ray_audit.formats.damage import readable
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.classes import named_otherwise
 from ray_audit.formats.labels.timeline import (
     FrameTimeline,
     Labels,
@@ -29,19 +30,21 @@ def read_sequence(
     shard: Shard, name: str, file: ArrayFile, timeline: Labels, job: UnitContext
 ) -> Iterator[StoredSequence]:
     """One sequence; what cannot be read is recorded in the job's tally."""
-    key = Owner(shard.key, name).key
+    key, stage = Owner(shard.key, name).key, "labels"
     try:
         with job.tally.timed():
             if job.dataset.labels.arrays is not None:
                 timeline = no_labels()
                 timeline = array_timeline(name, file, job)
             frames = _frame_numbers(name, file, job)
+            stage = "decode"
             features = features_of(file.array(name), job.dataset)
+            stage = "labels"
             frames = np.arange(len(features)) if frames is None else frames
             _check_lengths(features, frames, timeline, job)
     except Exception as error:
         lost = count_labels(timeline, job) or _num_labels(name, file, job)
-        job.tally.fail(key, readable(error), num_samples=lost)
+        job.tally.fail(key, readable(error), stage=stage, num_samples=lost)
         return
     yield StoredSequence(key, features, frames, timeline)
 
@@ -97,6 +100,9 @@ def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimelin
     label_array = companion_array(template or "", name, job.dataset.labels)
     if label_array not in file.names:
         return no_labels()
+    wrong = named_otherwise(file.class_names(label_array), job.dataset, label_array)
+    if wrong is not None:
+        raise wrong
     values = flat_labels(file.array(label_array), label_array)
     distinct, codes = np.unique(values, return_inverse=True)
     try:

@@ -31,12 +31,32 @@ class ArrowImages(ParquetImages):
         self, source: IO[bytes], sink: IO[bytes], columns: dict[str, str], edit: Edit
     ) -> None:
         """A record batch at a time."""
-        rows = ArrowRows(source)
+        rows, known = ArrowRows(source), dict[str, pa.Array]()
         make = pa.ipc.new_file if rows.is_file else pa.ipc.new_stream
-        with make(sink, rows.schema_arrow) as writer:
+        # A file takes values that follow those of a dictionary, and no other dictionary.
+        options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+        with make(sink, rows.schema_arrow, options=options) as writer:
             for batch in rows.record_batches():
                 table = edited_table(pa.Table.from_batches([batch]), columns, edit)
+                for name in columns.values():
+                    table = _with_known(table, name, known)
                 writer.write_table(table, max_chunksize=max(1, table.num_rows))
+
+
+def _with_known(table: pa.Table, name: str, known: dict[str, pa.Array]) -> pa.Table:
+    """A table whose dictionary of a column begins with what the one before it held."""
+    at = table.column_names.index(name)
+    field = table.schema.field(at)
+    if not pa.types.is_dictionary(field.type):
+        return table
+    chunks = table[at].chunks
+    if name in known:
+        before = pa.DictionaryArray.from_arrays(
+            pa.array([], field.type.index_type), known[name], ordered=field.type.ordered
+        )
+        chunks = pa.chunked_array([before, *chunks]).unify_dictionaries().chunks[1:]
+    known[name] = chunks[-1].dictionary if chunks else known.get(name, pa.array([]))
+    return table.set_column(at, field, pa.chunked_array(chunks, field.type))
 
 
 class ArrowRows:

@@ -143,7 +143,7 @@ class HdfArrays:
             raise LabelError(
                 f"array {name}: labels that are MATLAB text cannot be changed in place"
             )
-        new = [members[label] for label in labels] if members else labels
+        new = [_member(name, members, label) for label in labels] if members else labels
         try:
             text = h5py().check_string_dtype(dataset.dtype)
             values = np.array(new, object if text and text.length is None else None)
@@ -254,6 +254,16 @@ class HdfArrays:
 def _typed(values: np.ndarray, kind: str | None) -> np.ndarray:
     """Numbers of MATLAB; of its truth values, which lie in bytes, truth values."""
     return values.astype(np.bool_) if kind == "logical" else values
+
+
+def _member(name: str, members: dict[str, int], label: str) -> int:
+    """The number of an enumeration's member; a number of none is one that was there."""
+    if label not in members and not label.removeprefix("-").isdecimal():
+        raise LabelError(
+            f"array {name}: its enumeration has no {label!r}, only {', '.join(list(members)[:8])}; "
+            "save the labels as text, or with all classes in the enumeration"
+        )
+    return members[label] if label in members else int(label)
 
 
 def _in_bytes(values: np.ndarray, dataset: Any) -> np.ndarray:

@@ -15,9 +15,18 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import open_unlimited, oriented
+from ray_audit.formats.pixels.pgm import pgm_like
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.png import png_bytes, with_chunks_of
-from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags, lost_tags, not_kept
+from ray_audit.formats.pixels.tiff_tags import (
+    as_white_is_zero,
+    check_depth,
+    directory_of,
+    is_white_zero,
+    kept_tags,
+    lost_tags,
+    not_kept,
+)
 from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -217,9 +226,16 @@ def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> b
     is_low_grey = old.format == "PNG" and old.mode == "L" and stored[_PNG_DEPTH_AT] < 8
     if is_low_grey and int(mask.max(initial=0)) < 2 ** stored[_PNG_DEPTH_AT]:
         return png_bytes(mask, stored[_PNG_DEPTH_AT])
-    options = _options(old, stored, mask)
-    sink = io.BytesIO()
-    picture_like(old, mask).save(sink, format=old.format, **options)
+    if old.format == "PPM":
+        return pgm_like(stored, mask)
+    options, sink = _options(old, stored, mask), io.BytesIO()
+    picture = picture_like(old, mask)
+    if old.format == "TIFF":
+        check_depth(old)
+        directory = directory_of(old)  # with the resolution
+        picture = as_white_is_zero(picture, directory) if is_white_zero(old) else picture
+        options["tiffinfo"] = directory
+    picture.save(sink, format=old.format, **options)
     return sink.getvalue()
 
 
@@ -242,7 +258,8 @@ def _channels_like(
     if channels.dtype == np.uint16:
         return png_bytes(channels, 16)
     sink = io.BytesIO()
-    Image.fromarray(channels).save(sink, format=old.format, **_options(old, b"", mask))
+    tags = {"tiffinfo": directory_of(old)} if old.format == "TIFF" else {}
+    Image.fromarray(channels).save(sink, format=old.format, **_options(old, b"", mask), **tags)
     return sink.getvalue()
 
 
@@ -291,10 +308,8 @@ def _options(old: Image.Image, stored: bytes, mask: np.ndarray) -> dict[str, obj
         needed = int(mask.max(initial=0)).bit_length()
         depth = next(bits for bits in (1, 2, 4, 8) if bits >= needed)
         options["bits"] = max(stored[_PNG_DEPTH_AT], depth)
-    if old.format == "TIFF":
-        options["tiffinfo"] = directory_of(old)  # with the resolution
-        if "compression" in old.info:
-            options["compression"] = old.info["compression"]
+    if old.format == "TIFF" and "compression" in old.info:
+        options["compression"] = old.info["compression"]
     if "dpi" in old.info and old.format == "BMP":
         options["dpi"] = old.info["dpi"]
     return options

@@ -16,7 +16,7 @@ from ray_audit.formats.base import BrokenOffError, Format, Item, table_labels
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.labels.cells import label_of, text_of
-from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.labels.copied_columns import Cells, Edit, copy_parquet
 from ray_audit.formats.labels.relabel import is_label, relabelled
 from ray_audit.formats.mask_files import encode_mask
@@ -90,6 +90,7 @@ class ParquetImages(Format):
         row_in_file = 0
         with job.tally.open_read(shard.uri, shard.size_bytes) as stream:
             file = self.opened(stream, _BUFFER_BYTES)
+            wrong = _named_otherwise(file.schema_arrow, shard, job)
             batches = file.iter_batches(_ROWS, columns=names)
             while True:
                 try:
@@ -99,7 +100,10 @@ class ParquetImages(Format):
                 if batch is None:
                     return
                 for row in batch.to_pylist():
-                    yield _item(shard, row, row_in_file, table, labels)
+                    item = _item(shard, row, row_in_file, table, labels)
+                    yield (
+                        item if wrong is None or item.label is None else replace(item, error=wrong)
+                    )
                     row_in_file += 1
 
     def labels_in(self, shard: Shard, job: UnitContext) -> Iterator[tuple[Owner, object]]:
@@ -161,6 +165,13 @@ def hugging_face_names(schema: pa.Schema, column: str | None) -> list[str]:
     feature = json.loads(metadata)["info"]["features"].get(column)
     names = feature.get("names") if isinstance(feature, dict) else None
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _named_otherwise(schema: pa.Schema, shard: Shard, job: UnitContext) -> SampleError | None:
+    """Whether this file's classes are others than those of the dataset: each has its own."""
+    column = job.dataset.labels.column
+    names = hugging_face_names(schema, column)
+    return named_otherwise(names, job.dataset, f"{column!r} of {shard.key}")
 
 
 def _key(row: dict[str, Any], row_in_file: int, labels: LabelsConfig) -> object:

@@ -301,7 +301,7 @@ def _new_member(
         if new is None or not is_label(before, classes):
             return None
         document = with_value(document, path, relabelled(before, new, classes))
-        return dumped(document, stored.decode("utf-8", "replace"))
+        return dumped(document, stored)
     text = stored.decode("utf-8", "surrogateescape")
     old = text.strip()
     if new is None or not is_label(old, classes):

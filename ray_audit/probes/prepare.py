@@ -1,6 +1,6 @@
 """Decoded arrays to the model's input on its device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,12 @@ def as_laid_out(inputs: Tensor, layout: str | None) -> Tensor:
     if (layout, inputs.ndim) in (("NCTHW", 5), ("NDT", 3)):
         return inputs.transpose(1, 2)
     raise ValueError(f"model.input.layout {layout} does not fit inputs {tuple(inputs.shape)}")
+
+
+def with_axes(shape: Sequence[int]) -> str:
+    """A shape as a message says it, with what its axes are: `(8, 3, 64, 64) as N, C, H, W`."""
+    axes = {3: "NTD", 4: "NCHW", 5: "NTCHW"}.get(len(shape), "")
+    return str(tuple(shape)) + (f" as {', '.join(axes)}" if axes else "")
 
 
 class ModelInput:

@@ -18,7 +18,7 @@ from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.pathways import as_taken
-from ray_audit.probes.prepare import ModelInput
+from ray_audit.probes.prepare import ModelInput, with_axes
 from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
 from ray_audit.training.examples import ExampleReader, TrainingBatch
@@ -168,6 +168,7 @@ class Loop:
         self._bare = new_model(config.model, config.engine.start_timeout_s).to(worker.device)
         self._objective = Objective(config, worker.device)
         self._input = ModelInput(config.model.input, worker.device)
+        self._has_answered = False
         self._done = trained_epochs(config, place, digest)
         state = place.last() if self._done else None
         if state is not None:
@@ -276,7 +277,20 @@ class Loop:
         return torch.autocast(device_type, dtype) if dtype else contextlib.nullcontext()
 
     def _forward(self, inputs: Tensor) -> object:
-        return self._model(as_taken(inputs, self._config.model.input))
+        taken = as_taken(inputs, self._config.model.input)
+        if self._has_answered or self._worker.num_workers > 1:  # there others may have failed
+            return self._model(taken)
+        try:
+            answer: object = self._model(taken)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a user's model may raise anything
+            raise SpecificationError(
+                f"the model fails on inputs {with_axes(inputs.shape)}: {type(error).__name__}: "
+                f"{error}. What a model takes and gives for each kind of labels: docs/models.md"
+            ) from error
+        self._has_answered = True
+        return answer
 
     def _try(self, inputs: Tensor) -> None:
         """Whether the model takes inputs, without a trace in it: it raises where it does not."""

@@ -28,9 +28,10 @@ from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time
 from ray_audit.engine.run.input_hints import input_hint
 from ray_audit.engine.run.mask_notes import mask_notes
 from ray_audit.errors import SpecificationError, StorageError
-from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.registry import known_format
 from ray_audit.probes.look import Look
+from ray_audit.probes.prepare import with_axes
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import IGNORE, Batch, ShardFailure, Tail, WorkUnit
 
@@ -159,7 +160,7 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
         said = f"{type(error).__name__}: {error}"
         if _ABOUT_THIS_MACHINE.search(said):
             return f"the model fails on {where}, on this machine: {said}"
-        shape = batch.arrays["inputs"].shape
+        shape = with_axes(batch.arrays["inputs"].shape)
         raise SpecificationError(
             f"the model fails on {where}, inputs {shape}: {said}"
             f"{input_hint(error, model, batch, config)}"
@@ -244,12 +245,10 @@ def _check_class_names(inputs: Inputs) -> None:
     except Exception as error:  # a damaged file says what is wrong where it is read
         if isinstance(error, StorageError) and error.may_pass:
             raise
-    if names and names[: len(dataset.classes)] != dataset.classes:
-        raise SpecificationError(
-            f"{labels.column or labels.arrays!r} of {first.key} names its classes "
-            f"{', '.join(names[:8])}, dataset.classes are {', '.join(dataset.classes[:8])}: give "
-            "them in the file's order, or what each number means in labels.values"
-        )
+    where = f"{labels.column or labels.arrays!r} of {first.key}"
+    wrong = named_otherwise(names, dataset, where)
+    if wrong is not None:
+        raise SpecificationError(str(wrong))
 
 
 def _first(failures: Sequence[ShardFailure]) -> str:

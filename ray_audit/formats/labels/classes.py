@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ray_audit.config import AuditConfig, DatasetConfig
+from ray_audit.errors import SampleError
 from ray_audit.formats.labels.truths import truth_of, truth_texts
 from ray_audit.formats.labels.values import ValueTable, read_values, value_table, whole_number
 from ray_audit.samples import IGNORE
@@ -277,3 +278,25 @@ def _number(value: object) -> int | None:
     ):
         return int(value) if value == int(value) else None
     return None
+
+
+def named_otherwise(found: Sequence[str], dataset: DatasetConfig, where: str) -> SampleError | None:
+    """What is wrong where a file names the classes of its numbers, and otherwise than is given.
+
+    Args:
+        found: names in the file, in index order; empty where it names none.
+        dataset: its classes and values.
+        where: names the column and the file.
+
+    Returns:
+        `class_names`, or None where nothing is wrong.
+    """
+    classes = dataset.classes
+    if not found or dataset.labels.values is not None or list(found[: len(classes)]) == classes:
+        return None
+    return SampleError(
+        "class_names",
+        f"{where} names its classes {', '.join(found[:8])}, dataset.classes are "
+        f"{', '.join(classes[:8])}: give them in the file's order, or what each number means in "
+        "labels.values; audit files of another order by themselves",
+    )

@@ -33,7 +33,6 @@ from ray_audit.formats.labels.text_tables import (
     unpacked_name,
 )
 
-_HEAD_BYTES = 2**12
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -231,7 +230,8 @@ def _unquoted(field: str) -> str:
 def _quoted(value: str, old_field: str, delimiter: str) -> str:
     if old_field.startswith('"') or any(mark in value for mark in (delimiter, '"', "\n", "\r")):
         return '"' + value.replace('"', '""') + '"'
-    return value
+    text = old_field.strip(" \t")
+    return old_field.replace(text, value, 1) if text else value
 
 
 def _copy_json(
@@ -272,14 +272,14 @@ def _copy_nested(
     path: str | None,
 ) -> None:
     """A document whose rows lie deeper: written anew with the same values and indentation."""
-    head = source.read(_HEAD_BYTES).decode("utf-8", "replace")
-    source.seek(0)
     document = load_document(uri, source)
+    source.seek(0)
+    before = source.read()
     if path is None:
         CocoImages.of(uri, document).edit(edit)
     else:
         edit_rows(uri, places(uri, document, path), columns, edit)
-    sink.write(dumped(document, head))
+    sink.write(dumped(document, before))
 
 
 def _edited_mapping(row: JsonRow, edit: Edit) -> str:

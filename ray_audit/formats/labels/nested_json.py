@@ -7,6 +7,7 @@ every value of an object; `{video}` for every value of an object, whose name is 
 import copy
 import json
 import re
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ _COCO = ("images", "annotations", "categories")
 _FIRST_KEY = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"(images|annotations|categories|info|licenses)"')
 _HEAD_BYTES = 2**12
 _ITSELF = "."
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _MISSING = object()
 
 
@@ -222,7 +224,7 @@ def edit_rows(
     Raises:
         LabelError: a row would be cut in two where there is no list of rows.
     """
-    new_lists: dict[int, tuple[list[Any], list[Any]]] = {}
+    new_rows: dict[int, tuple[list[Any], dict[int, list[Any]]]] = {}
     own = own_columns(found, columns)
     for place in found:
         edited = [(cells, edit(cells)) for cells in cells_of(uri, place, columns, own)]
@@ -233,13 +235,13 @@ def edit_rows(
         else:
             rows = _replaced(place, columns, edited[0][1])
         if _is_list(place.holder):
-            new_lists.setdefault(id(place.holder), (place.holder, []))[1].extend(rows)
+            new_rows.setdefault(id(place.holder), (place.holder, {}))[1][place.key] = rows
         elif len(rows) == 1:
             place.holder[place.key] = rows[0]
         else:
             raise LabelError(f"{uri}: {place.key!r} holds one row, which cannot be cut in two")
-    for holder, values in new_lists.values():
-        holder[:] = values
+    for holder, by_place in new_rows.values():  # which others lie beside, as of `x.0`
+        holder[:] = [row for at, value in enumerate(holder) for row in by_place.get(at, [value])]
 
 
 def _replaced(place: Place, columns: dict[str, str], rows: list[Cells] | None) -> list[Any]:
@@ -281,7 +283,7 @@ def _of_type(value: Any, new: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(new)
     if isinstance(new, int | float):
-        return new
+        return float(new) if isinstance(value, float) else new
     try:
         return type(value)(new)
     except ValueError:
@@ -372,8 +374,25 @@ class CocoImages:
                 annotation["category_id"] = self.ids[label]
 
 
-def dumped(document: Any, head: str) -> bytes:
-    """The document as JSON, indented as its beginning was."""
+def dumped(document: Any, before: bytes) -> bytes:
+    """The document as JSON, written as it was before: indentation, blanks, escapes, line ends.
+
+    >>> dumped({"a": [1, 2]}, b'{"a":[1,1]}'), dumped({"a": [1, 2]}, b'{"a": [1, 1]}')
+    (b'{"a":[1,2]}', b'{"a": [1, 2]}')
+    """
+    head = before[:_HEAD_BYTES].decode("utf-8", "replace")
     found = re.search(r"[\[{]\r?\n([ \t]+)", head)
-    indent = None if found is None else found[1].expandtabs(4).count(" ")
-    return (json.dumps(document, ensure_ascii=False, indent=indent) + "\n").encode()
+    indent = None if found is None else found[1]
+    bare = _TEXT.sub('""', head)
+    comma, colon = re.search(r",[ \t]*", bare), re.search(r":[ \t]*", bare)
+    separators = (
+        "," if indent is not None else comma[0] if comma else ", ",
+        colon[0] if colon else ": ",
+    )
+    is_escaped = before.isascii() and re.search(rb"\\u[0-9a-fA-F]{4}", before) is not None
+    text = json.dumps(document, ensure_ascii=is_escaped, indent=indent, separators=separators)
+    ending = before[len(before.rstrip(b" \t\r\n")) :]
+    content = text.encode("utf-8", "surrogatepass")
+    if b"\r\n" in before[:_HEAD_BYTES]:
+        content = content.replace(b"\n", b"\r\n")
+    return (BOM_UTF8 if before.startswith(BOM_UTF8) else b"") + content + ending

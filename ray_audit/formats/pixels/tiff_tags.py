@@ -1,7 +1,12 @@
 """Tags of a TIFF file that go along when its pixels are written anew: places, units, words."""
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from ray_audit.errors import LabelError
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 
 _OF_PIXELS = frozenset(
     {255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289}
@@ -42,6 +47,38 @@ def kept_tags(picture: Image.Image) -> dict[int, object]:
         for tag, value in ((tag, stored[tag]) for tag in stored)
         if tag not in _OF_PIXELS
     }
+
+
+def is_white_zero(picture: Image.Image) -> bool:
+    """Whether 0 is white in an opened file."""
+    return bool(getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC, 1) == 0)
+
+
+def as_white_is_zero(picture: Image.Image, tags: ImageFileDirectory_v2) -> Image.Image:
+    """A picture whose values are stored as they are in a file in which 0 is white.
+
+    Pillow inverts such pictures of up to 8 bits as it writes them.
+    """
+    tags[_PHOTOMETRIC] = 0
+    if picture.mode == "1":
+        return Image.fromarray(~np.asarray(picture))
+    return ImageOps.invert(picture) if picture.mode == "L" else picture
+
+
+def check_depth(picture: Image.Image) -> None:
+    """Refuse grey of fewer than 8 bits, which Pillow reads and does not write, and signed bytes.
+
+    Raises:
+        LabelError: it is one of these.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    bits, sample_format = tags.get(_BITS, (1,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0]
+    if picture.mode in ("L", "P") and (bits < 8 or sample_format != 1):
+        kind = "signed values" if sample_format == 2 else "values"
+        raise LabelError(
+            f"the mask is a TIFF of {kind} of {bits} bits, which are not written back as such; "
+            "keep the masks as PNG"
+        )
 
 
 def lost_tags(tags: dict[int, object], written: Image.Image) -> list[int]:

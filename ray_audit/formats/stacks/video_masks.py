@@ -18,6 +18,7 @@ from ray_audit.formats.pixels.stored_masks import chosen_channel
 from ray_audit.formats.places import below, file_below
 from ray_audit.formats.stacks.base import MaskStack, NewMask
 from ray_audit.formats.video.frames import pixels_of
+from ray_audit.formats.video.orientation import turns
 from ray_audit.formats.video.packets import opened_video
 from ray_audit.formats.video.stream import frames_of
 
@@ -84,6 +85,13 @@ class VideoMasks(MaskStack):
     def _frames(self) -> Iterator[np.ndarray]:
         with opened_video(self._stream, self._dataset.max_px) as (container, video):
             for frame in frames_of(container, video, container.demux(video)):
+                if self._dataset.orientation == "display" and turns(frame):
+                    raise SampleError(
+                        "mask_format",
+                        f"the mask video {self._uri} has a display matrix of its own, and "
+                        "dataset.orientation is display: masks are read as they are stored. Write "
+                        "it anew as players show it, without the matrix (ffmpeg does so)",
+                    )
                 yield pixels_of(frame, "stored")
 
     def write(self, new: NewMask, to_folder: str, template: str) -> None:

@@ -30,6 +30,7 @@ def pydicom() -> Any:
         SpecificationError: it is not installed.
     """
     try:
+        # Before 3.0.1 this asks the network (findings/importing_pydicom_asks_the_network.sh).
         import pydicom
     except ImportError as error:
         raise SpecificationError(_MISSING) from error

@@ -16,7 +16,14 @@ from ray_audit.formats.mask_files import TIFF_ENDINGS, picture_like
 from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
-from ray_audit.formats.pixels.tiff_tags import directory_of, kept_tags, lost_tags
+from ray_audit.formats.pixels.tiff_tags import (
+    as_white_is_zero,
+    check_depth,
+    directory_of,
+    is_white_zero,
+    kept_tags,
+    lost_tags,
+)
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader, check_inflated
 
 ENDINGS = (*TIFF_ENDINGS, ".gif")
@@ -114,8 +121,12 @@ class PageStack(Volume):
         pages, tags = [], []
         for index, values in enumerate(stored):
             self._image.seek(index)
-            pages.append(picture_like(self._image, values))
-            pages[index].encoderinfo = _options(self._image)
+            check_depth(self._image)
+            options = _options(self._image)
+            page = picture_like(self._image, values)
+            is_inverted = is_white_zero(self._image)
+            pages.append(as_white_is_zero(page, options["tiffinfo"]) if is_inverted else page)
+            pages[index].encoderinfo = options
             tags.append(kept_tags(self._image))
         sink = io.BytesIO()
         options = pages[0].encoderinfo

@@ -6,7 +6,7 @@ import numpy as np
 
 from ray_audit.config import DatasetConfig, VolumeConfig
 from ray_audit.errors import SampleError
-from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.accounting import UnitAccounting, of_labels
 from ray_audit.formats.closeable import Closeable
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
@@ -41,7 +41,8 @@ class Slices(Closeable):
         with ExitStack() as stack:
             labels = None
             if shard.label_uri is not None and not is_dicom(shard.label_uri):
-                labels = stack.enter_context(open_volume(shard.label_uri, None, job.tally))
+                with of_labels(f" (labels {shard.label_uri})"):
+                    labels = stack.enter_context(open_volume(shard.label_uri, None, job.tally))
                 sizes.append(_num_slices(labels, config))
             volume = stack.enter_context(open_volume(shard.uri, shard.size_bytes, job.tally))
             header = volume.header
@@ -49,7 +50,8 @@ class Slices(Closeable):
             self.num_slices = _num_slices(volume, config)
             sizes[:] = [self.num_slices]
             if shard.label_uri is not None and labels is None:
-                labels = open_dicom_labels(shard.label_uri, volume, job.tally)
+                with of_labels(f" (labels {shard.label_uri})"):
+                    labels = open_dicom_labels(shard.label_uri, volume, job.tally)
             if labels is not None:
                 _check_px(volume, self._axis, job.dataset.max_px)
                 turn = turn_between(volume, labels)

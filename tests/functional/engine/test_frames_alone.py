@@ -38,6 +38,15 @@ class ConvolvedClips(Convolved):
         return super().forward(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
 
 
+class OneAnswer(Convolved):
+    """(N, T, C, H, W) -> logits (N, T, K): one answer for each clip, of its middle frame."""
+
+    def forward(self, clips):
+        num_frames = clips.shape[1]
+        answer = super().forward(clips[:, num_frames // 2])
+        return answer[:, None].expand(-1, num_frames, -1)
+
+
 class OneNumber(Convolved):
     """One logit a frame: that of the second of two classes."""
 
@@ -130,6 +139,22 @@ def test_frames_that_go_alone_are_looked_at_once(tmp_path):
     assert small.config().dataset.clip.step == 4
     small.values["model"]["input"] = {}
     assert small.config().dataset.clip.step == 2
+
+
+def test_one_answer_a_clip_is_that_of_its_middle_frame_where_clips_start_at_each(tmp_path):
+    losses = []
+    for factory, layout, clip in (
+        (Convolved, "NCHW", {"frames": 4}), (OneAnswer, None, {"frames": 5, "stride": 1}),
+    ):  # fmt: skip
+        small = small_sets.labelled_videos(tmp_path / factory.__name__)
+        small.values["dataset"]["clip"] = clip
+        outcome = audit(of_model(small, factory, layout, num_classes=3))
+        tables = rows_of(outcome, "trajectories").to_pylist()
+        losses.append({row["sample_id"]: row["loss"] for row in tables})
+    inner = [sample for sample in losses[0] if 2 <= int(sample.rpartition("#")[2]) < 10]
+    assert len(inner) == 24
+    for sample in inner:
+        np.testing.assert_allclose(losses[1][sample], losses[0][sample], rtol=1e-4)
 
 
 def test_a_network_for_images_is_trained_on_frames(tmp_path):

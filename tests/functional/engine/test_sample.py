@@ -132,7 +132,10 @@ def test_probabilities_with_their_key_score_as_logits_do(tmp_path):
     ("given", "message"),
     [
         (model("Named", output="logits"), "'logits' is not in the model's answer.*with out, aux"),
-        (model("Raises"), "the model fails on sample .*KeyError: 'mask'"),
+        (
+            model("Raises"),
+            r"fails on .* inputs \(1, 3, \d+, \d+\) as N, C, H, W: KeyError: 'mask'",
+        ),
         (model("Named"), r"name the entry that holds them with model\.output"),
     ],
 )

@@ -7,6 +7,7 @@ other names re-maps nothing; a column of masks may be of 1, 8, 16 or 32 bits, or
 import io
 import json
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,3 +92,67 @@ def test_masks_of_floating_point_are_refused(tmp_path):
     columns = {"mask": [picture(np.ones(SHAPE, np.float32), "TIFF")]}
     done = cut(stored(tmp_path, columns, {"masks": "mask"}, ["a", "b"]), tmp_path)
     assert [(key, error) for key, error, _ in done.failed] == [("x.parquet#0", "mask_format")]
+
+
+def of_one_order(folder, ending, names):
+    """A file of three images of the classes 0, 1, 2, as it names them."""
+    path, numbers = folder / f"{''.join(names)}.{ending}", [0, 1, 2]
+    pixels = np.zeros((3, *SHAPE, 3), np.uint8)
+    if ending == "h5":
+        with h5py.File(path, "w") as file:
+            file["image"], file["label"] = pixels, numbers
+            file["label"].attrs["class_names"] = names
+        return
+    table = pa.table({"image": [picture(image) for image in pixels], "label": numbers})
+    feature = {"label": {"_type": "ClassLabel", "names": names}}
+    metadata = {"huggingface": json.dumps({"info": {"features": feature}})}
+    table = table.replace_schema_metadata(metadata)
+    if ending == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as sink:
+            sink.write_table(table)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "h5"])
+def test_each_file_is_held_against_the_classes_and_not_the_first_alone(tmp_path, ending):
+    """A later part that was cast to another order of the same names means other classes."""
+    for names in (list("abc"), list("cba")):
+        of_one_order(tmp_path, ending, names)
+    section = {"kind": "images", "uri": str(tmp_path / f"*.{ending}")}
+    section |= {"labels": {"column": "label"}, "classes": list("abc")}
+    done = cut(DatasetConfig.model_validate(section), tmp_path)
+    assert {row["sample_id"]: row["label"] for row in done.rows} == {
+        f"abc.{ending}#{row}": row for row in range(3)
+    }
+    assert {(f.sample_id, f.stage, f.error_class) for f in done.failures} == {
+        (f"cba.{ending}#{row}", "labels", "class_names") for row in range(3)
+    }
+    assert "names its classes c, b, a" in done.failures[0].message
+
+
+def test_sequences_whose_file_names_their_classes_otherwise_fail_by_their_labels(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, names in (("v1", list("abc")), ("v2", list("cba"))):
+            file[f"{name}/features"] = np.zeros((3, 4), np.float32)
+            file[f"{name}/labels"] = [0, 1, 2]
+            file[f"{name}/labels"].attrs["class_names"] = names
+    section = {"kind": "sequences", "uri": str(tmp_path / "x.h5"), "clip": {"frames": None}}
+    section |= {"labels": {"arrays": "{folder}/labels"}, "classes": list("abc")}
+    done = cut(DatasetConfig.model_validate(section), tmp_path)
+    assert len(done.rows) == 3
+    (failure,) = done.failures
+    assert (failure.stage, failure.error_class) == ("labels", "class_names")
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_rows_are_those_that_were_selected_in_streams_and_in_files(tmp_path, as_file):
+    """`select([2, 0])` and `save_to_disk`: two rows, in the order in which they were chosen."""
+    table = pa.table({"image": [picture(np.full((*SHAPE, 3), n, np.uint8)) for n in range(3)]})
+    table = table.append_column("label", pa.array([0, 1, 2])).take([2, 0])
+    writer = pa.ipc.new_file if as_file else pa.ipc.new_stream
+    with writer(tmp_path / "data-00000-of-00001.arrow", table.schema) as sink:
+        sink.write_table(table)
+    section = {"kind": "images", "uri": str(tmp_path / "*.arrow"), "labels": {"column": "label"}}
+    config = DatasetConfig.model_validate({**section, "classes": list("abc")})
+    assert classes_in(config, tmp_path) == ({0: 2, 1: 0}, [])

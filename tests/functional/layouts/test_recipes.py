@@ -45,3 +45,14 @@ def test_every_label_is_read_back_and_init_writes_what_reads_it(tmp_path, name):
 def test_every_recipe_is_built_here(tmp_path):
     built = {function(tmp_path / name).layout for name, function in BUILDERS.items()}
     assert sorted(set(recipe_names()) - built) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("cholec80", "NCHW"), ("ms_tcn", "ND"), ("camus", None)]
+)
+def test_a_draft_says_what_to_write_for_a_model_of_single_frames(tmp_path, name, layout):
+    BUILDERS[name](tmp_path)
+    text = " ".join(ray_audit.init(tmp_path).text.replace("#", "").split())
+    said = "{layout: %s} where the model looks at single frames"
+    found = [order for order in ("NCHW", "ND") if said % order in text]
+    assert found == ([] if layout is None else [layout])

@@ -295,6 +295,17 @@ def test_the_users_loss_is_used_and_held_to_its_shape(tmp_path):
         run(trainable(class_folders(tmp_path / "b"), loss=f"{HERE}:two_numbers"))
 
 
+def test_a_model_that_does_not_take_the_inputs_is_told_their_axes(tmp_path):
+    sequences = unlike_sequences(tmp_path)
+    sequences.values["model"] = {
+        "factory": "ray_audit.training.models:small_cnn",
+        "kwargs": {"num_classes": 3},
+    }
+    message = r"inputs \(\d+, \d+, \d+\) as N, T, D: .*docs/models\.md"
+    with pytest.raises(SpecificationError, match=message):
+        run(trainable(sequences))
+
+
 def test_class_weights_are_counted(tmp_path):
     with pytest.raises(SpecificationError, match="2 numbers for 3 classes"):
         run(trainable(class_folders(tmp_path), class_weights=[1.0, 2.0]))

@@ -161,7 +161,12 @@ COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "zstd", "lz
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("stored", [GREY, GREY.astype(np.uint16) * 257, COLOUR])
 def test_tiff_of_every_compression_is_read_as_it_is_stored(stored, compression):
-    content = written(Image.fromarray(stored), "TIFF", compression=compression)
+    try:
+        content = written(Image.fromarray(stored), "TIFF", compression=compression)
+    except OSError:
+        if compression != "zstd":
+            raise
+        pytest.skip("wheels of Pillow 11.0 have a libtiff without it")
     np.testing.assert_array_equal(image(content), stored)
     if stored.ndim == 2:
         np.testing.assert_array_equal(mask(content), stored)

@@ -1,7 +1,5 @@
 """Display matrices: quarter turns and mirrors, as players show them."""
 
-import struct
-
 import numpy as np
 import pytest
 
@@ -11,31 +9,12 @@ from ray_audit.formats.show import frame_size, show_frames
 from ray_audit.formats.video.orientation import Turn
 from ray_audit.samples import Shard
 from tests.support.media import cut, dataset, decoded_video, listed, write_groups
-
-ONE = 65536
-# a, b, c, d: a stored pixel (x, y) is shown at (ax + cy, bx + dy); and the same in numpy.
-MATRICES = {
-    "identity": ((1, 0, 0, 1), lambda p: p),
-    "half turn": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
-    "mirrored left to right": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
-    "mirrored top to bottom": ((1, 0, 0, -1), lambda p: p[::-1]),
-    "quarter turn clockwise": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
-    "quarter turn anticlockwise": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
-    "transposed": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
-    "transposed the other way": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).swapaxes(0, 1)),
-}
+from tests.support.turned import MATRICES, put_matrix
 
 
 def turned_video(path, matrix):
     write_groups(path, "libx264", {"x264-params": "keyint=12:log-level=none"})
-    content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 4 + 20 + 16
-    a, b, c, d = (ONE * value for value in matrix)
-    width = 64 << 16 if min(a, c) < 0 else 0
-    height = 48 << 16 if min(b, d) < 0 else 0
-    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, width, height, 1 << 30)
-    path.write_bytes(content)
-    return path
+    return put_matrix(path, matrix, (48, 64))
 
 
 def frames_dataset(path, folder, **settings):
