@@ -139,7 +139,7 @@ def _write_lost(parts: PartTotals, run_uri: str, number: int, metadata: dict[str
     if parts.lost:
         lost = united_failures(parts.lost)
         parts.tables["errors"].append(
-            write_table(run_uri, "errors", number, errors_table(lost, metadata))
+            write_table(run_uri, "errors", number, errors_table(tuple(lost), metadata))
         )
         for failure in lost:
             parts.failed[failure.stage] += failure.num_samples
