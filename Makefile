@@ -10,7 +10,7 @@ KEEP ?=
 # Whatever starts Ray runs in one of the processes, and shares a cluster: see tests/conftest.py.
 WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
-# What `check` runs, and `test` need not run again.
+# What `check` runs, and `unit` and `test` need not run again.
 CHECKED := tests/docs tests/unit/test_imports.py
 FUZZ_S ?= 120
 FUZZ_ENGINE_MIN ?= 10
@@ -41,8 +41,8 @@ doctests: $(STAMP)
 changelog: $(STAMP)  ## what the next release will say
 	$(BIN)/towncrier build --draft --version next
 
-unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray
-	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit
+unit: $(STAMP)  ## two minutes: no audits, no trainings, no Ray; what `check` holds is not held again
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit $(CHECKED:%=--ignore=%)
 
 test: $(STAMP) check  ## what CI runs, in two processes
 	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE) $(CHECKED:%=--ignore=%)

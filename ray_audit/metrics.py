@@ -19,6 +19,7 @@ FINDING_KINDS = (
     "mislabel",
     "disorder",
     "boundary",
+    "missing_segment",
     "missing_region",
     "swapped_classes",
     "shifted_boundary",

@@ -171,6 +171,12 @@ class WorkUnit:
         """What its samples are reduced with: the unit itself, or the whole of a sliced video."""
         return self.unit_id if self.part is None else self.shards[0].key
 
+    @property
+    def files(self) -> str:
+        """What it reads, in a few words for people."""
+        first, num_more = self.shards[0].key, len(self.shards) - 1
+        return f"{first} and {num_more} more" if num_more else first
+
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal unit."""
         return json.dumps(asdict(self), sort_keys=True)

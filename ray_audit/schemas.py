@@ -59,8 +59,8 @@ FINDINGS = (
     Column(
         "kind",
         pa.string(),
-        "mislabel | disorder | boundary | missing_region | swapped_classes | shifted_boundary | "
-        "wrong_mask",
+        "mislabel | disorder | boundary | missing_segment | missing_region | swapped_classes | "
+        "shifted_boundary | wrong_mask",
     ),
     Column("shard", pa.string(), "key of the shard"),
     Column("sample_id", pa.string(), "the image, or the first frame of the segment"),

@@ -13,7 +13,8 @@ from torch import nn
 
 from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
-from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.errors import SpecificationError
+from ray_audit.supervisor import watch_from_outside
 
 Value = TypeVar("Value")
 
@@ -96,7 +97,6 @@ def within(
     limit_s: float | None,
     what: str,
     call: Callable[[], Value],
-    late: RayAuditError | None = None,
 ) -> Value:
     """Give what a call gives, unless it takes too long: then it is left behind.
 
@@ -104,10 +104,9 @@ def within(
         limit_s: longest time, in seconds; None for a call that may take any.
         what: is called, for the message.
         call: may hang; it runs in a thread of its own, which does not keep the process alive.
-        late: what is raised where it does; by default a `SpecificationError`.
 
     Raises:
-        RayAuditError: it did not end in time.
+        SpecificationError: it did not end in time.
     """
     ended: list[Value] = []
     failed: list[BaseException] = []
@@ -119,12 +118,16 @@ def within(
             failed.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="ray-audit factory")
-    thread.start()
-    thread.join(limit_s)
+    watch_from_outside(limit_s)  # before it may take Python's lock
+    try:
+        thread.start()
+        thread.join(limit_s)
+    finally:
+        watch_from_outside(None)
     if failed:
         raise failed[0]
     if not ended:
-        raise late or SpecificationError(
+        raise SpecificationError(
             f"{what} did not end within engine.start_timeout_s ({limit_s:g} s): does it wait for a "
             "download, a lock or an answer?"
         )

@@ -10,6 +10,7 @@ import typer
 import ray_audit
 from ray_audit.cli import audit, findings, init, jobs, k8s, labels, model
 from ray_audit.cli.ending import leave, unwritten
+from ray_audit.supervisor import own_process
 
 _UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}
 
@@ -77,4 +78,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command as the whole of a process: the entry point of the console script."""
+    own_process()
     leave(main(arguments))

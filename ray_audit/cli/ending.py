@@ -16,6 +16,7 @@ import typer
 from ray_audit.errors import RayAuditError, SpecificationError, redacted
 from ray_audit.interrupts import Interrupted, interruptible
 from ray_audit.printable import printable
+from ray_audit.supervisor import is_any_left_behind
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -105,8 +106,18 @@ def leave(code: int) -> NoReturn:
     The interpreter waits for threads that are no daemons, and for children of `multiprocessing`:
     a loader's or a logger's thread would keep a job from ending for as long as it likes.
     """
+    if is_any_left_behind():
+        # Woken while the interpreter takes itself apart, native code would abort the process.
+        _flush()
+        os._exit(code)
     threading.Thread(target=_end_what_stays, args=(code,), daemon=True).start()
     sys.exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _end_what_stays(code: int) -> None:
@@ -119,9 +130,8 @@ def _end_what_stays(code: int) -> None:
         return  # the interpreter is on its way
     names = ", ".join([t.name for t in threads] + [f"process {c.pid}" for c in children])
     with suppress(OSError, ValueError):
-        sys.stdout.flush()
         print(f"still there after the end, and not waited for: {printable(names)}", file=sys.stderr)
-        sys.stderr.flush()
+    _flush()
     for child in children:
         child.kill()
     os._exit(code)

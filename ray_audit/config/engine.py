@@ -35,8 +35,8 @@ class EngineConfig(Section):
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     """Longest silence before the first batch, in seconds."""
     stall_timeout_s: Annotated[float, Field(gt=0)] = 1800
-    """Longest silence after the first batch, in seconds; a fifth of it for one batch at one
-    checkpoint."""
+    """Longest silence after the first batch, in seconds; on Ray a fifth of it for one batch at one
+    checkpoint. In one process and in training: longest time of a step, such as a batch."""
     cluster_max: dict[str, float] | None = None
     """What an autoscaler can add up to, such as `{CPU: 64, GPU: 8}`; the live nodes where absent.
     """

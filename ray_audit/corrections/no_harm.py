@@ -77,7 +77,10 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
         only = "a label changes only if it is more probably wrong than right, as few as are"
         made = replace(gate, prior=errors.wrong, confidence=_BY_PRIOR)
         return made, [f"{why}; {only}; {plain}"]
-    only = f"boundaries stay, and segments with p(suggested) up to {LEAST_P_OF_SEGMENTS:g}"
+    only = (
+        "boundaries stay, parts of segments too, and segments with p(suggested) up to "
+        f"{LEAST_P_OF_SEGMENTS:g}"
+    )
     kinds = frozenset({"mislabel", "disorder"})
     return replace(gate, kinds=kinds, least_p=LEAST_P_OF_SEGMENTS), [f"{why}; {only}; {plain}"]
 

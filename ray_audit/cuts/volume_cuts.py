@@ -9,7 +9,7 @@ from ray_audit.cuts.masked_cuts import masked_cuts
 from ray_audit.cuts.tiles import network_input
 from ray_audit.formats.base import Frame
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.volumes.volume_slices import Slices
+from ray_audit.formats.volumes.volume_slices import Slices, num_lost
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -21,7 +21,7 @@ def cut_volume(shard: Shard, job: UnitContext) -> Iterator[Cut]:
         with job.tally.timed():
             slices = Slices(shard, job, sizes)
     except Exception as error:  # a damaged file raises whatever its library does
-        job.tally.fail(shard.key, error, stage="read", num_samples=max(sizes, default=None))
+        job.tally.fail(shard.key, error, stage="read", num_samples=num_lost(shard, job, sizes))
         return
     with slices:
         yield from masked_cuts(shard.key, _SliceReader(shard, slices, job), slices.masks, job)

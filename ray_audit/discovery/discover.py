@@ -193,13 +193,19 @@ def _draft(
     questions = list(proposal.questions)
     factory = model or FACTORY
     if model is None:
-        questions.append("model.factory: the function that returns your model")
+        questions.append(
+            "model.factory: the function that returns your model; docs/models.md says what it "
+            "takes and gives, and names small ones to begin with"
+        )
     remarks = {"model": "model.input: what pixels become, as your training had it"}
     alone = {"video": "NCHW", "sequences": "ND"}.get(proposal.dataset.get("kind", ""))
     if alone is not None and not {"videos", "masks"} & {*proposal.dataset.get("labels", {})}:
         remarks["model"] += f"; {{layout: {alone}}} where the model looks at single frames"
     if weights is None:
-        questions.append("checkpoints: a pattern or a list of the files of one training")
+        questions.append(
+            "checkpoints: a pattern or a list of the files of one training; where there are "
+            "none, `ray-audit train` makes some"
+        )
     elif weights.architecture:
         remarks["model"] += f"; config.json beside the checkpoints names {weights.architecture}"
     specification = {

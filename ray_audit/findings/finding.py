@@ -13,16 +13,18 @@ Kind = Literal[
     "mislabel",
     "disorder",
     "boundary",
+    "missing_segment",
     "missing_region",
     "swapped_classes",
     "shifted_boundary",
     "wrong_mask",
 ]
 """`mislabel`: a wrong class. `disorder`: a segment out of the dataset's order. `boundary`: a
-segment that begins or ends too early or too late. `missing_region`: a region of a class that the
-mask lacks. `swapped_classes`: two classes of one mask exchanged. `shifted_boundary`: an outline
-drawn too small, too large or beside the structure. `wrong_mask`: a mask as a whole, whose
-losses form a group apart."""
+segment that begins or ends too early or too late. `missing_segment`: a stretch within a segment
+that is one of another class. `missing_region`: a region of a class that the mask lacks.
+`swapped_classes`: two classes of one mask exchanged. `shifted_boundary`: an outline drawn too
+small, too large or beside the structure. `wrong_mask`: a mask as a whole, whose losses form a
+group apart."""
 
 Side = Literal["start", "end"]
 """Which boundary of a segment."""

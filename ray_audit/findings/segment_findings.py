@@ -2,11 +2,15 @@
 
 `mislabel`: the checkpoints see another class in most of the segment. `disorder`: the segment breaks
 the order of the other videos, and another class mends it. `boundary`: the frames at one end
-of the segment belong to its neighbour. A segment's suspicion is the mean over its frames.
+of the segment belong to its neighbour. `missing_segment`: a stretch within the segment, or at an
+end beside none of its class, is seen as another class, as where a segment was given the class of
+its neighbour. A segment's suspicion is the mean over its frames.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +23,10 @@ from ray_audit.scores.suggested_order import OrderJudge, SuggestedOrder, suggest
 FEWEST_SHIFTED = 3
 SHIFT_MARGIN = 1.0
 """A boundary must move by this many frames, and the neighbour's probability summed over them must
-exceed the given class's by this, before it is a finding."""
+exceed the given class's by this, before it is a finding. So must a stretch within a segment."""
+SHARE_OF_A_SEGMENT = 0.5
+"""A stretch is a segment that is missing if it has this share of the frames of the video's median
+segment: checkpoints that waver for a moment make no finding."""
 
 
 COLUMNS = (
@@ -79,7 +86,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
 
     Returns:
         In time order: one for a segment that is wrong as a whole, else at most one for each of
-        its ends.
+        its ends, and those of stretches within it.
 
     Raises:
         ValueError: rows of several shards.
@@ -92,7 +99,7 @@ def segment_findings(scores: pa.Table, context: SegmentContext) -> list[Finding]
     findings = []
     for segment in range(len(video.segments)):
         whole = list(_of_segment(video, segment, order))
-        findings += whole or list(_of_boundaries(video, segment))
+        findings += whole or [*_of_boundaries(video, segment), *_of_stretches(video, segment)]
     return findings
 
 
@@ -165,6 +172,7 @@ class _LabelledVideo:
         suggested: int,
         reason: str,
         side: Side | None = None,
+        part: str = "",
     ) -> Finding:
         """What all kinds have in common."""
         given, (start, end) = int(self.path[segment]), self.spans[segment]
@@ -176,7 +184,7 @@ class _LabelledVideo:
             suggested=self.context.classes[suggested],
             suspicion=self.mean("suspicion", rows),
             reason=f"frames {span[0]}-{span[1] - 1} are given {self.name(given)}, but {reason}",
-            anchor=f"{start}-{end}" + (f":{side}" if side else ""),
+            anchor=f"{start}-{end}" + (f":{side or part}" if side or part else ""),
             evidence=self.evidence(rows),
             start_frame=span[0],
             end_frame=span[1],
@@ -283,6 +291,47 @@ def _of_boundaries(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
                 f"{'later' if side == 'start' else 'earlier'}"
             )
             yield video.finding("boundary", segment, moved, span, seen, why, side)
+
+
+def _of_stretches(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
+    rows, (_, end) = video.segments[segment], video.spans[segment]
+    p_given, p_seen = video.values["confidence"][rows], video.values["p_suggested"][rows]
+    seen = np.where(p_seen > p_given, video.suggested[rows], -1)
+    edges = np.flatnonzero(np.diff(seen, prepend=-2, append=-2)).tolist()
+    fewest = max(FEWEST_SHIFTED, SHARE_OF_A_SEGMENT * float(np.median(video.num_frames)))
+    nums_of_class: Counter[int] = Counter()
+    for first, stop in pairwise(edges):
+        label, stretch = int(seen[first]), slice(first, stop)
+        if label < 0 or stop - first < fewest or _is_neighbours(video, segment, label, stretch):
+            continue
+        if not float((p_seen - p_given)[stretch].sum()) > SHIFT_MARGIN:
+            continue
+        inside = rows[stretch]
+        last = end if stop == len(rows) else int(video.frames[rows[stop]])
+        nums_of_class[label] += 1
+        why = (
+            f"the checkpoints see {video.name(label)} there without a gap (mean probability "
+            f"{video.p_of(label, inside):.2f} against {video.mean('confidence', inside):.2f}), in "
+            f"{len(inside)} of the segment's {len(rows)} frames: a segment seems to be missing"
+        )
+        yield video.finding(
+            "missing_segment",
+            segment,
+            inside,
+            (int(video.frames[inside[0]]), last),
+            label,
+            why,
+            part=f"{video.context.classes[label]}:{nums_of_class[label]}",
+        )
+
+
+def _is_neighbours(video: _LabelledVideo, segment: int, label: int, stretch: slice) -> bool:
+    """Whether a stretch lies at an end beside a segment of its class, whose boundary it is."""
+    before = segment - 1 if stretch.start == 0 else -1
+    after = segment + 1 if stretch.stop == video.num_frames[segment] else len(video.path)
+    return (before >= 0 and video.path[before] == label) or (
+        after < len(video.path) and video.path[after] == label
+    )
 
 
 def _shift(span: tuple[int, int], side: Side) -> int:

@@ -89,7 +89,7 @@ class Prober:
         self,
         batch: Batch,
         turns: Mapping[int, ProbeTurn],
-        limited: Callable[[], AbstractContextManager[None]] = nullcontext,
+        limited: Callable[[int | None], AbstractContextManager[None]] = lambda _: nullcontext(),
         ready: ReadyBatch | None = None,
     ) -> dict[str, np.ndarray]:
         """Run models over the batch; return the arrays that the batch carries afterwards.
@@ -97,7 +97,8 @@ class Prober:
         Args:
             batch: what they look at.
             turns: what each of them does, by its place in `models`.
-            limited: entered around each model's turn, and around the wait for the device.
+            limited: entered around each model's turn, with its place in `models`, and around the
+                wait for the device, with None.
             ready: the batch, where `ready` has brought it to the device before.
 
         Raises:
@@ -111,11 +112,11 @@ class Prober:
         observed: list[Observed] = []
         with self._at_models:
             for index in sorted(turns):
-                with limited():
+                with limited(index):
                     observed.append(self._turn(index, given, turns[index], moments))
                     watch.mark()
         self.chain.begin()
-        with limited():
+        with limited(None):
             *each, last = download([*observed, moments.observed()])
         arrays = batch.arrays | last
         in_order = [turns[index] for index in sorted(turns)]

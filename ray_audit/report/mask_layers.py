@@ -12,6 +12,7 @@ from ray_audit.report.dataset_now import index_uri, last_checkpoint, shards_now
 from ray_audit.report.layers import picture
 from ray_audit.report.seen_masks import SeenMask, regions_of, stored_masks
 from ray_audit.samples import WorkUnit
+from ray_audit.supervisor import supervised
 from ray_audit.tables.run_tables import RunTables
 
 
@@ -46,8 +47,11 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
         config, uri, sample_ids = tables.config, index_uri(tables), {sample_id}
         unit = WorkUnit("figure", (shards[shard_key],))
         if tables.may_call_model:
-            predictor = Predictor(config, (last_checkpoint(tables),), uri)
-            found = [SeenMask.of(predicted) for predicted in predictor.predict(unit, sample_ids)]
+            found = supervised(
+                config.engine.stall_timeout_s,
+                "looking again",
+                lambda: _seen_by_model(tables, uri, unit, sample_id),
+            )
         else:
             regions = regions_of(tables, [shard_key], sample_ids)
             found = list(stored_masks(config, uri, unit, sample_ids, regions))
@@ -56,6 +60,13 @@ def mask_layers(tables: RunTables, shard_key: str, sample_id: str) -> MaskLayers
             f"{sample_id} cannot be shown: it has gone since the run, or cannot be read"
         )
     return joined(found)
+
+
+def _seen_by_model(
+    tables: RunTables, index_uri: str, unit: WorkUnit, sample_id: str
+) -> list[SeenMask]:
+    predictor = Predictor(tables.config, (last_checkpoint(tables),), index_uri)
+    return [SeenMask.of(predicted) for predicted in predictor.predict(unit, {sample_id})]
 
 
 def joined(parts: list[SeenMask]) -> MaskLayers:

@@ -20,6 +20,7 @@ from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
+from ray_audit.supervisor import supervised
 from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.training_folder import TrainingFolder
@@ -157,8 +158,14 @@ def _train_as_worker(settings: dict[str, Any]) -> None:
         if worker.rank == 0:
             ray.get(bulletin.add.remote(asdict(done)))
 
-    try:
+    def run() -> None:
+        if worker.device.type == "cuda":
+            torch.cuda.set_device(worker.device)  # of this thread
+        torch.set_num_threads(assignment.config.training.threads_per_worker)
         assignment.run(worker, progress)
+
+    try:
+        supervised(assignment.config.engine.stall_timeout_s, "train", run)
     except RayAuditError as error:
         ray.get(bulletin.fail.remote(str(error), isinstance(error, SpecificationError)))
         raise

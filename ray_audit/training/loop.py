@@ -19,6 +19,7 @@ from ray_audit.config import AuditConfig, TrainingConfig
 from ray_audit.errors import CheckpointError, FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.pathways import as_taken
 from ray_audit.probes.prepare import ModelInput, with_axes
+from ray_audit.supervisor import step, stepwise
 from ray_audit.training.correction import TrainingCorrection, describe
 from ray_audit.training.epoch_records import Add, epoch_records
 from ray_audit.training.examples import ExampleReader, TrainingBatch
@@ -224,15 +225,21 @@ class Loop:
         self._model.train()
         losses = []
         with self._records(epoch) as add, self._joined():
-            for batch in self._reader.batches(epoch):
+            for batch in self._batches(self._reader, epoch):
                 losses.append(self._step(batch, add))
         done = self._counted(epoch, losses, time.monotonic() - started)
         if self._held_out is not None:
             self._agreements.append(self._agreement(self._held_out, epoch))
         if self._worker.rank == 0:
+            step("train", f"epoch {epoch}, its weights are written")
             self._keep(epoch)
         self._worker.total(0)  # no worker runs ahead of what is kept
         return done
+
+    def _batches(self, reader: ExampleReader, epoch: int) -> Iterator[TrainingBatch]:
+        for batch in stepwise(reader.batches(epoch), "train", f"epoch {epoch}, the next batch"):
+            step("train", f"epoch {epoch}, the model and its loss", batch.batch)
+            yield batch
 
     def _step(self, training_batch: TrainingBatch, add: Add | None) -> Tensor:
         device, batch = self._worker.device, training_batch.batch
@@ -261,7 +268,7 @@ class Loop:
         num_classes = len(self._config.dataset.classes)
         counts = torch.zeros(3, num_classes, dtype=torch.int64, device=device)
         self._bare.eval()
-        for batch in (training_batch.batch for training_batch in held_out.batches(epoch)):
+        for batch in (one.batch for one in self._batches(held_out, epoch)):
             inputs = self._input(batch.arrays["inputs"], self._try).contiguous()
             labels = torch.from_numpy(batch.arrays["targets"]).to(device, torch.int64)
             self._bare.eval()  # `_try` leaves it training

@@ -20,6 +20,7 @@ from ray_audit.formats.places import absolute
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing, group_units, list_dataset
 from ray_audit.sources.destinations import check_destination
+from ray_audit.supervisor import supervised
 from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.correction import Harm, check_correction
 from ray_audit.training.fold_models import (
@@ -94,7 +95,15 @@ class LocalTrainer:
         return str(index_dir)
 
     def train(self, assignment: Assignment, progress: Callable[[EpochDone], None]) -> None:
-        """Train here; the caller's generator and threads are left as they were."""
+        """Train here; the caller's generator and threads are left as they were.
+
+        Raises:
+            StalledError: a batch took too long.
+        """
+        limit_s = assignment.config.engine.stall_timeout_s
+        supervised(limit_s, "train", lambda: self._trained(assignment, progress))
+
+    def _trained(self, assignment: Assignment, progress: Callable[[EpochDone], None]) -> None:
         device = local_device(assignment.config.training.num_gpus)
         num_threads = torch.get_num_threads()
         torch.set_num_threads(assignment.config.training.threads_per_worker)

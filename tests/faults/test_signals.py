@@ -65,7 +65,10 @@ def test_a_signal_ends_an_audit_in_one_process_which_can_go_on(tmp_path, name):
 
 def training_interrupted(folder, name, *options):
     """Send a signal when the first epoch is kept; train on afterwards."""
-    videos = slow_videos(folder, num=4, sleep_s=0.1)
+    # Slow until it was interrupted: the cluster trains on until its driver has taken it down.
+    (folder / "slow").touch()
+    videos = slow_videos(folder, num=4, sleep_s=2.0)
+    videos.values["model"]["kwargs"]["while_there"] = str(folder / "slow")
     for path in folder.glob("checkpoints/*"):
         path.unlink()
     checkpoints = str(folder / "checkpoints/epoch_*.safetensors")
@@ -76,6 +79,7 @@ def training_interrupted(folder, name, *options):
         ends_cleanly(driver, name)
     assert sorted(p.name for p in folder.glob("checkpoints/[!e]*")) == ["last.pt"]
     assert len(list(folder.glob("checkpoints/epoch_*"))) < 9
+    (folder / "slow").unlink()
     with Driver(spec, "--local", command="train") as driver:
         driver.completes(300)
     assert len(list(folder.glob("checkpoints/epoch_*"))) == 9

@@ -63,6 +63,7 @@ def test_it_says_what_it_assumed_and_what_it_could_not_know(tmp_path):
     for words in ("# Assumed:", "masks are the files in masks/", "# Not known, please say:"):
         assert words in text
     assert "model.factory: the function that returns your model" in " ".join(done.output.split())
+    assert "where there are none, `ray-audit train` makes some" in " ".join(done.output.split())
     answer = json.loads(typed(tmp_path / "set", "--json").stdout)
     assert answer["asked"]
     assert answer["specification"]["dataset"]["kind"] == "images"

@@ -50,7 +50,7 @@ def test_nodes_that_never_come(tmp_path, cluster):
 def test_a_reduction_that_never_ends(tmp_path, cluster):
     engine = pipeline.RayBackend(small_sets.class_folders(tmp_path).config().engine)
     engine._engine = engine._engine.model_copy(update={"stall_timeout_s": 3})
-    with pytest.raises(StalledError, match="no part of the tables was made for 3 s"):
+    with pytest.raises(StalledError, match=r"nothing moved for 3 s .* in a reduction"):
         list(engine.map(time.sleep, [20]))
 
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import textwrap
 
-import pyarrow.parquet as pq
 import pytest
 import s3fs
 
+from ray_audit import open_run, storage
 from tests.faults.drivers import REPOSITORY
 from tests.support import knowing
 from tests.support.audits import audit
@@ -77,6 +77,7 @@ def made(tmp_path, monkeypatch):
     small = knowing.images(tmp_path)
     small = small[0] if isinstance(small, tuple) else small
     audit(small)
+    small.values["training"] = {"epochs": 2, "num_gpus": 0}
     return small
 
 
@@ -95,6 +96,10 @@ COMMANDS = {
     ],
     "export": lambda small, to: [
         ["export", small.out, "--format", "csv", "--to", to, *more] for more in ([], ["--top", "1"])
+    ],
+    "train": lambda small, to: [
+        ["train", small.spec_file(), "--to", to, "--local", "--set", f"training.seed={seed}"]
+        for seed in (1, 2)
     ],
 }
 
@@ -116,7 +121,7 @@ def test_of_two_that_fill_one_place_at_once_one_is_refused(tmp_path, made, bucke
 
 
 @pytest.mark.parametrize("where", ["disk", "store"])
-@pytest.mark.parametrize("name", ["correct", "inject"])
+@pytest.mark.parametrize("name", ["correct", "inject", "train"])
 def test_what_was_killed_while_it_filled_a_place_can_be_done_again(
     tmp_path, made, bucket, name, where
 ):
@@ -132,13 +137,14 @@ def test_what_was_killed_while_it_filled_a_place_can_be_done_again(
     assert any(path.endswith("spec.yaml") for path in left)
 
 
-def test_two_nights_of_one_date_at_once_give_one_result(tmp_path, made):
-    made.values["output"] = str(tmp_path / "nights")
+@pytest.mark.parametrize("where", ["disk", "store"])
+def test_two_nights_of_one_date_at_once_give_one_result(tmp_path, made, bucket, where):
+    output = places(bucket, tmp_path)[where]
+    made.values["output"] = output
     command = ["night", made.spec_file(), "--local", "--date", "2026-01-01"]
     both = [Started(tmp_path, *command) for _ in range(2)]
     ends = [item.ended() for item in both]
     assert [code for code, _ in ends] == [0, 0], ends
-    (run,) = (tmp_path / "nights/runs").iterdir()
-    (scores,) = run.glob("scores/*.parquet")
-    assert pq.read_metadata(scores).num_rows == 12
-    assert len(list((tmp_path / "nights/nights").glob("*/night.json"))) == 1
+    assert open_run(output).scores().num_rows == 12
+    names = [item.uri.rpartition("/")[2] for item in storage.list_prefix(output)]
+    assert (names.count("manifest.json"), names.count("night.json")) == (1, 1)

@@ -53,14 +53,18 @@ class ClipModel(FrameModel):
 
 
 class SlowFrameModel(FrameModel):
-    """Takes its time, so that a fault can be injected while a run goes on."""
+    """Takes its time, so that a fault can be injected while a run goes on.
 
-    def __init__(self, num_classes, sleep_s=0.0):
+    With `while_there` only as long as that file is there.
+    """
+
+    def __init__(self, num_classes, sleep_s=0.0, while_there=None):
         super().__init__(num_classes)
-        self._sleep_s = sleep_s
+        self._sleep_s, self._while_there = sleep_s, while_there
 
     def forward(self, clips):
-        time.sleep(self._sleep_s)
+        if self._while_there is None or os.path.exists(self._while_there):
+            time.sleep(self._sleep_s)
         return super().forward(clips)
 
 

@@ -29,7 +29,7 @@ from tests.support.specifications import SPEC
 
 SECRET = "wJalrXUtnFEMI"
 MANY = settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 SECRET_URIS = [
     f"https://me:{SECRET}@host/a.csv",

@@ -21,6 +21,7 @@ LEAVES |= {
     "store_writes",
     "wrapped_stream",
     "interrupts",
+    "supervisor",
     "processes",
     "parquet_io",
     "metrics",

@@ -57,7 +57,7 @@ class Backend(Mapper, Protocol):
       piece of work outside the worker and gives it up at the third. Workers end their own process
       where a batch takes longer than their limit, because nothing else ends native code that
       hangs: a backend must take that for a death. One that shares the user's process (`local`)
-      sets no limit, and dies with it.
+      leaves behind what hangs (`supervisor`), and dies with what kills it.
     - *A restarted worker knows that it is one.* It marks each batch while it is under way, so
       that the batch of a crate that is deadly is found. Nothing hangs on which crate comes first.
     - *Resuming of generators.* A decode task that died is run again from its beginning, and what

@@ -9,10 +9,18 @@ from ray_audit.engine.backends.wire import Receipt
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpu_memory
 from ray_audit.engine.planning.plan import Plan
+from ray_audit.supervisor import Supervisor
 
 
 class LocalBackend:
-    """Runs a plan in this process, pool by pool."""
+    """Runs a plan in this process, pool by pool.
+
+    Args:
+        limit_s: longest silence of a decoder, a model or a reduction, in seconds; None for none.
+    """
+
+    def __init__(self, limit_s: float | None = None) -> None:
+        self._limit_s = limit_s
 
     def resources(self) -> ClusterResources:
         """What this machine offers, and of its GPUs the first: one process uses no more."""
@@ -23,19 +31,12 @@ class LocalBackend:
         return ClusterResources((node,), object_store_bytes=pages // 3)
 
     def relay(self, plan: Plan, settings: StageSettings) -> Generator[Receipt, None, None]:
-        """Run all work of the plan; a receipt for each committed crate."""
-        if plan.layout is None:
-            return
-        last = len(plan.layout.hops) - 1
-        pools = [
-            PoolWorker(settings, positions, is_last=i == last)
-            for i, positions in enumerate(plan.layout.hops)
-        ]
-        for work in plan.work:
-            for crate in decode_unit(settings, work):
-                for pool in pools:
-                    crate = pool.process(crate)
-                yield commit(settings, crate)
+        """Run all work of the plan; a receipt for each committed crate.
+
+        Raises:
+            StalledError: something made no step for too long.
+        """
+        yield from Supervisor(self._limit_s, "the relay").each(_relayed(plan, settings))
 
     def map(
         self,
@@ -45,4 +46,19 @@ class LocalBackend:
         on_gpu: bool = False,
     ) -> Iterator[Result]:
         """Apply a function to each item, in order; this process has what GPUs it sees."""
-        return map(function, items)
+        return Supervisor(self._limit_s, "a reduction").each(map(function, items))
+
+
+def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    if plan.layout is None:
+        return
+    last = len(plan.layout.hops) - 1
+    pools = [
+        PoolWorker(settings, positions, is_last=i == last)
+        for i, positions in enumerate(plan.layout.hops)
+    ]
+    for work in plan.work:
+        for crate in decode_unit(settings, work):
+            for pool in pools:
+                crate = pool.process(crate)
+            yield commit(settings, crate)

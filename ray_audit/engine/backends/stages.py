@@ -33,6 +33,7 @@ from ray_audit.formats.registry import known_format
 from ray_audit.measures import measures
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
+from ray_audit.supervisor import stepwise
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def decode_batches(settings: StageSettings, work: UnitWork) -> Iterator[Envelope
         settings.index_uri,
         batch_size_of(config.engine),
     )
-    for item in items:
+    for item in stepwise(items, "decode", work.unit.files):
         if isinstance(item, Tail):
             yield item
             continue

@@ -29,6 +29,7 @@ from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.probes.targets import ReadyBatch
 from ray_audit.samples import Batch
+from ray_audit.supervisor import step
 
 _TOO_LARGE = (
     "the device has no memory for a batch at this model: lower engine.batch_bytes (4194304 is what "
@@ -48,7 +49,7 @@ class PoolWorker:
         positions: checkpoints of the pool, in order.
         is_last: whether batches end their way here.
         limit_s: longest time of a batch at one checkpoint, after which this process ends itself.
-            None where the process is the user's own.
+            None where the process is the user's own, which a supervisor watches.
         beat: called before each checkpoint's turn: a sign of life, or None.
     """
 
@@ -196,12 +197,18 @@ class PoolWorker:
         }
         if not turns:
             return batch
-        limited = partial(_limited, self._limit_s, self._beat)
-        observe = partial(self._prober.observe, limited=limited)
+        observe = partial(self._prober.observe, limited=partial(self._turn, batch))
         if required.rule is not None and self._is_adaptive:
             return adaptive.observed(batch, turns, required.rule, observe)
         there = None if ready is None else ready.result()
         return batch.with_arrays(observe(batch, turns, ready=there))
+
+    def _turn(self, batch: Batch, index: int | None) -> contextlib.AbstractContextManager[None]:
+        what = "the device that runs the checkpoints"
+        if index is not None:
+            what = f"checkpoint {self._settings.checkpoints[self._positions[index]].name}"
+        step("probe", what, batch)
+        return _limited(self._limit_s, self._beat)
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def opened_backend(config: EngineConfig, address: str | None, local: bool) -> It
     if local:
         from ray_audit.engine.backends.local import LocalBackend
 
-        yield LocalBackend()
+        yield LocalBackend(config.stall_timeout_s)
         return
     # ray is imported only where it is used
     from ray_audit.engine.backends.ray import connection

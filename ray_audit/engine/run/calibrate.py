@@ -15,6 +15,7 @@ from ray_audit.engine.planning.layout import ClusterResources
 from ray_audit.engine.planning.pace import BatchTimes
 from ray_audit.engine.planning.plan import Plan, paced
 from ray_audit.errors import RunError
+from ray_audit.supervisor import supervised
 
 _MAX_DECODED = 3  # of the first unit: the first alone would bear the opening of the file
 
@@ -24,9 +25,11 @@ def calibrated(plan: Plan, index_uri: str, cluster: ClusterResources) -> Plan:
 
     Raises:
         RunError: a model cannot be made, or fails on the first batch.
+        StalledError: a model made no step for too long.
         PlanError: no layout fits the cluster.
     """
-    seen, notes = calibrate(plan, index_uri)
+    limit_s = plan.inputs.config.engine.stall_timeout_s
+    seen, notes = supervised(limit_s, "calibrate", lambda: calibrate(plan, index_uri))
     if seen is not None:
         plan = paced(plan, seen, cluster)
     if plan.layout is None:

@@ -21,6 +21,7 @@ from ray_audit.probes.mask_clips import as_images
 from ray_audit.probes.masks import owned_rects
 from ray_audit.probes.prober import Prober, ProbeSettings
 from ray_audit.samples import Batch, Tail, WorkUnit
+from ray_audit.supervisor import step, stepwise
 
 _Rect = tuple[int, int, int, int]
 
@@ -78,6 +79,7 @@ class Predictor:
     ) -> None:
         self._config = config
         self._index_uri = index_uri
+        self._names = ", ".join(uri.rpartition("/")[2] for uri in checkpoint_uris)
         torch.set_num_threads(config.engine.threads_per_actor)
         use_exact_float32()
         self._prober = self._made(checkpoint_uris, torch.device(device))
@@ -106,6 +108,7 @@ class Predictor:
             yield from self._looked_at(batch, rows)
 
     def _looked_at(self, batch: Batch, rows: np.ndarray) -> Iterator[Predicted]:
+        step("looking again", f"checkpoint {self._names}", batch)
         p = self._prober.probabilities(batch)
         batch = as_images(batch)
         for row in rows.tolist():
@@ -128,7 +131,7 @@ def chosen_cuts(
         index_uri,
         batch_size_of(config.engine),
     )
-    for item in items:
+    for item in stepwise(items, "decode", unit.files):
         if isinstance(item, Tail):
             continue
         chosen = np.isin(item.samples["sample_id"].to_pylist(), list(sample_ids))

@@ -1,6 +1,7 @@
 """DICOM series and multi-frame files as volumes: ordered by position, values as their tags say."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,10 +95,7 @@ class DicomVolume(Volume):
 
     def __init__(self, uri: str, tally: UnitAccounting) -> None:
         self.uri, self._tally = uri, tally
-        uris = [uri]
-        if storage.has_wildcard(uri):
-            uris = [item.uri for item in storage.list_objects(uri)]
-        files = [read_tags(uri, tally) for uri in uris]
+        files = [read_tags(uri, tally) for uri in _files_at(uri)]
         _check_one_series(files)
         self._frames, affine = _in_order(files)
         first, scales = files[0], {file.scale for file, _ in self._frames}
@@ -145,6 +143,40 @@ class DicomVolume(Volume):
             LabelError: always.
         """
         raise LabelError(f"{self.uri}: labels in DICOM files are not written back")
+
+
+def _files_at(uri: str) -> list[str]:
+    if not storage.has_wildcard(uri):
+        return [uri]
+    return [item.uri for item in storage.list_objects(uri)]
+
+
+def num_slices_of_rest(uri: str, axis: int, tally: UnitAccounting) -> int | None:
+    """Slices along an axis that a series would have of which files are damaged or missing.
+
+    A file that tells nothing counts as one slice, and so does each number that is left out between
+    the InstanceNumbers of files of one frame, where those count by ones. None where nothing tells.
+    """
+    if not storage.has_wildcard(uri):
+        return None
+    files, num_silent = list[DicomFile](), 0
+    for name in _files_at(uri):
+        try:
+            files.append(read_tags(name, tally))
+        except SampleError:
+            num_silent += 1
+    if axis:
+        return files[0].shape[axis] if files else None
+    return sum(file.shape[0] for file in files) + max(num_silent, _num_left_out(files))
+
+
+def _num_left_out(files: Sequence[DicomFile]) -> int:
+    numbers = [file.number for file in files if file.number is not None and file.shape[0] == 1]
+    if len(numbers) < len(files) or len(set(numbers)) < len(numbers):
+        return 0
+    steps = Counter(np.diff(sorted(numbers)).tolist())
+    is_by_ones = steps and steps.most_common(1)[0][0] == 1
+    return sum(num * (step - 1) for step, num in steps.items()) if is_by_ones else 0
 
 
 def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:

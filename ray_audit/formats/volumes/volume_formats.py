@@ -12,7 +12,7 @@ from ray_audit.formats.volumes.dicom_volume import pydicom
 from ray_audit.formats.volumes.nifti_volume import nibabel
 from ray_audit.formats.volumes.nrrd_volume import pynrrd
 from ray_audit.formats.volumes.volume_files import ENDINGS
-from ray_audit.formats.volumes.volume_slices import Slices
+from ray_audit.formats.volumes.volume_slices import Slices, num_lost
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -46,7 +46,8 @@ class VolumeFiles(Format):
             try:
                 slices = Slices(shard, job, sizes)
             except Exception as error:
-                job.tally.fail(shard.key, error, stage="read", num_samples=max(sizes, default=None))
+                num = num_lost(shard, job, sizes)
+                job.tally.fail(shard.key, error, stage="read", num_samples=num)
                 continue
             with slices:
                 for index in range(slices.num_slices):

@@ -1,6 +1,7 @@
 """Volumes with their label volumes, slice by slice."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ray_audit.formats.closeable import Closeable
 from ray_audit.formats.job import UnitContext
 from ray_audit.formats.stacks.volume_masks import VolumeMasks
 from ray_audit.formats.volumes.alignment import turn_between
-from ray_audit.formats.volumes.dicom_volume import is_dicom
+from ray_audit.formats.volumes.dicom_volume import is_dicom, num_slices_of_rest
 from ray_audit.formats.volumes.page_stack import PageStack
 from ray_audit.formats.volumes.volume import Volume, check_window, read_values, windowed
 from ray_audit.formats.volumes.volume_files import open_dicom_labels, open_volume
@@ -75,6 +76,26 @@ class Slices(Closeable):
     def close(self) -> None:
         """Let go of the files."""
         self._open.close()
+
+
+def num_lost(shard: Shard, job: UnitContext, sizes: list[int]) -> int | None:
+    """How many slices are lost with a volume that could not be opened; None where nothing tells.
+
+    Args:
+        shard: the volume.
+        job: the dataset.
+        sizes: what `Slices` has learnt of it: the header of the volume, or that of its labels.
+    """
+    if sizes:
+        return max(sizes)
+    config, tally = job.dataset.volume or VolumeConfig(), UnitAccounting("lost")
+    opened = partial(open_volume, shard.uri, shard.size_bytes, tally)
+    with suppress(Exception), opened() as volume:  # it is damaged, or its labels are
+        return _num_slices(volume, config)
+    if is_dicom(shard.uri):
+        with suppress(Exception):
+            return num_slices_of_rest(shard.uri, config.axis or 0, tally)
+    return None
 
 
 def open_slice_masks(shard: Shard, dataset: DatasetConfig, tally: UnitAccounting) -> VolumeMasks:

@@ -19,7 +19,9 @@ MODEL = """
     from tests.support.tiny_models import ImageModel
 
     def with_thread(num_classes):
-        threading.Thread(target=time.sleep, args=(10**6,), name="prefetch").start()
+        # Without `daemon` it would be as the thread that starts it: ended with the process.
+        thread = threading.Thread(target=time.sleep, args=(10**6,), name="prefetch", daemon=False)
+        thread.start()
         return ImageModel(num_classes)
 
     def with_child(num_classes):

@@ -7,7 +7,8 @@ import pytest
 
 from ray_audit import storage
 from ray_audit.engine.run.audit import run_audit
-from ray_audit.errors import StorageError
+from ray_audit.engine.run.status import read_status
+from ray_audit.errors import RunError, StorageError
 from ray_audit.formats import arrays
 from tests.support.small_sets import SmallSet, class_folders, masked_images, picture
 from tests.support.tables import assert_identical, rows_of
@@ -156,3 +157,18 @@ def test_what_a_store_says_in_the_middle_of_a_stream_is_a_failure_that_passes(
     second = night(small, "2026-01-02")
     assert second.counts["failed"] == 0
     assert_identical(second, fresh(small))
+
+
+def test_weights_that_the_store_does_not_give_are_told_as_such_and_the_run_as_failed(
+    tmp_path, monkeypatch
+):
+    def expired(*_):
+        raise StorageError("cannot read epoch_0.safetensors: the token has expired")
+
+    images = class_folders(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("ray_audit.engine.backends.worker.load_weights", expired)
+        with pytest.raises(RunError, match=r"the weights could not be read: .*has expired"):
+            night(images, "2026-01-01")
+    assert [run.state for run in read_status(str(images.out)).runs] == ["failed"]
+    assert night(images, "2026-01-01").counts["scored"] == 12

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import tarfile
 import time
 import zipfile
@@ -202,8 +201,9 @@ def test_new_labels_of_parquet_rows_with_binary_keys_are_written(tmp_path):
 def test_a_label_file_that_is_one_large_json_object_is_refused_in_time(tmp_path, content):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/a.png").write_bytes(PNGS[0])
-    value = [[i, i] for i in range(4_000_000)] if content == "list" else "x" * 40_000_000
-    (tmp_path / "t.json").write_text(json.dumps({"values": value}))
+    row = f'["{"x" * 40}", 1.5]'
+    value = f"[{f'{row}, ' * 800_000}{row}]" if content == "list" else f'"{"x" * 40_000_000}"'
+    (tmp_path / "t.json").write_text(f'{{"values": {value}}}')
     config = dataset("images", tmp_path / "d/*.png", {"images": str(tmp_path / "t.json")})
     begin_s = time.perf_counter()
     with pytest.raises(LabelError, match="more than 16 MiB where one object a row was expected"):

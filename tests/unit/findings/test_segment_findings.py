@@ -88,6 +88,58 @@ def test_a_segment_seen_as_another_class_is_mislabelled():
     )
 
 
+def test_a_first_segment_that_was_given_its_neighbours_class_is_missing():
+    seen = IN_ORDER[::-1]
+    given = np.concatenate([seen[10:20], seen[10:]])
+    (result,) = found(given, seen, ordered=False)
+    assert (result.kind, result.given, result.suggested) == ("missing_segment", "pack", "close")
+    assert (result.start_frame, result.end_frame) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("segment", "label"), [(4, 3), (2, 1), (2, 3)], ids=["last", "before", "behind"]
+)
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_segment_that_was_given_its_neighbours_class_is_missing(segment, label, ordered):
+    given = relabelled(segment, label)
+    (result,) = found(given, IN_ORDER, ordered)
+    assert result.kind == "missing_segment"
+    assert (result.given, result.suggested) == (CLASSES[label], CLASSES[segment])
+    assert (result.start_frame, result.end_frame) == (10 * segment, 10 * segment + 10)
+    assert (result.p_given, result.p_suggested) == pytest.approx((0.05, 0.8))
+    first = 10 * min(segment, label)
+    assert result.anchor == f"{first}-{first + 20}:{CLASSES[segment]}:1"
+    assert "in 10 of the segment's 20 frames: a segment seems to be missing" in result.reason
+
+
+def test_a_stretch_is_a_missing_segment_where_it_is_long_enough_and_of_no_neighbour_there():
+    def seen_as(label, start, stop):
+        seen = IN_ORDER.copy()
+        seen[start:stop] = label
+        return [f.kind for f in found(IN_ORDER, seen, ordered=False)]
+
+    assert seen_as(4, 13, 17) == []  # of ten frames as in the median segment
+    assert seen_as(4, 13, 18) == ["missing_segment"]
+    assert seen_as(2, 12, 17) == ["missing_segment"]  # within, not at that neighbour's end
+    assert seen_as(2, 15, 20) == ["boundary"]
+    assert seen_as(4, 15, 20) == ["missing_segment"]
+
+
+def test_two_missing_segments_of_one_class_have_names_of_their_own():
+    given, seen = np.zeros(50, int), np.zeros(50, int)
+    given[:4], seen[:4], given[-4:], seen[-4:] = 1, 1, 2, 2
+    seen[10:14] = seen[20:24] = 3
+    first, second = found(given, seen, ordered=False)
+    assert first.finding_id != second.finding_id
+    assert (second.start_frame, second.end_frame) == (20, 24)
+
+
+def test_of_thinned_frames_a_missing_segment_reaches_to_the_next_one():
+    frames = 5 * np.arange(50)
+    (result,) = found(relabelled(2, 1), IN_ORDER, ordered=False, frames=frames)
+    assert (result.start_frame, result.end_frame) == (100, 150)
+
+
 def test_where_model_and_order_agree_there_is_one_finding():
     (result,) = found(relabelled(1, 3), IN_ORDER)
     assert (result.kind, result.suggested) == ("mislabel", "<b>clip</b>")

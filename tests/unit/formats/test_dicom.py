@@ -146,6 +146,64 @@ def test_a_damaged_file_says_which_it_is(tmp_path, kept):
         opened(tmp_path / "p1/*.dcm").stored()
 
 
+def scan_with_labels(folder, order=(2, 0, 3, 1), axis=0, suffix=".dcm"):
+    """A numbered series of four slices, or what is left of it, with its labels."""
+    for number, k in enumerate(order):
+        write_slice(folder / f"scans/p1/im{number}.dcm", HU[k], 2.0 * k, InstanceNumber=k + 1)
+    masks = {"masks": f"{folder}/seg/{{stem}}{suffix}"}
+    volume = {"window": [-1000, 1000], "axis": axis}
+    config = dataset("images", folder / "scans/*/*.dcm", masks, volume=volume)
+    (folder / "seg").mkdir(exist_ok=True)
+    if suffix == ".dcm":
+        write_slice(folder / "seg/p1.dcm", LABELS.astype(np.int64), 0, NumberOfFrames=4)
+    else:
+        nib.save(nib.Nifti1Image(LABELS.transpose(2, 1, 0), np.eye(4)), folder / "seg/p1.nii.gz")
+    return config
+
+
+@pytest.mark.parametrize(("axis", "num"), [(0, 4), (1, 6), (2, 5)])
+@pytest.mark.parametrize("kept", [0.0, 0.3])
+def test_with_a_slice_that_is_damaged_all_slices_of_its_series_count_as_lost(
+    tmp_path, kept, axis, num
+):
+    config = scan_with_labels(tmp_path, axis=axis)
+    path = tmp_path / "scans/p1/im1.dcm"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    (failure,) = cut(config, tmp_path).failures
+    assert failure.num_samples == num
+
+
+@pytest.mark.parametrize(
+    ("order", "num"),
+    [((3, 0, 1), 4), ((0, 3), 2)],
+    ids=["one_of_four", "numbers_that_do_not_count_by_ones"],
+)
+def test_with_a_slice_that_is_missing_it_counts_as_lost_too(tmp_path, order, num):
+    config = scan_with_labels(tmp_path, order=order)
+    if num == 2:  # a third, uneven one, so that the series is refused
+        write_slice(tmp_path / "scans/p1/im9.dcm", HU[0], 5.0, InstanceNumber=7)
+        num = 3
+    (failure,) = cut(config, tmp_path).failures
+    assert (failure.error_class, failure.num_samples) == ("missing_slices", num)
+
+
+def test_with_a_label_volume_that_is_damaged_all_slices_count_as_lost(tmp_path):
+    config = scan_with_labels(tmp_path, suffix=".nii.gz")
+    (tmp_path / "seg/p1.nii.gz").write_bytes(b"nothing")
+    (failure,) = cut(config, tmp_path).failures
+    assert failure.num_samples == 4
+
+
+@pytest.mark.parametrize(("axis", "num"), [(0, 4), (1, 1)])
+def test_of_a_series_that_tells_nothing_the_files_are_counted(tmp_path, axis, num):
+    config = scan_with_labels(tmp_path, axis=axis)
+    for path in tmp_path.glob("scans/p1/*"):
+        path.write_bytes(b"nothing")
+    (failure,) = cut(config, tmp_path).failures
+    assert failure.num_samples == num
+    assert ("not known: at least 1" in failure.message) == (num == 1)
+
+
 def test_folders_are_volumes_with_label_volumes_in_nifti_turned_to_them(tmp_path):
     for name in ("p1", "p2"):
         write_series(tmp_path / f"scans/{name}")

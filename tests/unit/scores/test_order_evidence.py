@@ -56,8 +56,10 @@ def slow_chance(videos, left_out, num_classes):
         for path in others:
             for step in path[:-1]:
                 odds += np.where(np.arange(num_classes) == step, 0, 1 / (1 - weights[step]))
-        weights = seen / odds
+        before, weights = weights, seen / odds
         weights /= weights.sum()
+        if np.abs(weights - before).max() < 1e-12:
+            break
     end = (len(others) + 1) / (sum(map(len, others)) + 2)
     path = paths[left_out]
     nll = -np.log(weights[path[0]]) - np.log(end)

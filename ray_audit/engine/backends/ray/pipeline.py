@@ -36,6 +36,7 @@ from ray_audit.engine.planning.layout import (
 from ray_audit.engine.planning.plan import Plan, UnitWork
 from ray_audit.errors import RayAuditError, RunError, StalledError
 from ray_audit.samples import WorkUnit
+from ray_audit.supervisor import supervised
 
 # Ray's defaults retry for ever. What kills its process is given up after three times, by its
 # markers; these numbers only bound what the markers cannot see, such as nodes that go away.
@@ -149,10 +150,8 @@ def _result(reference: Any, limit_s: float) -> Any:
 
 
 def _in_driver(function: Callable[[Item], Result], item: Item, limit_s: float) -> Result:
-    from ray_audit.checkpoints.factory import within  # here: what decodes does without torch
-
     try:
-        return within(limit_s, "a reduction", lambda: function(item), _stalled(limit_s))
+        return supervised(limit_s, "a reduction", lambda: function(item))
     except (RayAuditError, MemoryError):
         raise
     except Exception as error:
