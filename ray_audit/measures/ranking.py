@@ -15,6 +15,7 @@ from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
 from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
 from ray_audit.scores.class_losses import ClassLosses, LossExcess
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
@@ -179,7 +180,7 @@ def _suspicion(
     ranks: Mapping[str, RankHistogram],
     order: SegmentOrder | None,
     profile: FitProfile | None,
-    confusion: np.ndarray | None,
+    confusion: ClassPairs | None,
     excess: Mapping[str, LossExcess] | None,
     labels: Any,
     *settings: Any,

@@ -23,6 +23,7 @@ from ray_audit.measures.base import (
 )
 from ray_audit.schemas import Column
 from ray_audit.scores import csl, dynamics
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.suggested import suggested_class
 from ray_audit.scores.vog import csg
 
@@ -194,14 +195,9 @@ SCORES = (
 
 def _predictions(
     predicted: np.ndarray, labels: np.ndarray, scored: np.ndarray, classes: np.ndarray
-) -> np.ndarray:
-    """(E, K, K) counts of the samples' own predictions, at the checkpoints that they passed."""
-    num_classes, given = len(classes), labels[scored]
-    counts = [
-        np.bincount((given * num_classes + column)[column >= 0], minlength=num_classes**2)
-        for column in predicted[scored].T
-    ]
-    return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)
+) -> ClassPairs:
+    """Of the samples' own predictions, at the checkpoints that they passed."""
+    return ClassPairs.of(predicted[scored], labels[scored], len(classes))
 
 
 def _p_label_sum(
@@ -219,10 +215,10 @@ def _p_label_sum(
 DATASET = (
     DatasetQuantity(
         "confusion",
-        "(E, K, K) elements by given and predicted class",
+        "elements by given and predicted class, at each checkpoint",
         ("predicted", "sample.label", "sample.scored", "setting.classes"),
         _predictions,
-        np.add,
+        ClassPairs.merge,
         tasks=ROWS,
     ),
     DatasetQuantity(

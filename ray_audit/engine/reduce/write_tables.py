@@ -35,6 +35,7 @@ from ray_audit.measures.fit import fit_of
 from ray_audit.measures.ranking import described, ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
@@ -211,11 +212,11 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "there is one class: no label can be suggested, and margins say nothing"
 
 
-def _uncounted(confusion: np.ndarray | None, config: AuditConfig) -> Iterator[str]:
+def _uncounted(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:
     """What the estimate cannot count: wrong labels of classes that nothing is labelled as."""
     if confusion is None:
         return
-    num_seen = np.where(confusion[-1].sum(axis=1) == 0, confusion[-1].sum(axis=0), 0)
+    num_seen = np.where(confusion.given()[-1] == 0, confusion.predicted()[-1], 0)
     names = [config.dataset.classes[index] for index in np.flatnonzero(num_seen)]
     if names:
         shown = ", ".join(map(repr, names[:_MAX_NAMED])) + ", ..." * (len(names) > _MAX_NAMED)
