@@ -48,10 +48,25 @@ class ModelIdentity:
 
 def identity_of(config: ModelConfig) -> ModelIdentity:
     """Digest the code of a factory, the files in its arguments and the base of its weights."""
+    made = identity_of_factory(config.factory, config.kwargs, "model.kwargs")
+    if config.weights.base is None:
+        return made
+    base = f"model.weights.base {_digest_of_base(config.weights.base)}"
+    return ModelIdentity((*made.parts, base), made.notes)
+
+
+def identity_of_factory(factory: str, kwargs: Mapping[str, Any], section: str) -> ModelIdentity:
+    """Digest the code of a factory and the files in its arguments.
+
+    Args:
+        factory: `package.module:function`.
+        kwargs: its arguments.
+        section: the key under which they are given, for notes.
+    """
     see_working_directory()
-    code, notes = _code_of(config.factory.partition(":")[0])
+    code, notes = _code_of(factory.partition(":")[0])
     parts = [*code]
-    for key, value in _texts(config.kwargs, "model.kwargs"):
+    for key, value in _texts(kwargs, section):
         digest = _file_digest(value)
         if digest:
             parts.append(f"{key} {digest}")
@@ -60,8 +75,6 @@ def identity_of(config: ModelConfig) -> ModelIdentity:
                 f"{key} looks like a file and cannot be read here ({value}): a later run will not "
                 "notice when it changes"
             )
-    if config.weights.base is not None:
-        parts.append(f"model.weights.base {_digest_of_base(config.weights.base)}")
     return ModelIdentity(tuple(parts), tuple(notes))
 
 

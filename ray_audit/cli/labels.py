@@ -93,7 +93,8 @@ def correct(
     decisions: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="Reviewers' decisions beside those saved in the run; repeatable."
+            metavar="FILE",
+            help="Reviewers' decisions beside those saved in the runs of OUTPUT; repeatable.",
         ),
     ] = None,
     confidence: Annotated[

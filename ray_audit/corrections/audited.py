@@ -1,5 +1,6 @@
 """What a run was made of, read again before its labels are corrected."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +16,34 @@ from ray_audit.tables.store import TableFile, read_table
 
 
 def audited_labels(tables: RunTables, folder: Path) -> Listing:
-    """The dataset as it is listed now, if its labels are those of the run.
+    """The whole dataset as it is listed now, if the labels that the run audited are as they were.
+
+    Of a run with a limit, or before files came, these are the labels of its first files.
 
     Raises:
         SpecificationError: they have changed.
     """
-    manifest = tables.manifest
+    manifest, dataset = tables.manifest, tables.config.dataset
     try:
-        listing = list_dataset(tables.config.dataset, folder, manifest.plan.get("num_shards"))
+        whole = audited = list_dataset(dataset, folder)
+        num_audited = manifest.plan.get("num_shards", len(whole.shards))
+        if num_audited < len(whole.shards):
+            (folder / "audited").mkdir()
+            audited = list_dataset(dataset, folder / "audited", num_audited)
     except StorageError as error:
         raise SpecificationError(f"dataset: {error}") from error
-    if listing.labels_digest != manifest.labels_digest:
+    if audited.labels_digest != manifest.labels_digest:
         raise SpecificationError(
             f"the labels have changed since run {manifest.run_id}: what it found may not be there "
             "any more. Audit them again, and correct by that run"
         )
-    return listing
+    if audited is whole:
+        return whole
+    note = (
+        f"Run {manifest.run_id} audited the first {num_audited} of {len(whole.shards)} files: the "
+        "labels of the others stay as they are"
+    )
+    return replace(whole, notes=(*whole.notes, note))
 
 
 def suspicion_histogram(tables: RunTables, mapper: Mapper) -> RankHistogram:

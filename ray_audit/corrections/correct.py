@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ray_audit import storage
 from ray_audit.claims import Claim
+from ray_audit.config import AuditConfig
 from ray_audit.corrections.agreement import Image, agreement
 from ray_audit.corrections.audited import audited_labels, suspicion_histogram
 from ray_audit.corrections.corrections_table import CorrectionRow, CorrectionsTable
@@ -31,7 +32,8 @@ from ray_audit.corrections.write_specification import write_specification
 from ray_audit.corrections.wrong_labels import WrongLabels, wrong_labels
 from ray_audit.engine.backends.base import Mapper
 from ray_audit.errors import SpecificationError
-from ray_audit.findings.decisions import Decision, MergedDecisions, merge, saved_rows
+from ray_audit.findings.decisions import Decision, MergedDecisions, merge
+from ray_audit.findings.kept_decisions import kept_decisions
 from ray_audit.formats.label_changes import Progress, WrittenLabels
 from ray_audit.formats.labels.given import GivenLabels
 from ray_audit.formats.places import absolute
@@ -108,7 +110,7 @@ def correct(
         to_uri: an empty folder: gets the labels (or the data, where the labels lie in them),
             `corrections.parquet` and, last, `spec.yaml`.
         options: the rule and its limits.
-        decisions: of reviewers, beside those that are saved in the run.
+        decisions: of reviewers, beside those that are saved in the runs of the output.
         dry_run: find out what would change; write nothing.
         progress: told how far the work is.
 
@@ -122,21 +124,32 @@ def correct(
     resolved = resolve(options, tables)
     if tables.task.is_dense and resolved.mask_rule is not None:
         tables.check_trusted()
-    merged = merge([*saved_rows(tables.run_uri), *decisions])
+    kept = kept_decisions(tables)
+    merged = merge([*kept.rows, *decisions])
     check_decisions(merged, resolved.writable)
     with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
         progress("listing", 0, 1)
         listing = audited_labels(tables, Path(folder))
+        listing = replace(listing, notes=(*listing.notes, *kept.notes))
         check_writable(tables.config.dataset, listing, to_uri)
-        work = _Work(tables, resolved, merged, listing, folder, to_uri, dry_run, progress)
+        made_of = (tables, resolved, merged, kept.gone, listing)
+        work = _Work(*made_of, folder, to_uri, dry_run, progress)
         if dry_run:
             work.do(open_mapper())
         else:
             with Claim(to_uri, _purpose(tables, options, merged)).held() as claim:
                 written = work.do(open_mapper())
                 if written is not None:
-                    write_specification(tables.config, written, to_uri, claim)
+                    write_specification(_as_given(tables), written, to_uri, claim)
     return work.outcome()
+
+
+def _as_given(tables: RunTables) -> AuditConfig:
+    """The specification that the run is of; one over folds says held_out, whatever that says."""
+    if not tables.num_folds:
+        return tables.config
+    # What its `checkpoints` name without folds is trained on all labels.
+    return tables.config.model_copy(update={"protocol": "training"})
 
 
 def _purpose(
@@ -154,6 +167,7 @@ class _Work:
         tables: RunTables,
         resolved: CorrectionPlan,
         decisions: MergedDecisions,
+        gone: Sequence[dict[str, Any]],
         listing: Listing,
         folder: str,
         to_uri: str,
@@ -163,6 +177,7 @@ class _Work:
         self._tables = tables
         self._resolved = resolved
         self._decisions = decisions
+        self._gone = gone
         self._listing = listing
         self._folder = folder
         self._to_uri = to_uri
@@ -222,6 +237,7 @@ class _Work:
             rows = tables.findings().select(FINDING_COLUMNS).to_pylist()
         else:
             self._notes.append("The run has no findings")
+        rows += self._gone
         known = {row["finding_id"] for row in rows}
         decided = {*self._decisions.agreed, *self._decisions.disputed}
         self._ignored = tuple(sorted(decided - known))

@@ -82,4 +82,6 @@ def _num_labelled(tables: RunTables) -> int:
     if not tables.manifest.tables.get("class_stats"):
         return 0
     rows = tables.whole("class_stats").to_pylist()
-    return sum(row["num_given"] for row in rows if row["checkpoint"] == 0)
+    # Of an adaptive audit some have left before others; all pass the last checkpoint.
+    last = max(row["checkpoint"] for row in rows)
+    return sum(row["num_given"] for row in rows if row["checkpoint"] == last)

@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ray_audit.discovery.class_names import folder_classes, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
-from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.table_heads import read_heads
+from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.formats.registry import format_of
 
 _NAMED = r"(?:^|/)([^/]+?)[._-]?\d+\.[^./]+$"
@@ -18,6 +19,7 @@ _PARTS = re.compile(
     r"(.*[_-])?(masks?|annotations?|labels?|segmentations?)|(train|valid|test)(ing|ation)?|val",
     re.IGNORECASE,
 )
+_NUM_TABLES = 20
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
 
@@ -35,7 +37,16 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
         if len(classes) < 2 or len(classes) > max(2, _MOST_SPREAD * len(inside)):
             continue
         if not _are_samples(tree, group, classes):
-            yield _proposal(tree, group, classes)
+            proposal = _proposal(tree, group, classes)
+            others = [other for other in groups if other is not group and other.kind == group.kind]
+            yield replace(proposal, assumed=(*proposal.assumed, *_left_out(others)))
+
+
+def _left_out(groups: Sequence[MediaGroup]) -> Iterator[str]:
+    """A sentence on files of the kind that lie deeper or higher than those of the pattern."""
+    for group in groups[:1]:
+        num = sum(len(other.files) for other in groups)
+        yield f"{num} {group.kind} at another depth are left out, such as {group.files[0]}"
 
 
 def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
@@ -45,7 +56,29 @@ def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
     requested, own = set(folders), set(group.files)
     others = (p for p in tree.files if p not in own and (is_table(p) or _is_video(p)))
     called = {path.rsplit("/", 1)[-1].partition(".")[0] for path in others}
-    return len(called & requested) > len(requested) / 2
+    if len(called & requested) > len(requested) / 2:
+        return True
+    return _are_numbered(group) and _are_labelled(tree, requested)
+
+
+def _are_numbered(group: MediaGroup) -> bool:
+    """Whether files are called by numbers alone, the same ones in most folders, as frames are."""
+    stems: dict[str, set[str]] = {}
+    for path in group.files:
+        stems.setdefault(folder_of(path), set()).add(path.rsplit("/", 1)[-1].rpartition(".")[0])
+    counts = Counter(stem for inner in stems.values() for stem in inner)
+    return all(map(str.isdigit, counts)) and counts.most_common(1)[0][1] > len(stems) / 2
+
+
+def _are_labelled(tree: Tree, folders: set[str]) -> bool:
+    """Whether a table names the folders, and something of which several of them have the same."""
+    for path in [path for path in tree.files if is_table(path)][:_NUM_TABLES]:
+        for head in read_heads(tree, path):
+            columns = [head.column(index) for index in range(len(head.rows[0]))]
+            naming = [c for c in columns if len(folders & set(c)) > len(folders) / 2]
+            if naming and any(1 < len(set(c)) < len(set(naming[0])) for c in columns):
+                return True
+    return False
 
 
 def _is_video(path: str) -> bool:

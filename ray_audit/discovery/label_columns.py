@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ray_audit.discovery.table_heads import Head
@@ -46,6 +47,7 @@ class Reading:
         questions: what could not be known.
         first: the least frame number, where there are any.
         gaps: from the end of each segment to the beginning of the next of its video, in frames.
+        steps: from each frame that has a row to the next of its video that has one.
     """
 
     form: str
@@ -57,6 +59,7 @@ class Reading:
     questions: tuple[str, ...] = ()
     first: float | None = None
     gaps: tuple[float, ...] = field(default=(), repr=False)
+    steps: tuple[float, ...] = field(default=(), repr=False)
 
 
 class FrameCounts(NamedTuple):
@@ -90,6 +93,12 @@ def counted(readings: Sequence[Reading]) -> FrameCounts:
         found.questions.append(
             f"whether frames count from 0 or from 1 (labels.first_frame): the first number is "
             f"{min(firsts):g}"
+        )
+    steps = {step for reading in readings for step in reading.steps}
+    if len(steps) > 1 and min(steps) > 1:
+        found.questions.append(
+            "whether a row is of its frame alone, or of all up to the next row, as where phases "
+            "begin: rows lie unevenly apart. Then write segments (start_frame, end_frame, label)"
         )
     if any(gap < 0 for gap in gaps):
         found.labels["overlap"] = "first"
@@ -137,7 +146,7 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
             "images", labels, values, tuple(assumed), has_blanks=has_blanks, questions=questions
         )
     if "frame" in times:
-        return _frames(head, times["frame"], labels, values, assumed)
+        return _frames(head, times["frame"], name_index, labels, values, assumed)
     if times:
         return _segments(head, times, name_index, labels, values, assumed)
     if name_index is None:
@@ -255,7 +264,7 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
             continue
-        if any(value.startswith(("[", "{")) for value in distinct):
+        if any(value.startswith(("[", "{")) or ";" in value for value in distinct):
             continue  # a list or an object of its own
         said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
         repeats = 1 - len(distinct) / max(1, len(values))
@@ -278,13 +287,22 @@ def _counts_rows(values: Sequence[str]) -> bool:
 def _frames(
     head: Head,
     frame: int,
+    name_index: int | None,
     labels: dict[str, Any],
     values: tuple[str, ...],
     assumed: list[str],
 ) -> Reading:
     numbers = [float(v) for v in head.column(frame)]
+    owners = [""] * len(numbers) if name_index is None else head.column(name_index)
+    steps = tuple(
+        after - number
+        for (owner, number), (other, after) in pairwise(zip(owners, numbers, strict=True))
+        if owner == other
+    )
     first = min(numbers, default=None)
-    return Reading("frames", labels, values, tuple(assumed), tuple(numbers), first=first)
+    return Reading(
+        "frames", labels, values, tuple(assumed), tuple(numbers), first=first, steps=steps
+    )
 
 
 def _segments(

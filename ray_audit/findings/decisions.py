@@ -152,11 +152,6 @@ def read_decisions(uri: str) -> list[Decision]:
     return [Decision.parse(row) for row in rows]
 
 
-def saved_decisions(run_uri: str) -> list[Decision]:
-    """What stands of the decisions that reviewers saved in a run."""
-    return standing(saved_rows(run_uri))
-
-
 def saved_rows(run_uri: str) -> list[Decision]:
     """All decisions that reviewers saved in a run, withdrawals and what they replaced included."""
     folder = storage.join(run_uri, "decisions")

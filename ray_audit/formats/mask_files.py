@@ -19,9 +19,11 @@ from ray_audit.formats.pixels.pgm import pgm_like
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.png import png_bytes, with_chunks_of
 from ray_audit.formats.pixels.tiff_tags import (
+    as_unsigned,
     as_white_is_zero,
     check_depth,
     directory_of,
+    is_unsigned,
     is_white_zero,
     kept_tags,
     lost_tags,
@@ -236,7 +238,7 @@ def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> b
         picture = as_white_is_zero(picture, directory) if is_white_zero(old) else picture
         options["tiffinfo"] = directory
     picture.save(sink, format=old.format, **options)
-    return sink.getvalue()
+    return as_unsigned(sink.getvalue()) if is_unsigned(old) else sink.getvalue()
 
 
 def _channels_like(

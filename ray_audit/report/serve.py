@@ -20,10 +20,10 @@ from ray_audit.findings.decisions import (
     Decision,
     later_than,
     save_decisions,
-    saved_decisions,
     saved_rows,
     standing,
 )
+from ray_audit.findings.kept_decisions import kept_decisions
 from ray_audit.report.document import ShownFindings, make_document
 from ray_audit.report.finding_pictures import Pictures
 from ray_audit.report.html_page import policy, render_page
@@ -72,25 +72,24 @@ class Review:
         self._cached: OrderedDict[str, Bundle] = OrderedDict()
         self._session = secrets.token_hex(4)
         self._decided: dict[str, Decision] = {}
+        kept = kept_decisions(tables)
+        self._of_others = kept.others
         self._latest = {
             decision.finding_id: decision
-            for decision in self._saved()
+            for decision in standing(kept.rows)
             if decision.reviewer == reviewer
         }
         self._saver = Saver(self._write, limit_s)
         self._limit_s = limit_s
         self._document = make_document(tables, self._shown, "server")
         self._pictures = Pictures(tables, self._shown, mapper)
-        self._document["run"]["notes"] += self._pictures.notes
-
-    def _saved(self) -> list[Decision]:
-        return saved_decisions(self._tables.run_uri)
+        self._document["run"]["notes"] += [*self._pictures.notes, *kept.notes]
 
     def page(self) -> str:
         """The page with all reviewers' decisions as they stand."""
         saved = within(self._limit_s, "decisions", lambda: saved_rows(self._tables.run_uri))
         with self._deciding:
-            known = standing([*saved, *self._decided.values()])
+            known = standing([*self._of_others, *saved, *self._decided.values()])
         mine, others = {}, dict[str, list[dict[str, Any]]]()
         for decision in known:
             if decision.reviewer == self.reviewer:

@@ -9,6 +9,7 @@ from ray_audit.training.correction import TrainingCorrection
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import EpochDone, Loop, Worker
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import TrainingIdentity
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Assignment:
     Attributes:
         config: the specification, of a fold where there are folds.
         place: where checkpoints are kept.
-        digest: of settings and data.
+        identity: of settings, data and code.
         index_uri: folder of the label index.
         shares: work units of each worker.
         held_out: what is looked at after each epoch, where there are folds.
@@ -45,7 +46,7 @@ class Assignment:
 
     config: AuditConfig
     place: TrainingFolder
-    digest: str
+    identity: TrainingIdentity
     index_uri: str
     shares: tuple[tuple[WorkUnit, ...], ...]
     held_out: HeldOutShares | None = None
@@ -58,4 +59,4 @@ class Assignment:
             correction = TrainingCorrection(config, config.dataset.task, self.place)
         reader = ExampleReader(config, self.shares[worker.rank], self.index_uri)
         held_out = None if self.held_out is None else self.held_out.reader(worker.rank)
-        Loop(config, reader, self.place, self.digest, worker, correction, held_out).run(progress)
+        Loop(config, reader, self.place, self.identity, worker, correction, held_out).run(progress)

@@ -205,13 +205,17 @@ class EarlyLearningCorrection(_Corrector):
         """Go on from what `state` gave at the end of an epoch.
 
         The running means begin anew: they are as large as the data, and are not kept. Nothing is
-        corrected until they are means of some epochs again.
+        corrected until they are means of some epochs again: what was due is decided anew then.
         """
         self._epoch = state["epoch"]
         self._num_averaged = 0
         self._iou = [np.array(row, np.float64) for row in state["iou"]]
         self._last_corrected = dict(state["last_corrected"])
         self._due = list(state["due"])
+        if self._decay:
+            for index in self._due:
+                del self._last_corrected[index]
+            self._due = []
 
     def end_epoch(self) -> EpochReport:
         """Close an epoch: learn its IoU, and decide which classes the next one corrects."""

@@ -24,6 +24,7 @@ from ray_audit.supervisor import supervised
 from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import TrainingIdentity
 
 _MAX_FAILURES = 3
 _POLL_S = 0.5
@@ -176,7 +177,7 @@ def _to_json(assignment: Assignment) -> str:
     values = {
         "config": assignment.config.model_dump(mode="json", exclude_unset=True),
         "place": [place.folder, place.prefix],
-        "digest": assignment.digest,
+        "identity": assignment.identity.state,
         "index_uri": assignment.index_uri,
         "shares": _shares_to_json(assignment.shares),
     }
@@ -210,7 +211,7 @@ def _from_json(text: str) -> Assignment:
     return Assignment(
         AuditConfig.parse(values["config"]),
         TrainingFolder(*values["place"]),
-        values["digest"],
+        TrainingIdentity(**values["identity"]),
         values["index_uri"],
         _shares_from_json(values["shares"]),
         held_out,

@@ -26,11 +26,11 @@ from ray_audit.training.examples import ExampleReader, TrainingBatch
 from ray_audit.training.held_out import class_counts
 from ray_audit.training.objective import Objective
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import TrainingIdentity
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _WARM_UP = 0.3
 _FIRST_FACTOR = 1 / 25
-_CHANGES_NO_WEIGHT = {"records", "num_gpus", "cache_mib"}
 
 
 @dataclass(frozen=True)
@@ -99,23 +99,14 @@ def learning_rate(training: TrainingConfig, epoch: int) -> float:
     return training.learning_rate * (end + (start - end) * (1 + math.cos(math.pi * share)) / 2)
 
 
-def settings_digest(config: AuditConfig, data_digest: str) -> str:
-    """Changes with everything that changes the weights: what a resumed training must share."""
-    training = config.training.model_dump(mode="json", exclude=_CHANGES_NO_WEIGHT)
-    if config.training.schedule == "constant":
-        del training["epochs"]  # then more of them go on where fewer ended
-    dataset = config.dataset.model_dump(mode="json", exclude={"uri", "labels"})
-    model = config.model.model_dump(mode="json")
-    return storage.digest(dataset, model, training, data_digest)
-
-
-def trained_epochs(config: AuditConfig, place: TrainingFolder, digest: str) -> int:
-    """Epochs that are done at a place.
+def trained_epochs(
+    place: TrainingFolder, state: dict[str, Any] | None, identity: TrainingIdentity
+) -> int:
+    """Epochs of this training that are done at a place, by its `last`.
 
     Raises:
         SpecificationError: what lies there is of another training.
     """
-    state = place.last()
     if state is None:
         if place.has_checkpoints():
             raise SpecificationError(
@@ -125,10 +116,12 @@ def trained_epochs(config: AuditConfig, place: TrainingFolder, digest: str) -> i
         return 0
     if state["epoch"] == 0 and not place.has_checkpoints():
         return 0
-    if state.get("settings") != digest:
+    changed = identity.changed_since(state)
+    if changed:
         raise SpecificationError(
             f"checkpoints: {place.at('last.pt')} is of a training with other settings or other "
-            "data: name another folder (--to), or remove it with the checkpoints beside it"
+            f"data (changed since: {', '.join(changed)}): put back what it was trained with, name "
+            "another folder (--to), or remove it with the checkpoints beside it"
         )
     return int(state["epoch"])
 
@@ -140,7 +133,7 @@ class Loop:
         config: the specification.
         reader: this worker's share of the data.
         place: where checkpoints are kept.
-        digest: of settings and data.
+        identity: of settings, data and code.
         worker: which of the workers this is.
         correction: changes labels while the model learns, or None.
         held_out: this worker's share of what is looked at after each epoch, or None.
@@ -154,13 +147,13 @@ class Loop:
         config: AuditConfig,
         reader: ExampleReader,
         place: TrainingFolder,
-        digest: str,
+        identity: TrainingIdentity,
         worker: Worker,
         correction: TrainingCorrection | None = None,
         held_out: ExampleReader | None = None,
     ) -> None:
         self._config, self._training = config, config.training
-        self._reader, self._place, self._digest, self._worker = reader, place, digest, worker
+        self._reader, self._place, self._identity, self._worker = reader, place, identity, worker
         self._correction, self._held_out = correction, held_out
         self._agreements: list[list[float]] = []
         if self._training.precision == "fp16" and worker.device.type != "cuda":
@@ -170,8 +163,9 @@ class Loop:
         self._objective = Objective(config, worker.device)
         self._input = ModelInput(config.model.input, worker.device)
         self._has_answered = False
-        self._done = trained_epochs(config, place, digest)
-        state = place.last() if self._done else None
+        kept = place.last()
+        self._done = trained_epochs(place, kept, identity)
+        state = kept if self._done else None
         if state is not None:
             load_weights(self._bare, place.checkpoint(self._done))
         self._model = worker.wrap(self._bare)
@@ -209,7 +203,7 @@ class Loop:
             RunError: the loss is no finite number, or too many samples cannot be read.
         """
         if not self._done and self._worker.rank == 0:
-            self._place.begin({"settings": self._digest})
+            self._place.begin({"identity": self._identity.state})
         for epoch in range(self._done + 1, self._training.epochs + 1):
             progress(self._epoch(epoch))
         return [self._place.checkpoint(n) for n in range(1, self._training.epochs + 1)]
@@ -343,7 +337,7 @@ class Loop:
 
     def _keep(self, epoch: int) -> None:
         state: dict[str, Any] = {
-            "settings": self._digest,
+            "identity": self._identity.state,
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
         }

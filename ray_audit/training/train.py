@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from ray_audit.training.fold_models import (
     write_fold_specification,
 )
 from ray_audit.training.held_out import HeldOut, HeldOutEpoch
-from ray_audit.training.loop import EpochDone, Worker, settings_digest, trained_epochs
+from ray_audit.training.loop import EpochDone, Worker, trained_epochs
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import TrainingIdentity, training_identity
 
 Progress = Callable[[int | None, EpochDone], None]
 
@@ -48,6 +49,7 @@ class TrainedModel:
         harm: what correction did, over all epochs; None without correction.
         held_out: agreement with the labels of its fold after each epoch, None where unknown; empty
             without folds.
+        notes: what the user should know of it.
     """
 
     fold: int | None
@@ -56,6 +58,7 @@ class TrainedModel:
     spec: str | None = None
     harm: Harm | None = None
     held_out: tuple[HeldOutEpoch | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Trained:
     Attributes:
         models: one, or one a fold.
         fold_map: Parquet file that says which sample is in which fold, or None.
-        notes: what the user should know of the data.
+        notes: what the user should know of data and models.
         spec: the specification with the place of the weights, where that was given apart.
         held_out: the best epoch against the last over all folds; None without folds.
     """
@@ -153,6 +156,7 @@ def train(
             place of the checkpoints is wrong.
         RunError: training failed; what was kept is resumed from.
     """
+    given = config
     if to is not None:
         check_destination(config, absolute(to), "--to")
         config = _kept_at(config, absolute(to))
@@ -187,15 +191,35 @@ def train(
         if to is not None:
             write_specification(config, WrittenLabels(config.dataset), absolute(to))
             spec = storage.join(absolute(to), "spec.yaml")
-    return Trained(tuple(models), fold_map, whole.notes, spec, held_out)
+    of_models = dict.fromkeys(note for model in models for note in model.notes)
+    notes = (*whole.notes, *_notes_of_protocol(given, spec), *of_models)
+    return Trained(tuple(models), fold_map, notes, spec, held_out)
 
 
 def _kept_at(config: AuditConfig, folder: str) -> AuditConfig:
-    """The specification with its weights and its audits in a folder of their own."""
-    pattern = storage.join(storage.escape_glob(folder), "epoch_*.safetensors")
-    return config.model_copy(
-        update={"checkpoints": pattern, "output": storage.join(folder, "audit")}
-    )
+    """The specification with its weights and its audits in a folder of their own.
+
+    Those weights are trained on its labels, whatever it says of the ones that it came with.
+    """
+    update = {
+        "checkpoints": storage.join(storage.escape_glob(folder), "epoch_*.safetensors"),
+        "output": storage.join(folder, "audit"),
+        "protocol": "training",
+    }
+    return config.model_copy(update=update)
+
+
+def _notes_of_protocol(given: AuditConfig, spec: str | None) -> Iterator[str]:
+    if given.protocol == "training":
+        return
+    begin = "The specification says protocol: held_out, and a model is trained on its labels"
+    if spec is not None:
+        yield f"{begin}: {spec} says protocol: training"
+    elif given.training.folds is None:
+        yield (
+            f"{begin}: an audit of it would take these checkpoints for others. Set protocol: "
+            "training in it, or train by folds (--folds) and audit with `run --folds`"
+        )
 
 
 class _Later:
@@ -233,38 +257,53 @@ def _train_one(
     index_dir: Path,
     progress: Progress,
 ) -> TrainedModel:
-    shards = listing.shards
-    versions = [(s.key, s.size_bytes, s.etag, s.label_digest, s.class_index) for s in shards]
-    digest = settings_digest(config, storage.digest(*versions))
-    done, epochs = trained_epochs(config, place, digest), config.training.epochs
+    identity, unread = training_identity(config, listing)
+    kept = place.last()
+    done, epochs = trained_epochs(place, kept, identity), config.training.epochs
     if done < epochs:
         index_uri = trainer().index_uri(config, listing, index_dir)
-        shares = _shares(listing, config.training.workers, digest)
-        held_out = None if fold is None else _held_out(trainer, config, digest, index_dir)
-        assignment = Assignment(config, place, digest, index_uri, shares, held_out)
+        shares = _shares(listing, config.training.workers)
+        held_out = None if fold is None else _held_out(trainer, config, index_dir)
+        assignment = Assignment(config, place, identity, index_uri, shares, held_out)
         trainer().train(assignment, lambda of_epoch: progress(fold, of_epoch))
     return TrainedModel(
         fold=fold,
-        checkpoints=tuple(place.checkpoint(epoch) for epoch in range(1, epochs + 1)),
+        checkpoints=tuple(place.checkpoint(n) for n in range(1, max(done, epochs) + 1)),
         num_new_epochs=max(0, epochs - done),
         spec=None if fold is None else write_fold_specification(config, place),
         harm=_harm(place),
         held_out=_agreements(place),
+        notes=(*unread, *_notes_of(place, kept or {}, epochs)),
     )
 
 
-def _shares(listing: Listing, workers: int, digest: str) -> tuple[tuple[WorkUnit, ...], ...]:
+def _notes_of(place: TrainingFolder, kept: dict[str, Any], epochs: int) -> Iterator[str]:
+    """What to know of epochs that were there before."""
+    num_kept = kept.get("epoch", 0)
+    if num_kept and TrainingIdentity.is_earlier(kept):
+        yield (
+            f"{place.at('last.pt')} is of an earlier version, which did not note how labels were "
+            "read, nor the code of model and loss: if they have changed since, train anew"
+        )
+    if num_kept > epochs:
+        yield (
+            f"{place.folder} keeps {num_kept} epochs, more than training.epochs ({epochs}): "
+            f"{place.pattern} is all of them; name those that an audit should take in `checkpoints`"
+        )
+
+
+def _shares(listing: Listing, workers: int) -> tuple[tuple[WorkUnit, ...], ...]:
     shards = listing.shards
-    return tuple(tuple(group_units(shards[n::workers], digest)) for n in range(workers))
+    return tuple(tuple(group_units(shards[n::workers], "training")) for n in range(workers))
 
 
-def _held_out(trainer: _Later, config: AuditConfig, digest: str, index_dir: Path) -> HeldOutShares:
+def _held_out(trainer: _Later, config: AuditConfig, index_dir: Path) -> HeldOutShares:
     """The fold that a training leaves out."""
     part = held_out_of(config)
     index_dir = index_dir / "held_out"
     listing = list_dataset(part.dataset, index_dir)
     index_uri = trainer().index_uri(part, listing, index_dir)
-    return HeldOutShares(part, index_uri, _shares(listing, config.training.workers, digest))
+    return HeldOutShares(part, index_uri, _shares(listing, config.training.workers))
 
 
 def _agreements(place: TrainingFolder) -> tuple[HeldOutEpoch | None, ...]:

@@ -25,7 +25,7 @@ from ray_audit.checkpoints.loading import load_weights, read_state
 from ray_audit.errors import RayAuditError
 from tests.fuzz.harness import scratch
 
-SLOW_S = 5.0
+SLOW_S = 5.0  # of processor time: a machine that is busy says nothing of a file
 GROWTH_KIB = 600 * 1024
 WATCHED = ("import", "exec", "os.system", "subprocess.Popen", "os.posix_spawn", "os.fork", "socket")
 
@@ -155,7 +155,7 @@ def main(num_cases, seed):
         is_inner = name.endswith(".zip.pt") and rng.random() < 0.7
         path = folder / f"x.{name}"
         path.write_bytes((within_zip if is_inner else mutated)(good[name], rng))
-        begin = time.perf_counter()
+        begin = time.process_time()
         watch.is_on = True
         try:
             load_weights(model, str(path)) if case % 2 else read_state(str(path))
@@ -167,7 +167,7 @@ def main(num_cases, seed):
             raise
         finally:
             watch.is_on = False
-        took = time.perf_counter() - begin
+        took = time.process_time() - begin
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert not watch.seen, (case, seed, name, watch.seen)
         assert took < SLOW_S, (case, seed, name, took)

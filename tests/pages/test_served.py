@@ -2,14 +2,14 @@
 
 import urllib.parse
 
-from ray_audit.findings.decisions import merge, saved_decisions
+from ray_audit.findings.decisions import merge, saved_rows, standing
 from tests.pages.conftest import reviewing, text_of
 
 
 def wait_until(page, tables, num):
     """Saving follows a key press: until that many decisions are there."""
     for _ in range(100):
-        saved = saved_decisions(tables.run_uri)
+        saved = standing(saved_rows(tables.run_uri))
         if len(saved) == num:
             return saved
         page.wait_for_timeout(100)
@@ -52,13 +52,13 @@ def test_two_reviewers_who_disagree_see_it(visit, images):
         assert "Reviewers disagree" in text_of(bob, "#detail .others")
         bob.select_option("#filter-state", "disputed")
         bob.locator("#list-count", has_text="1 of 2").wait_for()
-        assert len(merge(saved_decisions(tables.run_uri)).disputed) == 1
+        assert len(merge(standing(saved_rows(tables.run_uri))).disputed) == 1
         bob.keyboard.press("a")
         for _ in range(100):
-            if not merge(saved_decisions(tables.run_uri)).disputed:
+            if not merge(standing(saved_rows(tables.run_uri))).disputed:
                 break
             bob.wait_for_timeout(100)
-        assert len(merge(saved_decisions(tables.run_uri)).agreed) == 1
+        assert len(merge(standing(saved_rows(tables.run_uri))).agreed) == 1
 
 
 def test_what_could_not_be_sent_is_kept_and_sent_later(visit, images):
@@ -68,7 +68,7 @@ def test_what_could_not_be_sent_is_kept_and_sent_later(visit, images):
         page.route("**/decisions", lambda route: route.fulfill(status=503))
         page.keyboard.press("a")
         page.locator("#progress", has_text="Not saved yet").wait_for()
-        assert saved_decisions(tables.run_uri) == []
+        assert standing(saved_rows(tables.run_uri)) == []
         page.unroute("**/decisions")
         page.keyboard.press("r")
         wait_until(page, tables, 2)

@@ -1,5 +1,7 @@
 """Tags of a TIFF file that go along when its pixels are written anew: places, units, words."""
 
+import struct
+
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -63,6 +65,30 @@ def as_white_is_zero(picture: Image.Image, tags: ImageFileDirectory_v2) -> Image
     if picture.mode == "1":
         return Image.fromarray(~np.asarray(picture))
     return ImageOps.invert(picture) if picture.mode == "L" else picture
+
+
+def is_unsigned(picture: Image.Image) -> bool:
+    """Whether an opened file holds whole numbers of 32 bits without a sign."""
+    stored = getattr(picture, "tag_v2", {})
+    return picture.mode == "I" and bool(stored.get(_SAMPLE_FORMAT, (1,))[0] == 1)
+
+
+def as_unsigned(content: bytes) -> bytes:
+    """A TIFF file that Pillow wrote, whose numbers are said to be unsigned, on every page.
+
+    Pillow reads numbers of 32 bits of either kind, and writes signed ones alone.
+    """
+    changed = bytearray(content)
+    order = "<" if content.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(f"{order}I", content, 4)
+    while at:
+        (num,) = struct.unpack_from(f"{order}H", content, at)
+        end = at + 2 + 12 * num
+        for entry in range(at + 2, end, 12):
+            if struct.unpack_from(f"{order}H", content, entry) == (_SAMPLE_FORMAT,):
+                struct.pack_into(f"{order}H", changed, entry + 8, 1)
+        (at,) = struct.unpack_from(f"{order}I", content, end)
+    return bytes(changed)
 
 
 def check_depth(picture: Image.Image) -> None:

@@ -17,9 +17,11 @@ from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
 from ray_audit.formats.pixels.tiff_tags import (
+    as_unsigned,
     as_white_is_zero,
     check_depth,
     directory_of,
+    is_unsigned,
     is_white_zero,
     kept_tags,
     lost_tags,
@@ -131,7 +133,7 @@ class PageStack(Volume):
         sink = io.BytesIO()
         options = pages[0].encoderinfo
         pages[0].save(sink, format="TIFF", save_all=True, append_images=pages[1:], **options)
-        content = sink.getvalue()
+        content = as_unsigned(sink.getvalue()) if is_unsigned(self._image) else sink.getvalue()
         written = PageStack(io.BytesIO(content), to_uri, len(content))
         self._check_tags(written, tags)
         if not np.array_equal(written.stored(), stored):

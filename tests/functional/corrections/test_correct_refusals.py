@@ -7,8 +7,9 @@ from ray_audit.engine.run.audit import run_audit
 from ray_audit.errors import CheckpointError, SpecificationError
 from tests.support import knowing
 from tests.support.audits import audit
-from tests.support.corrected import corrected, masks_at
+from tests.support.corrected import corrected, labels_at, labels_of, masks_at
 from tests.support.label_sets import files_of
+from tests.support.small_sets import class_folders, mask, masked_images, picture
 
 
 def test_what_is_refused_before_any_work(tmp_path):
@@ -82,3 +83,33 @@ def test_a_limited_run_corrects_what_it_saw(tmp_path):
     run_audit(small.config(), local=True, limit=6)
     done = corrected(small)
     assert done.num_changed == 1
+
+
+@pytest.mark.parametrize("make", [class_folders, masked_images, knowing.masks])
+def test_a_correction_by_a_limited_run_keeps_the_labels_of_all_files(tmp_path, make):
+    small = make(tmp_path)
+    run_audit(small.config(), local=True, limit=2)
+    given = labels_of(small)
+    done = corrected(small, rule="decisions")
+    assert len(labels_at(done)) == len(given)
+    assert any("audited the first 2 of" in note for note in done.notes)
+    assert corrected(small, "dry", rule="decisions", dry_run=True).notes == done.notes
+
+
+def test_files_that_came_after_a_run_are_kept_by_its_correction(tmp_path):
+    small = class_folders(tmp_path)
+    audit(small)
+    picture(tmp_path / "data/c/9.png", seed=9)
+    done = corrected(small, rule="decisions")
+    assert len(labels_at(done)) == 13
+    assert any("audited the first 12 of 13 files" in note for note in done.notes)
+
+
+def test_labels_that_changed_since_a_limited_run_are_refused(tmp_path):
+    small = masked_images(tmp_path)
+    run_audit(small.config(), local=True, limit=2)
+    mask(tmp_path / "data/masks/i5.png", seed=9)  # not audited
+    assert corrected(small, rule="decisions", dry_run=True)
+    mask(tmp_path / "data/masks/i1.png", seed=9)
+    with pytest.raises(SpecificationError, match="labels have changed since run"):
+        corrected(small)

@@ -96,8 +96,13 @@ def test_a_class_that_an_enumeration_has_not_is_named(tmp_path):
         corrected(tmp_path, tmp_path / "x.h5", {"column": "y"}, Owner("x.h5", "1"))
 
 
-@pytest.mark.parametrize("photometric", ["miniswhite", "minisblack"])
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.bool_])
+@pytest.mark.parametrize(
+    ("kind", "photometric"),
+    [
+        *((kind, "miniswhite") for kind in (np.uint8, np.uint16, np.bool_)),
+        *((kind, "minisblack") for kind in (np.uint8, np.uint16, np.uint32, np.bool_)),
+    ],
+)
 def test_a_tiff_mask_shows_to_other_readers_what_it_did(kind, photometric):
     values = (np.arange(12).reshape(3, 4) % 3).astype(kind)
     sink = io.BytesIO()

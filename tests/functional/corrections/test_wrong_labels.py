@@ -11,6 +11,7 @@ from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
+from tests.functional.engine.test_adaptive import adaptive, prepared
 from tests.functional.training.test_fold_models import trained_folds
 from tests.support import knowing
 from tests.support.audits import audit
@@ -42,6 +43,16 @@ def test_checkpoints_that_were_trained_on_the_labels_give_a_lower_bound(tmp_path
     assert f"{wrong.before:.1%} are counted now" in wrong.sentence
     assert "as a lower bound" in wrong.sentence
     assert "--folds" in wrong.sentence
+
+
+def test_the_share_after_an_adaptive_audit_is_that_of_all_samples(tmp_path):
+    outcome = adaptive(prepared("class_folders", tmp_path), "adaptive")
+    tables = RunTables(outcome.run_uri, outcome.manifest)
+    rows = tables.whole("class_stats").to_pylist()
+    num_passed = [sum(r["num_given"] for r in rows if r["checkpoint"] == n) for n in (0, 5)]
+    assert num_passed[0] < num_passed[1] == 12
+    wrong = wrong_labels(tables, 0, 0.0)
+    assert wrong.before == pytest.approx(tables.manifest.estimate["fraction"])
 
 
 def test_pixels_count_each(tmp_path):

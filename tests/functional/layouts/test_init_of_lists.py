@@ -169,9 +169,28 @@ def verbs(root):
         put_text(root / f"labels/{name}.txt", "<take><bread> (2-4) [1]", "<open><cheese> (5-6) [2]")
 
 
+def gestures(root):
+    """As Jester: a folder of frames for each video, and a table that labels the folders."""
+    for index in range(4):
+        for frame in range(3):
+            photo(root / f"20bn-jester-v1/{index + 1}/{frame + 1:05d}.jpg", frame)
+    lines = [f"{i + 1};{('Swiping Left', 'Drumming Fingers')[i % 2]}" for i in range(4)]
+    put_text(root / "jester-v1-train.csv", *lines)
+
+
+def several_at_once(root):
+    """As Charades: actions and their times in one cell."""
+    for name in ("46GP8", "N11GT"):
+        touched(root / f"{name}.mp4")
+    cells = ["46GP8,c092 0.50 1.20;c147 0.00 1.60", "N11GT,c098 0.50 1.20;c075 0.00 1.60"]
+    put_text(root / "train.csv", "id,actions", *cells)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (gestures, "jester-v1-train.csv, which begins with '1;Swiping Left'"),
+        (several_at_once, "train.csv, which begins with 'id,actions'"),
         (boundaries, r"none of numbers or text: .* cells, .* annotators"),
         (class_tables, r"annotation/\w+_val\.txt, .*has no column of labels: .* one table of all"),
         (persons, r"ava_train_v2.2.csv holds boxes \(four fractions a row\)"),
@@ -205,6 +224,25 @@ def test_files_of_frames_tell_together_from_which_number_they_count(tmp_path):
         touched(tmp_path / f"{name}.mp4")
         put_text(tmp_path / f"{name}.txt", *(f"{t} {('x', 'y')[t % 2]}" for t in range(first, 20)))
     assert drafted(tmp_path)["labels"]["first_frame"] == 1
+
+
+def test_rows_that_lie_unevenly_apart_are_asked_about(tmp_path):
+    """As Cataract-101 is published: a row where a phase begins."""
+    for number in (269, 270):
+        touched(tmp_path / f"case_{number}.mp4")
+    lines = [f"{v};{f};{p}" for v in (269, 270) for f, p in ((5, 1), (20, 2), (40, 3))]
+    put_text(tmp_path / "annotations.csv", "VideoID;FrameNo;Phase", *lines)
+    asked = ray_audit.init(tmp_path).asked
+    assert any("a row is of its frame alone, or of all up to the next" in text for text in asked)
+
+
+def test_files_at_another_depth_than_the_classes_are_said_to_be_left_out(tmp_path):
+    """As SUN397 is published: `a/abbey` beside `c/church/indoor`."""
+    for name, num in (("a/abbey", 4), ("b/bar", 4), ("c/church/indoor", 2), ("c/church/out", 2)):
+        for index in range(num):
+            photo(tmp_path / f"{name}/sun_{name[-3:]}x{index}.jpg", index)
+    assumed = ray_audit.init(tmp_path).assumed
+    assert any("4 images at another depth are left out, such as c/church/" in a for a in assumed)
 
 
 def test_pictures_are_not_taken_for_masks_by_a_mask_of_another_size(tmp_path):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from ray_audit.engine.backends.local import LocalBackend
-from ray_audit.findings.decisions import saved_decisions
+from ray_audit.findings.decisions import saved_rows, standing
 from ray_audit.report.serve import Review, ReviewServer
 
 
@@ -67,11 +67,11 @@ def decide(server, **changes):
 def test_decisions_are_saved_under_the_reviewers_own_name(server, images):
     answer, _ = decide(server)
     assert answer.status == 200
-    (saved,) = saved_decisions(images[1].run_uri)
+    (saved,) = standing(saved_rows(images[1].run_uri))
     assert (saved.decision, saved.label, saved.reviewer) == ("relabel", "b", "ann")
     assert document_of(ask(server, "GET", "")[1])["mine"] != {}
     decide(server, decision="withdraw")
-    assert saved_decisions(images[1].run_uri) == []
+    assert standing(saved_rows(images[1].run_uri)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_decisions_are_saved_under_the_reviewers_own_name(server, images):
 def test_what_is_no_decision_is_refused_and_saves_nothing(server, images, changes):
     answer, _ = decide(server, **changes)
     assert answer.status == 400
-    assert saved_decisions(images[1].run_uri) == []
+    assert standing(saved_rows(images[1].run_uri)) == []
 
 
 @pytest.mark.parametrize("body", ["", "no json", "[]", "x" * 100_000])

@@ -10,7 +10,7 @@ import pytest
 from ray_audit import storage
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.errors import RunError, StorageError
-from ray_audit.findings.decisions import saved_decisions
+from ray_audit.findings.decisions import saved_rows, standing
 from ray_audit.report.serve import Review, ReviewServer
 
 TIME = "2026-01-01T00:00:00Z"
@@ -61,13 +61,17 @@ def test_two_servers_of_one_name_lose_no_decision(images):
     with ExitStack() as stack:
         a, b = (stack.enter_context(served(tables)) for _ in range(2))
         assert [decide(a, ids[0])[0], decide(a, ids[1])[0], decide(b, ids[2])[0]] == [200] * 3
-        assert {decision.finding_id for decision in saved_decisions(tables.run_uri)} == set(ids)
+        assert {decision.finding_id for decision in standing(saved_rows(tables.run_uri))} == set(
+            ids
+        )
         assert set(mine_on(a)) == set(mine_on(b)) == set(ids)
         # What one server saved another may withdraw, and the first may say it again.
         assert decide(b, ids[0], "withdraw", "2026-01-01T00:00:01Z")[0] == 200
         assert set(mine_on(a)) == set(ids[1:])
         assert decide(a, ids[1], "withdraw")[0] == 200
-        assert {decision.finding_id for decision in saved_decisions(tables.run_uri)} == {ids[2]}
+        assert {decision.finding_id for decision in standing(saved_rows(tables.run_uri))} == {
+            ids[2]
+        }
     with served(tables) as later:
         assert set(mine_on(later)) == {ids[2]}
 
@@ -96,7 +100,9 @@ def test_a_store_that_hangs_is_an_error_in_bounded_time(images, monkeypatch):
             back.set()
         server.review._saver._limit_s = 30
         assert decide(server, ids[1])[0] == 200
-    assert {decision.finding_id for decision in saved_decisions(tables.run_uri)} == set(ids[:2])
+    assert {decision.finding_id for decision in standing(saved_rows(tables.run_uri))} == set(
+        ids[:2]
+    )
 
 
 def test_a_store_that_answers_badly_is_told(images, monkeypatch):

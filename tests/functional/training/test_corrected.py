@@ -35,7 +35,7 @@ def train(corrector, num_epochs):
     """A model that learns class 1 as ADELE's curve says, up to the true mask."""
     given = torch.from_numpy(np.stack([truth(), too_small()]))
     reports = []
-    for epoch in range(1, num_epochs + 1):
+    for epoch in range(corrector.epoch + 1, corrector.epoch + num_epochs + 1):
         share = curve(np.array([float(epoch)]), 1.0, 1.0, 2.0)[0]
         seen = truth()
         seen[5 + round(10 * share) : 15] = 0
@@ -165,16 +165,22 @@ def test_a_decay_outside_its_range_is_refused():
         EarlyLearningCorrection(3, prediction_decay=1.0)
 
 
-def test_corrections_wait_for_means_of_some_epochs_after_a_resume():
+@pytest.mark.parametrize("num_before", [0, 1])
+def test_corrections_wait_for_means_of_some_epochs_after_a_resume(num_before):
+    """Also where a class was due already when it was interrupted."""
     _, reports = train(EarlyLearningCorrection(3), 12)
     due_at = next(report.epoch for report in reports if report.due)
+    stopped_at = due_at - num_before
     corrector = EarlyLearningCorrection(3)
-    train(corrector, due_at - 1)
+    train(corrector, stopped_at)
     again = EarlyLearningCorrection(3)
     again.restore(corrector.state())
     _, reports = train(again, 8)
     first_due = next(report.epoch for report in reports if report.due)
-    assert first_due == max(due_at, due_at - 1 + 3)
+    assert first_due == stopped_at + 3
+    changed = [report.epoch for report in reports if report.changes.num_changed]
+    assert changed
+    assert min(changed) > first_due
 
 
 @pytest.mark.parametrize("agreeing", [0.2, 0.9])

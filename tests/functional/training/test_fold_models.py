@@ -202,7 +202,9 @@ def test_one_run_over_all_folds_ranks_all_samples_together(tmp_path, make):
         with pytest.raises(SpecificationError, match="each of the 3 folds"):
             correct(tables, LocalBackend, to, CorrectionOptions())
     else:
-        assert correct(tables, LocalBackend, to, CorrectionOptions()).spec
+        spec = correct(tables, LocalBackend, to, CorrectionOptions()).spec
+        # Only over folds are its checkpoints those that never saw the labels.
+        assert AuditConfig.load(spec).protocol == "training"
 
 
 def test_folds_that_do_not_go_together_are_refused(tmp_path):

@@ -205,7 +205,7 @@ def test_a_label_file_that_is_one_large_json_object_is_refused_in_time(tmp_path,
     value = f"[{f'{row}, ' * 800_000}{row}]" if content == "list" else f'"{"x" * 40_000_000}"'
     (tmp_path / "t.json").write_text(f'{{"values": {value}}}')
     config = dataset("images", tmp_path / "d/*.png", {"images": str(tmp_path / "t.json")})
-    begin_s = time.perf_counter()
+    begin_s = time.process_time()
     with pytest.raises(LabelError, match="more than 16 MiB where one object a row was expected"):
         list_dataset(config, tmp_path / "index")
-    assert time.perf_counter() - begin_s < 30
+    assert time.process_time() - begin_s < 30

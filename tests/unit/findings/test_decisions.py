@@ -9,7 +9,6 @@ from ray_audit.findings.decisions import (
     merge,
     read_decisions,
     save_decisions,
-    saved_decisions,
     saved_rows,
     standing,
 )
@@ -46,7 +45,7 @@ def test_each_reviewer_has_a_file(tmp_path):
     save_decisions(str(tmp_path), "ann", [decision(verdict="reject", label=None)])
     assert first != second
     assert {path.parent for path in tmp_path.rglob("*.parquet")} == {tmp_path / "decisions"}
-    saved = {item.finding_id: item.decision for item in saved_decisions(str(tmp_path))}
+    saved = {item.finding_id: item.decision for item in standing(saved_rows(str(tmp_path)))}
     assert saved == {"f1": "reject", "f2": "accept"}
 
 
@@ -81,17 +80,17 @@ def test_two_sessions_of_one_reviewer_never_lose_a_decision(tmp_path):
     run = str(tmp_path)
     save_decisions(run, "ann", [decision("f1"), decision("f2")], "a")
     save_decisions(run, "ann", [decision("f3")], "b")
-    assert [item.finding_id for item in saved_decisions(run)] == ["f1", "f2", "f3"]
+    assert [item.finding_id for item in standing(saved_rows(run))] == ["f1", "f2", "f3"]
 
 
 def test_a_withdrawal_is_a_row_and_holds_against_older_words_only(tmp_path):
     run, gone = str(tmp_path), decision(verdict="withdraw", label=None, hour=2)
     save_decisions(run, "ann", [decision(hour=1)], "a")
     save_decisions(run, "ann", [gone], "b")
-    assert saved_decisions(run) == []
+    assert standing(saved_rows(run)) == []
     assert merge(saved_rows(run)).agreed == {}
     save_decisions(run, "ann", [decision(hour=3)], "c")
-    assert saved_decisions(run) == [decision(hour=3)]
+    assert standing(saved_rows(run)) == [decision(hour=3)]
 
 
 def test_a_later_word_is_later_whatever_the_browsers_clock_says():
