@@ -39,6 +39,15 @@ def _group_of(key: str, pattern: str | None) -> str:
     return found[1] if found.re.groups else found[0]
 
 
+def counts_lost(container_key: str, fold: FoldConfig | None) -> bool:
+    """Whether a part counts what is lost of a container, where no names say whose samples they are.
+
+    Of all folds one does, so that together they count it once. It goes by the container's own name,
+    which a group need not match.
+    """
+    return fold is None or is_in(container_key, fold.model_copy(update={"group": None}))
+
+
 def is_in(key: str, fold: FoldConfig | None) -> bool:
     """Whether a sample belongs to a part of the dataset; all do where there is no fold."""
     if fold is None:

@@ -217,7 +217,12 @@ CLASS_STATS = (
     Column("num_predicted", pa.int64(), "elements predicted as this class", "count"),
     Column("num_correct", pa.int64(), "elements of this class predicted as it", "count"),
     Column("iou", pa.float64(), "intersection over union of given and predicted", "fraction"),
-    Column("predicted_as", pa.list_(pa.int64()), "row of the confusion matrix", "count"),
+    Column(
+        "predicted_as",
+        pa.list_(pa.int64()),
+        "row of the confusion matrix; null of more than 1,000 classes (see class_pairs)",
+        "count",
+    ),
     Column(
         "threshold",
         pa.float64(),

@@ -14,6 +14,7 @@ from torch import nn
 from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
 from ray_audit.errors import SpecificationError
+from ray_audit.processes import use_large_pages
 from ray_audit.supervisor import watch_from_outside
 
 Value = TypeVar("Value")
@@ -45,6 +46,7 @@ def new_model(config: ModelConfig, limit_s: float | None = None) -> nn.Module:
     Raises:
         SpecificationError: the factory cannot be imported, raises, returns no module, or hangs.
     """
+    use_large_pages()
     model = call_factory("model.factory", config.factory, config.kwargs, limit_s)
     if not isinstance(model, nn.Module):
         raise SpecificationError(

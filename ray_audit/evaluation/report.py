@@ -112,7 +112,7 @@ def evaluate_run(
         num_without_truth=joined.num_without_truth,
         num_without_score=joined.num_without_score,
         detections=evaluate_scores(columns, directions, joined.is_error, joined.kinds),
-        segments=_segment_accuracy(joined, columns),
+        segments=_segment_accuracy(table, joined, columns),
         left_out=left_out,
         regions=_regions(manifest, run_uri, "findings", planted),
         areas=_regions(manifest, run_uri, "areas", planted),
@@ -190,15 +190,25 @@ def _check_both_sides(joined: JoinedScores, truth_uri: str) -> None:
 
 
 def _segment_accuracy(
-    joined: JoinedScores, columns: dict[str, np.ndarray]
+    table: pa.Table, joined: JoinedScores, columns: dict[str, np.ndarray]
 ) -> dict[str, SegmentAccuracy]:
-    """EDA of the segments of the given labels; empty where samples are no frames."""
-    table = joined.table
+    """EDA of the segments of the given labels; empty where samples are no frames.
+
+    Args:
+        table: all samples that were scored.
+        joined: those whose truth is known.
+        columns: their scores.
+    """
     if "frame_index" not in table.column_names or table["frame_index"].null_count:
         return {}
     shards = table["shard"].combine_chunks().dictionary_encode().indices.to_numpy()
-    order = np.lexsort((table["frame_index"].to_numpy(), shards))
-    segments = segments_of(shards[order], table["label"].to_numpy()[order])
+    of_all = np.lexsort((table["frame_index"].to_numpy(), shards))
+    # Of all frames: two segments whose frames in between were not judged are two.
+    segments = np.empty(len(of_all), np.int64)
+    segments[of_all] = segments_of(shards[of_all], table["label"].to_numpy()[of_all])
+    order = of_all[joined.is_known[of_all]]
+    place = np.cumsum(joined.is_known) - 1  # of a row among those that are known
+    segments, order = segments[order], place[order]
     return {
         name: eda(columns[name][order], joined.is_error[order], segments)
         for name in _SEGMENT_SCORES

@@ -21,6 +21,7 @@ class JoinedScores:
 
     Attributes:
         table: rows of the score table that have a truth, in its order.
+        is_known: (M,) bool: of all rows of the score table, those that have a truth.
         is_error: (N,) bool.
         kinds: (N,) kind of error, "" where right or unknown.
         num_without_truth: rows of the score table that the truth does not know.
@@ -28,6 +29,7 @@ class JoinedScores:
     """
 
     table: pa.Table
+    is_known: np.ndarray
     is_error: np.ndarray
     kinds: np.ndarray
     num_without_truth: int
@@ -103,6 +105,7 @@ def join_truth(scores: pa.Table, truth: pa.Table) -> JoinedScores:
         kinds = [str(kind or "") for kind in rows["kind"].to_pylist()]
     return JoinedScores(
         table=scores.filter(known),
+        is_known=known.to_numpy(zero_copy_only=False),
         is_error=np.array([bool(value) for value in rows["is_error"].to_pylist()], dtype=bool),
         kinds=np.array(kinds, dtype=object),
         num_without_truth=scores.num_rows - rows.num_rows,

@@ -62,16 +62,19 @@ class UnitAccounting:
         stage: str = "decode",
         num_samples: int | None = 1,
         where: str = "",
+        counts: bool = True,
     ) -> None:
         """Record a sample, or (without `sample_id`) a shard or its rest, that cannot be read.
 
-        Where nobody knows how many samples are lost (`num_samples` None) it counts as one.
+        Where nobody knows how many samples are lost (`num_samples` None) it counts as one. Where
+        another fold `counts` them it counts as none.
         """
         stage, error_class = _class_of(error, stage)
         message = where + (redacted(str(error)) or type(error).__name__)
         if num_samples is None:
             message += " (how many samples are lost with it is not known: at least 1)"
             num_samples = 1
+        num_samples = num_samples if counts else 0
         attempts = error.attempts if isinstance(error, StorageError) else 1
         self._failures.append(
             ShardFailure(shard, sample_id, stage, error_class, message, num_samples, attempts)

@@ -49,10 +49,13 @@ def read_sequence(
     yield StoredSequence(key, features, frames, timeline)
 
 
-def num_lost(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
-    """Labels of a file that cannot be opened; None where they lie in it or are in seconds."""
+def num_of_fold(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | None:
+    """Labels of the fold in a file that cannot be opened; None where they lie in it.
+
+    Or where they are in seconds.
+    """
     if rows is None or shard.num_labelled is None:
-        return shard.num_labelled
+        return None
     return sum(
         count_labels(table_timeline(rows, name), job)
         for name in rows["part"].unique().to_pylist()

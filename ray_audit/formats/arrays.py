@@ -30,7 +30,7 @@ from ray_audit.formats.array_sequences import (
     array_timeline,
     count_labels,
     features_of,
-    num_lost,
+    num_of_fold,
     read_sequence,
 )
 from ray_audit.formats.base import Format, Item, StoredSequence
@@ -153,7 +153,10 @@ class ArrayFiles(Format):
                         timeline = no_labels() if rows is None else table_timeline(rows, name)
                         yield from read_sequence(shard, name, file, timeline, job)
         except Exception as error:
-            job.tally.fail(shard.key, readable(error), num_samples=num_lost(rows, shard, job))
+            lost = num_of_fold(rows, shard, job)
+            counts = lost is not None or job.counts_lost(shard.key)
+            lost = shard.num_labelled if lost is None else lost
+            job.tally.fail(shard.key, readable(error), num_samples=lost, counts=counts)
 
     def timelines(
         self, shard: Shard, job: UnitContext

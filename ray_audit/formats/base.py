@@ -66,12 +66,14 @@ class BrokenOffError(Exception):
     Args:
         num_left: items in the rest.
         cause: why.
+        is_of_fold: whether `num_left` are those of the dataset's fold alone.
     """
 
-    def __init__(self, num_left: int, cause: Exception) -> None:
+    def __init__(self, num_left: int, cause: Exception, is_of_fold: bool = False) -> None:
         super().__init__(num_left, cause)
         self.num_left = num_left
         self.cause = cause
+        self.is_of_fold = is_of_fold
 
 
 class StoredSequence(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ray_audit.config import DatasetConfig
-from ray_audit.folds import is_in
+from ray_audit.folds import counts_lost, is_in
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.members import read_members
@@ -39,6 +39,10 @@ class UnitContext:
     def takes(self, owner: Owner) -> bool:
         """Whether what lies in a container is in the dataset's fold, and in its split."""
         return is_in(owner.key, self.dataset.fold) and self.is_named(owner)
+
+    def counts_lost(self, shard_key: str) -> bool:
+        """Whether the dataset's fold counts what is lost of a container, but not told by name."""
+        return counts_lost(shard_key, self.dataset.fold)
 
     def is_named(self, owner: Owner) -> bool:
         """Whether what lies in a container is in the dataset's split; files outside are not listed.

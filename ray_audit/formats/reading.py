@@ -36,32 +36,37 @@ def _container_items(form: Format, shard: Shard, job: UnitContext) -> Iterator[I
             return
         if item is None:
             return
+        num_items += 1
         if not job.takes(Owner.of_sample(shard.key, item.sample_id)):
             continue
         if item.sample_id in seen:
             message = f"{item.sample_id} is there twice; keys must be unique in a file"
             # A name of its own: the first of the two is a good sample.
-            again = f"{item.sample_id} (duplicate at {num_items})"
+            again = f"{item.sample_id} (duplicate at {num_items - 1})"
             item = replace(item, sample_id=again, error=SampleError("duplicate_key", message))
         if by_table and item.label is not None:  # the table counts, not what lies in the file
             class_index = table_labels(shard, job).get(item.sample_id[len(shard.key) + 1 :])
             item = replace(item, label=None, class_index=class_index)
         seen.add(item.sample_id)
-        num_items += 1
         yield item
 
 
 def _fail_rest(shard: Shard, error: Exception, seen: set[str], job: UnitContext) -> None:
     """Record what is lost where a container breaks off, as far as it can be known."""
-    num_left = _num_left(shard, seen, job)
+    num_left = _num_named(shard, seen, job)
+    is_of_fold = num_left is not None
+    if num_left is None and job.dataset.labels.form == "images":
+        num_left = shard.num_labelled
     if isinstance(error, BrokenOffError):
-        num_left = error.num_left if num_left is None else num_left
+        if num_left is None:
+            num_left, is_of_fold = error.num_left, error.is_of_fold
         error = error.cause
-    job.tally.fail(shard.key, error, stage="read", num_samples=num_left)
+    counts = is_of_fold or job.counts_lost(shard.key)
+    job.tally.fail(shard.key, error, stage="read", num_samples=num_left, counts=counts)
 
 
-def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
-    """Labelled samples that were not read; None where their labels lie beside them.
+def _num_named(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
+    """Labelled samples of the fold that were not read; None where no table and no split names them.
 
     What a split names is taken to have labels.
     """
@@ -71,9 +76,9 @@ def _num_left(shard: Shard, seen: set[str], job: UnitContext) -> int | None:
     try:
         labels = table_labels(shard, job)
     except (LabelError, StorageError):
-        return shard.num_labelled
+        return None
     if not labels:
-        return shard.num_labelled
+        return None
     labelled = (key for key, label in labels.items() if label != IGNORE)
     return _num_unseen(shard, labelled, seen, job)
 

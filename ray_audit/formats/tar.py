@@ -236,7 +236,7 @@ class _TarReader:
                     yield item
                     num_left -= 1
         except Exception as error:
-            raise BrokenOffError(num_left, error) from error
+            raise BrokenOffError(num_left, error, is_of_fold=True) from error
 
     def _fail_apart(self) -> None:
         apart = self._keys_apart()

@@ -36,7 +36,8 @@ class ZipArchives(Format):
 
     def sequences(self, shard: Shard, job: UnitContext) -> Iterator[StoredSequence]:
         """None can be read."""
-        job.tally.fail(shard.key, _damage(shard), stage="read", num_samples=shard.num_labelled)
+        num, counts = shard.num_labelled, job.counts_lost(shard.key)
+        job.tally.fail(shard.key, _damage(shard), stage="read", num_samples=num, counts=counts)
         return iter(())
 
     def timelines(

@@ -21,6 +21,7 @@ from ray_audit.measures.base import (
     score,
     total,
 )
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.confident import NUM_BINS, ConfidentState, clc
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.label_noise import NoiseState
@@ -155,8 +156,8 @@ SCORES = (
 )
 
 
-def _confusion(pixels: Confusion, scored: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    return pixels.total(scored, len(classes))
+def _confusion(pixels: Confusion, scored: np.ndarray, classes: np.ndarray) -> ClassPairs:
+    return ClassPairs.of_matrices(pixels.total(scored, len(classes)))
 
 
 def _histograms(
@@ -221,10 +222,10 @@ _NOISE_NEEDS += "setting.classes setting.task setting.protocol"
 DATASET = (
     DatasetQuantity(
         "confusion",
-        "(E, K, K) elements by given and predicted class",
+        "elements by given and predicted class, at each checkpoint",
         _OF_PIXELS,
         _confusion,
-        np.add,
+        ClassPairs.merge,
         tasks=DENSE,
     ),
     DatasetQuantity(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.task import Task
 
@@ -127,7 +128,7 @@ def fit_of(
     num_classes: int,
     protocol: str,
     profile: FitProfile | None,
-    confusion: np.ndarray | None,
+    confusion: ClassPairs | None,
 ) -> TrainingFit:
     """What a dataset shows of how its checkpoints were trained.
 
@@ -136,13 +137,11 @@ def fit_of(
         num_classes: K.
         protocol: `training` or `held_out`.
         profile: how far labels are fitted; None for masks, and where nothing was scored.
-        confusion: (E, K, K) counts of given and predicted classes; None where nothing was scored.
+        confusion: counts of given and predicted classes; None where nothing was scored.
     """
     is_held_out = protocol == "held_out"
     if task is Task.DENSE:
-        return TrainingFit(
-            is_held_out, float("nan") if confusion is None else _mean_iou(confusion[-1])
-        )
+        return TrainingFit(is_held_out, float("nan") if confusion is None else _mean_iou(confusion))
     if profile is None or num_classes < 2:
         return TrainingFit(is_held_out, float("nan"))
     chance = 1.0 / num_classes
@@ -150,9 +149,9 @@ def fit_of(
     return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain)
 
 
-def _mean_iou(counts: np.ndarray) -> float:
-    """Over the classes that are given or predicted."""
-    both = np.diagonal(counts)
-    either = counts.sum(axis=0) + counts.sum(axis=1) - both
+def _mean_iou(confusion: ClassPairs) -> float:
+    """At the last checkpoint, over the classes that are given or predicted."""
+    both = confusion.correct()[-1]
+    either = confusion.predicted()[-1] + confusion.given()[-1] - both
     occurs = either > 0
     return float((both[occurs] / either[occurs]).mean()) if occurs.any() else float("nan")

@@ -15,15 +15,20 @@ from ray_audit.measures.base import ROWS, DatasetQuantity, Family, score
 from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
 from ray_audit.measures.order import SegmentOrder
 from ray_audit.scores.class_losses import ClassLosses, LossExcess
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.component_doubt import ComponentDoubt
 from ray_audit.scores.csl import segment_ids
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
 
-_FALLBACK = {"softmin_interior": "softmin", "late_loss": "final_loss"}
-"""What stands for a score that a sample has not: a mask of thin regions only has no interior, and
-with one checkpoint there is no second half."""
+_FALLBACK = {
+    "softmin_interior": "softmin",
+    "late_loss": "final_loss",
+    "prob_margin": "confidence",
+}
+"""What stands for a score that a sample has not: a mask of thin regions only has no interior, with
+one checkpoint there is no second half, and with one class no other."""
 _LEAST_CONFIDENCE = 1e-30
 _BESIDE_ITS_CLASS = ("late_loss", "early_loss", "csl_segment", "confidence")
 """Ranked by what they exceed the usual loss of the given class by, where labels are classes."""
@@ -185,7 +190,7 @@ def _suspicion(
     ranks: Mapping[str, RankHistogram],
     order: SegmentOrder | None,
     profile: FitProfile | None,
-    confusion: np.ndarray | None,
+    confusion: ClassPairs | None,
     excess: Mapping[str, LossExcess] | None,
     components: ComponentDoubt | None,
     labels: Any,

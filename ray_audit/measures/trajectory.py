@@ -23,6 +23,7 @@ from ray_audit.measures.base import (
 )
 from ray_audit.schemas import Column
 from ray_audit.scores import csl, dynamics
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.suggested import suggested_class
 from ray_audit.scores.vog import csg
 
@@ -51,6 +52,12 @@ QUANTITIES = (
 
 def _num_checkpoints(loss: np.ndarray) -> np.ndarray:
     return np.full(len(loss), loss.shape[1], np.int32)
+
+
+def _prob_margin(prob_margin: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    # Of one class there is no best other: like the margin of logits, it is none.
+    none = np.full(len(prob_margin), np.nan)
+    return dynamics.prob_margin(prob_margin) if len(classes) > 1 else none
 
 
 def _forgetting(correct: np.ndarray) -> np.ndarray:
@@ -161,9 +168,9 @@ SCORES = (
     ),
     score(
         "prob_margin",
-        dynamics.prob_margin,
-        "mean margin of the given label's probability",
-        "prob_margin",
+        _prob_margin,
+        "mean margin of the given label's probability over the best other; null with one class",
+        "prob_margin setting.classes",
         "fraction",
         "lower",
     ),
@@ -188,14 +195,9 @@ SCORES = (
 
 def _predictions(
     predicted: np.ndarray, labels: np.ndarray, scored: np.ndarray, classes: np.ndarray
-) -> np.ndarray:
-    """(E, K, K) counts of the samples' own predictions, at the checkpoints that they passed."""
-    num_classes, given = len(classes), labels[scored]
-    counts = [
-        np.bincount((given * num_classes + column)[column >= 0], minlength=num_classes**2)
-        for column in predicted[scored].T
-    ]
-    return np.stack(counts).reshape(-1, num_classes, num_classes).astype(np.int64)
+) -> ClassPairs:
+    """Of the samples' own predictions, at the checkpoints that they passed."""
+    return ClassPairs.of(predicted[scored], labels[scored], len(classes))
 
 
 def _p_label_sum(
@@ -213,10 +215,10 @@ def _p_label_sum(
 DATASET = (
     DatasetQuantity(
         "confusion",
-        "(E, K, K) elements by given and predicted class",
+        "elements by given and predicted class, at each checkpoint",
         ("predicted", "sample.label", "sample.scored", "setting.classes"),
         _predictions,
-        np.add,
+        ClassPairs.merge,
         tasks=ROWS,
     ),
     DatasetQuantity(

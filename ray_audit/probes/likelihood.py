@@ -116,11 +116,15 @@ def _imported(quantity: Quantity) -> Observe:
     return found
 
 
+_PLACES = (torch.uint8, torch.int16, torch.int32)
+"""Of the classes of an answer: the smallest that holds their number is the fastest."""
+
+
 def first_largest(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The largest logit and its class, of equals the first; the last class where one is NaN."""
     num_classes = logits.shape[1]
     top = logits.amax(dim=1)
-    small = torch.uint8 if num_classes < 256 else torch.int16
+    small = next(kind for kind in _PLACES if num_classes <= torch.iinfo(kind).max)
     if logits.device.type == "cpu" and logits.ndim > 2:
         # Class by class, as its map lies in memory: three times as fast.
         maps, tops = logits.detach().numpy(), top.detach().numpy()

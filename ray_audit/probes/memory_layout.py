@@ -1,6 +1,5 @@
-"""Models in the memory format that is fastest, and compiled; memory in large pages."""
+"""Models in the memory format that is fastest, and compiled."""
 
-import os
 from typing import Any
 
 import torch
@@ -29,12 +28,3 @@ def allow_many_programs() -> None:
     from torch._dynamo import config
 
     config.cache_size_limit = config.accumulated_cache_size_limit = _MAX_PROGRAMS
-
-
-def use_large_pages() -> None:
-    """Ask Linux for pages of 2 MiB for tensors on the CPU, as numpy does for its arrays.
-
-    Batches and activations are new memory each time, and half of what it costs to make a batch
-    float32 is the first touch of pages of 4 KiB. Torch looks once, when it first needs memory.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -12,6 +12,8 @@ from ray_audit.probes.likelihood import first_largest, likelihood
 from ray_audit.probes.transfer import Observed, upload
 from ray_audit.samples import IGNORE, Batch
 
+_AT_ONCE = 2**20  # numbers
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -71,7 +73,10 @@ def gradient_target(logits: Tensor, rows: Rows, kind: str) -> Tensor:
 def row_gradients(gradient: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     """Channel-mean gradient map of each owned row, and its squared norm over all inputs."""
     own = gradient[rows.index]
-    return channel_mean(gradient)[rows.index], own.double().square().flatten(1).sum(dim=1)
+    # A few rows at a time: in float64 those of a clip are larger than any cache.
+    parts = torch.split(own, max(1, _AT_ONCE * len(own) // max(1, own.numel())))
+    squared = [part.double().square_().flatten(1).sum(dim=1) for part in parts]
+    return channel_mean(gradient)[rows.index], torch.cat(squared)
 
 
 def observe_rows(

@@ -16,8 +16,10 @@ from ray_audit.tables.overlap import box_iou, mask_iou, span_iou
 
 LEAST_IOU = 0.5
 _READ = tuple(column.name for column in DIFF if column in FINDINGS)
-# Of the specification, besides `numeric`: what decides which findings there are.
-_SETTINGS = ("protocol", "scores", "vog", "confident")
+# Of the specification, besides `numeric`: what decides which findings there are. VoG ranks nothing
+# and is in no finding, so that neither its options nor whether it is computed play a part.
+_SETTINGS = ("protocol", "scores", "confident")
+_RANKS_NOTHING = {"vog"}
 Row = dict[str, Any]
 
 
@@ -190,7 +192,8 @@ def _rule(ranking: Mapping[str, Any]) -> str:
 def _settings(manifest: Manifest) -> dict[str, Any]:
     chosen = {name: manifest.specification.get(name) for name in _SETTINGS}
     scores = chosen["scores"]
-    chosen["scores"] = sorted(scores) if isinstance(scores, list) else scores
+    if isinstance(scores, list):
+        chosen["scores"] = sorted(set(scores) - _RANKS_NOTHING)
     return {**manifest.numeric, **chosen}
 
 

@@ -5,12 +5,13 @@ Without torch, so that the processes which decode and commit start fast and stay
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.cuts.batching import batch_size_of
 from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.backends.wire import Crate, Envelope, Receipt
@@ -27,8 +28,10 @@ from ray_audit.engine.ledger.records import Part, encode_crate, part_of
 from ray_audit.engine.planning.crate_size import FULL_BYTES, MAX_BATCHES
 from ray_audit.engine.planning.plan import UnitWork
 from ray_audit.errors import StorageError
+from ray_audit.folds import counts_lost
+from ray_audit.formats.registry import known_format
 from ray_audit.measures import measures
-from ray_audit.samples import Batch, ShardFailure, Tail
+from ray_audit.samples import Batch, Shard, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
 from ray_audit.supervisor import stepwise
 
@@ -168,10 +171,16 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
         settings.attempts.survived(name, num_before)
         return
     end = crates.CrateName(0, 0, crates.START, crates.START, is_end=True)
-    crate = Crate(work.unit.unit_id, work.positions, set_id, end, tail=given_up_unit(work.unit))
+    tail = given_up_unit(work.unit, partial(_counts_lost, settings.config.dataset))
+    crate = Crate(work.unit.unit_id, work.positions, set_id, end, tail=tail)
     # Of an answer that is repeated, Ray takes only what comes after the part that it has seen.
     commit(settings, crate)
     yield crate
+
+
+def _counts_lost(dataset: DatasetConfig, shard: Shard) -> bool:
+    """Whether the dataset's fold counts a shard that is lost; what holds several is in each."""
+    return not known_format(shard.key).holds_several or counts_lost(shard.key, dataset.fold)
 
 
 def commit(settings: StageSettings, crate: Crate) -> Receipt:

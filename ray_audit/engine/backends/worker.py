@@ -23,7 +23,6 @@ from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
 from ray_audit.probes.determinism import repeat_every_bit
-from ray_audit.probes.memory_layout import use_large_pages
 from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
@@ -69,7 +68,6 @@ class PoolWorker:
         self._fatal = self.note = ""
         self.model_bytes = 0
         torch.set_num_threads(settings.config.engine.threads_per_actor)
-        use_large_pages()
         if settings.device == "cuda":
             repeat_every_bit()
         try:

@@ -12,6 +12,7 @@ that is killed from outside must not cast suspicion on what it was doing.
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray_audit import storage
@@ -99,13 +100,19 @@ def probe_name(unit_id: str, set_id: str, first_position: int, batch_name: str) 
     return f"{unit_id}/{set_id}/probe-{first_position}-{batch_name}"
 
 
-def given_up_unit(unit: WorkUnit) -> Tail:
-    """The end of a unit whose decoding died too often: nothing of it is taken."""
-    failures = [_given_up_shard(shard) for shard in unit.shards if shard.num_labelled != 0]
-    return Tail(unit.unit_id, 0, failures=tuple(failures or [_given_up_shard(unit.shards[0])]))
+def given_up_unit(unit: WorkUnit, counts: Callable[[Shard], bool]) -> Tail:
+    """The end of a unit whose decoding died too often: nothing of it is taken.
+
+    Args:
+        unit: what was read.
+        counts: whether what is lost of a shard counts here, and not in another fold.
+    """
+    lost = [shard for shard in unit.shards if shard.num_labelled != 0] or unit.shards[:1]
+    failures = tuple(_given_up_shard(shard, counts(shard)) for shard in lost)
+    return Tail(unit.unit_id, 0, failures=failures)
 
 
-def _given_up_shard(shard: Shard) -> ShardFailure:
+def _given_up_shard(shard: Shard, counts: bool) -> ShardFailure:
     known = shard.num_labelled is not None
     message = (
         f"the process that decoded it died {MAX_CRASHES} times ({_CAUSES})"
@@ -113,6 +120,7 @@ def _given_up_shard(shard: Shard) -> ShardFailure:
         "file, and at the workers' logs"
     )
     lost = 1 if shard.num_labelled is None else shard.num_labelled
+    lost = lost if counts else 0
     return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
 
 

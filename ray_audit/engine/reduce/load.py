@@ -255,7 +255,9 @@ def _joined(
     )
     reached = None
     if "reached" in merged[0].values:
-        # Who leaves depends on all checkpoints, so that there is one set.
+        # Who leaves depends on all checkpoints, so that there is one set, of all as they are
+        # visited: a copy of a checkpoint has a place of its own, which a sample may not reach.
+        source = [(0, required.order.index(c.index)) for c in required.checkpoints]
         reached = merged[0].values["reached"][:, None] > np.array([e for _, e in source])
     values: dict[str, Any] = {}
     for quantity in measures().quantities.values():

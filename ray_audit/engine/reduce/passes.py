@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from ray_audit.engine.reduce.second_pass import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, summarise
 from ray_audit.engine.reduce.unit_tables import unit_tables
 from ray_audit.engine.reduce.video_slices import load_whole
+from ray_audit.samples import ShardFailure
 from ray_audit.scores.memorisation import FitState
 from ray_audit.scores.recount import ExactCutoff
 from ray_audit.tables.store import TableFile, write_table
@@ -31,7 +32,7 @@ class PartOutcome:
     """What one finishing task tells the driver.
 
     `num_reached` are the checkpoints that its samples passed, together; `num_whole` the samples
-    that passed all.
+    that passed all; `lost` the shards that failed, where other folds may tell of the same.
     """
 
     files: dict[str, TableFile]
@@ -43,6 +44,7 @@ class PartOutcome:
     num_reached: int
     num_whole: int
     remarks: Remarks
+    lost: tuple[ShardFailure, ...] = ()
 
 
 @dataclass
@@ -58,6 +60,7 @@ class PartTotals:
     num_reached: int = 0
     num_whole: int = 0
     remarks: Remarks = field(default_factory=Remarks)
+    lost: list[ShardFailure] = field(default_factory=list)
 
     @classmethod
     def of(cls, outcomes: Iterable[PartOutcome]) -> Self:
@@ -72,6 +75,7 @@ class PartTotals:
             totals.num_whole += outcome.num_whole
             totals.failed.update(outcome.failed)
             totals.remarks.add(outcome.remarks)
+            totals.lost += outcome.lost
             totals.top = _largest([*totals.top, *outcome.top])
             totals.fit = _merged(totals.fit, outcome.fit)
         return totals
@@ -127,13 +131,22 @@ def finish_part(
     exact: ExactCutoff | None,
     metadata: dict[str, str],
     run_uri: str,
+    is_of_folds: bool,
     chunk: tuple[int, RequiredRecords, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
 ) -> PartOutcome:
-    """Second pass over some units: write their part of each table."""
+    """Second pass over some units: write their part of each table.
+
+    Shards that failed are told and not written where the units are of folds: each tells its part.
+    """
     number, required, units = chunk
     made, remarks = [], Remarks()
+    lost: list[ShardFailure] = []
     for files, recount in units:
         samples, flagged = load_whole(files, required), None
+        if is_of_folds:
+            lost += [failure for failure in samples.failures if failure.sample_id is None]
+            of_samples = tuple(f for f in samples.failures if f.sample_id is not None)
+            samples = replace(samples, failures=of_samples)
         remarks.add(Remarks.of({remark: None for tail in samples.tails for remark in tail.remarks}))
         if exact is not None and recount is not None and samples.num_samples:
             flagged = flagged_pixels(samples.identity["sample_id"].to_pylist(), recount, exact)
@@ -154,6 +167,7 @@ def finish_part(
         num_reached=int(reached.sum()),
         num_whole=int((reached == len(required.checkpoints)).sum()),
         remarks=remarks,
+        lost=tuple(lost),
     )
 
 

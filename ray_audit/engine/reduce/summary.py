@@ -55,8 +55,8 @@ class Summary:
         confusion, p_label_sum = (self.states.get(name) for name in ("confusion", "p_label_sum"))
         if confusion is None:
             return None
-        thresholds = np.full(confusion.shape[:2], np.nan)
-        count = confusion.sum(axis=2)
+        count = confusion.given()
+        thresholds = np.full(count.shape, np.nan)
         if p_label_sum is not None:
             thresholds = class_thresholds(p_label_sum, count)
         elif "confident" in self.states:

@@ -26,11 +26,14 @@ from ray_audit.schemas import (
     Column,
     arrow_schema,
 )
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.early_learning import Onset, fit_onset, iou_from_counts
 from ray_audit.scores.fit_profile import carried_back
 from ray_audit.scores.memorisation import MAX_SUSPICIOUS_FRACTION, FitState
 
 # The certain samples leave, so those that pass all checkpoints are learnt later than the rest.
+_MAX_IN_ROWS = 1000
+"""Classes up to which `class_stats` holds rows of whole matrices: 80 MB for ten checkpoints."""
 _NO_ONSET = Onset(None, "adaptive audit: each checkpoint was passed by other samples")
 
 
@@ -154,7 +157,7 @@ def errors_table(failures: tuple[ShardFailure, ...], metadata: dict[str, str]) -
 
 
 def class_stats_table(
-    confusion: np.ndarray | None,
+    confusion: ClassPairs | None,
     thresholds: np.ndarray | None,
     classes: list[str],
     metadata: dict[str, str],
@@ -163,7 +166,7 @@ def class_stats_table(
     """What is known of each class at each checkpoint as rows of `class_stats`.
 
     Args:
-        confusion: (E, K, K) counts of given and predicted classes; None where nothing is known.
+        confusion: counts of given and predicted classes; None where nothing is known.
         thresholds: (E, K) class thresholds of confident learning, NaN where unknown; or None.
         classes: K names.
         metadata: of the file.
@@ -172,8 +175,7 @@ def class_stats_table(
     schema = arrow_schema(list(CLASS_STATS), metadata)
     if confusion is None:
         return schema.empty_table()
-    given, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
-    correct = np.diagonal(confusion, axis1=1, axis2=2)
+    given, predicted, correct = confusion.given(), confusion.predicted(), confusion.correct()
     iou = iou_from_counts(correct, predicted, given)
     onsets = [_NO_ONSET if leave_early else fit_onset(of_class) for of_class in iou.T]
     if thresholds is None:
@@ -186,7 +188,7 @@ def class_stats_table(
         "num_predicted": predicted.reshape(-1),
         "num_correct": correct.reshape(-1),
         "iou": iou.reshape(-1),
-        "predicted_as": confusion.reshape(-1, num_classes).tolist(),
+        "predicted_as": _rows_of_matrices(confusion),
         "threshold": thresholds.reshape(-1),
         "onset_epoch": [onset.epoch for onset in onsets] * num_checkpoints,
         "onset_reason": [onset.reason for onset in onsets] * num_checkpoints,
@@ -196,20 +198,29 @@ def class_stats_table(
     return pa.table(arrays, schema=schema)
 
 
+def _rows_of_matrices(confusion: ClassPairs) -> list[Any]:
+    num_checkpoints, num_classes = confusion.num_checkpoints, confusion.num_classes
+    if num_classes > _MAX_IN_ROWS:
+        return [None] * (num_checkpoints * num_classes)
+    rows: list[Any] = confusion.matrices().reshape(-1, num_classes).tolist()
+    return rows
+
+
 def class_pairs_table(
-    confusion: np.ndarray | None, classes: list[str], metadata: dict[str, str]
+    confusion: ClassPairs | None, classes: list[str], metadata: dict[str, str]
 ) -> pa.Table:
-    """(E, K, K) counts as rows of `class_pairs`: pairs of different classes that occur."""
+    """Counts as rows of `class_pairs`: pairs of different classes that occur."""
     schema = arrow_schema(list(CLASS_PAIRS), metadata)
     if confusion is None:
         return schema.empty_table()
-    off_diagonal = confusion * (1 - np.eye(len(classes), dtype=np.int64))
-    checkpoint, given, predicted = np.nonzero(off_diagonal)
+    parts = confusion.parts()
+    differ = parts[1] != parts[2]
+    checkpoint, given, predicted = (part[differ] for part in parts)
     names = np.asarray(classes, dtype=object)
     arrays = [
         pa.array(checkpoint, pa.int32()),
         pa.array(names[given], pa.string()),
         pa.array(names[predicted], pa.string()),
-        pa.array(off_diagonal[checkpoint, given, predicted], pa.int64()),
+        pa.array(confusion.count[differ], pa.int64()),
     ]
     return pa.table(arrays, schema=schema)

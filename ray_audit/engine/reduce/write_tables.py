@@ -25,7 +25,7 @@ from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_pa
 from ray_audit.engine.reduce.second_pass import Recounted
 from ray_audit.engine.reduce.summary import Summary
 from ray_audit.engine.reduce.unit_scores import split_non_finite
-from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
+from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table, errors_table
 from ray_audit.engine.reduce.write_findings import FindingsContext, write_findings
 from ray_audit.errors import RunError
 from ray_audit.findings.image_findings import ImageContext
@@ -35,6 +35,7 @@ from ray_audit.measures.fit import fit_of
 from ray_audit.measures.ranking import described, known_ranks, ranks_nothing
 from ray_audit.samples import ShardFailure
 from ray_audit.schemas import SCHEMA_VERSION
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.label_noise import NoiseEstimate
 from ray_audit.tables.manifest import Manifest
 from ray_audit.tables.store import write_table
@@ -44,6 +45,8 @@ _SHARDS_PER_PART = 1024
 _TIES = "all samples tie: no score tells one from another, so none is to be looked at first"
 _MAX_LOOKED_AT = 1000
 _MAX_NAMED = 5
+NUM_FIRST = 20
+"""Failures that are named where a run has failed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def publish(
     exact = recounted.cutoff if recounted else None
     recounts = recounted.files if recounted else {}
     dataset = summary.finish()
-    finish = partial(finish_part, config, dataset, exact, metadata, inputs.run_uri)
+    is_of_folds = len(records) > 1
+    finish = partial(finish_part, config, dataset, exact, metadata, inputs.run_uri, is_of_folds)
     chunks = []
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
@@ -89,6 +93,7 @@ def publish(
         chunks += [(record.required, chunk) for chunk in _chunks(pairs, lambda pair: pair[0])]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
+    _write_lost(parts, inputs.run_uri, len(chunks), metadata)
     tables, task, classes = parts.tables, config.dataset.task, config.dataset.classes
     confusion, order = dataset.get("confusion"), dataset.get("order")
     fit = fit_of(task, len(classes), config.protocol, dataset.get("profile"), confusion)
@@ -129,6 +134,31 @@ def publish(
             *_passes(inputs, parts),
         ],
     )
+
+
+def _write_lost(parts: PartTotals, run_uri: str, number: int, metadata: dict[str, str]) -> None:
+    """The shards that folds have lost, each once."""
+    if parts.lost:
+        lost = united_failures(parts.lost)
+        parts.tables["errors"].append(
+            write_table(run_uri, "errors", number, errors_table(tuple(lost), metadata))
+        )
+        for failure in lost:
+            parts.failed[failure.stage] += failure.num_samples
+
+
+def united_failures(failures: Iterable[ShardFailure]) -> list[ShardFailure]:
+    """What several folds tell of one sample or shard as one: each counts its own samples."""
+    united: dict[tuple[str | None, ...], ShardFailure] = {}
+    for told in failures:
+        key = (told.shard, told.sample_id, told.stage, told.error_class, told.message)
+        other = united.get(key, replace(told, num_samples=0))
+        united[key] = replace(
+            told,
+            num_samples=told.num_samples + other.num_samples,
+            attempts=max(told.attempts, other.attempts),
+        )
+    return list(united.values())
 
 
 def _findings_context(
@@ -183,11 +213,11 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "there is one class: no label can be suggested, and margins say nothing"
 
 
-def _uncounted(confusion: np.ndarray | None, config: AuditConfig) -> Iterator[str]:
+def _uncounted(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:
     """What the estimate cannot count: wrong labels of classes that nothing is labelled as."""
     if confusion is None:
         return
-    num_seen = np.where(confusion[-1].sum(axis=1) == 0, confusion[-1].sum(axis=0), 0)
+    num_seen = np.where(confusion.given()[-1] == 0, confusion.predicted()[-1], 0)
     names = [config.dataset.classes[index] for index in np.flatnonzero(num_seen)]
     if names:
         shown = ", ".join(map(repr, names[:_MAX_NAMED])) + ", ..." * (len(names) > _MAX_NAMED)
@@ -250,7 +280,7 @@ def records_of(inputs: Inputs) -> Records:
     )
 
 
-def first_failures(inputs: Inputs, num: int = 20) -> list[ShardFailure]:
+def first_failures(inputs: Inputs, num: int = NUM_FIRST) -> list[ShardFailure]:
     """Some of the failures that are committed, for the report of a run that failed.
 
     Of each unit only what names failures is read. Losses that are not finite are in no name: they

@@ -141,8 +141,12 @@ def run_on(
     limit: int | None,
     logical_date: str,
     reporter: Reporter,
+    must_be_sound: bool = True,
 ) -> RunOutcome:
-    """Audit a dataset on an engine that is opened once the inputs are known to be sound."""
+    """Audit a dataset on an engine that is opened once the inputs are known to be sound.
+
+    Where it `must_be_sound`, it ends soon if the first samples all fail.
+    """
     started = time.monotonic()
     folder = tempfile.TemporaryDirectory(prefix="ray-audit-")
     with folder:
@@ -185,7 +189,8 @@ def run_on(
                 remember_notes(config, seen)
             index_uri = publish_index(config.output, inputs.listing.labels_digest, index_dir)
             folder.cleanup()  # it may be large, and the run long
-            return _run(engine, plan, index_uri, reporter, started, notes)
+            must_be_sound = must_be_sound and not plan.num_reused
+            return _run(engine, plan, index_uri, reporter, started, notes, must_be_sound)
 
 
 def _run(
@@ -195,6 +200,7 @@ def _run(
     reporter: Reporter,
     started: float,
     notes: list[str],
+    must_be_sound: bool,
 ) -> RunOutcome:
     """Do the plan, with a sign of life and markers that are gone when it has ended."""
     inputs, config = plan.inputs, plan.inputs.config
@@ -202,7 +208,7 @@ def _run(
     heartbeat = Heartbeat(inputs.run_uri, config.engine, len(plan.work))
     try:
         settings = _settings(plan, index_uri, attempts)
-        return _execute(engine, plan, settings, reporter, started, heartbeat, notes)
+        return _execute(engine, plan, settings, reporter, started, heartbeat, notes, must_be_sound)
     finally:
         heartbeat.end()
         with contextlib.suppress(RayAuditError):
@@ -256,6 +262,7 @@ def _execute(
     started: float,
     heartbeat: Heartbeat,
     notes: list[str],
+    must_be_sound: bool,
 ) -> RunOutcome:
     """Run and publish."""
     inputs, config = plan.inputs, plan.inputs.config
@@ -272,7 +279,7 @@ def _execute(
                 reporter.progress(progress)
                 heartbeat.beat(progress.num_units)
                 check_count(inputs, tally.num_failed, tally.num_expected)
-                if not plan.num_reused:
+                if must_be_sound:
                     check_any_sound(inputs, tally.num_failed, tally.num_sound)
     reporter.phase("reducing records to tables")
     heartbeat.beat(len(plan.work), force=True)

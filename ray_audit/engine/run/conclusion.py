@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -89,7 +90,12 @@ def recheck_complete(
 
 
 def complete(
-    inputs: Inputs, draft: Manifest, plan: dict[str, Any], timing: dict[str, Any], started: float
+    inputs: Inputs,
+    draft: Manifest,
+    plan: dict[str, Any],
+    timing: dict[str, Any],
+    started: float,
+    failures: Failures | None = None,
 ) -> RunOutcome:
     """Publish the manifest, if the outcome is within the budget; then tell of it.
 
@@ -99,12 +105,13 @@ def complete(
         plan: facts about how it was made.
         timing: durations.
         started: when this call began, on the monotonic clock.
+        failures: looks up some; by default those of the run's own units.
 
     Raises:
         FailureBudgetError: too many samples failed.
     """
     config = inputs.config
-    check_budget(config, draft.counts, lambda: first_failures(inputs))
+    check_budget(config, draft.counts, failures or partial(first_failures, inputs))
     breached = breached_gates(config, draft.counts, draft.findings)
     manifest = replace(
         draft,
@@ -165,11 +172,13 @@ class FailureRecord:
     Args:
         inputs: of the run.
         started: when it began, on the monotonic clock.
+        failures: looks up some; by default those of the run's own units.
     """
 
-    def __init__(self, inputs: Inputs, started: float) -> None:
+    def __init__(self, inputs: Inputs, started: float, failures: Failures | None = None) -> None:
         self.inputs = inputs
         self._started = started
+        self._failures = failures
         self.has_begun = False
 
     def __enter__(self) -> "FailureRecord":
@@ -183,10 +192,13 @@ class FailureRecord:
     ) -> None:
         if error is None or (isinstance(error, Exception) and not self.has_begun):
             return
-        _write_failure(self.inputs, error, time.monotonic() - self._started)
+        failures = self._failures or partial(first_failures, self.inputs)
+        _write_failure(self.inputs, error, time.monotonic() - self._started, failures)
 
 
-def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> None:
+def _write_failure(
+    inputs: Inputs, error: BaseException, duration_s: float, failures: Failures
+) -> None:
     is_interrupted = not isinstance(error, Exception)
     values: dict[str, Any] = {
         "run_id": inputs.run_id,
@@ -201,7 +213,7 @@ def _write_failure(inputs: Inputs, error: BaseException, duration_s: float) -> N
         values["message"] = f"interrupted: {values['message']}; what was committed is reused"
     else:
         with contextlib.suppress(Exception):  # the first error is the one to be reported
-            values["first_failures"] = [asdict(failure) for failure in first_failures(inputs)]
+            values["first_failures"] = [asdict(failure) for failure in failures()]
     with contextlib.suppress(RayAuditError):
         if storage.exists(storage.join(inputs.run_uri, MANIFEST)):
             return  # another call completed the run meanwhile

@@ -10,14 +10,21 @@ from pathlib import Path
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
-from ray_audit.config import AuditConfig
+from ray_audit.config import AuditConfig, FailuresConfig, GatesConfig
 from ray_audit.cuts.batching import AUTO_BATCH_BYTES
 from ray_audit.engine.backends.base import Backend
 from ray_audit.engine.ledger.leftovers import leftovers_removed
 from ray_audit.engine.planning.batches import with_batches, with_kept_batches
 from ray_audit.engine.planning.plan import Inputs, read_inputs
 from ray_audit.engine.reduce.draft import PLAN_COUNTS
-from ray_audit.engine.reduce.write_tables import publish, records_of, summarise_dataset
+from ray_audit.engine.reduce.write_tables import (
+    NUM_FIRST,
+    first_failures,
+    publish,
+    records_of,
+    summarise_dataset,
+    united_failures,
+)
 from ray_audit.engine.run.audit import (
     Reporter,
     SilentReporter,
@@ -32,7 +39,9 @@ from ray_audit.engine.run.conclusion import (
     complete,
     completed_before,
 )
+from ray_audit.engine.run.outcome_metrics import untold
 from ray_audit.errors import SpecificationError
+from ray_audit.samples import ShardFailure
 from ray_audit.sources import list_dataset
 
 
@@ -65,7 +74,7 @@ def run_folds(
     if config.confident == "exact":
         raise SpecificationError("confident: exact does not go over folds; leave it out")
     started, reporter = time.monotonic(), reporter or SilentReporter()
-    date = logical_date or today()
+    date, parts = logical_date or today(), [_without_limits(part) for part in parts]
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-")))
         engines: list[Backend] = []
@@ -80,7 +89,9 @@ def run_folds(
 
         outcomes: list[RunOutcome] = []
         for number, output in enumerate(part.output for part in parts):
-            outcomes.append(run_on(partial(engine, output), parts[number], None, date, reporter))
+            any_sound = any(outcome.counts["scored"] for outcome in outcomes)
+            open_engine = partial(engine, output)
+            outcomes.append(run_on(open_engine, parts[number], None, date, reporter, not any_sound))
             parts = _with_batches_of_the_first(parts)
         each = [
             read_inputs(part, _folder(folder, str(n)), None, date) for n, part in enumerate(parts)
@@ -90,7 +101,8 @@ def run_folds(
         done = completed_before(inputs, started)
         if done is not None:
             return done
-        with FailureRecord(inputs, started) as record:
+        failures = partial(_first_failures, each)
+        with FailureRecord(inputs, started, failures) as record:
             record.has_begun = True
             reporter.phase(f"reducing the records of {len(parts)} folds to tables")
             publish_index(config.output, inputs.listing.labels_digest, index_dir)
@@ -103,7 +115,23 @@ def run_folds(
                 for name in PLAN_COUNTS
             }
             timing = {"total_s": time.monotonic() - started}
-            return complete(inputs, draft, counts | {"num_folds": len(parts)}, timing, started)
+            plan = counts | {"num_folds": len(parts)}
+            return complete(inputs, draft, plan, timing, started, failures)
+
+
+def _without_limits(part: AuditConfig) -> AuditConfig:
+    """A fold is no run by itself here: budget, gates and who is told are those of all together.
+
+    More failures than `max_count` in one fold are more in all: it may stop early.
+    """
+    max_count = part.failures.max_count
+    failures = part.failures if max_count is not None else FailuresConfig(max_fraction=1.0)
+    return untold(part).model_copy(update={"failures": failures, "gates": GatesConfig()})
+
+
+def _first_failures(each: Sequence[Inputs]) -> list[ShardFailure]:
+    every = united_failures(failure for inputs in each for failure in first_failures(inputs))
+    return every[:NUM_FIRST]
 
 
 def _with_batches_of_the_first(parts: Sequence[AuditConfig]) -> list[AuditConfig]:

@@ -111,3 +111,16 @@ def test_exact_confident_learning_counts_every_image(tmp_path):
         rows_of(item, "scores").sort_by("sample_id")["clc"].to_pylist() for item in (exact, full)
     ]
     assert clc[0] == clc[1]
+
+
+def test_a_copy_of_a_checkpoint_counts_only_where_a_sample_got_to_it(tmp_path):
+    small = prepared("class_folders", tmp_path)
+    files = [tmp_path / f"checkpoints/epoch_{epoch}.safetensors" for epoch in (0, 5)]
+    apart = rows_of(adaptive(small, "apart"), "scores")["num_checkpoints"].to_pylist()
+    files[0].write_bytes(files[1].read_bytes())
+    copied = adaptive(small, "copied")
+    assert sorted(rows_of(copied, "scores")["num_checkpoints"].to_pylist()) == sorted(apart)
+    losses = rows_of(copied, "trajectories")["loss"].to_pylist()
+    assert any(of_sample[0] is None for of_sample in losses)
+    both = [of_sample for of_sample in losses if None not in (of_sample[0], of_sample[5])]
+    assert all(of_sample[0] == of_sample[5] for of_sample in both)

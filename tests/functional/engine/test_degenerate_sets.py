@@ -137,6 +137,8 @@ def test_films_of_one_class_tie_and_none_is_estimated_wrong(kind, tmp_path):
     assert found.manifest.top == []
     assert found.manifest.estimate.get("num_wrong", 0) == 0
     assert any("there is one class" in note for note in found.manifest.notes)
+    table = rows_of(found, "scores")
+    assert all(table[name].null_count == len(table) for name in ("aum", "prob_margin"))
 
 
 @pytest.mark.parametrize("kind", FILMED)

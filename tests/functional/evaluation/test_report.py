@@ -157,6 +157,22 @@ def test_eda_is_taken_over_segments_of_the_given_labels_in_order_of_time(tmp_pat
     assert found.segments["csl"].num_segments == 12
 
 
+def test_segments_whose_frames_in_between_were_not_judged_stay_apart(tmp_path):
+    # Of 0 1 2 0 each 5 frames long, in every video, the two of class 0 were judged.
+    judged = [f"v{v}.mp4#{t}" for v in range(3) for t in (*range(5), *range(15, 20))]
+    is_wrong = [int(name.rpartition("#")[2]) >= 15 for name in judged]
+    table = score_table(label=[(i % 20) // 5 % 3 for i in range(NUM)])
+    write_run(tmp_path, table)
+    pyarrow.csv.write_csv(truth_table(judged, is_wrong), tmp_path / "t.csv")
+    found = evaluate_run(str(tmp_path), str(tmp_path / "t.csv"))
+    segments = found.segments["csl"]
+    assert (segments.num_segments, segments.num_errors, segments.all_normal) == (6, 3, 0.5)
+    in_order = table.sort_by([("shard", "ascending"), ("frame_index", "ascending")])
+    chosen = np.isin(in_order["sample_id"].to_pylist(), judged)
+    scores = in_order["csl"].to_numpy()[chosen]
+    assert segments == eda(scores, np.array(is_wrong), np.arange(30) // 5)
+
+
 def test_what_does_not_match_is_counted_on_either_side(tmp_path):
     write_run(tmp_path, score_table())
     ids = [*(f"v0.mp4#{i}" for i in range(20)), "x#1", "x#2", "x#3"]

@@ -97,14 +97,16 @@ def test_a_token_that_is_not_there_yet_is_waited_for(server):
     ("header", "low_s", "high_s"),
     [
         ("7", 7, 7),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000, 3600),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, 0),
+        (timedelta(hours=1), 3000, 3600),
+        (timedelta(hours=-1), 0, 0),
         ("soon", 0, 0),
         ("-5", 0, 0),
         ("", 0, 0),
     ],
 )
 def test_how_long_to_wait_is_read_as_seconds_or_as_a_date(double, server, header, low_s, high_s):
+    if isinstance(header, timedelta):
+        header = format_datetime(datetime.now(UTC) + header, usegmt=True)
     double.faults = [says(429, b"", Retry_After=header)]
     with pytest.raises(ServerAwayError) as found:
         server.request("GET", f"{JOBS}/there")

@@ -85,10 +85,10 @@ def test_a_trial_that_fails_is_told_to_no_pushgateway(tmp_path, monkeypatch):
 def test_a_changed_specification_is_said_and_not_counted(tmp_path, capsys):
     small = class_folders(tmp_path, num_each=2)
     night(small, "2026-01-01")
-    _, second = night(small, "2026-01-02", vog={"target": "logit"})
+    _, second = night(small, "2026-01-02", protocol="held_out")
     assert second["changes"] == {}
-    assert "vog.target was 'loss' and is 'logit'" in second["changed_settings"]
-    assert "vog.target was 'loss' and is 'logit'" in capsys.readouterr().err
+    assert "protocol was 'training' and is 'held_out'" in second["changed_settings"]
+    assert "protocol was 'training' and is 'held_out'" in capsys.readouterr().err
 
 
 def test_a_breached_gate_ends_well_unless_asked(tmp_path):

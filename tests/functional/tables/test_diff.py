@@ -138,6 +138,14 @@ def test_a_changed_setting_is_named_with_both_values():
     ]
 
 
+def test_what_changes_no_finding_is_no_change():
+    first = manifest("a", vog={"target": "loss", "keep_moments": False})
+    other = manifest("b", scores=["csl"], vog={"target": "logit", "keep_moments": True})
+    assert not list(changed_settings(first, other))
+    (said,) = changed_settings(first, manifest("c", scores=["csl", "softmin"]))
+    assert said == "scores was ['csl'] and is ['csl', 'softmin']"
+
+
 def test_a_trial_is_compared_with_no_whole_run_and_with_trials_of_as_many_shards():
     whole = manifest("a", plan={"num_shards": 6, "num_left_out": 0})
     trials = [manifest("b", plan={"num_shards": n, "num_left_out": 6 - n}) for n in (2, 2, 3)]

@@ -46,22 +46,32 @@ def test_two_calls_do_not_count_together_and_leave_nothing(tmp_path):
     assert list((tmp_path / "attempts").iterdir()) == []
 
 
+def counted(shard):
+    return shard.key != "other"
+
+
 def test_a_unit_that_is_given_up_loses_its_labelled_samples():
     unit = WorkUnit("id", (shard("a", 5), shard("b", 0), shard("c", None)))
-    failures = given_up_unit(unit).failures
+    failures = given_up_unit(unit, counted).failures
     assert [(f.shard, f.num_samples, f.attempts) for f in failures] == [("a", 5, 3), ("c", 1, 3)]
     assert "at least 1" in failures[1].message
     assert "at least" not in failures[0].message
 
 
 def test_a_unit_without_labels_that_is_given_up_is_named():
-    (failure,) = given_up_unit(WorkUnit("id", (shard("a", 0),))).failures
+    (failure,) = given_up_unit(WorkUnit("id", (shard("a", 0),)), counted).failures
     assert (failure.shard, failure.num_samples) == ("a", 0)
+
+
+def test_what_another_fold_counts_is_named_here_too():
+    unit = WorkUnit("id", (shard("other", 5), shard("a", 2)))
+    failures = given_up_unit(unit, counted).failures
+    assert [(f.shard, f.num_samples) for f in failures] == [("other", 0), ("a", 2)]
 
 
 def test_what_was_given_up_is_tried_again_by_a_later_run():
     unit = WorkUnit("id", (shard("a", 5),))
-    assert record_sets.may_pass(given_up_unit(unit).failures)
+    assert record_sets.may_pass(given_up_unit(unit, counted).failures)
 
 
 def test_markers_of_a_process_of_this_machine_that_was_killed_are_removed(tmp_path, monkeypatch):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from ray_audit.engine.reduce.summary import Summary
-from ray_audit.engine.reduce.unit_tables import class_stats_table
+from ray_audit.engine.reduce.unit_tables import class_pairs_table, class_stats_table
 from ray_audit.schemas import CLASS_STATS
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.confident import ConfidentState
 from ray_audit.scores.early_learning import curve, fit_onset
 from ray_audit.task import Task
@@ -23,7 +24,7 @@ def confusion(num_checkpoints, num=1000):
 
 
 def rows(counts, thresholds=None):
-    return class_stats_table(counts, thresholds, CLASSES, {}).to_pylist()
+    return class_stats_table(ClassPairs.of_matrices(counts), thresholds, CLASSES, {}).to_pylist()
 
 
 def test_counts_and_iou_equal_a_loop():
@@ -86,7 +87,9 @@ def test_thresholds_of_rows_are_means_at_each_checkpoint():
     assert empty.thresholds is None
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
     sums = np.array([[2.0, 0.0], [3.0, 0.0]])
-    summary = Summary(Task.CLASS, {"confusion": counts, "p_label_sum": sums})
+    summary = Summary(
+        Task.CLASS, {"confusion": ClassPairs.of_matrices(counts), "p_label_sum": sums}
+    )
     expected = np.array([[0.5, np.nan], [0.75, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)
     np.testing.assert_array_equal(empty.merge(summary).merge(summary).thresholds, expected)
@@ -96,6 +99,17 @@ def test_thresholds_of_pixels_are_known_at_the_last_checkpoint():
     state = ConfidentState.empty(2)
     state.class_sum[:], state.class_count[:] = [2.0, 0.0], [4, 0]
     counts = np.array([[[3, 1], [0, 0]], [[4, 0], [0, 0]]])
-    summary = Summary(Task.DENSE, {"confusion": counts, "confident": state})
+    summary = Summary(Task.DENSE, {"confusion": ClassPairs.of_matrices(counts), "confident": state})
     expected = np.array([[np.nan, np.nan], [0.5, np.nan]])
     np.testing.assert_array_equal(summary.thresholds, expected)
+
+
+def test_of_many_classes_rows_of_the_matrix_are_null_and_the_rest_is_there():
+    pairs = ClassPairs.of(np.array([[0, 1], [7, 7], [1, -1]]), np.array([0, 7, 2]), 1001)
+    names = [f"c{index}" for index in range(1001)]
+    table = class_stats_table(pairs, None, names, {})
+    assert table["predicted_as"].null_count == table.num_rows == 2002
+    (seen,) = (r for r in table.to_pylist() if r["class"] == "c7" and r["checkpoint"] == 1)
+    assert (seen["num_given"], seen["num_correct"], seen["iou"]) == (1, 1, 1.0)
+    differ = class_pairs_table(pairs, names, {}).to_pylist()
+    assert [tuple(row.values()) for row in differ] == [(0, "c2", "c1", 1), (1, "c0", "c1", 1)]
