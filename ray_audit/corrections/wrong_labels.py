@@ -83,5 +83,5 @@ def _num_labelled(tables: RunTables) -> int:
         return 0
     rows = tables.whole("class_stats").to_pylist()
     # Of an adaptive audit some have left before others; all pass the last checkpoint.
-    last = max(row["checkpoint"] for row in rows)
+    last = max((row["checkpoint"] for row in rows), default=None)
     return sum(row["num_given"] for row in rows if row["checkpoint"] == last)

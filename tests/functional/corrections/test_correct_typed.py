@@ -44,6 +44,7 @@ class _Noting(LocalBackend):
     """Notes for which calls a GPU was asked."""
 
     def __init__(self):
+        super().__init__()
         self.requests = []
 
     def map(self, function, items, *, on_gpu=False):
