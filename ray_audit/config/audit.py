@@ -9,7 +9,7 @@ from ray_audit import storage
 from ray_audit.config.cutting import ClipConfig
 from ray_audit.config.dataset import DatasetConfig
 from ray_audit.config.engine import EngineConfig, FailuresConfig, GatesConfig, MetricsConfig
-from ray_audit.config.model import ModelConfig
+from ray_audit.config.model import FRAMES_ALONE, ModelConfig
 from ray_audit.config.scoring import AdaptiveConfig, ScoreFamily, SoftminConfig, VogConfig
 from ray_audit.config.section import Section, Uri
 from ray_audit.config.training import TrainingConfig
@@ -90,7 +90,7 @@ class AuditConfig(Section):
     def _frames_alone_need_no_overlap(cls, values: Any) -> Any:
         """Clips overlap so that each frame sees its neighbours, of which such a model sees none."""
         try:
-            is_alone = values["model"]["input"]["layout"] in ("NCHW", "ND")
+            is_alone = values["model"]["input"]["layout"] in FRAMES_ALONE.values()
             dataset, clip = values["dataset"], dict(values["dataset"].get("clip") or {})
             has_masks = "masks" in dataset["labels"]  # which are images by themselves
         except (KeyError, TypeError, AttributeError, ValueError):
@@ -112,11 +112,11 @@ class AuditConfig(Section):
         if self.model.input.pathways is not None:
             raise ValueError(f"{begin}single frames, and pathways are of clips: leave one out")
         if (layout == "ND") != (dataset.kind == "sequences"):
-            fitting = "ND" if dataset.kind == "sequences" else "NCHW"
+            fitting = FRAMES_ALONE.get(dataset.kind)
             what = "features" if layout == "ND" else "pixels"
             raise ValueError(
                 f"{begin}single frames of {what}, and dataset.kind is {dataset.kind}"
-                + ("" if dataset.kind == "images" else f": give {fitting}")
+                + (f": give {fitting}" if fitting else "")
             )
         if self._is_of_masked_clips:
             raise ValueError(f"{begin}single frames: give dataset.clip.frames: 1, and no layout")

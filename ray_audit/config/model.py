@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from ray_audit.config.section import Count, Section, Uri
 
+FRAMES_ALONE = {"video": "NCHW", "sequences": "ND"}
+"""Kind of dataset -> the layout in which each of its frames goes to the model alone."""
+
 
 class InputConfig(Section):
     """How pixels become the model's input: resized to [height, width], then (x - mean) / std."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
+from ray_audit.config.model import FRAMES_ALONE
 from ray_audit.discovery.channel_choice import with_channel
 from ray_audit.discovery.coco_documents import coco_proposals
 from ray_audit.discovery.containers import container_proposals
@@ -198,7 +199,7 @@ def _draft(
             "takes and gives, and names small ones to begin with"
         )
     remarks = {"model": "model.input: what pixels become, as your training had it"}
-    alone = {"video": "NCHW", "sequences": "ND"}.get(proposal.dataset.get("kind", ""))
+    alone = FRAMES_ALONE.get(proposal.dataset.get("kind", ""))
     if alone is not None and not {"videos", "masks"} & {*proposal.dataset.get("labels", {})}:
         remarks["model"] += f"; {{layout: {alone}}} where the model looks at single frames"
     if weights is None:

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
@@ -231,12 +232,10 @@ def _values_like(old: ImageFile.ImageFile, stored: bytes, mask: np.ndarray) -> b
     if old.format == "PPM":
         return pgm_like(stored, mask)
     options, sink = _options(old, stored, mask), io.BytesIO()
-    picture = picture_like(old, mask)
     if old.format == "TIFF":
-        check_depth(old)
-        directory = directory_of(old)  # with the resolution
-        picture = as_white_is_zero(picture, directory) if is_white_zero(old) else picture
-        options["tiffinfo"] = directory
+        picture, options["tiffinfo"] = tiff_page_like(old, mask)
+    else:
+        picture = picture_like(old, mask)
     picture.save(sink, format=old.format, **options)
     return as_unsigned(sink.getvalue()) if is_unsigned(old) else sink.getvalue()
 
@@ -289,6 +288,17 @@ def picture_like(old: Image.Image, mask: np.ndarray) -> Image.Image:
         mode = old.palette.mode
         picture.putpalette(old.getpalette(mode) or [], mode)
     return picture
+
+
+def tiff_page_like(old: Image.Image, mask: np.ndarray) -> tuple[Image.Image, ImageFileDirectory_v2]:
+    """A page of new values as a TIFF file has it, and the tags beside it, resolution included.
+
+    Raises:
+        LabelError: such a page cannot be written, or cannot hold them.
+    """
+    check_depth(old)
+    page, directory = picture_like(old, mask), directory_of(old)
+    return (as_white_is_zero(page, directory) if is_white_zero(old) else page), directory
 
 
 def _palette_indices(old: Image.Image, colours: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name that everybody uses)
 from torch import Tensor
 
+from ray_audit.config.model import FRAMES_ALONE
 from ray_audit.task import Task
 
-_FRAMES_ALONE = ("NCHW", "ND")
 _NUM_NAMED = 8
 _NOT_THERE = object()
 
@@ -56,7 +56,7 @@ class AnswerForm:
             )
         if task.is_dense and num_frames is not None:
             logits, num_frames = self._of_frames(logits, num_frames), None
-        if num_frames is not None and self.layout in _FRAMES_ALONE:
+        if num_frames is not None and self.layout in FRAMES_ALONE.values():
             logits = self._in_clips(logits, num_frames)
         axis = 1 if task.is_dense else -1
         logits = self._placed(logits, task, num_frames)

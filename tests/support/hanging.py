@@ -13,24 +13,24 @@ def wait_for_none(flag):
         time.sleep(0.01)
 
 
-class HangingImages(ImageModel):
+class _Flagged:
     def __init__(self, num_classes, flag):
         super().__init__(num_classes)
         self._flag = flag
 
+
+class _Hanging(_Flagged):
     def forward(self, images):
         wait_for_none(self._flag)
         return super().forward(images)
 
 
-class HangingPixels(PixelModel):
-    def __init__(self, num_classes, flag):
-        super().__init__(num_classes)
-        self._flag = flag
+class HangingImages(_Hanging, ImageModel):
+    """Of images with a class each."""
 
-    def forward(self, images):
-        wait_for_none(self._flag)
-        return super().forward(images)
+
+class HangingPixels(_Hanging, PixelModel):
+    """Of masks."""
 
 
 def hanging_loss(flag):
@@ -41,12 +41,8 @@ def hanging_loss(flag):
     return loss
 
 
-class HoldingPython(ImageModel):
+class HoldingPython(_Flagged, ImageModel):
     """Sleeps in native code without giving Python's lock away, as long as a file is there."""
-
-    def __init__(self, num_classes, flag):
-        super().__init__(num_classes)
-        self._flag = flag
 
     def forward(self, images):
         import ctypes

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from ray_audit.config import AuditConfig
 from tests.support import tiny_models
+from tests.support.media import noise, png, write_parquet
 
 CLASSES = ["a", "b", "c"]
 MODELS = "tests.support.tiny_models"
@@ -127,6 +128,24 @@ def class_folders(folder, num_each=4, factory="ImageModel"):
         "labels": {"folder": True},
     }
     return SmallSet(folder, dataset, factory)
+
+
+def images_in_parquet(folder, num_files=1):
+    """Twelve images in each file: a file cannot be parted, its rows can."""
+    (folder / "data").mkdir(parents=True)
+    for number in range(num_files):
+        write_parquet(
+            folder / f"data/part{number}.parquet",
+            image=[png(noise(16, 16, seed)) for seed in range(12)],
+            label=[CLASSES[index % 3] for index in range(12)],
+            id=[f"i{index}" for index in range(12)],
+        )
+    dataset = {
+        "kind": "images",
+        "uri": str(folder / "data/*.parquet"),
+        "labels": {"column": "label", "key_column": "id"},
+    }
+    return SmallSet(folder, dataset, "ImageModel")
 
 
 def of_one_class(folder):

@@ -12,17 +12,13 @@ from PIL import ImageFile
 from ray_audit import storage
 from ray_audit.errors import LabelError, RayAuditError, SampleError
 from ray_audit.formats.damage import is_damage
-from ray_audit.formats.mask_files import TIFF_ENDINGS, picture_like
+from ray_audit.formats.mask_files import TIFF_ENDINGS, tiff_page_like
 from ray_audit.formats.pixels.deep import is_deep_colour
 from ray_audit.formats.pixels.opened import open_unlimited, tiff_tag, unlimited
 from ray_audit.formats.pixels.stored_masks import ONE_CHANNEL, as_stored
 from ray_audit.formats.pixels.tiff_tags import (
     as_unsigned,
-    as_white_is_zero,
-    check_depth,
-    directory_of,
     is_unsigned,
-    is_white_zero,
     kept_tags,
     lost_tags,
 )
@@ -123,12 +119,9 @@ class PageStack(Volume):
         pages, tags = [], []
         for index, values in enumerate(stored):
             self._image.seek(index)
-            check_depth(self._image)
-            options = _options(self._image)
-            page = picture_like(self._image, values)
-            is_inverted = is_white_zero(self._image)
-            pages.append(as_white_is_zero(page, options["tiffinfo"]) if is_inverted else page)
-            pages[index].encoderinfo = options
+            page, directory = tiff_page_like(self._image, values)
+            page.encoderinfo = {"tiffinfo": directory} | _compression(self._image)
+            pages.append(page)
             tags.append(kept_tags(self._image))
         sink = io.BytesIO()
         options = pages[0].encoderinfo
@@ -187,7 +180,7 @@ def _check_is_stack(image: ImageFile.ImageFile, num: int) -> None:
         )
 
 
-def _options(image: ImageFile.ImageFile) -> dict[str, Any]:
-    """How a page is stored, as arguments of Pillow."""
+def _compression(image: ImageFile.ImageFile) -> dict[str, Any]:
+    """Of a page, as an argument of Pillow."""
     compression = image.info.get("compression")
-    return {"tiffinfo": directory_of(image)} | ({"compression": compression} if compression else {})
+    return {"compression": compression} if compression else {}

@@ -11,8 +11,8 @@ from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import FailureBudgetError
 from ray_audit.training.fold_models import held_out_parts
-from tests.support.media import noise, png, write_parquet, write_tar
-from tests.support.small_sets import CLASSES, SmallSet, class_folders, table
+from tests.support.media import noise, png, write_tar
+from tests.support.small_sets import CLASSES, SmallSet, class_folders, images_in_parquet, table
 from tests.support.tables import rows_of
 
 NUM_FOLDS = 2
@@ -65,24 +65,13 @@ def arrays_and_a_table(folder):
 
 
 def rows_of_parquet(folder):
-    (folder / "data").mkdir()
-    for number in range(2):
-        path = write_parquet(
-            folder / f"data/p{number}.parquet",
-            image=[png(noise(16, 16, seed)) for seed in range(12)],
-            label=[CLASSES[index % 3] for index in range(12)],
-            id=[f"i{index}" for index in range(12)],
-        )
+    small = images_in_parquet(folder, num_files=2)
+    path = folder / "data/part1.parquet"
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 400] = bytes(400)
     path.write_bytes(content)
-    dataset = {
-        "kind": "images",
-        "uri": str(folder / "data/*.parquet"),
-        "labels": {"column": "label", "key_column": "id"},
-    }
-    return SmallSet(folder, dataset, "ImageModel")
+    return small
 
 
 def tar_of_images(folder):

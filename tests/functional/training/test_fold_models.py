@@ -19,12 +19,10 @@ from ray_audit.scores.ranking import combine_ranks
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.fold_models import held_out_parts
 from ray_audit.training.train import train
-from tests.support.media import noise, png, write_parquet
 from tests.support.small_sets import (
-    CLASSES,
-    SmallSet,
     class_folders,
     feature_sequences,
+    images_in_parquet,
     labelled_videos,
     masked_images,
 )
@@ -32,23 +30,6 @@ from tests.support.tables import rows_of
 
 NUM_FOLDS = 3
 DATE = "2026-01-31"
-
-
-def images_in_parquet(folder):
-    """Twelve images in one file: the file cannot be parted, its rows can."""
-    (folder / "data").mkdir(parents=True)
-    write_parquet(
-        folder / "data/part.parquet",
-        image=[png(noise(16, 16, seed)) for seed in range(12)],
-        label=[CLASSES[index % 3] for index in range(12)],
-        id=[f"i{index}" for index in range(12)],
-    )
-    dataset = {
-        "kind": "images",
-        "uri": str(folder / "data/*.parquet"),
-        "labels": {"column": "label", "key_column": "id"},
-    }
-    return SmallSet(folder, dataset, "ImageModel")
 
 
 def sequences(folder):

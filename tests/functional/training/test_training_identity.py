@@ -9,9 +9,8 @@ import torch
 
 import ray_audit
 from ray_audit.errors import SpecificationError
-from tests.functional.training.test_fold_models import images_in_parquet
 from tests.functional.training.test_loop import run, trainable, weights_of
-from tests.support.small_sets import class_folders, masked_images
+from tests.support.small_sets import class_folders, images_in_parquet, masked_images
 
 
 def changed(config, **labels):
