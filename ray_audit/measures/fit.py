@@ -35,7 +35,7 @@ _KNOWN_SEGMENTS = (0.6, 0.9)
 _LEAST_OF_SEGMENTS = 0.4
 _OUTLINED = (0.6, 0.75)
 _DRAWN_AS_GIVEN = (0.95, 1.0)
-_GROWN_LATE = (0.15, 0.3)
+_GROWN_LATE = (0.15, 0.35)
 _WEAK_ON_TRAINED = {"softmin_interior": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
 _WEAK_ON_UNSEEN = {"softmin_interior": 1 / 2, "softmin": 1 / 4, "component_doubt": 1 / 4}
 _GOOD_ON_UNSEEN = {"late_iou": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
@@ -49,7 +49,8 @@ class TrainingFit:
     Attributes:
         is_held_out: whether the checkpoints never saw the labels.
         agreement: how well they predict the given labels, 0 for chance, 1 for all of them; of
-            masks the mean IoU of the classes at the last checkpoint. NaN where unknown.
+            masks the usual IoU of the classes at the last checkpoint, halfway between their mean
+            and the middle one. NaN where unknown.
         fitted: share of the most suspicious labels that they predict in the end, 0-1; NaN of
             masks, which are wrong in some pixels only.
         gain: agreement in the end less that of the first half of the checkpoints; NaN of masks with
@@ -162,19 +163,23 @@ def fit_of(
 def _fit_of_masks(is_held_out: bool, confusion: ClassPairs | None) -> TrainingFit:
     if confusion is None:
         return TrainingFit(is_held_out, float("nan"))
-    each = _mean_iou(confusion)
+    each = _usual_iou(confusion)
     num, last = len(each), float(each[-1])
     gain = float("nan") if num < 2 else last - float(each[: (num + 1) // 2].mean())
     return TrainingFit(is_held_out, last, gain=gain)
 
 
-def _mean_iou(confusion: ClassPairs) -> np.ndarray:
-    """(E,) at each checkpoint, over the classes that are given or predicted; NaN without any."""
+def _usual_iou(confusion: ClassPairs) -> np.ndarray:
+    """(E,) at each checkpoint, over the classes that are given or predicted; NaN without any.
+
+    A class that was never learnt says nothing of how well the others are outlined: their mean would
+    take a good model for a weak one, the middle one alone would hide every second class.
+    """
     both = confusion.correct()
     either = confusion.predicted() + confusion.given() - both
-    shares = np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
-    num_classes = (either > 0).sum(axis=1)
-    found: np.ndarray = np.divide(
-        shares.sum(axis=1), num_classes, out=np.full(len(both), np.nan), where=num_classes > 0
-    )
+    found = np.full(len(both), np.nan)
+    for checkpoint, occurs in enumerate(either > 0):
+        if occurs.any():
+            shares = both[checkpoint, occurs] / either[checkpoint, occurs]
+            found[checkpoint] = (shares.mean() + np.median(shares)) / 2
     return found

@@ -104,6 +104,15 @@ def test_how_far_masks_are_fitted_is_told_at_the_end_and_by_the_first_half():
     assert np.isnan(fit(4).gain)
 
 
+def test_a_class_that_was_never_learnt_hides_less_how_well_the_others_are_outlined():
+    learnt = np.diag([9, 9, 9, 9])
+    learnt[3] = [9, 0, 0, 0]  # predicted as the first
+    confusion = ClassPairs.of_matrices(learnt[None])
+    ious = [0.5, 1.0, 1.0, 0.0]
+    found = fit_of(Task.DENSE, 4, "training", None, confusion).agreement
+    assert found == pytest.approx((np.mean(ious) + np.median(ious)) / 2)
+
+
 @pytest.mark.parametrize("task", Task)
 def test_nothing_that_costs_a_pass_back_is_ranked_by_default(task):
     families = frozenset(("csl", "softmin"))
