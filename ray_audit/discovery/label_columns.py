@@ -11,13 +11,14 @@ from ray_audit.discovery.table_heads import Head
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
     r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition|dx|"
-    r"benign_malignant|grade|severity|breed",
+    r"benign_malignant|grade|severity|breed|verdict|decision|outcome|judge?ment",
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
 _NEVER = re.compile(
     r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
-    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year",
+    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year|"
+    r"(annotator|inspector|reviewer|rater|label+er|author|operator|worker|user)([_ ]?name)?",
     re.IGNORECASE,
 )
 _FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
@@ -166,16 +167,15 @@ def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
-    """A question where the columns have no titles, and another one could be the label as well."""
-    if head.names is not None:
+    """A question where another column could be the label as well, and no title tells."""
+    others = _possible_labels(head, names, {*taken, label})
+    if not others or (head.names is not None and _is_called_label(names[label])):
         return ()
-    others = [f"column {i + 1}" for i in _possible_labels(head, names, {*taken, label})]
-    if not others:
-        return ()
-    return (
-        f"which column is the label: the table has no titles, here it is column {label + 1}, and "
-        f"{', '.join(others[:4])} would do as well",
-    )
+    untitled = "" if head.names else "the table has no titles, "
+    called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
+    few = ", ".join([called[i] for i in others][:4])
+    here = f"here it is {called[label]}, and {few} would do as well"
+    return (f"which column is the label: {untitled}{here}",)
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -274,6 +274,10 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
             continue
         found[index] = said + repeats + (0.2 if len(distinct) > 1 else -1)
     return found
+
+
+def _is_called_label(name: str) -> bool:
+    return bool(_LABEL.fullmatch(name) or _LABEL_PART.search(name))
 
 
 def _counts_rows(values: Sequence[str]) -> bool:
