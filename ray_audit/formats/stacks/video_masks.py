@@ -77,16 +77,23 @@ class VideoMasks(MaskStack):
         return chosen_channel(self._pixels(frame), labels.channel, colours, where)
 
     def _pixels(self, frame: int) -> np.ndarray:
-        """(H, W, 1 or 3) uint8 or uint16; from the beginning where it lies before the last one."""
+        """(H, W, 1 or 3) uint8 or uint16; from the beginning where it lies before the last one.
+
+        Raises:
+            SampleError: it cannot be decoded, or is not there.
+        """
         if self._last is not None and frame == self._next - 1:
             return self._last
         if self._last is None or frame < self._next:
             self._stream.seek(0)
             self._decoded, self._next = self._frames(), 0
-        for pixels in self._decoded:
-            self._last, self._next = pixels, self._next + 1
-            if self._next > frame:
-                return pixels
+        try:
+            for pixels in self._decoded:
+                self._last, self._next = pixels, self._next + 1
+                if self._next > frame:
+                    return pixels
+        except av.error.FFmpegError as error:
+            raise SampleError("decode", f"{self._uri} is damaged: {error}") from error
         raise SampleError("decode", f"{self._uri} ends before frame {frame}")
 
     def _frames(self) -> Iterator[np.ndarray]:

@@ -1,6 +1,5 @@
 """Masks as a video: only what is without loss is read, and what is written reads as it should."""
 
-import av
 import numpy as np
 import pytest
 
@@ -68,7 +67,7 @@ def test_masks_of_a_video_that_breaks_off_cannot_be_read_and_are_no_masks_that_n
     with opened(path) as masks:
         assert masks.frames.tolist() == [*range(20)]
         np.testing.assert_array_equal(masks.mask(0), MASKS[0])
-        with pytest.raises((SampleError, av.error.FFmpegError)):
+        with pytest.raises(SampleError):
             masks.mask(19)
 
 
