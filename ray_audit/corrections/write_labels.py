@@ -1,6 +1,6 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +9,19 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.labels.array_tables import NPY, is_array_table
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
     check_kept,
+    check_stored,
     copied_masks,
+    may_hold_more,
     write_drawn,
     write_mask_file,
     write_mask_files,
@@ -66,28 +70,61 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
         raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
 
 
-def check_masks(dataset: DatasetConfig, shards: Iterable[Shard]) -> None:
-    """Refuse, before any is written, mask files that hold more than a new mask would.
+def check_masks(
+    dataset: DatasetConfig, shards: Iterable[Shard], samples: Collection[str] | None = None
+) -> None:
+    """Refuse, before any is written, masks that hold more than a new one would.
 
     Args:
         dataset: whose masks.
         shards: those whose masks may change.
+        samples: in containers, those whose masks may change; None for all of them.
 
     Raises:
-        SpecificationError: names the file, and what is in it.
+        SpecificationError: names the file, or the sample, and what is in it.
         StorageError: a file cannot be read.
     """
-    labelled = [shard for shard in shards if shard.label_uri]
-    if dataset.has_drawn_masks or not labelled:
+    if dataset.has_drawn_masks:
+        return
+    files: list[Shard] = []
+    try:
+        for shard in shards:
+            if "masks" in known_format(shard.key).forms:
+                _check_within(dataset, shard, samples)
+            elif shard.label_uri:
+                files.append(shard)
+        _check_files(dataset, files)
+    except LabelError as error:
+        raise SpecificationError(f"labels.masks: {error}") from None
+
+
+def _check_files(dataset: DatasetConfig, labelled: Sequence[Shard]) -> None:
+    if not labelled:
         return
     uris = [str(shard.label_uri) for shard in labelled]
     are_stacks = has_stacks(dataset, labelled[0]) and not has_star(uris[0])
     if has_star(uris[0]):
         uris = [file.stored.uri for uri in uris for file in listed_files(uri)]
+    check_kept(uris, dataset.labels, are_stacks)
+
+
+def _check_within(dataset: DatasetConfig, shard: Shard, samples: Collection[str] | None) -> None:
+    """Look at the masks of a container, all of them where the first is one that may hold more."""
+    everything = dataset.model_copy(update={"split": None, "fold": None})
+    job = UnitContext(everything, None, None, UnitAccounting("corrections"))
     try:
-        check_kept(uris, are_stacks)
-    except LabelError as error:
-        raise SpecificationError(f"labels.masks: {error}") from None
+        items = known_format(shard.key).read((shard,), job)
+        for number, item in enumerate(item for item in items if item.mask is not None):
+            if isinstance(item.mask, bytes) and may_hold_more(item.mask):
+                if samples is None or item.sample_id in samples:
+                    check_stored(item.mask, dataset.labels, item.sample_id)
+            elif number == 0:
+                return
+    except LabelError:
+        raise
+    except Exception as error:
+        if not is_damage(error):
+            raise  # the container is left out of the copy otherwise
 
 
 def _check_table(dataset: DatasetConfig) -> None:

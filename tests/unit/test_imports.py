@@ -22,6 +22,7 @@ LEAVES |= {
     "wrapped_stream",
     "interrupts",
     "supervisor",
+    "ahead",
     "processes",
     "parquet_io",
     "metrics",

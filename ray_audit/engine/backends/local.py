@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from ray_audit.ahead import one_ahead
 from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
-from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.backends.wire import Crate, Receipt
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpu_memory
-from ray_audit.engine.planning.plan import Plan
-from ray_audit.supervisor import Supervisor
+from ray_audit.engine.planning.plan import Plan, UnitWork
+from ray_audit.supervisor import Supervisor, step
 
 
 class LocalBackend:
@@ -50,6 +51,7 @@ class LocalBackend:
 
 
 def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    """A crate is decoded while the one before is at the models, which thus never wait for both."""
     if plan.layout is None:
         return
     last = len(plan.layout.hops) - 1
@@ -57,8 +59,24 @@ def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
         PoolWorker(settings, positions, is_last=i == last)
         for i, positions in enumerate(plan.layout.hops)
     ]
-    for work in plan.work:
-        for crate in decode_unit(settings, work):
-            for pool in pools:
-                crate = pool.process(crate)
-            yield commit(settings, crate)
+    decoder = _Decoder(plan.work, settings)
+    for crate in one_ahead(decoder.crates(), decoder.awaited):
+        for pool in pools:
+            crate = pool.process(crate)
+        yield commit(settings, crate)
+
+
+class _Decoder:
+    """Decodes all units in order, and says of which one a crate is waited for."""
+
+    def __init__(self, works: Iterable[UnitWork], settings: StageSettings) -> None:
+        self._works, self._settings = works, settings
+        self._files = ""
+
+    def crates(self) -> Iterator[Crate]:
+        for work in self._works:
+            self._files = work.unit.files
+            yield from decode_unit(self._settings, work)
+
+    def awaited(self) -> None:
+        step("decode", self._files)
