@@ -14,6 +14,7 @@ _PICKLED = re.compile(r"\.(pkl|pickle)$|(^|/)(data_batch_\d|test_batch)$|-python
 _HEAD_BYTES = 4_096
 _NUM_LOOKED_AT = 40
 _BOX_LINE = re.compile(r"\d+( +[01]?\.\d+| +[01]){4}\s*$")
+_OUTLINE_LINE = re.compile(r"\d+( +[01]?\.\d+ +[01]?\.\d+| +[01] +[01]?\.?\d*){3,}\s*$")
 _BOX_ROW = re.compile(r"(?:[,;\t]\s*[01]\.\d+){4}(?:[,;\t]|$)")
 _BOXES = (
     "boxes make no mask; audit one label an image with labels.images, or masks that are drawn of "
@@ -22,15 +23,34 @@ _BOXES = (
 _WORDS = re.compile(r"label|annot|truth|(^|[^a-z])gt([^a-z]|$)|class|segm|action", re.IGNORECASE)
 _PROSE = re.compile(r"readme|licen[sc]e|requirements|(^|/)\.", re.IGNORECASE)
 _NUM_CHARS = 60
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_BRUSHED = re.compile(r"(^|/)task-\d+-annotation-\d+-by-[^/]*-tag-")
+_OUTLINES = "outlines are read from a COCO document: export one, or masks"
 _CONTAINERS = {
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".ods"), "a workbook, which is not read: save the sheet as CSV in UTF-8"
+    ),
+    ".eaf": "an annotation of ELAN, which is not read: export it as text, with the begin and the "
+    "end of each row in seconds",
+    ".textgrid": "an annotation of Praat, which is not read: write a table of segments in seconds",
     ".tfrecord": "a TFRecord file, which is not read: write images and a table, tar or Parquet",
     ".rec": "a RecordIO file of MXNet, which is not read: unpack it with im2rec",
     ".mdb": "an LMDB database, which is not read: write images and a table, tar or Parquet",
     ".lmdb": "an LMDB database, which is not read: write images and a table, tar or Parquet",
 }
+_LABEL_STUDIO = (
+    "an export of Label Studio, whose names of files have its own prefix: write a table with the "
+    "name of each file and its label, or export masks and outlines as COCO"
+)
 _MARKS = (  # ending, what its beginning holds, and what it is
     (".xml", "<annotation>", f"an annotation of PASCAL VOC: {_BOXES}"),
+    (".xml", "<tag label", "tags of CVAT: export them as ImageNet (a folder for each class)"),
     (".xml", "<annotations>", "an annotation of CVAT: export masks, or a COCO document"),
+    (".json", '"shape_attributes"', f"outlines of the VGG annotator (VIA): {_OUTLINES}"),
+    (".json", '"lead_time"', _LABEL_STUDIO),
+    (".json", '"completed_by"', _LABEL_STUDIO),
+    (".csv", "EncodedPixels", "run lengths of masks in a table: draw them as PNG masks"),
+    (".csv", "region_shape_attributes", f"outlines of the VGG annotator (VIA): {_OUTLINES}"),
     (".json", '"shapes"', "outlines of LabelMe: write masks of them, or a COCO document"),
     (".json", '"classTitle"', "objects of Supervisely: export masks, or a COCO document"),
 )
@@ -38,6 +58,9 @@ _MARKS = (  # ending, what its beginning holds, and what it is
 
 def foreign_form(tree: Tree) -> str | None:
     """A sentence on the first file of a form that is known and not read; None without one."""
+    of_names = _by_names(tree)
+    if of_names is not None:
+        return of_names
     for path in tree.few:
         if _PICKLED.search(path.lower()):
             return (
@@ -57,6 +80,36 @@ def foreign_form(tree: Tree) -> str | None:
     return None
 
 
+def _by_names(tree: Tree) -> str | None:
+    """What names alone tell: pictures without an ending, DICOM with labels, brushed masks."""
+    bare = [path for path in tree.few if not extension(path)]
+    picture = next((path for path in bare[:_NUM_LOOKED_AT] if _is_bare_picture(tree, path)), None)
+    if picture is not None:
+        return (
+            f"{picture} is a picture whose name has no ending, by which files are told apart: "
+            "rename such files (x to x.jpg); a table of labels may leave the ending out"
+        )
+    brushed = next((path for path in tree.few if _BRUSHED.search(path)), None)
+    if brushed is not None:
+        return (
+            f"{brushed} is a mask of Label Studio, which is named after its task and not after "
+            "its image: export a COCO document, or rename the masks as their images are"
+        )
+    if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
+        return (
+            "DICOM files are read as volumes with label volumes, and not with one label each: "
+            "save their pixels as PNG (16 bits are kept), named as the table names them"
+        )
+    return None
+
+
+def _is_bare_picture(tree: Tree, path: str) -> bool:
+    with suppress(RayAuditError):
+        head = storage.read_range(tree.at(path), 0, min(16, tree.sizes[path]))
+        return head.startswith(_PICTURES)
+    return False
+
+
 def _form_of(path: str, head: str) -> str | None:
     for ending, mark, kind in _MARKS:
         if extension(path) == ending and mark in head:
@@ -64,6 +117,8 @@ def _form_of(path: str, head: str) -> str | None:
     lines = [line for line in head.splitlines() if line.strip()][:3]
     if extension(path) == ".txt" and lines and all(_BOX_LINE.match(line) for line in lines):
         return f"boxes of YOLO (class and four fractions a line): {_BOXES}"
+    if extension(path) == ".txt" and lines and all(map(_OUTLINE_LINE.match, lines)):
+        return f"outlines of YOLO (class and points, a line each): {_OUTLINES}"
     if (
         extension(path) in (".txt", ".csv")
         and lines
@@ -90,6 +145,14 @@ def _of_arrays(tree: Tree, path: str) -> str:
         return (
             "whose arrays are none of numbers or text: what lies in cells, such as the outlines of "
             "several annotators, is not read. Save one mask an image, or one list of labels"
+        )
+    stack = next((v for v in arrays.values() if path.endswith(".npy") and v.ndim == 4), None)
+    if stack is not None:
+        return (
+            f"a stack of shape {stack.shape}, and stacks are read from one npz of images (N, H, W, "
+            "3) uint8 and masks (N, H, W), or labels (N,): numpy.savez('set.npz', "
+            "images=images.astype('uint8'), masks=masks); masks.argmax(-1) are masks where each "
+            "class has a channel"
         )
     few = ", ".join(f"{name or 'its array'} {values.shape}" for name, values in arrays.items())
     return (

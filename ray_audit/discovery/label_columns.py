@@ -6,28 +6,34 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ray_audit.discovery.table_heads import Head
+from ray_audit.formats.labels.clocks import times_of
 
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
     r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition|dx|"
-    r"benign_malignant|grade|severity|breed",
+    r"benign_malignant|grade|severity|breed|verdict|decision|outcome|judge?ment",
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
 _NEVER = re.compile(
     r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
-    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year",
+    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year|"
+    r"(annotator|inspector|reviewer|rater|label+er|author|operator|worker|user)([_ ]?name)?|"
+    r"encoded_?pixels|(.*[_ ])?rle([_ ].*)?",
     re.IGNORECASE,
 )
 _FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
 _FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
 _UNITS = {
     "frame": r"[_ ]?(frame|frame_?(index|idx|number))",
-    "s": r"([_ ]?(s|sec|secs|seconds|time|timestamp|ts))?",
+    "s": r"([_ ]?\(?(s|sec|secs|seconds|time|timestamp|ts)\)?)?",
     "ms": r"[_ ]?(ms|msec|milliseconds)",
 }
-_CLOCK = re.compile(r"\d+:\d\d(:\d\d)?([.,]\d+)?")
+_LIST = re.compile(r";|^\d+( \d+)+$")
+_NEAR = 1e-6
 _MOST_CLASSES = 2_000
 _MANY_DIGITS = 6
 _INCLUSIVE_FRACTION = 0.8
@@ -166,16 +172,15 @@ def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
-    """A question where the columns have no titles, and another one could be the label as well."""
-    if head.names is not None:
+    """A question where another column could be the label as well, and no title tells."""
+    others = _possible_labels(head, names, {*taken, label})
+    if not others or (head.names is not None and _is_called_label(names[label])):
         return ()
-    others = [f"column {i + 1}" for i in _possible_labels(head, names, {*taken, label})]
-    if not others:
-        return ()
-    return (
-        f"which column is the label: the table has no titles, here it is column {label + 1}, and "
-        f"{', '.join(others[:4])} would do as well",
-    )
+    untitled = "" if head.names else "the table has no titles, "
+    called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
+    few = ", ".join([called[i] for i in others][:4])
+    here = f"here it is {called[label]}, and {few} would do as well"
+    return (f"which column is the label: {untitled}{here}",)
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -214,7 +219,36 @@ def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str
     frame = first(_FRAME.pattern)
     if frame is not None and all(_is_whole(v) for v in head.column(frame)[:200]):
         return {"frame": frame}
-    return {}
+    return {} if head.names is None else _following(head, name_index)
+
+
+def _following(head: Head, name_index: int | None) -> dict[str, int]:
+    """Two columns of times that are segments by what they hold, however they are called."""
+    columns = {
+        at: times_of(values)
+        for at in range(len(head.rows[0]))
+        if at != name_index and _are_times((values := head.column(at))[:50])
+    }
+    owners = [""] * len(head.rows) if name_index is None else head.column(name_index)
+    pairs = [
+        (start, end)
+        for start, end in pairwise(columns)
+        if _are_segments(owners, columns[start], columns[end])
+    ]
+    if len(pairs) != 1:
+        return {}
+    ((start, end),) = pairs
+    unit = "frame" if all(map(_is_whole, head.column(start) + head.column(end))) else "s"
+    return {f"start_{unit}": start, f"end_{unit}": end}
+
+
+def _are_segments(owners: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> bool:
+    """Whether each row ends behind its start, and most begin where the row before has ended."""
+    if not (starts < ends).all():
+        return False
+    same = [at for at, (owner, after) in enumerate(pairwise(owners)) if owner == after]
+    num = sum(starts[at + 1] >= ends[at] - _NEAR for at in same)
+    return bool(same) and num >= _INCLUSIVE_FRACTION * len(same)
 
 
 def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) -> list[int]:
@@ -264,8 +298,8 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
             continue
-        if any(value.startswith(("[", "{")) or ";" in value for value in distinct):
-            continue  # a list or an object of its own
+        if any(value.startswith(("[", "{")) or _LIST.search(value) for value in distinct):
+            continue  # a list, run lengths, or an object of its own
         said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
         repeats = 1 - len(distinct) / max(1, len(values))
         if said < 2 and (_counts_rows(values) or (len(distinct) == 1 and len(names) > 2)):
@@ -274,6 +308,10 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
             continue
         found[index] = said + repeats + (0.2 if len(distinct) > 1 else -1)
     return found
+
+
+def _is_called_label(name: str) -> bool:
+    return bool(_LABEL.fullmatch(name) or _LABEL_PART.search(name))
 
 
 def _counts_rows(values: Sequence[str]) -> bool:
@@ -330,7 +368,7 @@ def _segments(
 
 
 def _are_times(values: Sequence[str]) -> bool:
-    return bool(values) and all(_CLOCK.fullmatch(v) or _number(v) is not None for v in values)
+    return bool(values) and bool(np.isfinite(times_of(values)).all())
 
 
 def _are_numbers(values: Sequence[str]) -> bool:

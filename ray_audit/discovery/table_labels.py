@@ -7,7 +7,7 @@ from ray_audit.discovery.class_names import NamesFound, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
-from ray_audit.discovery.label_columns import counted, reading_of
+from ray_audit.discovery.label_columns import Reading, counted, reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, folder_of
@@ -18,6 +18,7 @@ _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
 _WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
 _SPLITS = re.compile(r"split|fold|partition|subset", re.IGNORECASE)
+_PART_NUMBERS = {"0", "1", "2", "3"}
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
 
 
@@ -68,7 +69,7 @@ class FileNames:
 
     def found(self, values: Sequence[str]) -> list[str]:
         """Files that some values name; empty where too few do."""
-        plain = (value.removeprefix("./").lstrip("/") for value in values)
+        plain = (value.replace("\\", "/").removeprefix("./").lstrip("/") for value in values)
         named = [self._names[value] for value in plain if value in self._names]
         return named if self._are_enough(named, values) else []
 
@@ -104,8 +105,8 @@ def _proposal(
     if reading is None or (reading.form == "videos" and group.kind == "sequences"):
         return None
     crossing = _crossing(group, names, head, name_index)
-    if crossing and _SPLITS.search(path):
-        return None  # numbers of parts, as HMDB51 has them, and no classes
+    if _SPLITS.search(path.rsplit("/", 1)[-1]) and (crossing or _are_parts(head, reading)):
+        return None  # numbers of parts, as HMDB51 and CelebA have them, and no classes
     is_one_hot = isinstance(reading.labels.get("columns", {}).get("label"), list)
     listed = NamesFound("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
     guess = classes_of(reading.label_values, listed)
@@ -137,6 +138,11 @@ def _proposal(
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
     return score, Guess(what, dataset, tuple(assumed), tuple(questions))
+
+
+def _are_parts(head: Head, reading: Reading) -> bool:
+    """Whether labels without a title are numbers of a few parts: training, validation and test."""
+    return head.names is None and set(reading.label_values) <= _PART_NUMBERS
 
 
 def _crossing(group: MediaGroup, names: FileNames, head: Head, name_index: int) -> bool:

@@ -181,8 +181,8 @@ def test_pages_keep_their_own_tags_when_labels_change(tmp_path, compression):
     with tifffile.TiffWriter(path) as file:
         for index, page in enumerate(LABELS):
             extra = [(65000, "s", 0, f"page {index}", True), (65001, "H", 2, (index, 9), True)]
-            packed = {"compression": "zlib"} if compression else {}
-            file.write(page, contiguous=False, extratags=extra, description=f"d{index}", **packed)
+            words = {"description": f"d{index}", "metadata": None, "extratags": extra}
+            file.write(page, contiguous=False, compression=compression, **words)
     new = np.flip(LABELS[2], 0)
     with VolumeMasks(opened(path)) as masks:
         masks.write(
