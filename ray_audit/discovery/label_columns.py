@@ -12,13 +12,14 @@ from ray_audit.discovery.time_columns import are_numbers, is_whole, number_of, t
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
     r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition|dx|"
-    r"benign_malignant|grade|severity|breed",
+    r"benign_malignant|grade|severity|breed|verdict|decision|outcome|judge?ment",
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
 _NEVER = re.compile(
     r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
     r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year|"
+    r"(annotator|inspector|reviewer|rater|label+er|author|operator|worker|user)([_ ]?name)?|"
     r"encoded_?pixels|(.*[_ ])?rle([_ ].*)?",
     re.IGNORECASE,
 )
@@ -163,28 +164,19 @@ def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
-    """A question where another column could be the label as well, or the label is of a box."""
-    if head.names is not None:
-        return tuple(_rivals(head, names, label, taken))
-    others = [f"column {i + 1}" for i in _possible_labels(head, names, {*taken, label})]
-    if not others:
-        return ()
-    return (
-        f"which column is the label: the table has no titles, here it is column {label + 1}, and "
-        f"{', '.join(others[:4])} would do as well",
-    )
+    """Whether another column could be the label as well, and whether the label is of a box."""
+    others = _possible_labels(head, names, {*taken, label})
+    questions = [] if head.names is None else list(_of_boxes(names))
+    if others and (head.names is None or not _is_called_label(names[label])):
+        untitled = "" if head.names else "the table has no titles, "
+        called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
+        few = ", ".join([called[i] for i in others][:4])
+        here = f"here it is {called[label]}, and {few} would do as well"
+        questions.append(f"which column is the label: {untitled}{here}")
+    return tuple(questions)
 
 
-def _rivals(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> Iterator[str]:
-    """What else the columns of a table with titles may mean."""
-    values = set(head.column(label))
-    found = _possible_labels(head, names, {*taken, label})
-    same = [names[index] for index in found if set(head.column(index)) == values]
-    if same and len(values) > 1 and not values <= {"0", "1", "-1"}:
-        yield (
-            f"which column is the label: {', '.join(same[:4])} hold the same values as "
-            f"{names[label]!r}, as the labels of several annotators do"
-        )
+def _of_boxes(names: Sequence[str]) -> Iterator[str]:
     boxes = [name for name in names if _BOX.fullmatch(name)]
     if len(boxes) > 1:
         yield (
@@ -265,6 +257,10 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
             continue
         found[index] = said + repeats + (0.2 if len(distinct) > 1 else -1)
     return found
+
+
+def _is_called_label(name: str) -> bool:
+    return bool(_LABEL.fullmatch(name) or _LABEL_PART.search(name))
 
 
 def _counts_rows(values: Sequence[str]) -> bool:

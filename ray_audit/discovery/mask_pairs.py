@@ -24,6 +24,7 @@ _MASK_WORDS = re.compile(
 _PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
 _CONTRAST = 1.5
+_MOST_COLOURS = 256  # of what no word calls a mask
 _MOST_WITHOUT_PAIR = 3  # of more pictures in a folder, one pair is chance
 
 _Read = Callable[[str], Pixels | None]
@@ -110,6 +111,8 @@ def _rank(rule: PairRule, pictures: Sequence[str], read: _Read) -> tuple[float, 
                 return None
             continue
         if image.shape != other.shape:
+            return None
+        if not word and other.is_colour and len(other.values) > _MOST_COLOURS:
             return None
         contrast += _contrast(image, other)
     looks = contrast / len({first, last})

@@ -203,7 +203,10 @@ def test_a_phase_in_a_column_of_its_own_is_not_taken_for_the_phase(tmp_path):
 
 
 ASKED = {
-    "image,rater1,rater2": (["a,a", "b,a", "b,b", "a,b"], "rater2 hold the same values as"),
+    "image,rater1,rater2": (
+        ["a,a", "b,a", "b,b", "a,b"],
+        "here it is 'rater1', and 'rater2' would do as well",
+    ),
     "image,class,xmin,ymin": (["a,1,5", "b,2,6", "a,3,7", "b,4,8"], "look like those of boxes"),
     "image,label": (["cat", "Cat", "dog", "dog"], "whether 'cat' and 'Cat' are one class"),
 }
