@@ -30,7 +30,7 @@ from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.pattern import has_star, listed_files
-from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.stacks.write_stack import write_sound_stack, write_stacks
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -205,9 +205,8 @@ def _written(
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
     if has_stacks(dataset, shards[0]):
-        return WrittenLabels(
-            _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
-        )
+        stacks = write_stacks(dataset, shards, changes, to_labels, progress)
+        return replace(stacks, dataset=_with_data(stacks.dataset))
     if dataset.labels.masks:
         return WrittenLabels(
             _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
@@ -241,7 +240,7 @@ def write_masks(
     if is_damaged(shard.key):
         return _without_damaged((shard,))[1]
     if has_stacks(dataset, shard):
-        return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
+        return write_sound_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
@@ -263,19 +262,6 @@ def _write_drawn(
         write_drawn(shard, mask, stored, to_uri)
     except SampleError as error:
         return {shard.key: f"its mask cannot be drawn: {error}"}
-    return {}
-
-
-def _write_stack(
-    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
-) -> dict[str, str]:
-    """The masks of one video; a reason where they cannot be read."""
-    try:
-        write_stack(dataset, shard, mask, to_uri)
-    except Exception as error:
-        if not is_damage(error):
-            raise
-        return {shard.key: f"its masks cannot be read to their end: {error}"}
     return {}
 
 

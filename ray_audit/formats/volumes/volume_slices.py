@@ -49,7 +49,9 @@ class Slices(Closeable):
             header = volume.header
             self._axis = header.axis if config.axis is None else config.axis
             self.num_slices = _num_slices(volume, config)
-            sizes[:] = [self.num_slices]
+            if type(labels) is not type(volume):  # whose axes may be others
+                sizes.clear()
+            sizes.append(self.num_slices)
             if shard.label_uri is not None and labels is None:
                 with of_labels(f" (labels {shard.label_uri})"):
                     labels = open_dicom_labels(shard.label_uri, volume, job.tally)
