@@ -22,6 +22,7 @@ def short_videos(tmp_path, checkpoints_per_actor):
     return videos
 
 
+@pytest.mark.slow  # in every run actors die in tests/integration/test_crashes.py
 def test_an_actor_of_each_pool_is_killed(tmp_path):
     videos = short_videos(tmp_path, checkpoints_per_actor=2)
     with Driver(videos.spec_file()) as driver:

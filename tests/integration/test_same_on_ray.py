@@ -56,6 +56,7 @@ def test_tables_do_not_depend_on_hops_or_actors(maker, layout, tmp_path, cluster
     assert_identical(audit_as(small, "ray", **LAYOUTS[layout]), oracle)
 
 
+@pytest.mark.slow
 def test_tables_do_not_depend_on_the_order_of_the_shards(tmp_path, cluster, monkeypatch):
     small = small_sets.labelled_videos(tmp_path, num=6)
     oracle = audit_as(small, "sorted", local=True)
@@ -107,6 +108,7 @@ def test_moments_that_are_continued(tmp_path, cluster):
     assert_identical(second, moments.fresh(small))
 
 
+@pytest.mark.slow  # in one process in every run: test_real_sets.py
 def test_slices_of_long_videos(tmp_path, cluster):
     small = slices.long_videos(tmp_path)
     whole = slices.run(small, None, "whole")

@@ -1,10 +1,10 @@
-"""One item is made while the one before is used; order, errors and bounds stay as they are."""
+"""One item is made, or finished, while another is used; order, errors and bounds stay."""
 
 import threading
 
 import pytest
 
-from ray_audit.ahead import one_ahead
+from ray_audit.ahead import one_ahead, one_behind
 
 LIMIT_S = 30
 
@@ -76,3 +76,61 @@ def test_who_takes_no_more_ends_the_making():
     taken.close()
     del taken
     assert ended.wait(LIMIT_S)
+
+
+def nothing():
+    """Where nobody asks whether something is awaited."""
+
+
+def test_an_item_is_finished_while_the_next_one_is_made():
+    finished = [threading.Event() for _ in range(3)]
+
+    def items():
+        yield 0
+        for number in (1, 2):
+            assert finished[number - 1].wait(LIMIT_S)
+            yield number
+
+    def finish(number):
+        finished[number].set()
+        return number, threading.current_thread()
+
+    results = list(one_behind(items(), finish, nothing))
+    assert [number for number, _ in results] == [0, 1, 2]
+    assert {thread for _, thread in results} != {threading.current_thread()}
+
+
+def test_nothing_is_finished_after_one_that_failed():
+    begun = []
+
+    def finish(number):
+        begun.append(number)
+        if number == 1:
+            raise OSError("no room")
+        return number
+
+    taken = one_behind(range(4), finish, nothing)
+    assert next(taken) == 0
+    with pytest.raises(OSError, match="no room"):
+        next(taken)
+    assert begun == [0, 1]
+
+
+def test_who_takes_no_more_has_no_more_finished():
+    begun = []
+    taken = one_behind(range(4), begun.append, nothing)
+    assert next(taken) is None
+    taken.close()
+    assert begun == [0]
+
+
+def test_what_was_made_before_an_error_is_finished():
+    finished = []
+
+    def items():
+        yield 0
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        list(one_behind(items(), finished.append, nothing))
+    assert finished == [0]

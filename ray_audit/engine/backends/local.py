@@ -1,9 +1,10 @@
 """The engine in one process: no Ray, one crate after another; the oracle of the tests."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 
-from ray_audit.ahead import one_ahead
+from ray_audit.ahead import one_ahead, one_behind
 from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.backends.wire import Crate, Receipt
@@ -51,7 +52,7 @@ class LocalBackend:
 
 
 def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
-    """A crate is decoded while the one before is at the models, which thus never wait for both."""
+    """While a crate is at the models, the next one is decoded and the one before is committed."""
     if plan.layout is None:
         return
     last = len(plan.layout.hops) - 1
@@ -60,10 +61,16 @@ def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
         for i, positions in enumerate(plan.layout.hops)
     ]
     decoder = _Decoder(plan.work, settings)
-    for crate in one_ahead(decoder.crates(), decoder.awaited):
-        for pool in pools:
-            crate = pool.process(crate)
-        yield commit(settings, crate)
+    crates = one_ahead(decoder.crates(), decoder.awaited)
+    probed = (_through(pools, crate) for crate in crates)
+    committed = partial(commit, settings)
+    yield from one_behind(probed, committed, partial(step, "commit", "the records of a crate"))
+
+
+def _through(pools: Sequence[PoolWorker], crate: Crate) -> Crate:
+    for pool in pools:
+        crate = pool.process(crate)
+    return crate
 
 
 class _Decoder:
