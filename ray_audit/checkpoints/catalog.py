@@ -16,6 +16,7 @@ SUFFIXES = (
     *(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
     *(".pth.tar", ".model", ".pyth", ".pkl", ".th", INDEX),
 )
+_TRAINED = ".safetensors"
 _IN_FOLDERS = (
     # A model that was saved again in one piece may leave an index of shards that are gone.
     "model.safetensors",
@@ -89,7 +90,7 @@ def read_catalog(uri: str | list[str]) -> Catalog:
     try:
         found = _in_training_order(uri)
     except StorageError as error:
-        raise CheckpointError(f"checkpoints: {error}") from error
+        raise CheckpointError(f"checkpoints: {error}{_how_made(uri, error)}") from error
     kept, notes = _without_aliases(found)
     if isinstance(uri, str):
         notes += _other_order([checkpoint.uri for checkpoint in kept])
@@ -160,6 +161,14 @@ def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
                 "such a model; narrow the pattern to the weight files"
             )
     return [_described(item, not storage.has_wildcard(uri)) for item in items]
+
+
+def _how_made(uri: str | list[str], error: StorageError) -> str:
+    """What helps where a pattern that training fills matches nothing yet."""
+    is_pattern = isinstance(uri, str) and storage.has_wildcard(uri) and uri.endswith(_TRAINED)
+    if error.may_pass or not is_pattern:
+        return ""
+    return ". Where there are none yet, `ray-audit train` makes them"
 
 
 def _place(uri: str) -> tuple[Any, ...]:

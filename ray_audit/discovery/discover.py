@@ -26,6 +26,7 @@ from ray_audit.discovery.mask_pairs import mask_proposals
 from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
 from ray_audit.discovery.ordered_labels import ordered_proposals
+from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.segment_documents import document_proposals
 from ray_audit.discovery.split_lists import with_split
 from ray_audit.discovery.table_labels import table_proposals
@@ -74,7 +75,9 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
             also = tuple(f"layout {match.name}: {match.title}" for match in rest[:_NUM_ALSO])
             return proposal.with_also(also), fit
     problems, fine = [], list[Guess]()
-    for proposal in islice(_shapes(tree), _NUM_TRIED):
+    is_paired = bool(pairs_by_table(tree))  # of which half are masks, and have no class
+    shapes = (p for p in _shapes(tree) if not is_paired or "masks" in p.dataset["labels"])
+    for proposal in islice(shapes, _NUM_TRIED):
         looked = _looked_at(tree, proposal)
         if looked.problem is None:
             fine.append(replace(proposal, assumed=(*proposal.assumed, *looked.left_out)))

@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from ray_audit import storage
 from ray_audit.discovery.array_files_found import arrays_in, is_array_file
-from ray_audit.discovery.kinds_of_files import is_table, not_for_training
+from ray_audit.discovery.kinds_of_files import is_table, kind_of, not_for_training
+from ray_audit.discovery.paired_files import table_of_pairs
 from ray_audit.discovery.table_heads import is_number, read_heads
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
@@ -95,6 +96,9 @@ def _by_names(tree: Tree) -> str | None:
             f"{brushed} is a mask of Label Studio, which is named after its task and not after "
             "its image: export a COCO document, or rename the masks as their images are"
         )
+    pairs = table_of_pairs(tree)
+    if pairs is not None:
+        return pairs
     if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
         return (
             "DICOM files are read as volumes with label volumes, and not with one label each: "
@@ -165,10 +169,33 @@ def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
+def _is_utf8(head: bytes) -> bool:
+    """Whether the beginning of a file is UTF-8; a letter at its end may be cut off."""
+    try:
+        head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4 and len(head) == _HEAD_BYTES
+    return b"\0" not in head
+
+
+def _is_of_one_picture(tree: Tree, path: str) -> bool:
+    stem = path.rsplit(".", 1)[0]
+    others = (other for other in tree.few if other != path and other.rsplit(".", 1)[0] == stem)
+    return any(kind_of(other) == "image files" for other in others)
+
+
 def _of_table(tree: Tree, path: str) -> str | None:
-    with suppress(RayAuditError, UnicodeDecodeError):
+    with suppress(RayAuditError):
         head = storage.read_range(tree.at(path), 0, min(_HEAD_BYTES, tree.sizes[path]))
-        line = next((line for line in head.decode("utf-8-sig").splitlines() if line.strip()), "")
+        if not _is_utf8(head):
+            return "which is text, but not in UTF-8 (Excel saves other encodings): save it in UTF-8"
+        lines = [line for line in head.decode("utf-8-sig", "ignore").splitlines() if line.strip()]
+        line = lines[0] if lines else ""
+        if _is_of_one_picture(tree, path) and (len(lines) == 1 or path.endswith(".json")):
+            return (
+                f"which begins with {line[:_NUM_CHARS]!r}: a file of labels for each image is not "
+                "read; write one table of all (image, label)"
+            )
         heads = read_heads(tree, path)
         words = [value for value in heads[0].rows[0] if not is_number(value)] if heads else []
         if len(words) == 1 and words[0] in {_stem(other) for other in tree.few}:

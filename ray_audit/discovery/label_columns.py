@@ -1,15 +1,13 @@
 """Which columns of a table are names, times and labels, and what the labels are."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ray_audit.discovery.table_heads import Head
-from ray_audit.formats.labels.clocks import times_of
+from ray_audit.discovery.time_columns import are_numbers, is_whole, number_of, time_columns
 
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
@@ -25,15 +23,8 @@ _NEVER = re.compile(
     r"encoded_?pixels|(.*[_ ])?rle([_ ].*)?",
     re.IGNORECASE,
 )
-_FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
-_FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
-_UNITS = {
-    "frame": r"[_ ]?(frame|frame_?(index|idx|number))",
-    "s": r"([_ ]?\(?(s|sec|secs|seconds|time|timestamp|ts)\)?)?",
-    "ms": r"[_ ]?(ms|msec|milliseconds)",
-}
 _LIST = re.compile(r";|^\d+( \d+)+$")
-_NEAR = 1e-6
+_BOX = re.compile(r"x_?min|y_?min|x1|y1|bbox.*|box_?[xywh0-9].*|left|top", re.IGNORECASE)
 _MOST_CLASSES = 2_000
 _MANY_DIGITS = 6
 _INCLUSIVE_FRACTION = 0.8
@@ -121,13 +112,14 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         kind: of the dataset.
     """
     names = list(head.names) if head.names else _invented(head, name_index, kind)
-    times = {} if kind == "images" else _times(head, names, name_index)
+    times = {} if kind == "images" else time_columns(head, names, name_index)
     taken = {name_index, *(index for index in times.values())}
     name_key = "image" if kind == "images" else "video"
     columns: dict[str, Any] = {} if name_index is None else {name_key: names[name_index]}
-    marked = _binary_columns(head, names, taken) if name_index is not None and head.names else []
-    if kind == "images" and _are_one_hot(head, names, marked):
-        return _one_hot(head, columns, [names[index] for index in marked])
+    marked = _binary_columns(head, names, taken) if head.names else []
+    if _are_one_hot(head, names, marked):
+        is_read = kind == "images" and name_index is not None
+        return _one_hot(head, columns, [names[index] for index in marked]) if is_read else None
     label = _label_column(head, names, taken)
     if label is None or (name_index is None and not times and len(names) > 1):
         return None
@@ -172,15 +164,25 @@ def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
-    """A question where another column could be the label as well, and no title tells."""
+    """Whether another column could be the label as well, and whether the label is of a box."""
     others = _possible_labels(head, names, {*taken, label})
-    if not others or (head.names is not None and _is_called_label(names[label])):
-        return ()
-    untitled = "" if head.names else "the table has no titles, "
-    called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
-    few = ", ".join([called[i] for i in others][:4])
-    here = f"here it is {called[label]}, and {few} would do as well"
-    return (f"which column is the label: {untitled}{here}",)
+    questions = [] if head.names is None else list(_of_boxes(names))
+    if others and (head.names is None or not _is_called_label(names[label])):
+        untitled = "" if head.names else "the table has no titles, "
+        called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
+        few = ", ".join([called[i] for i in others][:4])
+        here = f"here it is {called[label]}, and {few} would do as well"
+        questions.append(f"which column is the label: {untitled}{here}")
+    return tuple(questions)
+
+
+def _of_boxes(names: Sequence[str]) -> Iterator[str]:
+    boxes = [name for name in names if _BOX.fullmatch(name)]
+    if len(boxes) > 1:
+        yield (
+            f"whether a label is of its whole image: columns {', '.join(boxes[:4])} look like "
+            "those of boxes, which are not read"
+        )
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -188,67 +190,14 @@ def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
     if len(names) == 1:
         return ["label"]
     if name_index is None and kind != "images":  # numbers, then a label
-        numbers = [i for i in range(len(names)) if _are_numbers(head.column(i)[:50])]
+        numbers = [i for i in range(len(names)) if are_numbers(head.column(i)[:50])]
         if len(numbers) >= 2 and len(names) > 2:
-            is_whole = all(_is_whole(v) for i in numbers[:2] for v in head.column(i)[:50])
+            is_whole = all(is_whole(v) for i in numbers[:2] for v in head.column(i)[:50])
             unit = "frame" if is_whole else "s"
             names[numbers[0]], names[numbers[1]] = f"start_{unit}", f"end_{unit}"
         elif numbers and len(names) == 2:
             names[numbers[0]] = "frame"
     return names
-
-
-def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str, int]:
-    def first(pattern: str) -> int | None:
-        fitting = (
-            i
-            for i, name in enumerate(names)
-            if i != name_index
-            and re.fullmatch(pattern, name, re.IGNORECASE)
-            and _are_times(head.column(i)[:50])
-        )
-        return next(fitting, None)
-
-    for unit, ending in _UNITS.items():
-        start, end = first(f"{_FIRST}{ending}"), first(f"{_LAST}{ending}")
-        if start is not None and end is not None and start != end:
-            whole = all(_is_whole(v) for v in head.column(end)[:200])
-            bare = re.fullmatch(f"{_FIRST}", names[start], re.IGNORECASE)
-            key = "frame" if unit == "s" and bare and whole else unit
-            return {f"start_{key}": start, f"end_{key}": end}
-    frame = first(_FRAME.pattern)
-    if frame is not None and all(_is_whole(v) for v in head.column(frame)[:200]):
-        return {"frame": frame}
-    return {} if head.names is None else _following(head, name_index)
-
-
-def _following(head: Head, name_index: int | None) -> dict[str, int]:
-    """Two columns of times that are segments by what they hold, however they are called."""
-    columns = {
-        at: times_of(values)
-        for at in range(len(head.rows[0]))
-        if at != name_index and _are_times((values := head.column(at))[:50])
-    }
-    owners = [""] * len(head.rows) if name_index is None else head.column(name_index)
-    pairs = [
-        (start, end)
-        for start, end in pairwise(columns)
-        if _are_segments(owners, columns[start], columns[end])
-    ]
-    if len(pairs) != 1:
-        return {}
-    ((start, end),) = pairs
-    unit = "frame" if all(map(_is_whole, head.column(start) + head.column(end))) else "s"
-    return {f"start_{unit}": start, f"end_{unit}": end}
-
-
-def _are_segments(owners: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> bool:
-    """Whether each row ends behind its start, and most begin where the row before has ended."""
-    if not (starts < ends).all():
-        return False
-    same = [at for at, (owner, after) in enumerate(pairwise(owners)) if owner == after]
-    num = sum(starts[at + 1] >= ends[at] - _NEAR for at in same)
-    return bool(same) and num >= _INCLUSIVE_FRACTION * len(same)
 
 
 def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) -> list[int]:
@@ -257,7 +206,7 @@ def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) ->
     for index, name in enumerate(names):
         if index in taken or _NEVER.fullmatch(name):
             continue
-        values = {_number(value) for value in head.column(index) if value != ""}
+        values = {number_of(value) for value in head.column(index) if value != ""}
         if values and values <= {0.0, 1.0, -1.0} and len(values) > 1:
             found.append(index)
     return found
@@ -268,7 +217,7 @@ def _are_one_hot(head: Head, names: Sequence[str], columns: Sequence[int]) -> bo
     others = (name for index, name in enumerate(names) if index not in columns)
     if len(columns) <= 2 or any(_LABEL.fullmatch(name) for name in others):
         return False
-    rows = zip(*(map(_number, head.column(index)) for index in columns), strict=True)
+    rows = zip(*(map(number_of, head.column(index)) for index in columns), strict=True)
     return all(row.count(1.0) == 1 and row.count(0.0) == len(row) - 1 for row in rows)
 
 
@@ -316,7 +265,7 @@ def _is_called_label(name: str) -> bool:
 
 def _counts_rows(values: Sequence[str]) -> bool:
     """Whether a column numbers the rows: each has its own, and they follow each other."""
-    if len(values) < 3 or not all(_is_whole(value) for value in values):
+    if len(values) < 3 or not all(is_whole(value) for value in values):
         return False
     numbers = [int(float(value)) for value in values]
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -367,28 +316,8 @@ def _segments(
     return Reading("segments", labels, values, tuple(assumed), numbers, first=first, gaps=gaps)
 
 
-def _are_times(values: Sequence[str]) -> bool:
-    return bool(values) and bool(np.isfinite(times_of(values)).all())
-
-
-def _are_numbers(values: Sequence[str]) -> bool:
-    return all(_number(v) is not None for v in values)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _is_whole(text: str) -> bool:
-    number = _number(text)
-    return number is not None and number.is_integer() and "." not in text
-
-
 def _is_fraction(text: str) -> bool:
-    number = _number(text)
+    number = number_of(text)
     return number is not None and (
         not number.is_integer() or len(text.split(".")[0]) > _MANY_DIGITS
     )

@@ -11,6 +11,7 @@ from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.masks_by_class import masks_by_class
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
+from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.formats.registry import format_of
@@ -40,8 +41,11 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
     pictures = [path for path in tree.few if _is_picture(path)]
     read = cache(lambda path: read_pixels(tree, path))
     found = []
+    paired = pairs_by_table(tree)
     arrays = [path for path in tree.few if is_array_file(path)]
     for rule in pair_rules(pictures, [*pictures, *arrays])[:40]:
+        if any(paired.get(media, label) != label for media, label in rule.pairs):
+            continue  # a table says which mask is whose, and another one
         rank = _rank(rule, pictures, read)
         if rank is not None:
             found.append(_Candidate(rule, rank))

@@ -98,6 +98,7 @@ def _lines(text: str, end: str) -> list[Head]:
         return [Head(fitting, tuple(counted), {"delimiter": "blanks"})]
     rows, delimiter = _parted(lines, end)
     rows = [row for row in rows if len(row) == len(rows[0])]
+    rows[1:] = [[field.strip() for field in row] for row in rows[1:]]  # as readers take them
     if delimiter == "blanks" and end != ".csv":
         keys |= {"delimiter": "blanks"} if len(rows[0]) > 1 else {}
     names = tuple(rows[0])

@@ -169,6 +169,84 @@ def test_segments_are_known_by_what_they_hold_in_any_language(tmp_path, head):
     ]
 
 
+def test_a_column_of_durations_is_no_end(tmp_path):
+    video(tmp_path / "v.mp4", 12)
+    for second, third in (("duration", "0.2"), ("how long", "0.2")):
+        rows = ["v.mp4,0,0.12,cut", f"v.mp4,0.12,{third},sew", "v.mp4,0.32,0.4,cut"]
+        put_text(tmp_path / "t.csv", f"video,start,{second},step", *rows)
+        with pytest.raises(SpecificationError, match="no layout was recognised"):
+            ray_audit.init(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["video,start,end,label", "video,von,bis,schritt"])
+def test_whole_numbers_that_end_with_the_seconds_of_a_video_are_seconds(tmp_path, head):
+    expected = {}
+    for at, num in enumerate((100, 150)):
+        video(tmp_path / f"op{at}.mp4", num, at, size=(16, 16))
+        expected |= {f"op{at}.mp4#{t}": "cut" if t < 25 else "sew" for t in range(num)}
+    rows = [f"op{at}.mp4,{row}" for at, end in ((0, 4), (1, 6)) for row in _two(end)]
+    put_text(tmp_path / "times.csv", head, *rows)
+    same(drafted(tmp_path), expected)
+
+
+def _two(end):
+    return "0,1,cut", f"1,{end},sew"
+
+
+def test_a_phase_in_a_column_of_its_own_is_not_taken_for_the_phase(tmp_path):
+    for at in range(2):
+        video(tmp_path / f"v{at}.mp4", 12, at)
+        rows = [f"{t},{int(t < 4)},{int(4 <= t < 9)},{int(t >= 9)}" for t in range(12)]
+        put_text(tmp_path / f"v{at}.csv", "Frame,Prep,Cut,Close", *rows)
+    with pytest.raises(SpecificationError, match=r"which begins with 'Frame,Prep,Cut,Close'"):
+        ray_audit.init(tmp_path)
+
+
+ASKED = {
+    "image,rater1,rater2": (
+        ["a,a", "b,a", "b,b", "a,b"],
+        "here it is 'rater1', and 'rater2' would do as well",
+    ),
+    "image,class,xmin,ymin": (["a,1,5", "b,2,6", "a,3,7", "b,4,8"], "look like those of boxes"),
+    "image,label": (["cat", "Cat", "dog", "dog"], "whether 'cat' and 'Cat' are one class"),
+}
+
+
+@pytest.mark.parametrize("head", ASKED)
+def test_what_a_column_may_mean_beside_the_label_is_asked(tmp_path, head):
+    values, said = ASKED[head]
+    photos(tmp_path / "images", [f"{at}.jpg" for at in range(4)])
+    put_text(tmp_path / "t.csv", head, *(f"{at}.jpg, {value} " for at, value in _at(values)))
+    draft = ray_audit.init(tmp_path)
+    assert said in " ".join(draft.asked)
+    classes = draft.specification["dataset"]["classes"]
+    assert classes == sorted({value.split(",")[0] for value in values})
+
+
+def test_masks_that_a_table_pairs_otherwise_than_their_names_are_not_paired_by_name(tmp_path):
+    for at in range(4):
+        photo(tmp_path / f"imgs/a{at}.png", at, SHAPE)
+        mask = np.random.default_rng(at).integers(0, 3, SHAPE)
+        put_image(tmp_path / f"anno/b{at}.png", mask.astype(np.uint8))
+    put_text(tmp_path / "pairs.csv", "image,mask", *(f"a{at}.png,b{3 - at}.png" for at in range(4)))
+    with pytest.raises(SpecificationError, match=r"a table pairs imgs/a0\.png with anno/b3\.png"):
+        ray_audit.init(tmp_path)
+
+
+def test_text_in_other_encodings_and_a_file_of_labels_for_each_image_are_named(tmp_path):
+    photos(tmp_path / "d", ["0.jpg", "1.jpg"])
+    (tmp_path / "labels.csv").write_bytes(
+        "bild;phase\n0.jpg;Spülung\n1.jpg;Naht\n".encode("cp1252")
+    )
+    with pytest.raises(SpecificationError, match=r"labels.csv, which is text, but not in UTF-8"):
+        ray_audit.init(tmp_path)
+    (tmp_path / "labels.csv").unlink()
+    put_text(tmp_path / "d/0.txt", "cat")
+    put_text(tmp_path / "d/1.txt", "dog")
+    with pytest.raises(SpecificationError, match="a file of labels for each image is not read"):
+        ray_audit.init(tmp_path)
+
+
 LABEL_STUDIO = '[{"id": 1, "annotations": [{"completed_by": 1, "result": []}]}]'
 FOREIGN = {
     "labels/a.txt": ("0 0.1 0.1 0.4 0.1 0.4 0.5", "holds outlines of YOLO"),

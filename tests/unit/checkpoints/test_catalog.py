@@ -79,6 +79,13 @@ def test_no_match_names_the_pattern(tmp_path, uri):
     with pytest.raises(CheckpointError, match="matches no file: check the path") as error:
         list_checkpoints(expected)
     assert expected in str(error.value)
+    assert "train" not in str(error.value)
+
+
+def test_where_a_pattern_that_training_fills_matches_nothing_train_is_named(tmp_path):
+    """As a fresh draft of `init` has it."""
+    with pytest.raises(CheckpointError, match="Where there are none yet, `ray-audit train` makes"):
+        list_checkpoints(f"{tmp_path}/epoch_*.safetensors")
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
