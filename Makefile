@@ -106,6 +106,7 @@ bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ 
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.crates
 	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.overlap
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.memory

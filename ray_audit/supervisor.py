@@ -43,8 +43,12 @@ def step(stage: str, what: str, batch: "Batch | None" = None) -> None:
         batch: whose samples it is about.
     """
     supervisor = _CURRENT.get()
-    if supervisor is not None:
+    if supervisor is None:
+        return
+    if supervisor.is_at_work_here():
         supervisor.note(stage, what, batch)
+    else:  # a thread that works ahead: alive, and not what the work waits for
+        supervisor.beat()
 
 
 def stepwise(items: Iterable[Value], stage: str, what: str) -> Iterator[Value]:
@@ -115,11 +119,20 @@ class Supervisor:
         self.note(stage, _FIRST)
 
     def note(self, stage: str, what: str, batch: "Batch | None" = None) -> None:
-        """Take a sign of life; see `step`."""
+        """Take a sign of life and where the work is; see `step`."""
+        self.beat()
+        self._at = (stage, what, batch)
+
+    def beat(self) -> None:
+        """Take a sign of life."""
         if self._is_left:
             raise _LeftBehind
-        self._at, self._at_s = (stage, what, batch), time.monotonic()
+        self._at_s = time.monotonic()
         watch_from_outside(self._limit_s)
+
+    def is_at_work_here(self) -> bool:
+        """Whether the calling thread is the one in which the work is done."""
+        return threading.current_thread() is self._thread
 
     def call(self, work: Callable[[], Value]) -> Value:
         """Give what the work gives.

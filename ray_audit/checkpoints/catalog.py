@@ -3,9 +3,10 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from ray_audit import storage
 from ray_audit.checkpoints.sharded_weights import INDEX, shards_of
@@ -15,6 +16,7 @@ SUFFIXES = (
     *(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
     *(".pth.tar", ".model", ".pyth", ".pkl", ".th", INDEX),
 )
+_TRAINED = ".safetensors"
 _IN_FOLDERS = (
     # A model that was saved again in one piece may leave an index of shards that are gone.
     "model.safetensors",
@@ -54,7 +56,8 @@ class Catalog:
 
     Attributes:
         checkpoints: those that are audited.
-        notes: which have equal weights, and which of them are left out.
+        notes: which have equal weights, and which of them are left out; and where their names
+            speak of another order.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -87,8 +90,10 @@ def read_catalog(uri: str | list[str]) -> Catalog:
     try:
         found = _in_training_order(uri)
     except StorageError as error:
-        raise CheckpointError(f"checkpoints: {error}") from error
+        raise CheckpointError(f"checkpoints: {error}{_how_made(uri, error)}") from error
     kept, notes = _without_aliases(found)
+    if isinstance(uri, str):
+        notes += _other_order([checkpoint.uri for checkpoint in kept])
     names = shortest_names([checkpoint.uri for checkpoint in kept])
     checkpoints = tuple(
         Checkpoint(index, name, checkpoint.uri, checkpoint.size_bytes, checkpoint.digest)
@@ -148,7 +153,7 @@ def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
         if twice:
             raise StorageError(f"named twice in the list: {', '.join(twice[:5])}")
         return found
-    items = sorted(_files(uri), key=lambda item: storage.natural_key(item.uri))
+    items = sorted(_files(uri), key=lambda item: _place(item.uri))
     for item in items:
         if not item.uri.endswith(SUFFIXES):
             raise CheckpointError(
@@ -156,6 +161,20 @@ def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
                 "such a model; narrow the pattern to the weight files"
             )
     return [_described(item, not storage.has_wildcard(uri)) for item in items]
+
+
+def _how_made(uri: str | list[str], error: StorageError) -> str:
+    """What helps where a pattern that training fills matches nothing yet."""
+    is_pattern = isinstance(uri, str) and storage.has_wildcard(uri) and uri.endswith(_TRAINED)
+    if error.may_pass or not is_pattern:
+        return ""
+    return ". Where there are none yet, `ray-audit train` makes them"
+
+
+def _place(uri: str) -> tuple[Any, ...]:
+    """Natural order, in which `epoch=1.ckpt` comes before what was saved again as `epoch=1-v1`."""
+    suffix = next((suffix for suffix in SUFFIXES if uri.endswith(suffix)), "")
+    return storage.natural_key(uri.removesuffix(suffix)), suffix
 
 
 def _files(uri: str) -> list[storage.StoredObject]:
@@ -225,6 +244,29 @@ def _without_aliases(found: list[_StoredCheckpoint]) -> tuple[list[_StoredCheckp
     return kept, notes
 
 
+def _other_order(uris: Sequence[str]) -> Iterator[str]:
+    """Where names in one folder count epochs or steps that do not rise in natural order.
+
+    A metric before them in the name comes first there.
+    """
+    for word in ("epoch", "step", "iter"):
+        found = [
+            [*re.finditer(rf"{word}[a-z]*[^0-9a-z/]{{0,2}}([0-9]+)", uri, re.I)] for uri in uris
+        ]
+        if not all(found):
+            continue
+        steps = [int(matches[-1][1]) for matches in found]
+        folders = {posixpath.dirname(m[-1].string[: m[-1].start()]) for m in found}
+        if len(folders) == 1 and steps != sorted(steps):
+            shown = ", ".join(shortest_names(uris)[:5]) + (", ..." if len(uris) > 5 else "")
+            yield (
+                f"checkpoints are taken in natural order, {shown}, in which {word} is "
+                f"{', '.join(map(str, steps[:5]))}: give `checkpoints` as a list in the order in "
+                "which they were trained"
+            )
+        return
+
+
 def _is_alias(uri: str) -> bool:
     name = posixpath.basename(uri)
     return bool(_ALIAS.search(name)) or not re.search(r"\d", name)
@@ -242,7 +284,7 @@ def _twin(
     if not near or checkpoint.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
         return None
     # torch, only where it is needed
-    from ray_audit.checkpoints.loading import weights_digest
+    from ray_audit.checkpoints.file_tensors import weights_digest
 
     mine = weights_digest(checkpoint.uri)
     # The latest first: what is kept last is what `last` is.

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import os
 import reprlib
 import sys
@@ -88,11 +89,29 @@ def _called(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
                 f"{key} {path}: cannot be imported ({_said(error)})"
                 "; it must be on the Python path of every worker, as package.module:function"
             ) from error
+        _hold_arguments(key, path, factory, kwargs)
         try:
             return factory(**kwargs)
         except (Exception, SystemExit) as error:
             given = _SHOWN.repr(dict(kwargs))
             raise SpecificationError(f"{key} {path} with {given} raised {_said(error)}") from error
+
+
+def _hold_arguments(key: str, path: str, factory: Any, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that a function does not take, with those that it does."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # of C: its call will tell
+        return
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        taken = signature.replace(return_annotation=inspect.Signature.empty)
+        where = {"model.factory": "model.kwargs"}.get(key, f"{key}_kwargs")
+        raise SpecificationError(
+            f"{key} {path}: {error}; it takes {taken}, and {where} gives "
+            f"{_SHOWN.repr(dict(kwargs))}"
+        ) from error
 
 
 def within(

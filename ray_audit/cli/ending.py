@@ -55,7 +55,7 @@ def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
 
     answers: list[dict[str, Any]] = []
     try:
-        with interruptible(), _stdout_as_log() if as_json else nullcontext():
+        with interruptible(), _never_left(), _stdout_as_log() if as_json else nullcontext():
             yield answers.append
     except Interrupted as error:
         with suppress(OSError):  # the terminal may have gone
@@ -71,7 +71,7 @@ def ending(verbose: bool = False, as_json: bool = False) -> Iterator[Answer]:
         # What a command calls may leave with 0, which a scheduler would take for a success.
         if verbose:
             print(printable(redacted(traceback.format_exc()), keep="\n"), file=sys.stderr)
-        fail(f"something that was called ended the process with sys.exit({error.code!r})")
+        fail(f"something that was called ended the process with exit code {error.code!r}")
         raise typer.Exit(ExitCode.FAILED) from error
     except typer.Exit:  # with an answer, but not well: a breached gate
         _write(as_json, answers)
@@ -135,6 +135,26 @@ def _end_what_stays(code: int) -> None:
     for child in children:
         child.kill()
     os._exit(code)
+
+
+@contextmanager
+def _never_left() -> Iterator[None]:
+    """Take `os._exit(0)` in this process for `sys.exit(0)`: a scheduler would call it a success.
+
+    Forks, which end so, are left alone; other codes tell of a failure already.
+    """
+    process, exit_now = os.getpid(), os._exit
+
+    def leave_now(status: int) -> NoReturn:
+        if status == 0 and os.getpid() == process:
+            raise SystemExit(status)
+        exit_now(status)
+
+    os._exit = leave_now
+    try:
+        yield
+    finally:
+        os._exit = exit_now
 
 
 @contextmanager

@@ -293,7 +293,8 @@ class _Work:
             work, flagged = self._calibrated(mapper, work, flagged)
             self._table = self._new_table()  # says which checkpoints were chosen
         orders = list(mask_orders(shards, findings, flagged, only_affected=self._dry_run))
-        check_masks(dataset, (s for o in orders for s in o.unit.shards if s.key in o.by_shard))
+        affected = (s for order in orders for s in order.unit.shards if s.key in order.by_shard)
+        check_masks(dataset, affected, {name for order in orders for name in order.intents})
 
         def rows() -> Iterator[CorrectionRow]:
             looks = work.rule is not None

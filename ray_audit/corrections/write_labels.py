@@ -1,6 +1,6 @@
 """Writes a copy of a dataset's labels, in the format in which they came."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +9,19 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
+from ray_audit.formats.job import UnitContext
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress, WrittenLabels
 from ray_audit.formats.labels.array_tables import NPY, is_array_table
 from ray_audit.formats.labels.writing import write_tables
 from ray_audit.formats.mask_files import (
     LOSSLESS,
     check_kept,
+    check_stored,
     copied_masks,
+    may_hold_more,
     write_drawn,
     write_mask_file,
     write_mask_files,
@@ -26,7 +30,7 @@ from ray_audit.formats.places import absolute, below, check_target, copied_uri
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.stacks.open_stack import check_stack_writable, has_stacks
 from ray_audit.formats.stacks.pattern import has_star, listed_files
-from ray_audit.formats.stacks.write_stack import write_stack, write_stacks
+from ray_audit.formats.stacks.write_stack import write_sound_stack, write_stacks
 from ray_audit.formats.zip_archives import is_damaged
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
@@ -66,28 +70,61 @@ def check_writable(dataset: DatasetConfig, listing: Listing, to_uri: str) -> Non
         raise SpecificationError(f"labels of {shards[0].key} cannot be written back: {why}")
 
 
-def check_masks(dataset: DatasetConfig, shards: Iterable[Shard]) -> None:
-    """Refuse, before any is written, mask files that hold more than a new mask would.
+def check_masks(
+    dataset: DatasetConfig, shards: Iterable[Shard], samples: Collection[str] | None = None
+) -> None:
+    """Refuse, before any is written, masks that hold more than a new one would.
 
     Args:
         dataset: whose masks.
         shards: those whose masks may change.
+        samples: in containers, those whose masks may change; None for all of them.
 
     Raises:
-        SpecificationError: names the file, and what is in it.
+        SpecificationError: names the file, or the sample, and what is in it.
         StorageError: a file cannot be read.
     """
-    labelled = [shard for shard in shards if shard.label_uri]
-    if dataset.has_drawn_masks or not labelled:
+    if dataset.has_drawn_masks:
+        return
+    files: list[Shard] = []
+    try:
+        for shard in shards:
+            if "masks" in known_format(shard.key).forms:
+                _check_within(dataset, shard, samples)
+            elif shard.label_uri:
+                files.append(shard)
+        _check_files(dataset, files)
+    except LabelError as error:
+        raise SpecificationError(f"labels.masks: {error}") from None
+
+
+def _check_files(dataset: DatasetConfig, labelled: Sequence[Shard]) -> None:
+    if not labelled:
         return
     uris = [str(shard.label_uri) for shard in labelled]
     are_stacks = has_stacks(dataset, labelled[0]) and not has_star(uris[0])
     if has_star(uris[0]):
         uris = [file.stored.uri for uri in uris for file in listed_files(uri)]
+    check_kept(uris, dataset.labels, are_stacks)
+
+
+def _check_within(dataset: DatasetConfig, shard: Shard, samples: Collection[str] | None) -> None:
+    """Look at the masks of a container, all of them where the first is one that may hold more."""
+    everything = dataset.model_copy(update={"split": None, "fold": None})
+    job = UnitContext(everything, None, None, UnitAccounting("corrections"))
     try:
-        check_kept(uris, are_stacks)
-    except LabelError as error:
-        raise SpecificationError(f"labels.masks: {error}") from None
+        items = known_format(shard.key).read((shard,), job)
+        for number, item in enumerate(item for item in items if item.mask is not None):
+            if isinstance(item.mask, bytes) and may_hold_more(item.mask):
+                if samples is None or item.sample_id in samples:
+                    check_stored(item.mask, dataset.labels, item.sample_id)
+            elif number == 0:
+                return
+    except LabelError:
+        raise
+    except Exception as error:
+        if not is_damage(error):
+            raise  # the container is left out of the copy otherwise
 
 
 def _check_table(dataset: DatasetConfig) -> None:
@@ -168,9 +205,8 @@ def _written(
         left_out = _write_shards(dataset, shards, changes, to_data, progress)
         return _copied_data(dataset, shards, to_data, left_out)
     if has_stacks(dataset, shards[0]):
-        return WrittenLabels(
-            _with_data(write_stacks(dataset, shards, changes, to_labels, progress))
-        )
+        stacks = write_stacks(dataset, shards, changes, to_labels, progress)
+        return replace(stacks, dataset=_with_data(stacks.dataset))
     if dataset.labels.masks:
         return WrittenLabels(
             _with_data(write_mask_files(dataset, shards, changes, to_labels, progress))
@@ -204,7 +240,7 @@ def write_masks(
     if is_damaged(shard.key):
         return _without_damaged((shard,))[1]
     if has_stacks(dataset, shard):
-        return _write_stack(dataset, shard, mask, below(to_uri, _LABELS))
+        return write_sound_stack(dataset, shard, mask, below(to_uri, _LABELS))
     if "masks" not in known_format(shard.key).forms:
         if shard.label_uri is not None:
             new = None if mask is None else mask(Owner(shard.key))
@@ -226,19 +262,6 @@ def _write_drawn(
         write_drawn(shard, mask, stored, to_uri)
     except SampleError as error:
         return {shard.key: f"its mask cannot be drawn: {error}"}
-    return {}
-
-
-def _write_stack(
-    dataset: DatasetConfig, shard: Shard, mask: MaskOf | None, to_uri: str
-) -> dict[str, str]:
-    """The masks of one video; a reason where they cannot be read."""
-    try:
-        write_stack(dataset, shard, mask, to_uri)
-    except Exception as error:
-        if not is_damage(error):
-            raise
-        return {shard.key: f"its masks cannot be read to their end: {error}"}
     return {}
 
 

@@ -17,6 +17,7 @@ from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import reading_of
+from ray_audit.discovery.masked_arrays import masked_arrays
 from ray_audit.discovery.name_pairs import folder_pattern
 from ray_audit.discovery.sequence_arrays import labelled_sequences
 from ray_audit.discovery.table_heads import Head, read_heads
@@ -41,6 +42,7 @@ def container_proposals(tree: Tree) -> Iterator[Guess]:
         ("tar", _tar),
         ("npz", _arrays),
         ("HDF5", _arrays),
+        *((name, _masked) for name in ("npz", "HDF5", "MATLAB")),
         ("npz", _npz),
         *((name, _sequences) for name in ("npz", "HDF5", "MATLAB")),
     )
@@ -184,6 +186,10 @@ def _members(tree: Tree, path: str) -> dict[str, str]:
 
 def _arrays(tree: Tree, files: list[str]) -> Guess | None:
     return labelled_arrays(tree, files, _uri(tree, files)[0])
+
+
+def _masked(tree: Tree, files: list[str]) -> Guess | None:
+    return masked_arrays(tree, files, _uri(tree, files)[0])
 
 
 def _sequences(tree: Tree, files: list[str]) -> Guess | None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray_audit import storage
 from ray_audit.config import DatasetConfig
@@ -26,6 +26,7 @@ from ray_audit.discovery.mask_pairs import mask_proposals
 from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
 from ray_audit.discovery.ordered_labels import ordered_proposals
+from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.segment_documents import document_proposals
 from ray_audit.discovery.split_lists import with_split
 from ray_audit.discovery.table_labels import table_proposals
@@ -69,24 +70,26 @@ def _recognised(tree: Tree) -> tuple[Guess, Fit | None]:
     fitting = fits(tree, [recipe for recipe in recipes() if not recipe.is_general])
     for fit in fitting[:_NUM_TRIED]:
         proposal = _of_recipe(tree, fit)
-        if proposal is not None and _problem(tree, proposal) is None:
+        if proposal is not None and _looked_at(tree, proposal).problem is None:
             rest = [match.recipe for match in fitting if match.recipe is not fit.recipe]
             also = tuple(f"layout {match.name}: {match.title}" for match in rest[:_NUM_ALSO])
             return proposal.with_also(also), fit
     problems, fine = [], list[Guess]()
-    for proposal in islice(_shapes(tree), _NUM_TRIED):
-        problem = _problem(tree, proposal)
-        if problem is None:
-            fine.append(proposal)
+    is_paired = bool(pairs_by_table(tree))  # of which half are masks, and have no class
+    shapes = (p for p in _shapes(tree) if not is_paired or "masks" in p.dataset["labels"])
+    for proposal in islice(shapes, _NUM_TRIED):
+        looked = _looked_at(tree, proposal)
+        if looked.problem is None:
+            fine.append(replace(proposal, assumed=(*proposal.assumed, *looked.left_out)))
         else:
-            problems.append(f"{proposal.what}: {problem}")
+            problems.append(f"{proposal.what}: {looked.problem}")
         if len(fine) == 2:
             break
     if not fine:
         raise SpecificationError(_nothing(tree, problems))
     chosen = fine[0].with_also(tuple(_in_short(match) for match in fine[1:]))
     in_part = with_split(tree, chosen)
-    is_split = in_part is not None and _problem(tree, in_part) is None
+    is_split = in_part is not None and _looked_at(tree, in_part).problem is None
     return (in_part if in_part is not None and is_split else chosen), None
 
 
@@ -138,28 +141,37 @@ def _of_recipe(tree: Tree, fit: Fit) -> Guess | None:
     return None
 
 
-def _problem(tree: Tree, proposal: Guess) -> str | None:
-    """Why a proposal cannot be right; None where nothing speaks against it.
+class _Look(NamedTuple):
+    """What a look at a proposal's labels has shown: why it cannot be right, or what it leaves."""
 
-    Its labels are read where the tree is whole; a few masks always.
-    """
+    problem: str | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def _looked_at(tree: Tree, proposal: Guess) -> _Look:
+    """Read the labels of a proposal, where the tree is whole; of masks a few."""
     try:
         dataset = DatasetConfig.model_validate(proposal.dataset)
         if tree.is_cut:
-            return None
+            return _Look()
         with tempfile.TemporaryDirectory(prefix="ray-audit-") as folder:
             listing = list_dataset(dataset, Path(folder))
             labelled = [shard for shard in listing.shards if shard.label_digest]
             if not labelled:
-                return "no file has a label"
+                return _Look("no file has a label")
             given = GivenLabels(dataset, tuple(labelled), folder)
             if "{" in (dataset.labels.masks or "") or dataset.has_drawn_masks:
                 step = max(1, len(labelled) // _NUM_MASKS)
                 for owner in given.mask_owners()[::step]:
                     given.mask(owner) if _is_picture(owner.shard_key) else None
     except (RayAuditError, ValueError, OSError) as error:
-        return str(error)
-    return None
+        return _Look(str(error))
+    without = [shard.key for shard in listing.shards if not shard.label_digest]
+    num = len(listing.shards)
+    return _Look(
+        None,
+        (f"{len(without)} of {num} files have no label, such as {without[0]}",) if without else (),
+    )
 
 
 def _is_picture(key: str) -> bool:

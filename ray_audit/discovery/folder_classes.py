@@ -19,6 +19,7 @@ _PARTS = re.compile(
     r"(.*[_-])?(masks?|annotations?|labels?|segmentations?)|(train|valid|test)(ing|ation)?|val",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(\D.*)?")
 _NUM_TABLES = 20
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
 
@@ -51,14 +52,18 @@ def _left_out(groups: Sequence[MediaGroup]) -> Iterator[str]:
 
 def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
     """Whether folders are no classes: a video or a table is called as each, or it is a kind."""
-    if any(_PARTS.fullmatch(folder) for folder in folders):
-        return True  # images beside their masks, or parts of a dataset
+    if any(_PARTS.fullmatch(folder) for folder in folders) or _are_days(folders):
+        return True  # images beside their masks, parts of a dataset, or days of recording
     requested, own = set(folders), set(group.files)
     others = (p for p in tree.files if p not in own and (is_table(p) or _is_video(p)))
     called = {path.rsplit("/", 1)[-1].partition(".")[0] for path in others}
     if len(called & requested) > len(requested) / 2:
         return True
     return _are_numbered(group) and _are_labelled(tree, requested)
+
+
+def _are_days(folders: Sequence[str]) -> bool:
+    return all(_DATE.fullmatch(folder) for folder in folders)
 
 
 def _are_numbered(group: MediaGroup) -> bool:
@@ -97,7 +102,7 @@ def _higher_folder(tree: Tree, group: MediaGroup, parts: list[str]) -> Iterator[
     at = parts.index("*")
     inside = [path for path in group.files if _fits(path, parts)]
     classes = sorted({path.split("/")[at] for path in inside})
-    if 2 <= len(classes) <= max(2, _MOST_SPREAD * len(inside)):
+    if 2 <= len(classes) <= max(2, _MOST_SPREAD * len(inside)) and not _are_days(classes):
         proposal = _proposal(tree, group, classes)
         proposal.dataset["labels"]["match"] = "^([^/]+)/"
         yield proposal

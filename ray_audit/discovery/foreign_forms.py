@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from ray_audit import storage
 from ray_audit.discovery.array_files_found import arrays_in, is_array_file
-from ray_audit.discovery.kinds_of_files import is_table, not_for_training
+from ray_audit.discovery.kinds_of_files import is_table, kind_of, not_for_training
+from ray_audit.discovery.paired_files import table_of_pairs
 from ray_audit.discovery.table_heads import is_number, read_heads
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
@@ -14,6 +15,7 @@ _PICKLED = re.compile(r"\.(pkl|pickle)$|(^|/)(data_batch_\d|test_batch)$|-python
 _HEAD_BYTES = 4_096
 _NUM_LOOKED_AT = 40
 _BOX_LINE = re.compile(r"\d+( +[01]?\.\d+| +[01]){4}\s*$")
+_OUTLINE_LINE = re.compile(r"\d+( +[01]?\.\d+ +[01]?\.\d+| +[01] +[01]?\.?\d*){3,}\s*$")
 _BOX_ROW = re.compile(r"(?:[,;\t]\s*[01]\.\d+){4}(?:[,;\t]|$)")
 _BOXES = (
     "boxes make no mask; audit one label an image with labels.images, or masks that are drawn of "
@@ -22,15 +24,34 @@ _BOXES = (
 _WORDS = re.compile(r"label|annot|truth|(^|[^a-z])gt([^a-z]|$)|class|segm|action", re.IGNORECASE)
 _PROSE = re.compile(r"readme|licen[sc]e|requirements|(^|/)\.", re.IGNORECASE)
 _NUM_CHARS = 60
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_BRUSHED = re.compile(r"(^|/)task-\d+-annotation-\d+-by-[^/]*-tag-")
+_OUTLINES = "outlines are read from a COCO document: export one, or masks"
 _CONTAINERS = {
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".ods"), "a workbook, which is not read: save the sheet as CSV in UTF-8"
+    ),
+    ".eaf": "an annotation of ELAN, which is not read: export it as text, with the begin and the "
+    "end of each row in seconds",
+    ".textgrid": "an annotation of Praat, which is not read: write a table of segments in seconds",
     ".tfrecord": "a TFRecord file, which is not read: write images and a table, tar or Parquet",
     ".rec": "a RecordIO file of MXNet, which is not read: unpack it with im2rec",
     ".mdb": "an LMDB database, which is not read: write images and a table, tar or Parquet",
     ".lmdb": "an LMDB database, which is not read: write images and a table, tar or Parquet",
 }
+_LABEL_STUDIO = (
+    "an export of Label Studio, whose names of files have its own prefix: write a table with the "
+    "name of each file and its label, or export masks and outlines as COCO"
+)
 _MARKS = (  # ending, what its beginning holds, and what it is
     (".xml", "<annotation>", f"an annotation of PASCAL VOC: {_BOXES}"),
+    (".xml", "<tag label", "tags of CVAT: export them as ImageNet (a folder for each class)"),
     (".xml", "<annotations>", "an annotation of CVAT: export masks, or a COCO document"),
+    (".json", '"shape_attributes"', f"outlines of the VGG annotator (VIA): {_OUTLINES}"),
+    (".json", '"lead_time"', _LABEL_STUDIO),
+    (".json", '"completed_by"', _LABEL_STUDIO),
+    (".csv", "EncodedPixels", "run lengths of masks in a table: draw them as PNG masks"),
+    (".csv", "region_shape_attributes", f"outlines of the VGG annotator (VIA): {_OUTLINES}"),
     (".json", '"shapes"', "outlines of LabelMe: write masks of them, or a COCO document"),
     (".json", '"classTitle"', "objects of Supervisely: export masks, or a COCO document"),
 )
@@ -38,6 +59,9 @@ _MARKS = (  # ending, what its beginning holds, and what it is
 
 def foreign_form(tree: Tree) -> str | None:
     """A sentence on the first file of a form that is known and not read; None without one."""
+    of_names = _by_names(tree)
+    if of_names is not None:
+        return of_names
     for path in tree.few:
         if _PICKLED.search(path.lower()):
             return (
@@ -57,6 +81,39 @@ def foreign_form(tree: Tree) -> str | None:
     return None
 
 
+def _by_names(tree: Tree) -> str | None:
+    """What names alone tell: pictures without an ending, DICOM with labels, brushed masks."""
+    bare = [path for path in tree.few if not extension(path)]
+    picture = next((path for path in bare[:_NUM_LOOKED_AT] if _is_bare_picture(tree, path)), None)
+    if picture is not None:
+        return (
+            f"{picture} is a picture whose name has no ending, by which files are told apart: "
+            "rename such files (x to x.jpg); a table of labels may leave the ending out"
+        )
+    brushed = next((path for path in tree.few if _BRUSHED.search(path)), None)
+    if brushed is not None:
+        return (
+            f"{brushed} is a mask of Label Studio, which is named after its task and not after "
+            "its image: export a COCO document, or rename the masks as their images are"
+        )
+    pairs = table_of_pairs(tree)
+    if pairs is not None:
+        return pairs
+    if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
+        return (
+            "DICOM files are read as volumes with label volumes, and not with one label each: "
+            "save their pixels as PNG (16 bits are kept), named as the table names them"
+        )
+    return None
+
+
+def _is_bare_picture(tree: Tree, path: str) -> bool:
+    with suppress(RayAuditError):
+        head = storage.read_range(tree.at(path), 0, min(16, tree.sizes[path]))
+        return head.startswith(_PICTURES)
+    return False
+
+
 def _form_of(path: str, head: str) -> str | None:
     for ending, mark, kind in _MARKS:
         if extension(path) == ending and mark in head:
@@ -64,6 +121,8 @@ def _form_of(path: str, head: str) -> str | None:
     lines = [line for line in head.splitlines() if line.strip()][:3]
     if extension(path) == ".txt" and lines and all(_BOX_LINE.match(line) for line in lines):
         return f"boxes of YOLO (class and four fractions a line): {_BOXES}"
+    if extension(path) == ".txt" and lines and all(map(_OUTLINE_LINE.match, lines)):
+        return f"outlines of YOLO (class and points, a line each): {_OUTLINES}"
     if (
         extension(path) in (".txt", ".csv")
         and lines
@@ -91,6 +150,14 @@ def _of_arrays(tree: Tree, path: str) -> str:
             "whose arrays are none of numbers or text: what lies in cells, such as the outlines of "
             "several annotators, is not read. Save one mask an image, or one list of labels"
         )
+    stack = next((v for v in arrays.values() if path.endswith(".npy") and v.ndim == 4), None)
+    if stack is not None:
+        return (
+            f"a stack of shape {stack.shape}, and stacks are read from one npz of images (N, H, W, "
+            "3) uint8 and masks (N, H, W), or labels (N,): numpy.savez('set.npz', "
+            "images=images.astype('uint8'), masks=masks); masks.argmax(-1) are masks where each "
+            "class has a channel"
+        )
     few = ", ".join(f"{name or 'its array'} {values.shape}" for name, values in arrays.items())
     return (
         f"which holds {few[:_NUM_CHARS]}: masks are as large as their images, and a list of labels "
@@ -102,10 +169,33 @@ def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
+def _is_utf8(head: bytes) -> bool:
+    """Whether the beginning of a file is UTF-8; a letter at its end may be cut off."""
+    try:
+        head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4 and len(head) == _HEAD_BYTES
+    return b"\0" not in head
+
+
+def _is_of_one_picture(tree: Tree, path: str) -> bool:
+    stem = path.rsplit(".", 1)[0]
+    others = (other for other in tree.few if other != path and other.rsplit(".", 1)[0] == stem)
+    return any(kind_of(other) == "image files" for other in others)
+
+
 def _of_table(tree: Tree, path: str) -> str | None:
-    with suppress(RayAuditError, UnicodeDecodeError):
+    with suppress(RayAuditError):
         head = storage.read_range(tree.at(path), 0, min(_HEAD_BYTES, tree.sizes[path]))
-        line = next((line for line in head.decode("utf-8-sig").splitlines() if line.strip()), "")
+        if not _is_utf8(head):
+            return "which is text, but not in UTF-8 (Excel saves other encodings): save it in UTF-8"
+        lines = [line for line in head.decode("utf-8-sig", "ignore").splitlines() if line.strip()]
+        line = lines[0] if lines else ""
+        if _is_of_one_picture(tree, path) and (len(lines) == 1 or path.endswith(".json")):
+            return (
+                f"which begins with {line[:_NUM_CHARS]!r}: a file of labels for each image is not "
+                "read; write one table of all (image, label)"
+            )
         heads = read_heads(tree, path)
         words = [value for value in heads[0].rows[0] if not is_number(value)] if heads else []
         if len(words) == 1 and words[0] in {_stem(other) for other in tree.few}:

@@ -15,7 +15,7 @@ from ray_audit.discovery.label_columns import Reading, counted, reading_of
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree
-from ray_audit.discovery.video_facts import clock_of
+from ray_audit.discovery.video_facts import clock_of, with_seconds
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.registry import format_of
 
@@ -78,9 +78,11 @@ def _proposal(tree: Tree, kind: str, rule: PairRule) -> Guess | None:
     assumed += guess.assumed
     dataset: dict[str, Any] = {"kind": kind, "uri": tree.at(rule.uri), "labels": labels}
     dataset["classes"] = guess.classes
-    if kind == "video" and first.form == "frames":
+    if kind == "video" and first.form in ("frames", "segments"):
         extra, why = clock_of(tree, rule.pairs[0][0], first.numbers)
-        labels |= extra
+        is_timed = bool(extra) and first.form == "segments"
+        labels = with_seconds(labels) if is_timed else labels | extra
+        dataset["labels"] = labels
         assumed += why
     questions = [*first.questions, *count.questions, *guess.questions]
     if kind == "sequences":

@@ -1,5 +1,7 @@
 """Classes for labels that are text or numbers."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,9 +36,34 @@ def classes_of(values: Sequence[str], names: NamesFound | None) -> ClassGuess:
     questions = ["classes in the order of your model's outputs: here they are sorted by name"]
     if any("|" in value for value in values):
         questions.append("labels with | name several classes at once, and an audit is of one")
+    alike = _alike(values)
+    if alike:
+        questions.append(
+            f"whether {' and '.join(map(repr, alike))} are one class: labels.values makes them one"
+        )
+    joint = next((value for value in values if _is_of_several(value, set(values))), None)
+    if joint is not None:
+        questions.append(
+            f"whether a label such as {joint!r} is several at once, since each of its words is a "
+            "label too: an audit is of one label a sample"
+        )
     return ClassGuess(
         sorted(values), {}, ("classes are the labels that were found",), tuple(questions)
     )
+
+
+def _alike(values: Sequence[str]) -> list[str]:
+    """The first labels that differ in capitals, or in how accents are composed, alone."""
+    found: dict[str, list[str]] = {}
+    for value in values:
+        found.setdefault(unicodedata.normalize("NFC", value).casefold(), []).append(value)
+    return next((same for same in found.values() if len(same) > 1), [])
+
+
+def _is_of_several(value: str, values: set[str]) -> bool:
+    """Whether a label is made of others, as tags are: `cat dog` beside `cat` and `dog`."""
+    words = [word for word in re.split(r"[\s,;/+&]+", value) if word]
+    return len(words) > 1 and set(words) <= values
 
 
 def _of_numbers(numbers: list[int], names: NamesFound | None) -> ClassGuess:

@@ -1,33 +1,30 @@
 """Which columns of a table are names, times and labels, and what the labels are."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ray_audit.discovery.table_heads import Head
+from ray_audit.discovery.time_columns import are_numbers, is_whole, number_of, time_columns
 
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
     r"step_?name|subtask\w*|template|finding|state|tag|annotation|sentiment|condition|dx|"
-    r"benign_malignant|grade|severity|breed",
+    r"benign_malignant|grade|severity|breed|verdict|decision|outcome|judge?ment",
     re.IGNORECASE,
 )
 _LABEL_PART = re.compile(r"label|class|categor|phase|action|diagnos|subtask", re.IGNORECASE)
 _NEVER = re.compile(
     r"split|subset|fold|partition|usage|(.*[_ ])?(width|height|id|uid|age|sex|gender)|fps|"
-    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year",
+    r"(frame|image)(width|height)|number_?of_?frames|num_?frames|url|path|source|date|time|year|"
+    r"(annotator|inspector|reviewer|rater|label+er|author|operator|worker|user)([_ ]?name)?|"
+    r"encoded_?pixels|(.*[_ ])?rle([_ ].*)?",
     re.IGNORECASE,
 )
-_FRAME = re.compile(r"frames?|frame[_ ]?(index|id|idx|number|no|nr)|t|time_?step", re.IGNORECASE)
-_FIRST, _LAST = r"(start|begin|onset|from|first|t_?start)", r"(stop|end|offset|to|last|t_?end)"
-_UNITS = {
-    "frame": r"[_ ]?(frame|frame_?(index|idx|number))",
-    "s": r"([_ ]?(s|sec|secs|seconds|time|timestamp|ts))?",
-    "ms": r"[_ ]?(ms|msec|milliseconds)",
-}
-_CLOCK = re.compile(r"\d+:\d\d(:\d\d)?([.,]\d+)?")
+_LIST = re.compile(r";|^\d+( \d+)+$")
+_BOX = re.compile(r"x_?min|y_?min|x1|y1|bbox.*|box_?[xywh0-9].*|left|top", re.IGNORECASE)
 _MOST_CLASSES = 2_000
 _MANY_DIGITS = 6
 _INCLUSIVE_FRACTION = 0.8
@@ -115,13 +112,14 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         kind: of the dataset.
     """
     names = list(head.names) if head.names else _invented(head, name_index, kind)
-    times = {} if kind == "images" else _times(head, names, name_index)
+    times = {} if kind == "images" else time_columns(head, names, name_index)
     taken = {name_index, *(index for index in times.values())}
     name_key = "image" if kind == "images" else "video"
     columns: dict[str, Any] = {} if name_index is None else {name_key: names[name_index]}
-    marked = _binary_columns(head, names, taken) if name_index is not None and head.names else []
-    if kind == "images" and _are_one_hot(head, names, marked):
-        return _one_hot(head, columns, [names[index] for index in marked])
+    marked = _binary_columns(head, names, taken) if head.names else []
+    if _are_one_hot(head, names, marked):
+        is_read = kind == "images" and name_index is not None
+        return _one_hot(head, columns, [names[index] for index in marked]) if is_read else None
     label = _label_column(head, names, taken)
     if label is None or (name_index is None and not times and len(names) > 1):
         return None
@@ -166,16 +164,25 @@ def _differ(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _which(head: Head, names: Sequence[str], label: int, taken: set[int | None]) -> tuple[str, ...]:
-    """A question where the columns have no titles, and another one could be the label as well."""
-    if head.names is not None:
-        return ()
-    others = [f"column {i + 1}" for i in _possible_labels(head, names, {*taken, label})]
-    if not others:
-        return ()
-    return (
-        f"which column is the label: the table has no titles, here it is column {label + 1}, and "
-        f"{', '.join(others[:4])} would do as well",
-    )
+    """Whether another column could be the label as well, and whether the label is of a box."""
+    others = _possible_labels(head, names, {*taken, label})
+    questions = [] if head.names is None else list(_of_boxes(names))
+    if others and (head.names is None or not _is_called_label(names[label])):
+        untitled = "" if head.names else "the table has no titles, "
+        called = [repr(name) if head.names else f"column {i + 1}" for i, name in enumerate(names)]
+        few = ", ".join([called[i] for i in others][:4])
+        here = f"here it is {called[label]}, and {few} would do as well"
+        questions.append(f"which column is the label: {untitled}{here}")
+    return tuple(questions)
+
+
+def _of_boxes(names: Sequence[str]) -> Iterator[str]:
+    boxes = [name for name in names if _BOX.fullmatch(name)]
+    if len(boxes) > 1:
+        yield (
+            f"whether a label is of its whole image: columns {', '.join(boxes[:4])} look like "
+            "those of boxes, which are not read"
+        )
 
 
 def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
@@ -183,38 +190,14 @@ def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
     if len(names) == 1:
         return ["label"]
     if name_index is None and kind != "images":  # numbers, then a label
-        numbers = [i for i in range(len(names)) if _are_numbers(head.column(i)[:50])]
+        numbers = [i for i in range(len(names)) if are_numbers(head.column(i)[:50])]
         if len(numbers) >= 2 and len(names) > 2:
-            is_whole = all(_is_whole(v) for i in numbers[:2] for v in head.column(i)[:50])
+            is_whole = all(is_whole(v) for i in numbers[:2] for v in head.column(i)[:50])
             unit = "frame" if is_whole else "s"
             names[numbers[0]], names[numbers[1]] = f"start_{unit}", f"end_{unit}"
         elif numbers and len(names) == 2:
             names[numbers[0]] = "frame"
     return names
-
-
-def _times(head: Head, names: Sequence[str], name_index: int | None) -> dict[str, int]:
-    def first(pattern: str) -> int | None:
-        fitting = (
-            i
-            for i, name in enumerate(names)
-            if i != name_index
-            and re.fullmatch(pattern, name, re.IGNORECASE)
-            and _are_times(head.column(i)[:50])
-        )
-        return next(fitting, None)
-
-    for unit, ending in _UNITS.items():
-        start, end = first(f"{_FIRST}{ending}"), first(f"{_LAST}{ending}")
-        if start is not None and end is not None and start != end:
-            whole = all(_is_whole(v) for v in head.column(end)[:200])
-            bare = re.fullmatch(f"{_FIRST}", names[start], re.IGNORECASE)
-            key = "frame" if unit == "s" and bare and whole else unit
-            return {f"start_{key}": start, f"end_{key}": end}
-    frame = first(_FRAME.pattern)
-    if frame is not None and all(_is_whole(v) for v in head.column(frame)[:200]):
-        return {"frame": frame}
-    return {}
 
 
 def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) -> list[int]:
@@ -223,7 +206,7 @@ def _binary_columns(head: Head, names: Sequence[str], taken: set[int | None]) ->
     for index, name in enumerate(names):
         if index in taken or _NEVER.fullmatch(name):
             continue
-        values = {_number(value) for value in head.column(index) if value != ""}
+        values = {number_of(value) for value in head.column(index) if value != ""}
         if values and values <= {0.0, 1.0, -1.0} and len(values) > 1:
             found.append(index)
     return found
@@ -234,7 +217,7 @@ def _are_one_hot(head: Head, names: Sequence[str], columns: Sequence[int]) -> bo
     others = (name for index, name in enumerate(names) if index not in columns)
     if len(columns) <= 2 or any(_LABEL.fullmatch(name) for name in others):
         return False
-    rows = zip(*(map(_number, head.column(index)) for index in columns), strict=True)
+    rows = zip(*(map(number_of, head.column(index)) for index in columns), strict=True)
     return all(row.count(1.0) == 1 and row.count(0.0) == len(row) - 1 for row in rows)
 
 
@@ -264,8 +247,8 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
         distinct = set(values) - {""}
         if not distinct or len(distinct) > _MOST_CLASSES or any(_is_fraction(v) for v in distinct):
             continue
-        if any(value.startswith(("[", "{")) or ";" in value for value in distinct):
-            continue  # a list or an object of its own
+        if any(value.startswith(("[", "{")) or _LIST.search(value) for value in distinct):
+            continue  # a list, run lengths, or an object of its own
         said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
         repeats = 1 - len(distinct) / max(1, len(values))
         if said < 2 and (_counts_rows(values) or (len(distinct) == 1 and len(names) > 2)):
@@ -276,9 +259,13 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
     return found
 
 
+def _is_called_label(name: str) -> bool:
+    return bool(_LABEL.fullmatch(name) or _LABEL_PART.search(name))
+
+
 def _counts_rows(values: Sequence[str]) -> bool:
     """Whether a column numbers the rows: each has its own, and they follow each other."""
-    if len(values) < 3 or not all(_is_whole(value) for value in values):
+    if len(values) < 3 or not all(is_whole(value) for value in values):
         return False
     numbers = [int(float(value)) for value in values]
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -329,28 +316,8 @@ def _segments(
     return Reading("segments", labels, values, tuple(assumed), numbers, first=first, gaps=gaps)
 
 
-def _are_times(values: Sequence[str]) -> bool:
-    return bool(values) and all(_CLOCK.fullmatch(v) or _number(v) is not None for v in values)
-
-
-def _are_numbers(values: Sequence[str]) -> bool:
-    return all(_number(v) is not None for v in values)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _is_whole(text: str) -> bool:
-    number = _number(text)
-    return number is not None and number.is_integer() and "." not in text
-
-
 def _is_fraction(text: str) -> bool:
-    number = _number(text)
+    number = number_of(text)
     return number is not None and (
         not number.is_integer() or len(text.split(".")[0]) > _MANY_DIGITS
     )

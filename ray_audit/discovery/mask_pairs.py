@@ -1,7 +1,7 @@
 """Images, or volumes, beside masks of the same size."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,9 +9,11 @@ from ray_audit.discovery.array_files_found import is_array_file
 from ray_audit.discovery.class_names import colour_names, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
+from ray_audit.discovery.masks_by_class import masks_by_class
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
+from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
-from ray_audit.discovery.tree import Tree, extension
+from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.formats.registry import format_of
 
 _MASK_WORDS = re.compile(
@@ -22,6 +24,8 @@ _MASK_WORDS = re.compile(
 _PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
 _CONTRAST = 1.5
+_MOST_COLOURS = 256  # of what no word calls a mask
+_MOST_WITHOUT_PAIR = 3  # of more pictures in a folder, one pair is chance
 
 _Read = Callable[[str], Pixels | None]
 
@@ -37,12 +41,16 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
     pictures = [path for path in tree.few if _is_picture(path)]
     read = cache(lambda path: read_pixels(tree, path))
     found = []
+    paired = pairs_by_table(tree)
     arrays = [path for path in tree.few if is_array_file(path)]
     for rule in pair_rules(pictures, [*pictures, *arrays])[:40]:
-        rank = _rank(rule, read)
+        if any(paired.get(media, label) != label for media, label in rule.pairs):
+            continue  # a table says which mask is whose, and another one
+        rank = _rank(rule, pictures, read)
         if rank is not None:
             found.append(_Candidate(rule, rank))
     found.sort(key=lambda candidate: candidate.rank, reverse=True)
+    yield from masks_by_class(tree, [candidate.rule for candidate in found], read)
     for candidate in found:
         rivals = [o.rule for o in found if o.rule.uri == candidate.rule.uri and o is not candidate]
         also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
@@ -81,10 +89,16 @@ def _part_of(path: str) -> str:
     return found[1] if found else ""
 
 
-def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
+def _num_beside(pictures: Sequence[str], path: str) -> int:
+    """How many pictures lie in the folder of one, and end as it does."""
+    place = folder_of(path), extension(path)
+    return sum((folder_of(other), extension(other)) == place for other in pictures)
+
+
+def _rank(rule: PairRule, pictures: Sequence[str], read: _Read) -> tuple[float, ...] | None:
     """How surely the labels of a rule are masks of its images; None where they are not."""
     num = len(rule.pairs)
-    if not num:
+    if not num or (num == 1 and _num_beside(pictures, rule.pairs[0][0]) > _MOST_WITHOUT_PAIR):
         return None
     word = _has_word(rule)
     first, last = rule.pairs[0], rule.pairs[-1]
@@ -97,6 +111,8 @@ def _rank(rule: PairRule, read: _Read) -> tuple[float, ...] | None:
                 return None
             continue
         if image.shape != other.shape:
+            return None
+        if not word and other.is_colour and len(other.values) > _MOST_COLOURS:
             return None
         contrast += _contrast(image, other)
     looks = contrast / len({first, last})

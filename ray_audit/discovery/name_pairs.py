@@ -177,6 +177,8 @@ def _difference(media: str, label: str) -> _Difference | None:
     where = "suffix" if end == 0 else "prefix" if start == 0 else "middle"
     if where == "middle" and not rest[0]:
         return None
+    if all(part.isdigit() for part in rest):  # another number is another sample
+        return None
     return _Difference(len(own), folders, back, (rest[0], rest[1]), where, ends)
 
 

@@ -15,6 +15,7 @@ from ray_audit import storage
 from ray_audit.discovery.tree import Tree, extension
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.labels.array_tables import label_array
+from ray_audit.formats.labels.text_tables import is_count, names_below_count
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.registry import format_of
 
@@ -90,8 +91,14 @@ def _lines(text: str, end: str) -> list[Head]:
         lines = [line for line in lines if not line.startswith("#")]
     if not lines or any("\0" in line for line in lines[:3]):
         return []
+    counted = names_below_count(lines[1].split(), lines[2].split()) if len(lines) > 2 else None
+    if counted is not None and is_count(lines[0]):
+        rows = [line.split() for line in lines[2:]]
+        fitting = tuple(tuple(row) for row in rows if len(row) == len(counted))
+        return [Head(fitting, tuple(counted), {"delimiter": "blanks"})]
     rows, delimiter = _parted(lines, end)
     rows = [row for row in rows if len(row) == len(rows[0])]
+    rows[1:] = [[field.strip() for field in row] for row in rows[1:]]  # as readers take them
     if delimiter == "blanks" and end != ".csv":
         keys |= {"delimiter": "blanks"} if len(rows[0]) > 1 else {}
     names = tuple(rows[0])

@@ -2,22 +2,25 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ray_audit.discovery.class_names import NamesFound, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
-from ray_audit.discovery.label_columns import counted, reading_of
+from ray_audit.discovery.label_columns import Reading, counted, reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, folder_of
-from ray_audit.discovery.video_facts import clock_of
+from ray_audit.discovery.video_facts import clock_of, with_seconds
+from ray_audit.formats.registry import format_of
 
 _NUM_TABLES = 40
 _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
 _WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
 _SPLITS = re.compile(r"split|fold|partition|subset", re.IGNORECASE)
+_PART_NUMBERS = {"0", "1", "2", "3"}
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
 
 
@@ -44,6 +47,10 @@ def _order(path: str) -> tuple[bool, int, bool, str]:
     return not_for_training(path), path.count("/"), not _WORDS.search(name), path
 
 
+def _plain(value: str) -> str:
+    return value.replace("\\", "/").removeprefix("./").lstrip("/")
+
+
 class FileNames:
     """What a table may call the files of a group."""
 
@@ -66,10 +73,13 @@ class FileNames:
             if rest and front.isalpha():  # `v_` before the name of a video, say
                 self._cores.setdefault(rest, path)
 
+    def path_of(self, value: str) -> str | None:
+        """The file that a value names, in whole or by a part of its name."""
+        return self._names.get(_plain(value)) or self._cores.get(value)
+
     def found(self, values: Sequence[str]) -> list[str]:
         """Files that some values name; empty where too few do."""
-        plain = (value.removeprefix("./").lstrip("/") for value in values)
-        named = [self._names[value] for value in plain if value in self._names]
+        named = [self._names[value] for value in map(_plain, values) if value in self._names]
         return named if self._are_enough(named, values) else []
 
     def found_by_part(self, values: Sequence[str]) -> Mapping[str, str]:
@@ -103,9 +113,12 @@ def _proposal(
     reading = reading_of(head, name_index, group.kind)
     if reading is None or (reading.form == "videos" and group.kind == "sequences"):
         return None
+    num_files = sum(format_of(value) is not None for value in reading.label_values)
+    if num_files > len(reading.label_values) / 2:
+        return None
     crossing = _crossing(group, names, head, name_index)
-    if crossing and _SPLITS.search(path):
-        return None  # numbers of parts, as HMDB51 has them, and no classes
+    if _SPLITS.search(path.rsplit("/", 1)[-1]) and (crossing or _are_parts(head, reading)):
+        return None  # numbers of parts, as HMDB51 and CelebA have them, and no classes
     is_one_hot = isinstance(reading.labels.get("columns", {}).get("label"), list)
     listed = NamesFound("the table", list(reading.label_values)) if is_one_hot else names_file(tree)
     guess = classes_of(reading.label_values, listed)
@@ -119,9 +132,8 @@ def _proposal(
         void = {"void": [""]}
     assumed = [f"{path} names {num} of {len(group.files)} files", *reading.assumed]
     assumed += [*count.assumed, *guess.assumed]
-    if group.kind == "video" and reading.form == "frames":
-        extra, why = clock_of(tree, group.files[0], reading.numbers)
-        labels |= extra
+    if group.kind == "video":
+        labels, why = _on_its_clock(tree, names, head, name_index, reading, labels)
         assumed += why
     dataset = {"kind": group.kind, "uri": group.uri(tree), "labels": labels}
     dataset |= {"classes": guess.classes, **void}
@@ -137,6 +149,32 @@ def _proposal(
     score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
     return score, Guess(what, dataset, tuple(assumed), tuple(questions))
+
+
+def _on_its_clock(
+    tree: Tree,
+    names: FileNames,
+    head: Head,
+    name_index: int,
+    reading: Reading,
+    labels: dict[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """Labels that count seconds as such, by the rows and the length of the first video."""
+    owners = head.column(name_index)
+    first = next((owner for owner in owners if names.path_of(owner)), None)
+    if first is None or not reading.numbers:
+        return labels, []
+    pairs = zip(owners, reading.numbers, strict=True)
+    numbers = [number for owner, number in pairs if owner == first]
+    extra, why = clock_of(tree, str(names.path_of(first)), numbers)
+    if not extra:
+        return labels, []
+    return (labels | extra if reading.form == "frames" else with_seconds(labels)), why
+
+
+def _are_parts(head: Head, reading: Reading) -> bool:
+    """Whether labels without a title are numbers of a few parts: training, validation and test."""
+    return head.names is None and set(reading.label_values) <= _PART_NUMBERS
 
 
 def _crossing(group: MediaGroup, names: FileNames, head: Head, name_index: int) -> bool:

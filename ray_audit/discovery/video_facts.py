@@ -29,6 +29,21 @@ def length_of(tree: Tree, path: str) -> tuple[int, float] | None:
     return None
 
 
+def with_seconds(labels: dict[str, Any]) -> dict[str, Any]:
+    """`labels` of segments in frames as segments in seconds of the same columns."""
+    columns = dict(labels.get("columns", {}))
+    named = {}
+    for edge in ("start", "end"):
+        column = columns.pop(f"{edge}_frame", f"{edge}_frame")
+        named[f"{edge}_s"] = column
+    kept = {key: value for key, value in labels.items() if key not in ("first_frame", "ends")}
+    if "header" in labels:  # the names were invented
+        renamed = {f"{edge}_frame": f"{edge}_s" for edge in ("start", "end")}
+        kept["header"] = [renamed.get(name, name) for name in labels["header"]]
+        return kept
+    return {**kept, "columns": {**columns, **named}}
+
+
 def clock_of(tree: Tree, path: str, numbers: Sequence[float]) -> tuple[dict[str, Any], list[str]]:
     """`labels.fps` where the labels of a video end with its seconds, and not with its frames."""
     facts = length_of(tree, path)

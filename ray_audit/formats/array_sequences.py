@@ -1,5 +1,6 @@
 """One feature sequence of a file of arrays, with its labels."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.base import StoredSequence
 from ray_audit.formats.damage import readable
 from ray_audit.formats.job import UnitContext
+from ray_audit.formats.labels.cells import label_of
 from ray_audit.formats.labels.classes import named_otherwise
 from ray_audit.formats.labels.timeline import (
     FrameTimeline,
@@ -23,7 +25,7 @@ from ray_audit.formats.labels.timeline import (
     table_timeline,
 )
 from ray_audit.sample_ids import Owner
-from ray_audit.samples import Shard
+from ray_audit.samples import IGNORE, Shard
 
 
 def read_sequence(
@@ -41,7 +43,7 @@ def read_sequence(
             features = features_of(file.array(name), job.dataset)
             stage = "labels"
             frames = np.arange(len(features)) if frames is None else frames
-            _check_lengths(features, frames, timeline, job)
+            _check_lengths(features, frames, name, file, job)
     except Exception as error:
         lost = count_labels(timeline, job) or _num_labels(name, file, job)
         job.tally.fail(key, readable(error), stage=stage, num_samples=lost)
@@ -64,18 +66,19 @@ def num_of_fold(rows: pa.Table | None, shard: Shard, job: UnitContext) -> int | 
 
 
 def _check_lengths(
-    features: np.ndarray, frames: np.ndarray, timeline: Labels, job: UnitContext
+    features: np.ndarray, frames: np.ndarray, name: str, file: ArrayFile, job: UnitContext
 ) -> None:
     if len(frames) != len(features):
         raise SampleError(
             "length", f"{len(features)} feature rows, but {len(frames)} frame numbers"
         )
-    if job.dataset.labels.arrays is None or not isinstance(timeline, FrameTimeline):
+    template = job.dataset.labels.arrays
+    label_array = companion_array(template, name, job.dataset.labels) if template else ""
+    if label_array not in file.names:
         return
-    if len(timeline.frames) not in (0, len(features)):
-        raise SampleError(
-            "length", f"{len(features)} feature rows, but {len(timeline.frames)} labels"
-        )
+    num_labels = math.prod(file.shape(label_array))  # flat, but for axes of 1
+    if num_labels not in (0, len(features)):
+        raise SampleError("length", f"{len(features)} feature rows, but {num_labels} labels")
 
 
 def features_of(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
@@ -95,7 +98,10 @@ def features_of(values: np.ndarray, dataset: DatasetConfig) -> np.ndarray:
 
 
 def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimeline:
-    """Labels from the array beside the features; their frames are those of the features."""
+    """Labels from the array beside the features; their frames are those of the features.
+
+    Of a frame whose label is NaN there is no label.
+    """
     template = job.dataset.labels.arrays
     label_array = companion_array(template or "", name, job.dataset.labels)
     if label_array not in file.names:
@@ -105,11 +111,13 @@ def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimelin
         raise wrong
     values = flat_labels(file.array(label_array), label_array)
     distinct, codes = np.unique(values, return_inverse=True)
+    stored = [label_of(value) for value in distinct.tolist()]
     try:
-        parsed = [job.classes.parse(value) for value in distinct.tolist()]
+        parsed = [IGNORE if label is None else job.classes.parse(label) for label in stored]
     except ValueError as error:
         raise SampleError("label_outside", f"{label_array}: {error}") from None
     labels = np.array(parsed, np.int32)[codes]
+    is_there = np.array([label is not None for label in stored], bool)[codes]
     frames = _frame_numbers(name, file, job)
     if frames is None:
         frames = np.arange(len(labels))
@@ -117,7 +125,7 @@ def array_timeline(name: str, file: ArrayFile, job: UnitContext) -> FrameTimelin
         raise SampleError(
             "length", f"{label_array} has {len(labels)} labels for {len(frames)} frames"
         )
-    return FrameTimeline(frames, labels)
+    return FrameTimeline(frames[is_there], labels[is_there])
 
 
 def _frame_numbers(name: str, file: ArrayFile, job: UnitContext) -> np.ndarray | None:

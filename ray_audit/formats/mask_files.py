@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -13,6 +14,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from ray_audit import storage
 from ray_audit.config import DatasetConfig, LabelsConfig
 from ray_audit.errors import LabelError
+from ray_audit.formats.array_files import is_array_file
+from ray_audit.formats.array_masks import check_array_kept, encode_array_mask
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import open_unlimited, oriented
@@ -34,13 +37,15 @@ from ray_audit.formats.places import absolute, below, file_below, template_tail
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
-LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm")
+LOSSLESS = ("png", "tif", "tiff", "bmp", "pgm", "npy", "npz")
 """Formats in which a mask can be written so that it reads as it was."""
 
 DRAWN = "{key}.png"
 """Where a mask lies that was drawn, and is written anew."""
 
 TIFF_ENDINGS = (".tif", ".tiff")
+_NPZ = ".npz"
+_TIFF_MARKS = (b"II", b"MM")
 _NUM_AHEAD = 8
 _ORIENTATION_TAG = 0x0112
 _PNG_DEPTH_AT = 24  # byte of the bit depth in IHDR
@@ -92,7 +97,7 @@ def write_mask_file(
         storage.copy(uri, target)
         return
     try:
-        content = encode_mask(storage.read_bytes(uri), mask, labels.channel)
+        content = mask_like(storage.read_bytes(uri), mask, labels)
     except LabelError as error:
         raise LabelError(f"{uri}: {error}") from None
     storage.write_bytes(target, content)
@@ -137,6 +142,17 @@ class _InOrder:
         if kind is None:
             for future in self._waiting:
                 future.result()
+
+
+def mask_like(stored: bytes, mask: np.ndarray, labels: LabelsConfig) -> bytes:
+    """Write a mask as another is stored: an image, or an array.
+
+    Raises:
+        LabelError: see `encode_mask` and `encode_array_mask`.
+    """
+    if is_array_file(stored):
+        return encode_array_mask(stored, mask, labels.variable)
+    return encode_mask(stored, mask, labels.channel)
 
 
 def encode_mask(stored: bytes, mask: np.ndarray, channel: int | None = None) -> bytes:
@@ -185,29 +201,64 @@ def _check_kept(old: Image.Image, is_stack: bool = False) -> None:
         )
 
 
-def check_kept(uris: Sequence[str], are_stacks: bool = False) -> None:
+def check_kept(uris: Sequence[str], labels: LabelsConfig, are_stacks: bool = False) -> None:
     """Refuse mask files that a new one could not stand for, before any is written.
 
     Args:
-        uris: of those that may be written anew; only TIFF files are opened.
+        uris: of those that may be written anew; only TIFF and npz files are opened.
+        labels: which array of an npz is the mask.
         are_stacks: whether each page of a file is a mask.
 
     Raises:
-        LabelError: one holds more than a mask.
+        LabelError: one holds more than a mask, or a damaged array beside it.
         StorageError: one cannot be read.
     """
     with ThreadPoolExecutor(max_workers=_NUM_AHEAD) as pool:
-        opened = [uri for uri in uris if uri.lower().endswith(TIFF_ENDINGS)]
-        for _ in pool.map(partial(_check_file, is_stack=are_stacks), opened):
+        opened = [uri for uri in uris if uri.lower().endswith((*TIFF_ENDINGS, _NPZ))]
+        for _ in pool.map(partial(_check_file, labels=labels, is_stack=are_stacks), opened):
             pass
 
 
-def _check_file(uri: str, is_stack: bool) -> None:
+def _check_file(uri: str, labels: LabelsConfig, is_stack: bool) -> None:
     try:
-        with storage.open_read(uri) as stream, open_unlimited(stream) as old:
-            _check_kept(old, is_stack)
+        if not uri.lower().endswith(_NPZ):
+            with storage.open_read(uri) as stream:
+                check_picture(stream, is_stack)
+        elif not is_stack:
+            check_array_kept(storage.read_bytes(uri), labels.variable)
     except LabelError as error:
         raise LabelError(f"{uri}: {error}") from None
+
+
+def may_hold_more(stored: bytes) -> bool:
+    """Whether a mask is of a kind that may hold more than a mask: TIFF, or a file of arrays."""
+    return stored.startswith(_TIFF_MARKS) or is_array_file(stored)
+
+
+def check_stored(stored: bytes, labels: LabelsConfig, name: str) -> None:
+    """Refuse a mask within a container that holds more than a new one would.
+
+    Raises:
+        LabelError: says whose it is, and what it holds.
+    """
+    try:
+        if is_array_file(stored):
+            check_array_kept(stored, labels.variable)
+        else:
+            check_picture(io.BytesIO(stored))
+    except LabelError as error:
+        raise LabelError(f"{name}: {error}") from None
+
+
+def check_picture(stream: IO[bytes], is_stack: bool = False) -> None:
+    """Refuse a picture that holds more than a mask.
+
+    Raises:
+        LabelError: says what.
+    """
+    try:
+        with open_unlimited(stream) as old:
+            _check_kept(old, is_stack)
     except (OSError, ValueError, SyntaxError):
         return  # it cannot be read either, and keeps its bytes
 

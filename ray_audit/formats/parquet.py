@@ -19,7 +19,7 @@ from ray_audit.formats.labels.cells import label_of, text_of
 from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.labels.copied_columns import Cells, Edit, copy_parquet
 from ray_audit.formats.labels.relabel import is_label, relabelled
-from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.mask_files import mask_like
 from ray_audit.sample_ids import Owner
 from ray_audit.samples import Shard
 
@@ -224,7 +224,7 @@ def _new_cell(
         if mask is None:
             return None
         if isinstance(old, dict):
-            return {**old, "bytes": encode_mask(old["bytes"], mask, labels.channel)}
-        return encode_mask(old, mask, labels.channel)
+            return {**old, "bytes": mask_like(old["bytes"], mask, labels)}
+        return mask_like(old, mask, labels)
     new = changes.classes.get(owner)
     return relabelled(old, new, classes) if new is not None and is_label(old, classes) else None

@@ -73,15 +73,21 @@ def template_tail(template: str) -> str:
     >>> template_tail("s3://b/masks/{path}.png")
     '{path}.png'
     """
-    return template[len(_fixed_folder(template)) :].removeprefix("/")
+    return template[len(fixed_folder(template)) :].removeprefix("/")
 
 
 def file_below(template: str, label_uri: str) -> str:
     """Path of a label file below the fixed folder of its template."""
-    folder = str(storage.filesystem(_fixed_folder(template) or ".")[1])
+    folder = str(storage.filesystem(fixed_folder(template) or ".")[1])
     path = str(storage.filesystem(label_uri)[1])
     return path[len(folder.rstrip("/")) + 1 :]
 
 
-def _fixed_folder(template: str) -> str:
-    return template[: template.index("{")].rpartition("/")[0]
+def fixed_folder(template: str) -> str:
+    """The folder in which all files of a template lie: what comes before its fields and stars.
+
+    >>> fixed_folder("s3://b/masks/{path}.png"), fixed_folder("m/*/{stem}.png")
+    ('s3://b/masks', 'm')
+    """
+    places = [template.index(mark) for mark in "{*" if mark in template]
+    return template[: min(places)].rpartition("/")[0]

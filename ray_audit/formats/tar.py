@@ -15,7 +15,7 @@ from ray_audit.formats.labels.cells import label_of
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.nested_json import dumped, load_document, value_at, with_value
 from ray_audit.formats.labels.relabel import is_label, relabelled
-from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.mask_files import mask_like
 from ray_audit.formats.tar_apart import groups_apart
 from ray_audit.formats.tar_members import (
     MemberNames,
@@ -292,7 +292,7 @@ def _new_member(
 ) -> bytes | None:
     if labels.masks:
         mask = changes.mask(owner)
-        return None if mask is None else encode_mask(stored, mask, labels.channel)
+        return None if mask is None else mask_like(stored, mask, labels)
     new = changes.classes.get(owner)
     path = label_member(labels.column)[1]
     if path is not None:

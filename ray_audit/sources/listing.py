@@ -23,6 +23,7 @@ from ray_audit.formats.labels.names import (
 from ray_audit.formats.labels.table_rows import LabelRows, TableLayout, layout_of, read_rows
 from ray_audit.formats.labels.tables import tables_at
 from ray_audit.formats.labels.text_tables import TextForm
+from ray_audit.formats.places import fixed_folder
 from ray_audit.formats.registry import format_in, formats, known_format
 from ray_audit.formats.stacks.open_stack import check_template
 from ray_audit.formats.stacks.pattern import has_star
@@ -206,7 +207,7 @@ def _from_files(
     dataset: DatasetConfig, shards: list[Shard], template: str
 ) -> tuple[list[Shard], list[str]]:
     """One label file a shard: found by one listing of the folder that holds them."""
-    folder = template[: template.index("{")].rpartition("/")[0]
+    folder = fixed_folder(template)
     stored = {item.uri: item for item in storage.list_prefix(folder)}
     if dataset.labels.masks:
         check_template(template, dataset.kind, known_format(shards[0].key).is_volume)

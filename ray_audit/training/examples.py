@@ -8,19 +8,17 @@ the cache's. Whole units are cached, as decoded, as long as there is room for th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.ahead import one_ahead
 from ray_audit.config import AuditConfig
 from ray_audit.cuts import cut_unit
 from ray_audit.samples import IGNORE, SAMPLE_SCHEMA, Batch, Tail, WorkUnit
 
 _MIB = 2**20
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class ExampleReader:
         training = self._config.training
         rng = np.random.default_rng([training.seed, epoch])
         stream = shuffled(self._examples(rng), rng, training.shuffle_mib * _MIB)
-        yield from ahead(batched(stream, training.batch_size))
+        yield from one_ahead(batched(stream, training.batch_size))
 
     def _examples(self, rng: np.random.Generator) -> Iterator[Example]:
         for index in rng.permutation(len(self._units)).tolist():
@@ -200,18 +198,3 @@ def _merged(examples: list[Example], number: int) -> TrainingBatch:
     samples = samples.set_column(position, SAMPLE_SCHEMA.field("cut"), pa.array(cuts, pa.int32()))
     merged = Batch(batches[0].unit_id, number, batches[0].task, samples, arrays)
     return TrainingBatch(tuple(example.key for example in examples), merged)
-
-
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, with the next one made in a thread while this one is worked on."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        upcoming = pool.submit(_next, items)
-        while (found := upcoming.result()) is not None:
-            upcoming = pool.submit(_next, items)
-            yield found[0]
-
-
-def _next(items: Iterator[Item]) -> tuple[Item] | None:
-    for item in items:
-        return (item,)
-    return None

@@ -205,7 +205,7 @@ class _MaskErrors:
         self._regions: dict[str, list[dict[str, Any]]] = {}
         self.kinds = list(self._kind_of.values())
         self.num_items = len(self._owners)
-        self.changes = LabelChanges(mask=self._mask, stored=given.mask)
+        self.changes = LabelChanges(mask=self._mask, stored=given.mask, left_out=given.left_out)
 
     def _mask(self, owner: Owner) -> np.ndarray | None:
         key = owner.key
@@ -219,7 +219,9 @@ class _MaskErrors:
         return stored_values(self._given.mask(owner), changed, self._classes)
 
     def truth(self, written: WrittenLabels) -> Iterator[list[TruthRow]]:
-        for key in self._owners:
+        for key, owner in self._owners.items():
+            if owner.shard_key in written.left_out:
+                continue
             kind = self._kind_of.get(key)
             yield [TruthRow(key, kind is not None, kind, wrong_px=self._wrong_px.get(key, 0))]
 

@@ -12,7 +12,8 @@ from ray_audit.measures import page as measures_page
 from ray_audit.measures.registry import collected
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("C*.md")])
+DOCS, ROOT_PAGES = ROOT / "docs", [ROOT / "README.md", *ROOT.glob("C*.md")]
+PAGES = sorted([*ROOT_PAGES, *DOCS.rglob("*.md")])
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
@@ -32,6 +33,9 @@ def test_links_lead_somewhere(page):
         file, _, anchor = target.partition("#")
         path = (page.parent / file).resolve() if file else page
         assert path.exists(), target
+        # The site takes in these pages of the root, and nothing else from outside.
+        is_on_site = DOCS in path.parents or path in ROOT_PAGES
+        assert is_on_site or DOCS not in page.parents, f"{target}: name it, without a link"
         if anchor and path.suffix == ".md":
             assert anchor in headings(path), target
 

@@ -15,17 +15,20 @@ pytestmark = pytest.mark.integration
 NUM_CRATES = 18
 
 
-def short_videos(tmp_path):
+def short_videos(tmp_path, checkpoints_per_actor):
     """So short that each is one crate."""
-    return slow_videos(tmp_path, num=NUM_CRATES, num_frames=8)
+    videos = slow_videos(tmp_path, num=NUM_CRATES, num_frames=8)
+    videos.values["engine"]["checkpoints_per_actor"] = checkpoints_per_actor
+    return videos
 
 
+@pytest.mark.slow  # in every run actors die in tests/integration/test_crashes.py
 def test_an_actor_of_each_pool_is_killed(tmp_path):
-    videos = short_videos(tmp_path)
+    videos = short_videos(tmp_path, checkpoints_per_actor=2)
     with Driver(videos.spec_file()) as driver:
         assert driver.wait_until(lambda: committed(videos.out) >= 2)
         first = pool_actors(driver.pid)
-        assert len(first) == 3
+        assert len(first) == 2
         for number, pid in enumerate(first, start=2):
             kill(pid)
             assert driver.wait_until(lambda seen=number: committed(videos.out) >= 3 * seen)
@@ -36,7 +39,7 @@ def test_an_actor_of_each_pool_is_killed(tmp_path):
 
 @pytest.mark.parametrize("num_kills", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_driver_is_killed(tmp_path, num_kills):
-    videos = short_videos(tmp_path)
+    videos = short_videos(tmp_path, checkpoints_per_actor=3)
     for at in sorted(random.Random(num_kills).sample(range(1, NUM_CRATES - 3), num_kills)):
         with Driver(videos.spec_file()) as driver:
             assert driver.wait_until(lambda at=at: committed(videos.out) >= at)

@@ -55,7 +55,7 @@ def goes_on(spec, output, *options):
     "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP"))]
 )
 def test_a_signal_ends_an_audit_in_one_process_which_can_go_on(tmp_path, name):
-    videos = slow_videos(tmp_path)
+    videos = slow_videos(tmp_path, num=3)
     output = str(tmp_path / "out")
     spec = videos.spec_file(output=output)
     interrupted(spec, output, name, "--local")
@@ -92,7 +92,7 @@ def test_a_signal_ends_a_training_which_can_go_on(tmp_path, name):
 
 
 def test_a_hangup_that_is_ignored_ends_nothing(tmp_path):
-    videos = slow_videos(tmp_path)
+    videos = slow_videos(tmp_path, num=3)
     output = str(tmp_path / "out")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
     try:

@@ -36,7 +36,7 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
     (tmp_path / "data/v1.mp4").rename(poison)
     table = tmp_path / "data/frames.csv"
     table.write_text(table.read_text().replace("v1.mp4", "poison.mp4"))
-    outcome = on_ray(videos, engine={"batch_size": 2})
+    outcome = on_ray(videos, engine={"batch_size": 2, "actors_per_pool": 1})
     row = only_error(outcome, "decode", "crash")
     assert (row["shard"], row["sample_id"], row["num_samples"]) == ("poison.mp4", None, 12)
     assert all_rows(outcome, "errors")[0]["attempts"] == 3
@@ -45,11 +45,21 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
     assert markers(videos) == []
 
 
+DEADLY = ("b/1.png", "c/2.png")
+BESIDE = {"b/1.png": "b/0.png", "c/2.png": "c/3.png"}
+
+
+# Each death is the start of another actor: one batch of the kind in every run.
 @pytest.mark.parametrize(
-    "how",
-    ["exit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("signal", "hang"))],
+    ("how", "deadly_images"),
+    [
+        ("exit", DEADLY[:1]),
+        *(pytest.param(how, DEADLY, marks=pytest.mark.slow) for how in ("exit", "signal", "hang")),
+    ],
 )
-def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkeypatch):
+def test_a_batch_that_kills_its_actor_is_given_up(
+    how, deadly_images, tmp_path, cluster, monkeypatch
+):
     if how == "hang":
         # Else nothing is cut short: on a busy machine a batch may take its time.
         monkeypatch.setattr(pipeline, "_BATCHES_PER_STALL", 15)
@@ -58,14 +68,16 @@ def test_a_batch_that_kills_its_actor_is_given_up(how, tmp_path, cluster, monkey
         "factory": f"{small_sets.MODELS}:DeadlyModel",
         "kwargs": {"num_classes": 3, "how": how},
     }
-    small_sets.picture(tmp_path / "data/b/1.png", 0, black=True)
-    small_sets.picture(tmp_path / "data/c/2.png", 0, black=True)
+    for name in deadly_images:
+        small_sets.picture(tmp_path / "data" / name, 0, black=True)
     engine = {"batch_size": 2, "actors_per_pool": 1, "stall_timeout_s": 120}
     outcome = on_ray(images, engine=engine)
     rows = all_rows(outcome, "errors")
-    assert {row["sample_id"] for row in rows} == {"b/0.png", "b/1.png", "c/2.png", "c/3.png"}
+    lost = {*deadly_images, *(BESIDE[name] for name in deadly_images)}
+    assert {row["sample_id"] for row in rows} == lost
     assert {(r["stage"], r["error_class"], r["attempts"]) for r in rows} == {("probe", "crash", 3)}
-    assert outcome.counts == outcome.counts | {"scored": 8, "failed": 4}
+    expected = {"scored": 12 - len(lost), "failed": len(lost)}
+    assert outcome.counts == outcome.counts | expected
     assert_counts_add_up(outcome)
     assert markers(images) == []
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 
 def on_ray(small_set, /, **changes):
-    return audit(small_set, local=False, **changes)
+    return audit(small_set, local=False, engine={"actors_per_pool": 1}, **changes)
 
 
 def test_a_model_that_fails_in_every_actor_ends_the_run(tmp_path, cluster):

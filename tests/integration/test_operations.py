@@ -67,7 +67,7 @@ def nights(operated, monitoring, tmp_path_factory):
     """Two nights by `ray job submit`, with changed data between them."""
     small = class_folders(tmp_path_factory.mktemp("nights"), num_each=4)
     section = {"pushgateway": monitoring.gateway} if monitoring else {}
-    spec = small.spec_file(name=NAME, metrics=section)
+    spec = small.spec_file(name=NAME, metrics=section, engine={"actors_per_pool": 1})
     results = []
     for date in NIGHTS:
         code, log = operated.submit("night", spec, "--date", date)

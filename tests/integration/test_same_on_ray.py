@@ -1,6 +1,7 @@
 """On Ray, the tables and labels are those of one process, whatever the specification asks for."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -24,32 +25,38 @@ from tests.support.tables import assert_identical
 
 pytestmark = pytest.mark.integration
 
-LAYOUTS = (
-    {"checkpoints_per_actor": 1, "actors_per_pool": 1},
-    {"checkpoints_per_actor": 2, "actors_per_pool": 2},
-    {"checkpoints_per_actor": 3, "actors_per_pool": 4},
-)
+LAYOUTS = {
+    "a relay": {"checkpoints_per_actor": 1, "actors_per_pool": 1},
+    "pools of two": {"checkpoints_per_actor": 2, "actors_per_pool": 2},
+    "one pool": {"checkpoints_per_actor": 3, "actors_per_pool": 4},
+}
+# The start of an actor takes longer than what a small set gives it to do.
+ONE_ACTOR = {"checkpoints_per_actor": 3, "actors_per_pool": 1}
 
 
 def audit_as(small, name, local=False, **engine):
     return audit(small, local=local, output=str(small.folder / f"out-{name}"), engine=engine)
 
 
+# One of them in every run: of the other sets, tests of their own hold a layout to one process.
+ALWAYS = ("labelled_videos", "pools of two")
+
+
 @pytest.mark.parametrize(
-    "maker",
+    ("maker", "layout"),
     [
-        "labelled_videos",  # of the others, tests of their own hold one layout to one process
-        *(pytest.param(m, marks=pytest.mark.slow) for m in MAKERS if m != "labelled_videos"),
+        pytest.param(*case, marks=() if case == ALWAYS else pytest.mark.slow)
+        for case in product(MAKERS, LAYOUTS)
     ],
 )
-def test_tables_do_not_depend_on_hops_or_actors(maker, tmp_path, cluster):
+def test_tables_do_not_depend_on_hops_or_actors(maker, layout, tmp_path, cluster):
     small = getattr(small_sets, maker)(tmp_path)
     oracle = audit_as(small, "local", local=True)
     assert oracle.counts["scored"] > 0
-    for index, engine in enumerate(LAYOUTS):
-        assert_identical(audit_as(small, f"ray-{index}", **engine), oracle)
+    assert_identical(audit_as(small, "ray", **LAYOUTS[layout]), oracle)
 
 
+@pytest.mark.slow
 def test_tables_do_not_depend_on_the_order_of_the_shards(tmp_path, cluster, monkeypatch):
     small = small_sets.labelled_videos(tmp_path, num=6)
     oracle = audit_as(small, "sorted", local=True)
@@ -71,7 +78,7 @@ def test_files_that_cannot_be_read_give_the_same_rows(tmp_path, cluster):
     images = bad_images(tmp_path)
     with_trap(images, epoch=1)
     small_sets.picture(tmp_path / "data/c/1.png", 0, black=True)
-    there = audit(images, local=False, **ALL_MAY_FAIL)
+    there = audit(images, local=False, engine=ONE_ACTOR, **ALL_MAY_FAIL)
     here = audit(images, output=str(tmp_path / "here"), **ALL_MAY_FAIL)
     assert there.counts["failed"] == 3
     assert_identical(there, here)
@@ -88,20 +95,20 @@ def test_adaptive_audits(tmp_path, cluster):
 def test_the_second_pass_of_confident_learning(tmp_path, cluster):
     small = exact.relabelled(tmp_path)
     local = exact.clc_of(run_audit(small.config(**exact.CHANGES), local=True))
-    on_ray = small.config(**exact.CHANGES, output=str(tmp_path / "out_ray"))
+    on_ray = small.config(**exact.CHANGES, output=str(tmp_path / "out_ray"), engine=ONE_ACTOR)
     np.testing.assert_array_equal(exact.clc_of(run_audit(on_ray)), local)
 
 
 def test_moments_that_are_continued(tmp_path, cluster):
     small = small_sets.masked_images(tmp_path)
-    engine = {"checkpoints_per_actor": 1, "actors_per_pool": 1}
     only = [str(tmp_path / "checkpoints/epoch_0.safetensors")]
     moments.night(small, checkpoints=only, **moments.KEEP)
-    second = run_audit(small.config(engine=engine, **moments.KEEP), local=False)
+    second = run_audit(small.config(engine=ONE_ACTOR, **moments.KEEP), local=False)
     assert moments.num_new(second) == 2
     assert_identical(second, moments.fresh(small))
 
 
+@pytest.mark.slow  # in one process in every run: test_real_sets.py
 def test_slices_of_long_videos(tmp_path, cluster):
     small = slices.long_videos(tmp_path)
     whole = slices.run(small, None, "whole")

@@ -11,6 +11,7 @@ from ray_audit.sources import group_units, list_dataset
 from ray_audit.training.examples import ExampleReader
 from ray_audit.training.loop import Loop, Worker
 from ray_audit.training.training_folder import TrainingFolder
+from ray_audit.training.training_identity import training_identity
 
 NUM_EPOCHS = 3
 CAMVID = [
@@ -174,5 +175,6 @@ def train(real: RealSet, config: AuditConfig, folder: Path) -> Path:
     units = group_units(listing.shards, "train")[: real.num_train_units]
     reader = FirstBatches(config, units, str(folder / "index"))
     place = TrainingFolder(str(folder / "checkpoints"), "epoch_")
-    Loop(config, reader, place, "", Worker(torch.device("cpu"))).run(lambda done: None)
+    identity, _ = training_identity(config, listing)
+    Loop(config, reader, place, identity, Worker(torch.device("cpu"))).run(lambda done: None)
     return folder / "checkpoints"

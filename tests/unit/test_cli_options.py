@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -123,4 +124,30 @@ def test_a_command_in_which_something_leaves_the_process_has_failed(capsys):
     with pytest.raises(typer.Exit) as end, ending():
         sys.exit(0)
     assert end.value.exit_code == ExitCode.FAILED
-    assert "ended the process with sys.exit(0)" in capsys.readouterr().err
+    assert "ended the process with exit code 0" in capsys.readouterr().err
+
+
+LEAVES = """
+import os, sys, threading
+from ray_audit.cli.ending import ending
+how = sys.argv[1]
+with ending():
+    if how == "fork" and os.fork() == 0:
+        os._exit(0)  # as `multiprocessing` ends a child
+    if how == "main":
+        os._exit(0)
+    if how == "code":
+        os._exit(7)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"), [("main", 1, "error "), ("code", 7, ""), ("fork", 0, "went on")]
+)
+def test_a_process_that_something_ends_at_once_is_no_success(how, code, said):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES, how], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr

@@ -206,7 +206,8 @@ VALUES = {
     "frame_index": st.none() | st.integers(-(2**63), 2**63 - 1),
     "csl": st.none() | st.floats(width=32),
     "label": st.none() | st.integers(-(2**31), 2**31 - 1),
-    "loss": st.none() | st.lists(st.floats(width=32), min_size=2, max_size=2),
+    "loss": st.lists(st.none() | st.floats(width=32), min_size=2, max_size=2),
+    "box": st.none() | st.lists(st.integers(-(2**31), 2**31 - 1), max_size=2),
 }
 SCHEMA = pa.schema(
     [
@@ -215,6 +216,7 @@ SCHEMA = pa.schema(
         ("csl", pa.float32()),
         ("label", pa.int32()),
         ("loss", pa.list_(pa.field("element", pa.float32()), 2)),
+        ("box", pa.list_(pa.field("element", pa.int32()))),
     ],
     metadata={b"run": b"r"},
 )

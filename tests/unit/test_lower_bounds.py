@@ -17,8 +17,10 @@ def pins():
     [
         ("av", (17, 1)),  # findings/tagged_colours_need_pyav_17.sh
         ("numpy", (2, 2)),  # `savez` knows `allow_pickle`
+        ("pillow", (11, 2, 1)),  # those before it write the tags of the first page alone
         ("pandas", (2, 2, 2)),  # those before it refuse numpy 2
         ("pydicom", (3, 0, 1)),  # findings/importing_pydicom_asks_the_network.sh
+        ("typer", (0, 18)),  # with click 8.2 and later, 0.17 takes a missing argument for None
         ("torch", (2, 10)),  # CVE-2025-32434 and CVE-2026-24747 are closed
     ],
 )

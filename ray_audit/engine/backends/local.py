@@ -1,15 +1,17 @@
 """The engine in one process: no Ray, one crate after another; the oracle of the tests."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 
+from ray_audit.ahead import one_ahead, one_behind
 from ray_audit.engine.backends.base import Item, Result
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
-from ray_audit.engine.backends.wire import Receipt
+from ray_audit.engine.backends.wire import Crate, Receipt
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpu_memory
-from ray_audit.engine.planning.plan import Plan
-from ray_audit.supervisor import Supervisor
+from ray_audit.engine.planning.plan import Plan, UnitWork
+from ray_audit.supervisor import Supervisor, step
 
 
 class LocalBackend:
@@ -50,6 +52,7 @@ class LocalBackend:
 
 
 def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
+    """While a crate is at the models, the next one is decoded and the one before is committed."""
     if plan.layout is None:
         return
     last = len(plan.layout.hops) - 1
@@ -57,8 +60,30 @@ def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:
         PoolWorker(settings, positions, is_last=i == last)
         for i, positions in enumerate(plan.layout.hops)
     ]
-    for work in plan.work:
-        for crate in decode_unit(settings, work):
-            for pool in pools:
-                crate = pool.process(crate)
-            yield commit(settings, crate)
+    decoder = _Decoder(plan.work, settings)
+    crates = one_ahead(decoder.crates(), decoder.awaited)
+    probed = (_through(pools, crate) for crate in crates)
+    committed = partial(commit, settings)
+    yield from one_behind(probed, committed, partial(step, "commit", "the records of a crate"))
+
+
+def _through(pools: Sequence[PoolWorker], crate: Crate) -> Crate:
+    for pool in pools:
+        crate = pool.process(crate)
+    return crate
+
+
+class _Decoder:
+    """Decodes all units in order, and says of which one a crate is waited for."""
+
+    def __init__(self, works: Iterable[UnitWork], settings: StageSettings) -> None:
+        self._works, self._settings = works, settings
+        self._files = ""
+
+    def crates(self) -> Iterator[Crate]:
+        for work in self._works:
+            self._files = work.unit.files
+            yield from decode_unit(self._settings, work)
+
+    def awaited(self) -> None:
+        step("decode", self._files)

@@ -1,5 +1,6 @@
 """A manifest before it is published."""
 
+import functools
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +50,7 @@ def draft_of(inputs: Inputs, tables: dict[str, list[TableFile]]) -> Manifest:
     )
 
 
+@functools.cache
 def _version(library: str) -> str:
     """Of an installed library; a source tree that is only on the path has none."""
     try:

@@ -235,7 +235,8 @@ def _passes(inputs: Inputs, parts: PartTotals) -> Iterator[str]:
         yield (
             f"adaptive: {parts.num_whole} of {parts.num_scored} samples passed all "
             f"{len(inputs.checkpoints)} checkpoints, the others left early; "
-            f"{parts.num_reached / num_all:.1%} of all passes of samples were made"
+            f"{parts.num_reached / num_all:.1%} of all passes of samples were made; what "
+            "class_stats says of a checkpoint is of those that passed it"
         )
 
 

@@ -18,7 +18,7 @@ from ray_audit import storage
 from ray_audit.config import AuditConfig
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.write_tables import first_failures
-from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, untold, was_reported
+from ray_audit.engine.run.outcome_metrics import tell_gate, tell_outcome, told_success, untold
 from ray_audit.errors import FailureBudgetError, RayAuditError, redacted
 from ray_audit.metrics import RunResult
 from ray_audit.samples import ShardFailure
@@ -82,9 +82,10 @@ def recheck_complete(
     """
     check_budget(config, manifest.counts, lambda: _listed_failures(manifest, run_uri))
     breached = breached_gates(config, manifest.counts, manifest.findings)
-    if was_reported(run_uri):
+    told = told_success(run_uri)
+    if told is not None:
         told_at = untold(config) if manifest.is_trial else config
-        return breached, tell_gate(told_at, run_uri, bool(breached))
+        return breached, tell_gate(told_at, run_uri, told, bool(breached))
     # The call that completed it ended before it could say so.
     return breached, _tell(manifest, config, run_uri, breached)
 

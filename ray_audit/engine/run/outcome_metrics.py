@@ -46,10 +46,13 @@ def tell_outcome(
     return notes if only_file else [*notes, *_pushed(config, registry_of(result))]
 
 
-def was_reported(run_uri: str) -> bool:
-    """Whether the success of a run was told."""
+def told_success(run_uri: str) -> bytes | None:
+    """The metrics of a run's success; None where that was not told."""
     uri = storage.join(run_uri, METRICS)
-    return storage.exists(uri) and LAST_SUCCESS.name.encode() in storage.read_bytes(uri)
+    if not storage.exists(uri):
+        return None
+    told = storage.read_bytes(uri)
+    return told if LAST_SUCCESS.name.encode() in told else None
 
 
 def untold(config: AuditConfig) -> AuditConfig:
@@ -57,14 +60,20 @@ def untold(config: AuditConfig) -> AuditConfig:
     return config.model_copy(update={"metrics": MetricsConfig()})
 
 
-def tell_gate(config: AuditConfig, run_uri: str, breached: bool) -> list[str]:
+def tell_gate(config: AuditConfig, run_uri: str, told: bytes, breached: bool) -> list[str]:
     """Write and push whether a gate is breached, of a run whose other numbers were told before.
+
+    Args:
+        config: names the Pushgateway.
+        run_uri: the run's folder.
+        told: the metrics that were told.
+        breached: what holds now.
 
     Returns:
         What went wrong, a sentence each.
     """
     try:
-        _write_gate(storage.join(run_uri, METRICS), breached)
+        _write_gate(storage.join(run_uri, METRICS), told, breached)
         notes = []
     except StorageError as error:
         notes = [str(error)]
@@ -74,9 +83,8 @@ def tell_gate(config: AuditConfig, run_uri: str, breached: bool) -> list[str]:
     return [*notes, *_pushed(config, registry)]
 
 
-def _write_gate(uri: str, breached: bool) -> None:
+def _write_gate(uri: str, before: bytes, breached: bool) -> None:
     """The other lines stay: what changed since the night before stands nowhere else."""
-    before = storage.read_bytes(uri)
     name = GATE_BREACHED.name.encode()
     line = b"%s %s" % (name, str(float(breached)).encode())
     after = re.sub(rb"(?m)^%s .*$" % name, line, before)

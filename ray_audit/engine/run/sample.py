@@ -30,6 +30,7 @@ from ray_audit.engine.run.mask_notes import mask_notes
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.registry import known_format
+from ray_audit.printable import plural
 from ray_audit.probes.look import Look
 from ray_audit.probes.prepare import with_axes
 from ray_audit.probes.prober import Prober, ProbeSettings
@@ -73,6 +74,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         if failures:
             notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
         return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
+    if failures:
+        notes.append(f"{plural(_num_lost(failures), 'sample')} failed, such as {_first(failures)}")
     first, answers = batches[0], list[SeenAnswer]()
     look: Look | None = None
     for checkpoint in dict.fromkeys((inputs.checkpoints[0], inputs.checkpoints[-1])):
@@ -249,6 +252,10 @@ def _check_class_names(inputs: Inputs) -> None:
     wrong = named_otherwise(names, dataset, where)
     if wrong is not None:
         raise SpecificationError(str(wrong))
+
+
+def _num_lost(failures: Sequence[ShardFailure]) -> int:
+    return sum(failure.num_samples for failure in failures)
 
 
 def _first(failures: Sequence[ShardFailure]) -> str:

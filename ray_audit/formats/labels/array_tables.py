@@ -11,6 +11,7 @@ from ray_audit.formats.array_files import only_array, read_npy
 from ray_audit.formats.array_labels import flat_labels, text_values
 from ray_audit.formats.damage import is_damage, readable
 from ray_audit.formats.idx import is_idx, opened_idx
+from ray_audit.formats.labels.cells import label_of
 
 NPY = ".npy"
 ENDINGS = (NPY, ".npz", ".h5", ".hdf5", ".mat")
@@ -44,7 +45,7 @@ def array_batch(
         ValueError: a label is no text.
     """
     values = label_array(uri, stream, size_bytes, variable)
-    columns = {"name": _texts([*range(len(values))]), "label": _labels(values)}
+    columns = {"name": _texts([*range(len(values))]), "label": _label_column(values)}
     missing = sorted(required[key] for key in required.keys() - columns.keys())
     if missing:
         raise LabelError(
@@ -55,8 +56,11 @@ def array_batch(
     return pa.RecordBatch.from_arrays(arrays, names=list(required.values()))
 
 
-def _labels(values: np.ndarray) -> pa.Array:
-    return pa.array(values) if values.dtype.kind == "b" else _texts(values.tolist())
+def _label_column(values: np.ndarray) -> pa.Array:
+    if values.dtype.kind == "b":
+        return pa.array(values)
+    # NaN is an empty label, as in tables of every form.
+    return _texts(["" if label is None else label for label in map(label_of, values.tolist())])
 
 
 def _texts(values: list[Any]) -> pa.Array:

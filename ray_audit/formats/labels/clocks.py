@@ -1,6 +1,7 @@
 """The clock of a label table: its numbers to frames from 0 or seconds, and back."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,6 +10,8 @@ import numpy as np
 from ray_audit.config import LabelsConfig
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
+_COMMA = re.compile(r"-?\d+,\d+")
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class LabelClock:
         if is_timed:
             if isinstance(old, str) and ":" in old:
                 return clock_text(value, old)
-            return _plain(value / self.unit_s)
+            plain = _plain(value / self.unit_s)
+            is_comma = isinstance(old, str) and _COMMA.fullmatch(old.strip())
+            return str(plain).replace(".", ",") if is_comma else plain
         number = value if self.fps is None else value * self.fps
         number += self.first_frame - int(name == "end" and self.is_inclusive)
         return _plain(number)
@@ -146,6 +151,20 @@ def seconds_of(text: str) -> float:
             return float("nan")
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+
+
+def times_of(texts: Sequence[str]) -> np.ndarray:
+    """Seconds of the cells of a column, (R,) float64; NaN of what is no time.
+
+    A comma is a decimal point where some cell shows that it does not part thousands.
+
+    >>> times_of(["0,5", "1:15", "12,250"]).tolist(), times_of(["1,250", "2"]).tolist()
+    ([0.5, 75.0, 12.25], [nan, 2.0])
+    """
+    commas = [text for text in texts if _COMMA.fullmatch(text)]
+    if any(not _THOUSANDS.fullmatch(text) for text in commas):
+        texts = [text.replace(",", ".") if _COMMA.fullmatch(text) else text for text in texts]
+    return np.array([seconds_of(text) for text in texts], np.float64)
 
 
 def clock_text(seconds: float, like: str) -> str:

@@ -68,7 +68,7 @@ def _changed(column: pa.ChunkedArray, changed: dict[int, Any], field: pa.Field) 
     """
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     try:
-        new = pa.array([_typed(value, kind) for value in changed.values()], field.type)
+        new = _array([_typed(value, kind) for value in changed.values()], field.type)
         # The values of a dictionary stay, also those that no row has, and new ones lie behind them.
         both = pa.chunked_array([*column.chunks, new], field.type).unify_dictionaries()
     except (ValueError, TypeError, ArithmeticError, pa.ArrowException) as error:
@@ -78,6 +78,15 @@ def _changed(column: pa.ChunkedArray, changed: dict[int, Any], field: pa.Field) 
     rows = np.arange(len(column))
     rows[[*changed]] = len(column) + np.arange(len(changed))
     return _rows_of(both, rows)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_dictionary(kind):
+        return pa.array(values, kind)
+    # Made of its parts: pyarrow before 25 forgets that the values of a dictionary are in order.
+    encoded = pa.array(values, kind.value_type).dictionary_encode()
+    indices = encoded.indices.cast(kind.index_type)
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary, ordered=kind.ordered)
 
 
 def _rows_of(column: pa.ChunkedArray, rows: Sequence[int] | np.ndarray) -> pa.Array:
@@ -95,7 +104,7 @@ def _typed(value: Any, kind: pa.DataType) -> Any:
             raise ValueError(f"{value} is between two whole numbers")
         return int(value)
     if pa.types.is_floating(kind):
-        return float(value)
+        return np.float16(value) if pa.types.is_float16(kind) else float(value)
     if pa.types.is_decimal(kind):
         return Decimal(str(value))
     if pa.types.is_boolean(kind):

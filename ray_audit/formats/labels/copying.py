@@ -111,11 +111,12 @@ def _copy_lines(
 ) -> None:
     """A table without a header line, with comments, or with blanks between its fields."""
     positions = {key: layout.names.index(column) for key, column in columns.items()}
-    awaits_header = layout.form.header is None
+    num_above = 0 if layout.form.header is not None else 1 + layout.is_counted
     for line in _lines(source):
         spans = layout.spans_apart(line, _spans(line, layout.delimiter))
-        if layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n") or awaits_header:
-            awaits_header &= layout.form.is_comment(line) or not line.strip("\ufeff \t\r\n")
+        is_row = not layout.form.is_comment(line) and bool(line.strip("\ufeff \t\r\n"))
+        if not is_row or num_above:
+            num_above -= is_row
             _write_text(sink, line)
             continue
         fields = [line[start:end] for start, end in spans]

@@ -12,7 +12,7 @@ from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels.array_tables import is_array_table
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.labels.clocks import LabelClock, is_clock_text, seconds_of
+from ray_audit.formats.labels.clocks import LabelClock, is_clock_text, seconds_of, times_of
 from ray_audit.formats.labels.indicators import label_cells, label_texts
 from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 from ray_audit.formats.labels.text_tables import TextForm
@@ -208,7 +208,7 @@ def _numbers(column: pa.Array, name: str, has_clock_texts: bool, locate: Locate)
         texts = column.to_pylist()
         if not has_clock_texts:
             _refuse_clock_texts(texts, name, locate)
-        numbers = np.array([seconds_of(text) for text in texts])
+        numbers = times_of(texts) if has_clock_texts else np.array([*map(seconds_of, texts)])
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         row = int(bad[0])

@@ -16,6 +16,8 @@ from ray_audit.errors import LabelError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".labels")
 BLANKS = " "
+UNNAMED = "file"
+"""Name of the first column where the line of names leaves it out."""
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "blanks": BLANKS}
 _OWN = {".csv": ",", ".tsv": "\t"}
 _HEAD_BYTES = 2**16
@@ -70,11 +72,14 @@ class TextLayout:
         delimiter: between fields; None where a line is one field.
         names: of the fields.
         form: as it was specified.
+        is_counted: whether its first line is the number of its rows alone, as CelebA's lists have
+            it, and the line of names follows.
     """
 
     delimiter: str | None
     names: list[str]
     form: TextForm
+    is_counted: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -143,12 +148,39 @@ def text_layout(uri: str, stream: IO[bytes], form: TextForm) -> TextLayout:
     stream.seek(0)
     lines = (line for line in io.StringIO(head) if line.strip() and not form.is_comment(line))
     first = next(lines, "")
+    if form.header is None and form.delimiter in (None, BLANKS) and is_count(first):
+        counted = _counted_layout(next(lines, ""), next(lines, ""), form)
+        if counted is not None:
+            return counted
     suffix = next((ending for ending in SUFFIXES if unpacked_name(uri).endswith(ending)), "")
     delimiter = form.delimiter or _delimiter(uri, first, suffix, form)
     if form.header is not None:
         one_field = len(form.header) == 1 and form.delimiter is None
         return TextLayout(None if one_field else delimiter, list(form.header), form)
     return TextLayout(delimiter, _fields(first, delimiter) if first else [], form)
+
+
+def is_count(line: str) -> bool:
+    """Whether a line is one whole number."""
+    return line.strip().isdecimal()
+
+
+def names_below_count(names: list[str], row: list[str]) -> list[str] | None:
+    """Names of the fields of a table below its count; the first has none in most such lists.
+
+    >>> names_below_count(["Male", "Young"], ["1.jpg", "-1", "1"])
+    ['file', 'Male', 'Young']
+    """
+    if len(names) < 2 or all(is_count(name) for name in names):
+        return None
+    if len(row) == len(names) + 1:
+        return [UNNAMED, *names]
+    return names if len(row) == len(names) else None
+
+
+def _counted_layout(second: str, third: str, form: TextForm) -> TextLayout | None:
+    names = names_below_count(second.split(), third.split())
+    return None if names is None else TextLayout(BLANKS, names, form, is_counted=True)
 
 
 def _delimiter(uri: str, first: str, suffix: str, form: TextForm) -> str:
@@ -225,7 +257,8 @@ def _rows(stream: IO[bytes], layout: TextLayout) -> Iterator[list[str]]:
         rows = map(layout.apart, parted)
     if form.header is None:
         rows = (row for row in rows if any(row))
-        next(rows, None)
+        for _ in range(1 + layout.is_counted):
+            next(rows, None)
     yield from rows
 
 

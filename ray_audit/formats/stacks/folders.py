@@ -7,7 +7,7 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.classes import ClassNames
-from ray_audit.formats.mask_files import encode_mask
+from ray_audit.formats.mask_files import mask_like
 from ray_audit.formats.pixels.encoding import read_labels
 from ray_audit.formats.places import below, file_below
 from ray_audit.formats.stacks.base import MaskStack, NewMask
@@ -55,7 +55,7 @@ class MaskFolder(MaskStack):
                 continue
             try:
                 stored = storage.read_bytes(uri)
-                content = encode_mask(stored, mask, self._dataset.labels.channel)
+                content = mask_like(stored, mask, self._dataset.labels)
             except LabelError as error:
                 raise LabelError(f"{uri}: {error}") from None
             storage.write_bytes(target, content)

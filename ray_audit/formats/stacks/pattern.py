@@ -52,11 +52,14 @@ def matching(pattern: str, stored: Sequence[StoredObject]) -> list[MaskFile]:
 
 
 def listed_files(pattern: str) -> list[MaskFile]:
-    """The files of a pattern, by a listing of their folder.
+    """The files of a pattern: by a listing of their folder, or of each of their folders.
 
     Raises:
         StorageError: it cannot be listed.
     """
+    if "/" in pattern[pattern.index("*") :]:
+        parts = (storage.escape_glob(part) for part in pattern.split("*"))
+        return matching(pattern, storage.list_objects("*".join(parts)))
     return matching(pattern, storage.list_prefix(folder_of(pattern)))
 
 

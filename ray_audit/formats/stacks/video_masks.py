@@ -17,6 +17,8 @@ from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.pixels.stored_masks import chosen_channel
 from ray_audit.formats.places import below, file_below
 from ray_audit.formats.stacks.base import MaskStack, NewMask
+from ray_audit.formats.video.clock import Timer
+from ray_audit.formats.video.decode import Position, timed_packets
 from ray_audit.formats.video.frames import pixels_of
 from ray_audit.formats.video.orientation import turns
 from ray_audit.formats.video.packets import opened_video
@@ -29,11 +31,15 @@ FORMATS = ("gray", "gray16le", "pal8", "rgb24", "bgr24", "gbrp", "bgr0", "0rgb",
 ENDINGS = (".mkv", ".avi", ".mov", ".nut")
 """Containers of such videos."""
 
+_MOST_FRAMES = 10_000_000  # that a header is believed to have lost
 _REMEDY = "ffmpeg -i masks -c:v ffv1 -pix_fmt gray masks.mkv, from the original masks"
 
 
 class VideoMasks(MaskStack):
     """The frames of a mask video; frame k is the mask of frame k.
+
+    Of a file that breaks off, `frames` has those that it claims to hold too: each is a mask that
+    cannot be read, not one that nobody made.
 
     Args:
         uri: of the video.
@@ -53,11 +59,12 @@ class VideoMasks(MaskStack):
             with opened_video(self._stream, dataset.max_px) as (container, video):
                 _check_lossless(uri, video.codec_context.name, video.codec_context.pix_fmt)
                 self.codec = str(video.codec_context.name)
-                num = sum(packet.size > 0 for packet in container.demux(video))
+                num, num_claimed = _num_masks(container, video)
         except BaseException:
             self._stream.close()
             raise
-        self.frames = np.arange(num)
+        self.frames = np.arange(num_claimed)
+        self._num_there = num
         self._decoded: Iterator[np.ndarray] = iter(())
         self._next = num
         self._last: np.ndarray | None = None
@@ -70,16 +77,23 @@ class VideoMasks(MaskStack):
         return chosen_channel(self._pixels(frame), labels.channel, colours, where)
 
     def _pixels(self, frame: int) -> np.ndarray:
-        """(H, W, 1 or 3) uint8 or uint16; from the beginning where it lies before the last one."""
+        """(H, W, 1 or 3) uint8 or uint16; from the beginning where it lies before the last one.
+
+        Raises:
+            SampleError: it cannot be decoded, or is not there.
+        """
         if self._last is not None and frame == self._next - 1:
             return self._last
         if self._last is None or frame < self._next:
             self._stream.seek(0)
             self._decoded, self._next = self._frames(), 0
-        for pixels in self._decoded:
-            self._last, self._next = pixels, self._next + 1
-            if self._next > frame:
-                return pixels
+        try:
+            for pixels in self._decoded:
+                self._last, self._next = pixels, self._next + 1
+                if self._next > frame:
+                    return pixels
+        except av.error.FFmpegError as error:
+            raise SampleError("decode", f"{self._uri} is damaged: {error}") from error
         raise SampleError("decode", f"{self._uri} ends before frame {frame}")
 
     def _frames(self) -> Iterator[np.ndarray]:
@@ -160,7 +174,7 @@ class VideoMasks(MaskStack):
                 if not np.array_equal(pixels_of(after, "stored"), expected):
                     break
             else:
-                if num == len(self.frames):
+                if num == self._num_there:
                     return
         raise LabelError(
             f"{self._uri}: its masks do not come back from codec {self.codec} as they were "
@@ -171,6 +185,23 @@ class VideoMasks(MaskStack):
         """See `MaskStack.close`."""
         self._decoded = iter(())
         self._stream.close()
+
+
+def _num_masks(container: Any, video: Any) -> tuple[int, int]:
+    """Frames that are there, and frames that the file claims to have."""
+    at, timer = Position(), Timer()
+    num = num_empty = 0
+    for packet in timed_packets(container, video, at):
+        if packet.size:
+            num += 1
+            timer.add(packet, at.clock)
+        else:
+            num_empty += packet.dts is not None
+    timer.end(at.clock)
+    is_short = at.promised_s is not None and timer.falls_short_of(at.promised_s)
+    if not is_short and num + num_empty >= video.frames:
+        return num, num
+    return num, max(num, min(at.num_promised or 0, _MOST_FRAMES))
 
 
 def check_encoder(uri: str, codec: str) -> None:

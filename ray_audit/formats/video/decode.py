@@ -58,7 +58,7 @@ def decode_video(stream: IO[bytes], at: Position) -> Generator[Any, None, None]:
         SampleError, av.error.FFmpegError: the file is damaged from here on.
     """
     with opened_video(stream, at.max_px) as (container, video):
-        for frame in frames_of(container, video, _timed(container, video, at)):
+        for frame in frames_of(container, video, timed_packets(container, video, at)):
             yield _sound(frame, at.max_px)
 
 
@@ -204,8 +204,8 @@ def _disagreement(frame_index: int, actual: object, expected: int) -> SampleErro
     )
 
 
-def _timed(container: Any, video: Any, at: Position) -> Iterator[Any]:
-    """All packets; the clock is known with the first."""
+def timed_packets(container: Any, video: Any, at: Position) -> Iterator[Any]:
+    """All packets of an open video; its clock, and what it claims to hold, are known at once."""
     packets = container.demux(video)
     first = next(packets, None)
     at.clock = Clock.of(container, video, first)

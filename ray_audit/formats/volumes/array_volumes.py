@@ -8,6 +8,7 @@ import numpy as np
 from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.formats.array_files import check_claimed, check_inflated, same_entry
+from ray_audit.formats.array_masks import order_of
 from ray_audit.formats.volumes.volume import Volume, VolumeHeader
 
 _SUFFIX = ".npy"
@@ -107,6 +108,5 @@ def described(values: np.ndarray, uri: str) -> VolumeHeader:
 
 def write_like(old: np.ndarray, stored: np.ndarray, sink: IO[bytes]) -> None:
     """Write an array in the shape, type and order of another."""
-    order = "F" if old.flags.f_contiguous and not old.flags.c_contiguous else "C"
-    values = np.asarray(stored.reshape(old.shape), old.dtype, order=order)  # type: ignore[call-overload]
+    values = np.asarray(stored.reshape(old.shape), old.dtype, order=order_of(old))
     np.lib.format.write_array(sink, values, allow_pickle=False)

@@ -49,18 +49,22 @@ class Slices(Closeable):
             header = volume.header
             self._axis = header.axis if config.axis is None else config.axis
             self.num_slices = _num_slices(volume, config)
-            sizes[:] = [self.num_slices]
+            if type(labels) is not type(volume):  # whose axes may be others
+                sizes.clear()
+            sizes.append(self.num_slices)
             if shard.label_uri is not None and labels is None:
                 with of_labels(f" (labels {shard.label_uri})"):
                     labels = open_dicom_labels(shard.label_uri, volume, job.tally)
             if labels is not None:
                 _check_px(volume, self._axis, job.dataset.max_px)
-                turn = turn_between(volume, labels)
+                with of_labels():
+                    turn = turn_between(volume, labels)
                 channel = _channel(volume, config.channel)
                 check_window(header, self._window)
                 _check_is_picture(volume)
                 self._values = read_values(volume, channel)
-                self.masks = VolumeMasks(labels, self._axis, turn)
+                with of_labels(f" (labels {shard.label_uri})"):
+                    self.masks = VolumeMasks(labels, self._axis, turn)
             self._volume, self._open = volume, stack.pop_all()
 
     def pixels(self, index: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.mask_files import encode_mask
 from tests.support import label_sets
 from tests.support.label_sets import listed
+from tests.support.media import write_parquet, write_tar
 from tests.support.small_sets import picture
 
 
@@ -132,6 +133,25 @@ def test_a_mask_file_that_holds_more_is_refused_before_any_is_written(tmp_path, 
     # Where none changes, each is copied as it is.
     write_labels(config, listing, LabelChanges(), str(tmp_path / "to"))
     assert (tmp_path / "to/labels/b.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_a_mask_within_a_container_that_holds_more_is_refused_before_any_is_written(tmp_path, form):
+    """The second one, of which the mask may change; not where it stays."""
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "plain.tif")
+    further_pages(tmp_path / "more.tif")
+    stored = [(tmp_path / f"{name}.tif").read_bytes() for name in ("plain", "more")]
+    if form == "tar":
+        pairs = [[(f"{at}.jpg", b"x"), (f"{at}.tif", mask)] for at, mask in enumerate(stored)]
+        write_tar(tmp_path / "x.tar", [member for pair in pairs for member in pair])
+    else:
+        write_parquet(tmp_path / "x.parquet", image=[b"x"] * 2, mask=stored)
+    labels = {"masks": "{key}.tif" if form == "tar" else "mask"}
+    config = label_sets.dataset("images", tmp_path / f"x.{form}", labels)
+    listing, _ = listed(config)
+    with pytest.raises(SpecificationError, match=rf"x\.{form}#1: the file holds 2 pages"):
+        check_masks(config, listing.shards)
+    check_masks(config, listing.shards, {f"x.{form}#0"})
 
 
 @pytest.mark.parametrize(

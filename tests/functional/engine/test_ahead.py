@@ -1,10 +1,12 @@
-"""While a batch is at the models the next one is brought to their device."""
+"""While a batch is at the models the next one is decoded and brought to their device."""
 
 import threading
 
 import numpy as np
 import pytest
 
+from ray_audit.engine.backends import local
+from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning import plan as planning
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.probes.prober import Prober, ProbeTurn
@@ -59,3 +61,28 @@ def test_a_batch_made_ready_by_another_thread_gives_the_same_arrays(gradient):
     assert actual.keys() == expected.keys()
     for name in actual.keys() - {"trajectory/probe_s"}:
         assert np.array_equal(actual[name], expected[name]), name
+
+
+def test_in_one_process_a_crate_is_decoded_while_the_one_before_is_at_the_models(
+    tmp_path, monkeypatch
+):
+    small = small_sets.labelled_videos(tmp_path, num=3)
+    decoded = [threading.Event() for _ in range(3)]
+    waited = []
+    decode, process = local.decode_unit, PoolWorker.process
+
+    def noted(settings, work):
+        for crate in decode(settings, work):
+            decoded[int(work.unit.files.removeprefix("v")[0])].set()
+            yield crate
+
+    def waiting(self, crate, first=None):
+        if len(waited) < 2:  # each but the last one goes on only when the next one is there
+            waited.append(decoded[len(waited) + 1].wait(LIMIT_S))
+        return process(self, crate, first)
+
+    monkeypatch.setattr(local, "decode_unit", noted)
+    monkeypatch.setattr(PoolWorker, "process", waiting)
+    outcome = run_audit(small.config(), local=True)
+    assert outcome.counts["scored"] == 36
+    assert waited == [True, True]

@@ -33,16 +33,17 @@ def simulated(folder, seed, num_classes, noise, peak=6.0, num=1500, length=1, **
     return found.manifest.estimate, int((given != true).sum())
 
 
-def test_the_interval_of_held_out_audits_holds_the_truth(tmp_path):
+@pytest.mark.parametrize("num_seeds", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_interval_of_held_out_audits_holds_the_truth(num_seeds, tmp_path):
     cases = [(3, 0.1, 6.0), (10, 0.1, 6.0), (10, 0.02, 6.0), (10, 0.1, 3.0), (30, 0.1, 8.0)]
     inside = []
-    for seed in range(4):
+    for seed in range(num_seeds):
         for num, (num_classes, noise, peak) in enumerate(cases):
             folder = tmp_path / f"{seed}-{num}"
             estimate, truth = simulated(folder, seed, num_classes, noise, peak, protocol="held_out")
             assert estimate["low"] <= estimate["num_wrong"] <= estimate["high"]
             inside.append(estimate["low"] <= truth <= estimate["high"])
-    assert sum(inside) >= 18
+    assert sum(inside) >= 0.9 * len(inside)
 
 
 def test_frames_that_are_wrong_together_make_the_interval_wider(tmp_path):

@@ -13,6 +13,8 @@ import torch
 from ray_audit.config import EngineConfig
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.options import CorrectionOptions
+from ray_audit.engine.backends import local
+from ray_audit.engine.planning import plan as planning
 from ray_audit.engine.run.audit import opened_backend
 from ray_audit.engine.run.dry_run import dry_run
 from ray_audit.errors import StalledError
@@ -84,6 +86,35 @@ def test_an_audit_in_one_process_ends_where_a_model_hangs_and_goes_on_later(imag
     assert failure_of(images)["error_class"] == "StalledError"
     flag.unlink()
     assert audit(images).counts["scored"] == 12
+
+
+def test_where_a_model_hangs_it_is_named_though_more_was_decoded_meanwhile(
+    images, flag, monkeypatch
+):
+    flag.touch()
+    monkeypatch.setattr(planning, "crate_bytes", lambda *_: (1, "a batch a crate"))
+    with pytest.raises(StalledError, match="in probe, at checkpoint epoch_0"):
+        audit(images)
+
+
+def test_where_a_decoder_hangs_its_file_is_named(images, flag, monkeypatch):
+    decode = local.decode_unit
+
+    def hanging(settings, work):
+        for number, crate in enumerate(decode(settings, work)):
+            while number == 1 and flag.exists():
+                time.sleep(0.01)
+            yield crate
+
+    flag.touch()
+    monkeypatch.setattr(local, "decode_unit", hanging)
+    monkeypatch.setattr(planning, "crate_bytes", lambda *_: (1, "a batch a crate"))
+    images.values["model"] = {
+        "factory": "tests.support.tiny_models:ImageModel",
+        "kwargs": {"num_classes": 3},
+    }
+    with pytest.raises(StalledError, match=r"in decode, at .*\.png"):
+        audit(images)
 
 
 def test_a_calibration_ends_where_a_model_hangs(images, flag):

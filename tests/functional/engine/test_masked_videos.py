@@ -45,6 +45,19 @@ def test_each_frame_with_a_mask_is_a_sample_with_all_dense_scores(tmp_path):
     assert finding["box"]
 
 
+def test_lost_frames_of_a_mask_video_are_failures(tmp_path):
+    small = masked_videos(tmp_path, form="ffv1")
+    path = tmp_path / "data/masks/v0.mkv"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    outcome = audit(small, scores=["csl"], failures={"max_fraction": 1.0})
+    assert_counts_add_up(outcome)
+    num_failed = outcome.counts["failed"]
+    assert 0 < num_failed < NUM_FRAMES
+    assert outcome.counts["scored"] == 2 * NUM_FRAMES - num_failed
+    assert {row["stage"] for row in rows_of(outcome, "errors").to_pylist()} == {"labels"}
+
+
 def test_missing_regions_are_drawn_into_the_masks_of_the_frames(tmp_path):
     wrong = ((1, 4), ())
     small = masked_videos(tmp_path, wrong=wrong)

@@ -44,7 +44,9 @@ def test_vog_spans_the_places_of_its_window_only(tmp_path, window, inside):
     np.testing.assert_allclose(table["csg"].to_numpy(), csg, rtol=1e-4)
 
 
-@pytest.mark.parametrize("window", ["early", "late", "all"])
+@pytest.mark.parametrize(
+    "window", ["late", *(pytest.param(w, marks=pytest.mark.slow) for w in ("early", "all"))]
+)
 @pytest.mark.parametrize("keep_moments", [False, True])
 @pytest.mark.parametrize(
     "nights",

@@ -17,6 +17,8 @@ from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
 from tests.support.audits import audit
 from tests.support.small_sets import SmallSet
+from tests.support.volumes import VALUES, save_volume, sees_grey, slices_first
+from tests.unit.formats.test_dicom import write_slice
 
 
 def opened(small):
@@ -149,6 +151,37 @@ def test_tables_point_at_folders_of_frames_and_at_the_file_of_an_episode(
 ):
     for row in rows_of(request.getfixturevalue(which), tmp_path):
         assert row["media"].endswith(end)
+
+
+def test_slices_of_a_dicom_series_point_at_the_series(tmp_path):
+    """Every exporter: those of tables hold them, and the others say which do."""
+    for index in range(2):
+        for k, pixels in enumerate(VALUES[slices_first(index)]):
+            write_slice(tmp_path / f"data/ct/v{index}/{9 - k}.dcm", pixels, 2.0 * k)
+        labels = slices_first(index, (1,) if index == 0 else ()).astype(np.uint8)
+        save_volume(tmp_path / f"data/labels/v{index}.npy", labels)
+    dataset = {
+        "kind": "images",
+        "uri": str(tmp_path / "data/ct/*/*.dcm"),
+        "labels": {"masks": str(tmp_path / "data/labels/{stem}.npy")},
+        "volume": {"window": [-1000, 1000]},
+        "void": [255],
+    }
+    tables = opened(sees_grey(SmallSet(tmp_path, dataset, "PixelModel")))
+    missing = [row for row in tables.findings().to_pylist() if row["given"] != "void"]
+    assert [row["sample_id"] for row in missing] == ["v0.dcm#1"]
+    for name in FORMATS:
+        if name in ("csv", "parquet"):
+            export(tables, name, str(tmp_path / name))
+            continue
+        with pytest.raises(SpecificationError, match="slices of volumes"):
+            export(tables, name, str(tmp_path / name))
+    rows = pq.read_table(tmp_path / "parquet/findings.parquet").to_pylist()
+    with open(tmp_path / "csv/findings.csv", newline="") as file:
+        texts = list(csv.DictReader(file))
+    series = {r["sample_id"]: f"{tmp_path}/data/ct/{r['shard'][:-4]}/*.dcm" for r in rows}
+    for found in (rows, texts):
+        assert {row["sample_id"]: row["media"] for row in found} == series
 
 
 def test_files_of_an_archive_need_a_prefix_where_a_tool_opens_them(packed, tmp_path):

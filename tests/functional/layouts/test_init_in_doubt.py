@@ -302,3 +302,45 @@ def test_three_equal_channels_are_one(tmp_path):
     dataset = drafted(tmp_path)
     assert dataset["classes"] == ["class_0", "class_1", "class_2"]
     same(dataset, expected)
+
+
+def inspected(root, titles, numbers=range(12)):
+    """Pictures of two cameras, numbered in turn, with a table of verdicts and who gave them."""
+    rows = [",".join(titles)]
+    for number in numbers:
+        name = f"line{number % 2}/cap_{number:04d}.png"
+        if number % 2:
+            photo(root / "photos" / name, number)
+        else:  # a dull camera, of few colours
+            put_image(root / "photos" / name, mask(number, [40, 80], (6, 7)))
+        rows.append(f"{name},{('ok', 'dented', 'bent')[number % 3]},{('anna', 'ben')[number // 6]}")
+    put_text(root / "inspection.csv", *rows)
+    return ray_audit.init(root)
+
+
+def test_a_picture_of_another_number_is_not_taken_for_the_mask_of_one(tmp_path):
+    draft = inspected(tmp_path / "set", ("file", "verdict", "inspector"))
+    assert draft.specification["dataset"]["labels"] == {
+        "images": f"{tmp_path}/set/inspection.csv",
+        "columns": {"image": "file", "label": "verdict"},
+    }
+    assert not any("which column" in question for question in draft.asked)
+
+
+def test_which_column_is_the_label_is_asked_where_no_title_tells(tmp_path):
+    draft = inspected(tmp_path / "set", ("file", "found", "shift"))
+    (question,) = [each for each in draft.asked if "which column" in each]
+    assert question.endswith("here it is 'shift', and 'found' would do as well")
+
+
+def test_a_photo_of_many_colours_is_no_mask_unless_its_name_says_so(tmp_path):
+    for number in range(4):
+        put_image(tmp_path / f"set/a/x{number}.png", many_colours(number, 2000))
+        put_image(tmp_path / f"set/b/x{number}.png", many_colours(number, 500))
+    draft = ray_audit.init(tmp_path / "set")
+    assert draft.specification["dataset"]["labels"] == {"folder": True}
+
+
+def many_colours(seed, num):
+    colours = np.random.default_rng(seed).integers(0, 256, (num, 3), np.uint8)
+    return colours[np.arange(64 * 64) % num].reshape(64, 64, 3)

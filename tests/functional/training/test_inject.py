@@ -12,6 +12,8 @@ from ray_audit.training.inject import inject
 from ray_audit.training.planting import KINDS_OF
 from tests.support import label_sets
 from tests.support.label_sets import all_labels, files_of, listed
+from tests.support.masked_videos import masked_videos
+from tests.support.volumes import seen_volumes
 
 
 def specification(config):
@@ -181,3 +183,19 @@ def test_the_regions_are_the_components_of_the_wrong_pixels(tmp_path):
     truth = {row["sample_id"]: row for row in pq.read_table(done.truth).to_pylist()}
     assert {row["kind"] for row in regions} <= {"drop", "over"}
     assert all(truth[row["sample_id"]]["kind"] == row["kind"] for row in regions)
+
+
+@pytest.mark.parametrize("form", ["volume", "masks of frames"])
+def test_masks_that_cannot_be_read_to_their_end_are_left_out_and_named(tmp_path, form):
+    if form == "volume":
+        small, path = seen_volumes(tmp_path), tmp_path / "data/labels/v0.nii.gz"
+    else:
+        small, path = masked_videos(tmp_path, form="npy"), tmp_path / "data/masks/v0.npy"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    done = inject(small.config(), str(tmp_path / "to"), 0.5)
+    (note,) = (note for note in done.notes if note.startswith("Left out: v0."))
+    assert "cannot be read to their end" in note
+    truth = pq.read_table(done.truth).to_pylist()
+    assert {row["sample_id"].partition(".")[0] for row in truth} == {"v1"}
+    assert sum(row["is_error"] for row in truth) == done.num_errors > 0
+    assert not [*(tmp_path / "to/labels").rglob("v0*")]

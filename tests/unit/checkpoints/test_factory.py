@@ -46,6 +46,20 @@ def test_a_factory_that_ends_the_process_is_an_error(odd):
         call_factory("model.factory", f"{odd}:leaves", {})
 
 
+def test_arguments_that_a_factory_does_not_take_are_told_with_those_that_it_does():
+    path = "ray_audit.training.models:small_cnn"
+    with pytest.raises(
+        SpecificationError,
+        match=r"missing a required argument: 'num_classes'; it takes \(num_classes: int, .*\), and "
+        r"model\.kwargs gives \{\}",
+    ):
+        build_model(ModelConfig(factory=path))
+    with pytest.raises(
+        SpecificationError, match=r"'depth'; it takes .*training\.loss_kwargs gives"
+    ):
+        call_factory("training.loss", path, {"num_classes": 3, "depth": 4})
+
+
 def test_a_module_that_ends_the_process_on_import_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "leaving_module.py").write_text("raise SystemExit('no licence')\n")
     monkeypatch.syspath_prepend(tmp_path)

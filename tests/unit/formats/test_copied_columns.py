@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -31,7 +32,7 @@ def edited(values, kind, new):
         ([b"a", b"b", None], pa.binary(1), "c", b"c"),
         ([b"a", b"b", None], pa.large_binary(), b"c", b"c"),
         ([Decimal("1.00"), Decimal("2.00"), None], pa.decimal128(5, 2), "0.00", Decimal("0.00")),
-        ([1.0, float("inf"), 0.5], pa.float16(), "2.0", 2.0),
+        (list(np.float16([1, np.inf, 0.5])), pa.float16(), "2.0", 2.0),
     ],
 )
 def test_a_new_label_has_the_type_of_the_column(values, kind, new, expected):

@@ -57,6 +57,20 @@ def test_masks_come_back_and_only_the_new_ones_change(tmp_path, name, codec, pix
             np.testing.assert_array_equal(masks.mask(frame), pixels[expected])
 
 
+@pytest.mark.parametrize(("name", "codec"), [("m.mkv", "ffv1"), ("m.avi", "png")])
+def test_masks_of_a_video_that_breaks_off_cannot_be_read_and_are_no_masks_that_nobody_made(
+    tmp_path, name, codec
+):
+    path = video(tmp_path / name, np.repeat(MASKS, 5, axis=0), "gray", codec)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with opened(path) as masks:
+        assert masks.frames.tolist() == [*range(20)]
+        np.testing.assert_array_equal(masks.mask(0), MASKS[0])
+        with pytest.raises(SampleError):
+            masks.mask(19)
+
+
 def test_colours_are_values(tmp_path):
     path = video(tmp_path / "m.mkv", COLOURS[MASKS], "bgr0")
     with opened(path, values=NAMES) as masks:

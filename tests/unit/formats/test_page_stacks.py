@@ -66,6 +66,13 @@ def test_frames_of_a_gif_are_slices_in_grey(tmp_path):
         assert np.array_equal(mask, LABELS[index])
 
 
+def test_labels_of_a_stack_that_breaks_off_are_all_lost(tmp_path):
+    config = stacks(tmp_path, suffix=".gif")
+    save_pages(tmp_path / "raw/a-volume.gif", GREY[:2])
+    (failed,) = cut(config, tmp_path).failures
+    assert (failed.shard, failed.num_samples) == ("a-volume.gif", len(LABELS))
+
+
 def test_without_the_key_volume_a_file_is_one_image(tmp_path):
     config = stacks(tmp_path).model_copy(update={"volume": None})
     assert list(read(config, tmp_path)) == ["a-volume.tif", "b-volume.tif"]
@@ -174,8 +181,8 @@ def test_pages_keep_their_own_tags_when_labels_change(tmp_path, compression):
     with tifffile.TiffWriter(path) as file:
         for index, page in enumerate(LABELS):
             extra = [(65000, "s", 0, f"page {index}", True), (65001, "H", 2, (index, 9), True)]
-            packed = {"compression": "zlib"} if compression else {}
-            file.write(page, contiguous=False, extratags=extra, description=f"d{index}", **packed)
+            words = {"description": f"d{index}", "metadata": None, "extratags": extra}
+            file.write(page, contiguous=False, compression=compression, **words)
     new = np.flip(LABELS[2], 0)
     with VolumeMasks(opened(path)) as masks:
         masks.write(
