@@ -148,7 +148,7 @@ class _LabelledVideo:
         Where there is an order, the video must not become more unusual by it; without one nothing
         but its length tells it from checkpoints that waver.
         """
-        num_frames = stretch.stop - stretch.start
+        num_frames = int(stretch.stop - stretch.start)
         if self.judge is None:
             return num_frames >= self.fewest_missing
         given = int(self.path[segment])
