@@ -285,7 +285,7 @@ def _twin(
     if not near or checkpoint.size_bytes * (1 + len(near)) > _MAX_COMPARED_BYTES:
         return None
     # torch, only where it is needed
-    from ray_audit.checkpoints.loading import weights_digest
+    from ray_audit.checkpoints.file_tensors import weights_digest
 
     mine = weights_digest(checkpoint.uri)
     # The latest first: what is kept last is what `last` is.
