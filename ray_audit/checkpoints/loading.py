@@ -1,25 +1,21 @@
 """Weights into a model, without running code from their files."""
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 
-import torch
 from torch import Tensor, nn
 
 from ray_audit.checkpoints.catalog import base_uri
+from ray_audit.checkpoints.file_tensors import tensors_in
 from ray_audit.checkpoints.own_names import by_its_class, is_renamed_by_class, of_adapters
-from ray_audit.checkpoints.weight_files import read_file, refusal
 from ray_audit.checkpoints.weights import (
-    WRAPPERS,
     Expected,
     as_configured,
     fitting,
-    mappings_in,
     renamed,
 )
 from ray_audit.config import WeightsConfig
-from ray_audit.errors import CheckpointError, StorageError
+from ray_audit.errors import CheckpointError
 
 
 def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None) -> None:
@@ -35,7 +31,7 @@ def load_weights(model: nn.Module, uri: str, config: WeightsConfig | None = None
     """
     config = config or WeightsConfig()
     expected = Expected.of(model)
-    found = {path: of_adapters(model, tensors) for path, tensors in _found(uri, config).items()}
+    found = {path: of_adapters(model, tensors) for path, tensors in tensors_in(uri, config).items()}
     base = base_of(model, expected, config)
     try:
         state = fitting(uri, found, expected, config, base)
@@ -72,7 +68,7 @@ def base_of(
     if config.base is None:
         return None
     uri, plain = base_uri(config.base), WeightsConfig(ignore=config.ignore)
-    found = list(_found(uri, plain).values())
+    found = list(tensors_in(uri, plain).values())
     with suppress(CheckpointError):  # it may hold a part only
         found += [
             converted
@@ -92,7 +88,7 @@ def _by_class(
     Raises:
         CheckpointError: nothing of any.
     """
-    beneath = {} if config.base is None else _largest(_found(base_uri(config.base), config))
+    beneath = {} if config.base is None else _largest(tensors_in(base_uri(config.base), config))
     converted: dict[str, dict[str, Tensor]] = {}
     errors: list[CheckpointError] = []
     for path, state in sorted(found.items(), key=lambda item: -len(item[1])):
@@ -111,45 +107,3 @@ def _by_class(
 
 def _largest(found: Mapping[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     return max(found.values(), key=len)
-
-
-def _found(uri: str, config: WeightsConfig) -> dict[str, dict[str, Tensor]]:
-    loaded = read_file(uri)
-    found = mappings_in(loaded, config.key)
-    if found:
-        return found
-    if config.key is not None and isinstance(loaded, dict):
-        raise CheckpointError(
-            f"checkpoint {uri} holds no tensors under model.weights.key {config.key!r}; it holds "
-            f"{', '.join(map(str, list(loaded)[:8]))}"
-        )
-    raise refusal(uri, loaded)
-
-
-def read_state(uri: str) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint: those under a usual key, or at the top of the file.
-
-    Nothing in it is run: see `ray_audit.checkpoints.pickles`.
-
-    Raises:
-        CheckpointError: it cannot be read, or holds no tensors.
-    """
-    found = _found(uri, WeightsConfig())
-    for path in (*WRAPPERS, ""):
-        if path in found:
-            return found[path]
-    return next(iter(found.values()))
-
-
-def weights_digest(uri: str) -> str:
-    """Of names and values of the tensors in a checkpoint; empty where it cannot be read."""
-    try:
-        state = read_state(uri)
-    except (CheckpointError, StorageError):
-        return ""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

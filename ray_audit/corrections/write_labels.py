@@ -10,6 +10,7 @@ from ray_audit import storage
 from ray_audit.config import DatasetConfig
 from ray_audit.errors import LabelError, SampleError, SpecificationError
 from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.base import BrokenOffError
 from ray_audit.formats.class_folders import check_folders, write_folders
 from ray_audit.formats.damage import is_damage
 from ray_audit.formats.job import UnitContext
@@ -123,7 +124,7 @@ def _check_within(dataset: DatasetConfig, shard: Shard, samples: Collection[str]
     except LabelError:
         raise
     except Exception as error:
-        if not is_damage(error):
+        if not is_damage(error.cause if isinstance(error, BrokenOffError) else error):
             raise  # the container is left out of the copy otherwise
 
 

@@ -9,6 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ray_audit import storage
 from ray_audit.errors import StorageError
 from ray_audit.findings.decisions import Decision, read_decisions, saved_rows, standing
@@ -28,8 +31,9 @@ class KeptDecisions:
     Attributes:
         own: saved in the run itself, withdrawals and what they replaced included.
         others: saved in other runs; a withdrawal in the place of one that holds no more.
-        gone: rows of `findings` of other runs that are rejected there and not found here, where no
-            label has changed since: what they speak of stays, whatever else looks wrong in it.
+        gone: rows of `findings` of other runs that are rejected there and not found here, where the
+            label is still the one that was rejected: what they speak of stays, whatever else looks
+            wrong in it. Of masks, where no label of the dataset has changed since.
         notes: for how many findings others hold, and how many hold no more.
     """
 
@@ -63,9 +67,12 @@ def kept_decisions(tables: RunTables) -> KeptDecisions:
     said, kept, gone = list[Decision](), list[Decision](), dict[str, dict[str, Any]]()
     for name, uris in others.items():
         then, is_same = _seen_in(storage.join(folder, name), tables)
-        known = now | then if is_same else now
-        decided = [d for uri in uris for d in read_decisions(uri) if d.finding_id in known]
-        gone |= {d.finding_id: then[d.finding_id] for d in decided if d.finding_id not in now}
+        decided = [d for uri in uris for d in read_decisions(uri)]
+        lost = {
+            d.finding_id: then[d.finding_id] for d in decided if d.finding_id in then.keys() - now
+        }
+        gone |= lost if is_same else _still_labelled(lost, tables)
+        decided = [d for d in decided if d.finding_id in now or d.finding_id in gone]
         said += decided
         kept += [_kept(decision, now, then, classes) for decision in decided]
     rejected = {d.finding_id for d in standing(kept)} & gone.keys()
@@ -100,6 +107,38 @@ def _seen_in(run_uri: str, tables: RunTables) -> tuple[_Seen, bool]:
         is_same = manifest.labels_digest == tables.manifest.labels_digest
         return _seen(RunTables(run_uri, manifest)), is_same
     return {}, False
+
+
+def _still_labelled(lost: _Seen, tables: RunTables) -> _Seen:
+    """Those findings of another run whose samples all have the given label in this one.
+
+    Of a mask the tables say no label of a pixel: none.
+    """
+    if tables.task.is_dense:
+        return {}
+    shards = {finding["shard"] for finding in lost.values()}
+    numbers = {index for shard in shards for index in tables.parts_by_shard.get(shard, ())}
+    right, wrong = set[str](), set[str]()
+    for index, (file,) in enumerate(tables.parts("scores")):
+        if index in numbers:
+            rows = tables.read(file, ["shard", "sample_id", "frame_index", "label_name"])
+            for finding_id, finding in lost.items():
+                labels = _labels_in(rows, finding)
+                right |= {finding_id} if labels else set()
+                wrong |= {finding_id} if labels - {finding["given"]} else set()
+    return {finding_id: lost[finding_id] for finding_id in right - wrong}
+
+
+def _labels_in(rows: pa.Table, finding: dict[str, Any]) -> set[str]:
+    """Labels of the samples that a finding is about, in a part of `scores`."""
+    if finding["start_frame"] is None:
+        inside = pc.equal(rows["sample_id"], finding["sample_id"])
+    else:
+        frames = rows["frame_index"]
+        behind = pc.greater_equal(frames, finding["start_frame"])
+        inside = pc.and_(behind, pc.less(frames, finding["end_frame"]))
+        inside = pc.and_(inside, pc.equal(rows["shard"], finding["shard"]))
+    return set(rows.filter(inside)["label_name"].to_pylist())
 
 
 def _kept(decision: Decision, now: _Seen, then: _Seen, classes: set[str]) -> Decision:

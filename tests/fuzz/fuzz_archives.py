@@ -19,7 +19,7 @@ from tests.fuzz.harness import atheris_or_exit, fuzz, scratch
 
 atheris = atheris_or_exit()
 with atheris.instrument_imports(include=["ray_audit.cuts", "ray_audit.sources"]):
-    from ray_audit.checkpoints.loading import read_state
+    from ray_audit.checkpoints.file_tensors import read_state
     from ray_audit.config import DatasetConfig, InputConfig
     from ray_audit.cuts import cut_unit
     from ray_audit.cuts.batching import AUTO_BATCH

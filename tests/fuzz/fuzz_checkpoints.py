@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from ray_audit.checkpoints.loading import load_weights, read_state
+from ray_audit.checkpoints.file_tensors import read_state
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.errors import RayAuditError
 from tests.fuzz.harness import scratch
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ray_audit import storage
-from ray_audit.checkpoints.loading import read_state
+from ray_audit.checkpoints.file_tensors import read_state
 from ray_audit.errors import CheckpointError
 from tests.support.media import cut, dataset, noise, png, write_video
 

@@ -5,6 +5,7 @@ import functools
 import subprocess
 import sys
 from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,23 @@ def test_imports_go_one_way(path):
     room = room_of(path)
     assert room in MAY_IMPORT, f"say in MAY_IMPORT what {room} may import"
     assert rooms_imported(path) - {room} <= MAY_IMPORT[room]
+
+
+def files_imported(path):
+    """Files of the package that a file imports from, wherever in it that is."""
+    for name in imported(path):
+        parts = name.split(".")[1:] if name.startswith("ray_audit.") else []
+        for length in range(len(parts), 0, -1):
+            file = PACKAGE.joinpath(*parts[:length]).with_suffix(".py")
+            if file.exists():
+                yield file
+                break
+
+
+def test_no_files_import_each_other_not_even_within_functions():
+    sorter = TopologicalSorter({path: set(files_imported(path)) - {path} for path in FILES})
+    sorter.prepare()  # a CycleError names the files
+    assert sorter.is_active()
 
 
 def test_opening_a_run_does_without_scipy_and_torch():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.plain_training import train_and_keep
-from ray_audit.checkpoints.loading import read_state
+from ray_audit.checkpoints.file_tensors import read_state
 from ray_audit.errors import RunError, SpecificationError
 from ray_audit.training.models import small_cnn
 

@@ -6,6 +6,7 @@ import pytest
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.findings.decisions import save_decisions
+from ray_audit.findings.kept_decisions import kept_decisions
 from ray_audit.report.serve import Review
 from ray_audit.tables.run_tables import RunTables
 from tests.support import knowing
@@ -84,12 +85,14 @@ def test_of_a_finding_that_looks_otherwise_tonight_only_a_rejection_holds(small,
     assert is_open == (words != ("reject",))
 
 
-@pytest.mark.parametrize("is_relabelled", [False, True])
-def test_what_was_rejected_and_is_found_no_more_stays_until_its_label_changes(small, is_relabelled):
+@pytest.mark.parametrize("relabelled", [None, WRONG, "=i 0%20é.png"])
+def test_what_was_rejected_and_is_found_no_more_stays_until_its_label_changes(small, relabelled):
     said(night(small, 5), "reject")
-    if is_relabelled:
+    is_relabelled = relabelled == WRONG
+    if relabelled is not None:
         path = small.folder / "labels.csv"
-        path.write_text(path.read_text().replace(f"{WRONG},b", f"{WRONG},c"))
+        before = "b" if is_relabelled else "a"
+        path.write_text(path.read_text().replace(f"{relabelled},{before}", f"{relabelled},c"))
     sees_b = SURE * np.eye(3)
     sees_b[:, 0] = [0, SURE, 0]  # tonight's checkpoints agree with b
     knowing.knows(small, *[sees_b] * 3)
@@ -99,6 +102,24 @@ def test_what_was_rejected_and_is_found_no_more_stays_until_its_label_changes(sm
     done = corrected(small, **everything, max_changed_fraction=None)
     assert done.num_changed > 3
     assert labels_at(done)[WRONG] == 1  # it stays b, or it becomes b
+
+
+@pytest.mark.parametrize("relabelled", [0, 1])
+def test_segments_that_were_rejected_stay_while_their_labels_do(tmp_path, relabelled):
+    small = knowing.videos(tmp_path)
+    tables = night(small, 5)
+    (finding,) = tables.findings().to_pylist()
+    save_decisions(tables.run_uri, "ann", [decided(finding, "reject")])
+    path = tmp_path / "frames.csv"
+    frame = f"v {relabelled}%20é.mp4,{finding['start_frame'] + 2},"
+    before = "c" if relabelled == 1 else "a"
+    assert f"{frame}{before}" in path.read_text()
+    path.write_text(path.read_text().replace(f"{frame}{before}", f"{frame}b"))
+    agrees = SURE * np.eye(3)
+    agrees[:, 0] = [0, 0, SURE]  # what was an a is a c, as this segment is labelled
+    knowing.knows(small, *[agrees] * 3)
+    (gone,) = [kept_decisions(night(small, 6)).gone]
+    assert [row["finding_id"] for row in gone] == [finding["finding_id"]] * (relabelled == 0)
 
 
 def test_the_review_of_tonight_shows_what_was_said_last_night(small):

@@ -122,7 +122,8 @@ def masks_at(rows, schema):
         mask = np.zeros((40, 50), bool)
         mask[y : y + side, x : x + side] = True
         row = dict.fromkeys(schema.names) | {"sample_id": "v0.mp4#0", "mask_rle": rle.encode(mask)}
-        table.append(row | {"suspicion": suspicion, "mask_size_px": [40, 50], "kind": "drop"})
+        row |= {"box": [x, y, x + side, y + side], "mask_size_px": [40, 50]}
+        table.append(row | {"suspicion": suspicion, "kind": "drop"})
     return pa.Table.from_pylist(table, schema=schema)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ray_audit.checkpoints.catalog import list_checkpoints
-from ray_audit.checkpoints.loading import read_state
+from ray_audit.checkpoints.file_tensors import read_state
 from ray_audit.errors import CheckpointError
 
 MARKER = "marker_module_of_the_hostile_set"

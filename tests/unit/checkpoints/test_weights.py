@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ray_audit.checkpoints.catalog import list_checkpoints, read_catalog
-from ray_audit.checkpoints.loading import load_weights, read_state
+from ray_audit.checkpoints.file_tensors import read_state
+from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import WeightsConfig
 from ray_audit.errors import CheckpointError
 
