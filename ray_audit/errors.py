@@ -81,6 +81,15 @@ class StorageError(RayAuditError):
         self.may_pass = may_pass
         self.attempts = 1
 
+    def named(self, what: str) -> RayAuditError:
+        """The error of a specification that names what is not there.
+
+        Where another try could do better it stays one of the store: nothing is wrong with what was
+        asked for, and a scheduler must not be told so.
+        """
+        message = f"{what}: {self}"
+        return StorageError(message, True) if self.may_pass else SpecificationError(message)
+
 
 class AlreadyThereError(StorageError):
     """An object that was to be created is there already."""

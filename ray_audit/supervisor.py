@@ -76,6 +76,28 @@ def supervised(limit_s: float | None, stage: str, work: Callable[[], Value]) -> 
         supervisor.close()
 
 
+class LateError(Exception):
+    """A call did not end in time, and was left behind in its thread."""
+
+
+def within(limit_s: float | None, call: Callable[[], Value]) -> Value:
+    """Give what a call gives that makes no steps, unless it takes too long.
+
+    Args:
+        limit_s: longest time, in seconds; None for a call that may take any.
+        call: may hang; it runs in a thread of its own, which does not keep the process alive.
+
+    Raises:
+        LateError: it did not end in time.
+        BaseException: what it raised.
+    """
+    answer: Future[Value] = Future()
+    threading.Thread(target=_done, args=(answer, call), daemon=True, name="within").start()
+    if not wait([answer], limit_s).done:
+        raise LateError
+    return answer.result()
+
+
 def is_any_left_behind() -> bool:
     """Whether work that hung, or was interrupted, is still there."""
     return any(thread.is_alive() for thread in _left_behind)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import RESULTS
-from benchmarks.quality import region_page
+from benchmarks.quality import missing, region_page
 from benchmarks.quality.measure import measure
 from benchmarks.quality.page import LEARNT, page
 from benchmarks.quality.ranking import RESULT, section
@@ -31,6 +31,7 @@ def main() -> None:
                 run(recipe, seed, arguments)
     ranking = section(arguments.results / RESULT.name)
     ranking += "\n\n" + region_page.section(arguments.results / REGIONS_RESULT.name)
+    ranking += "\n\n" + missing.section(arguments.results / missing.RESULT.name)
     text = page(read(arguments.results), ranking, LEARNT.read_text(encoding="utf-8"))
     arguments.page.write_text(text, encoding="utf-8")
     print(f"page: {arguments.page}")

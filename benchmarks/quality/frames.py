@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ def pose_case(
     factory: str,
     is_held_out: bool,
     width: int | None = None,
+    kinds: Sequence[str] = POSE_KINDS,
+    rate: float | None = None,
 ) -> Case:
     """62 pose sequences of 9 ordered phases, features standardised.
 
@@ -45,6 +48,8 @@ def pose_case(
         is_held_out: train on 70% with right labels, plant one error in two thirds of the others;
             else train on and audit all, 30% of them with an error.
         width: of the model; its own where absent.
+        kinds: of the errors.
+        rate: share of the audited sequences with one; as above where absent.
     """
     archive = np.load(data / "golf_poses" / "sequences.npz")
     names = sorted(name for name in archive.files if "_" not in name)
@@ -52,14 +57,15 @@ def pose_case(
     true = {f"sequences.npz#{name}": archive[f"{name}_label"].astype(np.int64) for name in names}
     keys = list(true)
     trained = audited = np.arange(len(keys))
-    rate = _TRAINING_RATE
+    usual = _TRAINING_RATE
     if is_held_out:
         order = np.random.default_rng([seed, 77]).permutation(len(keys))
         num_audited = round(_HELD_OUT_SHARE * len(keys))
         audited, trained = np.sort(order[:num_audited]), np.sort(order[num_audited:])
-        rate = _HELD_OUT_RATE
+        usual = _HELD_OUT_RATE
+    rate = usual if rate is None else rate
     errors = corrupt_frames(
-        {keys[i]: true[keys[i]] for i in audited}, _NUM_POSE_PHASES, rate, POSE_KINDS, seed
+        {keys[i]: true[keys[i]] for i in audited}, _NUM_POSE_PHASES, rate, kinds, seed
     )
     given = true | errors.labels
     _write_sequences(folder / "sequences.npz", audited, names, features, list(given.values()))

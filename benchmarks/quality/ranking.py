@@ -35,7 +35,8 @@ RESULT = RESULTS / "quality-regimes.json"
 TOLERANCE = 0.01
 """By which AUPRC may lie below the best single score, which nobody knows beforehand."""
 _NEAR = 0.03
-_PAGE_71 = "[page 71](decisions/0071-components-beside-their-class.md)"
+_PAGE_71 = "[71](decisions/0071-components-beside-their-class.md)"
+_PAGE_89 = "[89](decisions/0089-masks-known-early.md)"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -100,8 +101,8 @@ def section(result: Path = RESULT) -> str:
         "training ([scores.md](scores.md#which-one-to-trust)). AUPRC, means over the seeds. The",
         f"weights were chosen on seed {', '.join(map(str, content['chosen_on']))}; that losses are",
         "ranked beside their class was found on seed 1 of `cifar`, `digits` and `actions`.",
-        f"**Weights of masks were chosen on the seeds shown**; {_PAGE_71} has audits",
-        "of a seed that was not looked at. Shown",
+        "**Weights of masks were chosen on the seeds shown**; audits of seeds that were not",
+        f"looked at are on pages {_PAGE_71} and {_PAGE_89}. Shown",
         f"are seeds {', '.join(map(str, content['seeds']))}: other errors and trainings than seed",
         "0, and other data where there are any. The best single score is named after the fact,",
         "separately in each row; so is the best of cleanlab's, from the last checkpoint. **Bold**:",

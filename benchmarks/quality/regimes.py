@@ -5,7 +5,7 @@ were trained on its labels, and by those of a training on its other half (`held_
 ranking is held to the best single score in each of these cells (see `ranking.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ CHOOSING, REPORTING = (0,), (1, 2, 10)
 _NUM_ROWS = 1500
 _ACTION_CLASSES = 8
 _ACTION_FEATURES = 12
+_SLIPS = ("mislabel", "boundary", "adjacent")
 _SLICE_KINDS: tuple[SliceKind, ...] = ("under", "over", "other")
 _PHANTOM_NOISE = MaskNoise(systematic_class=1, under_px=2, over_px=2, shift_px=(3, 5))
 
@@ -49,7 +50,7 @@ class Subject:
     name: str
     kind: str
     about: str
-    make: Callable[[Path, Path, int, bool], Case]
+    make: Callable[..., Case]
     trainings: tuple[Training, Training, Training]
     needs_data: bool = True
 
@@ -111,13 +112,33 @@ def streets(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
     return masks.street_case(data, folder, seed, num_folds=2 * is_held_out)
 
 
-def poses(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
+def poses(
+    data: Path,
+    folder: Path,
+    seed: int,
+    is_held_out: bool,
+    kinds: Sequence[str] = frames.POSE_KINDS,
+    rate: float | None = None,
+) -> Case:
     """62 pose sequences of 9 strictly ordered phases, 30% with one error."""
-    factory = "ray_audit.training.models:tcn"
-    return frames.pose_case(data, folder, seed, factory=factory, is_held_out=is_held_out, width=32)
+    return frames.pose_case(
+        *(data, folder, seed),
+        factory="ray_audit.training.models:tcn",
+        is_held_out=is_held_out,
+        width=32,
+        kinds=kinds,
+        rate=rate,
+    )
 
 
-def actions(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
+def actions(
+    data: Path,
+    folder: Path,
+    seed: int,
+    is_held_out: bool,
+    kinds: Sequence[str] = _SLIPS,
+    rate: float = 0.3,
+) -> Case:
     """50 sequences of noisy features in a loose order; slips of annotation in 30% of them."""
     rng = np.random.default_rng([seed, 80])
     chain = rng.dirichlet(np.full(_ACTION_CLASSES, 0.7), _ACTION_CLASSES)
@@ -127,8 +148,7 @@ def actions(data: Path, folder: Path, seed: int, is_held_out: bool) -> Case:
         steps = _steps(rng, chain)
         features.append(_looks(rng, steps, means))
         labels[f"sequences.npz#v{index:02d}"] = steps
-    kinds = ("mislabel", "boundary", "adjacent")
-    errors = corrupt_frames(labels, _ACTION_CLASSES, 0.3, kinds, seed)
+    errors = corrupt_frames(labels, _ACTION_CLASSES, rate, kinds, seed)
     names = [key.partition("#")[2] for key in labels]
     return frames.sequence_case(
         folder, names, features, errors, _ACTION_CLASSES, seed if is_held_out else None

@@ -86,11 +86,14 @@ def read_catalog(uri: str | list[str]) -> Catalog:
 
     Raises:
         CheckpointError: nothing matches, or a file is of a kind that cannot be loaded safely.
+        StorageError: the store does not answer, or answers badly.
     """
     try:
         found = _in_training_order(uri)
     except StorageError as error:
-        raise CheckpointError(f"checkpoints: {error}{_how_made(uri, error)}") from error
+        if error.may_pass:
+            raise error.named("checkpoints") from error
+        raise CheckpointError(f"checkpoints: {error}{_how_made(uri)}") from error
     kept, notes = _without_aliases(found)
     if isinstance(uri, str):
         notes += _other_order([checkpoint.uri for checkpoint in kept])
@@ -163,12 +166,10 @@ def _in_training_order(uri: str | list[str]) -> list[_StoredCheckpoint]:
     return [_described(item, not storage.has_wildcard(uri)) for item in items]
 
 
-def _how_made(uri: str | list[str], error: StorageError) -> str:
+def _how_made(uri: str | list[str]) -> str:
     """What helps where a pattern that training fills matches nothing yet."""
     is_pattern = isinstance(uri, str) and storage.has_wildcard(uri) and uri.endswith(_TRAINED)
-    if error.may_pass or not is_pattern:
-        return ""
-    return ". Where there are none yet, `ray-audit train` makes them"
+    return ". Where there are none yet, `ray-audit train` makes them" if is_pattern else ""
 
 
 def _place(uri: str) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ import inspect
 import os
 import reprlib
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from ray_audit.checkpoints.model_identity import see_working_directory
 from ray_audit.config import ModelConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.processes import use_large_pages
-from ray_audit.supervisor import watch_from_outside
+from ray_audit.supervisor import LateError, watch_from_outside, within
 
 Value = TypeVar("Value")
 
@@ -73,7 +72,7 @@ def call_factory(
     """
     if limit_s is None:
         return _called(key, path, kwargs)
-    return within(limit_s, f"{key} {path}", lambda: _called(key, path, kwargs))
+    return started_within(limit_s, f"{key} {path}", lambda: _called(key, path, kwargs))
 
 
 def _called(key: str, path: str, kwargs: Mapping[str, Any]) -> Any:
@@ -114,45 +113,27 @@ def _hold_arguments(key: str, path: str, factory: Any, kwargs: Mapping[str, Any]
         ) from error
 
 
-def within(
-    limit_s: float | None,
-    what: str,
-    call: Callable[[], Value],
-) -> Value:
+def started_within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
     """Give what a call gives, unless it takes too long: then it is left behind.
 
     Args:
-        limit_s: longest time, in seconds; None for a call that may take any.
+        limit_s: `engine.start_timeout_s`.
         what: is called, for the message.
-        call: may hang; it runs in a thread of its own, which does not keep the process alive.
+        call: may hang.
 
     Raises:
         SpecificationError: it did not end in time.
     """
-    ended: list[Value] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(call())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True, name="ray-audit factory")
     watch_from_outside(limit_s)  # before it may take Python's lock
     try:
-        thread.start()
-        thread.join(limit_s)
-    finally:
-        watch_from_outside(None)
-    if failed:
-        raise failed[0]
-    if not ended:
+        return within(limit_s, call)
+    except LateError:
         raise SpecificationError(
             f"{what} did not end within engine.start_timeout_s ({limit_s:g} s): does it wait for a "
             "download, a lock or an answer?"
-        )
-    return ended[0]
+        ) from None
+    finally:
+        watch_from_outside(None)
 
 
 @contextlib.contextmanager

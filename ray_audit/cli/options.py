@@ -54,8 +54,8 @@ ErrorKinds = Annotated[
         "--kinds",
         metavar="A,B",
         help="Kinds of error; repeatable. Frames: mislabel, adjacent, distant, reversed, boundary "
-        "(all). Masks: drop, swap, shift, boundary, under, over, scaled, random (all). "
-        "Classes: symmetric, asymmetric (both), instance.",
+        "(these five), missing. Masks: drop, swap, shift, boundary, under, over, scaled, random "
+        "(all). Classes: symmetric, asymmetric (both), instance.",
     ),
 ]
 Classes = Annotated[

@@ -31,7 +31,7 @@ def audited_labels(tables: RunTables, folder: Path) -> Listing:
             (folder / "audited").mkdir()
             audited = list_dataset(dataset, folder / "audited", num_audited)
     except StorageError as error:
-        raise SpecificationError(f"dataset: {error}") from error
+        raise error.named("dataset") from error
     if audited.labels_digest != manifest.labels_digest:
         raise SpecificationError(
             f"the labels have changed since run {manifest.run_id}: what it found may not be there "

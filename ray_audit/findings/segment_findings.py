@@ -25,8 +25,8 @@ SHIFT_MARGIN = 1.0
 """A boundary must move by this many frames, and the neighbour's probability summed over them must
 exceed the given class's by this, before it is a finding. So must a stretch within a segment."""
 SHARE_OF_A_SEGMENT = 0.5
-"""A stretch is a segment that is missing if it has this share of the frames of the video's median
-segment: checkpoints that waver for a moment make no finding."""
+"""Without an order a stretch is a segment that is missing only if it has this share of the frames
+of the video's median segment: checkpoints that waver for a moment make no finding."""
 
 
 COLUMNS = (
@@ -123,6 +123,8 @@ class _LabelledVideo:
         self.path = np.array([self.labels[rows[0]] for rows in self.segments], np.int64)
         self.num_frames = np.array([len(rows) for rows in self.segments], np.int64)
         self.judge = None if self.others is None else OrderJudge(self.num_frames, self.others)
+        median = float(np.median(self.num_frames)) if self.segments else 0.0
+        self.fewest_missing = SHARE_OF_A_SEGMENT * median
         # Where frames are thinned out, those up to the next sampled one belong to the segment.
         step = int(np.diff(self.frames).min(initial=self.frames[-1])) if len(ids) > 1 else 1
         firsts = [int(self.frames[rows[0]]) for rows in self.segments]
@@ -139,6 +141,24 @@ class _LabelledVideo:
     def breaks_order(self, segment: int, label: int) -> bool:
         """Whether the video would be more unusual if the segment had this class."""
         return self.judge is not None and self.judge.added(self.path, segment, label) > 0.0
+
+    def misses(self, segment: int, label: int, stretch: slice) -> bool:
+        """Whether a stretch of a segment may be one of another class that is missing.
+
+        Where there is an order, the video must not become more unusual by it; without one nothing
+        but its length tells it from checkpoints that waver.
+        """
+        num_frames = int(stretch.stop - stretch.start)
+        if self.judge is None:
+            return num_frames >= self.fewest_missing
+        given = int(self.path[segment])
+        parts = [
+            (given, stretch.start),
+            (label, num_frames),
+            (given, int(self.num_frames[segment]) - stretch.stop),
+        ]
+        classes, frames = zip(*(part for part in parts if part[1]), strict=True)
+        return self.judge.added_by_parts(self.path, segment, classes, frames) <= 0.0
 
     def name(self, label: int) -> str:
         """Class name in quotes, as it is."""
@@ -298,11 +318,14 @@ def _of_stretches(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
     p_given, p_seen = video.values["confidence"][rows], video.values["p_suggested"][rows]
     seen = np.where(p_seen > p_given, video.suggested[rows], -1)
     edges = np.flatnonzero(np.diff(seen, prepend=-2, append=-2)).tolist()
-    fewest = max(FEWEST_SHIFTED, SHARE_OF_A_SEGMENT * float(np.median(video.num_frames)))
     nums_of_class: Counter[int] = Counter()
     for first, stop in pairwise(edges):
         label, stretch = int(seen[first]), slice(first, stop)
-        if label < 0 or stop - first < fewest or _is_neighbours(video, segment, label, stretch):
+        if label < 0 or stop - first < FEWEST_SHIFTED:
+            continue
+        if _is_neighbours(video, segment, label, stretch):
+            continue
+        if not video.misses(segment, label, stretch):
             continue
         if not float((p_seen - p_given)[stretch].sum()) > SHIFT_MARGIN:
             continue
@@ -313,6 +336,8 @@ def _of_stretches(video: _LabelledVideo, segment: int) -> Iterator[Finding]:
             f"the checkpoints see {video.name(label)} there without a gap (mean probability "
             f"{video.p_of(label, inside):.2f} against {video.mean('confidence', inside):.2f}), in "
             f"{len(inside)} of the segment's {len(rows)} frames: a segment seems to be missing"
+            + "; the order of the other videos has it there"
+            * (video.judge is not None)
         )
         yield video.finding(
             "missing_segment",

@@ -25,7 +25,7 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 4
+RULE = 5
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
@@ -35,6 +35,7 @@ _KNOWN_SEGMENTS = (0.6, 0.9)
 _LEAST_OF_SEGMENTS = 0.4
 _OUTLINED = (0.6, 0.75)
 _DRAWN_AS_GIVEN = (0.95, 1.0)
+_GROWN_LATE = (0.15, 0.35)
 _WEAK_ON_TRAINED = {"softmin_interior": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
 _WEAK_ON_UNSEEN = {"softmin_interior": 1 / 2, "softmin": 1 / 4, "component_doubt": 1 / 4}
 _GOOD_ON_UNSEEN = {"late_iou": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
@@ -48,10 +49,12 @@ class TrainingFit:
     Attributes:
         is_held_out: whether the checkpoints never saw the labels.
         agreement: how well they predict the given labels, 0 for chance, 1 for all of them; of
-            masks the mean IoU of the classes at the last checkpoint. NaN where unknown.
+            masks the usual IoU of the classes at the last checkpoint, halfway between their mean
+            and the middle one. NaN where unknown.
         fitted: share of the most suspicious labels that they predict in the end, 0-1; NaN of
             masks, which are wrong in some pixels only.
-        gain: agreement in the end less that of the first half of the checkpoints; NaN of masks.
+        gain: agreement in the end less that of the first half of the checkpoints; NaN of masks with
+            one checkpoint.
     """
 
     is_held_out: bool
@@ -63,6 +66,13 @@ class TrainingFit:
     def memorised(self) -> float:
         """0: wrong labels are not fitted; 1: they are."""
         return 0.0 if self.is_held_out else _ramp(self.fitted, *_MEMORISED)
+
+    @property
+    def known_early(self) -> float:
+        """1: masks were drawn in the first half nearly as well as in the end; 0: much worse."""
+        if not self.agreement > 0 or np.isnan(self.gain):
+            return 0.0
+        return 1.0 - _ramp(self.gain / self.agreement, *_GROWN_LATE)
 
     @property
     def of_all(self) -> float:
@@ -101,11 +111,12 @@ def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
 
 def _of_masks(fit: TrainingFit) -> dict[str, float]:
     # A soft minimum sees what a weak model is sure of, where its outlines are wrong throughout; of
-    # a good one they tell more, until it draws all masks as they are given, wrong ones too.
-    memorised = _ramp(fit.agreement, *_DRAWN_AS_GIVEN)
+    # a good one they tell more, until it draws all masks as they are given, wrong ones too. What
+    # the first half knew already speaks for all checkpoints: they saw wrong masks before that.
+    of_all = max(_ramp(fit.agreement, *_DRAWN_AS_GIVEN), fit.known_early)
     strong = {
-        "late_iou": 0.75 * (1.0 - memorised),
-        "csl": 0.75 * memorised,
+        "late_iou": 0.75 * (1.0 - of_all),
+        "csl": 0.75 * of_all,
         "component_doubt": 0.25,
     }
     weak = _WEAK_ON_TRAINED
@@ -141,7 +152,7 @@ def fit_of(
     """
     is_held_out = protocol == "held_out"
     if task is Task.DENSE:
-        return TrainingFit(is_held_out, float("nan") if confusion is None else _mean_iou(confusion))
+        return _fit_of_masks(is_held_out, confusion)
     if profile is None or num_classes < 2:
         return TrainingFit(is_held_out, float("nan"))
     chance = 1.0 / num_classes
@@ -149,9 +160,26 @@ def fit_of(
     return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain)
 
 
-def _mean_iou(confusion: ClassPairs) -> float:
-    """At the last checkpoint, over the classes that are given or predicted."""
-    both = confusion.correct()[-1]
-    either = confusion.predicted()[-1] + confusion.given()[-1] - both
-    occurs = either > 0
-    return float((both[occurs] / either[occurs]).mean()) if occurs.any() else float("nan")
+def _fit_of_masks(is_held_out: bool, confusion: ClassPairs | None) -> TrainingFit:
+    if confusion is None:
+        return TrainingFit(is_held_out, float("nan"))
+    each = _usual_iou(confusion)
+    num, last = len(each), float(each[-1])
+    gain = float("nan") if num < 2 else last - float(each[: (num + 1) // 2].mean())
+    return TrainingFit(is_held_out, last, gain=gain)
+
+
+def _usual_iou(confusion: ClassPairs) -> np.ndarray:
+    """(E,) at each checkpoint, over the classes that are given or predicted; NaN without any.
+
+    A class that was never learnt says nothing of how well the others are outlined: their mean would
+    take a good model for a weak one, the middle one alone would hide every second class.
+    """
+    both = confusion.correct()
+    either = confusion.predicted() + confusion.given() - both
+    found = np.full(len(both), np.nan)
+    for checkpoint, occurs in enumerate(either > 0):
+        if occurs.any():
+            shares = both[checkpoint, occurs] / either[checkpoint, occurs]
+            found[checkpoint] = (shares.mean() + np.median(shares)) / 2
+    return found

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ray_audit.errors import RayAuditError, RunError
+from ray_audit.supervisor import LateError, within
 
 Value = TypeVar("Value")
 LIMIT_S = 20.0
@@ -80,33 +81,26 @@ class Saver:
 _places = threading.BoundedSemaphore(_MAX_WAITING)
 
 
-def within(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
-    """The result of a call that may hang.
+def answered(limit_s: float, what: str, call: Callable[[], Value]) -> Value:
+    """The result of a call of a store that may hang.
 
     Raises:
         RunError: there is none after `limit_s`, or too many calls hang already.
-        Exception: what the call raised.
+        BaseException: what the call raised.
     """
     if not _places.acquire(timeout=limit_s):
         raise RunError(f"{what}: the store does not answer; try again later")
-    results: list[Value] = []
-    errors: list[Exception] = []
 
-    def run() -> None:
+    def freeing() -> Value:
         try:
-            results.append(call())
-        except Exception as error:
-            errors.append(error)
+            return call()
         finally:
             _places.release()
 
-    thread = threading.Thread(target=run, name="within", daemon=True)
     start_s = time.monotonic()
-    thread.start()
-    thread.join(limit_s)
-    if errors:
-        raise errors[0]
-    if not results:
+    try:
+        return within(limit_s, freeing)
+    except LateError:
         waited_s = time.monotonic() - start_s
-        raise RunError(f"{what}: no answer of the store within {waited_s:.0f} s; try again later")
-    return results[0]
+        message = f"{what}: no answer of the store within {waited_s:.0f} s; try again later"
+        raise RunError(message) from None

@@ -28,7 +28,7 @@ from ray_audit.report.document import ShownFindings, make_document
 from ray_audit.report.finding_pictures import Pictures
 from ray_audit.report.html_page import policy, render_page
 from ray_audit.report.layers import Bundle
-from ray_audit.report.saving import LIMIT_S, Saver, within
+from ray_audit.report.saving import LIMIT_S, Saver, answered
 from ray_audit.tables.run_tables import RunTables
 
 NUM_FINDINGS = 100_000
@@ -87,7 +87,7 @@ class Review:
 
     def page(self) -> str:
         """The page with all reviewers' decisions as they stand."""
-        saved = within(self._limit_s, "decisions", lambda: saved_rows(self._tables.run_uri))
+        saved = answered(self._limit_s, "decisions", lambda: saved_rows(self._tables.run_uri))
         with self._deciding:
             known = standing([*self._of_others, *saved, *self._decided.values()])
         mine, others = {}, dict[str, list[dict[str, Any]]]()
@@ -105,7 +105,7 @@ class Review:
             return None
         # What comes too late for this answer is there for the next.
         limit_s = _TIMES_FOR_PICTURES * self._limit_s
-        return within(limit_s, "pictures", lambda: self._drawn(name))
+        return answered(limit_s, "pictures", lambda: self._drawn(name))
 
     def _drawn(self, name: str) -> Bundle | None:
         # One at a time: the mapper may be this process, and a model is no small thing.

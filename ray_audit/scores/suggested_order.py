@@ -123,6 +123,29 @@ class OrderJudge:
             before, now, frames, after
         )
 
+    def added_by_parts(
+        self,
+        path: npt.NDArray[np.integer],
+        at: int,
+        classes: Sequence[int],
+        num_frames: Sequence[int],
+    ) -> float:
+        """What the NLL grows by where one segment is several of other classes, in constant time.
+
+        Args:
+            path: (S,) class of each segment, none of them that of its neighbour.
+            at: the segment.
+            classes: of its parts, none that of the part or segment beside it.
+            num_frames: labelled frames of each part.
+        """
+        before = int(path[at - 1]) if at else self._end
+        after = int(path[at + 1]) if at + 1 < len(path) else self._end
+        parts, frames = np.array(classes), np.array(num_frames)
+        whole, all_frames = path[at : at + 1], self._num_frames[at : at + 1]
+        return self._of_runs(before, parts, frames, after) - self._of_runs(
+            before, whole, all_frames, after
+        )
+
     def _of_runs(
         self, before: int, runs: npt.NDArray[np.integer], num_frames: Integers, after: int
     ) -> float:

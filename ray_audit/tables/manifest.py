@@ -226,5 +226,5 @@ def _why(ranking: Mapping[str, Any]) -> str:
         return "how well the checkpoints know the labels is not known"
     said = f"agreement with the given labels {ranking['agreement']:.2f} (0 is chance)"
     if ranking["fitted"] is None:
-        return f"mean IoU with the given masks {ranking['agreement']:.2f}"
+        return f"IoU with the given masks {ranking['agreement']:.2f}"
     return f"{said}, {ranking['fitted']:.0%} of the most suspicious are fitted in the end"

@@ -14,13 +14,12 @@ import ray
 import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-from ray_audit.checkpoints.factory import within
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import publish_index
 from ray_audit.errors import PlanError, RayAuditError, RunError, SpecificationError
 from ray_audit.samples import WorkUnit
 from ray_audit.sources import Listing
-from ray_audit.supervisor import supervised
+from ray_audit.supervisor import supervised, within
 from ray_audit.training.assignment import Assignment, HeldOutShares
 from ray_audit.training.loop import EpochDone, Worker
 from ray_audit.training.training_folder import TrainingFolder
@@ -86,7 +85,7 @@ class _Bulletin:
 def _fit(trainer: Any, bulletin: Any) -> None:
     try:
         # In the main thread Ray Train would put a handler of its own for SIGINT in place of ours.
-        within(None, "training", trainer.fit)
+        within(None, trainer.fit)
     except Exception as error:  # Ray Train wraps what workers raised
         failure = ray.get(bulletin.failure.remote())
         if failure is None:

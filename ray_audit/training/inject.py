@@ -106,7 +106,7 @@ def inject(
         try:
             listing = list_dataset(dataset, Path(folder), limit)
         except StorageError as error:
-            raise SpecificationError(f"dataset: {error}") from error
+            raise error.named("dataset") from error
         _check_expressible(dataset)
         check_writable(dataset, listing, to_uri)
         check_masks(dataset, listing.shards)

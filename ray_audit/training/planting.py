@@ -42,10 +42,11 @@ KINDS_OF: dict[Task, tuple[str, ...]] = {
 }
 """What labels belong to -> kinds of error."""
 DEFAULT_KINDS: dict[Task, tuple[str, ...]] = {
-    task: tuple(kind for kind in kinds if kind not in ("instance", "flip", "merge"))
+    task: tuple(kind for kind in kinds if kind not in ("instance", "flip", "merge", "missing"))
     for task, kinds in KINDS_OF.items()
 }
-"""Without `instance`, which reads every image, and what `drop` and `swap` do to whole classes."""
+"""Without `instance`, which reads every image, what `drop` and `swap` do to whole classes, and what
+`mislabel` does where its class is that of a neighbour."""
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ def _listed(config: AuditConfig, index_dir: Path) -> Listing:
     try:
         listing = list_dataset(config.dataset, index_dir)
     except StorageError as error:
-        raise SpecificationError(f"dataset: {error}") from error
+        raise error.named("dataset") from error
     num_workers = config.training.workers
     if len(listing.shards) < num_workers:
         raise SpecificationError(

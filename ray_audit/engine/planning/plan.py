@@ -180,7 +180,7 @@ def read_inputs(
     try:
         listing = list_dataset(config.dataset, index_dir, limit)
     except StorageError as error:
-        raise SpecificationError(f"dataset: {error}") from error
+        raise error.named("dataset") from error
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

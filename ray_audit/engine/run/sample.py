@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ray_audit import storage
-from ray_audit.checkpoints.factory import within
+from ray_audit.checkpoints.factory import started_within
 from ray_audit.checkpoints.loading import load_weights
 from ray_audit.config import AuditConfig
 from ray_audit.cuts.unit import cut_unit
@@ -153,7 +153,9 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
     settings = ProbeSettings.of(config, None, precision="float32", compiles=False)
     prober = Prober([model], settings, torch.device("cpu"))
     try:
-        look = within(config.engine.start_timeout_s, "the model", lambda: prober.look(batch))
+        look = started_within(
+            config.engine.start_timeout_s, "the model", lambda: prober.look(batch)
+        )
     except ValueError as error:
         hint = input_hint(error, model, batch, config)
         raise SpecificationError(f"the model does not fit {where}: {error}{hint}") from error

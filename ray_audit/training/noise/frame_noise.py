@@ -1,4 +1,4 @@
-"""Planted errors in frame labels: wrong, exchanged, reversed and displaced segments."""
+"""Planted errors in frame labels: wrong, exchanged, reversed, displaced and missing segments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,8 @@ def plant_frames(
         kinds: some of `FRAME_KINDS`. `mislabel`: one segment gets a random other class.
             `adjacent`, `distant`: two neighbouring, or two other, segments exchange their labels.
             `reversed`: a span of 3 to 5 segments is turned round in time. `boundary`: each
-            boundary moves by less than half the shorter of its segments.
+            boundary moves by less than half the shorter of its segments. `missing`: one segment
+            gets the class of one that it touches, so that it is none any more.
         seed: of the errors.
 
     Raises:
@@ -213,11 +214,24 @@ def _jitter(labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> n
     return changed
 
 
+def _miss(labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> np.ndarray | None:
+    segments = runs(labels)
+    touching = np.flatnonzero(segments[:-1, 1] == segments[1:, 0])
+    if not len(touching):
+        return None
+    first = int(rng.choice(touching))
+    missing, neighbour = rng.permutation([first, first + 1])
+    changed = labels.copy()
+    changed[segments[missing, 0] : segments[missing, 1]] = segments[neighbour, 2]
+    return changed
+
+
 FRAME_KINDS: dict[str, Change] = {
     "mislabel": _mislabel,
     "adjacent": partial(_exchange, 1),
     "distant": partial(_exchange, 2),
     "reversed": _reverse,
     "boundary": _jitter,
+    "missing": _miss,
 }
 """Kinds of error in frame labels."""

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from ray_audit import storage
+from ray_audit.cli import main
+from ray_audit.cli.ending import ExitCode
 from ray_audit.engine.run.audit import run_audit
 from ray_audit.engine.run.status import read_status
 from ray_audit.errors import RunError, StorageError
@@ -106,6 +108,26 @@ def sequence_set(folder):
         "clip": {"frames": None},
     }
     return SmallSet(folder, dataset, "FrameModel", {"in_features": 4})
+
+
+@pytest.mark.parametrize("part", ["data/", "checkpoints/"])
+def test_a_store_that_fails_while_files_are_listed_is_no_fault_of_the_specification(
+    tmp_path, monkeypatch, part
+):
+    small = class_folders(tmp_path)
+    spec, listed = str(small.spec_file()), storage.list_objects
+
+    def list_objects(uri):
+        if part in uri:
+            raise StorageError(f"cannot list {uri}: 503 Slow Down", may_pass=True)
+        return listed(uri)
+
+    monkeypatch.setattr(storage, "list_objects", list_objects)
+    assert main(["plan", spec, "--local"]) == ExitCode.FAILED
+    monkeypatch.setattr(storage, "list_objects", listed)
+    for path in (tmp_path / part).rglob("*.*"):
+        path.unlink()
+    assert main(["plan", spec, "--local"]) == ExitCode.WRONG_USAGE
 
 
 def test_no_memory_while_decoding_is_a_failure_that_passes(tmp_path, monkeypatch):

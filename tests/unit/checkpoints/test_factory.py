@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ray_audit.checkpoints.factory import build_model, call_factory, within
+from ray_audit.checkpoints.factory import build_model, call_factory, started_within
 from ray_audit.checkpoints.model_identity import identity_of
 from ray_audit.config import ModelConfig
 from ray_audit.errors import SpecificationError
@@ -88,14 +88,14 @@ def test_a_fork_of_a_factory_goes_no_further(odd, tmp_path):
 def test_a_call_that_hangs_is_left_behind_in_time():
     started = time.monotonic()
     with pytest.raises(SpecificationError, match=r"f did not end within engine\.start_timeout_s"):
-        within(0.2, "f", lambda: time.sleep(60))
+        started_within(0.2, "f", lambda: time.sleep(60))
     assert time.monotonic() - started < 30
 
 
 def test_a_call_within_its_time_gives_its_value_and_its_error():
-    assert within(60, "f", lambda: 3) == 3
+    assert started_within(60, "f", lambda: 3) == 3
     with pytest.raises(KeyError):
-        within(60, "f", lambda: {}["x"])
+        started_within(60, "f", lambda: {}["x"])
 
 
 def test_modules_in_the_working_directory_do_not_hide_others(tmp_path, monkeypatch):

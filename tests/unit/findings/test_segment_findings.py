@@ -125,6 +125,19 @@ def test_a_stretch_is_a_missing_segment_where_it_is_long_enough_and_of_no_neighb
     assert seen_as(4, 15, 20) == ["missing_segment"]
 
 
+def test_where_there_is_an_order_it_says_whether_a_stretch_is_a_missing_segment():
+    seen = np.repeat([0, 1, 2, 3, 4], [10, 10, 4, 10, 10])
+    given = np.where(seen == 2, 1, seen)
+    assert found(given, seen, ordered=False) == []  # too short to be told from a wavering model
+    (result,) = found(given, seen)
+    assert (result.kind, result.start_frame, result.end_frame) == ("missing_segment", 20, 24)
+    assert result.reason.endswith("missing; the order of the other videos has it there")
+    wavering = IN_ORDER.copy()
+    wavering[13:18] = 4
+    assert [f.kind for f in found(IN_ORDER, wavering, ordered=False)] == ["missing_segment"]
+    assert found(IN_ORDER, wavering) == []
+
+
 def test_two_missing_segments_of_one_class_have_names_of_their_own():
     given, seen = np.zeros(50, int), np.zeros(50, int)
     given[:4], seen[:4], given[-4:], seen[-4:] = 1, 1, 2, 2

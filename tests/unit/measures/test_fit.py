@@ -7,7 +7,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from ray_audit.measures import Kind, measures
-from ray_audit.measures.fit import RANKED, TrainingFit, weights_of
+from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
+from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.ranking import combine_ranks
 from ray_audit.task import Task
 
@@ -79,6 +80,37 @@ def test_masks_that_are_all_drawn_as_given_are_ranked_by_all_checkpoints():
     good, memorised = (weights_of(Task.DENSE, TrainingFit(False, iou)) for iou in (0.9, 1.0))
     assert good["csl"] == 0 < good["late_iou"]
     assert memorised["late_iou"] == 0 < memorised["csl"]
+
+
+def test_masks_whose_outlines_were_known_early_are_ranked_by_all_checkpoints():
+    early, late, unknown = (
+        weights_of(Task.DENSE, TrainingFit(False, 0.8, gain=gain)) for gain in (0.1, 0.3, NAN)
+    )
+    assert early["late_iou"] == 0 < early["csl"]
+    assert late["csl"] == unknown["csl"] == 0 < late["late_iou"] == unknown["late_iou"]
+    assert weights_of(Task.DENSE, TrainingFit(True, 0.8, gain=0.1))["csl"] == 0
+
+
+def test_how_far_masks_are_fitted_is_told_at_the_end_and_by_the_first_half():
+    def fit(*num_right):
+        # Four pixels of each of two classes; of the first class some are predicted as the second.
+        counts = np.array([[[right, 4 - right], [0, 4]] for right in num_right])
+        return fit_of(Task.DENSE, 2, "training", None, ClassPairs.of_matrices(counts))
+
+    found = fit(2, 3, 4)
+    iou_2, iou_3 = (2 / 4 + 4 / 6) / 2, (3 / 4 + 4 / 5) / 2
+    assert found.agreement == 1.0
+    assert found.gain == pytest.approx(1.0 - (iou_2 + iou_3) / 2)
+    assert np.isnan(fit(4).gain)
+
+
+def test_a_class_that_was_never_learnt_hides_less_how_well_the_others_are_outlined():
+    learnt = np.diag([9, 9, 9, 9])
+    learnt[3] = [9, 0, 0, 0]  # predicted as the first
+    confusion = ClassPairs.of_matrices(learnt[None])
+    ious = [0.5, 1.0, 1.0, 0.0]
+    found = fit_of(Task.DENSE, 4, "training", None, confusion).agreement
+    assert found == pytest.approx((np.mean(ious) + np.median(ious)) / 2)
 
 
 @pytest.mark.parametrize("task", Task)

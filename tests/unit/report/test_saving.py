@@ -4,7 +4,7 @@ import time
 import pytest
 
 from ray_audit.errors import LabelError, RunError, StorageError
-from ray_audit.report.saving import Saver, within
+from ray_audit.report.saving import Saver, answered
 
 
 def test_what_is_saved_is_there_when_it_returns():
@@ -68,10 +68,10 @@ def test_a_late_write_never_replaces_a_newer_one():
 
 
 def test_a_call_that_hangs_ends_and_errors_come_through():
-    assert within(5, "x", lambda: 3) == 3
+    assert answered(5, "x", lambda: 3) == 3
     with pytest.raises(LabelError, match="no such"):
-        within(5, "x", lambda: (_ for _ in ()).throw(LabelError("no such")))
+        answered(5, "x", lambda: (_ for _ in ()).throw(LabelError("no such")))
     back = threading.Event()
     with pytest.raises(RunError, match="decisions: no answer of the store"):
-        within(0.1, "decisions", lambda: back.wait(30))
+        answered(0.1, "decisions", lambda: back.wait(30))
     back.set()

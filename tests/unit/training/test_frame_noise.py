@@ -42,7 +42,7 @@ def test_truth_names_every_frame_and_only_wrong_ones_as_errors(kind):
 
 def test_kinds_take_turns_and_the_seed_decides():
     first, again, other = (
-        corrupt_frames(sequences(), NUM_CLASSES, 0.72, list(FRAME_KINDS), seed)
+        corrupt_frames(sequences(), NUM_CLASSES, 0.86, list(FRAME_KINDS), seed)
         for seed in (0, 0, 1)
     )
     assert sorted(first.kinds.values()) == sorted([*FRAME_KINDS] * 3)
@@ -85,6 +85,21 @@ def test_boundary_keeps_the_order():
     given = corrupt_frames(true, NUM_CLASSES, 1, ["boundary"], seed=0)
     for key, labels in true.items():
         assert runs(given.labels[key])[:, 2].tolist() == runs(labels)[:, 2].tolist()
+
+
+def test_missing_is_one_segment_that_becomes_part_of_one_beside_it():
+    true = sequences()
+    given = corrupt_frames(true, NUM_CLASSES, 1, ["missing"], seed=0)
+    for key, labels in true.items():
+        (missing,) = set(labels.tolist()) - set(given.labels[key].tolist())
+        (neighbour,) = set(given.labels[key][labels == missing].tolist())
+        assert abs(neighbour - missing) == 1
+
+
+def test_a_segment_between_unlabelled_frames_cannot_be_missing():
+    true = {"a": np.array([0, 0, -1, 1, 1, -1, 2, 2])}
+    with pytest.raises(SpecificationError, match="in 0 of 1 items"):
+        corrupt_frames(true, NUM_CLASSES, 1, ["missing"], seed=0)
 
 
 @pytest.mark.parametrize("kind", FRAME_KINDS)
