@@ -131,7 +131,7 @@ Findings of the kind `missing_segment` against segments that `inject --kinds mis
 of one that they touch, one in half of the sequences, and on the same sets with right labels only,
 where each is a false alarm. Precision: of the findings of this kind, those that name the missing
 class with an overlap of at least .5. Recall: planted segments that these find; in brackets those
-that a finding of any kind does. Sums over seeds {seeds}; sets and trainings are those of the
+that a finding of any kind does. Sums over the seeds ({seeds}); sets and trainings are those of the
 [default ranking](#the-default-ranking)."""
 
 
