@@ -79,6 +79,15 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(p), p) if p.isdecimal() else (0, 0, p) for p in pieces)
 
 
+def is_companion(uri: str) -> bool:
+    """Whether macOS has written a file beside another one: attributes, and nothing of the data.
+
+    >>> is_companion("a/._x.jpg"), is_companion("__MACOSX/a/._x.jpg"), is_companion("a/_x.jpg")
+    (True, True, False)
+    """
+    return uri.rpartition("/")[2].startswith("._")
+
+
 def escape_glob(path: str) -> str:
     """Make a literal path safe to stand inside a pattern."""
     return glob.escape(path)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+# Required; before 0.18 one that is not given is None
+# (findings/an_older_typer_takes_a_missing_argument_for_none.sh).
 Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
 Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
 Run = Annotated[

@@ -33,6 +33,11 @@ _CONTAINERS = {
     ),
     ".eaf": "an annotation of ELAN, which is not read: export it as text, with the begin and the "
     "end of each row in seconds",
+    **dict.fromkeys(
+        (".srt", ".vtt"),
+        "a file of subtitles, which is not read: write a table of segments "
+        "(video, start_s, end_s, label)",
+    ),
     ".textgrid": "an annotation of Praat, which is not read: write a table of segments in seconds",
     ".tfrecord": "a TFRecord file, which is not read: write images and a table, tar or Parquet",
     ".rec": "a RecordIO file of MXNet, which is not read: unpack it with im2rec",

@@ -23,6 +23,7 @@ _NEVER = re.compile(
     r"encoded_?pixels|(.*[_ ])?rle([_ ].*)?",
     re.IGNORECASE,
 )
+_FEWEST_CAPTIONS, _WORDS_APART = 5, 3
 _LIST = re.compile(r";|^\d+( \d+)+$")
 _BOX = re.compile(r"x_?min|y_?min|x1|y1|bbox.*|box_?[xywh0-9].*|left|top", re.IGNORECASE)
 _MOST_CLASSES = 2_000
@@ -249,6 +250,8 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
             continue
         if any(value.startswith(("[", "{")) or _LIST.search(value) for value in distinct):
             continue  # a list, run lengths, or an object of its own
+        if len(values) >= _FEWEST_CAPTIONS and len(distinct) == len(values) and _are_texts(values):
+            continue  # a caption each
         said = 2.0 if _LABEL.fullmatch(name) else 1.0 if _LABEL_PART.search(name) else 0.0
         repeats = 1 - len(distinct) / max(1, len(values))
         if said < 2 and (_counts_rows(values) or (len(distinct) == 1 and len(names) > 2)):
@@ -261,6 +264,11 @@ def _possible_labels(head: Head, names: Sequence[str], taken: set[int | None]) -
 
 def _is_called_label(name: str) -> bool:
     return bool(_LABEL.fullmatch(name) or _LABEL_PART.search(name))
+
+
+def _are_texts(values: Sequence[str]) -> bool:
+    """Whether fields are sentences, half of them at least."""
+    return sum(value.count(" ") >= _WORDS_APART for value in values) >= len(values) / 2
 
 
 def _counts_rows(values: Sequence[str]) -> bool:

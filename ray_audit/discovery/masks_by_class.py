@@ -1,46 +1,115 @@
-"""Images whose masks lie in a folder for each class."""
+"""Images that have a mask file for each class, in a folder or under a name of its own."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
+import numpy as np
+
+from ray_audit import storage
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.name_pairs import PairRule
 from ray_audit.discovery.pixel_values import Pixels
 from ray_audit.discovery.tree import Tree
+from ray_audit.errors import RayAuditError
+from ray_audit.formats.pixels.pictures import read_mask
 
+_BEHIND = re.compile(r"(?P<front>\{\w+\}[_\-. ]?)(?P<name>[^{}]+)(?P<back>\.\w+)")
+_BEFORE = re.compile(r"(?P<front>)(?P<name>[^{}]+)(?P<back>[_\-. ]\{\w+\}\.\w+)")
+_NO_CLASS = re.compile(
+    r"(ground)?(masks?|labels?|annotat\w*|gt|truth|seg\w*|edges?|bound\w*|contours?|colou?rs?|"
+    r"instances?|manual|observer|rater|reader|expert|fov|roi)\d*|\d+(st|nd|rd|th)?",
+    re.IGNORECASE,
+)
+_MOST_SHARED = 0.05
+_NUM_IMAGES = 4
+_MAX_PX = 1e8
 _BACKGROUND = "background"
 
 
 def masks_by_class(
     tree: Tree, rules: Sequence[PairRule], read: Callable[[str], Pixels | None]
 ) -> Iterator[Guess]:
-    """Rules that differ in the name of one folder, of which each holds masks of one class."""
+    """Rules that differ in one word, of which each is of the masks of one class.
+
+    Masks of which one lies over another are no classes: two people drew them, or one is of a part.
+    """
     siblings: dict[tuple[str, str | None, str], set[str]] = defaultdict(set)
     for rule, other in combinations(rules, 2):
         same = (rule.uri, rule.match) == (other.uri, other.match)
-        folder = _differing_folder(rule.template, other.template) if same else None
-        if folder is not None:
-            before, at = rule.template.split("/"), folder
-            starred = "/".join([*before[:at], "*", *before[at + 1 :]])
-            names = {before[at], other.template.split("/")[at]}
-            siblings[rule.uri, rule.match, starred] |= names
+        found = _differing_word(rule.template, other.template) if same else None
+        if found is not None:
+            siblings[rule.uri, rule.match, found[0]] |= set(found[1])
     for (uri, match, template), names in siblings.items():
         own = [rule for rule in rules if _fits(rule, uri, match, template, names)]
+        if any(map(_is_no_class, names)) or not _are_apart(tree, own):
+            continue
         if all(_are_of_one_class(rule, read) for rule in own):
             yield _proposal(tree, uri, match, template, sorted(names))
 
 
-def _differing_folder(first: str, other: str) -> int | None:
-    """Which part of two templates is the only one that differs, if that is a folder."""
+def _differing_word(first: str, other: str) -> tuple[str, tuple[str, str]] | None:
+    """What two templates share, with `*` for the folder, or the word of a name, that differs.
+
+    >>> _differing_word("m/cat/{stem}.png", "m/dog/{stem}.png")
+    ('m/*/{stem}.png', ('cat', 'dog'))
+    >>> _differing_word("m/{stem}_cat.png", "m/{stem}_dog.png")
+    ('m/{stem}_*.png', ('cat', 'dog'))
+    """
     parts, others = first.split("/"), other.split("/")
-    if len(parts) != len(others):
+    differing = [at for at, pair in enumerate(zip(parts, others, strict=False)) if len({*pair}) > 1]
+    if len(parts) != len(others) or len(differing) != 1:
         return None
-    differing = [at for at, (a, b) in enumerate(zip(parts, others, strict=True)) if a != b]
-    if len(differing) != 1 or differing[0] == len(parts) - 1:
+    (at,) = differing
+    if at < len(parts) - 1:
+        names = parts[at], others[at]
+        starred = None if "{" in "".join(names) else "*"
+    else:
+        starred, names = _differing_names(parts[at], others[at])
+    if starred is None:
         return None
-    is_plain = "{" not in parts[differing[0]] + others[differing[0]]
-    return differing[0] if is_plain else None
+    return "/".join([*parts[:at], starred, *parts[at + 1 :]]), names
+
+
+def _differing_names(first: str, other: str) -> tuple[str | None, tuple[str, str]]:
+    """The same of the names of files: what differs stands behind the field, or before it."""
+    for named in (_BEHIND, _BEFORE):
+        own, theirs = named.fullmatch(first), named.fullmatch(other)
+        if own and theirs and (own["front"], own["back"]) == (theirs["front"], theirs["back"]):
+            return f"{own['front']}*{own['back']}", (own["name"], theirs["name"])
+    return None, ("", "")
+
+
+def _is_no_class(name: str) -> bool:
+    """Whether all words of a name say that something is a mask, or who drew it."""
+    return all(_NO_CLASS.fullmatch(word) for word in re.split(r"[_\-. ]+", name))
+
+
+def _are_apart(tree: Tree, rules: Sequence[PairRule]) -> bool:
+    """Whether the masks of one image hardly lie over each other, in a few images."""
+    labels_of: dict[str, list[str]] = defaultdict(list)
+    for rule in rules:
+        for media, label in rule.pairs:
+            labels_of[media].append(label)
+    for labels in list(labels_of.values())[:_NUM_IMAGES]:
+        drawn = [_foreground(tree, label) for label in labels]
+        for first, other in combinations(drawn, 2):
+            if first.shape != other.shape:
+                return False
+            smaller = min(int(first.sum()), int(other.sum()))
+            if (first & other).sum() > _MOST_SHARED * smaller:
+                return False
+    return True
+
+
+def _foreground(tree: Tree, path: str) -> np.ndarray:
+    try:
+        mask = read_mask(storage.read_bytes(tree.at(path)), _MAX_PX)
+    except (RayAuditError, OSError, ValueError):
+        return np.ones((1, 1), bool)
+    drawn: np.ndarray = mask > 0
+    return drawn
 
 
 def _fits(rule: PairRule, uri: str, match: str | None, template: str, names: set[str]) -> bool:
@@ -64,8 +133,8 @@ def _proposal(tree: Tree, uri: str, match: str | None, template: str, names: lis
     classes = names if _BACKGROUND in map(str.lower, names) else [_BACKGROUND, *names]
     dataset = {"kind": "images", "uri": tree.at(uri), "labels": labels, "classes": classes}
     assumed = (
-        f"each of the folders {', '.join(names)} holds the masks of one class; where two of an "
-        "image overlap, that of the later folder holds",
+        f"masks called {', '.join(names)} are of one class each; where two of an image overlap, "
+        "that of the later name holds",
     )
     questions = ("classes in the order of your model's outputs: here they are sorted by name",)
-    return Guess("images beside a folder of masks for each class", dataset, assumed, questions)
+    return Guess("images beside a mask for each class", dataset, assumed, questions)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray_audit import archives, storage
 from ray_audit.errors import SpecificationError
+from ray_audit.stored_objects import is_companion
 
 _NUM_FOLDERS = 600
 _NUM_SUBFOLDERS = 40  # of one folder are looked into
@@ -102,7 +103,8 @@ def look(uri: str) -> Tree:
         path = f"{top.rstrip('/')}/{folder}" if folder else top
         with storage.explained("list", uri):
             entries, is_page = _entries(fs, path)
-        files = sorted((e for e in entries if not e[2]), key=lambda e: storage.natural_key(e[0]))
+        named = (e for e in entries if not e[2] and not is_companion(e[0]))
+        files = sorted(named, key=lambda e: storage.natural_key(e[0]))
         below = sorted((e[0] for e in entries if e[2]), key=storage.natural_key)
         inner = [f"{folder}/{name}" if folder else name for name in below if name[0] not in "._"]
         folders += inner

@@ -40,6 +40,9 @@ class ArrayFile(Protocol):
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements along the first axis, from `start` up to `stop`."""
 
+    def last_axis(self, name: str, start: int, stop: int) -> np.ndarray:
+        """The same along the last axis, which stays the last."""
+
     def class_names(self, name: str) -> list[str]:
         """What the file says that the numbers of an array stand for; empty where it does not."""
 
@@ -87,6 +90,10 @@ class NpzArrays:
         if self._cached is None or self._cached[0] != name:
             self._cached = (name, self.array(name))
         return self._cached[1][start:stop]
+
+    def last_axis(self, name: str, start: int, stop: int) -> np.ndarray:
+        """See `ArrayFile.last_axis`."""
+        return self.rows(name, 0, self.shape(name)[0])[..., start:stop]
 
     def class_names(self, name: str) -> list[str]:
         """An npz file says nothing of classes."""

@@ -91,8 +91,7 @@ def _rows_of(file: ArrayFile, name: str, labels: LabelsConfig, start: int, stop:
     """Some of the images, or masks, (n, H, W) or (n, H, W, C)."""
     if labels.image_axis == "first":
         return file.rows(name, start, stop)
-    rows = file.rows(name, 0, file.shape(name)[0])
-    return first_axis(rows[..., start:stop], labels)
+    return first_axis(file.last_axis(name, start, stop), labels)
 
 
 def first_axis(values: np.ndarray, labels: LabelsConfig) -> np.ndarray:

@@ -104,6 +104,14 @@ class HdfArrays:
         values = self._values(dataset, (Ellipsis, slice(start, stop))).T
         return _typed(values, self._matlab_class(dataset))
 
+    def last_axis(self, name: str, start: int, stop: int) -> np.ndarray:
+        """See `ArrayFile.last_axis`: in MATLAB's order it is the first one that is stored."""
+        dataset = self._dataset(name)
+        if _MATLAB not in dataset.attrs:
+            return self._values(dataset, (Ellipsis, slice(start, stop)))
+        values = self._values(dataset, (slice(start, stop),)).T
+        return _typed(values, self._matlab_class(dataset))
+
     def class_names(self, name: str) -> list[str]:
         """Names in an attribute of the array or of the file; those of an enumeration are values."""
         for holder in (self._dataset(name), self._file):

@@ -75,6 +75,10 @@ class IdxArray:
         values = np.frombuffer(content, self._dtype).reshape(stop - start, *self._shape[1:])
         return values.astype(self._dtype.newbyteorder("="), copy=False)
 
+    def last_axis(self, name: str, start: int, stop: int) -> np.ndarray:
+        """See `ArrayFile.last_axis`."""
+        return self.array(name)[..., start:stop]
+
     def class_names(self, name: str) -> list[str]:
         """An IDX file says nothing of classes."""
         return []

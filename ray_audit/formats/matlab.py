@@ -62,6 +62,10 @@ class MatArrays:
         """See `ArrayFile.rows`."""
         return self.array(name)[start:stop]
 
+    def last_axis(self, name: str, start: int, stop: int) -> np.ndarray:
+        """See `ArrayFile.last_axis`."""
+        return self.array(name)[..., start:stop]
+
     def class_names(self, name: str) -> list[str]:
         """A MATLAB file says nothing of classes."""
         return []

@@ -8,23 +8,26 @@ from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.registry import check_formats, goes_with
 from ray_audit.formats.video.stills import is_folder, is_still
-from ray_audit.printable import few
+from ray_audit.printable import few, plural
 from ray_audit.sample_ids import shard_keys
 from ray_audit.samples import Shard
 from ray_audit.sources.dicom_series import with_series
 from ray_audit.sources.etags import by_content, with_values
-from ray_audit.stored_objects import StoredObject
+from ray_audit.stored_objects import StoredObject, is_companion
 
 ToldApart = Callable[[Sequence[StoredObject]], list[StoredObject]]
 
 
-def list_files(dataset: DatasetConfig, told_apart: ToldApart = by_content) -> list[Shard]:
+def list_files(
+    dataset: DatasetConfig, told_apart: ToldApart = by_content, notes: list[str] | None = None
+) -> list[Shard]:
     """Files without their labels, sorted by key.
 
     Args:
         dataset: what to list.
         told_apart: gives files an etag that changes with their content; `list` where nobody asks
             for it, and nothing is read.
+        notes: takes what the user should know of files that are left out.
 
     Raises:
         SpecificationError: a format that is not read, or two files with one key.
@@ -34,7 +37,7 @@ def list_files(dataset: DatasetConfig, told_apart: ToldApart = by_content) -> li
         stored = _folders(dataset, told_apart)
         keys = shard_keys(dataset.uri, [item.uri.rstrip("/") for item in stored])
     else:
-        stored = told_apart(_data_files(dataset))
+        stored = told_apart(_without_companions(_data_files(dataset), notes))
         stored = with_values(stored) if told_apart is by_content else stored
         keys = shard_keys(dataset.uri, [item.uri for item in stored])
         if dataset.kind == "images":
@@ -68,7 +71,7 @@ def _folders(dataset: DatasetConfig, told_apart: ToldApart) -> list[StoredObject
         )
     by_folder: dict[str, list[StoredObject]] = defaultdict(list)
     for item in told_apart(storage.list_objects([f"{uri}*" for uri in patterns])):
-        if is_still(item.uri):
+        if is_still(item.uri) and not is_companion(item.uri):
             by_folder[item.uri.rpartition("/")[0] + "/"].append(item)
     if not by_folder:
         raise SpecificationError(f"dataset.uri: {few(patterns)} hold no images")
@@ -81,6 +84,20 @@ def _folders(dataset: DatasetConfig, told_apart: ToldApart) -> list[StoredObject
         )
         for folder, items in sorted(by_folder.items())
     ]
+
+
+def _without_companions(listed: list[StoredObject], notes: list[str] | None) -> list[StoredObject]:
+    """Without what macOS writes beside files on other disks and in archives, unless that is all."""
+    kept = [item for item in listed if not is_companion(item.uri)]
+    gone = [item.uri for item in listed if is_companion(item.uri)]
+    if not kept or not gone:
+        return listed
+    if notes is not None:
+        notes.append(
+            f"{plural(len(gone), 'file')} left out, in which macOS keeps attributes of others: "
+            f"{few(gone)}"
+        )
+    return kept
 
 
 def _data_files(dataset: DatasetConfig) -> list[StoredObject]:

@@ -77,11 +77,12 @@ def list_dataset(dataset: DatasetConfig, index_dir: Path, limit: int | None = No
         LabelError: a label table is wrong; the message names file, row and value.
         StorageError: the store cannot be listed or read.
     """
-    shards, unlisted = with_episodes(list_files(dataset), dataset)
+    left_out: list[str] = []
+    shards, unlisted = with_episodes(list_files(dataset, notes=left_out), dataset)
     _check_labels_form(dataset, shards)
     split = split_of(shards, dataset, index_dir)
     labelled, notes = _with_labels(dataset, shards, index_dir, split)
-    notes = [*unlisted, *notes]
+    notes = [*left_out, *unlisted, *notes]
     if split is not None:
         labelled, notes = split.shards(labelled), [*notes, *split.notes]
     labelled = shards_in(labelled, dataset.fold)

@@ -20,7 +20,7 @@ def pins():
         ("pillow", (11, 2, 1)),  # those before it write the tags of the first page alone
         ("pandas", (2, 2, 2)),  # those before it refuse numpy 2
         ("pydicom", (3, 0, 1)),  # findings/importing_pydicom_asks_the_network.sh
-        ("typer", (0, 18)),  # with click 8.2 and later, 0.17 takes a missing argument for None
+        ("typer", (0, 18)),  # findings/an_older_typer_takes_a_missing_argument_for_none.sh
         ("torch", (2, 10)),  # CVE-2025-32434 and CVE-2026-24747 are closed
     ],
 )

@@ -83,7 +83,8 @@ def _changed(column: pa.ChunkedArray, changed: dict[int, Any], field: pa.Field) 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     if not pa.types.is_dictionary(kind):
         return pa.array(values, kind)
-    # Made of its parts: pyarrow before 25 forgets that the values of a dictionary are in order.
+    # Made of its parts: pyarrow before 25 forgets that the values of a dictionary are in order
+    # (findings/an_ordered_dictionary_forgets_its_order.sh).
     encoded = pa.array(values, kind.value_type).dictionary_encode()
     indices = encoded.indices.cast(kind.index_type)
     return pa.DictionaryArray.from_arrays(indices, encoded.dictionary, ordered=kind.ordered)

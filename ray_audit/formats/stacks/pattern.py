@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ray_audit import storage
 from ray_audit.errors import SampleError
 from ray_audit.storage import StoredObject
+from ray_audit.stored_objects import is_companion
 
 _DIGITS = re.compile(r"\d+")
 _MOST_DIGITS = 15
@@ -46,7 +47,7 @@ def matching(pattern: str, stored: Sequence[StoredObject]) -> list[MaskFile]:
     found = []
     for item in stored:
         match = compiled.fullmatch(item.uri)
-        if match is not None:
+        if match is not None and not is_companion(item.uri):
             found.append(MaskFile(item, match.group(compiled.groups)))
     return sorted(found, key=lambda file: (storage.natural_key(file.stored.uri), file.stored.uri))
 

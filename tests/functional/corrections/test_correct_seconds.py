@@ -121,6 +121,8 @@ def labelled_by_the_second(folder):
 
 def test_of_labels_on_their_own_clock_those_count_as_changed_that_are_written(tmp_path):
     small = labelled_by_the_second(tmp_path)
+    dry = corrected(small, rule="flagged", flagged_fraction=11.5 / 96, dry_run=True)
+    assert (dry.num_changed, dry.outcomes) == (8, {"changed": 8, "kept": 3})
     done = corrected(small, rule="flagged", flagged_fraction=11.5 / 96)
     before, after = labels_of(small), labels_at(done)
     changed = {key for key in before if before[key] != after[key]}

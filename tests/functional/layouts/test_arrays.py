@@ -211,8 +211,12 @@ def test_masks_in_files_of_arrays(tmp_path, name):
     assert np.array_equal(found["0.png"], mask)
     assert np.array_equal(found["1.png"], np.roll(mask, 1))
     assert len(cut(config, tmp_path).rows) == 2
+    listing, _ = listed(config)
+    if name in ("npy", "npz"):
+        check_writable(config, listing, str(tmp_path / "to"))
+        return
     with pytest.raises(SpecificationError, match="would not come back"):
-        check_writable(config, listed(config)[0], str(tmp_path / "to"))
+        check_writable(config, listing, str(tmp_path / "to"))
 
 
 def test_a_file_of_several_arrays_asks_which_is_the_mask(tmp_path):

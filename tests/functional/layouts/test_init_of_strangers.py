@@ -1,5 +1,7 @@
 """What people have that nobody has published: what `init` makes of it, every label read back."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -105,11 +107,29 @@ def test_a_folder_of_masks_for_each_instrument_makes_one_mask(tmp_path, folders)
         for at in range(3):
             photo(images / f"f{at}.png", at, SHAPE)
             mask = np.random.default_rng(at).integers(0, 3, SHAPE)
-            for number, name in ((1, "forceps"), (2, "scissors")):
+            for number, name in ((1, "Left_Forceps_labels"), (2, "Other_labels")):
                 put_image(masks / name / f"f{at}.png", ((mask == number) * 10).astype(np.uint8))
             expected[f"{part}/frames/f{at}.png" if part else f"f{at}.png"] = mask
     dataset = drafted(tmp_path)
-    assert dataset["classes"] == ["background", "forceps", "scissors"]
+    assert dataset["classes"] == ["background", "Left_Forceps_labels", "Other_labels"]
+    same(dataset, expected)
+
+
+@pytest.mark.parametrize("is_lying_over", [True, False])
+def test_masks_that_name_a_class_each_make_one_unless_they_lie_over_each_other(
+    tmp_path, is_lying_over
+):
+    """Two people who drew the same are no two classes."""
+    expected = {}
+    for at in range(3):
+        photo(tmp_path / f"f{at}.png", at, SHAPE)
+        mask = np.random.default_rng(at).integers(0, 3, SHAPE)
+        for number, name in ((1, "ann"), (2, "bob")):
+            drawn = mask > 0 if is_lying_over else mask == number
+            put_image(tmp_path / f"f{at}_{name}.png", (drawn * 255).astype(np.uint8))
+        expected[f"f{at}.png"] = mask > 0 if is_lying_over else mask
+    dataset = drafted(tmp_path)
+    assert len(dataset["classes"]) == (2 if is_lying_over else 3)
     same(dataset, expected)
 
 
@@ -167,6 +187,22 @@ def test_segments_are_known_by_what_they_hold_in_any_language(tmp_path, head):
         *(head, *rows[:2]),
         *("op1;0,0;0,24;Naht", "op1;0,24;0,48;Spülung"),
     ]
+
+
+def test_attributes_that_macos_keeps_beside_files_are_no_samples(tmp_path):
+    expected = {f"{name}/{at}.jpg": name for name in ("cat", "dog") for at in range(3)}
+    photos(tmp_path, expected)
+    for key in expected:
+        folder, name = key.split("/")
+        (tmp_path / folder / f"._{name}").write_bytes(b"\0\5\26\7")
+    draft = ray_audit.init(tmp_path)
+    same(draft.specification["dataset"], expected)
+    assert not any("no label" in text for text in draft.assumed)
+    listing, _ = listed(DatasetConfig.model_validate(draft.specification["dataset"]))
+    assert [key.key for key in listing.shards] == sorted(expected)
+    assert listing.notes[0].startswith(
+        "6 files left out, in which macOS keeps attributes of others"
+    )
 
 
 def test_a_column_of_durations_is_no_end(tmp_path):
@@ -244,6 +280,35 @@ def test_text_in_other_encodings_and_a_file_of_labels_for_each_image_are_named(t
     put_text(tmp_path / "d/0.txt", "cat")
     put_text(tmp_path / "d/1.txt", "dog")
     with pytest.raises(SpecificationError, match="a file of labels for each image is not read"):
+        ray_audit.init(tmp_path)
+
+
+DOCUMENTS = {
+    "list": lambda of: [{"fps": 25, "file": k, "segments": v} for k, v in of.items()],
+    "inner": lambda of: {"v": 1, "videos": [{"video": k, "actions": v} for k, v in of.items()]},
+    "mapping": lambda of: {"db": {k: {"annotations": v} for k, v in of.items()}},
+}
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+@pytest.mark.parametrize("edges", [("start", "end"), ("begin_s", "stop_s")])
+def test_segments_in_a_document_are_found_however_it_is_nested(tmp_path, form, edges):
+    of_video, expected = {}, {}
+    for at in range(2):
+        name = f"v{at}.mp4"
+        video(tmp_path / "videos" / name, 12, at)
+        rows = [(0.0, 0.16, "cut"), (0.16, 0.48, "sew")]
+        of_video[name] = [dict(zip((*edges, "label"), row, strict=True)) for row in rows]
+        expected |= {f"{name}#{t}": "cut" if t < 4 else "sew" for t in range(12)}
+    put_text(tmp_path / "labels.json", json.dumps(DOCUMENTS[form](of_video)))
+    same(drafted(tmp_path), expected)
+
+
+def test_captions_are_no_classes(tmp_path):
+    photos(tmp_path / "images", [f"{at}.jpg" for at in range(6)])
+    rows = [f"{at}.jpg,a cat on mat {at}" for at in range(6)]
+    put_text(tmp_path / "images/metadata.csv", "file_name,text", *rows)
+    with pytest.raises(SpecificationError, match="no layout was recognised"):
         ray_audit.init(tmp_path)
 
 

@@ -55,6 +55,7 @@ def test_what_a_column_cannot_hold_is_refused(values, kind, new):
 
 
 def test_a_column_of_categories_keeps_their_order_and_those_that_no_row_has():
+    # findings/an_ordered_dictionary_forgets_its_order.sh
     kind = pa.dictionary(pa.int8(), pa.string(), ordered=True)
     column = pa.DictionaryArray.from_arrays(
         pa.array([2, 0, None], pa.int8()), ["z", "never", "a"], ordered=True

@@ -21,13 +21,12 @@ def counted(videos, num_classes):
 
 
 def sample_of(videos, num_classes, names=None):
-    sample = VideoSample()
+    found = []
     for i, labels in enumerate(videos):
         frames = np.bincount(segment_ids(np.asarray(labels)))
         name = f"{i:03d}" if names is None else names[i]
-        result = VideoSegments.of(name, np.asarray(labels), frames, num_classes)
-        sample = sample.merge(VideoSample((result,)))
-    return sample
+        found.append(VideoSegments.of(name, np.asarray(labels), frames, num_classes))
+    return VideoSample.of(found)
 
 
 def judged(videos, num_classes):
