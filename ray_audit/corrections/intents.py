@@ -43,6 +43,9 @@ class Gate:
         of_segments: to be exceeded by segments that are wrong as a whole; as all others where None.
         prior: share of labels that are wrong, 0-1: what is held against the gate is then the
             probability that the label is; without it where None.
+        other_class: beside a prior, the share of right labels that become one other class by
+            mistake, of checkpoints that never saw the labels: they predict labels, mistakes among
+            them, so that each class has this much that is no evidence for it; 0: not known.
         samples: in which findings may change labels; all where None.
         least_p: of the suggested class of a segment, to be exceeded.
         whole_masks: whether findings of whole masks may change them, wherever in them.
@@ -54,6 +57,7 @@ class Gate:
     kinds: frozenset[str] | None = None
     of_segments: float | None = None
     prior: float | None = None
+    other_class: float = 0.0
     samples: frozenset[str] | None = None
     least_p: float = 0.0
     whole_masks: bool = False
@@ -67,7 +71,9 @@ class Gate:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
 
         p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
-        With a prior both are weighed by it, as two hypotheses: the label is wrong, or right.
+        With a prior both are weighed by it, as two hypotheses: the label is wrong, or right. With
+        `other_class` what mistakes add to each is taken away first, and a label is wrong in just
+        this way that seldom.
 
         >>> gates = Gate(0.8), Gate(0.8, memorised=True)
         >>> round(gates[0].of(0.1, 0.3), 3), round(gates[1].of(0.1, 0.45), 3)
@@ -76,7 +82,10 @@ class Gate:
         if p_given is None or p_suggested is None:
             return None
         if self.prior is not None:
-            p_suggested, p_given = self.prior * p_suggested, (1 - self.prior) * p_given
+            p_suggested = max(0.0, p_suggested - self.other_class)
+            p_given = max(0.0, p_given - self.other_class)
+            p_suggested *= self.other_class or self.prior
+            p_given *= 1 - self.prior
         against = 1.0 - p_given if self.memorised else p_given + p_suggested
         # A probability is a mean of float32 values: a rounding error must not make it 1.0000001.
         return min(1.0, p_suggested / against) if against > 0 else None

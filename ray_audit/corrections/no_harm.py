@@ -75,7 +75,12 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
         return replace(gate, samples=samples), [f"{why}; {only} ({reason}); {plain}"]
     if tables.task.has_one_label:
         only = "a label changes only if it is more probably wrong than right, as few as are"
-        made = replace(gate, prior=errors.wrong, confidence=_BY_PRIOR)
+        made = replace(
+            gate,
+            prior=errors.wrong,
+            other_class=_other_class(errors, tables),
+            confidence=_BY_PRIOR,
+        )
         return made, [f"{why}; {only}; {plain}"]
     only = (
         "boundaries stay, parts of segments too, and segments with p(suggested) up to "
@@ -83,6 +88,16 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
     )
     kinds = frozenset({"mislabel", "disorder"})
     return replace(gate, kinds=kinds, least_p=LEAST_P_OF_SEGMENTS), [f"{why}; {only}; {plain}"]
+
+
+def _other_class(errors: Errors, tables: RunTables) -> float:
+    """How often a right label becomes one other class, where mistakes are spread evenly over them.
+
+    Checkpoints that were trained on the labels know single ones, wrong ones too: 0.
+    """
+    if tables.manifest.protocol != "held_out":
+        return 0.0
+    return errors.wrong / max(1, len(tables.config.dataset.classes) - 1)
 
 
 def _images_apart(tables: RunTables) -> tuple[frozenset[str], str]:

@@ -50,6 +50,24 @@ def test_labels_change_where_told_to_or_where_checkpoints_are_better(
     assert corrected_as(small, accuracy, wrong=0.05, **requested).num_changed > 0
 
 
+def test_checkpoints_that_never_saw_the_labels_must_see_less_of_them_than_mistakes_leave(tmp_path):
+    small, *_ = knowing.images(tmp_path, sureness=(1.5,) * 3)
+    findings_of(small)
+    tables = RunTables.open(str(small.out))
+    # Two of three classes have 1 / (2 + e^1.5) = .154 each, the label among them.
+    for wrong, num in ((0.1, 0), (0.35, 2)):
+        manifest = replace(tables.manifest, protocol="held_out")
+        held_out = replace(tables, manifest=manifest)
+        found = replace(
+            held_out.manifest,
+            memorisation={**manifest.memorisation, "train_accuracy": 0.2},
+            estimate={**manifest.estimate, "fraction": wrong},
+        )
+        to_uri = str(small.folder / f"to{num}")
+        made = replace(held_out, manifest=found)
+        assert correct(made, LocalBackend, to_uri, CorrectionOptions(), ()).num_changed == num
+
+
 def test_a_label_changes_where_it_is_more_probably_wrong_than_right(tmp_path):
     small, *_ = knowing.images(tmp_path, sureness=(1.5,) * 3)
     findings_of(small)

@@ -132,6 +132,14 @@ def test_labels_that_are_seldom_wrong_need_more_evidence(prior, outcome):
     assert result.outcome == outcome
 
 
+def test_what_mistakes_add_to_each_class_is_no_evidence_for_it():
+    gate = Gate(0.5, prior=0.4, other_class=0.04)
+    assert gate.of(0.05, 0.4) == pytest.approx(0.04 * 0.36 / (0.04 * 0.36 + 0.6 * 0.01))
+    assert gate.of(0.04, 0.2) == 1.0  # no more than mistakes alone
+    assert gate.of(0.3, 0.5) < 0.2  # four in ten labels are wrong, but few in just this way
+    assert gate.of(0.04, 0.04) is None
+
+
 def test_segments_of_which_no_class_is_probable_stay():
     low = finding("low", p_given=0.1, p_suggested=0.3, start_frame=0)
     high = finding("high", p_given=0.1, p_suggested=0.31, start_frame=0)
