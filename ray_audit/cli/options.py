@@ -1,14 +1,28 @@
 """Options that commands share, named and read alike in all of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+def _folder_of_runs(value: str) -> str:
+    """An output, which is never a file: most often that would be the specification."""
+    if Path(value).is_file():
+        raise typer.BadParameter(
+            f"{value} is a file: give the folder that has the runs, which the specification names "
+            "as its `output`"
+        )
+    return value
+
+
 # Required; before 0.18 one that is not given is None
 # (findings/an_older_typer_takes_a_missing_argument_for_none.sh).
 Spec = Annotated[str, typer.Argument(help="The specification, a YAML file, local or in a store.")]
-Output = Annotated[str, typer.Argument(help="The `output` of a specification.")]
+Output = Annotated[
+    str, typer.Argument(help="The `output` of a specification.", callback=_folder_of_runs)
+]
 Run = Annotated[
     str | None, typer.Option("--run", metavar="RUN_ID", help="A run; default: the latest complete.")
 ]

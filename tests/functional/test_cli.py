@@ -163,6 +163,13 @@ def status(small_set):
     return one_object(call("status", small_set.out, "--json"))
 
 
+@pytest.mark.parametrize("command", ["status", "report", "diff", "correct", "export", "review"])
+def test_a_specification_in_place_of_its_output_is_refused(images, command):
+    done = call(command, images.spec_file())
+    assert done.exit_code == 2
+    assert "give the folder that has the runs" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_status_before_after_a_failure_and_after_a_run(images):
     empty = status(images)
     assert (empty["runs"], empty["num_units"]) == ([], 0)
