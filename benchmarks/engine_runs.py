@@ -137,15 +137,17 @@ class Measured:
         return self.timeline.steady_rate()
 
 
-def run_engine(config: AuditConfig, timeline: Timeline | None = None, **engine: Any) -> Measured:
-    """A run from nothing, in a folder of its own, on the Ray that this process has."""
+def run_engine(
+    config: AuditConfig, timeline: Timeline | None = None, local: bool = False, **engine: Any
+) -> Measured:
+    """A run from nothing, in a folder of its own, on the Ray that this process has, or in it."""
     values = config.model_dump()
     values["engine"] |= engine
     with tempfile.TemporaryDirectory(prefix="bench-") as output:
         values["output"] = output
         timeline = timeline or Timeline()
         started = time.perf_counter()
-        outcome = run_audit(AuditConfig.parse(values), reporter=timeline)
+        outcome = run_audit(AuditConfig.parse(values), local=local, reporter=timeline)
         whole_s = time.perf_counter() - started
         tables = {name: _table(outcome, name) for name in ("trajectories", "scores")}
     return Measured(timeline.start_up_s(), whole_s, outcome, tables, timeline)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.bare import BATCH_INPUTS, as_input, bare_loop, load_models, two_processes
-from benchmarks.engine_runs import check_losses, run_engine, start_ray
+from benchmarks.engine_runs import Measured, check_losses, run_engine, start_ray
 from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.processes import MemoryWatch
 from benchmarks.sets import Workload, decoded, decoded_parts, make_data, model
@@ -119,9 +119,19 @@ def bare(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
 
 
 def engine(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
-    """Ours; answers compared with the losses that the others left."""
+    """Ours on Ray; answers compared with the losses that the others left."""
     start_ray()
-    measured = run_engine(config)
+    return _compared(run_engine(config), work, folder)
+
+
+def one_process(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
+    """Ours in one process, likewise; with the threads that today's route has."""
+    num_threads = torch.get_num_threads()
+    measured = run_engine(config, local=True, threads_per_actor=num_threads)
+    return _compared(measured, work, folder)
+
+
+def _compared(measured: Measured, work: Workload, folder: Path) -> dict[str, Any]:
     if (folder / _LOSSES).exists():
         check_losses(measured, np.load(folder / _LOSSES))
     if work.kind == "masks" and (folder / _SOFTMIN).exists():
@@ -138,7 +148,7 @@ def engine(config: AuditConfig, work: Workload, folder: Path) -> dict[str, Any]:
     }
 
 
-FORMS = {"today": todays_route, "bare": bare, "engine": engine}
+FORMS = {"today": todays_route, "bare": bare, "engine": engine, "local": one_process}
 
 
 def in_own_process(form: str, folder: Path, work: Workload) -> dict[str, Any]:
@@ -181,7 +191,7 @@ def measure(work: Workload, repeats: int) -> Report:
             run["two"] = {"seconds": two_processes("forward", config, work, folder)}
             runs.append(run)
             if number < _MEMORY_REPEATS:
-                forms = ("today", "engine")
+                forms = ("today", "engine", "local")
                 small.append({f: in_own_process(f, small_folder, smaller) for f in forms})
     notes = [work.described, "answers checked: losses of every checkpoint, cleanlab's soft-min"]
     return Report(f"today-{work.name}", _figures(work, runs, small), notes)
@@ -196,6 +206,7 @@ def _figures(
     today = [run["today"]["seconds"] for run in runs]
     ours = [work.num_samples / run["engine"]["rate"] for run in runs]
     whole = [run["engine"]["whole_s"] for run in runs]
+    local = [run["local"]["whole_s"] for run in runs]
 
     def memory(form: str, of: list[dict[str, Any]]) -> tuple[float, ...]:
         return tuple(run[form]["memory"] / 2**20 for run in of)
@@ -210,9 +221,11 @@ def _figures(
         Figure("today's route", "s", tuple(today)),
         Figure("ours, at the pace of the pools once up", "s", tuple(ours)),
         Figure("ours, all: start of Ray's pools, tables, findings", "s", tuple(whole)),
+        Figure("ours in one process, all: no Ray", "s", tuple(local)),
         Figure("today's route / better bare loop", "", ratios(today, limit)),
         Figure("ours, pools up / better bare loop", "", ratios(ours, limit)),
         Figure("ours, all / today's route", "", ratios(whole, today)),
+        Figure("ours in one process, all / today's route", "", ratios(local, today)),
         Figure("decoded by today's route", "MiB", decoded_mb("today")),
         Figure("decoded by ours", "MiB", decoded_mb("engine")),
         Figure("memory of the bare loop", "MiB", memory("bare", runs)),
@@ -220,6 +233,8 @@ def _figures(
         Figure(f"memory of today's route, {num} samples", "MiB", memory("today", runs)),
         Figure(f"memory of ours, all processes, {few} samples", "MiB", memory("engine", small)),
         Figure(f"memory of ours, all processes, {num} samples", "MiB", memory("engine", runs)),
+        Figure(f"memory of ours, one process, {few} samples", "MiB", memory("local", small)),
+        Figure(f"memory of ours, one process, {num} samples", "MiB", memory("local", runs)),
     ]
 
 

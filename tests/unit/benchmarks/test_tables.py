@@ -30,7 +30,7 @@ def test_a_published_report_reads_back_equal(tmp_path, monkeypatch):
 def test_every_benchmark_of_the_makefile_has_its_place():
     ours = {"today", "relay", "vog", "columns", "confident", "hops", "payload", "decode"}
     ours |= {"scaling", "memory", "slices", "prefix", "adaptive", "planner", "locality", "gpu"}
-    ours |= {"crates", "device", "planning", "last_checkpoint"}
+    ours |= {"crates", "device", "overlap", "planning", "last_checkpoint"}
     shown = tables.subjects(tables.PROSE.read_text(encoding="utf-8"))
     assert {name.partition("-")[0] for name in shown} == ours
     makefile = (tables.PAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
