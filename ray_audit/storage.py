@@ -31,7 +31,7 @@ from ray_audit.store_writes import (
     says_there,
     says_unknown,
 )
-from ray_audit.stored_objects import WILDCARD, numbered, stored_object
+from ray_audit.stored_objects import WILDCARD, asks_for_sizes, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
 from ray_audit.stored_objects import escape_glob as escape_glob
 from ray_audit.stored_objects import natural_key as natural_key
@@ -269,7 +269,7 @@ def read_bytes(uri: str, in_parts: bool = False) -> bytes:
     For that, s3fs has to ask for the size first: a second request for every object.
     """
     fs, path = filesystem(uri)
-    options = {"max_concurrency": 1} if "s3" in fs.protocol and not in_parts else {}
+    options = {"max_concurrency": 1} if asks_for_sizes(type(fs)) and not in_parts else {}
     return _tried("read", uri, lambda: bytes(fs.cat_file(path, **options)))
 
 

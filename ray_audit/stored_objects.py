@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import inspect
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,3 +92,12 @@ def is_companion(uri: str) -> bool:
 def escape_glob(path: str) -> str:
     """Make a literal path safe to stand inside a pattern."""
     return glob.escape(path)
+
+
+def asks_for_sizes(kind: type) -> bool:
+    """Whether a file system asks for an object's size before it reads it, unless told not to.
+
+    s3fs does from 2026.3 on, to read in parts; before, it has no such argument.
+    """
+    read = getattr(kind, "_cat_file", None)
+    return read is not None and "max_concurrency" in inspect.signature(read).parameters
