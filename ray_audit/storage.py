@@ -269,7 +269,8 @@ def read_bytes(uri: str, in_parts: bool = False) -> bytes:
     For that, s3fs has to ask for the size first: a second request for every object.
     """
     fs, path = filesystem(uri)
-    options = {"max_concurrency": 1} if asks_for_sizes(type(fs)) and not in_parts else {}
+    is_asked = "s3" in fs.protocol and not in_parts and asks_for_sizes(fs.__class__)
+    options = {"max_concurrency": 1} if is_asked else {}
     return _tried("read", uri, lambda: bytes(fs.cat_file(path, **options)))
 
 

@@ -1,6 +1,7 @@
 """Stored objects, as the listings of fsspec's filesystems show them."""
 
 import contextlib
+import functools
 import glob
 import inspect
 import re
@@ -94,8 +95,9 @@ def escape_glob(path: str) -> str:
     return glob.escape(path)
 
 
+@functools.cache  # for every read: looking at a signature takes its time
 def asks_for_sizes(kind: type) -> bool:
-    """Whether a file system asks for an object's size before it reads it, unless told not to.
+    """Whether a file system of S3 asks for an object's size before it reads it, unless told not to.
 
     s3fs does from 2026.3 on, to read in parts; before, it has no such argument.
     """
