@@ -1,6 +1,7 @@
 """Tables that say which mask is that of which image."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ray_audit.discovery.kinds_of_files import is_table, kind_of
 from ray_audit.discovery.table_heads import read_heads
@@ -9,7 +10,8 @@ from ray_audit.discovery.tree import Tree
 _NUM_TABLES = 10
 
 
-def pairs_by_table(tree: Tree) -> dict[str, str]:
+@lru_cache(maxsize=1)  # each shape of a dataset asks, and each time tables would be read
+def pairs_by_table(tree: Tree) -> Mapping[str, str]:
     """Picture -> another picture that stands beside it in a table, each way; empty without one."""
     names: dict[str, str] = {}
     for path in tree.files:
@@ -28,7 +30,7 @@ def pairs_by_table(tree: Tree) -> dict[str, str]:
 
 def table_of_pairs(tree: Tree) -> str | None:
     """A sentence where a table pairs pictures by other names than a rule could tell."""
-    found: Mapping[str, str] = pairs_by_table(tree)
+    found = pairs_by_table(tree)
     if not found:
         return None
     media, label = next(iter(found.items()))

@@ -18,9 +18,9 @@ _PAGE = 1_000
 _NUM_FEW = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tree:
-    """Some of the files below a folder.
+    """Some of the files below a folder, as they were looked at once: equal to itself only.
 
     Attributes:
         uri: the folder, without a slash at its end.
