@@ -1,8 +1,11 @@
 """This process: a name that tells its machine and its number, by which what it left is known."""
 
+import gc
 import os
 import socket
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def own_name() -> str:
@@ -42,6 +45,23 @@ def use_large_pages() -> None:
     the first model is made.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+@contextmanager
+def loaded_for_good() -> Iterator[None]:
+    """Around imports of a process of our own: their objects are there until it ends.
+
+    Looking through them for garbage takes a fifth of torch's import, and a tenth of a second each
+    time later.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def working_directory() -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ray_audit.ahead import one_ahead
 from ray_audit.config import AuditConfig
-from ray_audit.cuts import cut_unit
+from ray_audit.cuts.unit import cut_unit
 from ray_audit.samples import IGNORE, SAMPLE_SCHEMA, Batch, Tail, WorkUnit
 
 _MIB = 2**20

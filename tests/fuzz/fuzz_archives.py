@@ -21,8 +21,8 @@ atheris = atheris_or_exit()
 with atheris.instrument_imports(include=["ray_audit.cuts", "ray_audit.sources"]):
     from ray_audit.checkpoints.file_tensors import read_state
     from ray_audit.config import DatasetConfig, InputConfig
-    from ray_audit.cuts import cut_unit
     from ray_audit.cuts.batching import AUTO_BATCH
+    from ray_audit.cuts.unit import cut_unit
     from ray_audit.errors import RayAuditError
     from ray_audit.samples import Shard, Tail, WorkUnit
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ray_audit.config import DatasetConfig, InputConfig
-from ray_audit.cuts import cut_unit
 from ray_audit.cuts.batching import AUTO_BATCH
+from ray_audit.cuts.unit import cut_unit
 from ray_audit.samples import Tail
 from ray_audit.sources import group_units, list_dataset
 

@@ -194,6 +194,13 @@ def test_processes_that_decode_and_commit_do_without_torch():
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
+def test_processes_that_hold_models_do_without_what_decodes():
+    rooms = ("engine.backends.ray.actor", "engine.backends.ray.watchdog", "engine.backends.worker")
+    check = ["import sys", *(f"import ray_audit.{room}" for room in rooms)]
+    check.append("assert not {'av', 'PIL', 'ray_audit.formats'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", "; ".join(check)], check=True)
+
+
 def test_decoding_does_without_torch():
     check = ["import sys"]
     for room in ("formats", "sources", "cuts"):

@@ -1,19 +1,19 @@
 """What every engine does to a unit before and after the pools: decode it, commit its crates.
 
-Without torch, so that the processes which decode and commit start fast and stay small.
+Without torch, so that the processes which decode start fast and stay small; and what decodes is
+imported where that is done, so that those which hold models do too.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ray_audit import storage
 from ray_audit.checkpoints.catalog import Checkpoint
 from ray_audit.config import AuditConfig, DatasetConfig
-from ray_audit.cuts.batching import batch_size_of
-from ray_audit.cuts.unit import cut_unit
 from ray_audit.engine.backends.wire import Crate, Envelope, Receipt
 from ray_audit.engine.ledger import crates, record_sets
 from ray_audit.engine.ledger import moments as kept_moments
@@ -26,14 +26,15 @@ from ray_audit.engine.ledger.attempts import (
 )
 from ray_audit.engine.ledger.records import Part, encode_crate, part_of
 from ray_audit.engine.planning.crate_size import FULL_BYTES, MAX_BATCHES
-from ray_audit.engine.planning.plan import UnitWork
 from ray_audit.errors import StorageError
 from ray_audit.folds import counts_lost
-from ray_audit.formats.registry import known_format
 from ray_audit.measures import measures
 from ray_audit.samples import Batch, Shard, ShardFailure, Tail
 from ray_audit.scores.recount import Recount
 from ray_audit.supervisor import stepwise
+
+if TYPE_CHECKING:
+    from ray_audit.engine.planning.plan import UnitWork
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class StageSettings:
             "install the same ray_audit and the same packages of measures on every node"
         )
 
-    def set_for(self, work: UnitWork) -> record_sets.RecordSet:
+    def set_for(self, work: "UnitWork") -> record_sets.RecordSet:
         """The set that the stages write for a unit."""
         if self.recount is None:
             return self.required.set_for(work.positions, work.kept is not None)
@@ -84,7 +85,7 @@ def recount_set(recount: Recount, last: Checkpoint) -> record_sets.RecordSet:
     return record_sets.RecordSet((), None, None, recount=digest)
 
 
-def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
+def decode_unit(settings: StageSettings, work: "UnitWork") -> Iterator[Crate]:
     """Read and decode one unit, once, into crates of batches; the last holds the tail.
 
     The same unit gives the same crates each time: see `planning.crate_size`.
@@ -101,8 +102,11 @@ def decode_unit(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
         packed.add(item)
 
 
-def decode_batches(settings: StageSettings, work: UnitWork) -> Iterator[Envelope | Tail]:
+def decode_batches(settings: StageSettings, work: "UnitWork") -> Iterator[Envelope | Tail]:
     """Read and decode one unit, once, into batches and a tail."""
+    from ray_audit.cuts.batching import batch_size_of
+    from ray_audit.cuts.unit import cut_unit
+
     config = settings.config
     items = cut_unit(
         work.unit,
@@ -158,7 +162,7 @@ def _with_moments(batch: Batch, name: str, kept: kept_moments.KeptMoments) -> En
         return Envelope(batch, name, failures)
 
 
-def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
+def decode_marked(settings: StageSettings, work: "UnitWork") -> Iterator[Crate]:
     """Decode one unit in a process that may die of it; give the unit up after the third time."""
     if settings.attempts is None:
         yield from decode_unit(settings, work)
@@ -180,6 +184,8 @@ def decode_marked(settings: StageSettings, work: UnitWork) -> Iterator[Crate]:
 
 def _counts_lost(dataset: DatasetConfig, shard: Shard) -> bool:
     """Whether the dataset's fold counts a shard that is lost; what holds several is in each."""
+    from ray_audit.formats.registry import known_format
+
     return not known_format(shard.key).holds_several or counts_lost(shard.key, dataset.fold)
 
 

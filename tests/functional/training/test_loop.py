@@ -8,7 +8,7 @@ from torch import nn
 
 from ray_audit.checkpoints.catalog import list_checkpoints
 from ray_audit.config import TrainingConfig
-from ray_audit.cuts import cut_unit
+from ray_audit.cuts.unit import cut_unit
 from ray_audit.errors import FailureBudgetError, RunError, SpecificationError
 from ray_audit.probes.prepare import model_input
 from ray_audit.sources import group_units, list_dataset

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ray_audit.config import InputConfig
-from ray_audit.cuts import cut_unit
 from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch
 from ray_audit.cuts.slices import slice_videos
+from ray_audit.cuts.unit import cut_unit
 from ray_audit.errors import SampleError
 from ray_audit.formats.video.packets import pack_pts, read_packets, unpack_pts
 from ray_audit.samples import WorkUnit

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import time
@@ -5,7 +6,7 @@ from pathlib import Path
 
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.attempts import Attempts, given_up_unit
-from ray_audit.processes import own_name
+from ray_audit.processes import loaded_for_good, own_name
 from ray_audit.samples import Shard, WorkUnit
 
 
@@ -97,3 +98,16 @@ def test_markers_of_a_call_that_was_killed_a_day_ago_are_removed(tmp_path):
     os.utime(next(Path(alive.uri).rglob("0")), (long_ago_s, long_ago_s))
     Attempts.remove_old(str(tmp_path))
     assert [path.name for path in (tmp_path / "attempts").iterdir()] == [Path(alive.uri).name]
+
+
+def test_what_is_loaded_for_good_is_looked_through_no_more():
+    assert gc.isenabled()
+    num_before = gc.get_freeze_count()
+    try:
+        with loaded_for_good():
+            assert not gc.isenabled()
+            kept = [[] for _ in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= num_before + len(kept)
+    finally:
+        gc.unfreeze()

@@ -20,6 +20,7 @@ from ray_audit.engine.ledger.attempts import (
     given_up_batch,
     probe_name,
 )
+from ray_audit.processes import loaded_for_good
 
 if TYPE_CHECKING:
     from ray_audit.probes.targets import ReadyBatch
@@ -46,7 +47,8 @@ class PoolActor:
         self, settings: StageSettings, positions: tuple[int, ...], is_last: bool, limit_s: float
     ) -> None:
         # Imported here, so that decoding and committing processes do without torch.
-        from ray_audit.engine.backends.worker import PoolWorker
+        with loaded_for_good():
+            from ray_audit.engine.backends.worker import PoolWorker
 
         self._settings, self._is_last = settings, is_last
         self._at_models = threading.Lock()
