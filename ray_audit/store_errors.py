@@ -73,6 +73,10 @@ class _ExplainedStream(WrappedStream):
         with explained(self._action, self._uri):
             return self._stream.read(-1 if size is None else size)
 
+    def readinto(self, buffer: Any, /) -> int:
+        with explained(self._action, self._uri):
+            return self._stream.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
     def read1(self, size: int = -1, /) -> bytes:
         return self.read(size)
 

@@ -170,3 +170,9 @@ class _CountedStream(WrappedStream):
             content = self._stream.read(-1 if size is None else size)
         self._tally.bytes_read += len(content)
         return content
+
+    def readinto(self, buffer: Any, /) -> int:
+        with storage.explained("read", self._uri):
+            num: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._tally.bytes_read += num
+        return num

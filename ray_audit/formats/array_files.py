@@ -118,8 +118,25 @@ def read_npy(stream: IO[bytes], size_bytes: int) -> np.ndarray:
         ValueError: it is damaged, or holds objects.
     """
     check_claimed(stream, size_bytes)
-    values: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-    return values
+    read_header = _READ_NPY_HEADER.get(np.lib.format.read_magic(stream))
+    shape, is_fortran, dtype = read_header(stream) if read_header else ((), False, None)
+    if dtype is None or dtype.hasobject or not dtype.itemsize:
+        stream.seek(0)  # numpy says what it does not take
+        return np.lib.format.read_array(stream, allow_pickle=False)
+    # Of streams that are no files of the system numpy would make every array twice.
+    values = np.empty(math.prod(shape), dtype)
+    num = _read_into(values.view(np.uint8), stream)
+    if num < values.nbytes:
+        raise ValueError(f"it ends after {num} of {values.nbytes} bytes of its array")
+    return values.reshape(shape[::-1]).transpose() if is_fortran else values.reshape(shape)
+
+
+def _read_into(place: np.ndarray, stream: IO[bytes]) -> int:
+    """Fill bytes from a stream; how many there were."""
+    start, bytes_ = 0, memoryview(place.data)
+    while start < len(place) and (num := stream.readinto(bytes_[start:])):  # type: ignore[attr-defined]
+        start += num
+    return start
 
 
 def check_claimed(stream: IO[bytes], size_bytes: int) -> None:

@@ -130,9 +130,11 @@ class _Packer:
 
     def packed(self) -> np.ndarray:
         """All bytes."""
-        data = np.zeros(self._end, np.uint8)
+        data, filled = np.empty(self._end, np.uint8), 0
         for start, array in self._parts:
-            place = data[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            data[filled:start] = 0  # what memory held before goes nowhere
+            filled = start + array.nbytes
+            place = data[start:filled].view(array.dtype).reshape(array.shape)
             place[...] = array
         return data
 

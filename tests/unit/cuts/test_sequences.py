@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 
+from ray_audit import storage
+from ray_audit.formats.accounting import UnitAccounting
+from ray_audit.formats.array_files import read_npy
 from tests.support.media import cut, dataset
 
 ARRAYS = {"arrays": "{key}_label", "frame_arrays": "{key}_frame"}
@@ -79,6 +82,29 @@ def test_npz_with_a_label_table(tmp_path):
     config = dataset("sequences", tmp_path / "x.npz", {"frames": str(tmp_path / "t.csv")})
     result = cut(config, tmp_path)
     assert result.labels == {"x.npz#one#0": 0, "x.npz#two#1": 1, "x.npz#two#2": 2}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "u1", "?", "<f2"])
+@pytest.mark.parametrize("shape", [(5, 3), (1, 7), (0, 3), ()])
+def test_npy_is_read_as_numpy_reads_it(tmp_path, shape, dtype, order):
+    stored = np.asarray(np.random.default_rng(0).integers(0, 2, shape), dtype, order=order)
+    np.save(path := tmp_path / "a.npy", stored)
+    with storage.open_read(str(path)) as stream:
+        found = read_npy(stream, path.stat().st_size)
+    expected = np.load(path)
+    assert found.dtype == expected.dtype
+    assert found.strides == expected.strides
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_npy_that_was_cut_off_is_damaged_and_its_bytes_count(tmp_path):
+    np.save(path := tmp_path / "a.npy", np.zeros((4, 3)))
+    path.write_bytes(path.read_bytes()[:-8])
+    tally = UnitAccounting("unit")
+    with tally.open_read(str(path)) as stream, pytest.raises(ValueError, match="88 of 96 bytes"):
+        read_npy(stream, 10_000)
+    assert tally.bytes_read >= path.stat().st_size
 
 
 def test_npy_with_segments(tmp_path):

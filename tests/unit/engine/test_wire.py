@@ -51,6 +51,15 @@ def test_batches_of_a_crate_cross_with_their_arrays_and_failures():
             assert np.array_equal(left.item.arrays[name], values)
 
 
+def test_what_memory_held_before_does_not_travel(monkeypatch):
+    crate = crate_of(pictures([0, 1]), pictures([1]))
+    expected = wire.encode(crate)
+    monkeypatch.setattr(np, "empty", lambda size, dtype: np.full(size, 255, dtype))
+    assert wire.encode(crate).equals(expected)
+    monkeypatch.setattr(np, "empty", np.zeros)
+    assert wire.encode(crate).equals(expected)
+
+
 def test_arrays_of_another_order_of_bytes_or_axes_keep_their_values():
     swapped = np.arange(6, dtype=">i2").reshape(2, 3)
     turned = np.arange(6.0).reshape(3, 2).T
