@@ -20,7 +20,7 @@ class EngineConfig(Section):
     batch_size: Count | Auto = "auto"
     """Clips, tiles, images or sequences that are probed at once; part of the numbers."""
     batch_bytes: Count | Auto = "auto"
-    """Of an automatic batch: bytes of network input as float32. `auto` is 4 MiB; on GPUs up to 64
+    """Of an automatic batch: bytes of network input as float32. `auto` is 2 MiB; on GPUs 4 to 64
     MiB by the memory of an actor's share, which later runs to the same output keep; part of the
     numbers."""
     threads_per_actor: Count = 1

@@ -12,10 +12,11 @@ from ray_audit.config import EngineConfig
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
 from ray_audit.task import Task
 
-AUTO_BATCH_BYTES = 4 * 2**20
+AUTO_BATCH_BYTES = 2 * 2**20
+"""Of network input, on a CPU: the maps of a model then stay near its caches."""
 _LOGITS_SHARE = 16  # so many times the input may the logits of dense labels take
-_AUTO_BATCH_CUTS = 256  # at most, of 4 MiB and of less
-_MOST_CUTS = 1024  # of more
+_CUTS_PER_MIB = 64  # at most, however small they are
+_LEAST_CUTS, _MOST_CUTS = 256, 1024  # bounds of that
 _PENDING_BYTES = 64 * 2**20
 
 
@@ -28,8 +29,8 @@ class AutoBatch:
     @property
     def max_cuts(self) -> int:
         """However small they are."""
-        as_many = _AUTO_BATCH_CUTS * self.input_bytes // AUTO_BATCH_BYTES
-        return min(max(as_many, _AUTO_BATCH_CUTS), _MOST_CUTS)
+        as_many = _CUTS_PER_MIB * self.input_bytes // 2**20
+        return min(max(as_many, _LEAST_CUTS), _MOST_CUTS)
 
 
 AUTO_BATCH = AutoBatch()
@@ -146,11 +147,11 @@ class Batcher:
 
     def _batch(self, cuts: list[Cut]) -> Batch:
         arrays = {
-            "inputs": np.stack([cut.inputs for cut in cuts]),
-            "targets": np.stack([cut.targets for cut in cuts]),
+            "inputs": _stacked([cut.inputs for cut in cuts]),
+            "targets": _stacked([cut.targets for cut in cuts]),
         }
         for name in cuts[0].extras:
-            arrays[name] = np.stack([cut.extras[name] for cut in cuts])
+            arrays[name] = _stacked([cut.extras[name] for cut in cuts])
         batch = Batch(self._unit_id, self.num_batches, self._task, _samples(cuts), arrays)
         self.num_batches += 1
         return batch
@@ -190,6 +191,13 @@ def network_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
     """
     pixels = (*shape[:-2], *size) if size is not None and len(shape) > 2 else shape
     return max(1, math.prod(pixels) * 4)
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays along a new first axis; a large one alone needs no copy of its own."""
+    if len(arrays) == 1 and arrays[0].flags.owndata:  # a view would hold on to all that it is of
+        return arrays[0][None]
+    return np.stack(arrays)
 
 
 def _samples(cuts: list[Cut]) -> pa.Table:

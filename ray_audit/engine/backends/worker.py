@@ -31,7 +31,7 @@ from ray_audit.samples import Batch
 from ray_audit.supervisor import step
 
 _TOO_LARGE = (
-    "the device has no memory for a batch at this model: lower engine.batch_bytes (4194304 is what "
+    "the device has no memory for a batch at this model: lower engine.batch_bytes (2097152 is what "
     "a CPU takes), or engine.batch_size"
 )
 

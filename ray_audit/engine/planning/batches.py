@@ -1,4 +1,4 @@
-"""How large automatic batches are: 4 MiB of network input, and more where GPUs have the memory.
+"""How large automatic batches are: 2 MiB of network input, and more where there are GPUs.
 
 A batch decides the last bits of numbers, and names what is committed. So what the first run to an
 output has chosen is stored there, and stays whatever the later ones run on.
@@ -14,7 +14,7 @@ from ray_audit.cuts.batching import AUTO_BATCH_BYTES, batch_size_of
 from ray_audit.engine.planning.layout import ASSUMED_GPU_BYTES, ClusterResources, gpus_each
 from ray_audit.errors import AlreadyThereError, StorageError
 
-_MOST_BYTES = 16 * AUTO_BATCH_BYTES
+_LEAST_GPU_BYTES, _MOST_BYTES = 4 * 2**20, 64 * 2**20
 _GPU_SHARE = 400
 """Weights may fill half of a GPU; the widest maps of a model, and what a gradient keeps of them for
 its way back, take some hundred times the memory of the input."""
@@ -40,7 +40,7 @@ def with_kept_batches(config: AuditConfig) -> AuditConfig:
 
 
 def with_gpu_batches(config: AuditConfig, cluster: ClusterResources) -> AuditConfig:
-    """The specification with a size that follows the GPUs; the same where that is 4 MiB."""
+    """The specification with a size that follows the GPUs; the same where there are none."""
     fitting = fitting_bytes(config, cluster)
     return config if fitting == AUTO_BATCH_BYTES else with_batches(config, fitting)
 
@@ -75,7 +75,7 @@ def fitting_bytes(config: AuditConfig, cluster: ClusterResources) -> int:
         return AUTO_BATCH_BYTES
     room_bytes = int((cluster.total_gpu_bytes or ASSUMED_GPU_BYTES) * min(gpus, 1.0)) // _GPU_SHARE
     room_bytes = min(room_bytes, cluster.object_store_bytes // _STORE_SHARE)
-    fitting = AUTO_BATCH_BYTES
+    fitting = _LEAST_GPU_BYTES
     while 2 * fitting <= min(room_bytes, _MOST_BYTES):
         fitting *= 2
     return fitting

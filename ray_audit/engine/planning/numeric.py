@@ -5,12 +5,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from ray_audit.config import AuditConfig
-from ray_audit.cuts.batching import AUTO_BATCH, AutoBatch, batch_size_of
+from ray_audit.cuts.batching import AutoBatch, batch_size_of
 from ray_audit.measures import measures
 from ray_audit.measures.versions import RECORD_VERSION
 
 VIDEO_VERSION = 3
 """Raised whenever a video has other frames, or these another time: records of images stay."""
+_UNNAMED_BATCH_BYTES = 4 * 2**20
+"""Of the automatic batches of records whose name says nothing of them."""
 _LATER_KEYS = {
     *("orientation", "volume", "fps", "first_frame", "ends", "overlap", "start_ms", "end_ms"),
     *("values", "first_value", "channel", "rows", "variable"),
@@ -50,7 +52,7 @@ def numeric_settings(config: AuditConfig) -> dict[str, Any]:
         "precision": precision(config),
     }
     batch = batch_size_of(config.engine)
-    if isinstance(batch, AutoBatch) and batch != AUTO_BATCH:
+    if isinstance(batch, AutoBatch) and batch.input_bytes != _UNNAMED_BATCH_BYTES:
         settings["batch_bytes"] = batch.input_bytes
     if config.dataset.kind == "video":
         settings["video_version"] = VIDEO_VERSION

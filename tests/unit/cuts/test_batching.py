@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,12 +21,12 @@ def batches(cuts, max_batch=AUTO_BATCH, size=None):
 @pytest.mark.parametrize(
     ("height", "size", "expected"),
     [
-        (64, None, 85),  # 3 * 64 * 64 * 4 bytes = 48 KiB: 85 fit 4 MiB
+        (64, None, 42),  # 3 * 64 * 64 * 4 bytes = 48 KiB: 42 fit 2 MiB
         (64, (16, 16), 256),  # counted after the resize, at most 256
         (6000, None, 1),  # at least one
     ],
 )
-def test_auto_fills_4_mib_of_network_input(height, size, expected):
+def test_auto_fills_2_mib_of_network_input(height, size, expected):
     cut = image(height)
     found = batches([cut] * (expected * 2 + (expected > 1)), size=size)
     sizes = [len(b.arrays["inputs"]) for b in found]
@@ -35,6 +37,15 @@ def test_auto_fills_4_mib_of_network_input(height, size, expected):
 def test_a_larger_network_input_makes_larger_batches_of_1024_at_most(size, expected):
     found = batches([image(64)] * expected, AutoBatch(16 * 2**20), size)
     assert [len(batch.arrays["inputs"]) for batch in found] == [expected]
+
+
+def test_a_cut_alone_is_not_copied_unless_it_is_a_view():
+    (whole,) = batches([cut := image(8)], max_batch=1)
+    assert np.shares_memory(whole.arrays["inputs"], cut.inputs)
+    assert whole.arrays["inputs"].shape == (1, 3, 8, 64)
+    large = np.zeros((3, 800, 64), np.uint8)
+    (tile,) = batches([replace(cut, inputs=large[:, :8])], max_batch=1)
+    assert not np.shares_memory(tile.arrays["inputs"], large)
 
 
 def test_shapes_are_flushed_in_first_seen_order():

@@ -23,7 +23,7 @@ def images(tmp_path_factory):
 @pytest.mark.parametrize(
     ("gpu_gib", "num_gpus", "expected_mib"),
     [
-        ((), "auto", 4),
+        ((), "auto", 2),
         ((1,), "auto", 4),
         ((15.77,), "auto", 32),
         ((16,), "auto", 32),  # the same, as it is sold
@@ -33,7 +33,7 @@ def images(tmp_path_factory):
         ((80, 24), "auto", 32),  # the smallest
         ((40,), "auto", 64),
         ((141,), "auto", 64),
-        ((141,), 0, 4),  # not used
+        ((141,), 0, 2),  # not used
     ],
 )
 def test_batches_grow_in_steps_with_the_memory_of_the_smallest_gpu(
@@ -53,7 +53,7 @@ def test_what_the_specification_fixes_stays(images, fixed):
     assert with_gpu_batches(config, cluster(80)) == config
 
 
-def test_the_plan_says_why_where_batches_are_not_of_4_mib(images):
+def test_the_plan_says_why_where_batches_are_not_of_2_mib(images):
     open_, small, large = (
         images.config(engine=engine) for engine in ({}, {"batch_bytes": 4 * MIB}, {"batch_size": 5})
     )
