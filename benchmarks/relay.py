@@ -2,7 +2,8 @@
 
 Steady state, with every process up: sample-checkpoints per second, the engine decoding its input
 from files, the bare loop reading tensors from memory and computing logits and losses only. Bare
-loops: one process of 2 threads, and 2 processes of 1 thread; the better one is the limit.
+loops: one process of 2 threads, and 2 processes of 1 thread; the better one is the limit. Of images
+with a class also the strict relay, a pool of one actor for each checkpoint.
 
     python -m benchmarks.relay [--repeats 5] [--workload images|masks] [--quick]
 """
@@ -24,7 +25,7 @@ _QUICK = {"images": {"num_samples": 960, "num_checkpoints": 2}, "masks": {"num_s
 
 def measure(work: Workload, repeats: int) -> Report:
     """Engine and bare loops in turn."""
-    one, two, engine, up = [], [], [], []
+    one, two, engine, up, strict = [], [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = make_data(work, folder)
@@ -39,18 +40,26 @@ def measure(work: Workload, repeats: int) -> Report:
             check_losses(measured, losses)
             engine.append(measured.samples_per_s * work.num_checkpoints)
             up.append(measured.start_up_s)
+            if work.kind == "images":
+                apart = run_engine(config, checkpoints_per_actor=1, actors_per_pool=1)
+                check_losses(apart, losses)
+                strict.append(apart.samples_per_s * work.num_checkpoints)
     better = [max(pair) for pair in zip(one, two, strict=True)]
-    return Report(
-        f"relay-{work.name}",
-        [
-            Figure("bare loop, 1 process of 2 threads", _PER_S, tuple(one)),
-            Figure("bare loop, 2 processes of 1 thread", _PER_S, tuple(two)),
-            Figure("engine, the planner's choice", _PER_S, tuple(engine)),
-            Figure("engine / better bare loop", "", ratios(engine, better)),
-            Figure("start-up to the first batch", "s", tuple(up)),
-        ],
-        [work.described, "answers checked: trajectories equal the bare loop's losses"],
-    )
+    figures = [
+        Figure("bare loop, 1 process of 2 threads", _PER_S, tuple(one)),
+        Figure("bare loop, 2 processes of 1 thread", _PER_S, tuple(two)),
+        Figure("engine, the planner's choice", _PER_S, tuple(engine)),
+        Figure("engine / better bare loop", "", ratios(engine, better)),
+        Figure("start-up to the first batch", "s", tuple(up)),
+    ]
+    if strict:
+        pools = f"strict relay of {work.num_checkpoints} one-checkpoint pools"
+        figures += [
+            Figure(pools, _PER_S, tuple(strict)),
+            Figure(f"{pools} / better bare loop", "", ratios(strict, better)),
+        ]
+    notes = [work.described, "answers checked: trajectories equal the bare loop's losses"]
+    return Report(f"relay-{work.name}", figures, notes)
 
 
 def main() -> None:
