@@ -214,7 +214,6 @@ def test_a_column_of_durations_is_no_end(tmp_path):
         same(drafted(tmp_path), expected)
 
 
-
 @pytest.mark.parametrize("head", ["video,start,end,label", "video,von,bis,schritt"])
 def test_whole_numbers_that_end_with_the_seconds_of_a_video_are_seconds(tmp_path, head):
     expected = {}
