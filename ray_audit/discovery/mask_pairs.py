@@ -14,13 +14,9 @@ from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.words import MASK
 from ray_audit.formats.registry import format_of
 
-_MASK_WORDS = re.compile(
-    r"mask|label|annot|(?<![a-z])gt(?![a-z])|gtfine|segm|(?<![a-z])seg(?![a-z])|truth|target|matte|"
-    r"lesion|lumen",
-    re.IGNORECASE,
-)
 _PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
 _CONTRAST = 1.5
@@ -135,8 +131,8 @@ def _values(pixels: Pixels | None) -> Iterable[int]:
 
 def _has_word(rule: PairRule) -> int:
     """1 where a word for masks stands in the labels' names alone, -1 where in the images'."""
-    in_label = bool(_MASK_WORDS.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
-    in_media = bool(_MASK_WORDS.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
+    in_label = bool(MASK.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
+    in_media = bool(MASK.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
     return in_label - in_media
 
 
