@@ -140,9 +140,7 @@ def _form_of(path: str, head: str) -> str | None:
 def unread_labels(tree: Tree) -> str | None:
     """A sentence on the file that most likely holds labels, of which none could be read."""
     files = [p for p in tree.few if (is_table(p) or is_array_file(p)) and not _PROSE.search(p)]
-    files.sort(
-        key=lambda path: (not LABEL_FILE.search(path), not_for_training(path), len(path), path)
-    )
+    files.sort(key=_likely_labels)
     for path in files[:_NUM_LOOKED_AT]:
         said = _of_arrays(tree, path) if is_array_file(path) else _of_table(tree, path)
         if said is not None:
