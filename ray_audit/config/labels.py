@@ -40,6 +40,12 @@ class LabelColumns(Section):
     """Start of a segment, in milliseconds."""
     end_ms: str = "end_ms"
     """End of a segment, in milliseconds, exclusive."""
+    duration_frames: str = "duration_frames"
+    """Number of a segment's frames, in place of its end."""
+    duration_s: str = "duration_s"
+    """Duration of a segment, in seconds or as a clock text, in place of its end."""
+    duration_ms: str = "duration_ms"
+    """Duration of a segment, in milliseconds, in place of its end."""
 
 
 class LabelsConfig(Section):
@@ -52,7 +58,8 @@ class LabelsConfig(Section):
     """
     segments: Uri | None = None
     """A table with a row per segment: `video, start_frame, end_frame` (exclusive) or
-    `start_s, end_s`, and `label`; or a template. Goes with video and sequences."""
+    `start_s, end_s`, and `label`; or a template. A duration may stand in place of an end
+    (`duration_frames`, `duration_s`). Goes with video and sequences."""
     videos: Uri | None = None
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ray_audit.discovery.array_files_found import is_array_file
@@ -14,15 +14,12 @@ from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.words import MASK
 from ray_audit.formats.registry import format_of
 
-_MASK_WORDS = re.compile(
-    r"mask|label|annot|(?<![a-z])gt(?![a-z])|gtfine|segm|(?<![a-z])seg(?![a-z])|truth|target|matte|"
-    r"lesion|lumen",
-    re.IGNORECASE,
-)
 _PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
+_NUM_OTHERS = 6
 _CONTRAST = 1.5
 _MOST_COLOURS = 256  # of what no word calls a mask
 _MOST_WITHOUT_PAIR = 3  # of more pictures in a folder, one pair is chance
@@ -54,7 +51,30 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
     for candidate in found:
         rivals = [o.rule for o in found if o.rule.uri == candidate.rule.uri and o is not candidate]
         also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
-        yield _proposal(tree, candidate.rule, read).with_also(also)
+        proposal = _with_others(_proposal(tree, candidate.rule, read), candidate, found)
+        yield proposal.with_also(also)
+
+
+def _with_others(guess: Guess, chosen: _Candidate, found: Sequence[_Candidate]) -> Guess:
+    """The guess with the other images of the same masks, such as further modalities."""
+    masks = {label for _, label in chosen.rule.pairs}
+    others = [
+        candidate.rule
+        for candidate in found
+        if candidate.rule.uri != chosen.rule.uri
+        and len(masks & {label for _, label in candidate.rule.pairs}) > len(masks) / 2
+    ]
+    if not others:
+        return guess
+    ways = "; ".join(
+        f"{rule.uri}" + (f" with match: {rule.match}" if rule.match else "")
+        for rule in others[:_NUM_OTHERS]
+    )
+    question = (
+        f"which images go into your model, as each mask has several: here {chosen.rule.uri}. For "
+        f"others give in dataset.uri {ways}. Several files are not put together as channels"
+    )
+    return replace(guess, questions=(*guess.questions, question))
 
 
 def _is_picture(path: str) -> bool:
@@ -135,8 +155,8 @@ def _values(pixels: Pixels | None) -> Iterable[int]:
 
 def _has_word(rule: PairRule) -> int:
     """1 where a word for masks stands in the labels' names alone, -1 where in the images'."""
-    in_label = bool(_MASK_WORDS.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
-    in_media = bool(_MASK_WORDS.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
+    in_label = bool(MASK.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
+    in_media = bool(MASK.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
     return in_label - in_media
 
 

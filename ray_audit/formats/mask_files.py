@@ -2,8 +2,9 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import IO
 
@@ -96,10 +97,8 @@ def write_mask_file(
     if mask is None:
         storage.copy(uri, target)
         return
-    try:
+    with _named(uri):
         content = mask_like(storage.read_bytes(uri), mask, labels)
-    except LabelError as error:
-        raise LabelError(f"{uri}: {error}") from None
     storage.write_bytes(target, content)
 
 
@@ -220,14 +219,20 @@ def check_kept(uris: Sequence[str], labels: LabelsConfig, are_stacks: bool = Fal
 
 
 def _check_file(uri: str, labels: LabelsConfig, is_stack: bool) -> None:
+    if uri.lower().endswith(_NPZ):
+        if not is_stack:
+            check_stored(storage.read_bytes(uri), labels, uri)
+        return
+    with storage.open_read(uri) as stream, _named(uri):
+        check_picture(stream, is_stack)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
     try:
-        if not uri.lower().endswith(_NPZ):
-            with storage.open_read(uri) as stream:
-                check_picture(stream, is_stack)
-        elif not is_stack:
-            check_array_kept(storage.read_bytes(uri), labels.variable)
+        yield
     except LabelError as error:
-        raise LabelError(f"{uri}: {error}") from None
+        raise LabelError(f"{name}: {error}") from None
 
 
 def may_hold_more(stored: bytes) -> bool:
@@ -236,18 +241,16 @@ def may_hold_more(stored: bytes) -> bool:
 
 
 def check_stored(stored: bytes, labels: LabelsConfig, name: str) -> None:
-    """Refuse a mask within a container that holds more than a new one would.
+    """Refuse a mask that holds more than a new one would.
 
     Raises:
         LabelError: says whose it is, and what it holds.
     """
-    try:
+    with _named(name):
         if is_array_file(stored):
             check_array_kept(stored, labels.variable)
         else:
             check_picture(io.BytesIO(stored))
-    except LabelError as error:
-        raise LabelError(f"{name}: {error}") from None
 
 
 def check_picture(stream: IO[bytes], is_stack: bool = False) -> None:
