@@ -10,8 +10,9 @@ from ray_audit.discovery.class_names import colour_names, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.masks_by_class import masks_by_class
+from ray_audit.discovery.media_groups import media_groups
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
-from ray_audit.discovery.paired_files import pairs_by_table
+from ray_audit.discovery.paired_files import PairTable, pair_tables, pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension, folder_of
 from ray_audit.discovery.words import MASK
@@ -53,6 +54,42 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
         also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
         proposal = _with_others(_proposal(tree, candidate.rule, read), candidate, found)
         yield proposal.with_also(also)
+    for table in pair_tables(tree):
+        yield from _of_table(tree, table, read)
+
+
+def _of_table(tree: Tree, table: PairTable, read: _Read) -> Iterator[Guess]:
+    """Images with the masks that a table names."""
+    masks_first = _are_masks_first(table, read)
+    pairs = tuple((b, a) for a, b in table.pairs) if masks_first else table.pairs
+    images = {image for image, _ in pairs}
+    groups = media_groups(tree, "images", images.__contains__)
+    shapes = [(read(image), read(label)) for image, label in pairs[:2]]
+    if not groups or any(a and b and a.shape != b.shape for a, b in shapes):
+        return
+    guess = _proposal(tree, PairRule(table.path, table.path, None, pairs, ""), read)
+    labels = {**guess.dataset["labels"], **table.keys(masks_first)}
+    dataset = {**guess.dataset, "uri": groups[0].uri(tree), "labels": labels}
+    said = f"{table.path} names the mask of each of {len(images)} images"
+    yield replace(guess, dataset=dataset, assumed=(said, *guess.assumed[1:]))
+
+
+def _are_masks_first(table: PairTable, read: _Read) -> bool:
+    """Whether the first of two columns is that of the masks: by what they are called, or hold."""
+    first, second = table.pairs[0]
+    words = [
+        bool(MASK.search(f"{title} {_own(path, other)}"))
+        for title, path, other in (
+            (table.title(False), first, second),
+            (table.title(True), second, first),
+        )
+    ]
+    if words[0] != words[1]:
+        return words[0]
+    found = read(first), read(second)
+    if found[0] is None or found[1] is None:
+        return False
+    return _contrast(found[1], found[0]) > _contrast(found[0], found[1])
 
 
 def _with_others(guess: Guess, chosen: _Candidate, found: Sequence[_Candidate]) -> Guess:
@@ -84,6 +121,8 @@ def _is_picture(path: str) -> bool:
 
 def _with_numbered(tree: Tree, rule: PairRule) -> tuple[str, list[str]]:
     """The template of masks, of several for an image where some have a second one (`x_mask_1`)."""
+    if "{" not in rule.template:
+        return rule.template, []  # of a table
     media, label = rule.pairs[0]
     end, stem = extension(label), media.rsplit("/", 1)[-1].removesuffix(extension(media))
     name = label.rsplit("/", 1)[-1].removesuffix(end)

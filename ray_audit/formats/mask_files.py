@@ -18,6 +18,7 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import is_array_file
 from ray_audit.formats.array_masks import check_array_kept, encode_array_mask
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
+from ray_audit.formats.mask_tables import copy_mask_table
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import open_unlimited, oriented
 from ray_audit.formats.pixels.pgm import pgm_like
@@ -80,8 +81,12 @@ def write_mask_files(
 def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
     """The dataset section that reads the mask files below `to_uri`."""
     template = str(dataset.labels.masks)
-    tail = DRAWN if dataset.has_drawn_masks else template_tail(template)
-    changed: dict[str, str | None] = {"masks": absolute(storage.join(to_uri, tail))}
+    if dataset.labels.has_mask_table:
+        copy = copy_mask_table(dataset.labels, to_uri)
+    else:
+        tail = DRAWN if dataset.has_drawn_masks else template_tail(template)
+        copy = storage.join(to_uri, tail)
+    changed: dict[str, str | None] = {"masks": absolute(copy)}
     if dataset.has_drawn_masks:
         changed |= {"panoptic": None, "number": None, "overlap": "error"}
     labels = dataset.labels.model_copy(update=changed)
