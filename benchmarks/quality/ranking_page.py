@@ -28,9 +28,9 @@ ranked beside their class was found on seed 1 of `cifar`, `digits` and `actions`
 (page [106](decisions/0106-components-in-spreads-of-their-class.md), which has them by when each
 seed was looked at). Each seed has errors and trainings of its own, and data of its own where there
 are any. *Earlier*: measured by the rule of then, and no samples were kept. The best single score
-is named after the fact, separately in each row; so is the best of cleanlab's, from the last checkpoint. **Bold**: more than {tolerance:g} below
-the best single score, or below cleanlab. `barely` and `fitted` are trained with one cycle of the
-rate, `memorised` at a constant one.
+is named after the fact, separately in each row; so is the best of cleanlab's, from the last
+checkpoint. **Bold**: more than {tolerance:g} below the best single score, or below cleanlab.
+`barely` and `fitted` are trained with one cycle of the rate, `memorised` at a constant one.
 
 *Less it*: by how much the default is above (+) or below (-) that score, and in brackets the
 {level:.0%} interval of a bootstrap over the seeds, and in each over its samples (of sequences over
