@@ -37,6 +37,11 @@ class Errors:
         """Whether checkpoints are wrong more often than labels."""
         return self.disagree - self.wrong > self.wrong
 
+    @property
+    def are_many(self) -> bool:
+        """Whether checkpoints are wrong at least half as often as labels."""
+        return self.disagree - self.wrong > self.wrong / 2
+
 
 def errors_of(tables: RunTables) -> Errors | None:
     """Of a run; None where it does not say."""
@@ -56,12 +61,15 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
 
     Returns:
         The same where checkpoints are better than labels. Else one label of an image must be more
-        probably wrong than right, with the estimated share of wrong labels as the prior; regions
+        probably wrong than right, with the estimated share of wrong labels as the prior (labels
+        that checkpoints never saw are weighed so in any case: see `unseen_labels`); regions
         must lie in masks whose losses form a group apart; boundaries of segments stay, and a
         segment's suggested class must have a mean probability of its own.
     """
     errors = errors_of(tables)
-    if errors is None or not errors.are_worse or gate.memorised:
+    if tables.task.has_one_label and tables.manifest.protocol == "held_out":
+        return _weighed(gate, errors, tables)
+    if errors is None or gate.memorised or not errors.are_worse:
         return gate, []
     why = (
         f"The last checkpoint disagrees with {errors.disagree:.1%} of the labels, of which "
@@ -78,7 +86,6 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
         made = replace(
             gate,
             prior=errors.wrong,
-            other_class=_other_class(errors, tables),
             confidence=_BY_PRIOR,
         )
         return made, [f"{why}; {only}; {plain}"]
@@ -90,14 +97,38 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
     return replace(gate, kinds=kinds, least_p=LEAST_P_OF_SEGMENTS), [f"{why}; {only}; {plain}"]
 
 
-def _other_class(errors: Errors, tables: RunTables) -> float:
-    """How often a right label becomes one other class, where mistakes are spread evenly over them.
+def _weighed(gate: Gate, errors: Errors | None, tables: RunTables) -> tuple[Gate, list[str]]:
+    """Checkpoints that never saw the labels predict labels, mistakes among them.
 
-    Checkpoints that were trained on the labels know single ones, wrong ones too: 0.
+    Of weak ones the estimate holds errors of their own: then what is wrong at least counts. The
+    estimate itself may not tell them from others; but where no label need be wrong, as its
+    interval begins at none, all may be such errors.
     """
-    if tables.manifest.protocol != "held_out":
-        return 0.0
-    return errors.wrong / max(1, len(tables.config.dataset.classes) - 1)
+    estimate = tables.manifest.estimate
+    share, of_them = estimate.get("fraction"), "of all labels {:.1%} seem wrong"
+    if share is None:
+        return gate, []
+    low = estimate.get("low") or 0.0
+    if errors is not None and (errors.are_worse or (low < 1 and errors.are_many)):
+        share *= low / max(estimate["num_wrong"], 1e-9)
+        of_them = (
+            "at least {:.1%} of all labels are wrong, and no more is believed of a checkpoint that "
+            f"disagrees with {errors.disagree:.1%} of them"
+        )
+    note = (
+        "The checkpoints never saw the labels: one changes where the last checkpoint is sure of "
+        "another class, and that is more probably right by how often each class is given as "
+        f"another ({of_them.format(share)}); --rule findings goes by the gate alone"
+    )
+    # Whatever the losses look like, labels that were never seen were not learnt.
+    made = replace(
+        gate,
+        memorised=False,
+        weighed_by=share,
+        sureness=gate.confidence,
+        confidence=_BY_PRIOR,
+    )
+    return made, [note]
 
 
 def _images_apart(tables: RunTables) -> tuple[frozenset[str], str]:
