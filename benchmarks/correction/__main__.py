@@ -78,11 +78,9 @@ def _dumped(content: dict[str, Any]) -> str:
 
 def measure(condition: Condition, arguments: argparse.Namespace, results: Results) -> None:
     """Run the methods of one condition that have no result yet."""
-    has_data = condition.set in NEEDS_NO_DATA or (arguments.data / condition.set).is_dir()
-    if not has_data:
-        print(
-            f"{condition.name}: skipped, there is no {arguments.data / condition.set}", flush=True
-        )
+    data = arguments.data / condition.set.removesuffix("_by_folds")
+    if condition.set not in NEEDS_NO_DATA and not data.is_dir():
+        print(f"{condition.name}: skipped, there is no {data}", flush=True)
         return
     folder = (arguments.work / condition.name).resolve()
     bench: Bench | None = None

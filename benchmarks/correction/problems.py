@@ -272,7 +272,8 @@ def _pictures_in_rows(folder: Path, table: pa.Table, labels: str) -> Section:
     path.parent.mkdir(parents=True, exist_ok=True)
     keys = [str(i) for i in range(table.num_rows)]
     columns = {"key": keys, "image": table["image"], "label": table[labels]}
-    pq.write_table(pa.table(columns), path, row_group_size=1000)
+    if not path.exists():  # with --keep; what was trained on it goes on with this file only
+        pq.write_table(pa.table(columns), path, row_group_size=1000)
     return {
         "kind": "images",
         "labels": {"column": "label", "key_column": "key"},

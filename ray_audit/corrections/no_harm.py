@@ -83,11 +83,7 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
         return replace(gate, samples=samples), [f"{why}; {only} ({reason}); {plain}"]
     if tables.task.has_one_label:
         only = "a label changes only if it is more probably wrong than right, as few as are"
-        made = replace(
-            gate,
-            prior=errors.wrong,
-            confidence=_BY_PRIOR,
-        )
+        made = replace(gate, prior=errors.wrong, confidence=_BY_PRIOR)
         return made, [f"{why}; {only}; {plain}"]
     only = (
         "boundaries stay, parts of segments too, and segments with p(suggested) up to "
@@ -100,25 +96,26 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
 def _weighed(gate: Gate, errors: Errors | None, tables: RunTables) -> tuple[Gate, list[str]]:
     """Checkpoints that never saw the labels predict labels, mistakes among them.
 
-    Of weak ones the estimate holds errors of their own: then what is wrong at least counts. The
-    estimate itself may not tell them from others; but where no label need be wrong, as its
-    interval begins at none, all may be such errors.
+    Of weak ones the estimate holds errors of their own. Where they err more often than labels, the
+    low end of its interval counts; where no label need be wrong, as that end is none, but they err
+    half as often, what is halfway between both.
     """
     estimate = tables.manifest.estimate
-    share, of_them = estimate.get("fraction"), "of all labels {:.1%} seem wrong"
+    share = estimate.get("fraction")
     if share is None:
         return gate, []
+    said = f"{share:.1%} of all labels seem wrong"
     low = estimate.get("low") or 0.0
-    if errors is not None and (errors.are_worse or (low < 1 and errors.are_many)):
+    if errors is not None and errors.are_worse:
         share *= low / max(estimate["num_wrong"], 1e-9)
-        of_them = (
-            "at least {:.1%} of all labels are wrong, and no more is believed of a checkpoint that "
-            f"disagrees with {errors.disagree:.1%} of them"
-        )
+        said += f", but the checkpoint errs more often than they do: taken are {share:.1%}"
+    elif errors is not None and errors.are_many and low < 1:
+        share /= 2
+        said += f", but none need be: taken are {share:.1%}"
     note = (
         "The checkpoints never saw the labels: one changes where the last checkpoint is sure of "
         "another class, and that is more probably right by how often each class is given as "
-        f"another ({of_them.format(share)}); --rule findings goes by the gate alone"
+        f"another ({said}); --rule findings goes by the gate alone"
     )
     # Whatever the losses look like, labels that were never seen were not learnt.
     made = replace(

@@ -54,8 +54,8 @@ def test_of_checkpoints_that_never_saw_the_labels_and_are_worse_the_low_end_coun
     small, *_ = knowing.images(tmp_path, sureness=(1.5,) * 3)
     findings_of(small)
     tables = RunTables.open(str(small.out))
-    # Of four in ten that they disagree with; with 0.25 they err as often as half of the labels.
-    for wrong, low, num in ((0.1, 0.1, 0), (0.25, 0.0, 0), (0.35, 0.0, 2), (0.25, 1.0, 2)):
+    # Of four in ten that they disagree with; with 0.21 they err at least as often as half of these.
+    for wrong, low, num in ((0.1, 0.1, 0), (0.21, 0.0, 0), (0.35, 0.0, 2), (0.21, 1.0, 2)):
         manifest = replace(tables.manifest, protocol="held_out")
         held_out = replace(tables, manifest=manifest)
         found = replace(
