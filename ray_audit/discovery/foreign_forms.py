@@ -106,8 +106,8 @@ def _by_names(tree: Tree) -> str | None:
         return pairs
     if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
         return (
-            "DICOM files are read as volumes with label volumes, and not with one label each: "
-            "save their pixels as PNG (16 bits are kept), named as the table names them"
+            "DICOM files are read as volumes with label volumes, or as images where a table has a "
+            "label for each file, by its name or path (labels.images)"
         )
     return None
 

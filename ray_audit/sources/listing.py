@@ -128,7 +128,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
             )
-        if dataset.volume is not None and not form.is_volume:
+        if dataset.volume is not None and not (form.is_volume or form.takes_window):
             raise SpecificationError(
                 "dataset.volume goes with volumes (NIfTI, MetaImage, NRRD, DICOM, pages of TIFF "
                 f"and GIF), and {shard.key} is none; leave the key out"
