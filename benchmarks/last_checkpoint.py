@@ -76,7 +76,9 @@ def parts(batch: Batch, logits: Tensor, config: AuditConfig) -> dict[str, Callab
     shape = masks.labels.shape
     return {
         "soft-min": lambda: dense_final._softmin_state(seen.p_label, masks.counted, temperature),
-        "confident learning (`cil`)": lambda: dense_final._confident_state(p_NKHW, masks, seen),
+        "confident learning (`cil`)": lambda: dense_final._confident_state(
+            masks, seen, wrong, p_NKHW.shape[1]
+        ),
         "boundary maps": maps,
         "regions": lambda: regions.region_states(
             disagreement.disagreeing(seen, masks, known), masks, known

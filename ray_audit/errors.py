@@ -74,12 +74,14 @@ class StorageError(RayAuditError):
 
     Attributes:
         attempts: how often it was tried.
+        of_label: whether it is the label of a sample.
     """
 
     def __init__(self, message: str, may_pass: bool = False) -> None:
         super().__init__(message)
         self.may_pass = may_pass
         self.attempts = 1
+        self.of_label = False
 
     def named(self, what: str) -> RayAuditError:
         """The error of a specification that names what is not there.

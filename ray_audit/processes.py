@@ -1,11 +1,12 @@
 """This process: a name that tells its machine and its number, by which what it left is known."""
 
+import contextlib
+import ctypes
 import gc
 import os
 import socket
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def own_name() -> str:
@@ -47,7 +48,7 @@ def use_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-@contextmanager
+@contextlib.contextmanager
 def loaded_for_good() -> Iterator[None]:
     """Around imports of a process of our own: their objects are there until it ends.
 
@@ -62,6 +63,22 @@ def loaded_for_good() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+_NUM_ARENAS = 2
+
+
+def use_few_arenas() -> None:
+    """Let the threads of this process share two heaps, where its C library is glibc.
+
+    A batch is made in one thread and given back in another. With a heap for each thread every one
+    of them keeps as much as it once held: a tenth of the memory of a run in one process. Before the
+    threads start; `MALLOC_ARENA_MAX` of the environment is left as it is.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # other systems have none
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
 def working_directory() -> str:

@@ -12,7 +12,8 @@ from benchmarks.harness import RESULTS
 from benchmarks.quality import missing, region_page
 from benchmarks.quality.measure import measure
 from benchmarks.quality.page import LEARNT, page
-from benchmarks.quality.ranking import RESULT, section
+from benchmarks.quality.ranking import RESULT
+from benchmarks.quality.ranking_page import section
 from benchmarks.quality.recipes import RECIPES, Recipe
 from benchmarks.quality.regions import RESULT as REGIONS_RESULT
 from benchmarks.quality.results import read, record

@@ -24,7 +24,7 @@ def page(entries: Entries, ranking: str, learnt: str) -> str:
 
     Args:
         entries: recipe -> its result, see `results.read`.
-        ranking: the section on the default ranking, see `ranking.section`; may be empty.
+        ranking: the section on the default ranking, see `ranking_page.section`; may be empty.
         learnt: the closing section.
     """
     parts = [_opening(entries)]
@@ -46,7 +46,7 @@ This page is written from the result files in `benchmarks/results/`. Every recip
 model on labels with known errors, keeps each epoch's weights, audits them in one process, and
 holds every directed score against the truth. Nothing was tuned on these numbers but the default
 ranking, on other seeds than it is shown on (see there). **Rows `suspicion` above that section were
-measured while the default ranking was a fixed mix**; they are measured anew as their sets are.
+measured while the default ranking was a fixed mix**, but where a recipe names its rule.
 Durations are those of a busy machine.
 
 Cells are AUROC / AUPRC, means over the seeds; in brackets the smallest and largest AUPRC where
@@ -96,10 +96,16 @@ def _facts(recipes: Iterable[Recipe], entries: Entries) -> list[str]:
         plural = "s" if len(seeds) > 1 else ""
         lines.append(
             f"- `{recipe.name}`: {recipe.about}; seed{plural} {', '.join(sorted(seeds))}; "
-            f"{first['num_samples']} samples, {rate:.3g} wrong{memory}. Training "
-            f"{max(training):.0f} s, audit {max(auditing):.0f} s."
+            f"{first['num_samples']} samples, {rate:.3g} wrong{memory}.{_ranked_by(seeds)} "
+            f"Training {max(training):.0f} s, audit {max(auditing):.0f} s."
         )
     return lines
+
+
+def _ranked_by(seeds: dict[str, dict[str, Any]]) -> str:
+    """Which rule of `measures.fit` gave `suspicion`; nothing of the fixed mix that was before."""
+    rules = {seed.get("rule") for seed in seeds.values()}
+    return "" if None in rules else f" `suspicion` by rule {', '.join(map(str, sorted(rules)))}."
 
 
 def _scores_table(recipes: Sequence[Recipe], entries: Entries) -> list[str]:

@@ -4,12 +4,13 @@
 
 A cell is one set, one way to train and one protocol (`regimes.py`). What each run gives is kept in
 the work folder: all scores, and the trajectories, so that another rule can be tried in seconds. The
-rule was chosen on the seeds `CHOOSING`; what is written and shown are the seeds `REPORTING`.
+rule was chosen on the seeds `CHOOSING`; what is written and shown are the other seeds told. A cell
+of which the work folder keeps fewer seeds than the result file has stays as it was.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pandas as pd
 
 from benchmarks.harness import RESULTS
 from benchmarks.quality.command import parsed
+from benchmarks.quality.intervals import ScoredRun, interval
 from benchmarks.quality.measure import measure
+from benchmarks.quality.recipes import SEQUENCES
 from benchmarks.quality.regimes import (
     CHOOSING,
     PROTOCOLS,
@@ -32,11 +35,6 @@ from benchmarks.quality.rivals import PREFIX
 from ray_audit.evaluation.detection import ALL_KINDS, evaluate_scores
 
 RESULT = RESULTS / "quality-regimes.json"
-TOLERANCE = 0.01
-"""By which AUPRC may lie below the best single score, which nobody knows beforehand."""
-_NEAR = 0.03
-_PAGE_71 = "[71](decisions/0071-components-beside-their-class.md)"
-_PAGE_89 = "[89](decisions/0089-masks-known-early.md)"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -60,27 +58,49 @@ def cells(work: Path, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
         for regime in REGIMES:
             for protocol in PROTOCOLS:
                 name = recipe(subject, regime, protocol).name
-                kept = [work / name / f"seed{seed}" for seed in seeds]
-                found = [_auprc(folder) for folder in kept if (folder / "samples.parquet").exists()]
+                kept = {seed: work / name / f"seed{seed}" for seed in seeds}
+                found = {
+                    seed: folder
+                    for seed, folder in kept.items()
+                    if (folder / "samples.parquet").exists()
+                }
                 if found:
-                    scores = set.intersection(*(set(item) for item in found))
                     yield {
                         "set": subject.name,
                         "kind": subject.kind,
                         "about": subject.about,
                         "regime": regime,
                         "protocol": protocol,
-                        "num_seeds": len(found),
-                        "auprc": {
-                            score: round(float(np.mean([item[score] for item in found])), 4)
-                            for score in sorted(scores)
-                        },
-                    }
+                        "seeds": sorted(found),
+                    } | _measured([*found.values()], subject.kind == SEQUENCES)
+
+
+def _measured(folders: Sequence[Path], are_frames: bool) -> dict[str, Any]:
+    """AUPRC of each score, mean over runs, and how sure the distances of the default are."""
+    each = [_auprc(folder) for folder in folders]
+    scores = sorted(set.intersection(*(set(item) for item in each)))
+    auprc = {score: round(float(np.mean([item[score] for item in each])), 4) for score in scores}
+    runs = [_run(folder, are_frames) for folder in folders]
+    against = {}
+    for of_rivals in (False, True):
+        name, value = best(auprc, of_rivals)
+        low, high = interval(runs, "suspicion", name)
+        against["rival" if of_rivals else "single"] = {
+            "score": name,
+            "difference": round(auprc["suspicion"] - value, 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+        }
+    return {"num_seeds": len(folders), "auprc": auprc, "against": against}
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    samples = pd.read_parquet(folder / "samples.parquet")
+    return samples, json.loads((folder / "directions.json").read_text(encoding="utf-8"))
 
 
 def _auprc(folder: Path) -> dict[str, float]:
-    samples = pd.read_parquet(folder / "samples.parquet")
-    directions = json.loads((folder / "directions.json").read_text(encoding="utf-8"))
+    samples, directions = _read(folder)
     rows = evaluate_scores(
         {name: samples[name].to_numpy(np.float64) for name in directions},
         directions,
@@ -89,91 +109,45 @@ def _auprc(folder: Path) -> dict[str, float]:
     return {row.score: row.auprc for row in rows if row.kind == ALL_KINDS}
 
 
-def section(result: Path = RESULT) -> str:
-    """The part of docs/quality.md."""
-    if not result.exists():
-        return ""
-    content = json.loads(result.read_text(encoding="utf-8"))
-    lines = [
-        "## The default ranking",
-        "",
-        "`suspicion` combines ranks by weights that follow from what a run shows of its own",
-        "training ([scores.md](scores.md#which-one-to-trust)). AUPRC, means over the seeds. The",
-        f"weights were chosen on seed {', '.join(map(str, content['chosen_on']))}; that losses are",
-        "ranked beside their class was found on seed 1 of `cifar`, `digits` and `actions`.",
-        "**Weights of masks were chosen on the seeds shown**; audits of seeds that were not",
-        f"looked at are on pages {_PAGE_71} and {_PAGE_89}. Shown",
-        f"are seeds {', '.join(map(str, content['seeds']))}: other errors and trainings than seed",
-        "0, and other data where there are any. The best single score is named after the fact,",
-        "separately in each row; so is the best of cleanlab's, from the last checkpoint. **Bold**:",
-        "more than .01 below the best single score, or below cleanlab. `barely` and `fitted` are",
-        "trained with one cycle of the rate, `memorised` at a constant one.",
-    ]
-    lines += [f"- `{subject}`: {about}" for subject, about in _abouts(content["cells"]).items()]
-    lines.insert(-len(_abouts(content["cells"])), "")
-    header = ["set", "training", "audited", "seeds", "`suspicion`", "best single score", "cleanlab"]
-    lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    lines += [_row(cell) for cell in content["cells"]]
-    num_passed = sum(_is_passed(cell) for cell in content["cells"])
-    short = [_short(cell) for cell in content["cells"]]
-    lines += [
-        "",
-        f"Held in {num_passed} of {len(short)} rows; "
-        f"{sum(gap <= TOLERANCE for gap in short)} are at most {TOLERANCE:g} below the better of "
-        f"both, {sum(gap <= _NEAR for gap in short)} at most {_NEAR:g}, the median row "
-        f"{np.median(short):.3f}.",
-    ]
-    missing = _missing(content["cells"])
-    if missing:
-        lines += ["", f"Not measured by this rule: {', '.join(missing)}."]
-    return "\n".join(lines)
+def _run(folder: Path, are_frames: bool) -> ScoredRun:
+    samples, directions = _read(folder)
+    drawn = samples["sample_id"]
+    if are_frames:
+        drawn = drawn.str.rpartition("#")[0]
+    signs = {"higher": 1.0, "lower": -1.0}
+    return ScoredRun(
+        samples["is_error"].to_numpy(),
+        drawn.factorize()[0],
+        {name: signs[which] * samples[name].to_numpy() for name, which in directions.items()},
+    )
 
 
-def _missing(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows of the matrix without a result."""
-    found = {(row["set"], row["regime"], row["protocol"]) for row in rows}
-    return [
-        f"`{recipe(subject, regime, protocol).name}`"
-        for subject in SUBJECTS.values()
-        for regime in REGIMES
-        for protocol in PROTOCOLS
-        if (subject.name, regime, protocol) not in found
-    ]
-
-
-def _abouts(rows: list[dict[str, Any]]) -> dict[str, str]:
-    return {row["set"]: row["about"] for row in rows}
-
-
-def _best(cell: dict[str, Any], of_rivals: bool) -> tuple[str, float]:
+def best(auprc: dict[str, float], of_rivals: bool) -> tuple[str, float]:
+    """The best single score by name and AUPRC: of cleanlab's, or of ours but the default."""
     known = {
         score: value
-        for score, value in cell["auprc"].items()
+        for score, value in auprc.items()
         if score.startswith(PREFIX) == of_rivals and score != "suspicion"
     }
     name = max(known, key=lambda score: known[score])
     return name, known[name]
 
 
-def _is_passed(cell: dict[str, Any]) -> bool:
-    ours = cell["auprc"]["suspicion"]
-    return bool(ours >= _best(cell, False)[1] - TOLERANCE and ours >= _best(cell, True)[1])
+def merged(earlier: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells as measured now, and of the earlier ones those that have more seeds than now."""
+    by_place = {_place(cell): cell for cell in earlier}
+    for cell in now:
+        known = by_place.get(_place(cell))
+        if known is None or cell["num_seeds"] >= known["num_seeds"]:
+            by_place[_place(cell)] = cell
+    return [by_place[place] for place in sorted(by_place)]
 
 
-def _short(cell: dict[str, Any]) -> float:
-    """By how much the default lies below the best single score, ours or cleanlab's."""
-    best = max(_best(cell, of_rivals)[1] for of_rivals in (False, True))
-    return float(best - cell["auprc"]["suspicion"])
-
-
-def _row(cell: dict[str, Any]) -> str:
-    ours = f"{cell['auprc']['suspicion']:.3f}"
-    best = "`{}` {:.3f}".format(*_best(cell, False))
-    rival = "`{}` {:.3f}".format(*_best(cell, True))
-    shown = ours if _is_passed(cell) else f"**{ours}**"
+def _place(cell: dict[str, Any]) -> tuple[int, int, int]:
     return (
-        f"| {cell['set']} | {cell['regime']} | {cell['protocol']} | {cell['num_seeds']} | {shown} "
-        f"| {best} | {rival.replace(PREFIX, '')} |"
+        list(SUBJECTS).index(cell["set"]),
+        REGIMES.index(cell["regime"]),
+        PROTOCOLS.index(cell["protocol"]),
     )
 
 
@@ -187,8 +161,8 @@ def main() -> None:
                 for protocol in PROTOCOLS:
                     keep(SUBJECTS[name], regime, protocol, seed, options.data, options.work)
     shown = tuple(seed for seed in seeds if seed not in CHOOSING)
-    rows = list(cells(options.work, shown))
-    content = {"chosen_on": CHOOSING, "seeds": shown, "cells": rows}
+    earlier = json.loads(RESULT.read_text("utf-8"))["cells"] if RESULT.exists() else []
+    content = {"chosen_on": CHOOSING, "cells": merged(earlier, list(cells(options.work, shown)))}
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

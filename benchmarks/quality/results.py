@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.harness import machine
 from benchmarks.quality.measure import Found
 from benchmarks.quality.recipes import Recipe
+from ray_audit.measures.fit import RULE
 
 METRICS = ("auroc", "auprc")
 
@@ -72,6 +73,7 @@ def _one_seed(found: Found) -> dict[str, Any]:
     return {
         "num_samples": first.num_samples,
         "num_errors": first.num_errors,
+        "rule": RULE,
         "scores": scores,
         "extras": {name: _rounded(value) for name, value in found.extras.items()},
     }

@@ -216,6 +216,11 @@ class DatasetConfig(Section):
                 "labels.number and masks of a COCO document go with image files; got kind "
                 f"{self.kind}"
             )
+        if self.labels.has_mask_table and self.kind != "images":
+            raise ValueError(
+                "labels.masks: a table of masks goes with images; got kind video, whose masks are "
+                "found by a template such as masks/{stem}/*.png"
+            )
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if twice:
             raise ValueError(f"classes: names must be unique, and {twice[0]!r} is there twice")

@@ -13,6 +13,7 @@ Overlap = Literal["error", "first", "last", "drop"]
 
 TEMPLATE_FIELDS = ("key", "path", "name", "stem", "folder")
 _TEMPLATES = ("frames", "segments", "masks", "arrays", "frame_arrays")
+_MASK_TABLES = (".csv", ".tsv", ".txt", ".lst", ".jsonl", ".ndjson", ".parquet", ".pq")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -25,6 +26,8 @@ class LabelColumns(Section):
     """Index of a frame in decoding order, from 0."""
     image: str = "image"
     """Which image a row belongs to."""
+    mask: str = "mask"
+    """The path of an image's mask, where `labels.masks` is a table."""
     label: str | Annotated[list[str], Field(min_length=2)] = "label"
     """The label: a class name or index; or a list of columns named as the classes are, one of
     which is 1 in each row and the others 0, such as `[MEL, NV, BCC]`."""
@@ -40,6 +43,12 @@ class LabelColumns(Section):
     """Start of a segment, in milliseconds."""
     end_ms: str = "end_ms"
     """End of a segment, in milliseconds, exclusive."""
+    duration_frames: str = "duration_frames"
+    """Number of a segment's frames, in place of its end."""
+    duration_s: str = "duration_s"
+    """Duration of a segment, in seconds or as a clock text, in place of its end."""
+    duration_ms: str = "duration_ms"
+    """Duration of a segment, in milliseconds, in place of its end."""
 
 
 class LabelsConfig(Section):
@@ -52,7 +61,8 @@ class LabelsConfig(Section):
     """
     segments: Uri | None = None
     """A table with a row per segment: `video, start_frame, end_frame` (exclusive) or
-    `start_s, end_s`, and `label`; or a template. Goes with video and sequences."""
+    `start_s, end_s`, and `label`; or a template. A duration may stand in place of an end
+    (`duration_frames`, `duration_s`). Goes with video and sequences."""
     videos: Uri | None = None
     """A table with one label per video (`video, label`). Goes with video."""
     masks: Uri | None = None
@@ -62,7 +72,8 @@ class LabelsConfig(Section):
     where it stands for a class's name, as it does in all images or in none); in npz, HDF5 and
     MATLAB files it is the array of all masks, beside `image_column`. A COCO document
     (`instances_train2017.json`) of which the masks of images are drawn: later annotations lie above
-    earlier ones (`overlap`), crowds below all."""
+    earlier ones (`overlap`), crowds below all. A table (`train.csv`, `image, mask`) that names the
+    mask file of each image, by a path below the table's folder or one above it."""
     images: Uri | None = None
     """A table with a row per image (`image, label`). Goes with images."""
     folder: bool = False
@@ -141,6 +152,12 @@ class LabelsConfig(Section):
         return self.masks if is_document(self.masks) else self.panoptic
 
     @property
+    def has_mask_table(self) -> bool:
+        """Whether `masks` is a table that names the mask of each image."""
+        masks = (self.masks or "").lower().removesuffix(".gz")
+        return masks.endswith(_MASK_TABLES) and not set("{*") & set(masks)
+
+    @property
     def is_drawn(self) -> bool:
         """Whether masks are made of a document, or their numbers of channels."""
         return self.document is not None or self.number is not None
@@ -192,7 +209,7 @@ class LabelsConfig(Section):
             )
         if self.ends != "exclusive" and self.segments is None:
             raise ValueError("ends goes with segments: other labels have none")
-        is_table = is_timed or self.videos is not None or self.images is not None
+        is_table = is_timed or bool(self.videos or self.images) or self.has_mask_table
         if not is_table and (self.header or self.delimiter or self.comment or self.rows):
             raise ValueError("header, delimiter, comment and rows go with tables of labels")
         if self.header and len(set(self.header)) != len(self.header):

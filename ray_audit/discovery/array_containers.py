@@ -13,6 +13,7 @@ from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.words import LABEL_ARRAY
 from ray_audit.formats.array_files import ArrayFile
 from ray_audit.formats.array_labels import flat_labels
 from ray_audit.formats.arrays import ArrayFiles
@@ -21,7 +22,6 @@ from ray_audit.formats.registry import format_of
 
 _MAX_LABEL_VALUES = 10_000_000
 _NUM_FILES = 8
-_WORDS = ("label", "class", "target")
 
 
 class _Array(NamedTuple):
@@ -120,8 +120,7 @@ def _is_images(file: ArrayFile, name: str, shape: tuple[int, ...]) -> bool:
 
 
 def _is_called_label(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1].lower()
-    return last == "y" or last.startswith("y_") or any(word in last for word in _WORDS)
+    return LABEL_ARRAY.search(name.rsplit("/", 1)[-1]) is not None
 
 
 def _is_labels(file: ArrayFile, name: str) -> bool:

@@ -22,6 +22,7 @@ from ray_audit.discovery.name_pairs import folder_pattern
 from ray_audit.discovery.sequence_arrays import labelled_sequences
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.words import CLASS_MEMBERS, MASK_MEMBERS
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.images import EXTENSIONS
 from ray_audit.formats.parquet import ParquetImages
@@ -29,9 +30,7 @@ from ray_audit.formats.registry import format_of
 
 _HEAD_BYTES = 8 * 2**20
 _BROKEN = (RayAuditError, OSError, ValueError, KeyError, TypeError, pa.ArrowException)
-_MASK_ENDS = ("seg.png", "mask.png", "label.png", "segmentation.png")
 _TWO = ("background", "foreground")
-_CLASS_ENDS = ("cls", "class", "label", "txt", "index", "target")
 
 
 def container_proposals(tree: Tree) -> Iterator[Guess]:
@@ -154,8 +153,8 @@ def _tar(tree: Tree, files: list[str]) -> Guess | None:
     assumed = [f"members of {files[0]} end in {', '.join(f'.{end}' for end in sorted(ends))}"]
     assumed += [f"only the part for training: {', '.join(others)} are there too"] if others else []
     dataset: dict[str, Any] = {"kind": "images", "uri": uri}
-    mask = next((end for end in _MASK_ENDS if end in ends), None)
-    label = next((end for end in _CLASS_ENDS if end in ends), None)
+    mask = next((end for end in MASK_MEMBERS if end in ends), None)
+    label = next((end for end in CLASS_MEMBERS if end in ends), None)
     names = names_file(tree)
     if mask is not None:
         dataset |= {"labels": {"masks": f"{{key}}.{mask}"}}

@@ -27,6 +27,7 @@ from ray_audit.discovery.masks_of_frames import video_mask_proposals
 from ray_audit.discovery.open_classes import with_classes
 from ray_audit.discovery.ordered_labels import ordered_proposals
 from ray_audit.discovery.paired_files import pairs_by_table
+from ray_audit.discovery.pixel_window import with_window
 from ray_audit.discovery.segment_documents import document_proposals
 from ray_audit.discovery.split_lists import with_split
 from ray_audit.discovery.table_labels import table_proposals
@@ -62,7 +63,7 @@ def discover(
     tree = merged(look(data), None if labels is None else look(labels))
     found = [] if checkpoints is None else [find_weights(checkpoints)]
     proposal, layout = _recognised(tree)
-    proposal = with_channel(proposal)
+    proposal = with_window(with_channel(proposal))
     return _draft(tree, proposal, layout, found[0] if found else None, model)
 
 

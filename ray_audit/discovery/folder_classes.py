@@ -11,14 +11,10 @@ from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree, folder_of
+from ray_audit.discovery.words import NO_CLASS_FOLDER
 from ray_audit.formats.registry import format_of
 
 _NAMED = r"(?:^|/)([^/]+?)[._-]?\d+\.[^./]+$"
-_PARTS = re.compile(
-    r"(jpeg|original_?|raw_?|rgb_?)?(images?|imgs?|pictures?|frames?)|(ground_?)?truths?|gt|"
-    r"(.*[_-])?(masks?|annotations?|labels?|segmentations?)|(train|valid|test)(ing|ation)?|val",
-    re.IGNORECASE,
-)
 _DATE = re.compile(r"(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(\D.*)?")
 _NUM_TABLES = 20
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
@@ -52,7 +48,7 @@ def _left_out(groups: Sequence[MediaGroup]) -> Iterator[str]:
 
 def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:
     """Whether folders are no classes: a video or a table is called as each, or it is a kind."""
-    if any(_PARTS.fullmatch(folder) for folder in folders) or _are_days(folders):
+    if any(NO_CLASS_FOLDER.fullmatch(folder) for folder in folders) or _are_days(folders):
         return True  # images beside their masks, parts of a dataset, or days of recording
     requested, own = set(folders), set(group.files)
     others = (p for p in tree.files if p not in own and (is_table(p) or _is_video(p)))

@@ -9,6 +9,7 @@ from ray_audit.discovery.kinds_of_files import is_table, kind_of, not_for_traini
 from ray_audit.discovery.paired_files import table_of_pairs
 from ray_audit.discovery.table_heads import is_number, read_heads
 from ray_audit.discovery.tree import Tree, extension
+from ray_audit.discovery.words import LABEL_FILE
 from ray_audit.errors import RayAuditError
 
 _PICKLED = re.compile(r"\.(pkl|pickle)$|(^|/)(data_batch_\d|test_batch)$|-python/(train|test)$")
@@ -21,7 +22,6 @@ _BOXES = (
     "boxes make no mask; audit one label an image with labels.images, or masks that are drawn of "
     "outlines"
 )
-_WORDS = re.compile(r"label|annot|truth|(^|[^a-z])gt([^a-z]|$)|class|segm|action", re.IGNORECASE)
 _PROSE = re.compile(r"readme|licen[sc]e|requirements|(^|/)\.", re.IGNORECASE)
 _NUM_CHARS = 60
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -106,8 +106,8 @@ def _by_names(tree: Tree) -> str | None:
         return pairs
     if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
         return (
-            "DICOM files are read as volumes with label volumes, and not with one label each: "
-            "save their pixels as PNG (16 bits are kept), named as the table names them"
+            "DICOM files are read as volumes with label volumes, or as images where a table has a "
+            "label for each file, by its name or path (labels.images)"
         )
     return None
 
@@ -140,12 +140,16 @@ def _form_of(path: str, head: str) -> str | None:
 def unread_labels(tree: Tree) -> str | None:
     """A sentence on the file that most likely holds labels, of which none could be read."""
     files = [p for p in tree.few if (is_table(p) or is_array_file(p)) and not _PROSE.search(p)]
-    files.sort(key=lambda path: (not _WORDS.search(path), not_for_training(path), len(path), path))
+    files.sort(key=_likely_labels)
     for path in files[:_NUM_LOOKED_AT]:
         said = _of_arrays(tree, path) if is_array_file(path) else _of_table(tree, path)
         if said is not None:
             return f"Labels may be in {path}, {said}"
     return None
+
+
+def _likely_labels(path: str) -> tuple[bool, bool, int, str]:
+    return not LABEL_FILE.search(path), not_for_training(path), len(path), path
 
 
 def _of_arrays(tree: Tree, path: str) -> str:

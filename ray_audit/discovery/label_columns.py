@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ray_audit.discovery.table_heads import Head
 from ray_audit.discovery.time_columns import are_numbers, is_whole, number_of, time_columns
+from ray_audit.formats.labels.clocks import times_of
 
 _LABEL = re.compile(
     r"label|class|category|phase|action|step|task|verb|activity|target|species|diagnosis|y|gt|"
@@ -29,6 +32,7 @@ _BOX = re.compile(r"x_?min|y_?min|x1|y1|bbox.*|box_?[xywh0-9].*|left|top", re.IG
 _MOST_CLASSES = 2_000
 _MANY_DIGITS = 6
 _INCLUSIVE_FRACTION = 0.8
+_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def reading_of(head: Head, name_index: int | None, kind: str) -> Reading | None:
         renamed = {columns[key]: key for key in columns}
         labels["header"] = [renamed.get(name, name) for name in names]
     else:
-        usual = {key: name for key, name in columns.items() if key != name}
+        usual = {k: v for k, v in columns.items() if k != v or k.startswith("duration")}
         labels |= {"columns": usual} if usual else {}
     assumed: list[str] = [f"labels are the column {names[label]!r}"] if len(names) > 1 else []
     questions = _which(head, names, label, taken)
@@ -308,20 +312,27 @@ def _segments(
     values: tuple[str, ...],
     assumed: list[str],
 ) -> Reading:
-    starts, ends = (head.column(index) for index in times.values())
+    starts, ends = (times_of(head.column(index)) for index in times.values())
+    if any(key.startswith("duration") for key in times):
+        ends = starts + ends
+        assumed.append("segments have a start and a duration")
+    owners = [""] * len(starts) if name_index is None else head.column(name_index)
+    gaps = _gaps(owners, starts, ends)
     if "start_frame" not in times:
         unit = "milliseconds" if "start_ms" in times else "seconds"
         assumed.append(f"segments are in {unit}")
-        return Reading("segments", labels, values, tuple(assumed))
-    owners = [""] * len(starts) if name_index is None else head.column(name_index)
-    gaps = tuple(
-        float(starts[i + 1]) - float(ends[i])
-        for i in range(len(starts) - 1)
-        if owners[i] == owners[i + 1]
-    )
-    first = min(map(float, starts), default=None)
-    numbers = tuple(map(float, ends))
+        overlaps = tuple(gap for gap in gaps if gap < -_NEAR)
+        return Reading("segments", labels, values, tuple(assumed), gaps=overlaps)
+    first, numbers = min(starts.tolist(), default=None), tuple(ends.tolist())
     return Reading("segments", labels, values, tuple(assumed), numbers, first=first, gaps=gaps)
+
+
+def _gaps(owners: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> tuple[float, ...]:
+    """From the end of each segment to the start of the next of its video, in order of time."""
+    rows = sorted(zip(owners, starts.tolist(), ends.tolist(), strict=True))
+    return tuple(
+        start - end for (owner, _, end), (other, start, _) in pairwise(rows) if owner == other
+    )
 
 
 def _is_fraction(text: str) -> bool:

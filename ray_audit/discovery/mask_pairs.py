@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ray_audit.discovery.array_files_found import is_array_file
@@ -10,19 +10,17 @@ from ray_audit.discovery.class_names import colour_names, names_file
 from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.masks_by_class import masks_by_class
+from ray_audit.discovery.media_groups import media_groups
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
-from ray_audit.discovery.paired_files import pairs_by_table
+from ray_audit.discovery.paired_files import PairTable, pair_tables, pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
 from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.words import MASK
 from ray_audit.formats.registry import format_of
 
-_MASK_WORDS = re.compile(
-    r"mask|label|annot|(?<![a-z])gt(?![a-z])|gtfine|segm|(?<![a-z])seg(?![a-z])|truth|target|matte|"
-    r"lesion|lumen",
-    re.IGNORECASE,
-)
 _PARTS = re.compile(r"(?:^|[/_\-. ])(train|val|test)")
 _NUM_MASKS = 8
+_NUM_OTHERS = 6
 _CONTRAST = 1.5
 _MOST_COLOURS = 256  # of what no word calls a mask
 _MOST_WITHOUT_PAIR = 3  # of more pictures in a folder, one pair is chance
@@ -54,7 +52,66 @@ def mask_proposals(tree: Tree) -> Iterator[Guess]:
     for candidate in found:
         rivals = [o.rule for o in found if o.rule.uri == candidate.rule.uri and o is not candidate]
         also = tuple(f"masks: {tree.at(rule.template)}" for rule in rivals[:3])
-        yield _proposal(tree, candidate.rule, read).with_also(also)
+        proposal = _with_others(_proposal(tree, candidate.rule, read), candidate, found)
+        yield proposal.with_also(also)
+    for table in pair_tables(tree):
+        yield from _of_table(tree, table, read)
+
+
+def _of_table(tree: Tree, table: PairTable, read: _Read) -> Iterator[Guess]:
+    """Images with the masks that a table names."""
+    masks_first = _are_masks_first(table, read)
+    pairs = tuple((b, a) for a, b in table.pairs) if masks_first else table.pairs
+    images = {image for image, _ in pairs}
+    groups = media_groups(tree, "images", images.__contains__)
+    shapes = [(read(image), read(label)) for image, label in pairs[:2]]
+    if not groups or any(a and b and a.shape != b.shape for a, b in shapes):
+        return
+    guess = _proposal(tree, PairRule(table.path, table.path, None, pairs, ""), read)
+    labels = {**guess.dataset["labels"], **table.keys(masks_first)}
+    dataset = {**guess.dataset, "uri": groups[0].uri(tree), "labels": labels}
+    said = f"{table.path} names the mask of each of {len(images)} images"
+    yield replace(guess, dataset=dataset, assumed=(said, *guess.assumed[1:]))
+
+
+def _are_masks_first(table: PairTable, read: _Read) -> bool:
+    """Whether the first of two columns is that of the masks: by what they are called, or hold."""
+    first, second = table.pairs[0]
+    words = [
+        bool(MASK.search(f"{title} {_own(path, other)}"))
+        for title, path, other in (
+            (table.title(False), first, second),
+            (table.title(True), second, first),
+        )
+    ]
+    if words[0] != words[1]:
+        return words[0]
+    found = read(first), read(second)
+    if found[0] is None or found[1] is None:
+        return False
+    return _contrast(found[1], found[0]) > _contrast(found[0], found[1])
+
+
+def _with_others(guess: Guess, chosen: _Candidate, found: Sequence[_Candidate]) -> Guess:
+    """The guess with the other images of the same masks, such as further modalities."""
+    masks = {label for _, label in chosen.rule.pairs}
+    others = [
+        candidate.rule
+        for candidate in found
+        if candidate.rule.uri != chosen.rule.uri
+        and len(masks & {label for _, label in candidate.rule.pairs}) > len(masks) / 2
+    ]
+    if not others:
+        return guess
+    ways = "; ".join(
+        f"{rule.uri}" + (f" with match: {rule.match}" if rule.match else "")
+        for rule in others[:_NUM_OTHERS]
+    )
+    question = (
+        f"which images go into your model, as each mask has several: here {chosen.rule.uri}. For "
+        f"others give in dataset.uri {ways}. Several files are not put together as channels"
+    )
+    return replace(guess, questions=(*guess.questions, question))
 
 
 def _is_picture(path: str) -> bool:
@@ -64,6 +121,8 @@ def _is_picture(path: str) -> bool:
 
 def _with_numbered(tree: Tree, rule: PairRule) -> tuple[str, list[str]]:
     """The template of masks, of several for an image where some have a second one (`x_mask_1`)."""
+    if "{" not in rule.template:
+        return rule.template, []  # of a table
     media, label = rule.pairs[0]
     end, stem = extension(label), media.rsplit("/", 1)[-1].removesuffix(extension(media))
     name = label.rsplit("/", 1)[-1].removesuffix(end)
@@ -135,8 +194,8 @@ def _values(pixels: Pixels | None) -> Iterable[int]:
 
 def _has_word(rule: PairRule) -> int:
     """1 where a word for masks stands in the labels' names alone, -1 where in the images'."""
-    in_label = bool(_MASK_WORDS.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
-    in_media = bool(_MASK_WORDS.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
+    in_label = bool(MASK.search(_own(rule.pairs[0][1], rule.pairs[0][0])))
+    in_media = bool(MASK.search(_own(rule.pairs[0][0], rule.pairs[0][1])))
     return in_label - in_media
 
 

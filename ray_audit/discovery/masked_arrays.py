@@ -11,11 +11,11 @@ from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.kinds_of_files import not_for_training
 from ray_audit.discovery.pixel_values import Pixels, guessed
 from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.words import MASK
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.array_files import ArrayFile
 from ray_audit.formats.array_labels import flat_labels
 
-_WORDS = ("label", "mask", "seg", "gt", "annot", "truth")
 _NAMES = ("names", "classes", "class_names", "label_names")
 _MAX_LOOKED_BYTES = 2**29
 _NUM_MASKS = 8
@@ -85,7 +85,7 @@ def _masks(file: ArrayFile, image: _Stack) -> list[str]:
         for name in file.names
         if name != image.name
         and file.shape(name) in fitting
-        and any(word in name.rsplit("/", 1)[-1].lower() for word in _WORDS)
+        and MASK.search(name.rsplit("/", 1)[-1])
     ]
 
 

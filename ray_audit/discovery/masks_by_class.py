@@ -12,16 +12,12 @@ from ray_audit.discovery.guess import Guess
 from ray_audit.discovery.name_pairs import PairRule
 from ray_audit.discovery.pixel_values import Pixels
 from ray_audit.discovery.tree import Tree
+from ray_audit.discovery.words import NO_CLASS
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.pixels.pictures import read_mask
 
 _BEHIND = re.compile(r"(?P<front>\{\w+\}[_\-. ]?)(?P<name>[^{}]+)(?P<back>\.\w+)")
 _BEFORE = re.compile(r"(?P<front>)(?P<name>[^{}]+)(?P<back>[_\-. ]\{\w+\}\.\w+)")
-_NO_CLASS = re.compile(
-    r"(ground)?(masks?|labels?|annotat\w*|gt|truth|seg\w*|edges?|bound\w*|contours?|colou?rs?|"
-    r"instances?|manual|observer|rater|reader|expert|fov|roi)\d*|\d+(st|nd|rd|th)?",
-    re.IGNORECASE,
-)
 _MOST_SHARED = 0.05
 _NUM_IMAGES = 4
 _MAX_PX = 1e8
@@ -83,7 +79,7 @@ def _differing_names(first: str, other: str) -> tuple[str | None, tuple[str, str
 
 def _is_no_class(name: str) -> bool:
     """Whether all words of a name say that something is a mask, or who drew it."""
-    return all(_NO_CLASS.fullmatch(word) for word in re.split(r"[_\-. ]+", name))
+    return all(NO_CLASS.fullmatch(word) for word in re.split(r"[_\-. ]+", name))
 
 
 def _are_apart(tree: Tree, rules: Sequence[PairRule]) -> bool:

@@ -122,10 +122,26 @@ def _series(paths: Sequence[str]) -> dict[str, object]:
     tails = [_tail_words(_stem(path)) for path in paths]
     heads = [_head_words(_stem(path)) for path in paths]
     folders = [folder_of(path).rsplit("/", 1)[-1] for path in paths]
-    telling = [part for part in (tails, heads, folders) if len(set(part)) <= _MOST_SERIES]
+    parts = (tails, heads, folders, _repeated_words(paths))
+    telling = [part for part in parts if len(set(part)) <= _MOST_SERIES]
     return {
         path: (extension(path), *(part[at] for part in telling)) for at, path in enumerate(paths)
     }
+
+
+def _repeated_words(paths: Sequence[str]) -> list[str]:
+    """The last word of each name, where most samples have the same few: `t1` and `t2`, or `0000`.
+
+    >>> _repeated_words(["a_t1", "a_t2", "b_t1", "b_t2"]), _repeated_words(["x_1", "x_2"])
+    (['t1', 't2', 't1', 't2'], ['', ''])
+    """
+    named = [re.split(r"[_\-. ](?=[^_\-. ]*$)", _stem(path)) for path in paths]
+    words: dict[str, set[str]] = defaultdict(set)
+    for front, *word in named:
+        words[word[0] if word else ""].add(front)
+    fronts = {front for front, *word in named if word}
+    often = {word for word, of in words.items() if word and 2 * len(of) > len(fronts) > 1}
+    return [word[0] if word and word[0] in often else "" for _, *word in named]
 
 
 def _tail_words(stem: str) -> str:

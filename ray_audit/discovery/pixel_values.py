@@ -1,7 +1,6 @@
 """What a few masks hold, and the keys of a specification that say so."""
 
 import io
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from ray_audit import storage
 from ray_audit.discovery.array_files_found import arrays_in, is_array_file
 from ray_audit.discovery.class_names import NamesFound
 from ray_audit.discovery.tree import Tree, extension
+from ray_audit.discovery.words import MASK_ARRAY
 from ray_audit.errors import RayAuditError
 from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.values import VOID
@@ -26,7 +26,6 @@ _MAX_BYTES = 64 * 2**20
 _MAX_PX = 1e8
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _SPARSE = 3  # values that lie so many times farther apart than there are of them have gaps
-_CALLED = re.compile(r"mask|label|class|type|segm|(^|[^a-z])(seg|gt|cls)([^a-z]|$)", re.IGNORECASE)
 _GREY = 0x010101  # times a value: the grey colour of three such channels
 _NAMED_COLOURS = {0x000000: "background"}
 
@@ -85,7 +84,7 @@ def read_pixels(tree: Tree, path: str) -> Pixels | None:
 def _of_arrays(arrays: dict[str, np.ndarray]) -> Pixels | None:
     """The only array that may be a mask; of several, the only one that is called as one."""
     masks = {name: values for name, values in arrays.items() if _is_mask(values)}
-    called = [name for name in masks if _CALLED.search(name)]
+    called = [name for name in masks if MASK_ARRAY.search(name)]
     chosen = list(masks) if len(masks) == 1 else called
     if len(chosen) != 1:
         return None

@@ -13,12 +13,12 @@ from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.discovery.video_facts import clock_of, with_seconds
+from ray_audit.discovery.words import LABEL_FILE
 from ray_audit.formats.registry import format_of
 
 _NUM_TABLES = 40
 _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
-_WORDS = re.compile(r"label|annot|train|truth|meta|list|segment|phase|action", re.IGNORECASE)
 _SPLITS = re.compile(r"split|fold|partition|subset", re.IGNORECASE)
 _PART_NUMBERS = {"0", "1", "2", "3"}
 _SIDE = re.compile(r"^(?P<front>\D{0,12}?)(?P<core>.+?)(?P<back>_\d{4,}_\d{4,})?$")
@@ -44,7 +44,7 @@ def table_proposals(tree: Tree) -> Iterator[Guess]:
 
 def _order(path: str) -> tuple[bool, int, bool, str]:
     name = path.rsplit("/", 1)[-1]
-    return not_for_training(path), path.count("/"), not _WORDS.search(name), path
+    return not_for_training(path), path.count("/"), not LABEL_FILE.search(name), path
 
 
 def _plain(value: str) -> str:
@@ -146,7 +146,7 @@ def _proposal(
             f"whether the numbers in {path} are classes: they are none of the folders, which would "
             "be `folder: true`"
         )
-    score = num / len(group.files) + 0.1 * bool(_WORDS.search(path)) + num / 1e6
+    score = num / len(group.files) + 0.1 * bool(LABEL_FILE.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
     return score, Guess(what, dataset, tuple(assumed), tuple(questions))
 

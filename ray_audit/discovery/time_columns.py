@@ -16,13 +16,25 @@ _UNITS = {
     "s": r"([_ ]?\(?(s|sec|secs|seconds|time|timestamp|ts)\)?)?",
     "ms": r"[_ ]?(ms|msec|milliseconds)",
 }
-_DURATION = re.compile(r"dur[aeé]|length|dauer|länge|elapsed", re.IGNORECASE)
+_DURATION = re.compile(
+    r"dur[aeé]|(^|[_ ])dur([_ ]|$)|length|num_?(of_?)?frames|frame_?count|dauer|länge|elapsed",
+    re.IGNORECASE,
+)
+_MARKS = {
+    "frame": re.compile(r"frame", re.IGNORECASE),
+    "ms": re.compile(r"[_ (](ms|msec|milliseconds)\)?$", re.IGNORECASE),
+    "s": re.compile(r"[_ (](s|sec|secs|seconds)\)?$", re.IGNORECASE),
+}
 _NEAR = 1e-6
 _MOST_FOLLOW = 0.8
 
 
 def time_columns(head: Head, names: Sequence[str], name_index: int | None) -> dict[str, int]:
-    """Columns of frames or of edges of segments: `frame`, or `start_s` and `end_s`, and so on."""
+    """Columns of frames or of edges of segments: `frame`, or `start_s` and `end_s`, and so on.
+
+    The second one of a segment is `duration_s`, `duration_ms` or `duration_frames` where it has no
+    end.
+    """
 
     def first(pattern: str) -> int | None:
         fitting = (
@@ -41,45 +53,96 @@ def time_columns(head: Head, names: Sequence[str], name_index: int | None) -> di
             bare = re.fullmatch(f"{_FIRST}", names[start], re.IGNORECASE)
             key = "frame" if unit == "s" and bare and whole else unit
             return {f"start_{key}": start, f"end_{key}": end}
+    for unit, ending in _UNITS.items():
+        start = first(f"{_FIRST}{ending}")
+        durations = [i for i, name in enumerate(names) if _is_duration(head, i, name, start)]
+        if start is not None and len(durations) == 1:
+            found = _with_duration(head, start, durations[0], unit, names)
+            # What is longer than to the next start is the length of the whole video, say.
+            return found if _mostly_follow(head, name_index, found) else {}
     frame = first(_FRAME.pattern)
     if frame is not None and all(is_whole(v) for v in head.column(frame)[:200]):
         return {"frame": frame}
     return {} if head.names is None else _following(head, name_index)
 
 
+def _is_duration(head: Head, at: int, name: str, start: int | None) -> bool:
+    return at != start and bool(_DURATION.search(name)) and _are_times(head.column(at)[:50])
+
+
+def _with_duration(
+    head: Head, start: int, duration: int, unit: str, names: Sequence[str]
+) -> dict[str, int]:
+    """A column of starts and one of durations; none where their units are not one."""
+    said = next((key for key, mark in _MARKS.items() if mark.search(names[duration])), None)
+    whole = all(map(is_whole, head.column(start) + head.column(duration)))
+    if re.fullmatch(_FIRST, names[start], re.IGNORECASE):  # its title says no unit
+        unit = said or ("frame" if whole else "s")
+    if (said or unit) != unit or (unit == "frame" and not whole):
+        return {}
+    return _spans(start, duration, unit, "duration")
+
+
+def _mostly_follow(head: Head, name_index: int | None, found: dict[str, int]) -> bool:
+    """Whether most segments, by their starts and durations, end before the next one begins."""
+    owners = [""] * len(head.rows) if name_index is None else head.column(name_index)
+    if not found:
+        return False
+    starts, lengths = (times_of(head.column(at)) for at in found.values())
+    rows = sorted(zip(owners, starts.tolist(), lengths.tolist(), strict=True))
+    follow = [
+        after >= begin + length - _NEAR
+        for (owner, begin, length), (other, after, _) in pairwise(rows)
+        if owner == other
+    ]
+    return 2 * sum(map(bool, follow)) >= len(follow)
+
+
+def _spans(start: int, end: int, unit: str, what: str) -> dict[str, int]:
+    plural = "s" if (unit, what) == ("frame", "duration") else ""
+    return {f"start_{unit}": start, f"{what}_{unit}{plural}": end}
+
+
 def _following(head: Head, name_index: int | None) -> dict[str, int]:
     """Two columns of times that are segments by what they hold, however they are called."""
+    names = head.names or ()
     columns = {
         at: times_of(values)
         for at in range(len(head.rows[0]))
-        if at != name_index
-        and not _DURATION.search((head.names or ())[at])
-        and _are_times((values := head.column(at))[:50])
+        if at != name_index and _are_times((values := head.column(at))[:50])
     }
     owners = [""] * len(head.rows) if name_index is None else head.column(name_index)
     pairs = [
-        (start, end)
+        (start, end, what)
         for start, end in pairwise(columns)
-        if _are_segments(owners, columns[start], columns[end])
+        if (what := _second_of(owners, columns[start], columns[end], names[end])) is not None
+        and not _DURATION.search(names[start])
     ]
     if len(pairs) != 1:
         return {}
-    ((start, end),) = pairs
+    ((start, end, what),) = pairs
     unit = "frame" if all(map(is_whole, head.column(start) + head.column(end))) else "s"
-    return {f"start_{unit}": start, f"end_{unit}": end}
+    return _spans(start, end, unit, what)
 
 
-def _are_segments(owners: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> bool:
-    """Whether each row ends behind its start, and most begin where the row before has ended."""
-    if not (starts < ends).all():
-        return False
+def _second_of(
+    owners: Sequence[str], starts: np.ndarray, others: np.ndarray, name: str
+) -> str | None:
+    """What a column is beside one of starts, `end` or `duration`; None where it is neither."""
     same = [at for at, (owner, after) in enumerate(pairwise(owners)) if owner == after]
+    if not same or not (others > 0).all():
+        return None
+    follow = {
+        "end": [starts[at + 1] >= others[at] - _NEAR for at in same],
+        "duration": [starts[at + 1] >= starts[at] + others[at] - _NEAR for at in same],
+    }
     later = [at for at in same if starts[at]]
-    added = sum(abs(starts[at] + ends[at] - starts[at + 1]) < _NEAR for at in later)
-    if later and added > len(later) / 2:
-        return False  # durations
-    num = sum(starts[at + 1] >= ends[at] - _NEAR for at in same)
-    return bool(same) and num >= _MOST_FOLLOW * len(same)
+    added = sum(abs(starts[at] + others[at] - starts[at + 1]) < _NEAR for at in later)
+    is_added = bool(later) and added > len(later) / 2
+    what = "duration" if is_added or _DURATION.search(name) else "end"
+    if what == "end" and not (starts < others).all():
+        return None
+    return what if sum(follow[what]) >= _MOST_FOLLOW * len(same) else None
 
 
 def _are_times(values: Sequence[str]) -> bool:

@@ -32,13 +32,12 @@ def length_of(tree: Tree, path: str) -> tuple[int, float] | None:
 def with_seconds(labels: dict[str, Any]) -> dict[str, Any]:
     """`labels` of segments in frames as segments in seconds of the same columns."""
     columns = dict(labels.get("columns", {}))
-    named = {}
-    for edge in ("start", "end"):
-        column = columns.pop(f"{edge}_frame", f"{edge}_frame")
-        named[f"{edge}_s"] = column
+    has_end = "duration_frames" not in {*columns, *labels.get("header", ())}
+    renamed = {"start_frame": "start_s"}
+    renamed |= {"end_frame": "end_s"} if has_end else {"duration_frames": "duration_s"}
+    named = {timed: columns.pop(counted, counted) for counted, timed in renamed.items()}
     kept = {key: value for key, value in labels.items() if key not in ("first_frame", "ends")}
     if "header" in labels:  # the names were invented
-        renamed = {f"{edge}_frame": f"{edge}_s" for edge in ("start", "end")}
         kept["header"] = [renamed.get(name, name) for name in labels["header"]]
         return kept
     return {**kept, "columns": {**columns, **named}}

@@ -121,16 +121,20 @@ class UnitAccounting:
 
 @contextmanager
 def of_labels(where: str = "") -> Iterator[None]:
-    """What is damaged in the block is a label, and not what it labels.
+    """What is damaged in the block, or the store does not give, is a label, not what it labels.
 
     Args:
         where: names the label, for the end of a message.
 
     Raises:
         SampleError: in place of what a library raised.
+        StorageError: as it was, marked.
     """
     try:
         yield
+    except StorageError as error:
+        error.of_label = True
+        raise
     except Exception as error:
         if not (isinstance(error, SampleError) or is_damage(error)):
             raise
@@ -145,6 +149,8 @@ def _class_of(error: Exception, stage: str) -> tuple[str, str]:
         return "labels" if error.of_label else stage, error.error_class
     if isinstance(error, MemoryError):  # what is too large by its own header is refused before
         return (stage if stage == "labels" else "read"), "memory"
+    if isinstance(error, StorageError) and error.of_label:
+        return "labels", "read"
     if isinstance(error, (StorageError, ConnectionError, TimeoutError)) or _of_a_store(error):
         return (stage if stage == "labels" else "read"), "read"
     if isinstance(error, LabelError):

@@ -160,6 +160,7 @@ class Format:
         is_small: whether files are so small that they are read in groups.
         is_volume: whether a file is one sample by its name, of which each slice is an image with a
             mask, `<shard key>#<index>`; `dataset.volume` says how it is cut.
+        takes_window: whether `dataset.volume` says how its values become pixels, all the same.
     """
 
     name: ClassVar[str]
@@ -169,6 +170,7 @@ class Format:
     holds_several: ClassVar[bool] = False
     is_small: ClassVar[bool] = False
     is_volume: ClassVar[bool] = False
+    takes_window: ClassVar[bool] = False
 
     def check(self, shard: Shard, labels: LabelsConfig) -> None:
         """Look at the first file of a dataset, before anything is read.

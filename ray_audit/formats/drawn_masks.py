@@ -17,6 +17,7 @@ from ray_audit import parquet_io, storage
 from ray_audit.config import DatasetConfig, Overlap
 from ray_audit.config.categories import categories_of, reserved_numbers
 from ray_audit.errors import LabelError, SampleError
+from ray_audit.formats.accounting import of_labels
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.labels.nested_json import coco_image_name
 from ray_audit.formats.pixels.encoding import read_labels
@@ -229,7 +230,8 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
     named = _named_all([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
-        mask = read_labels(storage.read_bytes(uri), dataset, classes)
+        with of_labels(f" (mask {uri})"):
+            mask = read_labels(storage.read_bytes(uri), dataset, classes)
         merged = np.zeros(mask.shape[:2], np.bool_) if number == 0 else merged
         if mask.shape != merged.shape:
             raise SampleError(

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 
 from ray_audit import storage
+from ray_audit.formats.accounting import of_labels
 from ray_audit.formats.base import Format, Item, Stored
 from ray_audit.formats.drawn_masks import StoredMasks
 from ray_audit.formats.job import UnitContext
@@ -61,7 +62,8 @@ def _counted(item: Item, shard: Shard, job: UnitContext) -> Item:
 def _read_file(shard: Shard, masks: StoredMasks) -> Item:
     item = Item(shard.key, shard.key, class_index=shard.class_index, mask_uri=shard.label_uri)
     try:
-        mask = masks.stored(shard)
+        with of_labels():
+            mask = masks.stored(shard)
         if item.class_index in (None, IGNORE) and mask is None:
             return item  # it will be filtered: there is no need to read it
         if shard.size_bytes <= _WHOLE_BYTES:

@@ -2,8 +2,9 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import IO
 
@@ -17,6 +18,7 @@ from ray_audit.errors import LabelError
 from ray_audit.formats.array_files import is_array_file
 from ray_audit.formats.array_masks import check_array_kept, encode_array_mask
 from ray_audit.formats.label_changes import LabelChanges, MaskOf, Progress
+from ray_audit.formats.mask_tables import copy_mask_table
 from ray_audit.formats.pixels.deep import is_deep_colour, read_deep
 from ray_audit.formats.pixels.opened import open_unlimited, oriented
 from ray_audit.formats.pixels.pgm import pgm_like
@@ -79,8 +81,12 @@ def write_mask_files(
 def copied_masks(dataset: DatasetConfig, to_uri: str) -> DatasetConfig:
     """The dataset section that reads the mask files below `to_uri`."""
     template = str(dataset.labels.masks)
-    tail = DRAWN if dataset.has_drawn_masks else template_tail(template)
-    changed: dict[str, str | None] = {"masks": absolute(storage.join(to_uri, tail))}
+    if dataset.labels.has_mask_table:
+        copy = copy_mask_table(dataset.labels, to_uri)
+    else:
+        tail = DRAWN if dataset.has_drawn_masks else template_tail(template)
+        copy = storage.join(to_uri, tail)
+    changed: dict[str, str | None] = {"masks": absolute(copy)}
     if dataset.has_drawn_masks:
         changed |= {"panoptic": None, "number": None, "overlap": "error"}
     labels = dataset.labels.model_copy(update=changed)
@@ -96,10 +102,8 @@ def write_mask_file(
     if mask is None:
         storage.copy(uri, target)
         return
-    try:
+    with _named(uri):
         content = mask_like(storage.read_bytes(uri), mask, labels)
-    except LabelError as error:
-        raise LabelError(f"{uri}: {error}") from None
     storage.write_bytes(target, content)
 
 
@@ -220,14 +224,20 @@ def check_kept(uris: Sequence[str], labels: LabelsConfig, are_stacks: bool = Fal
 
 
 def _check_file(uri: str, labels: LabelsConfig, is_stack: bool) -> None:
+    if uri.lower().endswith(_NPZ):
+        if not is_stack:
+            check_stored(storage.read_bytes(uri), labels, uri)
+        return
+    with storage.open_read(uri) as stream, _named(uri):
+        check_picture(stream, is_stack)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
     try:
-        if not uri.lower().endswith(_NPZ):
-            with storage.open_read(uri) as stream:
-                check_picture(stream, is_stack)
-        elif not is_stack:
-            check_array_kept(storage.read_bytes(uri), labels.variable)
+        yield
     except LabelError as error:
-        raise LabelError(f"{uri}: {error}") from None
+        raise LabelError(f"{name}: {error}") from None
 
 
 def may_hold_more(stored: bytes) -> bool:
@@ -236,18 +246,16 @@ def may_hold_more(stored: bytes) -> bool:
 
 
 def check_stored(stored: bytes, labels: LabelsConfig, name: str) -> None:
-    """Refuse a mask within a container that holds more than a new one would.
+    """Refuse a mask that holds more than a new one would.
 
     Raises:
         LabelError: says whose it is, and what it holds.
     """
-    try:
+    with _named(name):
         if is_array_file(stored):
             check_array_kept(stored, labels.variable)
         else:
             check_picture(io.BytesIO(stored))
-    except LabelError as error:
-        raise LabelError(f"{name}: {error}") from None
 
 
 def check_picture(stream: IO[bytes], is_stack: bool = False) -> None:

@@ -77,10 +77,32 @@ def template_tail(template: str) -> str:
 
 
 def file_below(template: str, label_uri: str) -> str:
-    """Path of a label file below the fixed folder of its template."""
+    """Path of a label file below the fixed folder of its template.
+
+    Where a table names it: below the nearest folder above both it and the table.
+
+    Raises:
+        SpecificationError: it and its table lie in different stores.
+    """
+    if not set("{*") & set(template):
+        return _below_shared(template, label_uri)
     folder = str(storage.filesystem(fixed_folder(template) or ".")[1])
     path = str(storage.filesystem(label_uri)[1])
     return path[len(folder.rstrip("/")) + 1 :]
+
+
+def _below_shared(table: str, uri: str) -> str:
+    """A path below the nearest folder above both it and a table.
+
+    >>> _below_shared("/d/lists/train.csv", "/d/masks/x.png")
+    'masks/x.png'
+    """
+    own, other = (str(storage.filesystem(address)[1]).split("/") for address in (table, uri))
+    pairs = enumerate(zip(own[:-1], other[:-1], strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(own), len(other)) - 1)
+    if not shared:
+        raise SpecificationError(f"{uri} lies in another store than its table {table}")
+    return "/".join(other[shared:])
 
 
 def fixed_folder(template: str) -> str:

@@ -18,6 +18,8 @@ from ray_audit.formats.images import ImageFiles
 from ray_audit.formats.parquet import ParquetImages
 from ray_audit.formats.tar import TarImages
 from ray_audit.formats.video.video_files import VideoFiles
+from ray_audit.formats.volumes.dicom_images import DicomImages
+from ray_audit.formats.volumes.dicom_volume import is_dicom
 from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
 from ray_audit.formats.volumes.volume_formats import (
     DicomFiles,
@@ -34,7 +36,7 @@ _OURS = (
     *(NiftiFiles(), MetaImageFiles(), DicomFiles(), ZipArchives(), HdfFiles(), MatFiles()),
     *(ArrowImages(), IdxFiles(), NrrdFiles()),
 )
-_PAGED_FILES = PagedFiles()
+_PAGED_FILES, _DICOM_IMAGES = PagedFiles(), DicomImages()
 _HAS_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _KINDS = ("video", "images", "sequences")
 
@@ -121,13 +123,17 @@ def known_format(key: str) -> Format:
 
 
 def format_in(dataset: DatasetConfig, key: str) -> Format:
-    """The format of a listed file as a dataset takes it: pages are slices where it has `volume`.
+    """The format of a listed file as a dataset takes it.
+
+    Pages are slices where it has `volume`, and a DICOM file is an image where labels are no masks.
 
     Raises:
         SpecificationError: it is not read (any more).
     """
     if dataset.volume is not None and key.lower().endswith(PAGED):
         return _PAGED_FILES
+    if dataset.labels.masks is None and is_dicom(key):
+        return _DICOM_IMAGES
     return known_format(key)
 
 

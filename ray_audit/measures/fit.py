@@ -15,6 +15,7 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
         "softmin_interior": -1,
         "softmin": -1,
         "component_doubt": 1,
+        "component_deviation": 1,
         "late_iou": -1,
         "csl": 1,
     },
@@ -25,7 +26,7 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 5
+RULE = 6
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
@@ -36,10 +37,13 @@ _LEAST_OF_SEGMENTS = 0.4
 _OUTLINED = (0.6, 0.75)
 _DRAWN_AS_GIVEN = (0.95, 1.0)
 _GROWN_LATE = (0.15, 0.35)
+_NO_GUESS = (-0.5, 0.0)
 _WEAK_ON_TRAINED = {"softmin_interior": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
-_WEAK_ON_UNSEEN = {"softmin_interior": 1 / 2, "softmin": 1 / 4, "component_doubt": 1 / 4}
+_WEAK_ON_UNSEEN = {"softmin_interior": 1 / 3, "softmin": 1 / 3, "component_deviation": 1 / 3}
+_LOST_ON_UNSEEN = {"component_deviation": 1.0}
 _GOOD_ON_UNSEEN = {"late_iou": 1 / 3, "softmin": 1 / 3, "component_doubt": 1 / 3}
-"""Weights for masks by models that do not yet tell the classes apart, and that do."""
+"""Weights for masks by models that do not yet tell the classes apart, that are no better than to
+name the commonest one everywhere, and that tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,16 @@ class TrainingFit:
             masks, which are wrong in some pixels only.
         gain: agreement in the end less that of the first half of the checkpoints; NaN of masks with
             one checkpoint.
+        skill: of masks, how many of the pixels that the commonest class leaves are predicted as
+            labelled at the last checkpoint: 0 for a model that names that class everywhere, 1 for
+            all pixels, less than 0 for worse than that. NaN where unknown.
     """
 
     is_held_out: bool
     agreement: float
     fitted: float = float("nan")
     gain: float = float("nan")
+    skill: float = float("nan")
 
     @property
     def memorised(self) -> float:
@@ -121,10 +129,21 @@ def _of_masks(fit: TrainingFit) -> dict[str, float]:
     }
     weak = _WEAK_ON_TRAINED
     if fit.is_held_out:
-        weak, strong = _WEAK_ON_UNSEEN, _GOOD_ON_UNSEEN
+        weak, strong = _on_unseen(fit.skill), _GOOD_ON_UNSEEN
     good = _ramp(fit.agreement, *_OUTLINED)
     return {
         name: (1.0 - good) * weak.get(name, 0.0) + good * strong.get(name, 0.0)
+        for name in RANKED[Task.DENSE]
+    }
+
+
+def _on_unseen(skill: float) -> dict[str, float]:
+    # Where pixels are predicted worse than by naming the commonest class, how sure a model is says
+    # which classes it favours: masks compare within a class only.
+    share = 1.0 if np.isnan(skill) else _ramp(skill, *_NO_GUESS)
+    return {
+        name: share * _WEAK_ON_UNSEEN.get(name, 0.0)
+        + (1.0 - share) * _LOST_ON_UNSEEN.get(name, 0.0)
         for name in RANKED[Task.DENSE]
     }
 
@@ -166,7 +185,14 @@ def _fit_of_masks(is_held_out: bool, confusion: ClassPairs | None) -> TrainingFi
     each = _usual_iou(confusion)
     num, last = len(each), float(each[-1])
     gain = float("nan") if num < 2 else last - float(each[: (num + 1) // 2].mean())
-    return TrainingFit(is_held_out, last, gain=gain)
+    return TrainingFit(is_held_out, last, gain=gain, skill=_skill(confusion))
+
+
+def _skill(confusion: ClassPairs) -> float:
+    given = confusion.given()[-1]
+    others = int(given.sum() - given.max())
+    missed = int(given.sum() - confusion.correct()[-1].sum())
+    return 1.0 - missed / others if others else float("nan")
 
 
 def _usual_iou(confusion: ClassPairs) -> np.ndarray:

@@ -81,7 +81,10 @@ def known_ranks(
     ranks: Mapping[str, RankHistogram] | None, components: ComponentDoubt | None
 ) -> dict[str, RankHistogram]:
     """Distributions of the first pass, and that of masks beside what is usual for their classes."""
-    beside = {} if components is None else {"component_doubt": components.distribution}
+    beside = {}
+    if components is not None:
+        beside["component_doubt"] = components.distribution
+        beside["component_deviation"] = components.distribution_of_deviations
     return {**(ranks or {}), **beside}
 
 
@@ -112,6 +115,8 @@ def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarr
 def described(fit: TrainingFit, task: Task) -> dict[str, Any]:
     """The chosen weights and what they were chosen by, for the manifest."""
     known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
+    if task is Task.DENSE:
+        known["skill"] = fit.skill
     weights = weights_of(task, fit)
     return {
         "weights": {name: weight for name, weight in weights.items() if weight},

@@ -96,6 +96,12 @@ def _component_doubt(components: list[np.ndarray], usual: ComponentDoubt | None)
     return usual.of([segmentation.merge_components([item]) for item in components])
 
 
+def _component_deviation(components: list[np.ndarray], usual: ComponentDoubt | None) -> np.ndarray:
+    if usual is None:
+        return np.full(len(components), np.nan)
+    return usual.deviations([segmentation.merge_components([item]) for item in components])
+
+
 def _component_sample(
     components: list[np.ndarray], samples: Any, scored: np.ndarray, classes: np.ndarray
 ) -> ComponentSample:
@@ -148,6 +154,15 @@ SCORES = (
         _component_doubt,
         "what p(given class) of components lacks of the usual of their class, mean over pixels",
         "components dataset.components",
+        direction="higher",
+        source="our definition",
+    ),
+    _fraction(
+        "component_deviation",
+        _component_deviation,
+        "by how many spreads of their class components fall short of its middle p(given class)",
+        "components dataset.components",
+        unit="1",
         direction="higher",
         source="our definition",
     ),

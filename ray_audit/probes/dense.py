@@ -87,8 +87,8 @@ def observe_pixels(
         observed |= void_seen
         if p_NKHW is not None and temperature is not None:
             maps = Maps.of(batch, part, few_masks.voids, masks.labels.device)
-            observed |= final_states(p_NKHW, few_masks, seen, maps, temperature)
             wrong = disagreeing(seen, few_masks, maps)
+            observed |= final_states(p_NKHW, few_masks, seen, maps, wrong, temperature)
             observed |= region_states(wrong, few_masks, maps)
             observed |= area_states(wrong, maps, few_masks.labels.shape)
         for quantity in measures().quantities.values():
@@ -124,8 +124,7 @@ def _observe(logits: Tensor, masks: Masks) -> tuple[Observed, Likelihood]:
 
     sample = torch.arange(len(logits), device=logits.device).view(-1, 1, 1)
     pairs = (sample * num_classes + safe) * num_classes + seen.predicted
-    finite = torch.isfinite(seen.loss)
-    confusion = count(pairs, counted & finite, len(logits) * num_classes**2)
+    confusion = count(pairs, counted & seen.is_finite, len(logits) * num_classes**2)
     by_class = masks.of_given(confusion.view(-1, num_classes, num_classes)).int()
     observed: Observed = {name: total(values) for name, values in seen.observed.items()}
     return observed | {"confusion/given": masks.given.copy(), "confusion": by_class}, seen

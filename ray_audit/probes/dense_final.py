@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ray_audit.probes.disagreement import NumberedPixels
 from ray_audit.probes.likelihood import Likelihood
 from ray_audit.probes.masks import Maps, Masks
 from ray_audit.probes.transfer import Observed
@@ -13,9 +14,22 @@ from ray_audit.scores.segmentation import TCCP_THRESHOLDS, component_sums
 
 
 def final_states(
-    p_NKHW: Tensor, masks: Masks, seen: Likelihood, maps: Maps, temperature: float
+    p_NKHW: Tensor,
+    masks: Masks,
+    seen: Likelihood,
+    maps: Maps,
+    wrong: NumberedPixels,
+    temperature: float,
 ) -> Observed:
     """Mergeable states of the scores that need the last checkpoint only.
+
+    Args:
+        p_NKHW: probabilities.
+        masks: targets.
+        seen: what the logits say of them.
+        maps: of the whole masks.
+        wrong: the pixels that disagree, of `disagreeing`.
+        temperature: of soft-min.
 
     Returns:
         Per mask (first axis N), under `final/`: `softmin` and `interior` (N, 3) float64 sums of
@@ -36,7 +50,7 @@ def final_states(
         "final/tccp": _threshold_agreement(p_NKHW, masks),
         "final/components": _component_sums(seen.p_label, masks, maps),
         "final/image_size": maps.placements[:, 2:],
-        **_confident_state(p_NKHW, masks, seen),
+        **_confident_state(masks, seen, wrong, num_classes),
     }
 
 
@@ -83,15 +97,15 @@ def _softmin_state(p_label: Tensor, counted: Tensor, temperature: float) -> Tens
 
 
 def _class_counts(predicted: Tensor, masks: Masks, num_classes: int) -> Tensor:
-    counts = []
-    for label, guess, counted in zip(masks.labels, predicted, masks.counted, strict=True):
-        columns = (
-            count(label, counted & (label == guess), num_classes),
-            count(guess, counted, num_classes),
-            count(label, counted, num_classes),
-        )
-        counts.append(torch.stack(columns, dim=1))
-    return torch.stack(counts)
+    sample = torch.arange(len(predicted), device=predicted.device).view(-1, 1, 1)
+    pairs = (sample * num_classes + masks.labels) * num_classes + predicted
+    counts = count(pairs, masks.counted, len(predicted) * num_classes**2)
+    by_pair = counts.view(-1, num_classes, num_classes)
+    columns = (by_pair.diagonal(dim1=1, dim2=2), by_pair.sum(dim=1), by_pair.sum(dim=2))
+    return torch.stack(columns, dim=2)
+
+
+_NUM_TENTHS = len(TCCP_THRESHOLDS) + 1
 
 
 def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> Tensor:
@@ -99,29 +113,45 @@ def _threshold_agreement(p_NKHW: Tensor, masks: Masks) -> Tensor:
 
     The thresholds are tenths: t is passed where the tenth of a probability, rounded up, is above.
     """
-    num_classes, num_tenths = p_NKHW.shape[1], len(TCCP_THRESHOLDS) + 1
+    above = _listed_above if _is_cpu(p_NKHW) else _counted_above
     agreements = []
     for p_KHW, label, counted in zip(p_NKHW, masks.labels, masks.counted, strict=True):
-        tenths = torch.where(counted, p_KHW * num_tenths, 0.0).ceil_().to(torch.uint8)
-        above = _num_above(tenths.flatten(1))
-        safe = label.clamp_min(0)
-        given = tenths.gather(0, safe.unsqueeze(0)).squeeze(0).clamp_max(num_tenths)
-        num_bins = num_tenths + 1
-        own = count(safe * num_bins + given, counted, num_classes * num_bins).view(-1, num_bins)
-        own_above = own.flip(1).cumsum(1).flip(1)[:, 2:]
-        num_others = counted.sum() - own.sum(dim=1, keepdim=True)
-        agreements.append(own_above + num_others - (above - own_above))
+        every, own = above(p_KHW.flatten(1), label.flatten(), counted.flatten())
+        num_given = count(label, counted, len(p_KHW)).unsqueeze(1)
+        agreements.append(own + (counted.sum() - num_given) - (every - own))
     return torch.stack(agreements)
 
 
-def _num_above(tenths: Tensor) -> Tensor:
-    """Values of each row of (K, M) uint8 above each threshold, (K, T) int64."""
-    steps = range(1, len(TCCP_THRESHOLDS) + 1)
-    if not _is_cpu(tenths):
-        return torch.stack([(tenths > step).sum(dim=1) for step in steps], dim=1)
-    # Thrice as fast as a histogram of int64, and four times as fast as sums of torch.
-    rows = tenths.numpy()
-    return torch.tensor([[np.count_nonzero(row > step) for step in steps] for row in rows])
+def _listed_above(p_KM: Tensor, label_M: Tensor, counted_M: Tensor) -> tuple[Tensor, Tensor]:
+    """Counted pixels above each threshold, (K, T) int64: all, and those given the class itself.
+
+    As probabilities add up to 1, few are above any: listing them takes one look at each.
+    """
+    num_classes, num_px = p_KM.shape
+    p = p_KM.numpy().reshape(-1) * np.float32(_NUM_TENTHS)
+    place = np.flatnonzero(p > 1)
+    class_of, px = np.divmod(place, num_px)
+    tenths = np.minimum(np.ceil(p[place]).astype(np.int64), _NUM_TENTHS)
+    bins = class_of * (_NUM_TENTHS + 1) + tenths
+    kept = counted_M.numpy()[px]
+    found = []
+    for of in (kept, kept & (label_M.numpy()[px] == class_of)):
+        by_tenth = np.bincount(bins[of], minlength=num_classes * (_NUM_TENTHS + 1))
+        by_tenth = by_tenth.reshape(num_classes, -1)[:, ::-1].cumsum(axis=1)[:, ::-1]
+        found.append(torch.from_numpy(by_tenth[:, 2:].copy()))
+    return found[0], found[1]
+
+
+def _counted_above(p_KM: Tensor, label_M: Tensor, counted_M: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, threshold by threshold: nothing waits for a GPU."""
+    tenths = torch.where(counted_M, p_KM * _NUM_TENTHS, 0.0).ceil_().to(torch.uint8)
+    is_own = label_M == torch.arange(len(p_KM), device=p_KM.device).unsqueeze(1)
+    own = torch.where(is_own, tenths, 0)
+    every, of_own = (
+        torch.stack([(of > step).sum(dim=1) for step in range(1, _NUM_TENTHS)], dim=1)
+        for of in (tenths, own)
+    )
+    return every, of_own
 
 
 def _component_sums(p_label: Tensor, masks: Masks, maps: Maps) -> np.ndarray:
@@ -137,34 +167,44 @@ def _component_sums(p_label: Tensor, masks: Masks, maps: Maps) -> np.ndarray:
     return np.concatenate(sums)
 
 
-def _confident_state(p_NKHW: Tensor, masks: Masks, seen: Likelihood) -> Observed:
+def _confident_state(
+    masks: Masks, seen: Likelihood, wrong: NumberedPixels, num_classes: int
+) -> Observed:
     """Histograms from which confident learning is finished over the whole dataset."""
-    num_classes, given = p_NKHW.shape[1], masks.labels
-    counted = masks.counted & torch.isfinite(seen.loss)
-    num_samples, predicted = len(counted), seen.predicted
-    low, top = probability_bin(seen.p_label), probability_bin(seen.p_predicted)
-    wrong = counted & seen.prefers_other
-    sample = torch.arange(num_samples, device=given.device).view(-1, 1, 1)
-    below, every = (
-        count(sample * NUM_BINS + low, kept, num_samples * NUM_BINS).view(-1, NUM_BINS).int()
-        for kept in (wrong, counted)
-    )
-    places = (sample * num_classes + predicted) * NUM_BINS + top
-    off_diagonal = count(places, wrong, num_samples * num_classes * NUM_BINS)
-    sums = class_sums(seen.p_label, given, counted, num_classes)
+    counted, num_samples = masks.counted & seen.is_finite, len(masks.counted)
+    sample = torch.arange(num_samples, device=counted.device).view(-1, 1, 1)
+    places = sample * NUM_BINS + probability_bin(seen.p_label)
+    every = count(places, counted, num_samples * NUM_BINS).view(-1, NUM_BINS).int()
+    sums = class_sums(seen.p_label, masks.labels, counted, num_classes)
     return {
-        "final/below": below,
-        "confident/off_diagonal": _occurring(off_diagonal.view(-1, NUM_BINS).int(), num_classes),
+        **_wrong_histograms(wrong, masks.labels.shape, num_classes),
         "confident/p_label": every,
         "confident/class_sum": masks.of_given(sums.unsqueeze(-1)).squeeze(-1),
     }
 
 
-def _occurring(histograms: Tensor, num_classes: int) -> np.ndarray:
-    """Of histograms by mask and class those that hold anything, with both before them."""
-    table = histograms.cpu().numpy()
-    place = np.flatnonzero(table.any(axis=1)).astype(np.int32)
-    return np.column_stack([place // num_classes, place % num_classes, table[place]])
+def _wrong_histograms(
+    wrong: NumberedPixels, shape: torch.Size, num_classes: int
+) -> dict[str, np.ndarray]:
+    """Of the pixels that disagree, which are few and on the host already."""
+    owned = wrong.values["owned"]
+    low, top = (
+        probability_bin(torch.from_numpy(wrong.values[name][owned])).numpy()
+        for name in ("p_given", "p_suggested")
+    )
+    mask = wrong.place[owned] // shape[1:].numel()
+    below = np.bincount(mask * NUM_BINS + low, minlength=shape[0] * NUM_BINS)
+    pair = mask * num_classes + wrong.values["suggested"][owned]
+    occurs = np.bincount(pair, minlength=shape[0] * num_classes) > 0
+    found, row = np.flatnonzero(occurs).astype(np.int32), np.cumsum(occurs) - 1
+    table = np.bincount(row[pair] * NUM_BINS + top, minlength=len(found) * NUM_BINS)
+    histograms = table.reshape(-1, NUM_BINS).astype(np.int32)
+    return {
+        "final/below": below.reshape(-1, NUM_BINS).astype(np.int32),
+        "confident/off_diagonal": np.column_stack(
+            [found // num_classes, found % num_classes, histograms]
+        ),
+    }
 
 
 def probability_bin(p: Tensor) -> Tensor:

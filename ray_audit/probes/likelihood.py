@@ -5,7 +5,7 @@ Shape suffixes: M elements (rows, frames or pixels in any arrangement), K classe
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 
 import numpy as np
@@ -43,6 +43,11 @@ class Likelihood:
     def p_label(self) -> Tensor:
         """Softmax probability of the given class."""
         return self.observed["p_label"]
+
+    @cached_property
+    def is_finite(self) -> Tensor:
+        """Whether the loss is a number, bool. It is never below -infinity, so one pass tells."""
+        return self.loss < torch.inf
 
     @property
     def prefers_other(self) -> Tensor:

@@ -25,7 +25,7 @@ def recount_pixels(logits: Tensor, masks: Masks, recount: Recount) -> dict[str, 
         after mask, and sorted within each.
     """
     seen = likelihood(logits, masks.labels.clamp_min(0))
-    counted = masks.counted & torch.isfinite(seen.loss)
+    counted = masks.counted & seen.is_finite
     wrong = counted & seen.prefers_other
     least = torch.tensor(recount.thresholds, dtype=torch.float64, device=logits.device) - TOLERANCE
     issues = wrong & (seen.p_predicted.double() >= least[seen.predicted])

@@ -94,7 +94,7 @@ def _rows(chosen: NumberedPixels, maps: Maps, labels: np.ndarray) -> np.ndarray:
     num = int(region.max(initial=-1)) + 1
     first = np.zeros(num, np.int64)
     first[region] = np.arange(len(region))
-    outline, contact = _outline(chosen, maps, labels)
+    outline, contacts = _outline(chosen, maps, labels)
 
     def total(of: np.ndarray) -> np.ndarray:
         sums: np.ndarray = np.bincount(region, weights=of, minlength=num)
@@ -106,7 +106,7 @@ def _rows(chosen: NumberedPixels, maps: Maps, labels: np.ndarray) -> np.ndarray:
         np.bincount(region, minlength=num),
         *(total(values[name]) for name in ("loss", "p_given", "p_suggested")),
         total(outline),
-        total(outline & contact),
+        np.bincount(region[contacts], minlength=num),
     ]
     return np.column_stack(columns).astype(np.float64)
 
@@ -114,9 +114,10 @@ def _rows(chosen: NumberedPixels, maps: Maps, labels: np.ndarray) -> np.ndarray:
 def _outline(
     chosen: NumberedPixels, maps: Maps, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels with an owned neighbour outside their region; those near the suggested class.
+    """Whether pixels have an owned neighbour outside, and which of those touch the suggested class.
 
-    Near is at most 2 px up, down or aside. The picture's edge is no outline.
+    Outside is in no or another region; to touch is to be within 2 px up, down or aside. The
+    picture's edge is no outline.
     """
     shape = torch.Size(labels.shape)
     place = padded_place(chosen.place, shape)
@@ -130,10 +131,12 @@ def _outline(
     for step in SIDES:
         there = numbers[place + offset(step, shape)]
         outline |= (there != chosen.region) & (there != _OUTSIDE)
-    contact = np.zeros(len(place), bool)
+    at = np.flatnonzero(outline)
+    near, suggested = place[at], chosen.values["suggested"][at]
+    contact = np.zeros(len(at), bool)
     for step in _NEAR:
-        contact |= given[place + offset(step, shape)] == chosen.values["suggested"]
-    return outline, contact
+        contact |= given[near + offset(step, shape)] == suggested
+    return outline, at[contact]
 
 
 def _void_pixels(maps: Maps, shape: torch.Size, num_before: int) -> NumberedPixels:

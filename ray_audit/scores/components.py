@@ -32,27 +32,51 @@ def connected_components(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int3
 def _by_runs(
     labels: npt.NDArray[np.integer], is_start: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int32]:
-    # Here, as below: who only opens a run need not wait for scipy.
-    from scipy import sparse
-    from scipy.sparse import csgraph
-
-    run_of = np.cumsum(is_start.reshape(-1), dtype=np.int32).reshape(labels.shape)
-    run_of -= 1
-    label_of = labels.reshape(-1)[np.flatnonzero(is_start)]
-    num_runs = len(label_of)
+    begins = np.flatnonzero(is_start)
+    num_runs, num_px = len(begins), np.diff(begins, append=labels.size)
+    label_of = labels.reshape(-1)[begins]
+    run_of = np.repeat(np.arange(num_runs, dtype=np.int32), num_px).reshape(labels.shape)
     # Where two runs touch, one of them starts somewhere below or above the other: once is enough.
     touching = labels[1:] == labels[:-1]
     touching &= is_start[1:] | is_start[:-1]
-    pairs = run_of[:-1][touching], run_of[1:][touching]
-    graph = sparse.coo_matrix((np.ones(len(pairs[0]), bool), pairs), shape=(num_runs, num_runs))
-    _, component_of = csgraph.connected_components(graph, directed=False)
-    _, first_run = np.unique(component_of, return_index=True)
+    component_of = joined(run_of[:-1][touching], run_of[1:][touching], num_runs)
+    first_run = np.empty(component_of.max(initial=-1) + 1, np.int64)
+    first_run[component_of[::-1]] = np.arange(num_runs)[::-1]  # of equals the last one written
     order = np.lexsort((first_run, label_of[first_run]))
     order = order[label_of[first_run][order] >= 0]
     names = np.full(len(first_run), -1, np.int32)
     names[order] = np.arange(len(order))
-    components: npt.NDArray[np.int32] = names[component_of][run_of]
-    return components
+    components: npt.NDArray[np.int32] = np.repeat(names[component_of], num_px)
+    return components.reshape(labels.shape)
+
+
+def joined(
+    first: npt.NDArray[np.integer], second: npt.NDArray[np.integer], num: int
+) -> npt.NDArray[np.int32]:
+    """Number what is joined by pairs, from 0 in the order of the first member of each.
+
+    Args:
+        first: (P,) one of each pair, ascending: so the graph is there without a sort.
+        second: (P,) the other one.
+        num: of members, numbered from 0.
+
+    Returns:
+        (num,) number of the group that each belongs to.
+
+    >>> joined(np.array([0, 1]), np.array([3, 2]), 5).tolist()
+    [0, 1, 1, 0, 2]
+    """
+    # Here, as below: who only opens a run need not wait for scipy.
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
+    begins = np.zeros(num + 1, np.int32)
+    np.cumsum(np.bincount(first, minlength=num), out=begins[1:])
+    # In float64, as which scipy would copy it, and by rows.
+    graph = sparse.csr_array((np.ones(len(first)), second, begins), shape=(num, num))
+    _, group_of = csgraph.connected_components(graph, directed=False)
+    groups: npt.NDArray[np.int32] = group_of
+    return groups
 
 
 def _by_class(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:

@@ -264,12 +264,19 @@ def component_sums(
         id order.
     """
     ids = connected_components(labels) if components is None else components
-    kept = labels >= 0
-    found, first, place = np.unique(ids[kept], return_index=True, return_inverse=True)
-    sums = np.bincount(place, weights=p_label[kept].astype(np.float64), minlength=len(found))
+    kept_px = np.flatnonzero(labels.reshape(-1) >= 0)
+    ids = ids.reshape(-1)[kept_px]
+    # Runs of one component are few, where sorting all pixels takes most of the time.
+    starts = np.ones(len(ids), bool)
+    np.not_equal(ids[1:], ids[:-1], out=starts[1:])
+    run_px = np.flatnonzero(starts)
+    found, first, component_of = np.unique(ids[run_px], return_index=True, return_inverse=True)
+    place = component_of[np.cumsum(starts) - 1]
+    p_kept = p_label.reshape(-1)[kept_px].astype(np.float64)
+    sums = np.bincount(place, weights=p_kept, minlength=len(found))
     num_px = np.bincount(place, minlength=len(found))
-    first_px = np.flatnonzero(kept)[first]
-    rows = np.stack([found, labels[kept][first], sums, num_px, first_px], axis=1)
+    first_px = kept_px[run_px[first]]
+    rows = np.stack([found, labels.reshape(-1)[first_px], sums, num_px, first_px], axis=1)
     return rows.astype(np.float64)
 
 

@@ -41,7 +41,8 @@ def list_files(
         stored = with_values(stored) if told_apart is by_content else stored
         keys = shard_keys(dataset.uri, [item.uri for item in stored])
         if dataset.kind == "images":
-            stored, keys = with_series(stored, keys, _patterns(dataset))
+            are_slices = dataset.labels.masks is not None
+            stored, keys = with_series(stored, keys, _patterns(dataset), are_slices)
         check_formats(keys, dataset.kind)
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:

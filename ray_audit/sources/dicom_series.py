@@ -17,7 +17,10 @@ _INDEX = "DICOMDIR"
 
 
 def with_series(
-    stored: Sequence[StoredObject], keys: Sequence[str], patterns: Sequence[str]
+    stored: Sequence[StoredObject],
+    keys: Sequence[str],
+    patterns: Sequence[str],
+    are_slices: bool = True,
 ) -> tuple[list[StoredObject], list[str]]:
     """Files and their keys, with one entry for each series.
 
@@ -30,6 +33,7 @@ def with_series(
         stored: files as listed.
         keys: of them.
         patterns: that they were listed by.
+        are_slices: whether files are slices of a series; else each is an image.
     """
     folders: dict[str, list[tuple[StoredObject, str]]] = defaultdict(list)
     found, names = list[StoredObject](), list[str]()
@@ -45,7 +49,7 @@ def with_series(
         images = [member for member in members if member[0].uri.rpartition("/")[2] != _INDEX]
         members = images or members
         items = [item for item, _ in members]
-        if len(members) == 1 or _has_frames(items[0]):
+        if not are_slices or len(members) == 1 or _has_frames(items[0]):
             found += items
             names += [key if is_dicom(key) else key + _SUFFIX for _, key in members]
             continue

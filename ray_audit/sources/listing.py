@@ -39,6 +39,7 @@ from ray_audit.sources.in_order import labelled_in_order
 from ray_audit.sources.mask_groups import with_mask_folders
 from ray_audit.sources.matched_names import COMPOSED, Matcher
 from ray_audit.sources.split import Split, split_of
+from ray_audit.sources.tabled_masks import with_masks_of_table
 
 _INSIDE = ("column", "folder", "arrays")  # forms that need a format of their own
 
@@ -127,7 +128,7 @@ def _check_labels_form(dataset: DatasetConfig, shards: list[Shard]) -> None:
             raise SpecificationError(
                 f"labels.match goes with one file per sample; {shard.key} holds several"
             )
-        if dataset.volume is not None and not form.is_volume:
+        if dataset.volume is not None and not (form.is_volume or form.takes_window):
             raise SpecificationError(
                 "dataset.volume goes with volumes (NIfTI, MetaImage, NRRD, DICOM, pages of TIFF "
                 f"and GIF), and {shard.key} is none; leave the key out"
@@ -157,6 +158,8 @@ def _with_labels(
     uri = str(getattr(labels, labels.form))
     if is_document(labels.masks):
         return with_drawn_masks(dataset, shards, index_dir)
+    if labels.has_mask_table:
+        return with_masks_of_table(dataset, shards)
     if "{" in uri:
         found, notes = _from_files(dataset, shards, uri)
         if labels.document is None:
@@ -166,7 +169,7 @@ def _with_labels(
     if labels.masks:
         raise SpecificationError(
             f"labels.masks: {uri} names one file for all images; use {{stem}}, {{path}}, {{name}}, "
-            "{folder} or {key} in it, or the groups of labels.match"
+            "{folder} or {key} in it, the groups of labels.match, or a table of images and masks"
         )
     if labels.form == "videos" or (labels.form == "images" and not form.holds_several):
         return _from_short_table(dataset, shards, uri)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ray_audit import storage
 from ray_audit.formats.registry import known_format
+from ray_audit.formats.volumes.dicom_volume import is_dicom
 from ray_audit.samples import Shard, Slice, WorkUnit
 
 _GROUP_FILES, _MOST_FILES = 64, 512  # in the middle
@@ -57,7 +58,7 @@ def _groups(shards: Sequence[Shard], num_files: Callable[[Shard], int]) -> Itera
     group: list[Shard] = []
     num_bytes = 0
     for shard in shards:
-        if not known_format(shard.key).is_small:
+        if not _is_small(shard):
             if group:
                 yield group
                 group, num_bytes = [], 0
@@ -70,6 +71,12 @@ def _groups(shards: Sequence[Shard], num_files: Callable[[Shard], int]) -> Itera
             group, num_bytes = [], 0
     if group:
         yield group
+
+
+def _is_small(shard: Shard) -> bool:
+    # A DICOM file that has a class is an image, and no volume.
+    is_image = is_dicom(shard.key) and shard.class_index is not None
+    return is_image or known_format(shard.key).is_small
 
 
 def _ends_group(group: list[Shard], num_files: int) -> bool:

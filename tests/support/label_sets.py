@@ -99,6 +99,18 @@ def segment_table(folder, suffix=".csv", in_seconds=False):
     return dataset("video", uri, labels)
 
 
+def duration_table(folder, in_seconds=False):
+    uri = _videos(folder, real=in_seconds)
+    unit, scale = ("s", 0.04) if in_seconds else ("frames", 1)
+    start = "start_s" if in_seconds else "start_frame"
+    rows = [
+        {"video": name, start: 3 * i * scale, f"duration_{unit}": 3 * scale, "label": label}
+        for name in NAMES
+        for i, label in enumerate(["a", "1", "c", "a"])
+    ]
+    return dataset("video", uri, {"segments": write_rows(folder / "durations.csv", rows)})
+
+
 def video_table(folder):
     uri = _videos(folder)
     rows = [{"video": n, "label": CLASSES[i % 3]} for i, n in enumerate(NAMES)]
@@ -261,6 +273,8 @@ FORMS = {
     "frame files": frame_files,
     **{f"segments{s}": lambda f, s=s: segment_table(f, s) for s in (".csv", ".json", ".parquet")},
     "segments in seconds": lambda f: segment_table(f, in_seconds=True),
+    "segments with durations": duration_table,
+    "segments with durations in seconds": lambda f: duration_table(f, in_seconds=True),
     "videos": video_table,
     "masks png": masks,
     "masks tiff": lambda f: masks(f, "tiff"),

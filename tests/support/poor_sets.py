@@ -3,6 +3,8 @@
 Class k is channel k, as in `knowing`; checkpoints see it, so that a test says what is known.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -53,6 +55,22 @@ def masked_frames(folder, true, given, sureness=GROWING, num_classes=3):
     return _set(folder, dataset, "PixelModel", sureness, num_classes)
 
 
+def masked_images(folder, true, given, sureness=GROWING, num_classes=3, tile=None):
+    """Images of one colour, and a mask of one class each."""
+    for index, (seen, k) in enumerate(zip(true, given, strict=True)):
+        save(coloured(seen), folder / f"data/i{index}.png")
+        save(np.full((SIDE, SIDE), k, np.uint8), folder / f"masks/i{index}.png")
+    dataset = {
+        "kind": "images",
+        "uri": str(folder / "data/*.png"),
+        "labels": {"masks": str(folder / "masks/{stem}.png")},
+        "void": [255],
+    }
+    if tile:
+        dataset["tile"] = {"size": tile, "overlap": 2}
+    return _set(folder, dataset, "PixelModel", sureness, num_classes)
+
+
 def features(folder, true, given, sureness=GROWING, num_classes=3):
     """One sequence whose features are the classes of its frames."""
     (folder / "data").mkdir(parents=True)
@@ -67,7 +85,14 @@ def features(folder, true, given, sureness=GROWING, num_classes=3):
     return _set(folder, dataset, "FrameModel", sureness, num_classes, {"in_features": 3})
 
 
-MAKE = {"images": images, "clips": clips, "masks of frames": masked_frames, "features": features}
+MAKE = {
+    "images": images,
+    "clips": clips,
+    "masks of frames": masked_frames,
+    "masks of images": masked_images,
+    "masks of tiled images": partial(masked_images, tile=16),
+    "features": features,
+}
 
 
 def _set(folder, dataset, factory, sureness, num_classes, kwargs=None):

@@ -54,7 +54,6 @@ FRONTS = [
     ("errors.py", "unit/test_hostile_text.py"),
     ("folds.py", "unit/sources/test_fold_shards.py"),
     ("interrupts.py", "unit/test_cli_options.py"),
-    ("processes.py", "unit/engine/test_attempts.py"),
     ("stored_objects.py", "unit/test_storage.py"),
     ("wrapped_stream.py", "unit/test_store_errors.py"),
 ]

@@ -41,6 +41,7 @@ from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, ProgressCounter
 from ray_audit.engine.run.sample import look_at_samples, remember_notes, seen_before
 from ray_audit.errors import RayAuditError, RunError
+from ray_audit.processes import use_few_arenas
 from ray_audit.scores.recount import Recount
 
 
@@ -102,6 +103,8 @@ def run_audit(
         RunError: the run failed; what was committed is reused by the next one.
     """
     trust.remember(config.model)
+    if local:
+        use_few_arenas()  # before listing and the look at samples start threads
     with contextlib.ExitStack() as stack:
 
         def open_engine() -> Backend:

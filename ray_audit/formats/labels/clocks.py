@@ -61,7 +61,7 @@ class LabelClock:
         """An edge of a segment as the table stores it.
 
         Args:
-            name: `start` or `end`.
+            name: `start`, `end` or `length`.
             value: in frames from 0, exclusive, or in seconds.
             old: the cell that it replaces; a clock text stays one.
             is_timed: whether the table has times.
@@ -73,7 +73,8 @@ class LabelClock:
             is_comma = isinstance(old, str) and _COMMA.fullmatch(old.strip())
             return str(plain).replace(".", ",") if is_comma else plain
         number = value if self.fps is None else value * self.fps
-        number += self.first_frame - int(name == "end" and self.is_inclusive)
+        if name != "length":
+            number += self.first_frame - int(name == "end" and self.is_inclusive)
         return _plain(number)
 
 

@@ -26,7 +26,7 @@ from ray_audit.formats.labels.timeline import (
 from ray_audit.formats.pixels.encoding import read_labels, targets_of
 from ray_audit.formats.pixels.pictures import read_image
 from ray_audit.formats.pixels.resize import resize
-from ray_audit.formats.registry import known_format
+from ray_audit.formats.registry import format_in, known_format
 from ray_audit.formats.stacks.base import MaskStack
 from ray_audit.formats.stacks.open_stack import has_stacks, open_stack
 from ray_audit.formats.video.frames import frame_times
@@ -221,7 +221,7 @@ class GivenLabels:
 
     def _images(self) -> Iterator[Item]:
         shards = tuple(self._shards.values())
-        form = known_format(shards[0].key)
+        form = format_in(self._dataset, shards[0].key)
         for group in [shards] if form.is_small else [(shard,) for shard in shards]:
             with self._leaving_out(group[0].key):
                 yield from form.read(group, self._job)

@@ -1,6 +1,6 @@
 """Rows of a label table as numbers: parsed, checked, and located when they are wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ray_audit.formats.labels.tables import TextChunk, column_names, read_table
 from ray_audit.formats.labels.text_tables import TextForm
 
 _NUM_NAMED = 8
+_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TableLayout:
 
     Attributes:
         name_column: column with the video or image, None where a file is of one video.
-        number_columns: name to give out -> column with numbers.
+        number_columns: `frame`; or `start` and `end`, or `start` and `length`; -> column with it.
         label_column: column with the label, or those of which one is 1 in each row.
         is_timed: whether the numbers are times, and not frames.
         clock: how they count.
@@ -57,7 +58,8 @@ class TableLayout:
     def numbers(self) -> tuple[str, ...]:
         """Names of the numbers that are given out: `frame`, or `start` and `end`, or none."""
         names = ("frame",) if self.is_by_row else tuple(self.number_columns)
-        return ("start", "end") if "frame" in names and self.clock.fps is not None else names
+        is_span = "start" in names or ("frame" in names and self.clock.fps is not None)
+        return ("start", "end") if is_span else names
 
 
 @dataclass(frozen=True)
@@ -104,16 +106,30 @@ def layout_of(
             named = None  # a label a line, in the order of the files' names
         return TableLayout(named, {}, columns.label, text=text)
     found = column_names(uri, text)
-    edges = {"start": columns.start_frame, "end": columns.end_frame}
     is_timed = columns.start_s in found or columns.start_ms in found
     if columns.start_frame in found or not is_timed:
+        edges = _edges(columns, found, "frame", "duration_frames")
+        if "length" in edges and clock.is_inclusive:
+            raise LabelError(
+                f"{uri}: its segments have a duration, and no end: leave labels.ends out"
+            )
         return TableLayout(named, edges, columns.label, False, clock, text)
     _check_times(uri, clock)
     if columns.start_s in found:
-        edges = {"start": columns.start_s, "end": columns.end_s}
+        edges = _edges(columns, found, "s", "duration_s")
         return TableLayout(named, edges, columns.label, True, clock, text)
-    edges = {"start": columns.start_ms, "end": columns.end_ms}
+    edges = _edges(columns, found, "ms", "duration_ms")
     return TableLayout(named, edges, columns.label, True, replace(clock, unit_s=0.001), text)
+
+
+def _edges(
+    columns: LabelColumns, found: Collection[str], unit: str, duration: str
+) -> dict[str, str]:
+    """Columns of a segment's start and end; or length, where its column is named or no end is."""
+    start, end = (str(getattr(columns, f"{edge}_{unit}")) for edge in ("start", "end"))
+    length = str(getattr(columns, duration))
+    has_length = length != duration or (end not in found and length in found)
+    return {"start": start, "length": length} if has_length else {"start": start, "end": end}
 
 
 def _check_times(uri: str, clock: LabelClock) -> None:
@@ -155,6 +171,9 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
     elif "frame" in numbers:
         first = layout.clock.first_frame
         _check_frames(numbers["frame"], layout.number_columns["frame"], first, locate)
+    if "length" in numbers:
+        _check_lengths(numbers["length"], layout.number_columns["length"], locate)
+        numbers = _with_ends(numbers["start"], numbers["length"])
     numbers = layout.clock.read(numbers, layout.is_timed)
     if "start" in numbers:
         _check_spans(numbers["start"], numbers["end"], locate)
@@ -169,6 +188,11 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
 
 
 Locate = Callable[[int], str]
+
+
+def _with_ends(starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """Starts and ends; the last digits of sums must not make a segment overlap the next one."""
+    return {"start": np.round(starts, _DECIMALS), "end": np.round(starts + lengths, _DECIMALS)}
 
 
 def _codes(encoded: Any) -> np.ndarray:
@@ -231,6 +255,16 @@ def _check_frames(frames: np.ndarray, name: str, first: int, locate: Locate) -> 
         row = int(bad[0])
         raise LabelError(
             f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from {first}"
+        )
+
+
+def _check_lengths(lengths: np.ndarray, name: str, locate: Locate) -> None:
+    bad = np.flatnonzero(lengths <= 0)
+    if len(bad):
+        row = int(bad[0])
+        raise LabelError(
+            f"{locate(row)}: {name} is {lengths[row]:g}, expected a duration above 0; leave rows "
+            "of moments out of the table"
         )
 
 

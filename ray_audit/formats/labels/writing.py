@@ -236,7 +236,7 @@ class _TableWriter:
         stored = dict(row)
         if "label" in row:
             stored["label"] = relabelled(_label(cells), row["label"], self._classes)
-        for name in ("start", "end"):
+        for name in layout.number_columns:
             if name in row and (layout.is_timed or layout.clock != LabelClock()):
                 stored[name] = layout.clock.stored(name, row[name], cells[name], layout.is_timed)
         return stored
@@ -248,6 +248,8 @@ class _TableWriter:
             times = self._times(owner) if table.layout.in_seconds else None
             self._check_disjoint(table, owner, segments)
             new_rows, num_written = resegmented(segments, self._changes.frames[owner], times)
+            if "length" in table.layout.number_columns:
+                new_rows = dict(_with_lengths(segments, new_rows))
             replaced |= new_rows
             self._num_written += num_written
         return replaced
@@ -271,6 +273,19 @@ class _TableWriter:
                     label = int(rows.labels[offset])
                     segments[owner].append(Segment(rows.first_row + offset, start, end, label))
         return segments
+
+
+def _with_lengths(
+    segments: list[Segment], replaced: dict[int, list[Cells]]
+) -> Iterator[tuple[int, list[Cells]]]:
+    """New rows of segments with the length of each in place of its end."""
+    originals = {segment.row: segment for segment in segments}
+    for number, rows in replaced.items():
+        old = originals[number]
+        for row in rows:
+            if "start" in row or "end" in row:
+                row["length"] = row.pop("end", old.end) - row.get("start", old.start)
+        yield number, rows
 
 
 def _layout_of(uri: str, labels: LabelsConfig, with_name: bool) -> TableLayout:

@@ -27,6 +27,8 @@ class VolumeFiles(Format):
         """Refuse labels that are no volumes; say what to install."""
         masks = str(labels.masks).lower()
         endings = (*ENDINGS, *TIFF_ENDINGS, *((".dcm",) if self.name == "DICOM" else ()))
+        if labels.has_mask_table:
+            return
         if labels.form != "masks" or not masks.endswith(endings):
             given = f"labels.{labels.form}" + (f" {labels.masks}" if labels.masks else "")
             raise SpecificationError(

@@ -11,12 +11,14 @@ from benchmarks.quality.masks import phantom_case
 from benchmarks.quality.measure import measure
 from benchmarks.quality.models import frame_mlp, sequence_transformer
 from benchmarks.quality.page import page
-from benchmarks.quality.ranking import cells, section
+from benchmarks.quality.ranking import cells, merged
+from benchmarks.quality.ranking_page import section
 from benchmarks.quality.recipes import DENSE, HELD_OUT, RECIPES, TRAINING, Recipe
 from benchmarks.quality.regimes import FITTED, SUBJECTS, recipe
 from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
+from ray_audit.measures.fit import RULE
 
 torch.set_num_threads(1)
 
@@ -78,6 +80,14 @@ def test_the_page_has_a_row_a_score_and_names_what_was_not_run(found):
         assert part in text
     assert "## The default ranking" in text
     assert "`cifar10n-C2` (seed 0, 1)" in text
+    assert f"wrong. `suspicion` by rule {RULE}. Training" in text
+
+
+def test_a_recipe_of_which_a_seed_is_older_names_no_rule(found):
+    entries = read(found[2])
+    for seed in list(entries["phantoms-20-training"]["seeds"].values())[:1]:
+        del seed["rule"]
+    assert "by rule" not in page(entries, "", "## What was learnt")
 
 
 def test_the_ranking_is_held_to_the_best_score_and_to_rivals(tmp_path):
@@ -93,14 +103,24 @@ def test_the_ranking_is_held_to_the_best_score_and_to_rivals(tmp_path):
     (cell,) = cells(tmp_path / "work", (10, 11))
     assert cell["auprc"] == {"csl": 0.75, "suspicion": 0.5, "cleanlab_self_confidence": 1.0}
     result = tmp_path / "quality-regimes.json"
-    result.write_text(json.dumps({"chosen_on": [0], "seeds": [10, 11], "cells": [cell]}))
+    result.write_text(json.dumps({"chosen_on": [0], "cells": [cell]}))
     text = section(result)
-    assert (
-        "| digits | fitted | training | 2 | **0.500** | `csl` 0.750 | `self_confidence` 1.000 |"
-        in text
-    )
+    assert "| digits | fitted | training | 10, 11 | **0.500** | `csl` 0.750 | -0.250 (" in text
+    assert "| `self_confidence` 1.000 | -0.500 (" in text
     assert "Held in 0 of 1 rows" in text
+    assert "Of the 1 rows with intervals 0 hold" in text
     assert read(tmp_path) == {}
+
+
+def test_a_cell_is_replaced_by_as_many_seeds_only():
+    def cell(regime, num_seeds, value):
+        place = {"set": "digits", "regime": regime, "protocol": "training"}
+        return place | {"num_seeds": num_seeds, "value": value}
+
+    earlier = [cell("memorised", 2, "old"), cell("barely", 2, "old")]
+    now = [cell("fitted", 1, "new"), cell("barely", 2, "new"), cell("memorised", 1, "new")]
+    kept = [(found["regime"], found["value"]) for found in merged(earlier, now)]
+    assert kept == [("barely", "new"), ("fitted", "new"), ("memorised", "old")]
 
 
 @pytest.mark.parametrize("subject", ["phantoms", "slices", "actions"])

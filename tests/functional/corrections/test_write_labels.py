@@ -236,6 +236,28 @@ def test_a_json_array_may_lose_and_gain_rows(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("in_seconds", [False, True])
+def test_a_segment_that_is_cut_gets_a_duration(tmp_path, in_seconds):
+    config = label_sets.duration_table(tmp_path, in_seconds)
+    frames = np.array([0, 1, 2, 4])  # the first segment becomes b, the second is cut in three
+    change = FrameChange(frames, np.array([1, 1, 1, 2]))
+    owner = Owner("v#1.mp4")
+    listing, given = listed(config)
+    changes = LabelChanges(frames={owner: change}, times=given.times)
+    copy = write_labels(config, listing, changes, str(tmp_path / "to")).dataset
+    expected = all_labels(config)
+    for frame, label in zip(frames, change.labels, strict=True):
+        expected[owner.frame(frame)] = label
+    assert equal(all_labels(copy), expected)
+    lines = (tmp_path / "to/labels/durations.csv").read_text().splitlines()
+    found = [line.split(",")[1:] for line in lines if line.startswith("v#1.mp4")]
+    scale = 0.04 if in_seconds else 1
+    edges = [(0, 4, "1"), (4, 1, "2"), (5, 1, "1"), (6, 3, "c"), (9, 3, "a")]
+    for (start, length, label), (from_, frames_, name) in zip(found, edges, strict=True):
+        assert (float(start), float(length)) == pytest.approx((from_ * scale, frames_ * scale))
+        assert label.replace("c", "2") == name.replace("c", "2")
+
+
 def test_any_store_can_hold_the_copy(tmp_path):
     config = label_sets.masks(tmp_path)
     new = np.zeros((40, 48), np.uint8)

@@ -118,7 +118,7 @@ def test_masks_of_which_checkpoints_know_nothing_tie(tmp_path, tile, confident):
     assert rows_of(found, "findings").num_rows == rows_of(found, "areas").num_rows == 0
 
 
-FILMED = ["clips", "masks of frames"]
+PICTURED = ["clips", "masks of frames", "masks of images", "masks of tiled images"]
 
 
 def suspicions(found):
@@ -129,8 +129,8 @@ def in_sample_order(found):
     return sorted(rows_of(found, "scores").to_pylist(), key=lambda row: row["sample_id"])
 
 
-@pytest.mark.parametrize("kind", FILMED)
-def test_films_of_one_class_tie_and_none_is_estimated_wrong(kind, tmp_path):
+@pytest.mark.parametrize("kind", PICTURED)
+def test_pictures_of_one_class_tie_and_none_is_estimated_wrong(kind, tmp_path):
     small = poor_sets.MAKE[kind](tmp_path, [0] * 3, [0] * 3, num_classes=1)
     found = audited(small.config(scores=["csl", "vog", "softmin"]))
     assert suspicions(found) == pytest.approx([0.5] * 3)
@@ -141,8 +141,8 @@ def test_films_of_one_class_tie_and_none_is_estimated_wrong(kind, tmp_path):
     assert all(table[name].null_count == len(table) for name in ("aum", "prob_margin"))
 
 
-@pytest.mark.parametrize("kind", FILMED)
-def test_of_two_films_the_contradicted_one_comes_first(kind, tmp_path):
+@pytest.mark.parametrize("kind", PICTURED)
+def test_of_two_pictures_the_contradicted_one_comes_first(kind, tmp_path):
     small = poor_sets.MAKE[kind](tmp_path, [0, 0], [0, 1], sureness=(6.0,))
     found = audited(small.config(scores=["csl", "vog", "softmin"]))
     first, other = in_sample_order(found)
@@ -175,6 +175,6 @@ def test_an_estimate_says_what_it_leaves_out_where_a_class_labels_nothing(kind, 
     found = audited(small.config(failures={"max_fraction": 1.0}))
     assert found.manifest.estimate["num_wrong"] == 0
     (note,) = [note for note in found.manifest.notes if "the estimate of wrong labels" in note]
-    num = 2 * 24 * 24 if kind == "masks of frames" else 2
+    num = 2 * 24 * 24 if kind.startswith("masks") else 2
     assert f"leaves out {num} {found.manifest.estimate['unit']}" in note
     assert "'b', 'c'" in note

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ray_audit import storage
 from ray_audit.cli import app
 from ray_audit.errors import StorageError
 from ray_audit.formats import images
@@ -51,6 +52,26 @@ def mask_damaged(folder, monkeypatch):
     return small
 
 
+def mask_not_given(folder, monkeypatch):
+    """The store gives all files but one mask."""
+    small, read = masked_images(folder), storage.read_bytes
+
+    def refusing(uri, in_parts=False):
+        if uri.endswith("masks/i1.png"):
+            raise StorageError(f"cannot read {uri}: 503 Slow Down", may_pass=True)
+        return read(uri, in_parts)
+
+    monkeypatch.setattr(storage, "read_bytes", refusing)
+    return small
+
+
+def one_of_several_masks_damaged(folder, monkeypatch):
+    small = masked_images(folder)
+    small.values["dataset"]["labels"]["masks"] = str(folder / "data/masks/{stem}*.png")
+    (folder / "data/masks/i1.png").write_bytes(b"no mask")
+    return small
+
+
 def label_outside(folder, monkeypatch):
     small = labelled_videos(folder)
     path = folder / "data/frames.csv"
@@ -77,6 +98,8 @@ CASES = {
     damaged: ("b/1.png", "decode", "decode", "those of no image format that is read"),
     mask_outside: ("i1.png", "labels", "label_outside", "masks/i1.png"),
     mask_damaged: ("i1.png", "labels", "decode", "masks/i1.png"),
+    mask_not_given: ("i1.png", "labels", "read", "503 Slow Down"),
+    one_of_several_masks_damaged: ("i1.png", "labels", "decode", "masks/i1"),
     label_outside: ("v1.mp4", "labels", "label_without_frame", "1 labels stand for frames"),
     model_raises: ("b/1.png", "probe", "ValueError", "this model needs 16 px of width"),
     not_finite: ("b/1.png", "scores", "non_finite", "first at position 2"),

@@ -9,6 +9,7 @@ from ray_audit.config import LabelColumns
 from ray_audit.errors import LabelError
 from ray_audit.formats.labels import json_rows, tables
 from ray_audit.formats.labels.classes import ClassNames
+from ray_audit.formats.labels.clocks import LabelClock
 from ray_audit.formats.labels.table_rows import layout_of, read_rows
 from ray_audit.samples import IGNORE
 
@@ -136,3 +137,39 @@ def test_names_come_before_indices_and_void_may_be_a_class():
     assert [numbered.parse(v) for v in ("1", "2", "3", 3, "gap")] == [0, 1, IGNORE, IGNORE, IGNORE]
     with pytest.raises(ValueError, match="none of the 3 classes"):
         numbered.parse(1.5)
+
+
+DURATIONS = {
+    "onset,len\n0.1,0.2\n0.3,0.4\n": ({"start_s": "onset", "duration_s": "len"}, 1),
+    "start_s,duration_s\n00:00:00.1,00:00:00.2\n0.3,0.4\n": ({}, 1),
+    "start_ms,duration_ms\n100,200\n300,400\n": ({}, 1),
+    "start_frame,duration_frames\n1,2\n3,4\n": ({}, 10),
+}
+
+
+@pytest.mark.parametrize("text", DURATIONS)
+def test_a_duration_stands_in_place_of_an_end(tmp_path, text):
+    columns, unit = DURATIONS[text]
+    rows = [f"{line},{'label' if i == 0 else 'a'}" for i, line in enumerate(text.splitlines())]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(rows))
+    found = np.array(parsed(str(path), "segments", with_name=False, **columns))
+    np.testing.assert_allclose(found * (1 / unit), [[0.1, 0.3], [0.3, 0.7]], atol=1e-12)
+    assert found[0, 1] == found[1, 0]  # and not 0.30000000000000004, which would overlap
+
+
+def test_a_duration_that_is_named_wins_over_an_end(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("start_s,end_s,duration_s,length,label\n1,2,5,7,a\n")
+    assert parsed(str(path), "segments", with_name=False) == [[1, 2]]
+    assert parsed(str(path), "segments", with_name=False, duration_s="length") == [[1, 8]]
+
+
+def test_a_duration_of_nothing_is_located_and_inclusive_ends_do_not_go_with_it(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("start_frame,duration_frames,label\n1,2,a\n3,0,a\n")
+    with pytest.raises(LabelError, match="row 2: duration_frames is 0, expected a duration above"):
+        parsed(str(path), "segments", with_name=False)
+    clock = LabelClock(is_inclusive=True)
+    with pytest.raises(LabelError, match=r"a duration, and no end: leave labels\.ends out"):
+        layout_of(str(path), "segments", LabelColumns(), False, clock)

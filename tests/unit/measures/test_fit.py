@@ -73,7 +73,31 @@ def test_soft_minima_rank_masks_until_their_outlines_are_known(is_held_out):
     assert weak["softmin_interior"] + weak["softmin"] > 0.6
     assert weak["late_iou"] == 0 < good["late_iou"]
     assert good["softmin_interior"] == 0
-    assert min(weak["component_doubt"], good["component_doubt"]) > 0.2
+    beside_their_class = ("component_doubt", "component_deviation")
+    assert all(sum(found[name] for name in beside_their_class) > 0.2 for found in (weak, good))
+
+
+def test_a_model_that_does_no_better_than_the_commonest_class_compares_within_classes_only():
+    lost, unknown, weak = (
+        weights_of(Task.DENSE, TrainingFit(True, 0.2, skill=skill)) for skill in (-0.6, NAN, 0.1)
+    )
+    assert lost["component_deviation"] == 1
+    assert unknown == weak
+    assert weak["softmin"] > 0
+    trained = weights_of(Task.DENSE, TrainingFit(False, 0.2, skill=-0.6))
+    assert trained == weights_of(Task.DENSE, TrainingFit(False, 0.2, skill=0.1))
+
+
+def test_skill_is_what_is_predicted_of_the_pixels_that_the_commonest_class_leaves():
+    def skill(counts):
+        confusion = ClassPairs.of_matrices(np.array([np.eye(2, dtype=int), counts]))
+        return fit_of(Task.DENSE, 2, "held_out", None, confusion).skill
+
+    assert skill([[8, 0], [4, 0]]) == 0  # the first class everywhere
+    assert skill([[8, 0], [0, 4]]) == 1
+    assert skill([[6, 2], [2, 2]]) == 0
+    assert skill([[0, 8], [0, 4]]) == -1
+    assert np.isnan(skill([[12, 0], [0, 0]]))
 
 
 def test_masks_that_are_all_drawn_as_given_are_ranked_by_all_checkpoints():

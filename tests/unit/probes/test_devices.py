@@ -47,3 +47,16 @@ def test_sums_by_class_do_not_depend_on_the_form(monkeypatch):
     on_gpu = dense_final.count(classes, kept, 7), dense_final.class_sums(values, classes, kept, 7)
     assert torch.equal(on_cpu[0], on_gpu[0])
     assert torch.allclose(on_cpu[1], on_gpu[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_classes", [1, 4, 12])
+def test_thresholds_passed_do_not_depend_on_the_form(num_classes):
+    rng = np.random.default_rng(num_classes)
+    logits = torch.from_numpy(3 * rng.normal(size=(num_classes, 500)).astype(np.float32))
+    label = torch.from_numpy(rng.integers(0, num_classes, 500))
+    counted = torch.from_numpy(rng.random(500) < 0.7)
+    p = torch.softmax(logits, dim=0)
+    listed = dense_final._listed_above(p, label, counted)
+    every, own = dense_final._counted_above(p, label, counted)
+    assert torch.equal(listed[0], every)
+    assert torch.equal(listed[1], own)

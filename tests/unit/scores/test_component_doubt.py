@@ -49,6 +49,36 @@ def test_a_doubt_is_the_mean_over_pixels_of_what_components_lack():
         assert found.of([components[index]])[0] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_deviation_is_counted_in_spreads_of_the_class_and_weighs_by_the_root_of_pixels():
+    names, components = masks()
+    found = state_of(names, components).finish()
+    every = np.concatenate(components)
+    for index in (0, 5, 17):
+        lack, weights = 0.0, 0.0
+        for _, k, total, num_px, _ in components[index]:
+            own = every[every[:, 1] == k]
+            p, root = own[:, 2] / own[:, 3], np.sqrt(own[:, 3])
+            middle = np.average(p, weights=root)
+            spread = np.sqrt(np.average((p - middle) ** 2, weights=root))
+            lack += np.sqrt(num_px) * max(0.0, middle - total / num_px) / (spread + 0.05)
+            weights += np.sqrt(num_px)
+        assert found.deviations([components[index]])[0] == pytest.approx(lack / weights, abs=1e-5)
+
+
+def test_a_small_component_deviates_by_what_is_unusual_in_its_class():
+    # The large class differs by .2 from mask to mask anyway, the small one hardly.
+    rng = np.random.default_rng(0)
+    large, small = rng.uniform(0.5, 0.9, 40), rng.uniform(0.79, 0.81, 40)
+    large[3], small[7] = 0.5, 0.5
+    components = [
+        np.array([[0, 0, p * 400, 400, 0], [1, 1, q * 100, 100, 0]])
+        for p, q in zip(large, small, strict=True)
+    ]
+    found = state_of([f"m{index}" for index in range(40)], components).finish()
+    assert found.deviations(components).argmax() == 7
+    assert found.of(components).argmax() != 7
+
+
 @pytest.mark.parametrize("most", [4096, 20])
 def test_parts_add_up_in_any_order(most, monkeypatch):
     monkeypatch.setattr(component_doubt, "MAX_MASKS", most)
@@ -59,8 +89,11 @@ def test_parts_add_up_in_any_order(most, monkeypatch):
     whole = state_of(names, components)
     assert len(whole.digests) == min(most, len(names))
     assert np.allclose(one.class_sum, whole.class_sum)
-    assert_same_state(one.finish().distribution, whole.finish().distribution)
-    assert_same_state(one.finish().distribution, other.finish().distribution)
+    assert np.allclose(one.class_moments, whole.class_moments)
+    for name in ("distribution", "distribution_of_deviations"):
+        first, *others = (getattr(state.finish(), name) for state in (one, whole, other))
+        for found in others:
+            assert_same_state(first, found)
 
 
 def test_a_sample_of_masks_stands_for_all(monkeypatch):
@@ -78,12 +111,14 @@ def test_equal_masks_tie_whatever_rounding_makes_of_them():
     names = [f"m{index}" for index in range(7)]
     components = [np.array([[0, 0, 90.0 + 1e-6 * (i % 3), 100, 0]]) for i in range(7)]
     found = state_of(names, components).finish()
-    assert len(set(found.of(components))) == 1
+    assert len(set(found.of(components))) == len(set(found.deviations(components))) == 1
     assert found.distribution.is_constant
+    assert found.distribution_of_deviations.is_constant
 
 
 def test_a_mask_without_components_has_no_doubt_and_no_mask_no_distribution():
     empty = np.empty((0, 5))
     found = state_of(["m"], [empty]).finish()
     assert np.isnan(found.of([empty])).all()
+    assert np.isnan(found.deviations([empty])).all()
     assert len(state_of([], []).finish().distribution.bins) == 0

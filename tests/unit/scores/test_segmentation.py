@@ -235,3 +235,17 @@ def test_other_shapes_and_labels_are_refused():
         seg.score_image(np.ones((2, 3, 3)), np.zeros((3, 4), int))
     with pytest.raises(ValueError, match="label 2 with 2 classes"):
         seg.score_image(np.ones((2, 3, 3)), np.full((3, 3), 2))
+
+
+def test_sums_of_components_are_those_of_the_pixels_that_count():
+    rng = np.random.default_rng(0)
+    components = rng.integers(0, 1000, (5, 6)).repeat(2, 0).repeat(3, 1)
+    labels = np.where(rng.random(components.shape) < 0.3, -1, components % 4)
+    p = rng.random(components.shape)
+    rows = seg.component_sums(p, labels, components)
+    ids = np.unique(components[labels >= 0])
+    assert np.array_equal(rows[:, 0], ids)
+    for id_, class_, total, num_px, first in rows:
+        own = (components == id_) & (labels >= 0)
+        assert (class_, num_px, first) == (id_ % 4, own.sum(), np.flatnonzero(own)[0])
+        assert total == pytest.approx(p[own].sum())

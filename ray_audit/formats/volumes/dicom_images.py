@@ -1,0 +1,68 @@
+"""DICOM files as images, one label each: X-rays and the like, of which each is a sample."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ray_audit.config import LabelsConfig, VolumeConfig
+from ray_audit.errors import SampleError
+from ray_audit.formats.base import Format, Item
+from ray_audit.formats.job import UnitContext
+from ray_audit.formats.volumes.dicom_volume import pydicom, read_frames, read_tags
+from ray_audit.formats.volumes.volume import VolumeHeader, windowed
+from ray_audit.samples import IGNORE, Shard
+
+
+class DicomImages(Format):
+    """A DICOM file an image, where labels are no masks."""
+
+    name: ClassVar[str] = "DICOM images"
+    kind: ClassVar[str] = "images"
+    extensions: ClassVar[tuple[str, ...]] = ("dcm",)
+    forms: ClassVar[frozenset[str]] = frozenset({"folder"})
+    is_small: ClassVar[bool] = True
+    takes_window: ClassVar[bool] = True
+
+    def check(self, shard: Shard, labels: LabelsConfig) -> None:
+        """Say what to install."""
+        pydicom()
+
+    def read(self, shards: tuple[Shard, ...], job: UnitContext) -> Iterator[Item]:
+        """Images in order, decoded; a file that cannot be read is a failure of its own."""
+        for shard in shards:
+            item = Item(shard.key, shard.key, class_index=shard.class_index)
+            if item.class_index in (None, IGNORE):
+                yield item  # it will be filtered: there is no need to read it
+                continue
+            try:
+                with job.tally.timed():
+                    item = replace(item, image=_pixels(shard.uri, job))
+            except Exception as error:  # a damaged file raises whatever its library does
+                item = replace(item, error=error)
+            yield item
+
+
+def _pixels(uri: str, job: UnitContext) -> np.ndarray:
+    """(H, W, 1) uint8 or uint16.
+
+    Raises:
+        SampleError: it is no grey picture of one frame, is too large, or its values need a window.
+    """
+    file = read_tags(uri, job.tally)
+    num_frames, height, width = file.shape
+    if num_frames > 1:
+        raise SampleError(
+            "image_format",
+            f"{uri} has {num_frames} frames, of which none is the picture that has the label; save "
+            "the one that is meant, or audit masks of all (labels.masks)",
+        )
+    if height * width > job.dataset.max_px:
+        raise SampleError(
+            "too_large",
+            f"{uri} has {height} x {width} px, dataset.max_px is {job.dataset.max_px:.4g}",
+        )
+    window = (job.dataset.volume or VolumeConfig()).window
+    header = VolumeHeader(file.shape, 1, file.dtype, 0, *file.scale)
+    return windowed(read_frames(file, job.tally)[0], header, window)[:, :, None]

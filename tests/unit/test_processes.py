@@ -1,0 +1,52 @@
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_MANY_THREADS = """
+import ctypes, threading
+from ray_audit.processes import use_few_arenas
+
+use_few_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+all_there = threading.Barrier(8)
+
+
+def hold():
+    libc.malloc(ctypes.c_size_t(1000))
+    all_there.wait()
+
+
+threads = [threading.Thread(target=hold) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_stats()
+"""
+
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="heaps of glibc")
+
+
+def num_arenas(**env):
+    """Heaps of a process whose eight threads all need memory at once, as glibc tells them."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MANY_THREADS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | env,
+    )
+    return done.stderr.count("Arena ")
+
+
+def test_threads_share_two_heaps():
+    assert num_arenas() == 2
+
+
+def test_a_number_of_heaps_that_the_user_set_is_left():
+    assert num_arenas(MALLOC_ARENA_MAX="5") == 5
