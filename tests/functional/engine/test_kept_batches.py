@@ -67,7 +67,7 @@ def test_a_run_that_began_beside_another_takes_those_of_the_other(tmp_path, on_g
 
 def test_what_was_committed_on_a_cpu_decides_for_later_runs_on_gpus(tmp_path, monkeypatch):
     images = small_sets.class_folders(tmp_path)
-    assert "batch_bytes" not in audit(images).manifest.numeric
+    assert audit(images).manifest.numeric["batch_bytes"] == batches.AUTO_BATCH_BYTES
     monkeypatch.setattr(batches, "fitting_bytes", lambda config, cluster: SMALL)
     assert planned(images).num_new == 0
 
