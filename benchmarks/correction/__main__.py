@@ -78,11 +78,9 @@ def _dumped(content: dict[str, Any]) -> str:
 
 def measure(condition: Condition, arguments: argparse.Namespace, results: Results) -> None:
     """Run the methods of one condition that have no result yet."""
-    has_data = condition.set in NEEDS_NO_DATA or (arguments.data / condition.set).is_dir()
-    if not has_data:
-        print(
-            f"{condition.name}: skipped, there is no {arguments.data / condition.set}", flush=True
-        )
+    data = arguments.data / condition.set.removesuffix("_by_folds")
+    if condition.set not in NEEDS_NO_DATA and not data.is_dir():
+        print(f"{condition.name}: skipped, there is no {data}", flush=True)
         return
     folder = (arguments.work / condition.name).resolve()
     bench: Bench | None = None
@@ -94,7 +92,8 @@ def measure(condition: Condition, arguments: argparse.Namespace, results: Result
         if results.has(cell, method):
             continue
         if bench is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not arguments.keep:
+                shutil.rmtree(folder, ignore_errors=True)
             problem = MAKERS[condition.set](arguments.data, folder, condition)
             bench = Bench(condition, problem, folder)
         if method not in methods_for(bench.problem):
@@ -103,7 +102,7 @@ def measure(condition: Condition, arguments: argparse.Namespace, results: Result
         found = METHODS[method](bench).as_json() | {"duration_s": round(time.monotonic() - started)}
         results.put(cell, method, found)
         print(f"{cell.name} {method}: {json.dumps(found)}", flush=True)
-    if bench is not None:
+    if bench is not None and not arguments.keep:
         shutil.rmtree(folder)
 
 
@@ -113,6 +112,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", type=_names, default=[], help=f"some of {', '.join(METHODS)}")
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, default=_ROOT / "benchmarks" / ".correction")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep checkpoints, and take those that are there"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=_ROOT / "docs" / "correction-quality.md")
     parser.add_argument("--render", action="store_true", help="only write the page")

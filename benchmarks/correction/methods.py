@@ -28,12 +28,14 @@ from ray_audit.corrections.refurbish import refurbish
 from ray_audit.corrections.write_labels import write_labels
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
+from ray_audit.engine.run.fold_run import run_folds
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.label_changes import FrameChange, LabelChanges
 from ray_audit.sample_ids import Owner
 from ray_audit.sources import list_dataset
 from ray_audit.tables.run_tables import RunTables
 from ray_audit.training.correction import read_corrected
+from ray_audit.training.fold_models import held_out_parts
 from ray_audit.training.train import train
 
 GATE = 0.8
@@ -133,7 +135,11 @@ class Bench:
     def run(self) -> RunTables:
         """The audit of that training."""
         config, _ = self.noisy
-        outcome = run_audit(config, local=True, logical_date=_DATE)
+        if self.problem.is_by_folds:
+            parts = held_out_parts(config)
+            outcome = run_folds(config, parts, local=True, logical_date=_DATE)
+        else:
+            outcome = run_audit(config, local=True, logical_date=_DATE)
         return RunTables(outcome.run_uri, outcome.manifest)
 
     def corrected(
@@ -147,13 +153,19 @@ class Bench:
         change = self.change(labels_of(config, self.index_dir(name)))
         harmed = done.num_harmed / sum(labels.size for labels in self.true.values())
         facts = {"estimated_damaged": harmed, "memorised": float(done.memorised)}
+        if done.wrong is not None:
+            facts |= {
+                "estimated_before": done.wrong.before,
+                "estimated_after": done.wrong.afterwards,
+            }
         return config.dataset.model_dump(mode="json", exclude_unset=True), change, facts
 
 
 def noisy(bench: Bench) -> Measured:
     """The given labels as they are; how well the audit finds the wrong ones."""
     _, checkpoints = bench.noisy
-    return Measured(bench.held_out(checkpoints[-1]), bench.change(bench.given), _detection(bench))
+    scores = bench.held_out(checkpoints[-1]) if bench.problem.held_out else {}
+    return Measured(scores, bench.change(bench.given), _detection(bench))
 
 
 def _detection(bench: Bench) -> dict[str, float]:
@@ -232,6 +244,8 @@ def findings(bench: Bench) -> Measured:
     dataset, change, facts = bench.corrected(
         "findings", CorrectionOptions("findings", background=bench.problem.background_name)
     )
+    if bench.problem.is_by_folds:
+        return Measured(labels=change, facts=facts)
     return _retrained(bench, "findings", dataset, change, facts)
 
 
@@ -336,7 +350,9 @@ ON_REQUEST = ("adele_labels", "multi_scale")
 
 
 def methods_for(problem: Problem) -> list[str]:
-    """ADELE is defined for masks, VoG of the input for images."""
+    """ADELE is defined for masks, VoG of the input for images; by folds labels are compared."""
+    if problem.is_by_folds:
+        return ["noisy", "default", "findings"]
     masks_only = {"adele", "adele_after", "adele_labels", "multi_scale"}
     left_out = {"dense": set(), "class": masks_only, "frames": masks_only | {"refurbish_by_vog"}}
     return [name for name in METHODS if name not in left_out[problem.form]]

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.correction.expected import expected_part
 from benchmarks.correction.memorising_page import memorising_part
 from benchmarks.correction.methods import METHODS, ON_REQUEST
-from benchmarks.correction.problems import CONDITIONS, MAKERS
+from benchmarks.correction.problems import CONDITIONS, MAKERS, is_by_folds
 
 LEARNT = Path(__file__).with_name("learnt.md")
 _CLEAN = "clean"
@@ -26,6 +26,7 @@ _NAMES = {
     "refurbish_by_vog": "refurbish, VoG",
 }
 _UNITS = {"camvid": "pixels", "golf_poses": "frames", "cifar10n": "labels", "slices": "pixels"}
+_UNITS |= {"cifar10n_by_folds": "labels"}
 _SCORES = {
     "camvid": ("miou", "dice"),
     "golf_poses": ("accuracy",),
@@ -114,15 +115,37 @@ def _set(results: dict[str, Any], name: str, rows: Sequence[Row], about: str) ->
             for method in changing
         ]
         lines.append(_line([_row_name(row), _detection(results, name, row), *cells]))
+    lines += _estimates(results, name, rows)
+    trained = [m for m in METHODS if _any(results, name, rows, m, "held_out")]
+    if not trained:
+        return "\n".join(lines)
     scores = " / ".join(_SCORE_NAMES[score] for score in _SCORES[name])
     lines += ["", f"**Models**, {scores} on held-out data (number of seeds):", ""]
-    trained = [m for m in METHODS if _any(results, name, rows, m, "held_out")]
     trained.sort(key=lambda method: method != _CLEAN)
     lines += _table(["errors", *(_title(m) for m in trained)])
     for row in rows:
         cells = [_model_cell(_found(results, name, row, m), _SCORES[name]) for m in trained]
         lines.append(_line([_row_name(row), *cells]))
     return "\n".join(lines)
+
+
+def _estimates(results: dict[str, Any], name: str, rows: Sequence[Row]) -> list[str]:
+    """What the dry run says is wrong beside what is, where checkpoints never saw the labels."""
+    lines = []
+    for row in rows:
+        for cell in _found(results, name, row, "default"):
+            if not is_by_folds(name):
+                continue
+            said = [100 * cell["facts"][f"estimated_{when}"] for when in ("before", "after")]
+            true = [100 * cell["labels"][f"wrong_{when}"] for when in ("before", "after")]
+            pairs = zip(said, true, strict=True)
+            shown = [f"{a:.2f} of {b:.2f} ({100 * (a / b - 1):+.0f}%)" for a, b in pairs]
+            lines.append(_line([_row_name(row), *shown]))
+    if not lines:
+        return []
+    titles = ["errors", "said to be wrong before, of what is", "afterwards, of what is"]
+    head = "**The estimate** of the dry run, labels in percent, a row each seed:"
+    return ["", head, "", *_table(titles), *lines]
 
 
 def _any(results: dict[str, Any], name: str, rows: Sequence[Row], method: str, key: str) -> bool:

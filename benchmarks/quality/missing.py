@@ -131,8 +131,8 @@ Findings of the kind `missing_segment` against segments that `inject --kinds mis
 of one that they touch, one in half of the sequences, and on the same sets with right labels only,
 where each is a false alarm. Precision: of the findings of this kind, those that name the missing
 class with an overlap of at least .5. Recall: planted segments that these find; in brackets those
-that a finding of any kind does. Sums over the seeds ({seeds}); sets and trainings are those of the
-[default ranking](#the-default-ranking)."""
+that a finding of any kind does. Sums over the seeds ({seeds}), of which a row has as many as it
+says; sets and trainings are those of the [default ranking](#the-default-ranking)."""
 
 
 def section(result: Path = RESULT) -> str:
@@ -140,7 +140,7 @@ def section(result: Path = RESULT) -> str:
     if not result.exists():
         return ""
     content = json.loads(result.read_text(encoding="utf-8"))
-    header = ("set", "training", "audited", "planted", "findings", "precision", "recall")
+    header = ("set", "training", "audited", "seeds", "planted", "findings", "precision", "recall")
     header = (*header, "false alarms, all labels right")
     lines = [_OPENING.format(seeds=", ".join(map(str, content["seeds"]))), ""]
     lines += [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
@@ -148,7 +148,8 @@ def section(result: Path = RESULT) -> str:
 
 
 def _row(cell: dict[str, Any]) -> str:
-    first = [cell["set"], cell["regime"], cell["protocol"]]
+    num_seeds = str(min(cell[planted]["num_seeds"] for planted in RATES))
+    first = [cell["set"], cell["regime"], cell["protocol"], num_seeds]
     return f"| {' | '.join([*first, *_numbers(cell['missing'], cell['right'])])} |"
 
 
@@ -157,7 +158,7 @@ def _all(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         for planted, counts in total.items():
             counts.update(row[planted])
-    return [f"| all | | | {' | '.join(_numbers(total['missing'], total['right']))} |"]
+    return [f"| all | | | | {' | '.join(_numbers(total['missing'], total['right']))} |"]
 
 
 def _numbers(missing: dict[str, int], right: dict[str, int]) -> list[str]:

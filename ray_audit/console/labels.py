@@ -66,6 +66,7 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
     if done["wrong"] is not None:
         lines.append(f"{done['wrong']['sentence']}.")
     lines += [f"{number} {outcome}" for outcome, number in done["outcomes"].items()]
+    lines += _what_to_do(done)
     for outcome, named in done["named"].items():
         lines += [f"  {outcome}: {name}" for name in named]
     if done["ignored_decisions"]:
@@ -86,6 +87,19 @@ def print_correction(done: dict[str, Any], console: Console | None = None) -> No
         ]
     for line in lines:
         console.print(line, markup=False, **LINE)
+
+
+def _what_to_do(done: dict[str, Any]) -> list[str]:
+    """Where findings are there and nothing changes."""
+    if done["num_changed"] or not done["outcomes"].get("kept"):
+        return []
+    lines = ["No finding is sure enough to change a label. `ray-audit review` lets people decide."]
+    if done["wrong"] is not None and done["wrong"]["is_lower_bound"]:
+        lines.append(
+            "Checkpoints that never saw the labels tell more: `ray-audit train --folds 3`, then "
+            "`ray-audit run --folds`, and correct by that run."
+        )
+    return lines
 
 
 def _of_segments(done: dict[str, Any]) -> str:

@@ -67,6 +67,11 @@ def _by_reason(counts: dict[str, Any]) -> str:
     return f" ({shown})" if shown else ""
 
 
+_BY_FOLDS = (
+    " As a rule more are; for a number: `ray-audit train --folds 3`, then `ray-audit run --folds`."
+)
+
+
 def _judgements(manifest: Manifest) -> Iterator[str]:
     """What the run as a whole says of the labels, a sentence each."""
     findings = manifest.findings
@@ -85,7 +90,7 @@ def _judgements(manifest: Manifest) -> Iterator[str]:
         yield (
             f"About {estimate['num_wrong']:.0f} {estimate['unit']} are estimated to be labelled "
             f"wrongly ({between}{estimate['fraction']:.1%} of all{'; no interval: ' if why else ''}"
-            f"{why or ''})."
+            f"{why or ''}).{_BY_FOLDS if manifest.protocol == 'training' else ''}"
         )
     yield from manifest.judgements()
 

@@ -22,6 +22,7 @@ from ray_audit.corrections.mask_orders import mask_orders
 from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.corrections.rules import CorrectionPlan, resolve
 from ray_audit.corrections.sample_corrections import correct_classes, correct_sequences
+from ray_audit.corrections.unseen_labels import weighed
 from ray_audit.corrections.write_labels import (
     check_masks,
     check_writable,
@@ -214,11 +215,8 @@ class _Work:
     def _owners_of(self, intents: list[Intent]) -> dict[str, Owner]:
         """What the label of each image or video belongs to: its file, or its key in a container."""
         keys = {shard.key for shard in self._listing.shards}
-        return {
-            intent.sample_id: Owner.of_sample(intent.shard, intent.sample_id)
-            for intent in intents
-            if intent.shard in keys
-        }
+        known = (intent for intent in intents if intent.shard in keys)
+        return {i.sample_id: Owner.of_sample(i.shard, i.sample_id) for i in known}
 
     def _new_table(self) -> CorrectionsTable:
         return CorrectionsTable(self._to_uri, self._tables.run_uri, self._metadata(), self._dry_run)
@@ -232,15 +230,14 @@ class _Work:
     def _findings(self) -> list[Intent]:
         """Intents of all findings, and which decisions are of none of them."""
         tables, resolved = self._tables, self._resolved
-        rows: list[dict[str, Any]] = []
-        if any(file.num_rows for file in tables.manifest.tables.get("findings", [])):
-            rows = tables.findings().select(FINDING_COLUMNS).to_pylist()
-        else:
+        rows: list[dict[str, Any]] = tables.findings().select(FINDING_COLUMNS).to_pylist()
+        if not rows:
             self._notes.append("The run has no findings")
+        elif resolved.gate.weighed_by is not None:
+            rows = weighed(rows, tables, resolved.gate.weighed_by)
         rows += self._gone
-        known = {row["finding_id"] for row in rows}
         decided = {*self._decisions.agreed, *self._decisions.disputed}
-        self._ignored = tuple(sorted(decided - known))
+        self._ignored = tuple(sorted(decided - {row["finding_id"] for row in rows}))
         rule = resolved.rule
         return list(intents_of(rows, self._decisions, rule, resolved.gate, resolved.writable))
 
@@ -358,6 +355,7 @@ class _Work:
     def outcome(self) -> CorrectionOutcome:
         """What became of everything."""
         totals, resolved = self._table.totals, self._resolved
+        missed = 0.0 if resolved.gate.weighed_by is None else totals.p_neither
         pairs = [
             {"given": given, "corrected": corrected, "num": num}
             for (given, corrected), num in sorted(totals.pairs.items(), key=_by_falling_count)
@@ -380,7 +378,7 @@ class _Work:
             spec=None if self._dry_run else storage.join(self._to_uri, "spec.yaml"),
             table=None if self._dry_run else self._table.uri,
             notes=tuple(self._notes),
-            wrong=wrong_labels(self._tables, totals.pairs.total(), totals.num_harmed),
+            wrong=wrong_labels(self._tables, totals.pairs.total(), totals.num_harmed, missed),
         )
 
 

@@ -79,12 +79,14 @@ class Totals:
         pairs: (class before, class after) -> changed pixels, frames or images.
         outcomes: outcome -> findings or samples.
         num_harmed: expected right labels among those that a rule changed.
+        p_neither: of those, the probability that neither class is right, summed.
         named: outcome -> the first of what was refused, disputed or in conflict.
     """
 
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     num_harmed: float = 0.0
+    p_neither: float = 0.0
     named: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, row: CorrectionRow) -> None:
@@ -93,6 +95,9 @@ class Totals:
         if row.num_changed:
             self.pairs[row.given, str(row.corrected)] += row.num_changed
             self.num_harmed += row.num_harmed or 0.0
+            if row.num_harmed is not None:
+                p = (row.p_given or 0.0) + (row.p_corrected or 0.0)
+                self.p_neither += row.num_changed * max(1.0 - p, 0.0)
         if row.outcome in ("refused", "disputed", "conflict", "unmatched"):
             named = self.named.setdefault(row.outcome, [])
             if len(named) < _NUM_NAMED:

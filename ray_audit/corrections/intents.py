@@ -43,9 +43,11 @@ class Gate:
         of_segments: to be exceeded by segments that are wrong as a whole; as all others where None.
         prior: share of labels that are wrong, 0-1: what is held against the gate is then the
             probability that the label is; without it where None.
-        other_class: beside a prior, the share of right labels that become one other class by
-            mistake, of checkpoints that never saw the labels: they predict labels, mistakes among
-            them, so that each class has this much that is no evidence for it; 0: not known.
+        weighed_by: share of labels taken to be wrong, 0-1, where the probabilities of findings are
+            those that a class is right, the label itself taken into account (`unseen_labels`);
+            None where they are what the checkpoints say.
+        sureness: beside that, to be exceeded by p(suggested) / (p(suggested) + p(given)) as the
+            last checkpoint says them.
         samples: in which findings may change labels; all where None.
         least_p: of the suggested class of a segment, to be exceeded.
         whole_masks: whether findings of whole masks may change them, wherever in them.
@@ -57,7 +59,8 @@ class Gate:
     kinds: frozenset[str] | None = None
     of_segments: float | None = None
     prior: float | None = None
-    other_class: float = 0.0
+    weighed_by: float | None = None
+    sureness: float = 0.0
     samples: frozenset[str] | None = None
     least_p: float = 0.0
     whole_masks: bool = False
@@ -71,9 +74,7 @@ class Gate:
         """What is held against `confidence`, 0-1; None where a probability is unknown.
 
         p(suggested) / (p(suggested) + p(given)); where memorised p(suggested) / (1 - p(given)).
-        With a prior both are weighed by it, as two hypotheses: the label is wrong, or right. With
-        `other_class` what mistakes add to each is taken away first, and a label is wrong in just
-        this way that seldom.
+        With a prior both are weighed by it, as two hypotheses: the label is wrong, or right.
 
         >>> gates = Gate(0.8), Gate(0.8, memorised=True)
         >>> round(gates[0].of(0.1, 0.3), 3), round(gates[1].of(0.1, 0.45), 3)
@@ -82,9 +83,7 @@ class Gate:
         if p_given is None or p_suggested is None:
             return None
         if self.prior is not None:
-            p_suggested = max(0.0, p_suggested - self.other_class)
-            p_given = max(0.0, p_given - self.other_class)
-            p_suggested *= self.other_class or self.prior
+            p_suggested *= self.prior
             p_given *= 1 - self.prior
         against = 1.0 - p_given if self.memorised else p_given + p_suggested
         # A probability is a mean of float32 values: a rounding error must not make it 1.0000001.
@@ -251,8 +250,11 @@ def _proposed(row: dict[str, Any], gate: Gate, writable: Collection[str]) -> Int
         why = f"{label!r} has a mean probability of {row['p_suggested']:.2f} only"
         return _intent(row, label, "findings", "kept", why, confidence)
     needed = gate.needed(row)
+    said = sentence(row["p_given"], row["p_suggested"])
+    if gate.weighed_by is not None:
+        said = f"right with probability {row['p_suggested']:.2f}, as given {row['p_given']:.2f}"
     why = (
-        f"rank {row['rank']}, {row['kind']}; {sentence(row['p_given'], row['p_suggested'])}; "
+        f"rank {row['rank']}, {row['kind']}; {said}; "
         f"confidence {confidence:.2f}, gate {needed:g}"
         f"{' (labels are memorised)' if gate.memorised else ''}"
     )
@@ -266,6 +268,8 @@ def _why_kept(row: dict[str, Any], gate: Gate) -> str | None:
         return f"{row['kind']} is none of the kinds"
     if row["given"] in gate.unlearnt:
         return f"{row['given']!r} was never learnt"
+    if gate.weighed_by is not None and not row.get("sureness", 0.0) > gate.sureness:
+        return f"the last checkpoint is not sure of it, gate {gate.sureness:g}"
     if gate.samples is not None and row["sample_id"] not in gate.samples:
         return "the mask's loss is like that of the others"
     if row["kind"] == WHOLE_MASK and not gate.whole_masks:

@@ -37,6 +37,11 @@ class Errors:
         """Whether checkpoints are wrong more often than labels."""
         return self.disagree - self.wrong > self.wrong
 
+    @property
+    def are_many(self) -> bool:
+        """Whether checkpoints are wrong at least half as often as labels."""
+        return self.disagree - self.wrong > self.wrong / 2
+
 
 def errors_of(tables: RunTables) -> Errors | None:
     """Of a run; None where it does not say."""
@@ -56,12 +61,15 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
 
     Returns:
         The same where checkpoints are better than labels. Else one label of an image must be more
-        probably wrong than right, with the estimated share of wrong labels as the prior; regions
+        probably wrong than right, with the estimated share of wrong labels as the prior (labels
+        that checkpoints never saw are weighed so in any case: see `unseen_labels`); regions
         must lie in masks whose losses form a group apart; boundaries of segments stay, and a
         segment's suggested class must have a mean probability of its own.
     """
     errors = errors_of(tables)
-    if errors is None or not errors.are_worse or gate.memorised:
+    if tables.task.has_one_label and tables.manifest.protocol == "held_out":
+        return _weighed(gate, errors, tables)
+    if errors is None or gate.memorised or not errors.are_worse:
         return gate, []
     why = (
         f"The last checkpoint disagrees with {errors.disagree:.1%} of the labels, of which "
@@ -75,12 +83,7 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
         return replace(gate, samples=samples), [f"{why}; {only} ({reason}); {plain}"]
     if tables.task.has_one_label:
         only = "a label changes only if it is more probably wrong than right, as few as are"
-        made = replace(
-            gate,
-            prior=errors.wrong,
-            other_class=_other_class(errors, tables),
-            confidence=_BY_PRIOR,
-        )
+        made = replace(gate, prior=errors.wrong, confidence=_BY_PRIOR)
         return made, [f"{why}; {only}; {plain}"]
     only = (
         "boundaries stay, parts of segments too, and segments with p(suggested) up to "
@@ -90,14 +93,39 @@ def harmless(gate: Gate, tables: RunTables) -> tuple[Gate, list[str]]:
     return replace(gate, kinds=kinds, least_p=LEAST_P_OF_SEGMENTS), [f"{why}; {only}; {plain}"]
 
 
-def _other_class(errors: Errors, tables: RunTables) -> float:
-    """How often a right label becomes one other class, where mistakes are spread evenly over them.
+def _weighed(gate: Gate, errors: Errors | None, tables: RunTables) -> tuple[Gate, list[str]]:
+    """Checkpoints that never saw the labels predict labels, mistakes among them.
 
-    Checkpoints that were trained on the labels know single ones, wrong ones too: 0.
+    Of weak ones the estimate holds errors of their own. Where they err more often than labels, the
+    low end of its interval counts; where no label need be wrong, as that end is none, but they err
+    half as often, what is halfway between both.
     """
-    if tables.manifest.protocol != "held_out":
-        return 0.0
-    return errors.wrong / max(1, len(tables.config.dataset.classes) - 1)
+    estimate = tables.manifest.estimate
+    share = estimate.get("fraction")
+    if share is None:
+        return gate, []
+    said = f"{share:.1%} of all labels seem wrong"
+    low = estimate.get("low") or 0.0
+    if errors is not None and errors.are_worse:
+        share *= low / max(estimate["num_wrong"], 1e-9)
+        said += f", but the checkpoint errs more often than they do: taken are {share:.1%}"
+    elif errors is not None and errors.are_many and low < 1:
+        share /= 2
+        said += f", but none need be: taken are {share:.1%}"
+    note = (
+        "The checkpoints never saw the labels: one changes where the last checkpoint is sure of "
+        "another class, and that is more probably right by how often each class is given as "
+        f"another ({said}); --rule findings goes by the gate alone"
+    )
+    # Whatever the losses look like, labels that were never seen were not learnt.
+    made = replace(
+        gate,
+        memorised=False,
+        weighed_by=share,
+        sureness=gate.confidence,
+        confidence=_BY_PRIOR,
+    )
+    return made, [note]
 
 
 def _images_apart(tables: RunTables) -> tuple[frozenset[str], str]:

@@ -19,7 +19,7 @@ class WrongLabels:
     Attributes:
         before: wrong as they were given.
         afterwards: wrong after the correction: less those mended, more those harmed. A changed
-            label that was wrong counts as mended.
+            label that was wrong counts as mended, as far as no third class is known to be likely.
         low: lower end of the interval of `afterwards`; None where nothing of the kind can be said.
         high: upper end.
         is_lower_bound: whether the checkpoints were trained on these labels: as a rule more are
@@ -35,13 +35,17 @@ class WrongLabels:
     sentence: str
 
 
-def wrong_labels(tables: RunTables, num_changed: int, num_harmed: float) -> WrongLabels | None:
+def wrong_labels(
+    tables: RunTables, num_changed: int, num_harmed: float, num_missed: float = 0.0
+) -> WrongLabels | None:
     """Of a run and a correction; None where the run does not say.
 
     Args:
         tables: of the run.
         num_changed: labels that the correction changed.
         num_harmed: expected number of right ones among them.
+        num_missed: expected number of wrong ones among them that are wrong afterwards, too; where
+            nothing is known of it, none.
     """
     manifest = tables.manifest
     estimate = manifest.estimate
@@ -52,7 +56,7 @@ def wrong_labels(tables: RunTables, num_changed: int, num_harmed: float) -> Wron
     def share_afterwards(num_before: float) -> float:
         # Never below what was harmed: the estimate may be less than what a rule or people mended.
         left = max(num_before - (num_changed - num_harmed), 0.0)
-        return min(1.0, (left + num_harmed) / num_labelled)
+        return min(1.0, (left + num_harmed + num_missed) / num_labelled)
 
     before, after = num_wrong / num_labelled, share_afterwards(num_wrong)
     if manifest.protocol != "held_out":

@@ -170,9 +170,7 @@ class NoiseState:
         """
         num_classes = len(self.class_sum)
         thresholds = class_thresholds(self.class_sum, self.class_count)
-        pairs, bins = np.divmod(self.places, self.num_bins + 1)
-        given, guess = np.divmod(pairs, num_classes)
-        sure = self.counts * expected_share_above(thresholds[guess], bins, self.num_bins)
+        given, guess, bins, sure = self._confident(thresholds)
         by_class = [
             np.bincount(classes, weights=sure, minlength=num_classes).astype(np.float64)
             for classes in (given, guess)
@@ -193,6 +191,22 @@ class NoiseState:
             by_other=by_class[1],
             thresholds=thresholds,
         )
+
+    def _confident(self, thresholds: Floats) -> tuple[Integers, Integers, Integers, Floats]:
+        """Given and other class, bin, and number at or above the threshold, of each place."""
+        pairs, bins = np.divmod(self.places, self.num_bins + 1)
+        given, guess = np.divmod(pairs, len(self.class_sum))
+        share = expected_share_above(thresholds[guess], bins, self.num_bins)
+        return given, guess, bins, self.counts * share
+
+    def confident_pairs(self) -> tuple[Integers, Integers, Floats]:
+        """Given class, other class and the count that `finish` adds up: (P,), each pair once."""
+        thresholds = class_thresholds(self.class_sum, self.class_count)
+        given, guess, _, sure = self._confident(thresholds)
+        num_classes = len(self.class_sum)
+        keys, where = np.unique(given * num_classes + guess, return_inverse=True)
+        sums = np.bincount(where.reshape(-1), sure, len(keys))
+        return *np.divmod(keys, num_classes), np.asarray(sums, np.float64)
 
     def _interval(self, least: float, num_wrong: float) -> tuple[float, float]:
         """Ends of the interval; `least` are the issues whatever lies in the thresholds' bins."""

@@ -50,20 +50,20 @@ def test_labels_change_where_told_to_or_where_checkpoints_are_better(
     assert corrected_as(small, accuracy, wrong=0.05, **requested).num_changed > 0
 
 
-def test_checkpoints_that_never_saw_the_labels_must_see_less_of_them_than_mistakes_leave(tmp_path):
+def test_of_checkpoints_that_never_saw_the_labels_and_are_worse_the_low_end_counts(tmp_path):
     small, *_ = knowing.images(tmp_path, sureness=(1.5,) * 3)
     findings_of(small)
     tables = RunTables.open(str(small.out))
-    # Two of three classes have 1 / (2 + e^1.5) = .154 each, the label among them.
-    for wrong, num in ((0.1, 0), (0.35, 2)):
+    # Of four in ten that they disagree with; with 0.21 they err at least as often as half of these.
+    for wrong, low, num in ((0.1, 0.1, 0), (0.21, 0.0, 0), (0.35, 0.0, 2), (0.21, 1.0, 2)):
         manifest = replace(tables.manifest, protocol="held_out")
         held_out = replace(tables, manifest=manifest)
         found = replace(
             held_out.manifest,
-            memorisation={**manifest.memorisation, "train_accuracy": 0.2},
-            estimate={**manifest.estimate, "fraction": wrong},
+            memorisation={**manifest.memorisation, "train_accuracy": 0.6},
+            estimate={**manifest.estimate, "fraction": wrong, "num_wrong": 12 * wrong, "low": low},
         )
-        to_uri = str(small.folder / f"to{num}")
+        to_uri = str(small.folder / f"to{wrong}{low}")
         made = replace(held_out, manifest=found)
         assert correct(made, LocalBackend, to_uri, CorrectionOptions(), ()).num_changed == num
 

@@ -2,10 +2,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.correction.__main__ import Results
 from benchmarks.correction.measure import compare, held_out_scores, sample_ids
 from benchmarks.correction.page import page
+from benchmarks.correction.pictures import moved_cnn
 from benchmarks.correction.problems import CONDITIONS, Condition
 from ray_audit.engine.run.predict import Predicted
 from ray_audit.sample_ids import Owner
@@ -77,3 +79,30 @@ def test_the_page_shows_means_over_seeds_and_what_is_missing():
     assert "| camvid | `correct --rule findings` | 2.00 | 0.90 |" in text
     assert f"`{names[0]}` (in part)" in text
     assert "`golf_poses/segments/50/0`" in text
+
+
+def test_held_out_conditions_show_what_is_said_to_be_wrong_beside_what_is():
+    labels = {"wrong_before": 0.4, "wrong_after": 0.3, "damaged": 0.02, "changed": 0.2}
+    facts = {"estimated_damaged": 0.01, "estimated_before": 0.36, "estimated_after": 0.27}
+    cell = {"held_out": {}, "labels": labels, "facts": facts, "refused": ""}
+    name = Condition("cifar10n_by_folds", "human", 41, 0).name
+    text = page({"conditions": {name: {"default": cell}}, "date": "D", "machine": "M"})
+    assert "| human, 41% | 36.00 of 40.00 (-10%) | 27.00 of 30.00 (-10%) |" in text
+    assert (
+        "| `correct` on CIFAR-10N with 41% wrong, 10,000 pictures, by folds | <= 34 | "
+        "40.00 -> 30.00 (30.00) |" in text
+    )
+    assert "its estimate of the labels wrong, off by | <= 20% | before -10%; after -10% |" in text
+    by_one = "`correct` on CIFAR-10N with 41% wrong, 2,000 pictures, one training"
+    assert f"| {by_one} | <= 34 | not run |" in text
+    assert "0 of 0, 0 trainings" in text  # the row of the other sets
+
+
+def test_pictures_are_moved_while_a_network_is_trained_and_then_only():
+    network = moved_cnn(3, 4)
+    images = torch.rand(5, 3, 16, 16)
+    network.train()
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    assert torch.equal(network(images), network(images))
+    assert network(images).shape == (5, 3)

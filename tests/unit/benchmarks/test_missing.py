@@ -46,7 +46,7 @@ def test_the_page_says_precision_recall_and_false_alarms(tmp_path):
     cell |= {"missing": missing, "right": right | {"findings": 1}}
     (tmp_path / "found.json").write_text(json.dumps({"seeds": [1, 2], "cells": [cell]}))
     text = section(tmp_path / "found.json")
-    row = "| poses | fitted | training | 10 | 5 | 0.80 | 0.40 (0.60) | 1 in 20 sequences |"
+    row = "| poses | fitted | training | 2 | 10 | 5 | 0.80 | 0.40 (0.60) | 1 in 20 sequences |"
     assert row in text
-    assert text.endswith("| all | | | 10 | 5 | 0.80 | 0.40 (0.60) | 1 in 20 sequences |")
+    assert text.endswith("| all | | | | 10 | 5 | 0.80 | 0.40 (0.60) | 1 in 20 sequences |")
     assert section(tmp_path / "not_there.json") == ""

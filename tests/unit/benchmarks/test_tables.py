@@ -1,3 +1,5 @@
+import re
+
 from benchmarks import harness, tables
 from benchmarks.harness import Figure, Report
 
@@ -34,7 +36,8 @@ def test_every_benchmark_of_the_makefile_has_its_place():
     shown = tables.subjects(tables.PROSE.read_text(encoding="utf-8"))
     assert {name.partition("-")[0] for name in shown} == ours
     makefile = (tables.PAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
-    assert all(f"-m benchmarks.{name}\n" in makefile for name in ours)
+    run = set(re.findall(r"-m benchmarks\.(\w+)", makefile))
+    assert ours <= run
 
 
 def test_the_page_is_made_of_the_results_that_are_kept():

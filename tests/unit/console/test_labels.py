@@ -70,3 +70,13 @@ def test_many_files_of_an_export_are_cut_short():
     assert "out/9.csv" in text
     assert "out/10.csv" not in text
     assert "and 3 more" in text
+
+
+@pytest.mark.parametrize("is_lower_bound", [True, False])
+def test_where_nothing_changes_it_is_told_what_to_do(is_lower_bound):
+    wrong = {"sentence": "Wrong labels: 1.4%", "is_lower_bound": is_lower_bound}
+    nothing = DONE | {"num_changed": 0, "pairs": [], "outcomes": {"kept": 23}, "wrong": wrong}
+    text = shown(print_correction, nothing)
+    assert "No finding is sure enough" in text
+    assert ("ray-audit train --folds" in text) == is_lower_bound
+    assert "No finding is sure enough" not in shown(print_correction, DONE | {"wrong": wrong})

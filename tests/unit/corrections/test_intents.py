@@ -132,12 +132,11 @@ def test_labels_that_are_seldom_wrong_need_more_evidence(prior, outcome):
     assert result.outcome == outcome
 
 
-def test_what_mistakes_add_to_each_class_is_no_evidence_for_it():
-    gate = Gate(0.5, prior=0.4, other_class=0.04)
-    assert gate.of(0.05, 0.4) == pytest.approx(0.04 * 0.36 / (0.04 * 0.36 + 0.6 * 0.01))
-    assert gate.of(0.04, 0.2) == 1.0  # no more than mistakes alone
-    assert gate.of(0.3, 0.5) < 0.2  # four in ten labels are wrong, but few in just this way
-    assert gate.of(0.04, 0.04) is None
+@pytest.mark.parametrize(("sureness", "outcome"), [(0.81, None), (0.8, "kept"), (None, "kept")])
+def test_weighed_findings_need_a_checkpoint_that_is_sure(sureness, outcome):
+    row = finding() | ({} if sureness is None else {"sureness": sureness})
+    (result,) = intents(row, gate=Gate(0.5, weighed_by=0.2, sureness=0.8))
+    assert result.outcome == outcome
 
 
 def test_segments_of_which_no_class_is_probable_stay():
