@@ -90,28 +90,32 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## every benchmark (about an hour); writes benchmarks/results/ and docs/performance.md
+# What decides most comes first. BEFORE: an earlier checkout, with which `crates` compares this one.
+BEFORE ?=
+
+bench: $(STAMP)  ## every benchmark (hours); writes benchmarks/results/ and docs/performance.md
 	$(BIN)/python -m benchmarks.today
 	$(BIN)/python -m benchmarks.relay
+	$(BIN)/python -m benchmarks.crates $(BEFORE:%=--before %)
+	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.overlap
+	$(BIN)/python -m benchmarks.last_checkpoint
+	$(BIN)/python -m benchmarks.confident
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.vog
 	$(BIN)/python -m benchmarks.columns
-	$(BIN)/python -m benchmarks.confident
-	$(BIN)/python -m benchmarks.last_checkpoint
 	$(BIN)/python -m benchmarks.prefix
-	$(BIN)/python -m benchmarks.adaptive
-	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.hops
 	$(BIN)/python -m benchmarks.payload
 	$(BIN)/python -m benchmarks.locality
 	$(BIN)/python -m benchmarks.decode
-	$(BIN)/python -m benchmarks.crates
-	$(BIN)/python -m benchmarks.device
-	$(BIN)/python -m benchmarks.overlap
-	$(BIN)/python -m benchmarks.planning
-	$(BIN)/python -m benchmarks.scaling
-	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.slices
-	$(BIN)/python -m benchmarks.reliability
+	$(BIN)/python -m benchmarks.reliability --only nights --repeats 2
+	$(BIN)/python -m benchmarks.reliability --only faults --repeats 2
+	$(BIN)/python -m benchmarks.adaptive
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.tables
 

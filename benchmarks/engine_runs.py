@@ -76,7 +76,7 @@ class CpuTimeline(Timeline):
         samples: batches committed, CPU seconds of this process, and of all together.
     """
 
-    _EVERY_S = 0.25
+    _EVERY_S = 0.1
 
     def __init__(self) -> None:
         super().__init__()

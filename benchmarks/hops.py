@@ -20,7 +20,7 @@ from ray_audit.config import AuditConfig
 
 _FEATURES = 8192
 _CLIP_BYTES = CLIP_FRAMES * _FEATURES * 4
-_UNITS, _CLIPS_PER_UNIT = 24, 96
+_UNITS, _CLIPS_PER_UNIT = 48, 96
 _CASES = ((2, 12), (4, 12), (8, 12), (4, 3), (4, 48))  # checkpoints, clips in a batch
 
 
@@ -70,7 +70,7 @@ def figures_of(num: int, batch: int, num_units: int, repeats: int) -> list[Figur
 def main() -> None:
     """Run and publish."""
     chosen = parser(__doc__).parse_args()
-    num_units = 4 if chosen.quick else _UNITS
+    num_units = 6 if chosen.quick else _UNITS
     cases = ((2, 3),) if chosen.quick else _CASES
     start_ray(num_cpus=4, object_store_memory=2 * 2**30)  # eight pools want a share of a CPU each
     figures = []

@@ -3,10 +3,9 @@
 Six checkpoints of one convolutional model whose first layers, with nine tenths of the operations,
 are the same: probed together, and each by itself. CPU time, because the machine may be shared.
 
-    python -m benchmarks.prefix [--repeats 5]
+    python -m benchmarks.prefix [--repeats 5] [--quick]
 """
 
-import argparse
 import copy
 import time
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from benchmarks.harness import Figure, Report, ratios
+from benchmarks.harness import Figure, Report, parser, ratios
 from ray_audit.config import InputConfig
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
@@ -102,9 +101,8 @@ def measure(with_vog: bool, repeats: int) -> list[Figure]:
 
 def main() -> None:
     """Run and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    chosen = parser(__doc__).parse_args()
+    repeats = chosen.repeats
     torch.set_num_threads(1)
     figures = [figure for with_vog in (False, True) for figure in measure(with_vog, repeats)]
     share = NUM_BACKBONE / (NUM_BACKBONE + NUM_HEAD)
@@ -115,7 +113,7 @@ def main() -> None:
         f"the most to be had: {1 / (share / NUM_CHECKPOINTS + 1 - share):.1f} times; with VoG the "
         "way back is each checkpoint's own",
     ]
-    Report("prefix", figures, notes).publish()
+    Report("prefix", figures, notes).publish(is_kept=not chosen.quick)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 A real run is made: small images in Parquet files, every second with a wrong label, audited by
 models that see colours. 10,000 findings go into one HTML file; all of a larger run are reviewed.
 
-    python -m benchmarks.report [--repeats 3] [--findings 10000] [--reviewed 100000]
+    python -m benchmarks.report [--repeats 3] [--findings 10000] [--reviewed 100000] [--quick]
 """
 
-import argparse
+import contextlib
 import io
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks.harness import Figure, Report
+from benchmarks.harness import Figure, Report, parser
 from ray_audit.config import AuditConfig
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.engine.run.audit import run_audit
@@ -187,7 +186,7 @@ def own_bytes(pid: int) -> float:
     return sum(1024 * int(rows[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(tables: RunTables) -> Iterator[tuple[str, float]]:
     """Address of a review, and how long it took to be there."""
     start = time.perf_counter()
@@ -240,17 +239,18 @@ def measure(folder: Path, num_findings: int, num_reviewed: int, repeats: int) ->
 
 def main() -> None:
     """Measure and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--findings", type=int, default=10_000)
-    parser.add_argument("--reviewed", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, help="keeps the runs, and takes what is there")
-    args = parser.parse_args()
-    if args.folder is not None:
-        measure(args.folder, args.findings, args.reviewed, args.repeats).publish()
-        return
-    with tempfile.TemporaryDirectory(prefix="ray-audit-bench-") as folder:
-        measure(Path(folder), args.findings, args.reviewed, args.repeats).publish()
+    options = parser(__doc__, repeats=3)
+    options.add_argument("--findings", type=int, default=10_000)
+    options.add_argument("--reviewed", type=int, default=100_000)
+    options.add_argument("--folder", type=Path, help="keeps the runs, and takes what is there")
+    args = options.parse_args()
+    num_findings, num_reviewed = (200, 400) if args.quick else (args.findings, args.reviewed)
+    with contextlib.ExitStack() as stack:
+        folder = args.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-bench-"))
+        )
+        report = measure(folder, num_findings, num_reviewed, args.repeats)
+        report.publish(is_kept=not args.quick)
 
 
 if __name__ == "__main__":

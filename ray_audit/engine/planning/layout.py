@@ -14,7 +14,7 @@ _PROCESS_BYTES = 600 * 2**20  # an actor process with torch imported, before any
 _MOST_OF_A_GPU = 0.9
 ASSUMED_GPU_BYTES = 16 * 2**30
 _IN_FLIGHT_PER_ACTOR = 2
-ACTORS_PER_LANE = 256
+ACTORS_PER_LANE = 128
 """So many keep one driver less than half busy where each takes 10 s for a crate."""
 
 
