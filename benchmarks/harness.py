@@ -10,10 +10,24 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 _LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "av", "pillow", "cleanlab")
 REPEATS = 5
+
+
+class _Parser(argparse.ArgumentParser):
+    """Measures once where it is only to be seen that a benchmark works."""
+
+    num_repeats = REPEATS
+
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        """As ever, with the number of repeats that goes with the others."""
+        chosen = super().parse_args(*args, **options)
+        if chosen.repeats is None:
+            chosen.repeats = 1 if chosen.quick else self.num_repeats
+        return chosen
 
 
 def parser(doc: str | None, repeats: int = REPEATS) -> argparse.ArgumentParser:
@@ -21,12 +35,11 @@ def parser(doc: str | None, repeats: int = REPEATS) -> argparse.ArgumentParser:
 
     Args:
         doc: the module's docstring.
-        repeats: how often each measurement is taken.
+        repeats: how often each measurement is taken, unless another number is given; once if quick.
     """
-    made = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("--repeats", type=int, default=repeats)
+    made = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.num_repeats = repeats
+    made.add_argument("--repeats", type=int, help=f"of each measurement (default: {repeats})")
     made.add_argument(
         "--quick", action="store_true", help="tiny sizes, to see that it works; nothing is written"
     )

@@ -70,12 +70,12 @@ def figures_of(num: int, batch: int, num_units: int, repeats: int) -> list[Figur
 def main() -> None:
     """Run and publish."""
     chosen = parser(__doc__).parse_args()
-    num_units, repeats = (6, 1) if chosen.quick else (_UNITS, chosen.repeats)
+    num_units = 6 if chosen.quick else _UNITS
     cases = ((2, 3),) if chosen.quick else _CASES
     start_ray(num_cpus=4, object_store_memory=2 * 2**30)  # eight pools want a share of a CPU each
     figures = []
     for num, batch in cases:
-        figures += figures_of(num, batch, num_units, repeats)
+        figures += figures_of(num, batch, num_units, chosen.repeats)
     ray.shutdown()
     notes = [
         f"{num_units * _CLIPS_PER_UNIT} clips of {_CLIP_BYTES // 1024} KiB, one actor a pool",

@@ -148,8 +148,7 @@ def main() -> None:
         f"masks of {work.size[1]}x{work.size[0]} px, {work.num_classes} classes, "
         f"{_WRONG_SHARE:.0%} of their blocks predicted as another class; CPU time of one thread",
     ]
-    repeats = 1 if chosen.quick else chosen.repeats
-    Report("last_checkpoint", figures(repeats), notes).publish(is_kept=not chosen.quick)
+    Report("last_checkpoint", figures(chosen.repeats), notes).publish(is_kept=not chosen.quick)
 
 
 if __name__ == "__main__":

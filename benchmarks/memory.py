@@ -61,9 +61,9 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(run_size(arguments.only)))
         return
-    base, repeats = (QUICK_IMAGES, 1) if arguments.quick else (BASE_IMAGES, arguments.repeats)
+    base = QUICK_IMAGES if arguments.quick else BASE_IMAGES
     small, large = [], []
-    for _ in range(repeats):
+    for _ in range(arguments.repeats):
         small.append(in_own_process(base))
         large.append(in_own_process(base * GROWTH))
     figures = []

@@ -161,7 +161,7 @@ def main() -> None:
         for scores in (["csl"], ["csl", "vog"]):
             figures += byte_figures(name, scores)
     start_ray(num_cpus=2, object_store_memory=2**30)
-    figures += hop_figures(1 if chosen.quick else chosen.repeats)
+    figures += hop_figures(chosen.repeats)
     ray.shutdown()
     notes = [
         f"{NUM_POOLS} pools of one checkpoint; the spread of bytes is over batches: rows, names "

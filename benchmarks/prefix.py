@@ -102,7 +102,7 @@ def measure(with_vog: bool, repeats: int) -> list[Figure]:
 def main() -> None:
     """Run and publish."""
     chosen = parser(__doc__).parse_args()
-    repeats = 1 if chosen.quick else chosen.repeats
+    repeats = chosen.repeats
     torch.set_num_threads(1)
     figures = [figure for with_vog in (False, True) for figure in measure(with_vog, repeats)]
     share = NUM_BACKBONE / (NUM_BACKBONE + NUM_HEAD)

@@ -244,12 +244,13 @@ def main() -> None:
     options.add_argument("--reviewed", type=int, default=100_000)
     options.add_argument("--folder", type=Path, help="keeps the runs, and takes what is there")
     args = options.parse_args()
-    numbers = (200, 400, 1) if args.quick else (args.findings, args.reviewed, args.repeats)
+    num_findings, num_reviewed = (200, 400) if args.quick else (args.findings, args.reviewed)
     with contextlib.ExitStack() as stack:
         folder = args.folder or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-audit-bench-"))
         )
-        measure(folder, *numbers).publish(is_kept=not args.quick)
+        report = measure(folder, num_findings, num_reviewed, args.repeats)
+        report.publish(is_kept=not args.quick)
 
 
 if __name__ == "__main__":

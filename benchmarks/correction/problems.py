@@ -246,7 +246,8 @@ def cifar10n_by_folds(data: Path, folder: Path, condition: Condition) -> Problem
     """All 10,000 pictures with labels by people, each by checkpoints of a fold that never saw it.
 
     Three folds (others with another seed); a network of four convolutions (width 24) for twelve
-    epochs, with pictures flipped and shifted.
+    epochs, with pictures flipped and shifted. Four minutes of one core for a training, half a
+    minute for its audit.
     """
     source = pq.read_table(next((data / "cifar10n").glob("*.parquet")))
     column = _CIFAR_COLUMNS[condition.percent]

@@ -11,10 +11,11 @@ from ray_audit.discovery.kinds_of_files import is_table
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
 from ray_audit.discovery.table_heads import read_heads
 from ray_audit.discovery.tree import Tree, folder_of
-from ray_audit.discovery.words import NO_CLASS_FOLDER
+from ray_audit.discovery.words import NO_CLASS, NO_CLASS_FOLDER
 from ray_audit.formats.registry import format_of
 
 _NAMED = r"(?:^|/)([^/]+?)[._-]?\d+\.[^./]+$"
+_NAMED_BEHIND = r"(?:^|/)[^/]*\d[._ -]([^/\d]+)\.[^./]+$"
 _DATE = re.compile(r"(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(\D.*)?")
 _NUM_TABLES = 20
 _MOST_SPREAD = 0.8  # a folder for almost each file is no class
@@ -72,14 +73,21 @@ def _are_numbered(group: MediaGroup) -> bool:
 
 
 def _are_labelled(tree: Tree, folders: set[str]) -> bool:
-    """Whether a table names the folders, and something of which several of them have the same."""
+    """Whether a table names the folders, and what several of them have, or several of each."""
     for path in [path for path in tree.files if is_table(path)][:_NUM_TABLES]:
         for head in read_heads(tree, path):
             columns = [head.column(index) for index in range(len(head.rows[0]))]
             naming = [c for c in columns if len(folders & set(c)) > len(folders) / 2]
             if naming and any(1 < len(set(c)) < len(set(naming[0])) for c in columns):
                 return True
+            if naming and len(naming[0]) > len(set(naming[0])) and not _name_files(columns):
+                return True  # segments of each, say
     return False
+
+
+def _name_files(columns: Sequence[Sequence[str]]) -> bool:
+    """Whether a column names files, by their extensions."""
+    return any(all(format_of(value) for value in column) for column in columns)
 
 
 def _is_video(path: str) -> bool:
@@ -105,17 +113,28 @@ def _higher_folder(tree: Tree, group: MediaGroup, parts: list[str]) -> Iterator[
 
 
 def named_proposals(tree: Tree) -> Iterator[Guess]:
-    """Images whose names begin with their class, and end with a number."""
+    """Images whose names begin with their class and end with a number, or the other way round."""
     for group in media_groups(tree, "images", lambda _: True):
         names = [path.rsplit("/", 1)[-1] for path in group.files]
-        found = [re.search(_NAMED, name) for name in names]
-        counts = Counter(item[1] for item in found if item)
-        is_named = all(found) and all(any(map(str.isalpha, name)) for name in counts)
-        if not is_named or len(counts) < 2 or min(counts.values()) < 2:
-            continue
-        proposal = _proposal(tree, group, sorted(counts), "beginnings of the names")
-        proposal.dataset["labels"]["match"] = _NAMED
-        yield replace(proposal, what="images whose names hold their class")
+        for pattern, where in ((_NAMED, "beginnings"), (_NAMED_BEHIND, "ends")):
+            found = [re.search(pattern, name) for name in names]
+            counts = Counter(item[1] for item in found if item)
+            is_named = all(found) and all(any(map(str.isalpha, name)) for name in counts)
+            if not is_named or len(counts) < 2 or min(counts.values()) < 2:
+                continue
+            if pattern is _NAMED_BEHIND and not _are_of_one_each(found):
+                continue
+            proposal = _proposal(tree, group, sorted(counts), f"{where} of the names")
+            proposal.dataset["labels"]["match"] = pattern
+            yield replace(proposal, what="images whose names hold their class")
+
+
+def _are_of_one_each(found: Sequence[re.Match[str] | None]) -> bool:
+    """Whether each number has one name (`1_left` and `1_right` are views), and none is a mask's."""
+    named = [(item.string[: item.start(1)], item[1]) for item in found if item]
+    words = {word for _, name in named for word in re.split(r"[_. -]", name)}
+    is_class = not any(NO_CLASS.fullmatch(word) for word in words)
+    return is_class and len({front for front, _ in named}) == len(named)
 
 
 def _fits(path: str, parts: list[str]) -> bool:

@@ -5,12 +5,15 @@ from contextlib import suppress
 
 from ray_audit import storage
 from ray_audit.discovery.array_files_found import arrays_in, is_array_file
+from ray_audit.discovery.class_names import names_file
 from ray_audit.discovery.kinds_of_files import is_table, kind_of, not_for_training
 from ray_audit.discovery.paired_files import table_of_pairs
 from ray_audit.discovery.table_heads import is_number, read_heads
-from ray_audit.discovery.tree import Tree, extension
-from ray_audit.discovery.words import LABEL_FILE
+from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.words import LABEL_FILE, MASK
 from ray_audit.errors import RayAuditError
+from ray_audit.formats.registry import format_of
+from ray_audit.formats.stacks.open_stack import ONE_VOLUME
 
 _PICKLED = re.compile(r"\.(pkl|pickle)$|(^|/)(data_batch_\d|test_batch)$|-python/(train|test)$")
 _HEAD_BYTES = 4_096
@@ -104,12 +107,33 @@ def _by_names(tree: Tree) -> str | None:
     pairs = table_of_pairs(tree)
     if pairs is not None:
         return pairs
+    structures = _structures(tree)
+    if structures is not None:
+        return structures
     if any(extension(path) == ".dcm" for path in tree.few) and any(map(is_table, tree.few)):
         return (
             "DICOM files are read as volumes with label volumes, or as images where a table has a "
             "label for each file, by its name or path (labels.images)"
         )
     return None
+
+
+def _structures(tree: Tree) -> str | None:
+    """A sentence where folders hold a label volume for each structure, as TotalSegmentator's do."""
+    folders: dict[str, list[str]] = {}
+    for path in tree.files:
+        form = format_of(path)
+        if form is not None and form.is_volume and MASK.search(folder_of(path)):
+            folders.setdefault(folder_of(path), []).append(path)
+    several = {folder: paths for folder, paths in folders.items() if len(paths) > 1}
+    if not several or len(several) < len(folders) / 2:
+        return None
+    folder, paths = next(iter(several.items()))
+    few = ", ".join(path.rsplit("/", 1)[-1] for path in paths[:3])
+    return (
+        f"{folder}/ holds {len(paths)} label volumes of one image ({few}), a structure each, which "
+        f"are not put together: {ONE_VOLUME}"
+    )
 
 
 def _is_bare_picture(tree: Tree, path: str) -> bool:
@@ -141,6 +165,8 @@ def unread_labels(tree: Tree) -> str | None:
     """A sentence on the file that most likely holds labels, of which none could be read."""
     files = [p for p in tree.few if (is_table(p) or is_array_file(p)) and not _PROSE.search(p)]
     files.sort(key=_likely_labels)
+    named = names_file(tree)
+    files = [path for path in files if named is None or path != named.where]
     for path in files[:_NUM_LOOKED_AT]:
         said = _of_arrays(tree, path) if is_array_file(path) else _of_table(tree, path)
         if said is not None:
@@ -166,6 +192,11 @@ def _of_arrays(tree: Tree, path: str) -> str:
             "3) uint8 and masks (N, H, W), or labels (N,): numpy.savez('set.npz', "
             "images=images.astype('uint8'), masks=masks); masks.argmax(-1) are masks where each "
             "class has a channel"
+        )
+    if any(path.endswith(".npy") and values.ndim == 3 for values in arrays.values()):
+        return (
+            "an array of three axes: a mask has two, (H, W); where each class has a channel, save "
+            "mask.argmax(-1) in its place"
         )
     few = ", ".join(f"{name or 'its array'} {values.shape}" for name, values in arrays.items())
     return (

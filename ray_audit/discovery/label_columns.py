@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ray_audit.discovery.table_heads import Head
-from ray_audit.discovery.time_columns import are_numbers, is_whole, number_of, time_columns
+from ray_audit.discovery.time_columns import (
+    are_numbers,
+    is_whole,
+    number_of,
+    time_columns,
+    untitled_spans,
+)
 from ray_audit.formats.labels.clocks import times_of
 
 _LABEL = re.compile(
@@ -33,6 +39,7 @@ _MOST_CLASSES = 2_000
 _MANY_DIGITS = 6
 _INCLUSIVE_FRACTION = 0.8
 _NEAR = 1e-6
+_FEWEST_OF_SEGMENT = 3  # a file, a start and an end are no segment without a label
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,9 @@ def _invented(head: Head, name_index: int | None, kind: str) -> list[str]:
             names[numbers[0]], names[numbers[1]] = f"start_{unit}", f"end_{unit}"
         elif numbers and len(names) == 2:
             names[numbers[0]] = "frame"
+    elif name_index is not None and kind != "images" and len(names) > _FEWEST_OF_SEGMENT:
+        for at, name in untitled_spans(head, name_index).items():
+            names[at] = name
     return names
 
 

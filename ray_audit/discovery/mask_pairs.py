@@ -14,7 +14,7 @@ from ray_audit.discovery.media_groups import media_groups
 from ray_audit.discovery.name_pairs import PairRule, pair_rules
 from ray_audit.discovery.paired_files import PairTable, pair_tables, pairs_by_table
 from ray_audit.discovery.pixel_values import Pixels, guessed, read_pixels
-from ray_audit.discovery.tree import Tree, extension, folder_of
+from ray_audit.discovery.tree import Tree, ending, extension, folder_of
 from ray_audit.discovery.words import MASK
 from ray_audit.formats.registry import format_of
 
@@ -124,7 +124,7 @@ def _with_numbered(tree: Tree, rule: PairRule) -> tuple[str, list[str]]:
     if "{" not in rule.template:
         return rule.template, []  # of a table
     media, label = rule.pairs[0]
-    end, stem = extension(label), media.rsplit("/", 1)[-1].removesuffix(extension(media))
+    end, stem = ending(label), media.rsplit("/", 1)[-1].removesuffix(extension(media))
     name = label.rsplit("/", 1)[-1].removesuffix(end)
     tail = name.removeprefix(stem)
     if not tail or tail == name:

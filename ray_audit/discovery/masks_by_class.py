@@ -52,20 +52,24 @@ def _differing_word(first: str, other: str) -> tuple[str, tuple[str, str]] | Non
     ('m/*/{stem}.png', ('cat', 'dog'))
     >>> _differing_word("m/{stem}_cat.png", "m/{stem}_dog.png")
     ('m/{stem}_*.png', ('cat', 'dog'))
+    >>> _differing_word("m/1. Cats/{stem}_CA.png", "m/2. Dogs/{stem}_DO.png")
+    ('m/*/{stem}_*.png', ('CA', 'DO'))
     """
     parts, others = first.split("/"), other.split("/")
-    differing = [at for at, pair in enumerate(zip(parts, others, strict=False)) if len({*pair}) > 1]
-    if len(parts) != len(others) or len(differing) != 1:
+    if len(parts) != len(others):
         return None
-    (at,) = differing
-    if at < len(parts) - 1:
-        names = parts[at], others[at]
-        starred = None if "{" in "".join(names) else "*"
-    else:
-        starred, names = _differing_names(parts[at], others[at])
-    if starred is None:
-        return None
-    return "/".join([*parts[:at], starred, *parts[at + 1 :]]), names
+    starred, names = list(parts), ("", "")
+    for at, (own, theirs) in enumerate(zip(parts, others, strict=True)):
+        if own == theirs:
+            continue
+        if at < len(parts) - 1:
+            found, names = (None if "{" in own + theirs else "*"), (own, theirs)
+        else:
+            found, names = _differing_names(own, theirs)
+        if found is None:
+            return None
+        starred[at] = found
+    return ("/".join(starred), names) if names != ("", "") else None
 
 
 def _differing_names(first: str, other: str) -> tuple[str | None, tuple[str, str]]:
@@ -109,9 +113,13 @@ def _foreground(tree: Tree, path: str) -> np.ndarray:
 
 
 def _fits(rule: PairRule, uri: str, match: str | None, template: str, names: set[str]) -> bool:
-    front, _, back = template.partition("*")
-    made = {f"{front}{name}{back}" for name in names}
-    return (rule.uri, rule.match) == (uri, match) and rule.template in made
+    pattern = "([^/]*)".join(map(re.escape, template.split("*")))
+    found = re.fullmatch(pattern, rule.template)
+    return (
+        (rule.uri, rule.match) == (uri, match)
+        and found is not None
+        and found[len(found.groups())] in names
+    )
 
 
 def _are_of_one_class(rule: PairRule, read: Callable[[str], Pixels | None]) -> bool:

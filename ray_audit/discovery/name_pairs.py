@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ray_audit.discovery.tree import extension, folder_of
+from ray_audit.discovery.tree import ending, extension, folder_of
 
 _NUM_LABELS = 60
 _NUM_MEDIA = 600
@@ -263,7 +263,7 @@ def _rule(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> PairRule
         pieces.append((own, "".join(f"{folder}/" for folder in difference.folders[1])))
         pieces += _name_pieces(difference, difference.behind > 0)
         named, match = _by_group(pieces)
-    end, own_end = extension(pairs[0][1]), extension(pairs[0][0])
+    end, own_end = ending(pairs[0][1]), ending(pairs[0][0])
     template = "/".join([*filter(None, base), f"{named}{end}"])
     match = None if match is None else f"{match}{re.escape(own_end)}$"
     return PairRule(uri, template, match, tuple(pairs), _said(difference), left_out)
@@ -340,7 +340,7 @@ def _own_words(names: Sequence[str]) -> list[str]:
 def _name_pattern(difference: _Difference, pairs: Sequence[tuple[str, str]]) -> str:
     """A pattern of the media files' names that no label file fits."""
     stems = sorted({_stem(path) for path, _ in pairs})
-    end = pairs[0][0][len(pairs[0][0]) - len(extension(pairs[0][0])) :]
+    end = ending(pairs[0][0])
     x = difference.stems[0]
     if x:
         return {"suffix": f"*{x}", "prefix": f"{x}*", "middle": f"*{x}*"}[difference.where] + end

@@ -125,6 +125,24 @@ def _following(head: Head, name_index: int | None) -> dict[str, int]:
     return _spans(start, end, unit, what)
 
 
+def untitled_spans(head: Head, name_index: int) -> dict[int, str]:
+    """Names for the first two columns of times, where they are segments by what they hold."""
+    times = [
+        at
+        for at in range(len(head.rows[0]))
+        if at != name_index and _are_times(head.column(at)[:50])
+    ][:2]
+    if len(times) < 2:
+        return {}
+    start, end = times
+    starts, others = times_of(head.column(start)), times_of(head.column(end))
+    what = _second_of(head.column(name_index), starts, others, "")
+    if what is None:
+        return {}
+    unit = "frame" if all(map(is_whole, head.column(start) + head.column(end))) else "s"
+    return {at: name for name, at in _spans(start, end, unit, what).items()}
+
+
 def _second_of(
     owners: Sequence[str], starts: np.ndarray, others: np.ndarray, name: str
 ) -> str | None:

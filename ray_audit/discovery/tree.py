@@ -80,6 +80,15 @@ def extension(path: str) -> str:
     return f".{last}" if root else ""
 
 
+def ending(path: str) -> str:
+    """The extension of a path as it is written.
+
+    >>> ending("a/CT.nii.gz"), ending("x.JPG")
+    ('.nii.gz', '.JPG')
+    """
+    return path[len(path) - len(extension(path)) :]
+
+
 def look(uri: str) -> Tree:
     """List a folder, breadth first, or the one file that the URI names.
 

@@ -30,6 +30,7 @@ INDEX = "masks.parquet"
 _ROW_GROUP_ROWS = 64
 _SCHEMA = pa.schema([("shard", pa.string()), ("content", pa.string())])
 _UNCLAIMED = -1
+_BACKGROUND = "background"
 
 Described = dict[str, Any]
 
@@ -222,24 +223,44 @@ def merged_masks(pattern: str, dataset: DatasetConfig) -> np.ndarray:
         (H, W) integers.
 
     Raises:
-        SampleError: sizes differ, a file is no mask of one channel, or only some name a class.
+        SampleError: sizes differ, a file is no mask of one channel, only some name a class, or
+            pixels of no file would be of a class that has one.
         StorageError: the folder cannot be listed, or a file not be read.
     """
     classes, merged = ClassNames.of(dataset), np.zeros((0, 0), np.bool_)
+    claimed = merged
     files = listed_files(pattern)
     named = _named_all([file.part for file in files], classes)
     for number, file in enumerate(files):
         uri = file.stored.uri
         with of_labels(f" (mask {uri})"):
             mask = read_labels(storage.read_bytes(uri), dataset, classes)
-        merged = np.zeros(mask.shape[:2], np.bool_) if number == 0 else merged
+        if number == 0:
+            claimed = merged = np.zeros(mask.shape[:2], np.bool_)
         if mask.shape != merged.shape:
             raise SampleError(
                 "mask_size", f"{uri} is {mask.shape}, the files before it {merged.shape}"
             )
         values = _number_of(named[file.part], classes) if named else mask
-        merged = np.where(mask > 0, values, merged)
+        merged, claimed = np.where(mask > 0, values, merged), claimed | (mask > 0)
+    _check_unclaimed(claimed, named, classes)
     return _numbers_of_truths(merged, classes) if merged.dtype.kind == "b" else merged
+
+
+def _check_unclaimed(claimed: np.ndarray, named: dict[str, int], classes: ClassNames) -> None:
+    """Pixels of no file are stored as 0: that must not be a class which has a file of its own."""
+    num = int((~claimed).sum())
+    of_zero = [index for index in named.values() if index != IGNORE]
+    of_zero = [index for index in of_zero if 0 in classes.numbers_of(index)]
+    if not num or not of_zero or classes.classes[of_zero[0]].lower() == _BACKGROUND:
+        return
+    name = classes.classes[of_zero[0]]
+    raise SampleError(
+        "mask_format",
+        f"{num} pixels are in none of the files, and would be {name!r}, the class that is stored "
+        f"as 0, which has a file of its own: put a class for them first, such as classes: "
+        f"[{_BACKGROUND}, {', '.join(classes.classes[:2])}, ...]",
+    )
 
 
 def _numbers_of_truths(merged: np.ndarray, classes: ClassNames) -> np.ndarray:

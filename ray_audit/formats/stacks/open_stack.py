@@ -23,6 +23,12 @@ from ray_audit.formats.volumes.volume_files import ENDINGS, open_volume
 from ray_audit.formats.volumes.volume_slices import open_slice_masks
 from ray_audit.samples import Shard
 
+ONE_VOLUME = (
+    "write one label volume for each image, with a number for each structure (TotalSegmentator's "
+    "--ml does; else labels[mask > 0] = number, for one structure after the other)"
+)
+"""What to do with label volumes of one structure each."""
+
 _FILES = tuple(f".{extension}" for extension in LOSSLESS)
 
 
@@ -106,8 +112,8 @@ def check_template(template: str, kind: str, is_volume: bool = False) -> None:
     name = template.lower()
     if is_volume and has_star(template):
         raise SpecificationError(
-            f"labels.masks: {template} names several files for each of the dataset's; that goes "
-            "with images, and with kind video, whose frames have a mask each"
+            f"labels.masks: {template} names several files for each volume, which are not put "
+            f"together: {ONE_VOLUME}"
         )
     single = (*ENDINGS, *TIFF_ENDINGS, *VIDEOS)
     if kind == "video" and not name.endswith(_FILES if has_star(template) else single):

@@ -10,7 +10,7 @@ from ray_audit.config import LabelsConfig, VolumeConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import Format, Item
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.volumes.dicom_volume import pydicom, read_frames, read_tags
+from ray_audit.formats.volumes.dicom_volume import frames_in, pydicom, tags_in
 from ray_audit.formats.volumes.volume import VolumeHeader, windowed
 from ray_audit.samples import IGNORE, Shard
 
@@ -50,7 +50,8 @@ def _pixels(uri: str, job: UnitContext) -> np.ndarray:
     Raises:
         SampleError: it is no grey picture of one frame, is too large, or its values need a window.
     """
-    file = read_tags(uri, job.tally)
+    content = job.tally.read_bytes(uri)
+    file = tags_in(uri, content)
     num_frames, height, width = file.shape
     if num_frames > 1:
         raise SampleError(
@@ -65,4 +66,4 @@ def _pixels(uri: str, job: UnitContext) -> np.ndarray:
         )
     window = (job.dataset.volume or VolumeConfig()).window
     header = VolumeHeader(file.shape, 1, file.dtype, 0, *file.scale)
-    return windowed(read_frames(file, job.tally)[0], header, window)[:, :, None]
+    return windowed(frames_in(file, content)[0], header, window)[:, :, None]

@@ -185,7 +185,11 @@ def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:
     Raises:
         SampleError: it is no DICOM file, or no grey image.
     """
-    content = tally.read_bytes(uri)
+    return tags_in(uri, tally.read_bytes(uri))
+
+
+def tags_in(uri: str, content: bytes) -> DicomFile:
+    """As `read_tags`, of a file that was read already."""
     try:
         tags = pydicom().dcmread(io.BytesIO(content), stop_before_pixels=True)
         found = _described(uri, tags)
@@ -364,7 +368,11 @@ def read_frames(file: DicomFile, tally: UnitAccounting) -> np.ndarray:
     Raises:
         SampleError: the pixels cannot be decoded, or are others than the tags say.
     """
-    content = tally.read_bytes(file.uri)
+    return frames_in(file, tally.read_bytes(file.uri))
+
+
+def frames_in(file: DicomFile, content: bytes) -> np.ndarray:
+    """As `read_frames`, of a file that was read already."""
     try:
         tags = pydicom().dcmread(io.BytesIO(content))
         pixels = np.asarray(tags.pixel_array).reshape(file.shape)

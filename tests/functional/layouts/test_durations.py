@@ -34,6 +34,21 @@ def test_init_tells_durations_from_ends(tmp_path, name):
     assert "segments have a start and a duration" in ray_audit.init(tmp_path).assumed
 
 
+@pytest.mark.parametrize("unit", [1, 0.04])
+@pytest.mark.parametrize("has_ends", [True, False])
+def test_init_reads_segments_without_titles(tmp_path, unit, has_ends):
+    lines = []
+    for index in range(2):
+        video(tmp_path / f"v{index}.mp4", 9)
+        lines += [
+            f"v{index} {s * unit:g} {(s + n if has_ends else n) * unit:g} {label}"
+            for s, n, label in ROWS
+        ]
+    put_text(tmp_path / "segments.txt", *lines)
+    frames = {f"v{i}.mp4#{t}": label for i in range(2) for t, label in enumerate(EXPECTED)}
+    same(drafted(tmp_path), frames)
+
+
 def test_segments_in_seconds_that_overlap_are_read_and_said(tmp_path):
     video(tmp_path / "v0.mp4", 9)
     lines = ["v0.mp4,0,0.2,rest", "v0.mp4,0.12,0.36,go"]

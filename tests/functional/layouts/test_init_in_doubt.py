@@ -10,10 +10,8 @@ import tifffile
 from scipy.io import savemat
 
 import ray_audit
-from ray_audit.config import DatasetConfig
 from ray_audit.errors import SpecificationError
 from tests.support.drafts import drafted, same
-from tests.support.label_sets import listed
 from tests.support.published.built import photo, put_image, put_text, touched
 from tests.support.small_sets import video as small_video
 
@@ -346,32 +344,3 @@ def test_a_photo_of_many_colours_is_no_mask_unless_its_name_says_so(tmp_path):
 def many_colours(seed, num):
     colours = np.random.default_rng(seed).integers(0, 256, (num, 3), np.uint8)
     return colours[np.arange(64 * 64) % num].reshape(64, 64, 3)
-
-
-def volume(path, values, shape=(6, 7, 3)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = np.random.default_rng(len(str(path))).choice(values, shape)
-    nib.save(nib.Nifti1Image(drawn.astype(np.int16), np.eye(4)), path)
-
-
-@pytest.mark.parametrize(
-    ("image", "label", "names"),
-    [
-        ("{0}/{0}_{1}.nii.gz", "{0}/{0}_seg.nii.gz", ["t1", "t1ce", "t2", "flair"]),  # BraTS
-        ("imagesTr/{0}_{1}.nii.gz", "labelsTr/{0}.nii.gz", ["0000", "0001"]),  # nnU-Net
-    ],
-)
-def test_of_several_images_of_a_mask_the_others_are_named(tmp_path, image, label, names):
-    for at in range(3):
-        for name in names:
-            volume(tmp_path / image.format(f"case_{at:03d}", name), range(900))
-        volume(tmp_path / label.format(f"case_{at:03d}"), range(3))
-    draft = ray_audit.init(tmp_path)
-    (question,) = [text for text in draft.asked if text.startswith("which images go into")]
-    taken = draft.specification["dataset"]["uri"].removeprefix(f"{tmp_path}/")
-    assert f"here {taken}." in question
-    for name in names:
-        assert f"{name}.nii.gz" in question
-    config = DatasetConfig.model_validate(draft.specification["dataset"])
-    listing, _ = listed(config)
-    assert [bool(shard.label_digest) for shard in listing.shards] == [True] * 3

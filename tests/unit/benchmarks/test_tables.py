@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from benchmarks import harness, tables
 from benchmarks.harness import Figure, Report
 
@@ -51,3 +53,11 @@ def test_all_that_the_page_shows_was_measured():
     subjects = tables.subjects(tables.PROSE.read_text(encoding="utf-8"))
     missing = [s for s in subjects if not (harness.RESULTS / f"{s}.json").exists()]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("options", "repeats"),
+    [([], 3), (["--quick"], 1), (["--quick", "--repeats", "4"], 4), (["--repeats", "2"], 2)],
+)
+def test_a_quick_benchmark_measures_once_unless_told_otherwise(options, repeats):
+    assert harness.parser("doc", repeats=3).parse_args(options).repeats == repeats

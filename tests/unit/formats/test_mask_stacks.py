@@ -107,7 +107,7 @@ def test_several_label_volumes_for_one_volume_are_refused(tmp_path):
         classes=["a"],
         volume={"axis": 2},
     )
-    with pytest.raises(SpecificationError, match="goes with images, and with kind video"):
+    with pytest.raises(SpecificationError, match="not put together: write one label volume"):
         list_dataset(config, tmp_path)
 
 
