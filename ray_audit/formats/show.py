@@ -100,10 +100,10 @@ def promised_frames(uri: str, size_bytes: int, by_duration: bool = False) -> int
         storage.open_read(uri, size_bytes) as stream,
         av.open(stream) as container,
     ):
-        stream = container.streams.video[0]
-        if stream.frames or not by_duration or not container.duration or not stream.average_rate:
-            return int(stream.frames) or None
-        return round(container.duration / av.time_base * float(stream.average_rate))
+        video = container.streams.video[0]
+        if video.frames or not by_duration or not container.duration or not video.average_rate:
+            return int(video.frames) or None
+        return int(container.duration / av.time_base * float(video.average_rate) + 0.5)
     return None
 
 

@@ -242,3 +242,26 @@ def test_a_file_of_fewer_masks_than_the_video_has_frames(tmp_path):
     for path in sorted(tmp_path.glob("data/masks/*.npy")):
         np.save(path, np.load(path)[::2])
     assert "holds 4 masks, and v0.mkv has about 8 frames" in said(small)
+
+
+def test_an_image_without_the_mask_file_of_one_class(tmp_path):
+    for index in range(4):
+        picture(tmp_path / f"data/images/i{index}.png", index)
+        for number, name in enumerate("bc"):
+            path = tmp_path / f"data/masks/{name}/i{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[8 * number : 8 * number + 4] = 255
+            Image.fromarray(pixels).save(path)
+    dataset = {
+        "kind": "images",
+        "uri": str(tmp_path / "data/images/*.png"),
+        "labels": {"masks": str(tmp_path / "data/masks/*/{stem}.png")},
+    }
+    small = SmallSet(tmp_path, dataset, "PixelModel")
+    assert "mask file" not in said(small)
+    (tmp_path / "data/masks/c/i2.png").unlink()
+    assert "1 of 4 images have no mask file of class 'c' (i2.png)" in said(small)
+    for path in sorted(tmp_path.glob("data/masks/c/*.png")):
+        path.unlink()
+    assert "no file of labels.masks names class 'c'" in said(small)
