@@ -6,6 +6,7 @@ left to the run, which counts them.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
 from ray_audit.engine.run.input_hints import input_hint
 from ray_audit.engine.run.mask_notes import mask_notes
+from ray_audit.engine.run.published import check_published
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.registry import known_format
@@ -40,6 +42,7 @@ VOID = "not labelled"
 _NUM_SPREAD = 8
 _MAX_UNIT_BYTES = 256 * 2**20  # of units besides the first: a look must stay cheap
 _LEAST_VOID_FRACTION = 0.01
+_ROUNDING = 1e-3
 _ABOUT_THIS_MACHINE = re.compile(r"cuda|gpu|triton|not implemented|half|bfloat16", re.IGNORECASE)
 
 
@@ -57,7 +60,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     """
     config = inputs.config
     _check_class_names(inputs)
-    batches, failures = _looked_at(inputs, index_uri)
+    check_published(inputs)
+    batches, failures, is_whole = _looked_at(inputs, index_uri)
     labels, labels_of = _labels_in(batches, config), f"{len(batches)} sample(s)"
     amounts, num_files = amounts_in_time(inputs, index_uri)
     if num_files:
@@ -73,7 +77,9 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     if not batches:
         if failures:
             notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
-        return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
+        return Seen(
+            num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes), is_whole=is_whole
+        )
     if failures:
         notes.append(f"{plural(_num_lost(failures), 'sample')} failed, such as {_first(failures)}")
     first, answers = batches[0], list[SeenAnswer]()
@@ -97,26 +103,53 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         labels,
         labels_of,
         tuple(answers),
-        tuple(notes),
+        (*notes, *_answer_notes(answers, config)),
+        _num_lost(failures) if config.dataset.kind == "images" else 0,
+        len(batches) + _num_lost(failures) if is_whole else _num_files(inputs),
+        is_whole,
     )
 
 
-def check_seen(seen: Seen) -> None:
-    """Refuse a dataset of which nothing could be read.
+def check_seen(seen: Seen, inputs: Inputs) -> None:
+    """Refuse a dataset of which nothing could be read, or too much is lost for the budget.
+
+    Args:
+        seen: what the look has shown.
+        inputs: what is audited.
 
     Raises:
-        SpecificationError: all samples that were tried failed.
+        SpecificationError: a run would fail, by the samples that were tried.
     """
     if seen.num_tried and not seen.input_shapes:
         notes = [note for note in seen.notes if note.startswith("all ")]
         if notes:
             raise SpecificationError(f"dataset: {notes[0]}")
+    elif seen.is_whole and not seen.input_shapes:
+        taken = "" if inputs.config.dataset.kind == "images" else ", of those that clip.every takes"
+        told = "".join(f". {note}" for note in seen.notes)
+        raise SpecificationError(
+            f"dataset: nothing would be scored: no sample has a label that is not void{taken}{told}"
+        )
+    if seen.num_all is not None and inputs.config.failures.exceeded(seen.num_failed, seen.num_all):
+        why = next(note for note in seen.notes if " failed, such as " in note)
+        raise SpecificationError(
+            f"dataset: of {plural(seen.num_all, 'sample')} more fail than `failures` allows: {why}"
+        )
 
 
-def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure]]:
-    """The first batch of units that are spread over the dataset, and what failed before it."""
+def _num_files(inputs: Inputs) -> int | None:
+    """How many samples there are, where each file is one."""
+    dataset, shards = inputs.config.dataset, inputs.listing.shards
+    if dataset.kind != "images" or dataset.volume is not None:
+        return None
+    return None if any(known_format(s.key).holds_several for s in shards[:1]) else len(shards)
+
+
+def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure], bool]:
+    """The first batch of units spread over the dataset, what failed before it; is it everything?"""
     batches: list[Batch] = []
     failures: list[ShardFailure] = []
+    num_whole = 0
     units = _spread(inputs.units)
     # Images are read in groups: a small dataset is one of them, and one mask tells little.
     num_each = max(1, _NUM_SPREAD // len(units)) if inputs.config.dataset.kind == "images" else 1
@@ -124,9 +157,10 @@ def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardF
         for item in islice(_items(unit, inputs.config, index_uri), num_each):
             if isinstance(item, Tail):
                 failures += item.failures
+                num_whole += 1
             else:
                 batches.append(item)
-    return batches, failures
+    return batches, failures, num_whole == len(inputs.units)
 
 
 def _items(unit: WorkUnit, config: AuditConfig, index_uri: str) -> Iterator[Batch | Tail]:
@@ -176,7 +210,36 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
             "probabilities, and the audit would take a softmax of them once more. Give "
             "model.answers: probabilities, or leave the softmax out of the model"
         )
+    _check_range(look.answer_range, where, config.model.answers)
     return look
+
+
+def _check_range(found: tuple[float, float], where: str, answers: str) -> None:
+    """Hold answers against what they are said to be.
+
+    Raises:
+        SpecificationError: they cannot be that.
+    """
+    lowest, highest = {
+        "probabilities": (0.0, 1.0),
+        "log_probabilities": (-math.inf, 0.0),
+    }.get(answers, (-math.inf, math.inf))
+    if found[0] < lowest - _ROUNDING or found[1] > highest + _ROUNDING:
+        raise SpecificationError(
+            f"the model's answers to {where} lie in {found[0]:.4g} to {found[1]:.4g}, which are no "
+            f"{answers.replace('_', ' ')}: leave model.answers out where they are logits"
+        )
+
+
+def _answer_notes(answers: Sequence[SeenAnswer], config: AuditConfig) -> Iterator[str]:
+    ranges = [answer.range for answer in answers]
+    is_within = all(lowest >= 0 and highest <= 1 for lowest, highest in ranges)
+    if ranges and is_within and config.model.answers == "logits":
+        yield (
+            "the model's answers lie in 0 to 1: where they are probabilities, give model.answers: "
+            "probabilities; where each class has a sigmoid of its own, leave it out of the model "
+            "and give model.answers: sigmoid"
+        )
 
 
 def _of_other_channels(batches: Sequence[Batch]) -> list[Batch]:
