@@ -34,7 +34,6 @@ class Seen:
         notes: what is remarkable.
         num_failed: samples of images that failed on the way.
         num_all: samples that there are, where that is known without reading them.
-        is_whole: whether all of the dataset was looked at.
     """
 
     num_tried: int = 0
@@ -46,4 +45,3 @@ class Seen:
     notes: tuple[str, ...] = ()
     num_failed: int = 0
     num_all: int | None = None
-    is_whole: bool = False

@@ -9,7 +9,13 @@ import numpy as np
 from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.labels.truths import truth_of, truth_texts
-from ray_audit.formats.labels.values import ValueTable, read_values, value_table, whole_number
+from ray_audit.formats.labels.values import (
+    ValueTable,
+    packed_colour,
+    read_values,
+    value_table,
+    whole_number,
+)
 from ray_audit.samples import IGNORE
 
 
@@ -189,6 +195,13 @@ class ClassNames:
         number = whole_number(self.classes[class_index])
         named = [] if number is None or not self._numbered else [number]
         return [*named, class_index + self.first_value]
+
+    def colours_of(self, class_index: int) -> list[int]:
+        """Packed colours that mean a class, the first of them the one to write."""
+        if self.values is None:
+            return []
+        grey = [packed_colour(n, n, n) for n in self.numbers_of(class_index) if 0 <= n < 2**16]
+        return [*self.values.colours_of(class_index), *grey] if self.has_colours else []
 
     def texts_of(self, class_index: int) -> list[str]:
         """Texts that mean a class, the first of them the one to write."""

@@ -17,7 +17,7 @@ from ray_audit.engine.run.dry_run import dry_run
 from ray_audit.errors import FailureBudgetError, SpecificationError
 from tests.support import small_sets
 from tests.support.audits import refused
-from tests.support.media import png
+from tests.support.media import noise, png, write_tar
 from tests.support.small_sets import CLASSES, class_folders, masked_images
 from tests.support.tiny_models import ImageModel
 
@@ -42,6 +42,13 @@ class Named(ImageModel):
 class Raises(ImageModel):
     def forward(self, images):
         raise KeyError("mask")
+
+
+class Shifted(ImageModel):
+    """Logits on both sides of the range of a probability."""
+
+    def forward(self, images):
+        return super().forward(images) + torch.tensor([-3.0, 0.0, 3.0])
 
 
 class NeedsAGpu(ImageModel):
@@ -127,6 +134,30 @@ def test_answers_of_a_sigmoid_at_the_end_are_a_note(tmp_path):
     (note,) = planned(small, model=given).seen.notes
     assert "lie in 0 to 1" in note
     assert "model.answers: sigmoid" in note
+
+
+@pytest.mark.parametrize("answers", ["probabilities", "log_probabilities"])
+def test_logits_that_are_declared_as_something_else_are_refused(tmp_path, answers):
+    message = refused(
+        class_folders(tmp_path),
+        SpecificationError,
+        model=model("Shifted", answers=answers),
+    )
+    assert f"but model.answers is {answers}" in message
+
+
+def test_a_plan_fails_where_no_sample_has_a_label(tmp_path):
+    """A column that no member has: a run would score nothing."""
+    members = [(f"k{at}.png", png(noise(8, 8, at))) for at in range(3)]
+    members += [(f"k{at}.json", b'{"meta": {"label": "a"}}') for at in range(3)]
+    small = class_folders(tmp_path)
+    uri = str(write_tar(tmp_path / "x.tar", members))
+    dataset = {**small.values["dataset"], "uri": uri}
+    planned(small, dataset=dataset | {"labels": {"column": "json.meta.label"}})
+    with pytest.raises(
+        SpecificationError, match=r"all 3 samples .*\(3 unlabelled\).*labels\.column"
+    ):
+        planned(small, dataset=dataset | {"labels": {"column": "json.label"}})
 
 
 def test_probabilities_with_their_key_score_as_logits_do(tmp_path):

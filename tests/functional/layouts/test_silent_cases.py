@@ -221,14 +221,6 @@ def test_std_in_units_of_255_and_scale_beside_units_of_1(tmp_path, given, remedy
     assert remedy in said_of_parsing(small)
 
 
-@pytest.mark.parametrize("answers", ["probabilities", "log_probabilities"])
-def test_logits_that_are_said_to_be_probabilities(tmp_path, answers):
-    small = masked(tmp_path, [0, 1, 2])
-    small.values["model"]["answers"] = answers
-    text = said(small)
-    assert f"which are no {answers.replace('_', ' ')}: leave model.answers out" in text
-
-
 def said_of_parsing(small):
     with pytest.raises(SpecificationError) as error:
         small.config()
