@@ -29,6 +29,8 @@ def input_hint(error: BaseException, model: nn.Module, batch: Batch, config: Aud
         return _LAYOUTS[layout]
     if _is_of_probes(error):
         return ""
+    if batch.task.is_dense and batch.arrays["inputs"].ndim == 5 and not _is_of_clips(model):
+        return ". It takes single slices or frames: leave dataset.clip out"
     others = _further_arguments(model)
     if others:
         names = " and ".join(others)
@@ -77,6 +79,12 @@ def _is_of_probes(error: BaseException) -> bool:
     """Whether the answer did not fit, which its message tells, and not the input."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("ray_audit.probes")
+
+
+def _is_of_clips(model: nn.Module) -> bool:
+    """Whether a model of convolutions has some over three axes; without any it may be either."""
+    weights = [parameter.ndim for parameter in model.parameters()]
+    return 5 in weights or 4 not in weights
 
 
 def _further_arguments(model: nn.Module) -> list[str]:

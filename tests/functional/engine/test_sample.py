@@ -20,6 +20,7 @@ from tests.support.audits import refused
 from tests.support.media import noise, png, write_tar
 from tests.support.small_sets import CLASSES, class_folders, masked_images
 from tests.support.tiny_models import ImageModel
+from tests.support.volumes import seen_volumes
 
 HERE = "tests.functional.engine.test_sample"
 
@@ -287,3 +288,10 @@ def test_weights_of_the_look_are_those_of_the_last_checkpoint(tmp_path):
     torch.manual_seed(0)
     seen = planned(class_folders(tmp_path)).seen
     assert seen.answers[0].range != seen.answers[1].range
+
+
+def test_a_model_of_single_slices_is_told_to_leave_clips_out(tmp_path):
+    small = seen_volumes(tmp_path)
+    planned(small)
+    with pytest.raises(SpecificationError, match=r"single slices or frames: leave dataset\.clip"):
+        planned(small, dataset=small.values["dataset"] | {"clip": {"frames": 3}})
