@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from ray_audit.formats.labels.values import (
     whole_number,
 )
 from ray_audit.samples import IGNORE
+
+_FRACTION = re.compile(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 class ClassNames:
@@ -263,13 +266,16 @@ class ClassNames:
         hint = f"; did you mean {nearest[0]!r}?" if nearest and number is None else ""
         if number == len(self) and self.first_value == 0:
             hint = "; where numbers count from 1, give labels.first_value: 1"
+        elif number is None and _FRACTION.fullmatch(text):
+            hint = "; it is a number and no class: write a column with a class for each range of it"
         return f"label {text!r} is none of the {len(self)} classes ({few}) and not void{hint}"
 
     def _several(self, text: str) -> list[str]:
         """The classes that a label of several names, as tables of findings have them."""
         for mark in "|;,+":
             parts = [part.strip() for part in text.split(mark)]
-            if len(parts) > 1 and all(part in self._index for part in parts):
+            known = [part in self._index for part in parts]
+            if len(parts) > 1 and (all(known) or (mark == "|" and any(known))):
                 return parts
         return []
 

@@ -263,3 +263,18 @@ def test_a_void_class_is_void_by_every_value_that_means_it():
     classes = ClassNames.of(specified(void=["road"], values=values))
     assert classes.of_number(7) == classes.of_colour(packed_colour(128, 64, 128)) == IGNORE
     assert classes.of_number(0) == 0
+
+
+def test_several_findings_are_told_also_where_one_of_them_is_no_class():
+    """As ChestX-ray14 has them, where a specification lists some."""
+    with pytest.raises(ValueError, match=r"names several classes \(Mass, Effusion\)"):
+        ClassNames(["No Finding", "Effusion"]).parse("Mass|Effusion")
+    with pytest.raises(ValueError, match=r"did you mean 'a,b'"):
+        ClassNames(["a,b", "a"]).parse("a,c")
+
+
+@pytest.mark.parametrize("text", ["55.3", "-0,5", "1.5e3"])
+def test_a_fraction_is_said_to_be_no_class_and_nothing_is_suggested(text):
+    with pytest.raises(ValueError, match="it is a number and no class: write a column") as error:
+        ClassNames(["low", "high"]).parse(text)
+    assert "did you mean" not in str(error.value)
