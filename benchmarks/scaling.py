@@ -23,7 +23,7 @@ from benchmarks.light import CLIP_FRAMES, make_features
 from tests.faults.nodes import Nodes
 
 SLEEP_S = 0.4
-BATCHES_PER_ACTOR = 50
+BATCHES_PER_ACTOR = 100
 CLIPS_PER_BATCH = 4
 ACTORS = (1, 2, 4)
 NODES = (1, 2, 3)

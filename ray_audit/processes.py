@@ -81,6 +81,23 @@ def use_few_arenas() -> None:
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
+@contextlib.contextmanager
+def few_arenas_in_children() -> Iterator[None]:
+    """While processes are started: they share two heaps among their threads, as above.
+
+    Those of Ray have their threads before they run any code of ours, so that only the environment
+    reaches them.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        yield
+        return
+    os.environ["MALLOC_ARENA_MAX"] = str(_NUM_ARENAS)
+    try:
+        yield
+    finally:
+        os.environ.pop("MALLOC_ARENA_MAX", None)
+
+
 def working_directory() -> str:
     """Of this process; empty where it was removed: Ray does that to jobs, and people to shells."""
     try:

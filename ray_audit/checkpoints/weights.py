@@ -134,7 +134,8 @@ def renamed(
     if len(whole) > 1:
         raise CheckpointError(
             f"checkpoint {uri} holds weights that fit behind {' and '.join(map(repr, whole))}: "
-            "say which in model.weights.strip"
+            f"say which in model.weights.strip, and leave out others, such as strip: {whole[0]!r} "
+            f"with ignore: [{whole[1] + '*'!r}]"
         )
     counts = {p: sum(p + name in kept for name in names) for p in prefixes}
     best = whole[0] if whole else max(counts, key=counts.__getitem__, default="")
@@ -228,7 +229,10 @@ def _hint(stored: Sequence[str], state: Mapping[str, Value], expected: Expected)
     missing = sorted(_missing(state, expected))
     superfluous = sorted(set(state) - set(expected.shapes))
     if superfluous and not missing:
-        return f"To leave it out: model.weights.ignore: [{superfluous[0]!r}]. "
+        # `ignore` goes by the names of the file, before `strip` and `add`.
+        names = [_stored_as(name, stored) for name in superfluous]
+        patterns = _patterns(names, set(stored) - set(names))
+        return f"To leave out what is none of the model's: model.weights.ignore: {patterns}. "
     if missing and not superfluous:
         return "What the file leaves out may lie in another: model.weights.base. "
     if not missing:
@@ -242,5 +246,27 @@ def _hint(stored: Sequence[str], state: Mapping[str, Value], expected: Expected)
     if starts:
         prefix = name.removesuffix(starts[0])
         return f"{starts[0]} would be {name} with model.weights.add: {prefix!r}. "
-    nearest = difflib.get_close_matches(name, stored, n=1, cutoff=0.5)
+    # A name that the model has is taken already: `c.bias` is no help where `h.bias` is missing.
+    free = [key for key in stored if key not in expected.shapes]
+    nearest = difflib.get_close_matches(name, free, n=1, cutoff=0.5)
     return f"The nearest to {name} in the file is {nearest[0]}. " if nearest else ""
+
+
+def _stored_as(name: str, stored: Sequence[str]) -> str:
+    """What a file calls a tensor that has been renamed."""
+    if name in stored:
+        return name
+    return next((key for key in stored if key.endswith(name) or name.endswith(f".{key}")), name)
+
+
+def _patterns(names: Sequence[str], kept: set[str]) -> list[str]:
+    """Patterns that leave out some names and none that is kept: as few as their ends allow."""
+    chosen: list[str] = []
+    for name in names:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in chosen):
+            continue
+        ways = [f"{name.split('.')[0]}.*", f"*.{name.rsplit('.', 1)[-1]}"] if "." in name else []
+        counts = {way: len(fnmatch.filter(names, way)) for way in ways}
+        fine = [way for way in ways if counts[way] > 1 and not fnmatch.filter(kept, way)]
+        chosen.append(max(fine, key=counts.__getitem__, default=name))
+    return chosen[:_NUM_SHOWN]

@@ -29,6 +29,7 @@ from ray_audit.discovery.ordered_labels import ordered_proposals
 from ray_audit.discovery.paired_files import pairs_by_table
 from ray_audit.discovery.pixel_window import with_window
 from ray_audit.discovery.segment_documents import document_proposals
+from ray_audit.discovery.series_folders import series_proposals
 from ray_audit.discovery.split_lists import with_split
 from ray_audit.discovery.table_labels import table_proposals
 from ray_audit.discovery.tree import Tree, extension, look, merged
@@ -98,6 +99,7 @@ def _shapes(tree: Tree) -> Iterator[Guess]:
     return chain(
         coco_proposals(tree),
         mask_proposals(tree),
+        series_proposals(tree),
         frame_proposals(tree),
         document_proposals(tree),
         video_mask_proposals(tree),

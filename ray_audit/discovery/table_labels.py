@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray_audit.discovery.class_names import NamesFound, names_file
@@ -10,6 +11,7 @@ from ray_audit.discovery.kinds_of_files import is_table, not_for_training
 from ray_audit.discovery.label_classes import classes_of
 from ray_audit.discovery.label_columns import Reading, counted, reading_of
 from ray_audit.discovery.media_groups import MediaGroup, media_groups
+from ray_audit.discovery.numbered_folders import numbered_folders, numbers_in
 from ray_audit.discovery.table_heads import Head, read_heads
 from ray_audit.discovery.tree import Tree, folder_of
 from ray_audit.discovery.video_facts import clock_of, with_seconds
@@ -17,6 +19,7 @@ from ray_audit.discovery.words import LABEL_FILE
 from ray_audit.formats.registry import format_of
 
 _NUM_TABLES = 40
+_FPS = 25
 _NUM_VALUES = 500
 _LEAST_FRACTION = 0.5
 _SPLITS = re.compile(r"split|fold|partition|subset", re.IGNORECASE)
@@ -38,6 +41,11 @@ def table_proposals(tree: Tree) -> Iterator[Guess]:
                     if proposal is not None:
                         found.append(proposal)
                         break
+    for group in numbered_folders(tree):
+        names = FileNames(group)
+        for path in tables:
+            of_frames = (_of_frames(tree, group, names, path, head) for head in heads[path])
+            found += [item for item in of_frames if item is not None][:1]
     found.sort(key=lambda scored: -scored[0])
     yield from (proposal for _, proposal in found)
 
@@ -149,6 +157,31 @@ def _proposal(
     score = num / len(group.files) + 0.1 * bool(LABEL_FILE.search(path)) + num / 1e6
     score -= 0.5 * not_for_training(path)
     return score, Guess(what, dataset, tuple(assumed), tuple(questions))
+
+
+def _of_frames(
+    tree: Tree, group: MediaGroup, names: FileNames, path: str, head: Head
+) -> tuple[float, Guess] | None:
+    """Folders of images as videos, where rows number frames, or segments, that are there."""
+    scored = _proposal(tree, group, names, path, head)
+    if scored is None:
+        return None
+    score, guess = scored
+    labels = guess.dataset["labels"]
+    if not {"frames", "segments"} & set(labels):
+        return None  # one label a folder: images of a class, as far as can be told
+    numbers = numbers_in(tree, group.files)
+    first, last = min(low for low, _ in numbers.values()), max(high for _, high in numbers.values())
+    rows = [cell for row in head.rows[:_NUM_VALUES] for cell in row if cell.isdigit()]
+    if not rows or not any(int(cell) <= last + 1 for cell in rows):
+        return None
+    if first == 0:
+        labels.pop("first_frame", None)
+    assumed = (*guess.assumed, f"each folder is a video, and its images, from {first} on, frames")
+    asked = (*guess.questions, f"fps: images have no clock; their frames a second ({_FPS} here)")
+    return score, replace(
+        guess, dataset={**guess.dataset, "fps": _FPS}, assumed=assumed, questions=asked
+    )
 
 
 def _on_its_clock(

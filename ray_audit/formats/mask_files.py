@@ -25,10 +25,12 @@ from ray_audit.formats.pixels.pgm import pgm_like
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.formats.pixels.png import png_bytes, with_chunks_of
 from ray_audit.formats.pixels.tiff_tags import (
+    as_signed_16,
     as_unsigned,
     as_white_is_zero,
     check_depth,
     directory_of,
+    is_signed_16,
     is_unsigned,
     is_white_zero,
     kept_tags,
@@ -357,6 +359,8 @@ def tiff_page_like(old: Image.Image, mask: np.ndarray) -> tuple[Image.Image, Ima
     """
     check_depth(old)
     page, directory = picture_like(old, mask), directory_of(old)
+    if is_signed_16(old):
+        return as_signed_16(page, directory), directory
     return (as_white_is_zero(page, directory) if is_white_zero(old) else page), directory
 
 

@@ -41,6 +41,7 @@ from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard, Tail, WorkUnit
 from ray_audit.sources import list_dataset
 from tests.fuzz.harness import scratch
+from tests.unit.formats.test_dicom import write_slice
 
 SLICE = 2000
 LIMIT_S = 20
@@ -122,6 +123,13 @@ def arrow_file(as_file):
     return sink.getvalue()
 
 
+def dicom_file(**tags):
+    """A picture of 12 bits."""
+    path = write_slice(FOLDER / "good", np.arange(20).reshape(4, 5), 0, **tags)
+    return path.read_bytes()
+
+
+PAIRS = b"image,mask\ni/0.png,m/0.png\n1.png,m/1.png\n"
 DOCUMENT = {"database": {"x": {"annotations": [{"segment": [0, 1.5], "label": "a"}]}}}
 COCO = {
     "images": [{"id": 0, "file_name": "0.png"}],
@@ -167,6 +175,17 @@ READERS = {
     "hdf5_labels": (".h5", [array_file(".h5", kind) for kind in ("uint8", "bool")], None),
     "mat_labels": (".mat", [array_file(".mat", kind) for kind in ("uint8", "U2", "bool")], None),
     "masks": (".json", [json.dumps(OUTLINES).encode()], None),
+    "mask_tables": (
+        ".csv",
+        [PAIRS, b"site;mask;image\na;m/0.png;0\nb;;1\n", b"\xef\xbb\xbf" + PAIRS],
+        None,
+    ),
+    "packed_mask_tables": (".csv.gz", [gzip.compress(PAIRS)], None),
+    "dicom_images": (
+        ".dcm",
+        [dicom_file(), dicom_file(PixelRepresentation=0, RescaleSlope=0.5)],
+        ("images", {"folder": True}),
+    ),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),
 }
@@ -237,6 +256,19 @@ def one_case(name, content):
             (FOLDER / f"o/{at}.png").write_bytes(b"")
         list_dataset(dataset("images", FOLDER / "o/*.png", {"images": str(path)}), index)
         return
+    if name.endswith("mask_tables"):
+        for place in ("i", "m"):
+            (FOLDER / place).mkdir(exist_ok=True)
+            for at in range(2):
+                (FOLDER / f"{place}/{at}.png").write_bytes(png())
+        config = dataset("images", FOLDER / "i/*.png", {"masks": str(path)})
+        read_all(list_dataset(config, index).shards, config, str(index))
+        return
+    if name == "dicom_images":
+        shard = Shard(path.name, str(path), len(content), "etag", class_index=0)
+        for window in (None, {"window": [0, 4095]}):
+            read_all((shard,), dataset("images", path, read_as[1], volume=window), None)
+        return
     if read_as is None and name != "masks":
         (FOLDER / "v").mkdir(exist_ok=True)
         (FOLDER / "v/x.mp4").write_bytes(b"")
@@ -278,9 +310,9 @@ def read_all(shards, config, index):
         assert not memory, f"above the memory's bound: {memory}"
 
 
-def dataset(kind, uri, labels):
+def dataset(kind, uri, labels, **more):
     values = {"kind": kind, "uri": str(uri), "labels": labels, "classes": CLASSES, "max_px": 1e6}
-    return DatasetConfig(**values)
+    return DatasetConfig(**values, **more)
 
 
 def too_long(*_):

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from ray_audit.processes import few_arenas_in_children
+
 _MANY_THREADS = """
 import ctypes, threading
 from ray_audit.processes import use_few_arenas
@@ -50,3 +52,14 @@ def test_threads_share_two_heaps():
 
 def test_a_number_of_heaps_that_the_user_set_is_left():
     assert num_arenas(MALLOC_ARENA_MAX="5") == 5
+
+
+def test_processes_that_are_started_share_two_heaps_and_the_environment_is_as_it_was(monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    with few_arenas_in_children():
+        assert os.environ["MALLOC_ARENA_MAX"] == "2"
+    assert "MALLOC_ARENA_MAX" not in os.environ
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "5")
+    with few_arenas_in_children():
+        assert os.environ["MALLOC_ARENA_MAX"] == "5"
+    assert os.environ["MALLOC_ARENA_MAX"] == "5"

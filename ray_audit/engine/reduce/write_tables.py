@@ -142,6 +142,7 @@ def publish(
             *parts.remarks.notes(config),
             *_missing_columns(inputs),
             *ties,
+            *_unlabelled_classes(confusion, config),
             *_uncounted(confusion, config),
             *_passes(inputs, parts),
         ],
@@ -223,6 +224,19 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
     if len(inputs.config.dataset.classes) < 2:
         yield "there is one class: no label can be suggested, and margins say nothing"
+
+
+def _unlabelled_classes(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:
+    """Classes that no sample is of, which may be a sign that numbers mean others."""
+    classes = config.dataset.classes
+    without = [] if confusion is None else np.flatnonzero(confusion.given()[-1] == 0).tolist()
+    if without and len(without) < len(classes):
+        shown = ", ".join(repr(classes[index]) for index in without[:_MAX_NAMED])
+        yield (
+            f"{len(without)} of {len(classes)} classes have no label: {shown}"
+            f"{', ...' * (len(without) > _MAX_NAMED)}. Where there should be some, hold the order "
+            "of dataset.classes, labels.first_value and labels.values against the files"
+        )
 
 
 def _uncounted(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:

@@ -29,6 +29,8 @@ def input_hint(error: BaseException, model: nn.Module, batch: Batch, config: Aud
         return _LAYOUTS[layout]
     if _is_of_probes(error):
         return ""
+    if batch.task.is_dense and batch.arrays["inputs"].ndim == 5 and not _is_of_clips(model):
+        return ". It takes single slices or frames: leave dataset.clip out"
     others = _further_arguments(model)
     if others:
         names = " and ".join(others)
@@ -79,6 +81,12 @@ def _is_of_probes(error: BaseException) -> bool:
     return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("ray_audit.probes")
 
 
+def _is_of_clips(model: nn.Module) -> bool:
+    """Whether a model of convolutions has some over three axes; without any it may be either."""
+    weights = [parameter.ndim for parameter in model.parameters()]
+    return 5 in weights or 4 not in weights
+
+
 def _further_arguments(model: nn.Module) -> list[str]:
     """Arguments of its forward besides the first that must be given."""
     try:
@@ -103,9 +111,12 @@ def _pathways_hint(batch: Batch, config: AuditConfig) -> str:
 
 
 def _channels_hint(batch: Batch, config: AuditConfig) -> str:
-    inputs = batch.arrays["inputs"]
-    if inputs.ndim != 4 or config.model.input.channels is not None:
+    inputs, channels = batch.arrays["inputs"], config.model.input.channels
+    if inputs.ndim != 4:
         return ""
+    if channels is not None:
+        num = 1 if channels == "grey" else 3
+        return f". model.input.channels: {channels} gives it {num}; it may take another number"
     return (
         ". Images come with 1 or 3 channels, without alpha: model.input.channels (rgb, bgr or "
         "grey) makes them alike"

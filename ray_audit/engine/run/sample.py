@@ -27,6 +27,7 @@ from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
 from ray_audit.engine.run.input_hints import input_hint
 from ray_audit.engine.run.mask_notes import mask_notes
+from ray_audit.engine.run.published import check_published
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.registry import known_format
@@ -40,6 +41,7 @@ VOID = "not labelled"
 _NUM_SPREAD = 8
 _MAX_UNIT_BYTES = 256 * 2**20  # of units besides the first: a look must stay cheap
 _LEAST_VOID_FRACTION = 0.01
+_ROUNDING = 1e-2  # of models of half precision, and with room
 _ABOUT_THIS_MACHINE = re.compile(r"cuda|gpu|triton|not implemented|half|bfloat16", re.IGNORECASE)
 
 
@@ -57,7 +59,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     """
     config = inputs.config
     _check_class_names(inputs)
-    batches, failures = _looked_at(inputs, index_uri)
+    check_published(inputs)
+    batches, failures, reasons, is_whole = _looked_at(inputs, index_uri)
     labels, labels_of = _labels_in(batches, config), f"{len(batches)} sample(s)"
     amounts, num_files = amounts_in_time(inputs, index_uri)
     if num_files:
@@ -73,6 +76,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     if not batches:
         if failures:
             notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
+        else:
+            notes.append(_nothing_to_see(reasons, inputs))
         return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
     if failures:
         notes.append(f"{plural(_num_lost(failures), 'sample')} failed, such as {_first(failures)}")
@@ -97,26 +102,68 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         labels,
         labels_of,
         tuple(answers),
-        tuple(notes),
+        (*notes, *_answer_notes(answers, config)),
+        _num_lost(failures) if config.dataset.kind == "images" else 0,
+        len(batches) + _num_lost(failures) if is_whole else _num_files(inputs),
     )
 
 
-def check_seen(seen: Seen) -> None:
-    """Refuse a dataset of which nothing could be read.
+def check_seen(seen: Seen, inputs: Inputs) -> None:
+    """Refuse a dataset of which nothing could be read, nothing has a label, or too much is lost.
+
+    Args:
+        seen: what the look has shown.
+        inputs: what is audited.
 
     Raises:
-        SpecificationError: all samples that were tried failed.
+        SpecificationError: all samples that were tried failed, or all there are are left out, or
+            more failed than the budget allows.
     """
-    if seen.num_tried and not seen.input_shapes:
+    if not seen.input_shapes:
         notes = [note for note in seen.notes if note.startswith("all ")]
         if notes:
             raise SpecificationError(f"dataset: {notes[0]}")
+    if seen.num_all is not None and inputs.config.failures.exceeded(seen.num_failed, seen.num_all):
+        why = next(note for note in seen.notes if " failed, such as " in note)
+        raise SpecificationError(
+            f"dataset: of {plural(seen.num_all, 'sample')} more fail than `failures` allows: {why}"
+        )
 
 
-def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardFailure]]:
-    """The first batch of units that are spread over the dataset, and what failed before it."""
+def _num_files(inputs: Inputs) -> int | None:
+    """How many samples there are, where each file is one."""
+    dataset, shards = inputs.config.dataset, inputs.listing.shards
+    if dataset.kind != "images" or dataset.volume is not None:
+        return None
+    return None if any(known_format(s.key).holds_several for s in shards[:1]) else len(shards)
+
+
+def _nothing_to_see(reasons: Counter[str], inputs: Inputs) -> str:
+    """A sentence where all that was looked at is filtered: a run may have nothing to score."""
+    labels = inputs.config.dataset.labels
+    each = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    said = f"{plural(reasons.total(), 'sample')} that were looked at are left out ({each})"
+    others = len(inputs.units) - len(_spread(inputs.units))
+    if others:
+        return f"the {said}; {plural(others, 'unit')} of data were not looked at"
+    return (
+        f"all {said}, and there are no others: nothing would be scored. Check that labels."
+        f"{labels.form} names these files and what lies in them, and what dataset.void takes"
+    )
+
+
+def _looked_at(
+    inputs: Inputs, index_uri: str
+) -> tuple[list[Batch], list[ShardFailure], Counter[str], bool]:
+    """The first batch of units that are spread over the dataset, and what was lost before it.
+
+    Returns:
+        Batches, failures, how many samples were filtered, by their reasons; whether that is all
+        of the dataset.
+    """
     batches: list[Batch] = []
     failures: list[ShardFailure] = []
+    reasons, num_whole = Counter[str](), 0
     units = _spread(inputs.units)
     # Images are read in groups: a small dataset is one of them, and one mask tells little.
     num_each = max(1, _NUM_SPREAD // len(units)) if inputs.config.dataset.kind == "images" else 1
@@ -124,9 +171,11 @@ def _looked_at(inputs: Inputs, index_uri: str) -> tuple[list[Batch], list[ShardF
         for item in islice(_items(unit, inputs.config, index_uri), num_each):
             if isinstance(item, Tail):
                 failures += item.failures
+                num_whole += 1
+                reasons.update(item.filtered["reason"].to_pylist())
             else:
                 batches.append(item)
-    return batches, failures
+    return batches, failures, reasons, num_whole == len(inputs.units)
 
 
 def _items(unit: WorkUnit, config: AuditConfig, index_uri: str) -> Iterator[Batch | Tail]:
@@ -176,7 +225,39 @@ def _look(batch: Batch, where: str, model: nn.Module, config: AuditConfig) -> Lo
             "probabilities, and the audit would take a softmax of them once more. Give "
             "model.answers: probabilities, or leave the softmax out of the model"
         )
+    _check_declared(look, where, config.model.answers)
     return look
+
+
+def _check_declared(look: Look, where: str, answers: str) -> None:
+    """Hold answers against what `model.answers` says that they are.
+
+    Raises:
+        SpecificationError: no probability is such a number, or no logarithm of one.
+    """
+    low, high = look.answer_range
+    least, what = {
+        "probabilities": (0.0, "probabilities lie in 0 to 1"),
+        "log_probabilities": (-np.inf, "logarithms of probabilities lie below 0"),
+    }.get(answers, (-np.inf, ""))
+    greatest = 1.0 if answers == "probabilities" else 0.0
+    if what and (low < least - _ROUNDING or high > greatest + _ROUNDING):
+        raise SpecificationError(
+            f"the model's answers to {where} lie in {low:.4g} to {high:.4g}, but model.answers is "
+            f"{answers}, and {what}: leave model.answers out where they are logits, or give "
+            "sigmoid where each class has a logit of its own"
+        )
+
+
+def _answer_notes(answers: Sequence[SeenAnswer], config: AuditConfig) -> Iterator[str]:
+    ranges = [answer.range for answer in answers]
+    is_within = all(lowest >= 0 and highest <= 1 for lowest, highest in ranges)
+    if ranges and is_within and config.model.answers == "logits":
+        yield (
+            "the model's answers lie in 0 to 1: where they are probabilities, give model.answers: "
+            "probabilities; where each class has a sigmoid of its own, leave it out of the model "
+            "and give model.answers: sigmoid"
+        )
 
 
 def _of_other_channels(batches: Sequence[Batch]) -> list[Batch]:

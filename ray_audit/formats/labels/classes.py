@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,16 @@ import numpy as np
 from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.labels.truths import truth_of, truth_texts
-from ray_audit.formats.labels.values import ValueTable, read_values, value_table, whole_number
+from ray_audit.formats.labels.values import (
+    ValueTable,
+    packed_colour,
+    read_values,
+    value_table,
+    whole_number,
+)
 from ray_audit.samples import IGNORE
+
+_FRACTION = re.compile(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 class ClassNames:
@@ -190,6 +199,13 @@ class ClassNames:
         named = [] if number is None or not self._numbered else [number]
         return [*named, class_index + self.first_value]
 
+    def colours_of(self, class_index: int) -> list[int]:
+        """Packed colours that mean a class, the first of them the one to write."""
+        if self.values is None:
+            return []
+        grey = [packed_colour(n, n, n) for n in self.numbers_of(class_index) if 0 <= n < 2**16]
+        return [*self.values.colours_of(class_index), *grey] if self.has_colours else []
+
     def texts_of(self, class_index: int) -> list[str]:
         """Texts that mean a class, the first of them the one to write."""
         if self.values is not None:
@@ -243,13 +259,16 @@ class ClassNames:
         hint = f"; did you mean {nearest[0]!r}?" if nearest and number is None else ""
         if number == len(self) and self.first_value == 0:
             hint = "; where numbers count from 1, give labels.first_value: 1"
+        elif number is None and _FRACTION.fullmatch(text):
+            hint = "; it is a number and no class: write a column with a class for each range of it"
         return f"label {text!r} is none of the {len(self)} classes ({few}) and not void{hint}"
 
     def _several(self, text: str) -> list[str]:
         """The classes that a label of several names, as tables of findings have them."""
         for mark in "|;,+":
             parts = [part.strip() for part in text.split(mark)]
-            if len(parts) > 1 and all(part in self._index for part in parts):
+            known = [part in self._index for part in parts]
+            if len(parts) > 1 and (all(known) or (mark == "|" and any(known))):
                 return parts
         return []
 

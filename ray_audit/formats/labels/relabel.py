@@ -84,9 +84,10 @@ def writable_classes(classes: ClassNames) -> list[int]:
     """Class indices that a label can have: those that are not void too."""
     return [
         index
-        for index, name in enumerate(classes.classes)
+        for index in range(len(classes))
         if any(
             is_read_as(way, index, classes)
             for way in (*classes.texts_of(index), *classes.numbers_of(index))
         )
+        or (classes.colours_of(index) and index not in classes.void_classes)
     ]

@@ -212,7 +212,10 @@ def _mapped(column: pa.Array, parse: Callable[[object], int], locate: Locate) ->
             values[code] = parse(text)
         except ValueError as error:
             row = int(np.flatnonzero(codes == code)[0])
-            raise LabelError(f"{locate(row)}: {error}{_other_labels(text, texts)}") from None
+            said = str(error)
+            end = "" if said.endswith("?") else "."
+            others = _other_labels(text, texts)
+            raise LabelError(f"{locate(row)}: {said}{end if others else ''}{others}") from None
     mapped: np.ndarray = values[codes]
     return mapped
 
@@ -221,7 +224,7 @@ def _other_labels(text: str | bool, texts: list[str | bool]) -> str:
     """The other labels of a table in which one is wrong: they may all be named otherwise."""
     others = [other for other in texts if other != text]
     few = ", ".join(map(repr, others[:_NUM_NAMED])) + (", ..." if len(others) > _NUM_NAMED else "")
-    return f". The table's other labels are {few}" if few else ""
+    return f" The table's other labels are {few}" if few else ""
 
 
 def _numbers(column: pa.Array, name: str, has_clock_texts: bool, locate: Locate) -> np.ndarray:

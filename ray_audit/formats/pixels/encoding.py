@@ -175,10 +175,9 @@ def _known(index: int, mask: np.ndarray, classes: ClassNames) -> list[int]:
 
 
 def _listed(index: int, is_colour: bool, classes: ClassNames) -> list[int]:
-    if not is_colour:
-        return classes.numbers_of(index) if index != IGNORE or classes.values else []
-    table = classes.values
-    return [] if table is None else table.colours_of(index)
+    if is_colour:
+        return classes.colours_of(index)
+    return classes.numbers_of(index) if index != IGNORE or classes.values else []
 
 
 def _meaning(value: int, mask: np.ndarray, classes: ClassNames) -> int | None:

@@ -91,6 +91,27 @@ def as_unsigned(content: bytes) -> bytes:
     return bytes(changed)
 
 
+def is_signed_16(picture: Image.Image) -> bool:
+    """Whether an opened file holds signed whole numbers of 16 bits."""
+    stored = getattr(picture, "tag_v2", {})
+    kind = stored.get(_BITS, (1,))[0], stored.get(_SAMPLE_FORMAT, (1,))[0]
+    return picture.mode == "I" and kind == (16, 2)
+
+
+def as_signed_16(picture: Image.Image, tags: ImageFileDirectory_v2) -> Image.Image:
+    """A picture of such numbers as Pillow can write it: by itself it would write 32 bits.
+
+    Raises:
+        LabelError: a number needs more than 16 bits.
+    """
+    values = np.asarray(picture)
+    if (values.astype(np.int16) != values).any():
+        highest = int(np.abs(values).max())
+        raise LabelError(f"value {highest} does not fit a mask of 16 bits with a sign")
+    tags[_SAMPLE_FORMAT] = 2
+    return Image.fromarray(values.astype(np.int16).view(np.uint16))
+
+
 def check_depth(picture: Image.Image) -> None:
     """Refuse grey of fewer than 8 bits, which Pillow reads and does not write, and signed bytes.
 

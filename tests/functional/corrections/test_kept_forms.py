@@ -16,6 +16,8 @@ from ray_audit.formats.label_changes import LabelChanges
 from ray_audit.formats.mask_files import encode_mask
 from ray_audit.formats.pixels.pictures import read_mask
 from ray_audit.sample_ids import Owner
+from tests.support import corrected as corrections
+from tests.support import knowing
 from tests.support.label_sets import all_labels, listed
 from tests.support.small_sets import picture
 
@@ -100,7 +102,7 @@ def test_a_class_that_an_enumeration_has_not_is_named(tmp_path):
     ("kind", "photometric"),
     [
         *((kind, "miniswhite") for kind in (np.uint8, np.uint16, np.bool_)),
-        *((kind, "minisblack") for kind in (np.uint8, np.uint16, np.uint32, np.bool_)),
+        *((kind, "minisblack") for kind in (np.uint8, np.uint16, np.int16, np.uint32, np.bool_)),
     ],
 )
 def test_a_tiff_mask_shows_to_other_readers_what_it_did(kind, photometric):
@@ -139,3 +141,25 @@ def test_a_number_of_a_document_stays_a_number_of_its_type(tmp_path):
     corrected(tmp_path, tmp_path / "images/*.png", labels, Owner("b.png"))
     written = (tmp_path / "to/labels/t.json").read_text()
     assert written == '{"x": [{"image": "b.png", "label": 2.0, "n": -0.5}]}'
+
+
+def test_masks_whose_classes_are_colours_are_corrected_in_their_colours(tmp_path):
+    small = knowing.masks(tmp_path)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:3] = [[128, 64, 128], [0, 0, 255], [9, 9, 9]]
+    for path in sorted(tmp_path.glob("data/masks/*.png")):
+        stored = np.asarray(Image.open(path))
+        Image.fromarray(colours[stored]).save(path)
+    small.values["dataset"]["void"] = []
+    small.values["dataset"]["labels"]["values"] = {
+        "#804080": "a",
+        "#0000ff": "b",
+        9: "c",  # a grey colour may be listed as its number
+        "#000000": "void",
+    }
+    done = corrections.corrected(small)
+    for index in range(6):
+        mask = knowing.given_mask(index, ())
+        written = np.asarray(Image.open(tmp_path / f"to/labels/i{index}.png"))
+        np.testing.assert_array_equal(written, colours[mask])
+    assert done.num_changed == sum((knowing.true_mask(i) == 1).sum() for i in (1, 4))

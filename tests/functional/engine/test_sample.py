@@ -17,9 +17,10 @@ from ray_audit.engine.run.dry_run import dry_run
 from ray_audit.errors import FailureBudgetError, SpecificationError
 from tests.support import small_sets
 from tests.support.audits import refused
-from tests.support.media import png
+from tests.support.media import noise, png, write_tar
 from tests.support.small_sets import CLASSES, class_folders, masked_images
 from tests.support.tiny_models import ImageModel
+from tests.support.volumes import seen_volumes
 
 HERE = "tests.functional.engine.test_sample"
 
@@ -27,6 +28,11 @@ HERE = "tests.functional.engine.test_sample"
 class Softmax(ImageModel):
     def forward(self, images):
         return super().forward(images).softmax(dim=-1)
+
+
+class Sigmoids(ImageModel):
+    def forward(self, images):
+        return super().forward(images).sigmoid()
 
 
 class Named(ImageModel):
@@ -37,6 +43,13 @@ class Named(ImageModel):
 class Raises(ImageModel):
     def forward(self, images):
         raise KeyError("mask")
+
+
+class Shifted(ImageModel):
+    """Logits on both sides of the range of a probability."""
+
+    def forward(self, images):
+        return super().forward(images) + torch.tensor([-3.0, 0.0, 3.0])
 
 
 class NeedsAGpu(ImageModel):
@@ -114,6 +127,38 @@ def test_probabilities_are_refused_with_the_remedy_and_taken_with_it(tmp_path):
     assert "softmax of them once more" in message
     plan = planned(small, model=model("Softmax", answers="probabilities"))
     assert plan.seen.answers[0].range[1] <= 1
+
+
+def test_answers_of_a_sigmoid_at_the_end_are_a_note(tmp_path):
+    small = class_folders(tmp_path)
+    given = {**small.values["model"], "factory": f"{HERE}:Sigmoids"}
+    (note,) = planned(small, model=given).seen.notes
+    assert "lie in 0 to 1" in note
+    assert "model.answers: sigmoid" in note
+
+
+@pytest.mark.parametrize("answers", ["probabilities", "log_probabilities"])
+def test_logits_that_are_declared_as_something_else_are_refused(tmp_path, answers):
+    message = refused(
+        class_folders(tmp_path),
+        SpecificationError,
+        model=model("Shifted", answers=answers),
+    )
+    assert f"but model.answers is {answers}" in message
+
+
+def test_a_plan_fails_where_no_sample_has_a_label(tmp_path):
+    """A column that no member has: a run would score nothing."""
+    members = [(f"k{at}.png", png(noise(8, 8, at))) for at in range(3)]
+    members += [(f"k{at}.json", b'{"meta": {"label": "a"}}') for at in range(3)]
+    small = class_folders(tmp_path)
+    uri = str(write_tar(tmp_path / "x.tar", members))
+    dataset = {**small.values["dataset"], "uri": uri}
+    planned(small, dataset=dataset | {"labels": {"column": "json.meta.label"}})
+    with pytest.raises(
+        SpecificationError, match=r"all 3 samples .*\(3 unlabelled\).*labels\.column"
+    ):
+        planned(small, dataset=dataset | {"labels": {"column": "json.label"}})
 
 
 def test_probabilities_with_their_key_score_as_logits_do(tmp_path):
@@ -243,3 +288,10 @@ def test_weights_of_the_look_are_those_of_the_last_checkpoint(tmp_path):
     torch.manual_seed(0)
     seen = planned(class_folders(tmp_path)).seen
     assert seen.answers[0].range != seen.answers[1].range
+
+
+def test_a_model_of_single_slices_is_told_to_leave_clips_out(tmp_path):
+    small = seen_volumes(tmp_path)
+    planned(small)
+    with pytest.raises(SpecificationError, match=r"single slices or frames: leave dataset\.clip"):
+        planned(small, dataset=small.values["dataset"] | {"clip": {"frames": 3}})

@@ -63,8 +63,9 @@ def test_folders_of_frames_with_a_table_of_segments_are_no_classes(tmp_path):
             photo(tmp_path / f"frames/{name}/{frame:05d}.jpg", frame)
         lines += [f"{name},1,4,cat", f"{name},5,8,dog"]
     put_text(tmp_path / "ann.csv", "clip,first,last,action", *lines)
-    with pytest.raises(SpecificationError, match=r"Labels may be in ann\.csv"):
-        ray_audit.init(tmp_path)
+    dataset = drafted(tmp_path)
+    assert (dataset["kind"], dataset["classes"]) == ("video", ["cat", "dog"])
+    same(dataset, {f"{name}#{t}": ("cat", "dog")[t > 3] for name in ("a", "b") for t in range(8)})
 
 
 def test_a_class_behind_a_number_is_one_unless_numbers_have_several(tmp_path):

@@ -155,7 +155,8 @@ def test_names_are_stripped_added_and_ignored_as_asked(tmp_path):
     save_file(prefixed("x.") | {"x.total_ops": torch.ones(1)}, tmp_path / "w.safetensors")
     message = refusal(tmp_path / "w.safetensors", strip="x.")
     assert "1 superfluous key(s): total_ops" in message
-    assert "model.weights.ignore: ['total_ops']" in message
+    assert "model.weights.ignore: ['x.total_ops']" in message
+    assert_loaded(tmp_path / "w.safetensors", strip="x.", ignore=["x.total_ops"])
     assert_loaded(tmp_path / "w.safetensors", strip="x.", ignore=["*total_ops"])
     short = {name.removeprefix("0."): value for name, value in STATE.items() if name[0] == "0"}
     save_file(short, tmp_path / "head.safetensors")
@@ -175,7 +176,20 @@ def test_what_a_file_leaves_out_comes_from_the_base(tmp_path):
 def test_an_error_names_the_nearest_key(tmp_path):
     state = {name.replace("2.", "head."): tensor for name, tensor in STATE.items()}
     torch.save(state, tmp_path / "w.pt")
-    assert "The nearest to 2.bias in the file is" in refusal(tmp_path / "w.pt")
+    assert "The nearest to 2.bias in the file is head.bias" in refusal(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("more", "pattern"),
+    [
+        ({"0.total_ops": torch.ones(1), "2.total_ops": torch.ones(1)}, "*.total_ops"),
+        (prefixed("teacher.", net(7).state_dict()), "teacher.*"),
+    ],
+)
+def test_an_error_names_patterns_that_leave_out_all_that_is_too_much(tmp_path, more, pattern):
+    save_file(STATE | more, tmp_path / "w.safetensors")
+    assert f"model.weights.ignore: [{pattern!r}]" in refusal(tmp_path / "w.safetensors")
+    assert_loaded(tmp_path / "w.safetensors", ignore=[pattern])
 
 
 class Tied(nn.Module):

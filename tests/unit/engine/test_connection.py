@@ -1,5 +1,6 @@
 """Ray that does not start is told as an error of ours; where it was only slow, asked again."""
 
+import os
 import sys
 
 import pytest
@@ -60,3 +61,13 @@ def test_workers_do_not_find_the_working_directory_before_all_others(monkeypatch
     monkeypatch.chdir("/")  # as a worker that was moved
     model_identity.see_working_directory()
     assert str(tmp_path) in sys.path[-2:]
+
+
+def test_processes_of_a_ray_that_is_started_here_share_two_heaps(monkeypatch):
+    seen = []
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: seen.append(os.environ.get("MALLOC_ARENA_MAX")))
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    assert connection.connect(None)
+    assert seen == ["2"]
+    assert "MALLOC_ARENA_MAX" not in os.environ

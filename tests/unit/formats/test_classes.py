@@ -256,3 +256,18 @@ def test_a_first_row_of_a_value_is_no_header_whatever_its_class(tmp_path, text):
     (tmp_path / "v.csv").write_text(text)
     with pytest.raises(SpecificationError, match="means 'cat', which is no class"):
         ClassNames.of(specified(values=str(tmp_path / "v.csv")))
+
+
+def test_several_findings_are_told_also_where_one_of_them_is_no_class():
+    """As ChestX-ray14 has them, where a specification lists some."""
+    with pytest.raises(ValueError, match=r"names several classes \(Mass, Effusion\)"):
+        ClassNames(["No Finding", "Effusion"]).parse("Mass|Effusion")
+    with pytest.raises(ValueError, match=r"did you mean 'a,b'"):
+        ClassNames(["a,b", "a"]).parse("a,c")
+
+
+@pytest.mark.parametrize("text", ["55.3", "-0,5", "1.5e3"])
+def test_a_fraction_is_said_to_be_no_class_and_nothing_is_suggested(text):
+    with pytest.raises(ValueError, match="it is a number and no class: write a column") as error:
+        ClassNames(["low", "high"]).parse(text)
+    assert "did you mean" not in str(error.value)

@@ -14,7 +14,7 @@ import ray_audit
 from ray_audit.checkpoints.model_identity import WORKING_DIRECTORY
 from ray_audit.errors import RunError
 from ray_audit.interrupts import handlers_kept
-from ray_audit.processes import working_directory
+from ray_audit.processes import few_arenas_in_children, working_directory
 
 _CONNECT_TIMEOUT_S = 10.0
 _NUM_STARTS = 3
@@ -50,7 +50,8 @@ def connect(address: str | None) -> bool:
 
 
 def _init(address: str | None) -> None:
-    with _silent_stderr(), handlers_kept():
+    own = few_arenas_in_children() if address is None else contextlib.nullcontext()
+    with own, _silent_stderr(), handlers_kept():
         ray.init(
             # None would join a cluster that was started on this machine, even a dead one.
             address=address or "local",
