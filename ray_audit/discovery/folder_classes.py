@@ -37,7 +37,8 @@ def folder_proposals(tree: Tree) -> Iterator[Guess]:
         if not _are_samples(tree, group, classes):
             proposal = _proposal(tree, group, classes)
             others = [other for other in groups if other is not group and other.kind == group.kind]
-            yield replace(proposal, assumed=(*proposal.assumed, *_left_out(others)))
+            said = (*_left_out(others), *_tables_left_out(tree, group))
+            yield replace(proposal, assumed=(*proposal.assumed, *said))
 
 
 def _left_out(groups: Sequence[MediaGroup]) -> Iterator[str]:
@@ -45,6 +46,25 @@ def _left_out(groups: Sequence[MediaGroup]) -> Iterator[str]:
     for group in groups[:1]:
         num = sum(len(other.files) for other in groups)
         yield f"{num} {group.kind} at another depth are left out, such as {group.files[0]}"
+
+
+def _tables_left_out(tree: Tree, group: MediaGroup) -> Iterator[str]:
+    """A sentence on each table that names files as several folders have one."""
+    counts = Counter(path.rsplit("/", 1)[-1] for path in group.files)
+    several = {name for name, num in counts.items() if num > 1}
+    several |= {name.rpartition(".")[0] for name in several}
+    for path in [path for path in tree.files if is_table(path)][:_NUM_TABLES] if several else ():
+        columns = (
+            head.column(index)
+            for head in read_heads(tree, path)
+            for index in range(len(head.rows[0]) if head.rows else 0)
+        )
+        name = next((value for column in columns for value in column if value in several), None)
+        if name is not None:
+            yield (
+                f"{path} is left out: it names files such as {name}, which lie in several folders; "
+                "where it has the labels, write the folders into it"
+            )
 
 
 def _are_samples(tree: Tree, group: MediaGroup, folders: list[str]) -> bool:

@@ -344,3 +344,14 @@ def test_a_photo_of_many_colours_is_no_mask_unless_its_name_says_so(tmp_path):
 def many_colours(seed, num):
     colours = np.random.default_rng(seed).integers(0, 256, (num, 3), np.uint8)
     return colours[np.arange(64 * 64) % num].reshape(64, 64, 3)
+
+
+def test_a_table_of_names_that_lie_in_several_folders_is_named(tmp_path):
+    for index in range(12):
+        photo(tmp_path / f"img/{'ab'[index % 2]}/x{index // 2}.png", index)
+    rows = "".join(f"x{index}.png,{'pq'[index % 2]}\n" for index in range(6))
+    put_text(tmp_path / "labels.csv", f"image,label\n{rows}")
+    draft = ray_audit.init(tmp_path)
+    assert draft.specification["dataset"]["labels"] == {"folder": True}
+    (said,) = [text for text in draft.assumed if "labels.csv" in text]
+    assert "x0.png, which lie in several folders" in said
