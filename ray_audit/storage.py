@@ -31,7 +31,7 @@ from ray_audit.store_writes import (
     says_there,
     says_unknown,
 )
-from ray_audit.stored_objects import WILDCARD, asks_for_sizes, numbered, stored_object
+from ray_audit.stored_objects import WILDCARD, asks_for_sizes, disk, numbered, stored_object
 from ray_audit.stored_objects import StoredObject as StoredObject
 from ray_audit.stored_objects import escape_glob as escape_glob
 from ray_audit.stored_objects import natural_key as natural_key
@@ -85,8 +85,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
         return _MEMBERS, uri.removeprefix(archives.SCHEME)
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme in ("", "file"):
-        path = os.path.abspath(uri.removeprefix("file://"))
-        return fsspec.filesystem("file"), path
+        return disk(), os.path.abspath(uri.removeprefix("file://"))
     try:
         fs = fsspec.filesystem(scheme, use_listings_cache=False)
     except (ValueError, ImportError) as error:
@@ -269,6 +268,8 @@ def read_bytes(uri: str, in_parts: bool = False) -> bytes:
     For that, s3fs has to ask for the size first: a second request for every object.
     """
     fs, path = filesystem(uri)
+    if "file" in fs.protocol:
+        return _tried("read", uri, Path(path).read_bytes)
     is_asked = "s3" in fs.protocol and not in_parts and asks_for_sizes(fs.__class__)
     options = {"max_concurrency": 1} if is_asked else {}
     return _tried("read", uri, lambda: bytes(fs.cat_file(path, **options)))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import fsspec
+
 from ray_audit.errors import StorageError
 
 WILDCARD = re.compile(r"[*?\[]")
@@ -93,6 +95,12 @@ def is_companion(uri: str) -> bool:
 def escape_glob(path: str) -> str:
     """Make a literal path safe to stand inside a pattern."""
     return glob.escape(path)
+
+
+@functools.cache  # for each file of a dataset: fsspec takes its time to find what it knows
+def disk() -> Any:
+    """The file system of this machine."""
+    return fsspec.filesystem("file")
 
 
 @functools.cache  # for every read: looking at a signature takes its time

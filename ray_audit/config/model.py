@@ -43,6 +43,17 @@ class InputConfig(Section):
                 f"mean {highest:g} is above {self.scale}, the greatest value of a pixel: give "
                 "scale: 255, or mean and std divided by 255"
             )
+        widest = max(self.std or [0.0])
+        if widest > self.scale:
+            raise ValueError(
+                f"std {widest:g} is above {self.scale}, the greatest value of a pixel: give "
+                "scale: 255, or mean and std divided by 255"
+            )
+        if self.scale == 255 and 0 < highest <= 1 and 0 < widest < 1:
+            raise ValueError(
+                f"scale is 255, and mean {highest:g} and std {widest:g} are in units of 0 to 1: "
+                "leave scale out, or give both times 255"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import pyarrow as pa
@@ -92,7 +93,8 @@ class Finding:
 def findings_table(findings: Iterable[Finding], metadata: dict[str, str]) -> pa.Table:
     """Findings as rows of the `findings` table; ranks are given later, over all parts."""
     schema = arrow_schema(list(FINDINGS), metadata)
-    rows = list(findings)
     known = [name for name in schema.names if name != "rank"]
-    columns = {name: [getattr(row, name) for row in rows] for name in known}
-    return pa.Table.from_pydict(columns | {"rank": [None] * len(rows)}, schema=schema)
+    rows = list(map(attrgetter(*known), findings))
+    columns = dict(zip(known, zip(*rows, strict=True), strict=True)) if rows else {}
+    arrays = [pa.array(columns.get(each.name, [None] * len(rows)), each.type) for each in schema]
+    return pa.table(arrays, schema=schema)

@@ -5,7 +5,7 @@ A package adds one under the entry point group `ray_audit.formats`: a `Format`, 
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
 from ray_audit.config import DatasetConfig
@@ -99,13 +99,25 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    return next((known for known, endings in _endings(formats()) if name.endswith(endings)), None)
+    known, num_dots = _endings(formats())
+    # Asked for each file of a listing, several times, and few endings are different.
+    return _ending_in(known, ".".join(["", *name.split(".")[1:][-num_dots:]]))
+
+
+_Endings = tuple[tuple[Format, tuple[str, ...]], ...]
+
+
+@lru_cache
+def _ending_in(known: _Endings, last: str) -> Format | None:
+    """The format of names that end in these parts, behind as many dots as any ending has."""
+    return next((item for item, endings in known if last.endswith(endings)), None)
 
 
 @cache
-def _endings(known: tuple[Format, ...]) -> tuple[tuple[Format, tuple[str, ...]], ...]:
-    """Asked for each file of a listing, several times."""
-    return tuple((item, item.endings) for item in known)
+def _endings(known: tuple[Format, ...]) -> tuple[_Endings, int]:
+    """Of each format, and the most dots in one."""
+    endings = tuple((item, item.endings) for item in known)
+    return endings, max(ending.count(".") for _, some in endings for ending in some)
 
 
 def known_format(key: str) -> Format:

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from ray_audit.scores.elements import Elements, elements, samples
+from ray_audit.scores.elements import Elements, Scratch, elements, samples
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -60,10 +60,10 @@ class Scan:
         p_label = np.full(labels.size, _UNLABELLED, p.dtype)
         is_wrong = np.zeros(labels.size, bool)
         tops, classes = [np.zeros(0, p.dtype)], [np.zeros(0, small)]
-        start = 0
+        start, scratch = 0, Scratch.of(labels, p)
         for given, p_KM in samples(labels, p):
             here = slice(start, start + len(given))
-            for part in elements(given, p_KM):
+            for part in elements(given, p_KM, scratch):
                 p_label[here][part.place] = part.p_label
                 wrong = (
                     part.wrong + part.place.start
@@ -73,7 +73,7 @@ class Scan:
                 is_wrong[here][wrong] = True
                 tops.append(part.p_predicted)
                 classes.append(part.predicted.astype(small))
-                _add_classes(class_sum, class_count, part)
+                _add_classes(class_sum, class_count, part, scratch)
             start += len(given)
         return cls(
             p_label, is_wrong, np.concatenate(tops), np.concatenate(classes), class_sum, class_count
@@ -252,9 +252,10 @@ def observe(
     num_samples = len(labels)
     state = ConfidentState.empty(p.shape[1], num_bins)
     wrong_p_label = np.zeros((num_samples, num_bins), np.int64)
+    scratch = Scratch.of(labels, p)
     for n, (given, p_KM) in enumerate(samples(labels, p)):
-        for part in elements(given, p_KM):
-            low = _add(state, part)[part.wrong]
+        for part in elements(given, p_KM, scratch):
+            low = _add(state, part, scratch)[part.wrong]
             if labels.ndim == 1:  # rows are samples of one element each
                 rows = np.arange(num_samples)[part.place]
                 wrong_p_label[rows[part.wrong], low] = 1
@@ -263,27 +264,41 @@ def observe(
     return state, wrong_p_label
 
 
-def _add(state: ConfidentState, part: Elements) -> npt.NDArray[np.int32]:
+def _add(state: ConfidentState, part: Elements, scratch: Scratch) -> Integers:
     """Count a chunk into `state`; the bin of p(given class) of each element."""
     num_classes, num_bins = state.off_diagonal.shape
-    low = _bin(part.p_label, num_bins)
-    state.p_label[:] += np.bincount(low, minlength=num_bins)
-    _add_classes(state.class_sum, state.class_count, part)
+    _add_classes(state.class_sum, state.class_count, part, scratch)
     places = part.predicted * num_bins + _bin(part.p_predicted, num_bins)
     counts = np.bincount(places, minlength=num_classes * num_bins)
     state.off_diagonal[:] += counts.reshape(num_classes, num_bins)
+    num = len(part.p_label)
+    low = _bin(part.p_label, num_bins, scratch.scaled[:num], scratch.index[:num])
+    state.p_label[:] += np.bincount(low, minlength=num_bins)
     return low
 
 
-def _add_classes(class_sum: Floats, class_count: Integers, part: Elements) -> None:
-    num_classes = len(class_sum)
-    class_count += np.bincount(part.labels, minlength=num_classes)
-    class_sum += np.bincount(part.labels, weights=part.p_label, minlength=num_classes)
+def _add_classes(
+    class_sum: Floats, class_count: Integers, part: Elements, scratch: Scratch
+) -> None:
+    num_classes, num = len(class_sum), len(part.labels)
+    index, weight = scratch.index[:num], scratch.weight[:num]
+    index[:], weight[:] = part.labels, part.p_label  # what bincount would make of them
+    class_count += np.bincount(index, minlength=num_classes)
+    class_sum += np.bincount(index, weights=weight, minlength=num_classes)
 
 
-def _bin(p: npt.NDArray[np.floating], num_bins: int) -> npt.NDArray[np.int32]:
-    bins = (p * p.dtype.type(num_bins)).astype(np.int32)  # a conversion that is one instruction
-    return np.minimum(bins, num_bins - 1, out=bins)
+def _bin(
+    p: npt.NDArray[np.floating],
+    num_bins: int,
+    scaled: npt.NDArray[np.floating] | None = None,
+    bins: Integers | None = None,
+) -> Integers:
+    """min(floor(p * B), B - 1) of each, in the arrays that are given."""
+    scaled = np.multiply(p, p.dtype.type(num_bins), out=scaled)
+    np.minimum(scaled, p.dtype.type(num_bins - 1), out=scaled)
+    bins = np.empty(p.shape, np.int64) if bins is None else bins
+    bins[...] = scaled
+    return bins
 
 
 def _lowest(values: npt.NDArray[np.floating], num: int) -> npt.NDArray[np.bool_]:

@@ -4,17 +4,52 @@ Shape suffixes: N samples, K classes, M elements of one sample.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-_CHUNK = 1 << 15  # elements at a time: temporaries stay in the cache
+_CHUNK = 3 << 14  # elements at a time, at most: what is made of them stays in the cache
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Arrays of one chunk's length, in which every chunk is worked on.
+
+    New arrays would be new pages of memory for each chunk, which cost more than what is written
+    there. What the names say holds within a chunk only.
+    """
+
+    top: npt.NDArray[np.floating]
+    is_larger: npt.NDArray[np.bool_]
+    number: npt.NDArray[np.integer]
+    first: npt.NDArray[np.integer]
+    given: npt.NDArray[np.integer]
+    scaled: npt.NDArray[np.floating]
+    index: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, labels: npt.NDArray[np.integer], p: npt.NDArray[np.floating]) -> Self:
+        """For every sample of labels (N, ...) and probabilities (N, K, ...).
+
+        The chunks of a sample are equally long: a short rest would take as many calls.
+        """
+        length = labels.size if labels.ndim == 1 else int(np.prod(labels.shape[1:]))
+        num = -(-length // max(1, -(-length // _CHUNK)))
+        small = np.uint8 if p.shape[1] <= 256 else np.int32
+        types = (p.dtype, bool, small, small, small, p.dtype, np.int64, np.float64)
+        return cls(*(np.empty(num, dtype) for dtype in types))
+
+    def part(self, num: int) -> Self:
+        """The same for a chunk of `num` elements."""
+        return type(self)(*(getattr(self, field.name)[:num] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class Elements:
-    """What confident learning needs of M labelled elements.
+    """What confident learning needs of M labelled elements; holds until the next are asked for.
 
     Attributes:
         place: where they are in their sample: a slice, or (M,) indices where some are void.
@@ -64,54 +99,50 @@ def samples(
     )
 
 
-def elements(labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating]) -> Iterator[Elements]:
+def elements(
+    labels: npt.NDArray[np.integer], p_KM: npt.NDArray[np.floating], whole: Scratch
+) -> Iterator[Elements]:
     """The labelled elements of one sample, a chunk at a time.
 
     One pass over the classes finds the largest probability and its class, which most elements are
     given: only the others' p(given class) is looked up, since picking values by an index costs more
     than all comparisons.
     """
-    flat, length = p_KM.reshape(-1), len(labels)
-    num = min(length, _CHUNK)
-    small = np.uint8 if len(p_KM) <= 256 else np.int32
-    scratch = np.empty(num, p_KM.dtype), np.empty(num, bool), np.empty((2, num), small)
-    numbers = np.arange(num)
-    has_void = length > 0 and labels.min() < 0
-    for start in range(0, length, _CHUNK):
-        given = labels[start : start + _CHUNK]
-        stop = start + len(given)
-        top, first = _largest(p_KM[:, start:stop], *scratch)
+    flat, length, num = p_KM.reshape(-1), len(labels), len(whole.top)
+    for start in range(0, length, num or 1):
+        stop = min(start + num, length)
+        scratch = whole.part(stop - start)
+        _largest(p_KM[:, start:stop], scratch)
+        given, top, first = scratch.given, scratch.top, scratch.first
         place: slice | npt.NDArray[np.intp] = slice(start, stop)
-        column = numbers[: len(given)]
-        if has_void:
-            column = np.flatnonzero(given >= 0)
-            given, top, first, place = given[column], top[column], first[column], start + column
-        wrong = np.flatnonzero(first != given.astype(small))
-        p_given = flat[given[wrong].astype(np.int64) * length + (start + column[wrong])]
-        p_label = top.copy()
-        p_label[wrong] = p_given
-        wrong = wrong[top[wrong] > p_given]  # a given class that ties is the predicted one
-        yield Elements(place, given, p_label, wrong, top[wrong], first[wrong].astype(np.intp))
+        if labels[start:stop].min() < 0:
+            column = np.flatnonzero(labels[start:stop] >= 0)
+            place = start + column
+            given, top, first = labels[place].astype(given.dtype), top[column], first[column]
+        else:
+            given[:] = labels[start:stop]
+        wrong = np.flatnonzero(np.not_equal(first, given, out=scratch.is_larger[: len(given)]))
+        at = start + wrong if isinstance(place, slice) else place[wrong]
+        p_given, p_predicted = flat[given[wrong] * np.int64(length) + at], top[wrong]
+        top[wrong] = p_given
+        is_wrong = p_predicted > p_given  # a given class that ties is the predicted one
+        if not is_wrong.all():
+            wrong, p_predicted = wrong[is_wrong], p_predicted[is_wrong]
+        yield Elements(place, given, top, wrong, p_predicted, first[wrong].astype(np.intp))
 
 
-def _largest(
-    p_KM: npt.NDArray[np.floating],
-    top: npt.NDArray[np.floating],
-    is_larger: npt.NDArray[np.bool_],
-    classes: npt.NDArray[np.integer],
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:
-    """Largest probability of each element, and the first class that has it, in scratch arrays.
+def _largest(p_KM: npt.NDArray[np.floating], scratch: Scratch) -> None:
+    """Largest probability of each element, and the first class that has it: `top` and `first`.
 
     argmax would transpose the array. A later class that is larger has the larger number, so that
     the largest number of all that once were larger is the last of them.
     """
-    num = p_KM.shape[1]
-    top, is_larger, number, first = top[:num], is_larger[:num], classes[0, :num], classes[1, :num]
+    top, is_larger, number, first = scratch.top, scratch.is_larger, scratch.number, scratch.first
+    as_number = is_larger.view(np.uint8)
     np.copyto(top, p_KM[0])
     first[:] = 0
     for k in range(1, len(p_KM)):
         np.greater(p_KM[k], top, out=is_larger)
         np.maximum(top, p_KM[k], out=top)
-        np.multiply(is_larger, first.dtype.type(k), out=number)
+        np.multiply(as_number, first.dtype.type(k), out=number)
         np.maximum(first, number, out=first)
-    return top, first

@@ -74,5 +74,6 @@ def _with_digests(items: Sequence[StoredObject]) -> list[StoredObject]:
 def _with_digest(item: StoredObject) -> StoredObject:
     # One that cannot be read is a failure of the audit, where it is read again.
     with suppress(StorageError):
-        return replace(item, etag=_CONTENT + storage.content_digest(storage.read_bytes(item.uri)))
+        etag = _CONTENT + storage.content_digest(storage.read_bytes(item.uri))
+        return StoredObject(item.uri, item.size_bytes, etag, item.modified_s)
     return item

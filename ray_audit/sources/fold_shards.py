@@ -18,8 +18,10 @@ def shards_in(shards: list[Shard], fold: FoldConfig | None) -> list[Shard]:
     Raises:
         SpecificationError: none is left.
     """
+    if fold is None:
+        return shards
     kept = [s for s in shards if known_format(s.key).holds_several or is_in(s.key, fold)]
-    if fold is not None and not kept:
+    if not kept:
         raise SpecificationError(
             f"dataset.fold: fold {fold.index} of {fold.num} ({fold.part}) has none of the "
             f"{len(shards)} files"

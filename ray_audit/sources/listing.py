@@ -183,18 +183,22 @@ def _from_folders(dataset: DatasetConfig, shards: list[Shard]) -> list[Shard]:
             f"labels.match: {match!r} is found in none of the {len(shards)} keys; the first is "
             f"{shards[0].key}"
         )
-    return [_from_folder(shard, classes, match) for shard in shards]
+    known: dict[str, int] = {}  # each folder's name is looked up once
+    return [_from_folder(shard, classes, match, known) for shard in shards]
 
 
-def _from_folder(shard: Shard, classes: ClassNames, match: str | None) -> Shard:
+def _from_folder(
+    shard: Shard, classes: ClassNames, match: str | None, known: dict[str, int]
+) -> Shard:
     if is_damaged(shard.key):
         return shard
     groups = matched_groups(match, shard.key)
     if groups is None:
         return replace(shard, num_labelled=0)
     folder = shard.uri.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2]
+    name = groups.get("1", folder)
     try:
-        index = classes.parse(groups.get("1", folder))
+        index = known[name] if name in known else known.setdefault(name, classes.parse(name))
     except ValueError as error:
         what = "folder" if match is None else "name"
         raise LabelError(f"{shard.key}: its {what}: {error}") from None

@@ -32,6 +32,8 @@ class Seen:
             are looked at, not the first clips alone.
         answers: of the first and last checkpoint.
         notes: what is remarkable.
+        num_failed: samples of images that failed on the way.
+        num_all: samples that there are, where that is known without reading them.
     """
 
     num_tried: int = 0
@@ -41,3 +43,5 @@ class Seen:
     labels_of: str = ""
     answers: tuple[SeenAnswer, ...] = ()
     notes: tuple[str, ...] = ()
+    num_failed: int = 0
+    num_all: int | None = None

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -12,10 +14,13 @@ from ray_audit import storage
 from ray_audit.engine.ledger.crates import SetFiles, is_retry
 from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
 from ray_audit.engine.ledger.records import decode_crate
+from ray_audit.engine.reduce.kept import MAX_BYTES, Kept
 from ray_audit.errors import StorageError
 from ray_audit.measures import measures
 from ray_audit.measures.base import Cuts, Pieces
 from ray_audit.samples import ShardFailure, Tail
+
+_FAILURE_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,18 @@ class Samples:
         return num_rows
 
 
-def load_samples(files: UnitFiles, required: RequiredRecords) -> Samples:
-    """Read a unit's records and give each sample once, sorted by shard and frame."""
-    loaded = [_load_set(file) for file in files.files]
+def load_samples(
+    files: UnitFiles, required: RequiredRecords, kept: "Kept[LoadedSet] | None" = None
+) -> Samples:
+    """Read a unit's records and give each sample once, sorted by shard and frame.
+
+    Args:
+        files: of the unit.
+        required: what an audit needs of it.
+        kept: records that another pass over them has read.
+    """
+    kept = kept_records(max_bytes=0) if kept is None else kept
+    loaded = [kept.given(file, partial(_load_set, file)) for file in files.files]
     merged = [_merge_cuts(loaded_set) for loaded_set in loaded]
     failures = _failures(loaded)
     failed = {f.sample_id for f in failures if f.sample_id is not None and f.num_samples}
@@ -151,15 +165,28 @@ def named_failures(files: UnitFiles) -> tuple[ShardFailure, ...]:
 
 
 @dataclass(frozen=True)
-class _LoadedSet:
+class LoadedSet:
     """All crates of one set of one unit, and the unit's end."""
 
     rows: pa.Table
     failures: tuple[ShardFailure, ...]
     tail: Tail
 
+    @property
+    def num_bytes(self) -> int:
+        """About what it takes in memory."""
+        num_failures = len(self.failures) + len(self.tail.failures)
+        tables = (self.rows, self.tail.filtered)
+        num_bytes: int = sum(table.nbytes for table in tables)
+        return num_bytes + _FAILURE_BYTES * num_failures
 
-def _failures(loaded: Sequence[_LoadedSet]) -> tuple[ShardFailure, ...]:
+
+def kept_records(max_bytes: int = MAX_BYTES) -> Kept[LoadedSet]:
+    """Room for records that two passes read."""
+    return Kept(attrgetter("num_bytes"), max_bytes)
+
+
+def _failures(loaded: Sequence[LoadedSet]) -> tuple[ShardFailure, ...]:
     every = [f for loaded_set in loaded for f in (*loaded_set.failures, *loaded_set.tail.failures)]
     # A sample cut into tiles or clips may fail in several batches: it is lost once.
     unique = {f.sample_id or (f.shard, f.message, f.stage): f for f in reversed(every)}
@@ -174,7 +201,7 @@ class _MergedSet:
     values: dict[str, Any]
 
 
-def _load_set(files: SetFiles) -> _LoadedSet:
+def _load_set(files: SetFiles) -> LoadedSet:
     crates = [decode_crate(storage.read_bytes(uri), uri) for uri in files.crates]
     # Where all batches of a crate failed there are no trajectory columns: only failures remain.
     tables = [crate.rows for crate in crates if crate.rows.num_rows]
@@ -183,10 +210,10 @@ def _load_set(files: SetFiles) -> _LoadedSet:
     tail = crates[-1].tail
     if tail is None:
         raise StorageError(f"{files.crates[-1]} is damaged: it does not end its unit. Remove it")
-    return _LoadedSet(rows, failures, tail)
+    return LoadedSet(rows, failures, tail)
 
 
-def _merge_cuts(loaded: _LoadedSet) -> _MergedSet:
+def _merge_cuts(loaded: LoadedSet) -> _MergedSet:
     """Sum the rows of samples that were cut into tiles or clips."""
     rows = loaded.rows
     if not rows.num_rows:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from ray_audit.config import AuditConfig
 from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.record_sets import RequiredRecords
-from ray_audit.engine.reduce.load import UnitFiles
+from ray_audit.engine.reduce.kept import Kept
+from ray_audit.engine.reduce.load import LoadedSet, UnitFiles
 from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.second_pass import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, summarise
@@ -116,12 +117,15 @@ class PartTotals:
 
 
 def summarise_part(
-    config: AuditConfig, required: RequiredRecords, units: tuple[tuple[UnitFiles, ...], ...]
+    config: AuditConfig,
+    required: RequiredRecords,
+    kept: Kept[LoadedSet],
+    units: tuple[tuple[UnitFiles, ...], ...],
 ) -> Summary:
     """First pass over some units."""
     summary = Summary(config.dataset.task)
     for files in units:
-        summary = summary.merge(summarise(load_whole(files, required), config))
+        summary = summary.merge(summarise(load_whole(files, required, kept), config))
     return summary
 
 
@@ -132,17 +136,21 @@ def finish_part(
     metadata: dict[str, str],
     run_uri: str,
     is_of_folds: bool,
-    chunk: tuple[int, RequiredRecords, tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...]],
+    chunk: tuple[
+        int,
+        tuple[RequiredRecords, Kept[LoadedSet]],
+        tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...],
+    ],
 ) -> PartOutcome:
     """Second pass over some units: write their part of each table.
 
     Shards that failed are told and not written where the units are of folds: each tells its part.
     """
-    number, required, units = chunk
+    number, (required, kept), units = chunk
     made, remarks = [], Remarks()
     lost: list[ShardFailure] = []
     for files, recount in units:
-        samples, flagged = load_whole(files, required), None
+        samples, flagged = load_whole(files, required, kept), None
         if is_of_folds:
             lost += [failure for failure in samples.failures if failure.sample_id is None]
             of_samples = tuple(f for f in samples.failures if f.sample_id is not None)

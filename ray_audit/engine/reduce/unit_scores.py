@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,8 @@ class _GivenScores:
             return self.dataset.get(rest)
         if what == "setting":
             return _SETTINGS[rest](self.config)
+        if name == "sample.sequences":
+            return self._sequences
         if what == "sample":
             return self.dataset.get(rest) if rest == "flagged_px" else _SAMPLE[rest](self.samples)
         if name not in self.samples.values and not measures().may_be_absent(name):
@@ -130,6 +134,10 @@ class _GivenScores:
                 "another version of ray_audit, or with other packages of measures installed"
             )
         return self.samples.values.get(name, _ABSENT)
+
+    @cached_property
+    def _sequences(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return list(sequences_of(self.samples))
 
     def _by_way(
         self, score: Score, needed: list[Any], of_checkpoints: list[bool], reached: np.ndarray
@@ -159,7 +167,9 @@ def sequences_of(samples: Samples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     # Sorted once: a file may hold thousands of sequences.
     _, of_row, sizes = np.unique(_shards(samples), return_inverse=True, return_counts=True)
     in_order = np.argsort(of_row.reshape(-1), kind="stable")
-    for rows in np.split(in_order, np.cumsum(sizes)[:-1]) if len(sizes) else ():
+    # Not np.split: a unit of images has a sequence for each, and that takes its time.
+    for start, stop in pairwise([0, *np.cumsum(sizes).tolist()]):
+        rows = in_order[start:stop]
         yield rows, labels[rows]
 
 
@@ -189,7 +199,6 @@ _SAMPLE: dict[str, Callable[[Samples], Any]] = {
     "shard": _shards,
     "frame_index": lambda samples: samples.identity["frame_index"].to_numpy(),
     "num_labelled": lambda samples: samples.identity["num_labelled"].to_numpy(),
-    "sequences": lambda samples: list(sequences_of(samples)),
     "group": group_labels,
     "reached": lambda samples: samples.reached,
     "scored": lambda samples: ~_unknown(samples).any(axis=1),

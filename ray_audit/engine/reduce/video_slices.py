@@ -6,16 +6,19 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.engine.ledger.record_sets import RequiredRecords
-from ray_audit.engine.reduce.load import Samples, UnitFiles, load_samples
+from ray_audit.engine.reduce.kept import Kept
+from ray_audit.engine.reduce.load import LoadedSet, Samples, UnitFiles, load_samples
 from ray_audit.samples import Tail
 
 
-def load_whole(slices: Sequence[UnitFiles], required: RequiredRecords) -> Samples:
+def load_whole(
+    slices: Sequence[UnitFiles], required: RequiredRecords, kept: Kept[LoadedSet] | None = None
+) -> Samples:
     """Read the records of one unit, or of all slices of one video in their order.
 
     Segments and their order are those of the whole video, wherever it was cut.
     """
-    loaded = [load_samples(files, required) for files in slices]
+    loaded = [load_samples(files, required, kept) for files in slices]
     return loaded[0] if len(loaded) == 1 else _concatenated(loaded)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_audit.engine.backends.base import Mapper
+from ray_audit.engine.reduce.kept import Kept
 from ray_audit.findings.finding import Finding, findings_table
 from ray_audit.findings.image_findings import COLUMNS as IMAGE_COLUMNS
 from ray_audit.findings.image_findings import ImageContext, image_findings
@@ -109,19 +111,20 @@ def write_findings(
 ) -> WrittenFindings:
     """Make the findings of every part of the score table, rank and write them.
 
-    They are made twice rather than kept: a rank needs the suspicions of all.
+    A rank needs the suspicions of all, and not all findings fit into memory: what does not, or lies
+    in another process, is made once more.
     """
     by_part = [
         [None] * len(scores) if optional is None else optional
         for optional in (regions, trajectories)
     ]
     parts: list[tuple[int, Part]] = list(enumerate(zip(scores, *by_part, strict=True)))
-    summary = FindingsSummary()
-    for of_part in mapper.map(partial(_summarise, context), parts):
+    summary, kept = FindingsSummary(), Kept[pa.Table](attrgetter("nbytes"))
+    for of_part in mapper.map(partial(_summarise, context, kept), parts):
         summary = summary.merge(of_part)
     files: list[TableFile] = []
     top: list[dict[str, Any]] = []
-    for file, rows in mapper.map(partial(_write, context, summary.histogram), parts):
+    for file, rows in mapper.map(partial(_write, context, kept, summary.histogram), parts):
         files.append(file)
         top = sorted([*top, *rows], key=lambda row: (row["rank"], row["finding_id"]))[:NUM_TOP]
     return WrittenFindings(files, summary, top)
@@ -157,9 +160,12 @@ def _find_in_masks(
     return table, found
 
 
-def _summarise(context: FindingsContext, part: tuple[int, Part]) -> FindingsSummary:
-    table, findings = _find(context, part[1])
-    found = findings_table(findings, {})
+def _summarise(
+    context: FindingsContext, kept: Kept[pa.Table], part: tuple[int, Part]
+) -> FindingsSummary:
+    number, files = part
+    table, findings = _find(context, files)
+    found = kept.given(number, lambda: findings_table(findings, context.metadata))
     return FindingsSummary(
         RankHistogram.empty().observe(_below_one(found)),
         Counter(found["kind"].to_pylist()),
@@ -191,10 +197,13 @@ def _num_samples(found: pa.Table, scores: pa.Table) -> int:
 
 
 def _write(
-    context: FindingsContext, histogram: RankHistogram, part: tuple[int, Part]
+    context: FindingsContext,
+    kept: Kept[pa.Table],
+    histogram: RankHistogram,
+    part: tuple[int, Part],
 ) -> tuple[TableFile, list[dict[str, Any]]]:
     number, files = part
-    found = findings_table(_find(context, files)[1], context.metadata)
+    found = kept.given(number, lambda: findings_table(_find(context, files)[1], context.metadata))
     ranks = 1 + histogram.num_above(_below_one(found))
     place = found.schema.get_field_index("rank")
     found = found.set_column(place, found.schema.field(place), pa.array(ranks, pa.int64()))

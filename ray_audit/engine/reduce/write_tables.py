@@ -6,7 +6,7 @@ driver sees counts and ten rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -19,7 +19,14 @@ from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import draft_of
-from ray_audit.engine.reduce.load import UnitFiles, load_samples, named_failures
+from ray_audit.engine.reduce.kept import Kept
+from ray_audit.engine.reduce.load import (
+    LoadedSet,
+    UnitFiles,
+    kept_records,
+    load_samples,
+    named_failures,
+)
 from ray_audit.engine.reduce.masks_context import masks_context
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
@@ -56,17 +63,19 @@ class Records:
     Attributes:
         required: the checkpoints, and what was taken of each.
         files: of each unit; those of a video's slices together: segments cross them.
+        kept: what the first pass has read of them.
     """
 
     required: RequiredRecords
     files: list[tuple[UnitFiles, ...]]
+    kept: Kept[LoadedSet] = field(default_factory=kept_records, compare=False)
 
 
 def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
     """First pass over the records."""
     summary = Summary(config.dataset.task)
     for record in records:
-        step = partial(summarise_part, config, record.required)
+        step = partial(summarise_part, config, record.required, record.kept)
         for partial_summary in mapper.map(step, _chunks(record.files, lambda files: files)):
             summary = summary.merge(partial_summary)
     return summary
@@ -90,7 +99,10 @@ def publish(
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
         pairs = [(files, recounts.get(files[0].unit_id)) for files in record.files]
-        chunks += [(record.required, chunk) for chunk in _chunks(pairs, lambda pair: pair[0])]
+        chunks += [
+            ((record.required, record.kept), chunk)
+            for chunk in _chunks(pairs, lambda pair: pair[0])
+        ]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))
     _write_lost(parts, inputs.run_uri, len(chunks), metadata)
@@ -130,6 +142,7 @@ def publish(
             *parts.remarks.notes(config),
             *_missing_columns(inputs),
             *ties,
+            *_unlabelled_classes(confusion, config),
             *_uncounted(confusion, config),
             *_passes(inputs, parts),
         ],
@@ -211,6 +224,19 @@ def _missing_columns(inputs: Inputs) -> Iterator[str]:
         yield "late_loss, loss_std, variability and forgetting are null: there is 1 checkpoint"
     if len(inputs.config.dataset.classes) < 2:
         yield "there is one class: no label can be suggested, and margins say nothing"
+
+
+def _unlabelled_classes(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:
+    """Classes that no sample is of, which may be a sign that numbers mean others."""
+    classes = config.dataset.classes
+    without = [] if confusion is None else np.flatnonzero(confusion.given()[-1] == 0).tolist()
+    if without and len(without) < len(classes):
+        shown = ", ".join(repr(classes[index]) for index in without[:_MAX_NAMED])
+        yield (
+            f"{len(without)} of {len(classes)} classes have no label: {shown}"
+            f"{', ...' * (len(without) > _MAX_NAMED)}. Where there should be some, hold the order "
+            "of dataset.classes, labels.first_value and labels.values against the files"
+        )
 
 
 def _uncounted(confusion: ClassPairs | None, config: AuditConfig) -> Iterator[str]:

@@ -41,7 +41,7 @@ def dry_run(
         inputs = replace(inputs, listing=replace(inputs.listing, notes=notes))
         model = check_model(config, inputs.checkpoints)
         seen = look_at_samples(inputs, model, folder)
-        check_seen(seen)
+        check_seen(seen, inputs)
         if local or address is None:
             resources = LocalBackend().resources()
         else:

@@ -111,9 +111,12 @@ def _pathways_hint(batch: Batch, config: AuditConfig) -> str:
 
 
 def _channels_hint(batch: Batch, config: AuditConfig) -> str:
-    inputs = batch.arrays["inputs"]
-    if inputs.ndim != 4 or config.model.input.channels is not None:
+    inputs, channels = batch.arrays["inputs"], config.model.input.channels
+    if inputs.ndim != 4:
         return ""
+    if channels is not None:
+        num = 1 if channels == "grey" else 3
+        return f". model.input.channels: {channels} gives it {num}; it may take another number"
     return (
         ". Images come with 1 or 3 channels, without alpha: model.input.channels (rgb, bgr or "
         "grey) makes them alike"

@@ -14,6 +14,7 @@ from ray_audit.formats.volumes.page_stack import ENDINGS as PAGED
 from ray_audit.samples import Shard
 
 _MAX_PAGED_BYTES = 64 * 2**20
+_MAX_LATER_BYTES = 8 * 2**20  # of files besides the first: a look must stay cheap
 _MAX_MASK_BYTES = 4 * 2**20
 _MAX_PX = 2**24
 _NUM_MASKS = 8
@@ -30,7 +31,7 @@ def mask_notes(inputs: Inputs) -> list[str]:
     if dataset.kind != "images" or dataset.volume is not None:
         return []
     shards = inputs.listing.shards
-    notes = list(_page_notes(shards[:1]))
+    notes = list(_page_notes(shards))
     if not dataset.task.is_dense or dataset.has_drawn_masks:
         return notes
     uris = [shard.label_uri for shard in shards if shard.label_uri and "*" not in shard.label_uri]
@@ -48,9 +49,11 @@ def mask_notes(inputs: Inputs) -> list[str]:
 
 def _page_notes(shards: Sequence[Shard]) -> Iterator[str]:
     """Images of several pages, of which the first is read."""
-    for shard in shards:
+    places = dict.fromkeys(np.linspace(0, len(shards) - 1, _NUM_MASKS).astype(int).tolist())
+    for place in places if shards else ():
+        shard, most = shards[place], _MAX_LATER_BYTES if place else _MAX_PAGED_BYTES
         for uri in filter(None, (shard.uri, shard.label_uri)):
-            if not uri.lower().endswith(_PAGES) or shard.size_bytes > _MAX_PAGED_BYTES:
+            if not uri.lower().endswith(_PAGES) or shard.size_bytes > most:
                 continue
             with suppress(OSError, ValueError, SyntaxError, RayAuditError):
                 image = Image.open(io.BytesIO(storage.read_bytes(uri)))

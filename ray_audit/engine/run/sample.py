@@ -27,6 +27,7 @@ from ray_audit.engine.planning.seen import Seen, SeenAnswer
 from ray_audit.engine.run.counted_from import amounts_in_time, class_notes, time_notes
 from ray_audit.engine.run.input_hints import input_hint
 from ray_audit.engine.run.mask_notes import mask_notes
+from ray_audit.engine.run.published import check_published
 from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.formats.labels.classes import ClassNames, named_otherwise
 from ray_audit.formats.registry import known_format
@@ -58,7 +59,8 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     """
     config = inputs.config
     _check_class_names(inputs)
-    batches, failures, reasons = _looked_at(inputs, index_uri)
+    check_published(inputs)
+    batches, failures, reasons, is_whole = _looked_at(inputs, index_uri)
     labels, labels_of = _labels_in(batches, config), f"{len(batches)} sample(s)"
     amounts, num_files = amounts_in_time(inputs, index_uri)
     if num_files:
@@ -74,7 +76,7 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     if not batches:
         if failures:
             notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
-        elif not num_files:
+        else:
             notes.append(_nothing_to_see(reasons, inputs))
         return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
     if failures:
@@ -100,20 +102,40 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         labels,
         labels_of,
         tuple(answers),
-        tuple(notes),
+        (*notes, *_answer_notes(answers, config)),
+        _num_lost(failures) if config.dataset.kind == "images" else 0,
+        len(batches) + _num_lost(failures) if is_whole else _num_files(inputs),
     )
 
 
-def check_seen(seen: Seen) -> None:
-    """Refuse a dataset of which nothing could be read, or nothing has a label.
+def check_seen(seen: Seen, inputs: Inputs) -> None:
+    """Refuse a dataset of which nothing could be read, nothing has a label, or too much is lost.
+
+    Args:
+        seen: what the look has shown.
+        inputs: what is audited.
 
     Raises:
-        SpecificationError: all samples that were tried failed, or all there are are left out.
+        SpecificationError: all samples that were tried failed, or all there are are left out, or
+            more failed than the budget allows.
     """
     if not seen.input_shapes:
         notes = [note for note in seen.notes if note.startswith("all ")]
         if notes:
             raise SpecificationError(f"dataset: {notes[0]}")
+    if seen.num_all is not None and inputs.config.failures.exceeded(seen.num_failed, seen.num_all):
+        why = next(note for note in seen.notes if " failed, such as " in note)
+        raise SpecificationError(
+            f"dataset: of {plural(seen.num_all, 'sample')} more fail than `failures` allows: {why}"
+        )
+
+
+def _num_files(inputs: Inputs) -> int | None:
+    """How many samples there are, where each file is one."""
+    dataset, shards = inputs.config.dataset, inputs.listing.shards
+    if dataset.kind != "images" or dataset.volume is not None:
+        return None
+    return None if any(known_format(s.key).holds_several for s in shards[:1]) else len(shards)
 
 
 def _nothing_to_see(reasons: Counter[str], inputs: Inputs) -> str:
@@ -132,15 +154,16 @@ def _nothing_to_see(reasons: Counter[str], inputs: Inputs) -> str:
 
 def _looked_at(
     inputs: Inputs, index_uri: str
-) -> tuple[list[Batch], list[ShardFailure], Counter[str]]:
+) -> tuple[list[Batch], list[ShardFailure], Counter[str], bool]:
     """The first batch of units that are spread over the dataset, and what was lost before it.
 
     Returns:
-        Batches, failures, and how many samples were filtered, by their reasons.
+        Batches, failures, how many samples were filtered, by their reasons; whether that is all
+        of the dataset.
     """
     batches: list[Batch] = []
     failures: list[ShardFailure] = []
-    reasons = Counter[str]()
+    reasons, num_whole = Counter[str](), 0
     units = _spread(inputs.units)
     # Images are read in groups: a small dataset is one of them, and one mask tells little.
     num_each = max(1, _NUM_SPREAD // len(units)) if inputs.config.dataset.kind == "images" else 1
@@ -148,10 +171,11 @@ def _looked_at(
         for item in islice(_items(unit, inputs.config, index_uri), num_each):
             if isinstance(item, Tail):
                 failures += item.failures
+                num_whole += 1
                 reasons.update(item.filtered["reason"].to_pylist())
             else:
                 batches.append(item)
-    return batches, failures, reasons
+    return batches, failures, reasons, num_whole == len(inputs.units)
 
 
 def _items(unit: WorkUnit, config: AuditConfig, index_uri: str) -> Iterator[Batch | Tail]:
@@ -222,6 +246,17 @@ def _check_declared(look: Look, where: str, answers: str) -> None:
             f"the model's answers to {where} lie in {low:.4g} to {high:.4g}, but model.answers is "
             f"{answers}, and {what}: leave model.answers out where they are logits, or give "
             "sigmoid where each class has a logit of its own"
+        )
+
+
+def _answer_notes(answers: Sequence[SeenAnswer], config: AuditConfig) -> Iterator[str]:
+    ranges = [answer.range for answer in answers]
+    is_within = all(lowest >= 0 and highest <= 1 for lowest, highest in ranges)
+    if ranges and is_within and config.model.answers == "logits":
+        yield (
+            "the model's answers lie in 0 to 1: where they are probabilities, give model.answers: "
+            "probabilities; where each class has a sigmoid of its own, leave it out of the model "
+            "and give model.answers: sigmoid"
         )
 
 

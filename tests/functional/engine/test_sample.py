@@ -30,6 +30,11 @@ class Softmax(ImageModel):
         return super().forward(images).softmax(dim=-1)
 
 
+class Sigmoids(ImageModel):
+    def forward(self, images):
+        return super().forward(images).sigmoid()
+
+
 class Named(ImageModel):
     def forward(self, images):
         return {"out": super().forward(images), "aux": None}
@@ -122,6 +127,14 @@ def test_probabilities_are_refused_with_the_remedy_and_taken_with_it(tmp_path):
     assert "softmax of them once more" in message
     plan = planned(small, model=model("Softmax", answers="probabilities"))
     assert plan.seen.answers[0].range[1] <= 1
+
+
+def test_answers_of_a_sigmoid_at_the_end_are_a_note(tmp_path):
+    small = class_folders(tmp_path)
+    given = {**small.values["model"], "factory": f"{HERE}:Sigmoids"}
+    (note,) = planned(small, model=given).seen.notes
+    assert "lie in 0 to 1" in note
+    assert "model.answers: sigmoid" in note
 
 
 @pytest.mark.parametrize("answers", ["probabilities", "log_probabilities"])

@@ -120,8 +120,16 @@ def test_class_numbers_from_1_in_a_table_without_the_last_class(tmp_path):
 def test_rows_that_are_seconds_taken_for_frames(tmp_path):
     lines = ["frame,label", *(f"{second},{ABC[second % 3]}" for second in range(12))]
     small = filmed(tmp_path, lines, num_frames=300)
-    with pytest.raises(RunError, match=r"labels\.fps"):
+    assert "labels end within the first 4.0% of the frames of all 2 video(s)" in said(small)
+    with pytest.raises(SpecificationError, match=r"Give labels\.fps"):
         audit(small)
+
+
+def test_labels_that_cover_little_are_taken_on_the_clock_that_is_given(tmp_path):
+    lines = ["frame,label", *(f"{t},{ABC[t % 3]}" for t in range(12))]
+    small = filmed(tmp_path, lines, num_frames=300)
+    small.values["dataset"]["labels"]["fps"] = 25
+    assert sorted(audit(small).manifest.counts.items())[-1] == ("scored", 24)
 
 
 def test_a_run_that_scored_nothing_is_no_success(tmp_path):
@@ -132,6 +140,35 @@ def test_a_run_that_scored_nothing_is_no_success(tmp_path):
     typed = CliRunner().invoke(app, ["run", str(small.spec_file()), "--local"])
     assert typed.exit_code == 1
     assert "scored" in typed.output
+
+
+def test_a_plan_of_which_nothing_would_be_scored_fails(tmp_path):
+    lines = ["frame,label", "3,a", "4,b"]
+    assert "nothing would be scored" in said(filmed(tmp_path, lines, every=5))
+
+
+def test_a_plan_fails_where_more_samples_fail_than_the_budget_allows(tmp_path):
+    """Values that are names and indices, in most of the masks that were looked at."""
+    small = masked(tmp_path, [0, 0, 0], ["1", "2", "3"])
+    for index in range(4):
+        Image.fromarray(np.ones((16, 16), np.uint8)).save(tmp_path / f"data/masks/i{index}.png")
+    text = said(small)
+    assert "of 6 samples more fail than `failures` allows: 4 samples failed" in text
+    assert "dataset.labels.values" in text
+    assert "allows" not in said(small, failures={"max_fraction": 0.7})
+
+
+def test_class_numbers_from_1_in_a_table_with_the_last_as_void(tmp_path):
+    small = numbered(tmp_path, [1, 2, 3, 1])
+    small.values["dataset"]["void"] = [3]
+    assert "the files count from 1. Give labels.first_value: 1" in said(small)
+
+
+def test_classes_that_have_no_label_are_named_by_a_run(tmp_path):
+    done = ray_audit.audit(masked(tmp_path, [0, 2], [*ABC, "d"]).config(), local=True)
+    assert any("2 of 4 classes have no label: 'b', 'd'" in note for note in done.notes)
+    whole = ray_audit.audit(masked(tmp_path / "all", [0, 1, 2]).config(), local=True)
+    assert not any("have no label" in note for note in whole.notes)
 
 
 def test_frames_that_count_from_1(tmp_path):
@@ -147,6 +184,18 @@ def test_ends_that_are_the_last_frame(tmp_path):
     assert "give labels.ends: inclusive" in said(filmed(tmp_path, lines, "segments"))
 
 
+def test_ends_that_are_the_last_frame_beside_parts_without_a_label(tmp_path):
+    lines = ["start_frame,end_frame,label", "0,2,a", "3,5,b", "8,9,c", "10,11,a"]
+    text = said(filmed(tmp_path, lines, "segments"))
+    assert "between 4 of 6 pairs of segments" in text
+    assert "give labels.ends: inclusive" in text
+
+
+def test_parts_without_a_label_are_no_sign_of_inclusive_ends(tmp_path):
+    lines = ["start_frame,end_frame,label", "0,2,a", "3,5,b", "5,9,c", "10,11,a"]
+    assert "inclusive" not in said(filmed(tmp_path, lines, "segments"))
+
+
 def test_segments_that_meet_are_no_sign_of_inclusive_ends(tmp_path):
     lines = ["start_frame,end_frame,label", "0,4,a", "4,8,b", "8,12,c"]
     assert "inclusive" not in said(filmed(tmp_path, lines, "segments"))
@@ -156,6 +205,20 @@ def test_mean_and_std_in_units_of_255(tmp_path):
     small = masked(tmp_path, [0, 1, 2])
     small.values["model"]["input"] = {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
     assert "scale: 255" in said_of_parsing(small)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"mean": [0, 0, 0], "std": [255, 255, 255]}, "scale: 255"),
+        ({"std": [58.4, 57.1, 57.4]}, "std 58.4 is above 1"),
+        ({"scale": 255, "mean": [0.48, 0.45, 0.4], "std": [0.2] * 3}, "leave scale out"),
+    ],
+)
+def test_std_in_units_of_255_and_scale_beside_units_of_1(tmp_path, given, remedy):
+    small = masked(tmp_path, [0, 1, 2])
+    small.values["model"]["input"] = given
+    assert remedy in said_of_parsing(small)
 
 
 def said_of_parsing(small):
@@ -174,6 +237,16 @@ def test_pages_of_a_tiff_file(tmp_path):
         )
     small.values["dataset"]["uri"] = str(tmp_path / "data/images/*.tif")
     assert "pages" in said(small)
+
+
+def test_pages_of_a_later_file(tmp_path):
+    small = masked(tmp_path, [0, 1, 2])
+    page = Image.fromarray(np.zeros((16, 16), np.uint8))
+    for index in range(6):
+        path = tmp_path / f"data/masks/i{index}.tif"
+        page.save(path, save_all=True, append_images=[page] * (index == 5))
+    small.values["dataset"]["labels"] = {"masks": str(tmp_path / "data/masks/{stem}.tif")}
+    assert "i5.tif has 2 pages: the first of each file is read" in said(small)
 
 
 def test_the_last_epoch_under_a_second_name(tmp_path):

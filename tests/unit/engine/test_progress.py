@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 from ray_audit.engine.backends.wire import Receipt
-from ray_audit.engine.reduce.load import _failures, _LoadedSet
+from ray_audit.engine.reduce.load import LoadedSet, _failures
 from ray_audit.engine.run.progress import ProgressCounter
 from ray_audit.samples import ShardFailure, Tail
 
@@ -25,5 +25,5 @@ def test_a_sample_is_lost_once_whatever_befell_its_parts():
         failure(None, "decode", "x"),
         failure("t", "read", ""),
     )
-    lost = _failures([_LoadedSet(None, tiles, Tail("unit", 1, failures=rest))])
+    lost = _failures([LoadedSet(None, tiles, Tail("unit", 1, failures=rest))])
     assert [(f.sample_id, f.message) for f in lost] == [("s", "tile 1"), (None, "x"), ("t", "")]

@@ -88,6 +88,44 @@ def test_chunks_do_not_matter(monkeypatch):
     np.testing.assert_allclose(state.class_sum, again.class_sum)
 
 
+def test_void_in_some_chunks_only(monkeypatch):
+    labels, p, _ = data(8, num=2, size=12)
+    labels[0, 3:5] = labels[1, 11, 7:] = -1
+    monkeypatch.setattr(elements, "_CHUNK", 24)
+    np.testing.assert_array_equal(confident.find_issues(labels, p), slow_flags(labels, p))
+    state, wrong = confident.observe(labels, p)
+    is_labelled = labels >= 0
+    assert state.class_count.tolist() == [int((labels == k).sum()) for k in range(5)]
+    own = np.take_along_axis(p, np.maximum(labels, 0)[:, None], 1)[:, 0]
+    for k in range(5):
+        assert state.class_sum[k] == pytest.approx(own[labels == k].astype(float).sum())
+    bins = np.minimum((own * np.float32(1000)).astype(int), 999)
+    counted = np.bincount(bins[is_labelled], minlength=1000)
+    np.testing.assert_array_equal(state.p_label, counted)
+    is_wrong = is_labelled & (p.argmax(axis=1) != labels)
+    assert wrong.sum(axis=1).tolist() == is_wrong.sum(axis=(1, 2)).tolist()
+
+
+@pytest.mark.parametrize("num", [1, 9, 10, 11, 20, 21, 95])
+def test_the_chunks_of_a_sample_are_equally_long(monkeypatch, num):
+    monkeypatch.setattr(elements, "_CHUNK", 10)
+    labels, p = np.zeros(num, int), np.random.default_rng(0).dirichlet(np.ones(3), num)
+    scratch = elements.Scratch.of(labels, p)
+    places = [part.place for part in elements.elements(labels, np.array(p.T), scratch)]
+    lengths = [place.stop - place.start for place in places]
+    assert [place.start for place in places] == [0, *np.cumsum(lengths)[:-1]]
+    assert sum(lengths) == num
+    assert len(lengths) == -(-num // 10)
+    assert max(lengths) - min(lengths) < len(lengths)
+
+
+def test_the_last_bin_holds_a_probability_of_one():
+    labels, p = np.array([0, 0, 1]), np.array([[1.0, 0.0], [0.9995, 0.0005], [1.0, 0.0]])
+    state, wrong = confident.observe(labels, p)
+    assert (state.p_label[999], state.p_label[0]) == (2, 1)
+    assert (state.off_diagonal[0, 999], wrong[2, 0]) == (1, 1)
+
+
 def test_planted_errors_are_flagged():
     labels, p, bad = data(1, num=8)
     flags = confident.find_issues(labels, p)
