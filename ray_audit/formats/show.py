@@ -87,14 +87,23 @@ def frame_size(uri: str, size_bytes: int, orientation: Orientation) -> tuple[int
     return None
 
 
-def promised_frames(uri: str, size_bytes: int) -> int | None:
-    """How many frames a video's header tells of; None where it does not."""
+def promised_frames(uri: str, size_bytes: int, by_duration: bool = False) -> int | None:
+    """How many frames a video's header tells of; None where it does not.
+
+    Args:
+        uri: of the video.
+        size_bytes: of its file.
+        by_duration: whether its length at its rate will do, about as many (Matroska has no count).
+    """
     with (
         suppress(RayAuditError, OSError, av.FFmpegError, IndexError),
         storage.open_read(uri, size_bytes) as stream,
         av.open(stream) as container,
     ):
-        return int(container.streams.video[0].frames) or None
+        video = container.streams.video[0]
+        if video.frames or not by_duration or not container.duration or not video.average_rate:
+            return int(video.frames) or None
+        return int(container.duration / av.time_base * float(video.average_rate) + 0.5)
     return None
 
 

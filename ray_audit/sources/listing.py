@@ -228,9 +228,9 @@ def _from_files(
         )
     if has_star(template):
         classes = None if dataset.kind == "video" else ClassNames.of(dataset)
-        found = with_mask_folders(shards, tables, stored, classes)
+        found, absent = with_mask_folders(shards, tables, stored, classes)
         _check_first_file(dataset, found, next(filter(None, tables)), "")
-        return found, notes
+        return found, [*notes, *absent]
     found = []
     there = by_content([stored[uri] for uri in tables if uri in stored])
     read = {item.uri: item for item in with_values(there)}

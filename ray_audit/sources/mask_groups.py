@@ -1,7 +1,7 @@
 """The mask files of each video, found in one listing of the folder that holds them all."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ray_audit import storage
@@ -10,9 +10,11 @@ from ray_audit.formats.drawn_masks import named_parts
 from ray_audit.formats.labels.classes import ClassNames
 from ray_audit.formats.stacks.pattern import MaskFile, matching
 from ray_audit.printable import few, plural
-from ray_audit.samples import Shard
+from ray_audit.samples import IGNORE, Shard
 from ray_audit.sources.etags import by_content
 from ray_audit.storage import StoredObject
+
+_UNKNOWN = IGNORE - 1
 
 
 def with_mask_folders(
@@ -20,8 +22,10 @@ def with_mask_folders(
     patterns: Sequence[str],
     stored: Mapping[str, StoredObject],
     classes: ClassNames | None,
-) -> list[Shard]:
+) -> tuple[list[Shard], list[str]]:
     """Shards with the pattern of their masks, and with a digest of all files that it matches.
+
+    And notes on images that have files of some classes, and none of others.
 
     Args:
         shards: videos.
@@ -46,13 +50,17 @@ def with_mask_folders(
                     f"{shard.key}; put more of the video's name into the template"
                 )
         found.append(files)
+    notes = list[str]()
     if classes is not None:
         _check_named([files for files in found if files], classes)
+        of_shards = zip(shards, found, strict=True)
+        notes += _lacking({shard.key: files for shard, files in of_shards if files}, classes)
     digests = {o.uri: o for o in by_content([file.stored for files in found for file in files])}
-    return [
+    labelled = [
         _labelled(shard, pattern, [digests[file.stored.uri] for file in files], classes is None)
         for shard, pattern, files in zip(shards, patterns, found, strict=True)
     ]
+    return labelled, notes
 
 
 def _check_named(found: Sequence[Sequence[MaskFile]], classes: ClassNames) -> None:
@@ -69,6 +77,33 @@ def _check_named(found: Sequence[Sequence[MaskFile]], classes: ClassNames) -> No
             "or say what a name means in labels.values, such as "
             f"{{{without[0].part or without[0].stored.uri.rpartition('/')[2]}: void}}"
         )
+
+
+def _lacking(found: Mapping[str, Sequence[MaskFile]], classes: ClassNames) -> Iterator[str]:
+    """Classes of which an image has no file, where files name classes: no pixel is of them there.
+
+    Args:
+        found: the files of each image that has some, by its key.
+        classes: that they may name.
+    """
+    names = {file.part for files in found.values() for file in files}
+    classes_of = named_parts(sorted(names), classes)
+    if not classes_of:
+        return
+    there = {key: {classes_of.get(file.part) for file in files} for key, files in found.items()}
+    under_all = int(classes.numbers_table(0, unknown=_UNKNOWN)[0])  # what no file claims
+    for index, name in enumerate(classes.classes):
+        without = [key for key, present in there.items() if index not in present]
+        if not without or index == under_all:
+            continue
+        if len(without) == len(there):
+            yield f"no file of labels.masks names class {name!r}: no pixel is of that class"
+        else:
+            yield (
+                f"{len(without)} of {plural(len(there), 'image')} have no mask file of class "
+                f"{name!r} ({few(without)}): none of their pixels is taken to be of that class. "
+                "Where a file was lost, leave these images out (dataset.split)"
+            )
 
 
 def _files(pattern: str, uris: Sequence[str], stored: Mapping[str, StoredObject]) -> list[MaskFile]:

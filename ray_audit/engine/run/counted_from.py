@@ -9,13 +9,17 @@ import numpy as np
 from ray_audit.config import DatasetConfig
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.errors import RayAuditError, SpecificationError
+from ray_audit.formats.accounting import UnitAccounting
 from ray_audit.formats.labels.timeline import FrameTimeline, SegmentTimeline, shard_timeline
 from ray_audit.formats.registry import known_format
 from ray_audit.formats.show import promised_frames
+from ray_audit.formats.stacks.open_stack import MaskedFrames, open_stack
+from ray_audit.formats.stacks.pattern import has_star
 from ray_audit.formats.video.stills import is_folder
 from ray_audit.samples import Shard
 
 _NUM_SPREAD = 8
+_NUM_STACKS = 3  # of masks, which are opened
 _FEWEST_RATES = 3
 _LEAST_JOINTS = 0.3
 _FEWEST_COVERED = 0.1
@@ -31,6 +35,8 @@ def time_notes(inputs: Inputs, index_uri: str) -> list[str]:
         index_uri: folder of the label index.
     """
     dataset = inputs.config.dataset
+    if dataset.kind == "video" and dataset.labels.masks is not None:
+        return _mask_notes(inputs.listing.shards, dataset)
     if dataset.labels.form not in ("frames", "segments"):
         return []
     shards = [s for s in inputs.listing.shards if not known_format(s.key).holds_several]
@@ -86,6 +92,33 @@ def _first_frames(timelines: Sequence[FrameTimeline], dataset: DatasetConfig) ->
             f"labels begin at frame 1 in {of} {len(firsts)} files looked at, and frame 0 has none: "
             "where numbers count from 1, give labels.first_frame: 1, else each label is that of "
             "the frame before"
+        )
+
+
+def _mask_notes(shards: Sequence[Shard], dataset: DatasetConfig) -> list[str]:
+    """What the numbers of masks tell in a few videos: where they begin, and how many there are."""
+    labelled = [shard for shard in shards if shard.label_uri is not None]
+    places = np.linspace(0, len(labelled) - 1, _NUM_STACKS).astype(int).tolist()
+    numbered, notes = list[FrameTimeline](), list[str]()
+    for shard in [labelled[place] for place in dict.fromkeys(places)] if labelled else ():
+        with suppress(RayAuditError, OSError, ValueError):  # the run counts it
+            with open_stack(shard, dataset, UnitAccounting("labels")) as stack:
+                masked = MaskedFrames(stack.frames)
+            if has_star(str(shard.label_uri)):
+                numbered.append(masked)
+            elif not is_folder(shard.uri):
+                notes += _too_few(shard, len(masked.frames))
+    return [*_first_frames(numbered, dataset), *notes[:1]]
+
+
+def _too_few(shard: Shard, num_masks: int) -> Iterator[str]:
+    """A file of masks without numbers that holds fewer than the video has frames."""
+    num_frames = promised_frames(shard.uri, shard.size_bytes, by_duration=True)
+    if num_frames and num_masks + 1 < num_frames * (1 - _NEAR_ALL):
+        yield (
+            f"{shard.label_uri} holds {num_masks} masks, and {shard.key} has about {num_frames} "
+            f"frames: they are taken for the first {num_masks}. Where they are those of other "
+            "frames, save each in a file with its frame's number (labels.masks: masks/{stem}/*.png)"
         )
 
 

@@ -147,7 +147,9 @@ class ClassNames:
         """
         if self.values is not None:
             found = self.values.of_number(number)
-            return IGNORE if found is None and number in self._void_values else found
+            if found is None:
+                return IGNORE if number in self._void_values else None
+            return self._unless_void(found)
         if number in self._void_values:
             return IGNORE
         index = number - self.first_value
@@ -160,6 +162,11 @@ class ClassNames:
                 f"{{{number}: {self.classes[by_name]!r}}}"
             )
         found = by_index if by_name is None else by_name
+        return None if found is None else self._unless_void(found)
+
+    def of_colour(self, packed: int) -> int | None:
+        """Class index of a stored colour, `IGNORE` where it is void; None where neither."""
+        found = None if self.values is None else self.values.of_colour(packed)
         return None if found is None else self._unless_void(found)
 
     def of_truth(self, truth: bool) -> int | None:

@@ -227,4 +227,5 @@ def _names_of(owner: Owner, match: str | None) -> tuple[list[str], ...]:
         folders = [folder, Owner(key, folder).key] if folder else []
         return [owner.key], [member, *called], [stem_of_name(member)], folders
     name = key.rsplit("/", 1)[-1]
-    return [key], [name, *called], [fill_template("{path}", key), stem_of(key)], []
+    stems = [fill_template("{path}", key), stem_of(key), *map(stem_of_name, called)]
+    return [key], [name, *called], stems, []

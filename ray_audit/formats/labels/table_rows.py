@@ -171,6 +171,8 @@ def _parsed(uri: str, chunk: TextChunk, layout: TableLayout, classes: ClassNames
     elif "frame" in numbers:
         first = layout.clock.first_frame
         _check_frames(numbers["frame"], layout.number_columns["frame"], first, locate)
+    elif "start" in numbers and not layout.is_timed and layout.clock.first_frame:
+        _check_starts(numbers["start"], layout, locate)
     if "length" in numbers:
         _check_lengths(numbers["length"], layout.number_columns["length"], locate)
         numbers = _with_ends(numbers["start"], numbers["length"])
@@ -258,6 +260,19 @@ def _check_frames(frames: np.ndarray, name: str, first: int, locate: Locate) -> 
         row = int(bad[0])
         raise LabelError(
             f"{locate(row)}: {name} is {frames[row]:g}, expected a whole number from {first}"
+        )
+
+
+def _check_starts(starts: np.ndarray, layout: TableLayout, locate: Locate) -> None:
+    """A segment that begins before the first frame: the table does not count from it."""
+    first = layout.clock.first_frame
+    bad = np.flatnonzero(starts < first)
+    if len(bad):
+        row = int(bad[0])
+        name = layout.number_columns["start"]
+        raise LabelError(
+            f"{locate(row)}: {name} is {starts[row]:g}, expected a number from {first} "
+            "(labels.first_frame)"
         )
 
 

@@ -38,6 +38,7 @@ from ray_audit.formats.labels.text_tables import (
 )
 
 _CHUNK_ROWS = 50_000
+_COMMENTS = ("#", "%", "//")
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _BROKEN = (pa.ArrowInvalid, ValueError, csv.Error, SampleError, EOFError, zlib.error, BadGzipFile)
 
@@ -91,10 +92,22 @@ def read_table(
                 raise LabelError(
                     f"{uri}: no column {', '.join(map(repr, missing))}; the table has "
                     f"{', '.join(map(repr, found)) or 'none'}. Name it in labels.columns"
+                    f"{_else_hint(uri, form, found) if missing == [*required.values()] else ''}"
                 )
             yield from _numbered(chunks(list(dict.fromkeys(required.values()))), required)
         except _BROKEN as error:
             raise LabelError(f"{uri}: the table cannot be read: {error}") from error
+
+
+def _else_hint(uri: str, form: TextForm, found: list[str]) -> str:
+    """Why a table may have none of the columns that are looked for."""
+    if found and found[0].startswith(_COMMENTS) and form.comment is None:
+        return f"; where that line is a comment, give labels.comment: {found[0][0]!r}"
+    if unpacked_name(uri).endswith(SUFFIXES) and form.header is None:
+        return "; where the first line holds no names, give them in labels.header"
+    if unpacked_name(uri).endswith(_JSON_SUFFIXES):
+        return "; where its rows lie deeper, say where in labels.rows"
+    return ""
 
 
 def column_names(

@@ -185,7 +185,7 @@ def _meaning(value: int, mask: np.ndarray, classes: ClassNames) -> int | None:
         return classes.of_truth(bool(value))
     if mask.ndim == 2:
         return classes.of_number(value)
-    return None if classes.values is None else classes.values.of_colour(value)
+    return classes.of_colour(value)
 
 
 def _meanings(values: np.ndarray, mask: np.ndarray, classes: ClassNames) -> np.ndarray:
@@ -207,7 +207,10 @@ def _outside_message(unknown: list[int], mask: np.ndarray, classes: ClassNames) 
         for value in unknown[:_NUM_NAMED]
     ]
     if classes.values is not None:
-        return f"mask value {', '.join(bad)} is not listed in dataset.labels.values"
+        return (
+            f"mask value {', '.join(bad)} is not listed in dataset.labels.values; list what it "
+            "means: a class, or void"
+        )
     return (
         f"mask value {', '.join(bad)} is none of the {len(classes)} classes and not in "
         "dataset.void; where the file counts otherwise, give dataset.labels.first_value, or what "

@@ -110,7 +110,9 @@ def test_corrected_lines_of_frames_keep_every_other_byte(tmp_path):
         ("t.txt", "a.png cat\nb.png\n", {"header": ["image", "label"]}, "row 2: 1 fields, expect"),
         ("t.csv.gz", "image,label\na.png,cat\n", {}, "cannot be read: Not a gzipped file"),
         ("t.csv", "image,label\na.png,\n", {}, r'give dataset\.void: \[""\], or leave the row out'),
-        ("t.json", '{"a.png": ["cat"]}', {}, "no column .*the table has 'a.png'"),
+        ("t.json", '{"a.png": ["cat"]}', {}, "no column .*the table has 'a.png'.* labels.rows"),
+        ("t.txt", "a.png cat\n", {}, "no column .* give them in labels.header"),
+        ("t.csv", "# by hand\nimage,label\na.png,cat\n", {}, "give labels.comment: '#'"),
     ],
 )
 def test_a_table_that_could_be_read_in_two_ways_or_in_none_is_refused(
@@ -158,3 +160,11 @@ def test_text_of_another_width_is_named(tmp_path):
     what = (tmp_path, "images", "images/*.png", {"images": "t.csv"}, ["cat", "dog"])
     with pytest.raises(LabelError, match="is text in UTF-16, as Excel saves"):
         listed(specified(*what))
+
+
+def test_a_table_calls_files_by_the_stem_of_what_match_finds(tmp_path):
+    picture(tmp_path / "images/v_a.png", 0)
+    written(tmp_path / "t.csv", "image,label\na,dog\n")
+    labels = {"images": "t.csv", "match": "v_(.*)"}
+    config = specified(tmp_path, "images", "images/*.png", labels, ["cat", "dog"])
+    assert all_labels(config) == {"v_a.png": 1}

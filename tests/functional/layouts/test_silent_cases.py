@@ -10,6 +10,7 @@ import ray_audit
 from ray_audit.cli import app
 from ray_audit.errors import RayAuditError, RunError, SpecificationError
 from tests.support.audits import audit
+from tests.support.masked_videos import masked_videos
 from tests.support.small_sets import SmallSet, picture, table
 from tests.support.small_sets import video as small_video
 
@@ -300,3 +301,40 @@ def test_masks_each_with_a_palette_of_its_own(tmp_path):
     text = said(small)
     assert "masks have palettes of their own" in text
     assert "labels.values" in text
+
+
+def test_masks_of_frames_that_count_from_1(tmp_path):
+    small = masked_videos(tmp_path, masked=range(1, 8))
+    assert "give labels.first_frame: 1" in said(small)
+    assert "first_frame" not in said(masked_videos(tmp_path / "from 0"))
+
+
+def test_a_file_of_fewer_masks_than_the_video_has_frames(tmp_path):
+    small = masked_videos(tmp_path, form="npy")
+    assert "are taken for the first" not in said(small)
+    for path in sorted(tmp_path.glob("data/masks/*.npy")):
+        np.save(path, np.load(path)[::2])
+    assert "holds 4 masks, and v0.mkv has about 8 frames" in said(small)
+
+
+def test_an_image_without_the_mask_file_of_one_class(tmp_path):
+    for index in range(4):
+        picture(tmp_path / f"data/images/i{index}.png", index)
+        for number, name in enumerate("bc"):
+            path = tmp_path / f"data/masks/{name}/i{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[8 * number : 8 * number + 4] = 255
+            Image.fromarray(pixels).save(path)
+    dataset = {
+        "kind": "images",
+        "uri": str(tmp_path / "data/images/*.png"),
+        "labels": {"masks": str(tmp_path / "data/masks/*/{stem}.png")},
+    }
+    small = SmallSet(tmp_path, dataset, "PixelModel")
+    assert "mask file" not in said(small)
+    (tmp_path / "data/masks/c/i2.png").unlink()
+    assert "1 of 4 images have no mask file of class 'c' (i2.png)" in said(small)
+    for path in sorted(tmp_path.glob("data/masks/c/*.png")):
+        path.unlink()
+    assert "no file of labels.masks names class 'c'" in said(small)

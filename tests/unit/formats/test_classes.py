@@ -7,7 +7,7 @@ from ray_audit.config import AuditConfig, DatasetConfig
 from ray_audit.errors import SpecificationError
 from ray_audit.formats.labels.classes import ClassNames, with_values
 from ray_audit.formats.labels.relabel import relabelled
-from ray_audit.formats.labels.values import value_table
+from ray_audit.formats.labels.values import packed_colour, value_table
 from ray_audit.samples import IGNORE
 
 
@@ -256,6 +256,13 @@ def test_a_first_row_of_a_value_is_no_header_whatever_its_class(tmp_path, text):
     (tmp_path / "v.csv").write_text(text)
     with pytest.raises(SpecificationError, match="means 'cat', which is no class"):
         ClassNames.of(specified(values=str(tmp_path / "v.csv")))
+
+
+def test_a_void_class_is_void_by_every_value_that_means_it():
+    values = {7: "road", "#804080": "road", 0: "bg"}
+    classes = ClassNames.of(specified(void=["road"], values=values))
+    assert classes.of_number(7) == classes.of_colour(packed_colour(128, 64, 128)) == IGNORE
+    assert classes.of_number(0) == 0
 
 
 def test_several_findings_are_told_also_where_one_of_them_is_no_class():

@@ -173,3 +173,11 @@ def test_a_duration_of_nothing_is_located_and_inclusive_ends_do_not_go_with_it(t
     clock = LabelClock(is_inclusive=True)
     with pytest.raises(LabelError, match=r"a duration, and no end: leave labels\.ends out"):
         layout_of(str(path), "segments", LabelColumns(), False, clock)
+
+
+def test_a_segment_before_the_first_frame_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("video,start_frame,end_frame,label\nv,0,8,a\n")
+    layout = layout_of(str(path), "segments", LabelColumns(), True, LabelClock(first_frame=1))
+    with pytest.raises(LabelError, match=r"row 1: start_frame is 0, expected a number from 1"):
+        list(read_rows(str(path), layout, ClassNames(["a"])))
