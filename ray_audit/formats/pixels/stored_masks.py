@@ -23,7 +23,17 @@ _SIGNED = 2
 
 
 def as_stored(image: ImageFile.ImageFile) -> np.ndarray:
-    """Values of a mask of one channel: (H, W) uint8, uint16, int8, int32 or uint32."""
+    """Values of a mask of one channel: (H, W) uint8, uint16, int8, int32 or uint32.
+
+    Raises:
+        SampleError: `mask_format`: a PBM file, whose bits nobody reads alike.
+    """
+    if image.format == "PPM" and image.mode == "1":
+        raise SampleError(
+            "mask_format",
+            "a PBM mask: the bit 1 is black in such a file, and most programs give 0 for it; "
+            "save masks as PNG or PGM, with the values that are meant"
+        )
     # Of the file as opened: decoding drops the tiles.
     args = image.tile[0].args if image.tile else ""
     sample_format = int(tiff_tag(image, _SAMPLE_FORMAT, (1,))[0])

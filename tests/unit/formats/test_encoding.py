@@ -113,6 +113,13 @@ def test_a_16_bit_colour_mask_keeps_its_depth_and_other_channels():
     assert encode_mask(content, mask, 0) == content
 
 
+@pytest.mark.parametrize("content", [b"P4\n4 3\n\x60\xd0\x10", b"P1\n4 1\n0 1 1 0\n"])
+def test_bits_of_pbm_files_are_refused(content):
+    section = specified({}, [])
+    with pytest.raises(SampleError, match=r"the bit 1 is black .*save masks as PNG or PGM"):
+        read_labels(content, section, ClassNames.of(section))
+
+
 def test_grey_of_2_bits_keeps_its_depth():
     content = ENCODINGS["grey of 2 bits"][0]
     assert encode_mask(content, STORED) == content
