@@ -99,7 +99,9 @@ def format_of(key: str) -> Format | None:
     ['video', 'tar', None]
     """
     name = key.rsplit("/", 1)[-1].lower()
-    known, num_dots = _endings(formats())
+    known, num_dots, dotless = _endings(formats())
+    if name.endswith(dotless):
+        return _first(known, name)
     # Asked for each file of a listing, several times, and few endings are different.
     return _ending_in(known, ".".join(["", *name.split(".")[1:][-num_dots:]]))
 
@@ -107,17 +109,20 @@ def format_of(key: str) -> Format | None:
 _Endings = tuple[tuple[Format, tuple[str, ...]], ...]
 
 
-@lru_cache
-def _ending_in(known: _Endings, last: str) -> Format | None:
-    """The format of names that end in these parts, behind as many dots as any ending has."""
-    return next((item for item, endings in known if last.endswith(endings)), None)
+def _first(known: _Endings, name: str) -> Format | None:
+    return next((item for item, endings in known if name.endswith(endings)), None)
+
+
+_ending_in = lru_cache(_first)
 
 
 @cache
-def _endings(known: tuple[Format, ...]) -> tuple[_Endings, int]:
-    """Of each format, and the most dots in one."""
+def _endings(known: tuple[Format, ...]) -> tuple[_Endings, int, tuple[str, ...]]:
+    """Of each format, the most dots in one, and those that do not begin with a dot."""
     endings = tuple((item, item.endings) for item in known)
-    return endings, max(ending.count(".") for _, some in endings for ending in some)
+    each = [ending for _, some in endings for ending in some]
+    dotless = tuple(ending for ending in each if not ending.startswith("."))
+    return endings, max(ending.count(".") for ending in each), dotless
 
 
 def known_format(key: str) -> Format:

@@ -178,6 +178,11 @@ class Busy:
             raise OSError(errno.EBUSY, "Please reduce your request rate.")
         return self._stream.read(size)
 
+    def readinto(self, buffer):
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
     def __getattr__(self, name):
         return getattr(self._stream, name)
 
