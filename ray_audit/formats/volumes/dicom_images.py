@@ -10,7 +10,8 @@ from ray_audit.config import LabelsConfig, VolumeConfig
 from ray_audit.errors import SampleError
 from ray_audit.formats.base import Format, Item
 from ray_audit.formats.job import UnitContext
-from ray_audit.formats.volumes.dicom_volume import frames_in, pydicom, tags_in
+from ray_audit.formats.volumes.dicom_colours import COLOURS, colours_in
+from ray_audit.formats.volumes.dicom_volume import GREY, frames_in, pydicom, tags_in
 from ray_audit.formats.volumes.volume import VolumeHeader, windowed
 from ray_audit.samples import IGNORE, Shard
 
@@ -45,13 +46,13 @@ class DicomImages(Format):
 
 
 def _pixels(uri: str, job: UnitContext) -> np.ndarray:
-    """(H, W, 1) uint8 or uint16.
+    """(H, W, 1), or (H, W, 3) in RGB; uint8 or uint16.
 
     Raises:
-        SampleError: it is no grey picture of one frame, is too large, or its values need a window.
+        SampleError: it is no picture of one frame, is too large, or grey values need a window.
     """
     content = job.tally.read_bytes(uri)
-    file = tags_in(uri, content)
+    file = tags_in(uri, content, (*GREY, *COLOURS))
     num_frames, height, width = file.shape
     if num_frames > 1:
         raise SampleError(
@@ -64,6 +65,8 @@ def _pixels(uri: str, job: UnitContext) -> np.ndarray:
             "too_large",
             f"{uri} has {height} x {width} px, dataset.max_px is {job.dataset.max_px:.4g}",
         )
+    if file.photometric in COLOURS:
+        return colours_in(file, content)
     window = (job.dataset.volume or VolumeConfig()).window
     header = VolumeHeader(file.shape, 1, file.dtype, 0, *file.scale)
     return windowed(frames_in(file, content)[0], header, window)[:, :, None]

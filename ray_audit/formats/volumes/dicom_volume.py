@@ -17,7 +17,10 @@ _MISSING = "DICOM files need pydicom: pip install 'ray-audit[medical]'"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN = 0.01  # of the usual gap between slices
 _PARALLEL = 1e-3
-_GREY = ("MONOCHROME1", "MONOCHROME2")
+GREY = ("MONOCHROME1", "MONOCHROME2")
+"""Photometric interpretations of images without colours."""
+PALETTE = "PALETTE COLOR"
+"""Photometric interpretation of indices, which are a label's values and an image's colours."""
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 """SOP class of segmentations whose pixels are numbers of segments."""
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
@@ -59,6 +62,7 @@ class DicomFile:
         positions: (frames, 3) millimetres of the first pixel of each frame, or None.
         axes: (2, 3) where columns and rows point (first along a row), or None.
         spacing: millimetres between rows and between columns.
+        photometric: PhotometricInterpretation.
     """
 
     uri: str
@@ -72,6 +76,7 @@ class DicomFile:
     positions: np.ndarray | None
     axes: np.ndarray | None
     spacing: tuple[float, float]
+    photometric: str
 
 
 class DicomVolume(Volume):
@@ -84,6 +89,7 @@ class DicomVolume(Volume):
     Args:
         uri: of a file, or a pattern of the files of a series.
         tally: counts what is read.
+        is_labels: whether palette indices are taken, as the values that they are.
 
     Raises:
         SampleError: a file is no grey image, the slices are of several series, lie unevenly, or
@@ -93,9 +99,10 @@ class DicomVolume(Volume):
 
     name = "DICOM"
 
-    def __init__(self, uri: str, tally: UnitAccounting) -> None:
+    def __init__(self, uri: str, tally: UnitAccounting, is_labels: bool = False) -> None:
         self.uri, self._tally = uri, tally
-        files = [read_tags(uri, tally) for uri in _files_at(uri)]
+        taken = (*GREY, PALETTE) if is_labels else GREY
+        files = [read_tags(uri, tally, taken) for uri in _files_at(uri)]
         _check_one_series(files)
         self._frames, affine = _in_order(files)
         first, scales = files[0], {file.scale for file, _ in self._frames}
@@ -179,30 +186,30 @@ def _num_left_out(files: Sequence[DicomFile]) -> int:
     return sum(num * (step - 1) for step, num in steps.items()) if is_by_ones else 0
 
 
-def read_tags(uri: str, tally: UnitAccounting) -> DicomFile:
+def read_tags(uri: str, tally: UnitAccounting, taken: tuple[str, ...] = GREY) -> DicomFile:
     """Read what comes before the pixels of a file.
 
     Raises:
-        SampleError: it is no DICOM file, or no grey image.
+        SampleError: it is no DICOM file, or its photometric interpretation is none of `taken`.
     """
-    return tags_in(uri, tally.read_bytes(uri))
+    return tags_in(uri, tally.read_bytes(uri), taken)
 
 
-def tags_in(uri: str, content: bytes) -> DicomFile:
+def tags_in(uri: str, content: bytes, taken: tuple[str, ...] = GREY) -> DicomFile:
     """As `read_tags`, of a file that was read already."""
     try:
         tags = pydicom().dcmread(io.BytesIO(content), stop_before_pixels=True)
-        found = _described(uri, tags)
+        found = _described(uri, tags, taken)
     except (RayAuditError, MemoryError):
         raise
     except Exception as error:  # pydicom raises many kinds
         raise SampleError("decode", f"{uri}: no readable DICOM file: {error}") from error
     num_bytes = found.dtype.itemsize * int(np.prod(found.shape)) // (8 if found.bits == 1 else 1)
-    check_inflated(num_bytes, len(content), found.shape)
+    check_inflated(num_bytes * (1 if found.photometric in GREY else 3), len(content), found.shape)
     return found
 
 
-def _described(uri: str, tags: Any) -> DicomFile:
+def _described(uri: str, tags: Any, taken: tuple[str, ...]) -> DicomFile:
     if str(tags.get("SOPClassUID", "")) in SEGMENTATIONS:
         raise SampleError(
             "image_format",
@@ -211,12 +218,13 @@ def _described(uri: str, tags: Any) -> DicomFile:
         )
     photometric = str(tags.get("PhotometricInterpretation", "none"))
     rows, columns = int(tags.get("Rows", 0)), int(tags.get("Columns", 0))
-    if photometric not in _GREY or rows < 1 or columns < 1:
+    if photometric not in taken or rows < 1 or columns < 1:
+        of_colour = "of colour and palette images save the frames as image files or as a video"
+        advice = f"a grey image ({', '.join(GREY)}): {of_colour}"
         raise SampleError(
             "image_format",
             f"{uri} has photometric interpretation {photometric}, {rows} rows and {columns} "
-            f"columns; expected a grey image ({', '.join(_GREY)}): of colour and palette images "
-            "save the frames as image files or as a video",
+            f"columns; expected {advice if taken == GREY else ', '.join(taken)}",
         )
     allocated, signed = int(tags.BitsAllocated), int(tags.get("PixelRepresentation", 0))
     bits = int(tags.get("BitsStored", allocated))
@@ -240,6 +248,7 @@ def _described(uri: str, tags: Any) -> DicomFile:
         positions,
         axes,
         spacing,
+        photometric,
     )
 
 

@@ -77,7 +77,7 @@ def open_dicom_labels(uri: str, image: Volume, tally: UnitAccounting) -> Volume:
         StorageError: it cannot be read.
     """
     if not is_segmentation(uri, tally):
-        return DicomVolume(uri, tally)
+        return DicomVolume(uri, tally, is_labels=True)
     if not isinstance(image, DicomVolume):
         raise SampleError(
             "mask_format",

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 import ray_audit
-from ray_audit.errors import LabelError
+from ray_audit.errors import LabelError, SpecificationError
+from tests.functional.test_channels import images as small_set
+from tests.support.audits import audit, refused
 from tests.support.drafts import drafted, same
 from tests.support.label_sets import listed
 from tests.support.media import cut, dataset
 from tests.support.published.built import put_text
+from tests.support.small_sets import CLASSES as FOLDERS
 from tests.unit.formats.test_dicom import write_slice
+from tests.unit.formats.test_dicom_colours import INDICES, PALETTE, RGB, channels, indexed, palette
 
 CLASSES = ["finding", "none"]
 PLAIN = {"PixelRepresentation": 0}
@@ -103,3 +107,24 @@ def test_values_that_are_signed_or_scaled_are_asked_about(tmp_path):
     table(tmp_path)
     draft = ray_audit.init(tmp_path)
     assert any(text.startswith("volume.window:") for text in draft.asked)
+
+
+def colours(folder, num, **inputs):
+    """A grey image, one with a palette and one in RGB in each class folder, and a model."""
+    for name in FOLDERS:
+        indexed(folder / f"data/{name}/0.dcm", INDICES, {})
+        indexed(folder / f"data/{name}/1.dcm", INDICES, palette(PALETTE, 8))
+        channels(folder / f"data/{name}/2.dcm", RGB)
+    return small_set(folder, [], num, **inputs)
+
+
+def test_images_in_colour_are_planned_and_audited_beside_grey_ones(tmp_path):
+    small = colours(tmp_path, 3, channels="rgb")
+    assert ray_audit.plan(small.config(), local=True).num_new > 0
+    assert audit(small).counts["scored"] == 9
+
+
+def test_a_model_of_one_channel_gets_grey_or_one_sentence(tmp_path):
+    assert audit(colours(tmp_path / "grey", 1, channels="grey")).counts["scored"] == 9
+    message = refused(colours(tmp_path / "none", 1), SpecificationError)
+    assert "model.input.channels (rgb, bgr or grey)" in message
