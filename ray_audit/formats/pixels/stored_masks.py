@@ -32,7 +32,7 @@ def as_stored(image: ImageFile.ImageFile) -> np.ndarray:
         raise SampleError(
             "mask_format",
             "a PBM mask: the bit 1 is black in such a file, and most programs give 0 for it; "
-            "save masks as PNG or PGM, with the values that are meant"
+            "save masks as PNG or PGM, with the values that are meant",
         )
     # Of the file as opened: decoding drops the tiles.
     args = image.tile[0].args if image.tile else ""
