@@ -27,14 +27,28 @@ def read_mapping(path: str) -> dict[str, Any]:
         text = storage.read_bytes(path).decode()
     except (StorageError, UnicodeDecodeError) as error:
         raise SpecificationError(f"cannot read the specification {path}: {error}") from error
+    values = plain_values(text, path)
+    if not isinstance(values, dict):
+        kind = "nothing" if values is None else type(values).__name__
+        raise SpecificationError(f"{path}: expected a mapping of keys, got {kind}")
+    return values
+
+
+def plain_values(text: str, path: str) -> Any:
+    """Values of a YAML text that runs nothing, repeats no key and stays small.
+
+    Args:
+        text: of a file.
+        path: names it in errors.
+
+    Raises:
+        SpecificationError: it is no plain YAML.
+    """
     try:
         values = yaml.load(text, _PlainLoader)
     except _NOT_YAML as error:
         raise SpecificationError(f"{path} is not plain YAML: {_problem(error)}") from error
     _check_expanded(path, values)
-    if not isinstance(values, dict):
-        kind = "nothing" if values is None else type(values).__name__
-        raise SpecificationError(f"{path}: expected a mapping of keys, got {kind}")
     return values
 
 

@@ -6,15 +6,18 @@ from typing import Any, NamedTuple
 
 from ray_audit import storage
 from ray_audit.config.categories import categories_of
-from ray_audit.errors import StorageError
+from ray_audit.errors import SpecificationError, StorageError
 from ray_audit.json_text import unrepeated
+from ray_audit.spec_yaml import plain_values
 
 _MAX_BYTES = 16 * 2**20
 _MAX_JSON_BYTES = 2**30  # a COCO document has its categories among all else
 _NUMBERED = re.compile(r"(\d{1,9})[\s,;:]+(\S.*)")
 _HEADERS = ("name", "names", "class", "classes", "class_name", "class_names", "label", "labels")
 _BY_NUMBER, _BY_NAME, _CATEGORIES = "id2label", "label2id", "categories"
-_KEYS = (_BY_NUMBER, "labels", _BY_NAME)  # of a model's config.json, of a dataset.json
+# Of a model's config.json, of a dataset.json, of a detector's data.yaml.
+_KEYS = (_BY_NUMBER, "labels", _BY_NAME, "names")
+_YAML = (".yaml", ".yml")
 
 
 class GivenClasses(NamedTuple):
@@ -36,8 +39,8 @@ def named_classes(given: Any) -> GivenClasses:
 
     Args:
         given: a list of names, a mapping between numbers and names (either way round), or the URI
-            of a file: JSON of one of these, or text with a name a line, each with its number
-            before it or none.
+            of a file: JSON or YAML of one of these, or text with a name a line, each with its
+            number before it or none.
 
     Raises:
         ValueError: numbers do not follow each other, or the file holds none of these.
@@ -136,8 +139,10 @@ def _read(uri: str) -> tuple[Any, str]:
     try:
         text = content.decode("utf-8-sig")
         if uri.lower().endswith(".json"):
-            return _of_json(uri, json.loads(text, object_pairs_hook=unrepeated))
-    except (ValueError, RecursionError) as error:
+            return _of_document(uri, json.loads(text, object_pairs_hook=unrepeated))
+        if uri.lower().endswith(_YAML):
+            return _of_document(uri, plain_values(text, uri))
+    except (ValueError, RecursionError, SpecificationError) as error:
         raise ValueError(f"{uri} cannot be read as class names: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [_NUMBERED.fullmatch(line) for line in lines]
@@ -158,7 +163,7 @@ def _read(uri: str) -> tuple[Any, str]:
     return dict(numbered), _BY_NUMBER
 
 
-def _of_json(uri: str, loaded: Any) -> tuple[Any, str]:
+def _of_document(uri: str, loaded: Any) -> tuple[Any, str]:
     key = ""
     if isinstance(loaded, dict):
         if isinstance(loaded.get(_CATEGORIES), list):

@@ -47,8 +47,8 @@ class DatasetConfig(Section):
         Field(min_length=1),
         BeforeValidator(lambda given: given, json_schema_input_type=_Classes),
     ]
-    """Class names in index order; or a mapping of numbers and names; or a file of either, JSON or
-    text with a name a line. Labels may be names or indices (`values` where both)."""
+    """Class names in index order; or a mapping of numbers and names; or a file of either, JSON,
+    YAML or text with a name a line. Labels may be names or indices (`values` where both)."""
     void: list[int | str] = []
     """Label values that mean "not labelled"."""
     clip: ClipConfig = ClipConfig()

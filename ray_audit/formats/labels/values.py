@@ -172,8 +172,18 @@ def read_values(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
     comment but for colours.
 
     Raises:
-        SpecificationError: the file cannot be read as either, or gives a value two meanings.
+        SpecificationError: the file cannot be read as either, gives a value two meanings, or one
+            that is no class.
     """
+    values = _listed_in(uri, classes)
+    try:
+        value_table(values, classes)
+    except SpecificationError as error:
+        raise SpecificationError(f"{error} (in {uri})") from error
+    return values
+
+
+def _listed_in(uri: str, classes: Sequence[str]) -> dict[int | str, int | str]:
     content = storage.read_bytes(uri)
     if len(content) > _MAX_BYTES:
         raise SpecificationError(f"labels.values: {uri} has {len(content)} bytes, expected a table")

@@ -16,6 +16,8 @@ CLASS_FILES = {
     "id2label.json": '{"1": "big dog", "0": "cat", "2": "\u00e9l\u00e9phant"}',
     "label2id.json": '{"big dog": 1, "cat": 0, "\u00e9l\u00e9phant": 2}',
     "config.json": '{"id2label": {"0": "cat", "1": "big dog", "2": "\u00e9l\u00e9phant"}, "x": 1}',
+    "list.yml": "- cat\n- big dog\n- \u00e9l\u00e9phant\n",
+    "data.yaml": "nc: 3\nnames: {1: big dog, 0: cat, 2: \u00e9l\u00e9phant}\ntrain: images\n",
     "dataset.json": '{"name": "x", "labels": {"cat": 0, "big dog": 1, "\u00e9l\u00e9phant": 2}}',
 }
 

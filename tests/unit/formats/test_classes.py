@@ -132,6 +132,12 @@ def test_a_value_that_means_no_class_names_the_nearest():
         ClassNames.of(specified(values={7: "raod"}))
 
 
+def test_a_value_of_a_file_that_means_no_class_names_the_file(tmp_path):
+    (tmp_path / "v.csv").write_text("0,bg\n7,raod\n8,road\n")
+    with pytest.raises(SpecificationError, match=r"did you mean 'road'\? \(in .*v\.csv\)"):
+        ClassNames.of(specified(values=str(tmp_path / "v.csv")))
+
+
 def test_a_specification_keeps_what_a_file_of_values_says(tmp_path):
     (tmp_path / "v.csv").write_text("0,bg\n7,road\n")
     values = {
