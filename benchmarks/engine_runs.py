@@ -68,6 +68,10 @@ class Timeline:
         """Seconds until the pools had done the first batch."""
         return min(self.points)[0] - self._started_s
 
+    def until_last_s(self) -> float:
+        """Seconds until the pools had done the last batch."""
+        return max(self.points)[0] - self._started_s
+
 
 class CpuTimeline(Timeline):
     """Also samples the CPU time of this process and of all below it, now and then.
