@@ -42,6 +42,7 @@ from ray_audit.samples import Shard, Tail, WorkUnit
 from ray_audit.sources import list_dataset
 from tests.fuzz.harness import scratch
 from tests.unit.formats.test_dicom import write_slice
+from tests.unit.formats.test_dicom_colours import channels, indexed, palette
 
 SLICE = 2000
 LIMIT_S = 20
@@ -129,6 +130,8 @@ def dicom_file(**tags):
     return path.read_bytes()
 
 
+INDICES = np.arange(20, dtype=np.uint8).reshape(4, 5) % 3
+FEW_COLOURS = np.array([[0, 128, 255], [7, 9, 11], [250, 3, 99]], np.uint8)
 PAIRS = b"image,mask\ni/0.png,m/0.png\n1.png,m/1.png\n"
 DOCUMENT = {"database": {"x": {"annotations": [{"segment": [0, 1.5], "label": "a"}]}}}
 COCO = {
@@ -184,6 +187,18 @@ READERS = {
     "dicom_images": (
         ".dcm",
         [dicom_file(), dicom_file(PixelRepresentation=0, RescaleSlope=0.5)],
+        ("images", {"folder": True}),
+    ),
+    "dicom_colours": (
+        ".dcm",
+        [
+            indexed(FOLDER / "good", INDICES, palette(FEW_COLOURS, 8)).read_bytes(),
+            indexed(FOLDER / "good", INDICES, palette(FEW_COLOURS, 16)).read_bytes(),
+            channels(FOLDER / "good", FEW_COLOURS[INDICES]).read_bytes(),
+            channels(
+                FOLDER / "good", FEW_COLOURS[INDICES], "YBR_FULL", PlanarConfiguration=1
+            ).read_bytes(),
+        ],
         ("images", {"folder": True}),
     ),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
@@ -264,7 +279,7 @@ def one_case(name, content):
         config = dataset("images", FOLDER / "i/*.png", {"masks": str(path)})
         read_all(list_dataset(config, index).shards, config, str(index))
         return
-    if name == "dicom_images":
+    if name in ("dicom_images", "dicom_colours"):
         shard = Shard(path.name, str(path), len(content), "etag", class_index=0)
         for window in (None, {"window": [0, 4095]}):
             read_all((shard,), dataset("images", path, read_as[1], volume=window), None)
