@@ -40,9 +40,8 @@ from ray_audit.errors import RayAuditError
 from ray_audit.formats.registry import known_format
 from ray_audit.samples import Shard, Tail, WorkUnit
 from ray_audit.sources import list_dataset
+from tests.fuzz.dicom_seeds import colour_images, grey_images
 from tests.fuzz.harness import scratch
-from tests.unit.formats.test_dicom import write_slice
-from tests.unit.formats.test_dicom_colours import channels, indexed, palette
 
 SLICE = 2000
 LIMIT_S = 20
@@ -124,14 +123,6 @@ def arrow_file(as_file):
     return sink.getvalue()
 
 
-def dicom_file(**tags):
-    """A picture of 12 bits."""
-    path = write_slice(FOLDER / "good", np.arange(20).reshape(4, 5), 0, **tags)
-    return path.read_bytes()
-
-
-INDICES = np.arange(20, dtype=np.uint8).reshape(4, 5) % 3
-FEW_COLOURS = np.array([[0, 128, 255], [7, 9, 11], [250, 3, 99]], np.uint8)
 PAIRS = b"image,mask\ni/0.png,m/0.png\n1.png,m/1.png\n"
 DOCUMENT = {"database": {"x": {"annotations": [{"segment": [0, 1.5], "label": "a"}]}}}
 COCO = {
@@ -184,23 +175,8 @@ READERS = {
         None,
     ),
     "packed_mask_tables": (".csv.gz", [gzip.compress(PAIRS)], None),
-    "dicom_images": (
-        ".dcm",
-        [dicom_file(), dicom_file(PixelRepresentation=0, RescaleSlope=0.5)],
-        ("images", {"folder": True}),
-    ),
-    "dicom_colours": (
-        ".dcm",
-        [
-            indexed(FOLDER / "good", INDICES, palette(FEW_COLOURS, 8)).read_bytes(),
-            indexed(FOLDER / "good", INDICES, palette(FEW_COLOURS, 16)).read_bytes(),
-            channels(FOLDER / "good", FEW_COLOURS[INDICES]).read_bytes(),
-            channels(
-                FOLDER / "good", FEW_COLOURS[INDICES], "YBR_FULL", PlanarConfiguration=1
-            ).read_bytes(),
-        ],
-        ("images", {"folder": True}),
-    ),
+    "dicom_images": (".dcm", grey_images(FOLDER), ("images", {"folder": True})),
+    "dicom_colours": (".dcm", colour_images(FOLDER), ("images", {"folder": True})),
     "document": (".json", [json.dumps(DOCUMENT).encode()], None),
     "coco": (".json", [json.dumps(COCO).encode()], None),
 }
