@@ -32,6 +32,8 @@ class Seen:
             are looked at, not the first clips alone.
         answers: of the first and last checkpoint.
         notes: what is remarkable.
+        nothing: of the notes, the one that says why no run could score anything; empty otherwise.
+        failed: of the notes, the one that says what failed of the samples; empty where nothing did.
         num_failed: samples of images that failed on the way.
         num_all: samples that there are, where that is known without reading them.
     """
@@ -43,5 +45,7 @@ class Seen:
     labels_of: str = ""
     answers: tuple[SeenAnswer, ...] = ()
     notes: tuple[str, ...] = ()
+    nothing: str = ""
+    failed: str = ""
     num_failed: int = 0
     num_all: int | None = None

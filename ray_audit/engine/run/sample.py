@@ -75,12 +75,16 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
     num_tried = len(batches) + len(failures)
     if not batches:
         if failures:
-            notes.append(f"all {num_tried} samples that were tried failed: {_first(failures)}")
+            nothing = why = f"all {num_tried} samples that were tried failed: {_first(failures)}"
         else:
-            notes.append(_nothing_to_see(reasons, inputs))
-        return Seen(num_tried, labels=labels, labels_of=labels_of, notes=tuple(notes))
+            why, is_all = _nothing_to_see(reasons, inputs)
+            nothing = why if is_all else ""
+        seen = (*notes, why)
+        return Seen(num_tried, labels=labels, labels_of=labels_of, notes=seen, nothing=nothing)
+    failed = ""
     if failures:
-        notes.append(f"{plural(_num_lost(failures), 'sample')} failed, such as {_first(failures)}")
+        failed = f"{plural(_num_lost(failures), 'sample')} failed, such as {_first(failures)}"
+        notes.append(failed)
     first, answers = batches[0], list[SeenAnswer]()
     look: Look | None = None
     for checkpoint in dict.fromkeys((inputs.checkpoints[0], inputs.checkpoints[-1])):
@@ -103,8 +107,9 @@ def look_at_samples(inputs: Inputs, model: nn.Module, index_uri: str) -> Seen:
         labels_of,
         tuple(answers),
         (*notes, *_answer_notes(answers, config)),
-        _num_lost(failures) if config.dataset.kind == "images" else 0,
-        len(batches) + _num_lost(failures) if is_whole else _num_files(inputs),
+        failed=failed,
+        num_failed=_num_lost(failures) if config.dataset.kind == "images" else 0,
+        num_all=len(batches) + _num_lost(failures) if is_whole else _num_files(inputs),
     )
 
 
@@ -119,14 +124,12 @@ def check_seen(seen: Seen, inputs: Inputs) -> None:
         SpecificationError: all samples that were tried failed, or all there are are left out, or
             more failed than the budget allows.
     """
-    if not seen.input_shapes:
-        notes = [note for note in seen.notes if note.startswith("all ")]
-        if notes:
-            raise SpecificationError(f"dataset: {notes[0]}")
+    if seen.nothing:
+        raise SpecificationError(f"dataset: {seen.nothing}")
     if seen.num_all is not None and inputs.config.failures.exceeded(seen.num_failed, seen.num_all):
-        why = next(note for note in seen.notes if " failed, such as " in note)
         raise SpecificationError(
-            f"dataset: of {plural(seen.num_all, 'sample')} more fail than `failures` allows: {why}"
+            f"dataset: of {plural(seen.num_all, 'sample')} more fail than `failures` allows: "
+            f"{seen.failed}"
         )
 
 
@@ -138,18 +141,19 @@ def _num_files(inputs: Inputs) -> int | None:
     return None if any(known_format(s.key).holds_several for s in shards[:1]) else len(shards)
 
 
-def _nothing_to_see(reasons: Counter[str], inputs: Inputs) -> str:
-    """A sentence where all that was looked at is filtered: a run may have nothing to score."""
+def _nothing_to_see(reasons: Counter[str], inputs: Inputs) -> tuple[str, bool]:
+    """A sentence where all that was looked at is filtered, and whether that is all there is."""
     labels = inputs.config.dataset.labels
     each = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     said = f"{plural(reasons.total(), 'sample')} that were looked at are left out ({each})"
     others = len(inputs.units) - len(_spread(inputs.units))
     if others:
-        return f"the {said}; {plural(others, 'unit')} of data were not looked at"
-    return (
+        return f"the {said}; {plural(others, 'unit')} of data were not looked at", False
+    why = (
         f"all {said}, and there are no others: nothing would be scored. Check that labels."
         f"{labels.form} names these files and what lies in them, and what dataset.void takes"
     )
+    return why, True
 
 
 def _looked_at(
