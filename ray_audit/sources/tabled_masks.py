@@ -1,6 +1,6 @@
 """Images whose masks a table names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import takewhile
 
@@ -36,8 +36,9 @@ def with_masks_of_table(
             f"{uri}: no row names one of the {len(shards)} files; the table names "
             f"{few(unmatched) or 'none'}, the files are {few(shard.key for shard in shards)}"
         )
-    stored = _stored({row.mask for row in found.values()})
-    gone = [row.mask for row in found.values() if _listed_as(row.mask) not in stored]
+    listed_as = {row.mask: _listed_as(row.mask) for row in found.values()}
+    stored = _stored(listed_as)
+    gone = [row.mask for row in found.values() if listed_as[row.mask] not in stored]
     if len(gone) == len(found):
         raise LabelError(
             f"{uri}: none of the {len(found)} masks that it names is there; the first is {gone[0]}."
@@ -46,7 +47,7 @@ def with_masks_of_table(
     notes = [f"no file for {plural(len(gone), 'mask')} of {uri}: {few(gone)}"] * bool(gone)
     if unmatched:
         notes.append(f"no file for {plural(len(unmatched), 'image')} of {uri}: {few(unmatched)}")
-    rows = {key: stored.get(_listed_as(row.mask)) for key, row in found.items()}
+    rows = {key: stored.get(listed_as[row.mask]) for key, row in found.items()}
     return [_with_mask(shard, rows.get(shard.key)) for shard in shards], notes
 
 
@@ -76,13 +77,13 @@ def _matched(
     return found, list(unmatched)
 
 
-def _stored(masks: set[str]) -> dict[str, StoredObject]:
+def _stored(listed_as: Mapping[str, str]) -> dict[str, StoredObject]:
     """The mask files that are there, by URI: their folders are listed, or one above many."""
-    folders = sorted({mask.rpartition("/")[0] for mask in masks})
+    folders = sorted({mask.rpartition("/")[0] for mask in listed_as})
     if len(folders) > _MOST_LISTED:
         pairs = zip(folders[0].split("/"), folders[-1].split("/"), strict=False)
         folders = ["/".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
-    requested = set(map(_listed_as, masks))
+    requested = set(listed_as.values())
     listed = (item for folder in folders for item in storage.list_prefix(folder))
     there = {item.uri: item for item in listed if item.uri in requested}
     return {item.uri: item for item in with_values(by_content(list(there.values())))}
