@@ -34,18 +34,19 @@ class ScoredRun:
     suspicions: Mapping[str, Floats]
 
 
-def interval(runs: Sequence[ScoredRun], ours: str, other: str) -> tuple[float, float]:
-    """The interval at `LEVEL` of the AUPRC of `ours` less that of `other`, mean over runs.
+def differences(runs: Sequence[ScoredRun], ours: str, other: str, stream: int = 0) -> Floats:
+    """AUPRC of `ours` less that of `other`, mean over runs, in each replicate.
 
     Args:
         runs: one a seed; each has both scores.
         ours: a score.
         other: what it is held against.
+        stream: of random numbers; sets whose replicates are combined have different ones.
 
     Returns:
-        Lower and upper end. Replicates in which a run has no error, or nothing else, are left out.
+        (NUM_REPLICATES,), NaN where a run has drawn no error, or nothing else.
     """
-    rng = np.random.default_rng([len(runs), 95])
+    rng = np.random.default_rng([len(runs), 95, stream])
     chosen = rng.integers(len(runs), size=(NUM_REPLICATES, len(runs)))
     total = np.zeros(NUM_REPLICATES)
     for place in range(len(runs)):
@@ -55,8 +56,14 @@ def interval(runs: Sequence[ScoredRun], ours: str, other: str) -> tuple[float, f
                 some = where[first : first + _CHUNK]
                 times = _drawn(rng, run.group, len(some))
                 total[some] += _auprc(run, ours, times) - _auprc(run, other, times)
+    mean: Floats = total / len(runs)
+    return mean
+
+
+def interval(replicates: Floats) -> tuple[float, float]:
+    """Lower and upper end of the interval at `LEVEL`; replicates that are NaN are left out."""
     tail = 50.0 * (1.0 - LEVEL)
-    low, high = np.nanpercentile(total / len(runs), [tail, 100.0 - tail])
+    low, high = np.nanpercentile(replicates, [tail, 100.0 - tail])
     return float(low), float(high)
 
 

@@ -9,7 +9,13 @@ from ray_audit.scores.class_pairs import ClassPairs
 from ray_audit.scores.fit_profile import FitProfile
 from ray_audit.task import Task
 
-_ONE_LABEL = {"late_loss": 1, "prob_margin": -1, "early_loss": 1, "confidence": -1}
+_ONE_LABEL = {
+    "late_loss": 1,
+    "final_loss": 1,
+    "prob_margin": -1,
+    "early_loss": 1,
+    "confidence": -1,
+}
 RANKED: Mapping[Task, Mapping[str, int]] = {
     Task.DENSE: {
         "softmin_interior": -1,
@@ -26,11 +32,12 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 }
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
-RULE = 6
+RULE = 7
 """Raised with whatever changes `weights_of`."""
 
 _MEMORISED = (0.1, 0.3)
 _STILL_RISING = (0.0, 0.05)
+_SETTLED = (0.8, 0.95)
 _KNOWN = (0.5, 0.8)
 _KNOWN_SEGMENTS = (0.6, 0.9)
 _LEAST_OF_SEGMENTS = 0.4
@@ -62,6 +69,7 @@ class TrainingFit:
         skill: of masks, how many of the pixels that the commonest class leaves are predicted as
             labelled at the last checkpoint: 0 for a model that names that class everywhere, 1 for
             all pixels, less than 0 for worse than that. NaN where unknown.
+        settled: correlation of losses at the last two checkpoints; NaN where unknown.
     """
 
     is_held_out: bool
@@ -69,6 +77,7 @@ class TrainingFit:
     fitted: float = float("nan")
     gain: float = float("nan")
     skill: float = float("nan")
+    settled: float = float("nan")
 
     @property
     def memorised(self) -> float:
@@ -90,6 +99,14 @@ class TrainingFit:
         of their probabilities is calmer than any of them. Otherwise the last ones see best.
         """
         return 1.0 - _ramp(self.gain, *_STILL_RISING) if self.is_held_out else 0.0
+
+    @property
+    def of_last(self) -> float:
+        """How far the last checkpoint's loss takes the place of the last half's, 0 to 1.
+
+        A training that came to rest knows most in the end; at a high rate single checkpoints swing.
+        """
+        return 0.0 if self.is_held_out else _ramp(self.settled, *_SETTLED)
 
 
 def weights_of(task: Task, fit: TrainingFit) -> dict[str, float]:
@@ -113,6 +130,7 @@ def _of_labels(task: Task, fit: TrainingFit) -> dict[str, float]:
         # Never nothing: low agreement may be noise of single frames, which a segment's mean is not.
         known = _ramp(fit.agreement, *_KNOWN_SEGMENTS)
         return weights | {"csl_segment": max(known, _LEAST_OF_SEGMENTS)}
+    weights |= {"late_loss": late * (1.0 - fit.of_last), "final_loss": late * fit.of_last}
     # Margins compare classes: they are sharp once a model knows most of them apart.
     return weights | {"prob_margin": max(_ramp(fit.agreement, *_KNOWN), fit.memorised)}
 
@@ -176,7 +194,8 @@ def fit_of(
         return TrainingFit(is_held_out, float("nan"))
     chance = 1.0 / num_classes
     agreement = (profile.agreement - chance) / (1.0 - chance)
-    return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain)
+    settled = profile.settled
+    return TrainingFit(is_held_out, agreement, profile.fitted, profile.gain, settled=settled)
 
 
 def _fit_of_masks(is_held_out: bool, confusion: ClassPairs | None) -> TrainingFit:

@@ -30,8 +30,11 @@ _FALLBACK = {
 """What stands for a score that a sample has not: a mask of thin regions only has no interior, with
 one checkpoint there is no second half, and with one class no other."""
 _LEAST_CONFIDENCE = 1e-30
-_BESIDE_ITS_CLASS = ("late_loss", "early_loss", "csl_segment", "confidence")
+_BESIDE_ITS_CLASS = ("late_loss", "final_loss", "early_loss", "csl_segment", "confidence")
 """Ranked by what they exceed the usual loss of the given class by, where labels are classes."""
+_BOTH_WAYS = ("final_loss",)
+"""Half by that and half as it is: classes that a training came to rest on differ by their errors,
+too, which losses beside their class do not show."""
 
 
 def suspicion(
@@ -66,8 +69,12 @@ def suspicion(
         values, beside = oriented(scores, name, signs[name]), (excess or {}).get(name)
         if beside is None or labels is None or name in constant:
             parts.append(ranks[name].cdf(values))
-        else:
-            parts.append(beside.ranks(values, labels))
+            continue
+        of_class = beside.ranks(values, labels)
+        both = name in _BOTH_WAYS
+        parts.append(
+            combine_ranks(np.stack([ranks[name].cdf(values), of_class])) if both else of_class
+        )
     # What does not weigh speaks only where nothing that does can.
     shares = np.array([weights.get(name, 0.0) for name in used])
     shares = shares / shares.sum() if shares.sum() else np.full(len(used), 1.0 / max(1, len(used)))
@@ -115,8 +122,7 @@ def oriented(scores: Mapping[str, np.ndarray], name: str, sign: int) -> np.ndarr
 def described(fit: TrainingFit, task: Task) -> dict[str, Any]:
     """The chosen weights and what they were chosen by, for the manifest."""
     known = {"agreement": fit.agreement, "fitted": fit.fitted, "gain": fit.gain}
-    if task is Task.DENSE:
-        known["skill"] = fit.skill
+    known |= {"skill": fit.skill} if task is Task.DENSE else {"settled": fit.settled}
     weights = weights_of(task, fit)
     return {
         "weights": {name: weight for name, weight in weights.items() if weight},
@@ -183,11 +189,16 @@ def _both(
 
 
 def _profile(
-    csl: np.ndarray, correct: np.ndarray, reached: np.ndarray | None, scored: np.ndarray
+    csl: np.ndarray,
+    correct: np.ndarray,
+    losses: np.ndarray,
+    reached: np.ndarray | None,
+    scored: np.ndarray,
 ) -> FitProfile | None:
     if not scored.any():
         return None
-    return FitProfile.of(csl[scored], correct[scored], None if reached is None else reached[scored])
+    passed = None if reached is None else reached[scored]
+    return FitProfile.of(csl[scored], correct[scored], passed, losses[scored])
 
 
 def _suspicion(
@@ -246,8 +257,9 @@ DATASET = (
     ),
     DatasetQuantity(
         "profile",
-        "how many given labels each checkpoint misses, by how large their losses are",
-        ("score.csl", "correct", "sample.reached", "sample.scored"),
+        "how many given labels each checkpoint misses, by how large their losses are, and how "
+        "alike the last two rank them",
+        ("score.csl", "correct", "loss", "sample.reached", "sample.scored"),
         _profile,
         FitProfile.merge,
         tasks=ROWS,

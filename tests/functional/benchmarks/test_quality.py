@@ -11,10 +11,10 @@ from benchmarks.quality.masks import phantom_case
 from benchmarks.quality.measure import measure
 from benchmarks.quality.models import frame_mlp, sequence_transformer
 from benchmarks.quality.page import page
-from benchmarks.quality.ranking import cells, merged
+from benchmarks.quality.ranking import kept_rows, merged, result
 from benchmarks.quality.ranking_page import section
 from benchmarks.quality.recipes import DENSE, HELD_OUT, RECIPES, TRAINING, Recipe
-from benchmarks.quality.regimes import FITTED, SUBJECTS, recipe
+from benchmarks.quality.regimes import FITTED, SUBJECTS, looked_at, recipe
 from benchmarks.quality.results import read, record
 from benchmarks.quality.rivals import pixel_detection
 from benchmarks.quality.targets import TARGETS, Number, Target
@@ -90,35 +90,69 @@ def test_a_recipe_of_which_a_seed_is_older_names_no_rule(found):
     assert "by rule" not in page(entries, "", "## What was learnt")
 
 
+def put_run(work, seed, csl):
+    folder = work / f"digits-fitted-training/seed{seed}"
+    folder.mkdir(parents=True)
+    samples = pd.DataFrame({"sample_id": list("abcd"), "is_error": [True, False, False, False]})
+    samples["csl"], samples["suspicion"] = csl, [2.0, 1.0, 3.0, 0.0]
+    samples["cleanlab_self_confidence"] = [0.1, 0.4, 0.3, 0.2]
+    samples.to_parquet(folder / "samples.parquet")
+    directions = {"csl": "higher", "suspicion": "higher", "cleanlab_self_confidence": "lower"}
+    (folder / "directions.json").write_text(json.dumps(directions))
+
+
 def test_the_ranking_is_held_to_the_best_score_and_to_rivals(tmp_path):
-    work = tmp_path / "work/digits-fitted-training"
     for seed, csl in ((10, [3.0, 1.0, 2.0, 0.0]), (11, [3.0, 1.0, 4.0, 0.0])):
-        (work / f"seed{seed}").mkdir(parents=True)
-        samples = pd.DataFrame({"sample_id": list("abcd"), "is_error": [True, False, False, False]})
-        samples["csl"], samples["suspicion"] = csl, [2.0, 1.0, 3.0, 0.0]
-        samples["cleanlab_self_confidence"] = [0.1, 0.4, 0.3, 0.2]
-        samples.to_parquet(work / f"seed{seed}/samples.parquet")
-        directions = {"csl": "higher", "suspicion": "higher", "cleanlab_self_confidence": "lower"}
-        (work / f"seed{seed}/directions.json").write_text(json.dumps(directions))
-    (cell,) = cells(tmp_path / "work", (10, 11))
-    assert cell["auprc"] == {"csl": 0.75, "suspicion": 0.5, "cleanlab_self_confidence": 1.0}
-    result = tmp_path / "quality-regimes.json"
-    result.write_text(json.dumps({"chosen_on": [0], "cells": [cell]}))
-    text = section(result)
+        put_run(tmp_path / "work", seed, csl)
+    content = result(tmp_path / "work", [])
+    (row,), (cell,) = content["rows"], content["cells"]
+    assert row["auprc"] == {"csl": 0.75, "suspicion": 0.5, "cleanlab_self_confidence": 1.0}
+    assert row["seeds"] == [10, 11]
+    assert cell["against"] == row["against"]
+    path = tmp_path / "quality-regimes.json"
+    path.write_text(json.dumps(content))
+    text = section(path)
     assert "| digits | fitted | training | 10, 11 | **0.500** | `csl` 0.750 | -0.250 (" in text
+    assert "| classes | fitted | training | digits (2) | **0.500** | `csl` 0.750 | -0.250 (" in text
     assert "| `self_confidence` 1.000 | -0.500 (" in text
-    assert "Held in 0 of 1 rows" in text
+    assert "**Held in 0 of 1 cells**" in text
+    assert "**Held in 0 of 1 rows**" in text
     assert "Of the 1 rows with intervals 0 hold" in text
+    assert "1 earlier" not in text
     assert read(tmp_path) == {}
 
 
-def test_a_cell_is_replaced_by_as_many_seeds_only():
-    def cell(regime, num_seeds, value):
+def test_seeds_that_the_rule_was_chosen_on_are_not_shown(tmp_path):
+    for seed in (1, 24):
+        put_run(tmp_path, seed, [3.0, 1.0, 2.0, 0.0])
+    assert [item.row["seeds"] for item in kept_rows(tmp_path)] == [[24]]
+    assert 11 in looked_at(DENSE, "fitted", HELD_OUT)
+    assert 13 not in looked_at(DENSE, "barely", TRAINING)
+    assert 13 in looked_at(DENSE, "barely", HELD_OUT)
+
+
+def test_a_row_without_samples_keeps_its_cell_without_an_interval(tmp_path):
+    put_run(tmp_path, 24, [3.0, 1.0, 2.0, 0.0])
+    (kept,) = kept_rows(tmp_path)
+    earlier = kept.row | {"set": "cifar", "num_seeds": 2}
+    del earlier["seeds"], earlier["against"]
+    content = result(tmp_path, [earlier])
+    assert [row["set"] for row in content["rows"]] == ["cifar", "digits"]
+    assert "against" not in content["cells"][0]
+    path = tmp_path / "quality-regimes.json"
+    path.write_text(json.dumps(content))
+    text = section(path)
+    assert "| cifar | fitted | training | 2 earlier | **0.500** |" in text
+    assert "*Earlier*: measured by the rule of then" in text
+
+
+def test_a_row_is_replaced_by_as_many_seeds_only():
+    def row(regime, num_seeds, value):
         place = {"set": "digits", "regime": regime, "protocol": "training"}
         return place | {"num_seeds": num_seeds, "value": value}
 
-    earlier = [cell("memorised", 2, "old"), cell("barely", 2, "old")]
-    now = [cell("fitted", 1, "new"), cell("barely", 2, "new"), cell("memorised", 1, "new")]
+    earlier = [row("memorised", 2, "old"), row("barely", 2, "old")]
+    now = [row("fitted", 1, "new"), row("barely", 2, "new"), row("memorised", 1, "new")]
     kept = [(found["regime"], found["value"]) for found in merged(earlier, now)]
     assert kept == [("barely", "new"), ("fitted", "new"), ("memorised", "old")]
 

@@ -64,7 +64,7 @@ def test_a_diff_says_that_two_runs_were_ranked_by_different_rules(small, monkeyp
     (change,) = diff_runs(small.values["output"], before.run_id, after.run_id).changed_settings
     assert change == (
         "the runs were ranked by different rules: -1 confidence, +1 early_loss, "
-        f"+1 late_loss, -1 prob_margin (version {SCORE_VERSION}); "
+        f"+1 final_loss, +1 late_loss, -1 prob_margin (version {SCORE_VERSION}); "
         f"then -1 aum (version {SCORE_VERSION})"
     )
 

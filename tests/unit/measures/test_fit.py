@@ -18,8 +18,10 @@ NAN = float("nan")
 @pytest.mark.parametrize("task", Task)
 @pytest.mark.parametrize("is_held_out", [False, True])
 def test_weights_are_of_ranked_scores_and_together_one_whatever_is_known(task, is_held_out):
-    for agreement, fitted, gain in itertools.product([NAN, -0.2, 0.0, 0.65, 1.0], repeat=3):
-        weights = weights_of(task, TrainingFit(is_held_out, agreement, fitted, gain))
+    for values in itertools.product([NAN, -0.2, 0.0, 0.65, 0.9, 1.0], repeat=4):
+        agreement, fitted, gain, settled = values
+        fit = TrainingFit(is_held_out, agreement, fitted, gain, settled=settled)
+        weights = weights_of(task, fit)
         assert weights.keys() <= RANKED[task].keys()
         assert min(weights.values()) >= 0
         assert sum(weights.values()) == pytest.approx(1.0)
@@ -31,6 +33,17 @@ def test_early_losses_rank_what_was_memorised_and_late_ones_what_was_not(task):
     fitted = weights_of(task, TrainingFit(False, 0.98, 0.02, 0.1))
     assert memorised["early_loss"] > 0 == memorised["late_loss"]
     assert fitted["late_loss"] > 0 == fitted["early_loss"]
+
+
+def test_the_last_loss_speaks_where_a_training_came_to_rest_and_nothing_was_memorised():
+    def last(task=Task.CLASS, is_held_out=False, fitted=0.0, settled=0.99):
+        fit = TrainingFit(is_held_out, 0.4, fitted, 0.2, settled=settled)
+        return weights_of(task, fit).get("final_loss", 0.0)
+
+    assert last() == last(Task.CLIPS) == 1.0
+    assert 0 < last(settled=0.9) < 1.0
+    assert last(settled=0.7) == last(settled=NAN) == last(fitted=0.4) == 0
+    assert last(Task.FRAMES) == last(is_held_out=True) == 0
 
 
 def test_labels_that_checkpoints_never_saw_are_not_memorised():

@@ -4,9 +4,10 @@ import pytest
 
 from ray_audit.engine.reduce.load import Samples
 from ray_audit.engine.reduce.unit_scores import sequences_of
-from ray_audit.measures.fit import TrainingFit
+from ray_audit.measures.fit import RANKED, TrainingFit
 from ray_audit.measures.order import OrderState, SegmentOrder
 from ray_audit.measures.ranking import oriented, ranks_nothing, suspicion
+from ray_audit.scores.class_losses import ClassLosses
 from ray_audit.scores.order_evidence import OrderEvidence
 from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
@@ -203,3 +204,25 @@ def test_equal_samples_tie():
     }
     assert suspicion(scores, ranks, None, MEMORISED, Task.CLASS) == pytest.approx(np.full(4, 0.5))
     assert ranks_nothing(ranks, None, Task.CLASS)
+
+
+def test_the_last_loss_of_a_settled_training_ranks_beside_its_class_and_as_it_is():
+    labels = np.repeat([0, 1], 40)
+    loss = np.concatenate([np.linspace(0.1, 0.5, 40), np.linspace(2.0, 2.4, 40)])
+    loss[0], loss[40] = 1.5, 3.0  # one of each class stands out, less than all of the other class
+    names = ("late_loss", "final_loss", "early_loss")
+    scores = dict.fromkeys(names, loss) | {"prob_margin": -loss, "confidence": np.exp(-loss)}
+    ranks = {
+        name: RankHistogram.empty().observe(oriented(scores, name, sign))
+        for name, sign in RANKED[Task.CLASS].items()
+    }
+    excess = dict.fromkeys(names, ClassLosses.of(loss, labels, np.array([40, 40])).finish())
+
+    def found(settled):
+        fit = TrainingFit(False, 0.2, 0.0, settled=settled)
+        return suspicion(scores, ranks, None, fit, Task.CLASS, excess, labels)
+
+    beside, as_it_is = excess["final_loss"].ranks(loss, labels), ranks["final_loss"].cdf(loss)
+    np.testing.assert_allclose(found(0.5), beside)
+    np.testing.assert_allclose(found(1.0), 1 - np.sqrt((1 - beside) * (1 - as_it_is)))
+    assert set(found(1.0).argsort()[-1:]) == {40}
