@@ -60,7 +60,7 @@ class Ended:
 def steps(device: str, tiny: bool) -> list[Step]:
     """What decides first comes first."""
     options = ["--device", device, *(["--tiny"] if tiny else [])]
-    few = ["--samples", "1280", "--batch-size", "32"] if tiny else []
+    few = ["--samples", "384", "--batch-size", "16"] if tiny else []
     probes = ["--repeats", "1", "--batches", "2", "--batch-size", "16"] if tiny else ["--repeats=3"]
     in_one = ("-m", "benchmarks.gpu_engine", "--only=one actor", *options, *few)
     one_model, tests = "--models=resnet50", ("-m", "pytest", "-q")
