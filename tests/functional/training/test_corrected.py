@@ -135,6 +135,15 @@ def test_as_many_are_flagged_as_have_losses_of_their_own():
     assert RefurbishFlagged(3, first_epoch=1).end_epoch(alike).due == ()
 
 
+def test_of_samples_without_a_score_none_counts_among_those_that_the_share_is_of():
+    losses = {f"r{n:02}": 0.1 * float(np.exp(0.2 * np.sin(n))) for n in range(30)}
+    losses |= {f"w{n}": 2.0 + 0.01 * n for n in range(6)}
+    unknown = {f"u{n:02}": float("nan") for n in range(36)}
+    for share in ("auto", 6 / 36 + 1e-9):
+        corrector = RefurbishFlagged(3, share, first_epoch=1)
+        assert corrector.end_epoch(losses | unknown).due == tuple(f"w{n}" for n in range(6))
+
+
 def surely(mask, confidence):
     """Logits that give each pixel's class a probability."""
     p = np.full((3, *mask.shape), (1 - confidence) / 2)
@@ -194,6 +203,6 @@ def test_a_class_that_the_model_hardly_agrees_with_is_named_when_it_is_due(agree
         corrector.observe(IDS[:1], given, logits_of(seen)[None])
         report = corrector.end_epoch()
         unlearnt += report.unlearnt
-        said = "hardly agrees with the labels of b" in describe(report, "abc")
+        said = "hardly agrees with the labels of b" in describe(report, "abc", is_last=False)
         assert said == bool(report.unlearnt)
     assert set(unlearnt) == ({1} if agreeing < 0.5 else set())

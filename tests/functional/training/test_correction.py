@@ -41,6 +41,16 @@ def two_tone_images(folder):
     return SmallSet(folder, dataset, "PixelModel")
 
 
+def doubtful_images(folder):
+    """Masks that agree with what is bright in three pixels of five, and name dark ones, too."""
+    small, rng = two_tone_images(folder), np.random.default_rng(1)
+    for path in sorted((folder / "data/images").iterdir()):
+        is_bright = np.asarray(Image.open(path))[..., 0] > 100
+        given = rng.random(is_bright.shape) < np.where(is_bright, 0.6, 0.17)
+        Image.fromarray(given.astype(np.uint8)).save(folder / "data/masks" / path.name)
+    return small
+
+
 def toned_classes(folder):
     """Classes by brightness, and one image among those of another class."""
     small = class_folders(folder)
@@ -89,6 +99,14 @@ def test_adele_restores_what_is_missing_and_leaves_right_masks(tmp_path):
     reported = [item.correction for item in done]
     assert sum("16 labels changed" in text for text in reported) == 1
     assert reported[0].startswith("0 labels changed")
+
+
+def test_the_epoch_names_classes_whose_labels_the_model_hardly_agrees_with(tmp_path):
+    _, done = run(doubtful_images(tmp_path), ADELE, epochs=24, learning_rate=0.05)
+    (said,) = (n for n, item in enumerate(done) if "hardly agrees with the" in item.correction)
+    assert "labels of b (IoU 0.40)" in done[said].correction
+    assert said < 23
+    assert not any("never past its onset" in item.correction for item in done[:-1])
 
 
 REFURBISH = {"method": "refurbish", "flagged_fraction": 0.1, "first_epoch": 8, "confidence": 0.6}
