@@ -42,7 +42,10 @@ training ([scores.md](scores.md#which-one-to-trust)). AUPRC, means over the seed
 rule was chosen on are not shown**: {labels} of classes and sequences, {masks} of masks, {weak}
 of masks that weak models never saw (pages [71](decisions/0071-components-beside-their-class.md),
 [77](decisions/0077-losses-beside-their-class.md), [89](decisions/0089-masks-known-early.md) and
-[106](decisions/0106-components-in-spreads-of-their-class.md)). Each seed has errors and trainings
+[106](decisions/0106-components-in-spreads-of-their-class.md)). One change is later: the last loss of
+settled trainings (page [99](decisions/0099-last-loss-of-settled-trainings.md), which has seeds
+apart) was chosen on seeds 1 and 2 of barely and well fitted classes, trained on, and seeds 3, 4, 24
+and 25 were looked at meanwhile. Each seed has errors and trainings
 of its own, and data of its own where there are any; of CIFAR-10N, whose errors are people's, other
 rows for each of six seeds. The best single score is named after the fact; so is the best of
 cleanlab's, from the last checkpoint. **Bold**: more than {tolerance:g} below the best single score,
