@@ -172,10 +172,8 @@ k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yam
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-gpu: $(STAMP)  ## tests and benchmarks that need a GPU (about ten minutes); a missing one is a failure
-	RAY_AUDIT_REQUIRE_GPU=1 $(BIN)/pytest tests/gpu
-	$(BIN)/python -m benchmarks.gpu
-	$(BIN)/python -m benchmarks.gpu_engine
+gpu: $(STAMP)  ## tests and benchmarks that need a GPU (ten minutes at most); a missing one is a failure
+	$(BIN)/python -m benchmarks.gpu_session
 
 quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality
