@@ -45,7 +45,8 @@ of masks that weak models never saw (pages [71](decisions/0071-components-beside
 [106](decisions/0106-components-in-spreads-of-their-class.md)). One change is later: the last loss of
 settled trainings (page [99](decisions/0099-last-loss-of-settled-trainings.md), which has seeds
 apart) was chosen on seeds 1 and 2 of barely and well fitted classes, trained on, and seeds 3, 4, 24
-and 25 were looked at meanwhile. Each seed has errors and trainings
+and 25 were looked at meanwhile. Rows of masks were measured before components of fewer than 4 px of
+one class were taken together. Each seed has errors and trainings
 of its own, and data of its own where there are any; of CIFAR-10N, whose errors are people's, other
 rows for each of six seeds. The best single score is named after the fact; so is the best of
 cleanlab's, from the last checkpoint. **Bold**: more than {tolerance:g} below the best single score,
