@@ -25,6 +25,8 @@ LEAST_IOU = 0.25
 SIZES = (("small", 0.0), ("medium", 0.005), ("large", 0.05))
 """Name and smallest share of the image of each size of component."""
 
+_PLANTED = ("sample_id", "kind", "mask_rle", "mask_size_px")
+"""Columns of a table of planted regions that are read."""
 Match = tuple[int | None, float]
 _NAN = float("nan")
 
@@ -243,9 +245,11 @@ def planted_of(truth: pa.Table) -> list[PlantedRegion]:
     """Components of a table of planted regions, as `inject` writes it.
 
     Raises:
-        KeyError: a column is missing.
-        ValueError: a row holds no mask.
+        ValueError: a column is missing, or a row holds no mask.
     """
+    missing = [name for name in _PLANTED if name not in truth.column_names]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
     return [_planted(number, row) for number, row in enumerate(truth.to_pylist(), start=1)]
 
 

@@ -150,7 +150,7 @@ def _planted(
         return None, 0
     try:
         planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
-    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+    except (pa.ArrowInvalid, ValueError) as error:
         raise LabelError(
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error

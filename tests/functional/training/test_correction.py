@@ -210,3 +210,28 @@ def test_samples_are_flagged_by_their_loss_on_the_labels_that_were_given(tmp_pat
         trained.observe(keys, given, labels=seen, logits=logits, gradient=None)
         report = trained.end_epoch()
     assert report.due == tuple(key for index, key in enumerate(keys) if index % 4 == 1)
+
+
+def test_losses_and_gradients_of_the_warm_up_do_not_count(tmp_path):
+    small = class_folders(tmp_path)
+    place = TrainingFolder.of(str(tmp_path / "checkpoints/epoch_*.safetensors"))
+
+    def correction(**asked):
+        settings = {"epochs": 20, "correction": {"method": "refurbish"} | asked}
+        return TrainingCorrection(small.config(training=settings), Task.CLASS, place)
+
+    by_vog, wanted = correction(flag_by="vog"), []
+    for _ in range(20):
+        wanted.append(by_vog.wants_gradient)
+        by_vog.end_epoch()
+    assert wanted == [False] * 5 + [True] * 15
+    by_loss = correction()
+    keys = [f"{index:02d}" for index in range(24)]
+    seen = torch.tensor([index % 3 for index in range(24)])
+    given = torch.where(torch.arange(24) % 4 == 1, (seen + 1) % 3, seen)
+    noise = 0.1 * torch.rand(24, 3, generator=torch.manual_seed(0))
+    # In the first epoch nothing is learnt yet, and right labels lose most.
+    for logits in (100.0 * torch.eye(3)[(seen + 1) % 3], *(4.0 * torch.eye(3)[seen],) * 4):
+        by_loss.observe(keys, given, given, logits + noise, gradient=None)
+        report = by_loss.end_epoch()
+    assert report.due == tuple(key for index, key in enumerate(keys) if index % 4 == 1)

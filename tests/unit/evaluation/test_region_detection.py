@@ -137,3 +137,8 @@ def test_planted_regions_that_are_none_are_named_by_their_row(wrong):
     assert len(planted_of(pa.table(columns).slice(0, 1))) == 1
     with pytest.raises(ValueError, match="row 2"):
         planted_of(pa.table(columns))
+
+
+def test_a_table_that_holds_no_planted_regions_says_which_columns_are_missing():
+    with pytest.raises(ValueError, match="no column kind, mask_rle, mask_size_px"):
+        planted_of(pa.table({"sample_id": ["a"]}))
