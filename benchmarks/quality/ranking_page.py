@@ -42,8 +42,8 @@ training ([scores.md](scores.md#which-one-to-trust)). AUPRC, means over the seed
 rule was chosen on are not shown**: {labels} of classes and sequences, {masks} of masks, {weak}
 of masks that weak models never saw (pages [71](decisions/0071-components-beside-their-class.md),
 [77](decisions/0077-losses-beside-their-class.md), [89](decisions/0089-masks-known-early.md) and
-[106](decisions/0106-components-in-spreads-of-their-class.md)). One change is later: the last loss of
-settled trainings (page [99](decisions/0099-last-loss-of-settled-trainings.md), which has seeds
+[106](decisions/0106-components-in-spreads-of-their-class.md)). One change is later: the last loss
+of settled trainings (page [99](decisions/0099-last-loss-of-settled-trainings.md), which has seeds
 apart) was chosen on seeds 1 and 2 of barely and well fitted classes, trained on, and seeds 3, 4, 24
 and 25 were looked at meanwhile. Rows of masks were measured before components of fewer than 4 px of
 one class were taken together. Each seed has errors and trainings
