@@ -21,11 +21,16 @@ _FEWEST_POINTS = 4
 
 
 class Timeline:
-    """A reporter that remembers when the pools had done how many samples."""
+    """A reporter that remembers when the pools had done how many samples.
+
+    Attributes:
+        points: by the pools' own clock, and how many then, of each commit.
+        up_s: time of the first commit; None before.
+    """
 
     def __init__(self) -> None:
         self.points: list[tuple[float, int]] = []
-        self._up_s: float | None = None
+        self.up_s: float | None = None
         self._num_before = 0
         self._started_s = time.time()
 
@@ -41,12 +46,12 @@ class Timeline:
         self._num_before = progress.num_samples
         if num_samples:
             # With the first commit the last process is up: until then some were still starting.
-            self._up_s = self._up_s or time.time()
+            self.up_s = self.up_s or time.time()
             self.points.append((progress.probed_at_s, num_samples))
 
     def steady(self) -> list[tuple[float, int]]:
         """Batches that were done after every process was up, in order."""
-        points = [point for point in sorted(self.points) if point[0] >= (self._up_s or 0.0)]
+        points = [point for point in sorted(self.points) if point[0] >= (self.up_s or 0.0)]
         if len(points) < _FEWEST_POINTS:
             raise SystemExit(
                 f"only {len(points)} of {len(self.points)} batches came after the first commit: "
