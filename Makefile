@@ -57,8 +57,8 @@ wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs comma
 lowest-test:  ## the suite with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
-	$(PYTHON) -m tests.versions.lowest medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[medical,plots]'
+	$(PYTHON) -m tests.versions.lowest compiled medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[compiled,medical,plots]'
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
 	$(VENV)-lowest/bin/python -m pytest -m 'not slow'
@@ -172,10 +172,8 @@ k8s: $(STAMP)  ## render k8s/base and the folders beside it from k8s/example.yam
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-gpu: $(STAMP)  ## tests and benchmarks that need a GPU (about ten minutes); a missing one is a failure
-	RAY_AUDIT_REQUIRE_GPU=1 $(BIN)/pytest tests/gpu
-	$(BIN)/python -m benchmarks.gpu
-	$(BIN)/python -m benchmarks.gpu_engine
+gpu: $(STAMP)  ## tests and benchmarks that need a GPU (ten minutes at most); a missing one is a failure
+	$(BIN)/python -m benchmarks.gpu_session
 
 quality: $(STAMP)  ## how well the scores find label errors (hours); writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality

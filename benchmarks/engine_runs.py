@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from benchmarks.processes import cpu_s
 from ray_audit import storage
@@ -170,6 +169,8 @@ def _table(outcome: RunOutcome, name: str) -> pa.Table:
 
 def start_ray(**options: Any) -> None:
     """A Ray of this process, quiet."""
+    import ray  # some runs are made where there is none
+
     ray.init(include_dashboard=False, log_to_driver=False, **options)
 
 

@@ -59,6 +59,7 @@ def print_evaluation(
     for number, what in (
         (found.num_without_truth, "scored samples are not in the truth file"),
         (found.num_without_score, "samples of the truth file were not scored"),
+        (found.num_regions_without_score, "planted regions are of masks that were not scored"),
     ):
         if number:
             console.print(f"Left out: {number} {what}.")

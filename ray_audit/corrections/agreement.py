@@ -42,6 +42,14 @@ class Agreement:
     flagged: list[Image]
     num_looked_at: tuple[int, int]
 
+    def wrong_of(self, num_images: int) -> tuple[float, float] | None:
+        """Shares of all labels that are wrong in flagged images, now and if these change.
+
+        None where the looks say nothing. Images count alike, whatever their size.
+        """
+        gain, share = self.window.gain, len(self.flagged) / num_images
+        return None if gain is None else (share * gain.wrong_before, share * gain.wrong_after)
+
 
 def agreement(
     mapper: Mapper,

@@ -187,6 +187,7 @@ class _Work:
         self._checkpoints = self._names_of(resolved.steps)
         self._table = self._new_table()
         self._ignored: tuple[str, ...] = ()
+        self._wrong_early: tuple[float, float] | None = None
         self._notes = [*resolved.notes, *listing.notes]
 
     def do(self, mapper: Mapper) -> WrittenLabels | None:
@@ -310,14 +311,12 @@ class _Work:
     ) -> tuple[MaskWork, list[Image]]:
         """Predictions that say of the other masks what these say; which masks they better."""
         tables, options = self._tables, self._resolved.options
-        images = [
-            image
-            for (file,) in tables.parts("scores")
-            for image in _images(tables.read(file, list(_IMAGE)))
-        ]
+        parts = (tables.read(file, list(_IMAGE)) for (file,) in tables.parts("scores"))
+        images = [image for part in parts for image in _images(part)]
         flag_again = options.flagged_fraction is None
-        shards = self._listing.shards
-        found = agreement(mapper, work, shards, flagged, images, flag_again=flag_again)
+        found = agreement(
+            mapper, work, self._listing.shards, flagged, images, flag_again=flag_again
+        )
         self._checkpoints = self._names_of(found.work.steps)
         self._notes.append(
             f"The last checkpoints have learnt the labels that look wrong: {len(found.flagged)} "
@@ -326,9 +325,10 @@ class _Work:
         gain = found.window.gain
         if gain is not None:
             self._notes.append(gain.sentence(*found.num_looked_at))
-            if options.is_open and not gain.is_clear:
-                self._notes.append("So nothing changes; --rule flagged changes them nevertheless")
-                return found.work, []
+        if options.is_open and (gain is None or not gain.is_clear):
+            self._notes.append("So nothing changes; --rule flagged changes them nevertheless")
+            return found.work, []
+        self._wrong_early = found.wrong_of(len(images))
         return found.work, found.flagged
 
     def _flagged_images(self, mapper: Mapper) -> Iterator[Image]:
@@ -355,6 +355,7 @@ class _Work:
     def outcome(self) -> CorrectionOutcome:
         """What became of everything."""
         totals, resolved = self._table.totals, self._resolved
+        num = totals.pairs.total()
         missed = 0.0 if resolved.gate.weighed_by is None else totals.p_neither
         pairs = [
             {"given": given, "corrected": corrected, "num": num}
@@ -369,7 +370,7 @@ class _Work:
             segment_confidence=resolved.gate.of_segments,
             memorised=resolved.gate.memorised,
             checkpoints=self._checkpoints,
-            num_changed=totals.pairs.total(),
+            num_changed=num,
             pairs=pairs,
             num_harmed=totals.num_harmed,
             outcomes=dict(sorted(totals.outcomes.items())),
@@ -378,7 +379,7 @@ class _Work:
             spec=None if self._dry_run else storage.join(self._to_uri, "spec.yaml"),
             table=None if self._dry_run else self._table.uri,
             notes=tuple(self._notes),
-            wrong=wrong_labels(self._tables, totals.pairs.total(), totals.num_harmed, missed),
+            wrong=wrong_labels(self._tables, num, totals.num_harmed, missed, self._wrong_early),
         )
 
 

@@ -36,7 +36,11 @@ class WrongLabels:
 
 
 def wrong_labels(
-    tables: RunTables, num_changed: int, num_harmed: float, num_missed: float = 0.0
+    tables: RunTables,
+    num_changed: int,
+    num_harmed: float,
+    num_missed: float = 0.0,
+    seen_early: tuple[float, float] | None = None,
 ) -> WrongLabels | None:
     """Of a run and a correction; None where the run does not say.
 
@@ -46,6 +50,8 @@ def wrong_labels(
         num_harmed: expected number of right ones among them.
         num_missed: expected number of wrong ones among them that are wrong afterwards, too; where
             nothing is known of it, none.
+        seen_early: of memorised masks: shares of all labels that are wrong in those that change,
+            before and afterwards, as early checkpoints see them; the last ones count few.
     """
     manifest = tables.manifest
     estimate = manifest.estimate
@@ -59,6 +65,8 @@ def wrong_labels(
         return min(1.0, (left + num_harmed + num_missed) / num_labelled)
 
     before, after = num_wrong / num_labelled, share_afterwards(num_wrong)
+    if seen_early is not None and num_changed and seen_early[0] > before:
+        return _by_early(*seen_early)
     if manifest.protocol != "held_out":
         sentence = _bound(before, after, manifest.memorisation)
         return WrongLabels(before, after, None, None, True, sentence)
@@ -69,6 +77,15 @@ def wrong_labels(
         sentence += f" ({low:.1%} to {high:.1%})"
     sentence += ", counted by checkpoints that never saw them"
     return WrongLabels(before, after, low, high, False, sentence)
+
+
+def _by_early(before: float, after: float) -> WrongLabels:
+    sentence = (
+        f"Wrong labels: about {before:.1%} now and {after:.1%} afterwards in the masks that look "
+        "wrong to early checkpoints, which had not learnt them; wrong masks that do not are not "
+        "counted"
+    )
+    return WrongLabels(before, after, None, None, True, sentence)
 
 
 def _bound(before: float, after: float, memorisation: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,10 @@ LEAST_IOU = 0.25
 SIZES = (("small", 0.0), ("medium", 0.005), ("large", 0.05))
 """Name and smallest share of the image of each size of component."""
 
+_PLANTED = ("sample_id", "kind", "mask_rle", "mask_size_px")
+"""Columns of a table of planted regions that are read."""
 Match = tuple[int | None, float]
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,10 @@ class RegionDetection:
             kind or size.
         num_found: wrong components that were found, whatever the rank.
         average_precision: area under precision over recall, 0-1; NaN without errors.
-        precision: share of right ones among the `num_errors` most suspicious proposals.
-        recall: share of the errors that these find.
-        f1: harmonic mean of both.
+        precision: share of right ones among the `num_errors` most suspicious proposals; NaN
+            where there are no such proposals.
+        recall: share of the errors that these find; NaN without errors.
+        f1: harmonic mean of both: 0 where nothing was found, NaN without errors.
     """
 
     kind: str
@@ -157,9 +162,7 @@ def _measured(
     scores = np.array([score for _, score in counted], np.float64)
     num_errors = len(targets)
     right_at, num_at = _at_number(is_right, scores, num_errors)
-    precision = right_at / num_at if num_at else 0.0
-    recall = right_at / num_errors if num_errors else float("nan")
-    total = precision + recall
+    shown = num_errors + num_at
     return RegionDetection(
         kind,
         size,
@@ -167,9 +170,9 @@ def _measured(
         len(counted),
         int(is_right.sum()),
         average_precision(is_right, scores, num_errors),
-        precision,
-        recall,
-        2 * precision * recall / total if total else 0.0,
+        right_at / num_at if num_at else _NAN,
+        right_at / num_errors if num_errors else _NAN,
+        2 * right_at / shown if shown else _NAN,
     )
 
 
@@ -239,16 +242,26 @@ def proposals_of(findings: pa.Table) -> list[ProposedRegion]:
 
 
 def planted_of(truth: pa.Table) -> list[PlantedRegion]:
-    """Components of a table of planted regions, as `inject` writes it."""
-    return [
-        PlantedRegion(
-            row["sample_id"],
-            row["kind"] or "",
-            (row["mask_size_px"][0], row["mask_size_px"][1]),
-            rle.decode_runs(row["mask_rle"], tuple(row["mask_size_px"])),
-        )
-        for row in truth.to_pylist()
-    ]
+    """Components of a table of planted regions, as `inject` writes it.
+
+    Raises:
+        ValueError: a column is missing, or a row holds no mask.
+    """
+    missing = [name for name in _PLANTED if name not in truth.column_names]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    return [_planted(number, row) for number, row in enumerate(truth.to_pylist(), start=1)]
+
+
+def _planted(number: int, row: dict[str, Any]) -> PlantedRegion:
+    match row["sample_id"], row["mask_rle"], row["mask_size_px"]:
+        case str(sample_id), str(counts), [int(height), int(width)] if min(height, width) > 0:
+            try:
+                runs = rle.decode_runs(counts, (height, width))
+            except ValueError as error:
+                raise ValueError(f"row {number}: {error}") from error
+            return PlantedRegion(sample_id, row["kind"] or "", (height, width), runs)
+    raise ValueError(f"row {number} has no sample_id, mask_rle and mask_size_px of two numbers")
 
 
 def planted_regions_uri(truth_uri: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ray_audit import parquet_io, storage
+from ray_audit import parquet_io, rle, storage
 from ray_audit.errors import LabelError, SpecificationError, StorageError
 from ray_audit.evaluation.detection import ALL_KINDS, Detection, evaluate_scores
 from ray_audit.evaluation.region_detection import (
@@ -45,6 +45,7 @@ class Evaluation:
         regions: how well the findings in masks meet the planted regions, over all, by kind and
             by size; empty where no planted regions lie beside the truth.
         areas: the same of the areas that seem wrong, whatever the classes in them.
+        num_regions_without_score: planted regions of images that were not scored.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Evaluation:
     left_out: dict[str, str]
     regions: list[RegionDetection] = field(default_factory=list)
     areas: list[RegionDetection] = field(default_factory=list)
+    num_regions_without_score: int = 0
 
     def summary(self) -> dict[str, Any]:
         """For programs; numbers that are none are null."""
@@ -95,7 +97,9 @@ def evaluate_run(
     identity = [c for c in ("sample_id", "shard", "frame_index", "label") if c in schema.names]
     table = manifest.table(run_uri, "scores", [*identity, *directions])
     joined = join_truth(table, truth)
-    _check_both_sides(joined, truth_uri)
+    planted, num_unscored = _planted(manifest, run_uri, truth_uri)
+    if not planted:  # where every mask is wrong, what is wrong in them can still be found
+        _check_both_sides(joined, truth_uri)
     columns: dict[str, np.ndarray] = {}
     for name in directions:
         values = joined.table[name]
@@ -103,7 +107,6 @@ def evaluate_run(
             left_out[name] = "null for every sample"
         else:
             columns[name] = values.cast(pa.float64()).to_numpy()
-    planted = _planted(manifest, run_uri, truth_uri)
     return Evaluation(
         run_id=run_id,
         protocol=manifest.protocol,
@@ -116,6 +119,7 @@ def evaluate_run(
         left_out=left_out,
         regions=_regions(manifest, run_uri, "findings", planted),
         areas=_regions(manifest, run_uri, "areas", planted),
+        num_regions_without_score=num_unscored,
     )
 
 
@@ -134,19 +138,45 @@ def _regions(
     return evaluate_regions(proposals_of(findings), planted)
 
 
-def _planted(manifest: Manifest, run_uri: str, truth_uri: str) -> list[PlantedRegion] | None:
-    """The planted regions of the images that were scored; None where there are none."""
+def _planted(
+    manifest: Manifest, run_uri: str, truth_uri: str
+) -> tuple[list[PlantedRegion] | None, int]:
+    """The planted regions of the images that were scored, and how many there are of others.
+
+    None where no planted regions lie beside the truth, or the run is none of masks.
+    """
     uri = planted_regions_uri(truth_uri)
     if "regions" not in manifest.tables or not storage.exists(uri):
-        return None
-    scored = set(manifest.table(run_uri, "scores", ["sample_id"])["sample_id"].to_pylist())
+        return None, 0
     try:
         planted = planted_of(parquet_io.parse(storage.read_bytes(uri)))
-    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+    except (pa.ArrowInvalid, ValueError) as error:
         raise LabelError(
             f"planted regions {uri}: not as `ray-audit inject` writes them ({error})"
         ) from error
-    return [region for region in planted if region.sample_id in scored]
+    sizes = _mask_sizes(manifest, run_uri)
+    of_scored = [region for region in planted if region.sample_id in sizes]
+    for region in of_scored:
+        if region.size != sizes[region.sample_id]:
+            raise LabelError(
+                f"planted regions {uri}: {region.sample_id} is {_in_words(region.size)} there, "
+                f"and {_in_words(sizes[region.sample_id])} in the run. Check that both are of one "
+                "dataset"
+            )
+    return of_scored, len(planted) - len(of_scored)
+
+
+def _mask_sizes(manifest: Manifest, run_uri: str) -> dict[str, rle.Size]:
+    """Height and width of each scored mask."""
+    columns = ["sample_id", "mask_height_px", "mask_width_px"]
+    names, *sizes = (
+        column.to_pylist() for column in manifest.table(run_uri, "scores", columns).columns
+    )
+    return dict(zip(names, zip(*sizes, strict=True), strict=True))
+
+
+def _in_words(size: rle.Size) -> str:
+    return f"{size[1]}x{size[0]} px"
 
 
 def _scores_schema(manifest: Manifest, run_uri: str) -> pa.Schema:

@@ -59,6 +59,7 @@ def read_truth(uri: str) -> pa.Table:
         )
     if table.num_rows == 0:
         raise LabelError(f"truth {uri}: the table is empty; expected one row per sample")
+    table = _with_text_ids(uri, table)
     counts = pc.value_counts(table["sample_id"])
     if len(counts) != table.num_rows:
         repeated = next(row["values"] for row in counts.to_pylist() if row["counts"] > 1)
@@ -69,6 +70,18 @@ def read_truth(uri: str) -> pa.Table:
     is_error = _as_bool(uri, table["is_error"].to_pylist())
     at = table.column_names.index("is_error")
     return table.set_column(at, "is_error", pa.array(is_error, pa.bool_()))
+
+
+def _with_text_ids(uri: str, table: pa.Table) -> pa.Table:
+    """Names as text: other programs store them as categories, and numbers as such."""
+    names = table["sample_id"]
+    try:
+        text = names.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise LabelError(
+            f"truth {uri}: sample_id is of type {names.type}; expected text, as in the scores"
+        ) from error
+    return table.set_column(table.column_names.index("sample_id"), "sample_id", text)
 
 
 def _as_bool(uri: str, values: list[object]) -> list[bool]:

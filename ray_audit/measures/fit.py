@@ -27,7 +27,7 @@ RANKED: Mapping[Task, Mapping[str, int]] = {
 """Scores whose ranks may be combined: 1 where high is suspicious, -1 where low is."""
 
 RULE = 6
-"""Raised with whatever changes `weights_of`."""
+"""Raised with whatever changes `weights_of` or `SegmentOrder.weight`: it is another run then."""
 
 _MEMORISED = (0.1, 0.3)
 _STILL_RISING = (0.0, 0.05)

@@ -49,7 +49,8 @@ def wrong_share(loss: npt.NDArray[np.floating]) -> WrongShare:
         The share of samples that are more likely of the group with the higher losses.
     """
     values = np.asarray(loss, np.float64)
-    known = np.log(np.maximum(values[np.isfinite(values)], _LEAST_LOSS))[:, None]
+    # In their own order: the fit begins at some of them, and that of the samples must not matter.
+    known = np.sort(np.log(np.maximum(values[np.isfinite(values)], _LEAST_LOSS)))[:, None]
     if len(known) < MIN_SAMPLES or np.ptp(known) == 0:
         return WrongShare(0.0, float("nan"), f"{len(known)} losses tell no two groups apart")
     # Here: scikit-learn takes a second of every process that imports it, and few fit anything.

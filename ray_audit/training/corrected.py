@@ -15,6 +15,7 @@ end of an epoch decides which classes (or samples) are due; their labels change 
 in the next one, by a running mean of each image's predictions, and are used from the one after.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -310,8 +311,9 @@ class RefurbishFlagged(_Corrector):
         flagging = ""
         # With a share of its own the set is full at once; a group of losses shows its members late.
         is_open = self._flagged_fraction == "auto" or not self._due
-        if self._epoch >= self._first_epoch and suspicion and is_open:
-            names = sorted(suspicion)
+        if self._epoch >= self._first_epoch and is_open:
+            # One without a score is none of those among whom the share is taken.
+            names = sorted(name for name, value in suspicion.items() if not math.isnan(value))
             values = np.array([suspicion[name] for name in names])
             fraction, flagging = self._fraction_of(values)
             is_due = flagged(values, fraction).tolist()

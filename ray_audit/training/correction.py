@@ -337,12 +337,13 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def describe(report: EpochReport, classes: Sequence[str] = ()) -> str:
+def describe(report: EpochReport, classes: Sequence[str], *, is_last: bool) -> str:
     """What an epoch did to the labels, in one line.
 
     Args:
         report: of the epoch.
-        classes: names in index order, to say of which no label was ever corrected, and why.
+        classes: names in index order.
+        is_last: of the training: says of which classes no label was ever corrected, and why.
     """
     changes = report.changes
     parts = [f"{changes.num_changed} labels changed (about {changes.harmed:.1f} of them right)"]
@@ -352,13 +353,13 @@ def describe(report: EpochReport, classes: Sequence[str] = ()) -> str:
         parts.append(f"{len(report.due)} due next")
     if report.flagging:
         parts.append(report.flagging)
-    if classes and report.unlearnt:
+    if report.unlearnt:
         few = ", ".join(f"{classes[k]} (IoU {iou:.2f})" for k, iou in report.unlearnt.items())
         parts.append(
             f"the model hardly agrees with the labels of {few}: where it is worse than they are, "
             "correcting them does harm"
         )
-    if classes and report.without_onset:
+    if is_last and report.without_onset:
         why = (f"{classes[index]} ({reason})" for index, reason in report.without_onset.items())
         parts.append(f"never past its onset: {', '.join(why)}")
     return ", ".join(parts)

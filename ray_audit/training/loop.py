@@ -322,9 +322,11 @@ class Loop:
             )
         correction = ""
         if self._correction is not None:
-            is_last = epoch == self._training.epochs
-            names = self._config.dataset.classes if is_last else []
-            correction = describe(self._correction.end_epoch(), names)
+            correction = describe(
+                self._correction.end_epoch(),
+                self._config.dataset.classes,
+                is_last=epoch == self._training.epochs,
+            )
         return EpochDone(
             epoch=epoch,
             num_epochs=self._training.epochs,

@@ -56,9 +56,11 @@ def batch_of(kind):
     return mask_models(), dense_batch(rng.integers(0, 256, (3, 3, 40, 48), np.uint8), masks)
 
 
-def probed(kind, device, precision="float32"):
+def probed(kind, device, precision="float32", compiles=False):
     models, batch = batch_of(kind)
-    settings = ProbeSettings(NUM_CLASSES, InputConfig(), None, "loss", 0.1, precision)
+    settings = ProbeSettings(
+        NUM_CLASSES, InputConfig(), None, "loss", 0.1, precision, compiles=compiles
+    )
     prober = Prober([model.to(device) for model in models], settings, device)
     turns = {i: ProbeTurn(is_final=i == 2, in_window=True) for i in range(3)}
     arrays = without_payload(batch.with_arrays(prober.observe(batch, turns))).arrays
@@ -78,6 +80,15 @@ def test_a_gpu_agrees_with_the_cpu(cuda, exact, kind, precision):
     np.testing.assert_allclose(
         actual["vog/sum"], expected["vog/sum"], rtol=10 * TOLERANCE[precision]
     )
+
+
+def test_compiled_models_agree_with_the_cpu(cuda, exact):
+    expected, actual = probed("images", CPU), probed("images", cuda, compiles=True)
+    for name in ("loss", "p_label", "margin", "el2n", "grad_sqnorm"):
+        first, other = (arrays[f"trajectory/{name}"] for arrays in (actual, expected))
+        np.testing.assert_allclose(
+            first, other, rtol=0, atol=TOLERANCE["float32"] * np.abs(other).max(), err_msg=name
+        )
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
@@ -144,9 +155,25 @@ def test_copies_are_pinned_and_the_clock_is_the_devices(cuda):
     assert 0 <= lap_s < 10
 
 
-def test_no_checkpoint_waits_for_the_device(cuda):
-    """Between the upload and the download nothing may synchronise: torch itself watches."""
+def test_a_batch_travels_by_a_stream_of_its_own(cuda):
+    """While the models' stream is busy, the next batch arrives all the same."""
     models, batch = batch_of("images")
+    settings = ProbeSettings(NUM_CLASSES, InputConfig(), None, None, 0.1, "float32")
+    prober = Prober([model.to(cuda) for model in models], settings, cuda)
+    prober.ready(batch).arrived.synchronize()  # what is set up once may wait
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)  # cycles: about a second
+    busy = torch.cuda.Event()
+    busy.record()
+    prober.ready(batch).arrived.synchronize()
+    assert not busy.query()
+    torch.cuda.synchronize()
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_no_checkpoint_waits_for_the_device(cuda, kind):
+    """Between the upload and the download nothing may synchronise: torch itself watches."""
+    models, batch = batch_of(kind)
     settings = ProbeSettings(NUM_CLASSES, InputConfig(), None, "loss", 0.1, "float32")
     prober = Prober([model.to(cuda) for model in models], settings, cuda)
     turns = {i: ProbeTurn(is_final=False, in_window=True) for i in range(3)}

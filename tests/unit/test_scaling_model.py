@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import scaling_check, scaling_model
+from benchmarks.harness import read_report
 from ray_audit.config import AuditConfig, EngineConfig
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,20 @@ def test_seconds_are_those_counted_by_hand():
     assert found.seconds["decode"] == pytest.approx(100 * 18000 * 5 * 0.002 / 5)
     # Of a batch of 32 frames in 8 bits 13 fill a crate; a unit has 80 batches and a bit.
     assert found.num_puts == 100 * 14 * 7
+
+
+def test_a_crate_costs_the_driver_what_was_measured():
+    figures = {figure.name: figure.median for figure in read_report("crates")[0].figures}
+    num_batches = 1000 / figures["now: objects for 1,000 batches"]
+    measured_s = figures["now: driver, CPU a batch"] * 1e-3 * num_batches
+    # Room for the next machine: the page says what was assumed.
+    assert PACE.receipt_s == pytest.approx(measured_s, rel=0.5)
+
+
+def test_the_driver_does_not_limit_a_thousand_gpus():
+    found = predict(1000, 100_000)
+    assert found.limit == "pools"
+    assert found.seconds["driver"] < found.seconds["pools"] / 2
 
 
 def test_ten_times_the_gpus_do_ten_times_the_hours_in_the_same_time():

@@ -6,7 +6,8 @@ process and is the oracle of the tests; `RayBackend` does so on a cluster.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from ray_audit.engine.backends.stages import StageSettings
 from ray_audit.engine.backends.wire import Receipt
@@ -15,6 +16,27 @@ from ray_audit.engine.planning.plan import Plan
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+class Held(Protocol[Value_co]):
+    """What a call has left for later ones, where it was made; it may go to them with their item."""
+
+    def value(self) -> Value_co | None:
+        """It; None where it is lost, and has to be made again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here(Generic[Value]):
+    """What is held in this process."""
+
+    held: Value
+
+    def value(self) -> Value:
+        """It."""
+        return self.held
 
 
 class Mapper(Protocol):
@@ -41,6 +63,17 @@ class Mapper(Protocol):
             RunError: a call failed for good.
             StalledError: no result came within `engine.stall_timeout_s`.
         """
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """How much may be held of all calls of `map_holding` together."""
+        ...
+
+    def map_holding(
+        self, function: Callable[[Item], tuple[Result, Value]], items: Iterable[Item]
+    ) -> Iterator[tuple[Result, Held[Value]]]:
+        """As `map`, of a function that gives two things: the second is held for later calls."""
         ...
 
 

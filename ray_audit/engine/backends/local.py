@@ -5,13 +5,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
 from ray_audit.ahead import one_ahead, one_behind
-from ray_audit.engine.backends.base import Item, Result
+from ray_audit.engine.backends.base import Here, Item, Result, Value
 from ray_audit.engine.backends.stages import StageSettings, commit, decode_unit
 from ray_audit.engine.backends.wire import Crate, Receipt
 from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources, gpu_memory
 from ray_audit.engine.planning.plan import Plan, UnitWork
 from ray_audit.supervisor import Supervisor, step
+
+HELD_BYTES = 32 * 2**20
 
 
 class LocalBackend:
@@ -20,6 +22,8 @@ class LocalBackend:
     Args:
         limit_s: longest silence of a decoder, a model or a reduction, in seconds; None for none.
     """
+
+    held_bytes = HELD_BYTES
 
     def __init__(self, limit_s: float | None = None) -> None:
         self._limit_s = limit_s
@@ -49,6 +53,13 @@ class LocalBackend:
     ) -> Iterator[Result]:
         """Apply a function to each item, in order; this process has what GPUs it sees."""
         return Supervisor(self._limit_s, "a reduction").each(map(function, items))
+
+    def map_holding(
+        self, function: Callable[[Item], tuple[Result, Value]], items: Iterable[Item]
+    ) -> Iterator[tuple[Result, Here[Value]]]:
+        """Apply a function to each item, in order; what is to be held stays here."""
+        for result, value in self.map(function, items):
+            yield result, Here(value)
 
 
 def _relayed(plan: Plan, settings: StageSettings) -> Iterator[Receipt]:

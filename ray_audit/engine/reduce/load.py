@@ -1,7 +1,7 @@
 """Committed records of one unit to samples: sets joined, tiles and clips of a sample merged."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import attrgetter
@@ -14,7 +14,7 @@ from ray_audit import storage
 from ray_audit.engine.ledger.crates import SetFiles, is_retry
 from ray_audit.engine.ledger.record_sets import RecordSet, RequiredRecords
 from ray_audit.engine.ledger.records import decode_crate
-from ray_audit.engine.reduce.kept import MAX_BYTES, Kept
+from ray_audit.engine.reduce.kept import Kept
 from ray_audit.errors import StorageError
 from ray_audit.measures import measures
 from ray_audit.measures.base import Cuts, Pieces
@@ -144,7 +144,7 @@ def load_samples(
         required: what an audit needs of it.
         kept: records that another pass over them has read.
     """
-    kept = kept_records(max_bytes=0) if kept is None else kept
+    kept = kept_records(0) if kept is None else kept
     loaded = [kept.given(file, partial(_load_set, file)) for file in files.files]
     merged = [_merge_cuts(loaded_set) for loaded_set in loaded]
     failures = _failures(loaded)
@@ -181,9 +181,18 @@ class LoadedSet:
         return num_bytes + _FAILURE_BYTES * num_failures
 
 
-def kept_records(max_bytes: int = MAX_BYTES) -> Kept[LoadedSet]:
-    """Room for records that two passes read."""
+HeldRecords = dict[Hashable, LoadedSet]
+"""Records of some sets, by their files, as one pass leaves them for the next."""
+
+
+def kept_records(max_bytes: int) -> Kept[LoadedSet]:
+    """Room for records that another pass will ask for."""
     return Kept(attrgetter("num_bytes"), max_bytes)
+
+
+def read_before(held: HeldRecords | None) -> Kept[LoadedSet]:
+    """What another pass has read; None where it is lost."""
+    return Kept.holding(attrgetter("num_bytes"), held or {})
 
 
 def _failures(loaded: Sequence[LoadedSet]) -> tuple[ShardFailure, ...]:

@@ -9,10 +9,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ray_audit.config import AuditConfig
+from ray_audit.engine.backends.base import Held
 from ray_audit.engine.ledger.crates import SetFiles
 from ray_audit.engine.ledger.record_sets import RequiredRecords
-from ray_audit.engine.reduce.kept import Kept
-from ray_audit.engine.reduce.load import LoadedSet, UnitFiles
+from ray_audit.engine.reduce.load import HeldRecords, UnitFiles, kept_records, read_before
 from ray_audit.engine.reduce.remarks import Remarks
 from ray_audit.engine.reduce.second_pass import flagged_pixels
 from ray_audit.engine.reduce.summary import Summary, summarise
@@ -119,14 +119,14 @@ class PartTotals:
 def summarise_part(
     config: AuditConfig,
     required: RequiredRecords,
-    kept: Kept[LoadedSet],
+    room_bytes: int,
     units: tuple[tuple[UnitFiles, ...], ...],
-) -> Summary:
-    """First pass over some units."""
-    summary = Summary(config.dataset.task)
+) -> tuple[Summary, HeldRecords]:
+    """First pass over some units; gives also what it has read, as far as there is room for it."""
+    summary, kept = Summary(config.dataset.task), kept_records(room_bytes)
     for files in units:
         summary = summary.merge(summarise(load_whole(files, required, kept), config))
-    return summary
+    return summary, kept.taken()
 
 
 def finish_part(
@@ -138,7 +138,7 @@ def finish_part(
     is_of_folds: bool,
     chunk: tuple[
         int,
-        tuple[RequiredRecords, Kept[LoadedSet]],
+        tuple[RequiredRecords, Held[HeldRecords]],
         tuple[tuple[tuple[UnitFiles, ...], SetFiles | None], ...],
     ],
 ) -> PartOutcome:
@@ -146,7 +146,8 @@ def finish_part(
 
     Shards that failed are told and not written where the units are of folds: each tells its part.
     """
-    number, (required, kept), units = chunk
+    number, (required, held), units = chunk
+    kept = read_before(held.value())
     made, remarks = [], Remarks()
     lost: list[ShardFailure] = []
     for files, recount in units:

@@ -14,19 +14,13 @@ from typing import Any
 import numpy as np
 
 from ray_audit.config import AuditConfig
-from ray_audit.engine.backends.base import Item, Mapper
+from ray_audit.engine.backends.base import Held, Item, Mapper
 from ray_audit.engine.ledger import record_sets
 from ray_audit.engine.ledger.record_sets import RequiredRecords
 from ray_audit.engine.planning.plan import Inputs
 from ray_audit.engine.reduce.draft import draft_of
-from ray_audit.engine.reduce.kept import Kept
-from ray_audit.engine.reduce.load import (
-    LoadedSet,
-    UnitFiles,
-    kept_records,
-    load_samples,
-    named_failures,
-)
+from ray_audit.engine.reduce.kept import MAX_BYTES
+from ray_audit.engine.reduce.load import HeldRecords, UnitFiles, load_samples, named_failures
 from ray_audit.engine.reduce.masks_context import masks_context
 from ray_audit.engine.reduce.passes import PartTotals, finish_part, summarise_part
 from ray_audit.engine.reduce.second_pass import Recounted
@@ -63,21 +57,26 @@ class Records:
     Attributes:
         required: the checkpoints, and what was taken of each.
         files: of each unit; those of a video's slices together: segments cross them.
-        kept: what the first pass has read of them.
+        held: what the first pass has read of them, by chunk; none before it.
     """
 
     required: RequiredRecords
     files: list[tuple[UnitFiles, ...]]
-    kept: Kept[LoadedSet] = field(default_factory=kept_records, compare=False)
+    held: list[Held[HeldRecords]] = field(default_factory=list, compare=False)
 
 
 def summarise_dataset(mapper: Mapper, config: AuditConfig, records: Sequence[Records]) -> Summary:
-    """First pass over the records."""
+    """First pass over the records, which are held for the second as far as there is room."""
     summary = Summary(config.dataset.task)
-    for record in records:
-        step = partial(summarise_part, config, record.required, record.kept)
-        for partial_summary in mapper.map(step, _chunks(record.files, lambda files: files)):
-            summary = summary.merge(partial_summary)
+    chunks = [_chunks(record.files, lambda files: files) for record in records]
+    num_chunks = sum(map(len, chunks))
+    room_bytes = min(MAX_BYTES, mapper.held_bytes // max(1, num_chunks))
+    for record, of_record in zip(records, chunks, strict=True):
+        step = partial(summarise_part, config, record.required, room_bytes)
+        record.held.clear()
+        for of_chunk, held in mapper.map_holding(step, of_record):
+            summary = summary.merge(of_chunk)
+            record.held.append(held)
     return summary
 
 
@@ -99,9 +98,10 @@ def publish(
     for record in records:
         # Masks, which alone are recounted, are never cut into slices.
         pairs = [(files, recounts.get(files[0].unit_id)) for files in record.files]
+        of_record = _chunks(pairs, lambda pair: pair[0])
         chunks += [
-            ((record.required, record.kept), chunk)
-            for chunk in _chunks(pairs, lambda pair: pair[0])
+            ((record.required, held), chunk)
+            for held, chunk in zip(record.held, of_record, strict=True)
         ]
     numbered = ((number, *chunk) for number, chunk in enumerate(chunks))
     parts = PartTotals.of(mapper.map(finish, numbered))

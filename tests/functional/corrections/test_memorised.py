@@ -149,6 +149,17 @@ def test_findings_of_whole_masks_are_mended_by_early_checkpoints(tmp_path):
     np.testing.assert_array_equal(masks_of(done), true)
 
 
+@pytest.mark.parametrize("asked", [{}, {"rule": "flagged", "flagged_fraction": len(WRONG) / NUM}])
+def test_what_is_said_to_be_wrong_is_what_early_checkpoints_see(tmp_path, asked):
+    small, true, given = wrong_and_learnt(tmp_path)
+    wrong = corrected(small, dry_run=True, **asked).wrong
+    assert wrong.before == pytest.approx(np.mean(np.not_equal(true, given)), rel=0.2)
+    assert wrong.afterwards < wrong.before / 2
+    assert wrong.is_lower_bound
+    assert "to early checkpoints, which had not learnt them" in wrong.sentence
+    assert open_run(small).manifest.estimate["fraction"] < wrong.before / 2
+
+
 @pytest.mark.parametrize("rule", ["auto", "findings"])
 @pytest.mark.parametrize("decision", ["reject", "accept"])
 def test_a_mask_that_a_reviewer_holds_to_be_right_stays_and_a_wrong_one_is_mended(

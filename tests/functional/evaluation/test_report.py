@@ -127,11 +127,22 @@ def masks_at(rows, schema):
     return pa.Table.from_pylist(table, schema=schema)
 
 
+def masks_run(folder, findings=(), areas=()):
+    """A run of masks of 40x50 px with these findings and areas."""
+    table = score_table()
+    for name, size in (("mask_height_px", 40), ("mask_width_px", 50)):
+        table = table.append_column(name, pa.array([size] * NUM, pa.int32()))
+    write_run(
+        folder,
+        table,
+        findings=masks_at(findings, arrow_schema(list(FINDINGS), {})),
+        areas=masks_at(areas, arrow_schema(list(AREAS), {})),
+        regions=arrow_schema(list(REGIONS), {}).empty_table(),
+    )
+
+
 def test_findings_and_areas_are_held_to_the_planted_components(tmp_path, truth):
-    findings = masks_at([(0.9, 0, 0, 10), (0.5, 20, 20, 10)], arrow_schema(list(FINDINGS), {}))
-    areas = masks_at([(0.4, 0, 0, 9), (0.8, 20, 20, 9)], arrow_schema(list(AREAS), {}))
-    regions = arrow_schema(list(REGIONS), {}).empty_table()
-    write_run(tmp_path, score_table(), findings=findings, areas=areas, regions=regions)
+    masks_run(tmp_path, [(0.9, 0, 0, 10), (0.5, 20, 20, 10)], [(0.4, 0, 0, 9), (0.8, 20, 20, 9)])
     assert evaluate_run(str(tmp_path), truth).areas == []  # no planted regions lie there
     planted = masks_at([(None, 20, 20, 10)], REGION_SCHEMA)
     pq.write_table(planted, tmp_path / "truth_regions.parquet")
@@ -140,10 +151,55 @@ def test_findings_and_areas_are_held_to_the_planted_components(tmp_path, truth):
         0.5,
         1.0,
     ]
+    for what in ("Findings", "Areas"):
+        assert f"{what} held to the components of wrong pixels" in printed(found)
+
+
+def printed(found):
     console = Console(file=io.StringIO(), width=100)
     print_evaluation(found, console=console)
-    for what in ("Findings", "Areas"):
-        assert f"{what} held to the components of wrong pixels" in console.file.getvalue()
+    return console.file.getvalue()
+
+
+def test_where_every_mask_is_wrong_the_regions_are_measured_all_the_same(tmp_path):
+    masks_run(tmp_path, areas=[(0.8, 20, 20, 9)])
+    pq.write_table(truth_table(errors=[True] * NUM), tmp_path / "truth.parquet")
+    pq.write_table(
+        masks_at([(None, 20, 20, 10)], REGION_SCHEMA), tmp_path / "truth_regions.parquet"
+    )
+    found = evaluate_run(str(tmp_path), str(tmp_path / "truth.parquet"))
+    assert found.areas[0].average_precision == 1.0
+    assert "every sample is an error" in printed(found)
+    json.dumps(found.summary(), allow_nan=False)
+
+
+def test_planted_regions_of_masks_that_were_not_scored_are_counted(tmp_path, truth):
+    masks_run(tmp_path)
+    other = masks_at([(None, 20, 20, 10)], REGION_SCHEMA).to_pylist()[0] | {"sample_id": "other"}
+    pq.write_table(
+        pa.Table.from_pylist([other], schema=REGION_SCHEMA), tmp_path / "truth_regions.parquet"
+    )
+    found = evaluate_run(str(tmp_path), truth)
+    assert found.num_regions_without_score == 1
+    assert found.areas[0].num_errors == 0
+    assert "1 planted regions are of masks that were not scored" in printed(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask_size_px": [50, 40]}, "v0.mp4#0 is 40x50 px there, and 50x40 px in the run"),
+        ({"mask_size_px": None}, "not as `ray-audit inject` writes them .row 1"),
+    ],
+)
+def test_planted_regions_of_another_dataset_are_refused(tmp_path, truth, change, message):
+    masks_run(tmp_path)
+    row = masks_at([(None, 20, 20, 10)], REGION_SCHEMA).to_pylist()[0] | change
+    pq.write_table(
+        pa.Table.from_pylist([row], schema=REGION_SCHEMA), tmp_path / "truth_regions.parquet"
+    )
+    with pytest.raises(LabelError, match=message):
+        evaluate_run(str(tmp_path), truth)
 
 
 def test_eda_is_taken_over_segments_of_the_given_labels_in_order_of_time(tmp_path, truth):

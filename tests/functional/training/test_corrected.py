@@ -135,6 +135,15 @@ def test_as_many_are_flagged_as_have_losses_of_their_own():
     assert RefurbishFlagged(3, first_epoch=1).end_epoch(alike).due == ()
 
 
+def test_of_samples_without_a_score_none_counts_among_those_that_the_share_is_of():
+    losses = {f"r{n:02}": 0.1 * float(np.exp(0.2 * np.sin(n))) for n in range(30)}
+    losses |= {f"w{n}": 2.0 + 0.01 * n for n in range(6)}
+    unknown = {f"u{n:02}": float("nan") for n in range(36)}
+    for share in ("auto", 6 / 36 + 1e-9):
+        corrector = RefurbishFlagged(3, share, first_epoch=1)
+        assert corrector.end_epoch(losses | unknown).due == tuple(f"w{n}" for n in range(6))
+
+
 def surely(mask, confidence):
     """Logits that give each pixel's class a probability."""
     p = np.full((3, *mask.shape), (1 - confidence) / 2)
@@ -142,9 +151,9 @@ def surely(mask, confidence):
     return torch.from_numpy(np.log(p)).float()
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.8])
-def test_one_odd_epoch_does_not_change_labels_that_the_others_agree_with(decay):
-    corrector = EarlyLearningCorrection(3, prediction_decay=decay)
+@pytest.mark.parametrize("settings", [{"prediction_decay": 0.0}, {}])
+def test_one_odd_epoch_does_not_change_labels_that_the_others_agree_with(settings):
+    corrector = EarlyLearningCorrection(3, **settings)
     given = torch.from_numpy(np.stack([truth(), too_small()]))
     odd = truth()
     odd[5:9] = 0
@@ -157,7 +166,7 @@ def test_one_odd_epoch_does_not_change_labels_that_the_others_agree_with(decay):
         corrector.observe(IDS, corrector.labels(IDS, given), surely(shown, 0.9).repeat(2, 1, 1, 1))
         is_due = bool(corrector.end_epoch().due)
     changed = not np.array_equal(corrector.labels(IDS, given).numpy()[0], truth())
-    assert changed == (decay == 0.0)
+    assert changed == bool(settings)
 
 
 def test_a_decay_outside_its_range_is_refused():
@@ -194,6 +203,6 @@ def test_a_class_that_the_model_hardly_agrees_with_is_named_when_it_is_due(agree
         corrector.observe(IDS[:1], given, logits_of(seen)[None])
         report = corrector.end_epoch()
         unlearnt += report.unlearnt
-        said = "hardly agrees with the labels of b" in describe(report, "abc")
+        said = "hardly agrees with the labels of b" in describe(report, "abc", is_last=False)
         assert said == bool(report.unlearnt)
     assert set(unlearnt) == ({1} if agreeing < 0.5 else set())

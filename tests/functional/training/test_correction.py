@@ -41,6 +41,16 @@ def two_tone_images(folder):
     return SmallSet(folder, dataset, "PixelModel")
 
 
+def doubtful_images(folder):
+    """Masks that agree with what is bright in three pixels of five, and name dark ones, too."""
+    small, rng = two_tone_images(folder), np.random.default_rng(1)
+    for path in sorted((folder / "data/images").iterdir()):
+        is_bright = np.asarray(Image.open(path))[..., 0] > 100
+        given = rng.random(is_bright.shape) < np.where(is_bright, 0.6, 0.17)
+        Image.fromarray(given.astype(np.uint8)).save(folder / "data/masks" / path.name)
+    return small
+
+
 def toned_classes(folder):
     """Classes by brightness, and one image among those of another class."""
     small = class_folders(folder)
@@ -89,6 +99,14 @@ def test_adele_restores_what_is_missing_and_leaves_right_masks(tmp_path):
     reported = [item.correction for item in done]
     assert sum("16 labels changed" in text for text in reported) == 1
     assert reported[0].startswith("0 labels changed")
+
+
+def test_the_epoch_names_classes_whose_labels_the_model_hardly_agrees_with(tmp_path):
+    _, done = run(doubtful_images(tmp_path), ADELE, epochs=24, learning_rate=0.05)
+    (said,) = (n for n, item in enumerate(done) if "hardly agrees with the" in item.correction)
+    assert "labels of b (IoU 0.40)" in done[said].correction
+    assert said < 23
+    assert not any("never past its onset" in item.correction for item in done[:-1])
 
 
 REFURBISH = {"method": "refurbish", "flagged_fraction": 0.1, "first_epoch": 8, "confidence": 0.6}
@@ -191,4 +209,29 @@ def test_samples_are_flagged_by_their_loss_on_the_labels_that_were_given(tmp_pat
         # Trained on mended labels, of which each has a low loss.
         trained.observe(keys, given, labels=seen, logits=logits, gradient=None)
         report = trained.end_epoch()
+    assert report.due == tuple(key for index, key in enumerate(keys) if index % 4 == 1)
+
+
+def test_losses_and_gradients_of_the_warm_up_do_not_count(tmp_path):
+    small = class_folders(tmp_path)
+    place = TrainingFolder.of(str(tmp_path / "checkpoints/epoch_*.safetensors"))
+
+    def correction(**asked):
+        settings = {"epochs": 20, "correction": {"method": "refurbish"} | asked}
+        return TrainingCorrection(small.config(training=settings), Task.CLASS, place)
+
+    by_vog, wanted = correction(flag_by="vog"), []
+    for _ in range(20):
+        wanted.append(by_vog.wants_gradient)
+        by_vog.end_epoch()
+    assert wanted == [False] * 5 + [True] * 15
+    by_loss = correction()
+    keys = [f"{index:02d}" for index in range(24)]
+    seen = torch.tensor([index % 3 for index in range(24)])
+    given = torch.where(torch.arange(24) % 4 == 1, (seen + 1) % 3, seen)
+    noise = 0.1 * torch.rand(24, 3, generator=torch.manual_seed(0))
+    # In the first epoch nothing is learnt yet, and right labels lose most.
+    for logits in (100.0 * torch.eye(3)[(seen + 1) % 3], *(4.0 * torch.eye(3)[seen],) * 4):
+        by_loss.observe(keys, given, given, logits + noise, gradient=None)
+        report = by_loss.end_epoch()
     assert report.due == tuple(key for index, key in enumerate(keys) if index % 4 == 1)

@@ -7,7 +7,7 @@ import pytest
 
 from ray_audit.errors import SpecificationError
 from tests.functional.training.test_correction import run
-from tests.support.knowing import coloured, save
+from tests.support.knowing import coloured, save, videos
 from tests.support.small_sets import SmallSet, table
 
 EPOCHS = 8
@@ -68,9 +68,15 @@ IMAGES = {
     "equal images of two classes": lambda folder: images(folder, [0, 1] * 4, [2] * 8),
     "a class with one image": lambda folder: images(folder, [0] * 6 + [1]),
 }
+SEQUENCES = {
+    "one sequence": lambda folder: videos(folder, "npz", wrong=(), num=1),
+    "equal sequences": lambda folder: videos(folder, "npz", wrong=(), num=24),
+}
 CASES = [(make, how) for make in MASKS.values() for how in (ADELE, AUTO)]
-CASES += [(make, AUTO) for make in IMAGES.values()]
-NAMES = [f"{name}-{how}" for name in MASKS for how in ("adele", "refurbish")] + list(IMAGES)
+CASES += [(make, AUTO) for make in (IMAGES | SEQUENCES).values()]
+NAMES = [f"{name}-{how}" for name in MASKS for how in ("adele", "refurbish")] + list(
+    IMAGES | SEQUENCES
+)
 
 
 @pytest.mark.parametrize(("make", "correction"), CASES, ids=NAMES)

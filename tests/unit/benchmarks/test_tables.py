@@ -3,6 +3,7 @@ import re
 import pytest
 
 from benchmarks import harness, tables
+from benchmarks.gpu_session import steps
 from benchmarks.harness import Figure, Report
 
 
@@ -39,6 +40,10 @@ def test_every_benchmark_of_the_makefile_has_its_place():
     assert {name.partition("-")[0] for name in shown} == ours
     makefile = (tables.PAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
     run = set(re.findall(r"-m benchmarks\.(\w+)", makefile))
+    assert "gpu_session" in run
+    run |= {
+        argument.rpartition(".")[2] for step in steps("cuda", False) for argument in step.command
+    }
     assert ours <= run
 
 

@@ -40,6 +40,21 @@ def test_what_is_reserved_fits_the_cluster(cluster, num_checkpoints, packed):
     assert planned.num_actors * planned.gpus_per_actor <= cluster.num_gpus
 
 
+@pytest.mark.parametrize("num_cpus", range(1, 9))
+@pytest.mark.parametrize("num_checkpoints", range(1, 17))
+def test_decoding_and_models_are_never_run_in_one_process(num_cpus, num_checkpoints):
+    """Ray fuses stages of equal resources, and then decoding and the models take turns."""
+    cluster = ClusterResources((NodeResources(num_cpus, 0, 256 * GIB),), 64 * GIB)
+    for actors in ("auto", 1, 2):
+        try:
+            planned = layout(
+                cluster, num_checkpoints, checkpoints_per_actor=1, actors_per_pool=actors
+            )
+        except PlanError:
+            continue
+        assert planned.cpus_per_actor != planned.cpus_per_decoder
+
+
 def test_small_models_share_an_actor_and_every_core_has_one():
     planned = layout()
     assert planned.hops == (tuple(range(8)),)

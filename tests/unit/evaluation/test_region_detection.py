@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ray_audit import rle
@@ -9,6 +10,7 @@ from ray_audit.evaluation.region_detection import (
     average_precision,
     components_of,
     evaluate_regions,
+    planted_of,
 )
 
 SIZE = (40, 40)
@@ -90,9 +92,20 @@ def test_what_finds_another_kind_is_no_false_alarm_of_this_one():
 
 def test_nothing_proposed_or_nothing_wrong_is_no_error():
     nothing = overall(evaluate_regions([], planted((0, 0, 10, 10))))
-    assert (nothing.average_precision, nothing.precision, nothing.recall) == (0.0, 0.0, 0.0)
+    assert (nothing.average_precision, nothing.recall, nothing.f1) == (0.0, 0.0, 0.0)
+    assert np.isnan(nothing.precision)  # of no proposals no share is right
     right = overall(evaluate_regions([proposed(0.9, 0, 0, 5, 5)], []))
-    assert np.isnan([right.average_precision, right.recall]).all()
+    numbers = (right.average_precision, right.precision, right.recall, right.f1)
+    assert np.isnan(numbers).all()
+    assert right.num_proposals == 1
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall():
+    wrong = planted((0, 0, 10, 10), (20, 20, 30, 30), (0, 20, 10, 30))
+    proposals = [proposed(0.9, 0, 0, 10, 10), proposed(0.8, 33, 0, 39, 6)]
+    row = overall(evaluate_regions(proposals, wrong))
+    assert (row.precision, row.recall) == (pytest.approx(1 / 2), pytest.approx(1 / 3))
+    assert row.f1 == pytest.approx(2 / (2 + 3))
 
 
 def test_average_precision_over_distinct_scores():
@@ -104,3 +117,28 @@ def test_components_touch_along_an_edge_and_are_not_tiny():
     mask = np.zeros(SIZE, bool)
     mask[:5, :5] = mask[5:10, 5:10] = mask[30, 30] = True
     assert [rle.area(runs) for runs in components_of(mask)] == [25, 25]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mask_size_px": None},
+        {"mask_size_px": [40]},
+        {"mask_size_px": [40, 0]},
+        {"mask_rle": None},
+        {"mask_rle": "not a mask"},
+        {"sample_id": None},
+    ],
+)
+def test_planted_regions_that_are_none_are_named_by_their_row(wrong):
+    row = {"sample_id": "a", "kind": "drop", "mask_size_px": [40, 40]}
+    row["mask_rle"] = rle.encode(np.eye(40, dtype=bool))
+    columns = {name: [row[name], (row | wrong)[name]] for name in row}
+    assert len(planted_of(pa.table(columns).slice(0, 1))) == 1
+    with pytest.raises(ValueError, match="row 2"):
+        planted_of(pa.table(columns))
+
+
+def test_a_table_that_holds_no_planted_regions_says_which_columns_are_missing():
+    with pytest.raises(ValueError, match="no column kind, mask_rle, mask_size_px"):
+        planted_of(pa.table({"sample_id": ["a"]}))

@@ -91,6 +91,23 @@ def test_truth_files_are_read_alike(tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    "names", [pa.array(["1", "2"]).dictionary_encode(), pa.array([1, 2]), pa.array([b"1", b"2"])]
+)
+def test_names_are_text_however_they_are_stored(tmp_path, names):
+    pq.write_table(pa.table({"sample_id": names, "is_error": [1, 0]}), tmp_path / "t.parquet")
+    joined = join_truth(
+        pa.table({"sample_id": ["2", "1"]}), read_truth(str(tmp_path / "t.parquet"))
+    )
+    assert joined.is_error.tolist() == [False, True]
+
+
+def test_names_that_cannot_be_text_are_refused(tmp_path):
+    pq.write_table(pa.table({"sample_id": [["a"]], "is_error": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(LabelError, match="sample_id is of type list"):
+        read_truth(str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("sample_id,kind\na,swap\n", "no column is_error"),

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 
 import numpy as np
@@ -7,9 +8,11 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from ray_audit.measures import Kind, measures
-from ray_audit.measures.fit import RANKED, TrainingFit, fit_of, weights_of
+from ray_audit.measures.fit import RANKED, RULE, TrainingFit, fit_of, weights_of
+from ray_audit.measures.order import SegmentOrder
 from ray_audit.scores.class_pairs import ClassPairs
-from ray_audit.scores.ranking import combine_ranks
+from ray_audit.scores.order_evidence import OrderEvidence
+from ray_audit.scores.ranking import RankHistogram, combine_ranks
 from ray_audit.task import Task
 
 NAN = float("nan")
@@ -150,3 +153,28 @@ def test_weights_change_without_a_jump():
     for first, other in itertools.pairwise(steps):
         names = first.keys() | other.keys()
         assert all(abs(first.get(n, 0.0) - other.get(n, 0.0)) < 0.16 for n in names)
+
+
+WEIGHTS_OF_RULE = {6: "ba4dfd996c12fed5"}
+"""Digest of all weights, of each rule: a run keeps the number of its rule, and is named by it."""
+
+
+def test_whoever_changes_a_weight_raises_the_rule():
+    steps = [*np.linspace(-1, 1, 101), NAN]
+    found = []
+    for task, is_held_out, step in itertools.product(Task, [False, True], steps):
+        # Each thing that a run shows, with the others where they decide nothing, and where they do.
+        for others in (NAN, 0.0, 0.2, 0.7, 0.98):
+            for shown in ("agreement", "fitted", "gain", "skill"):
+                values = dict.fromkeys(("agreement", "fitted", "gain", "skill"), others)
+                found.append(weights_of(task, TrainingFit(is_held_out, **values | {shown: step})))
+    for explained, memorised in itertools.product(np.linspace(0, 1, 41), [0.0, 0.5, 1.0]):
+        gains, chance = np.full(3, 1000.0 * explained), np.full(3, 1000.0)
+        evidence = OrderEvidence(gains, chance, 1000.0 * (1.0 - explained))
+        order = SegmentOrder(None, RankHistogram.empty().observe(np.array([1.0, 2.0])), evidence)
+        found.append({"order_nll": order.weight(memorised)})
+    told = [f"{name} {weight:.6f}" for weights in found for name, weight in weights.items()]
+    assert len(set(told)) > 300
+    assert {RULE: hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]} == WEIGHTS_OF_RULE, (
+        "weights changed: raise fit.RULE, and keep its digest here"
+    )

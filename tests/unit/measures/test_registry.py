@@ -14,6 +14,7 @@ from ray_audit.measures import (
     Family,
     Kind,
     Quantity,
+    fit,
     measures,
     score,
 )
@@ -204,6 +205,16 @@ def test_the_ranking_is_another_where_a_score_under_it_is():
     raised = changed(collected(), "score.csl", version=2)
     assert raised.ranking(Task.FRAMES)["raised"] == {"score.csl": 2}
     assert raised.ranking(Task.CLASS)["raised"] == {}
+
+
+def test_another_rule_of_weights_changes_the_runs_name_and_no_record(monkeypatch):
+    ours = collected()
+    before = {task: (ours.record_identity(task), ours.score_identity(Kind(task))) for task in Task}
+    monkeypatch.setattr(fit, "RULE", fit.RULE + 1)
+    for task, (of_records, of_scores) in before.items():
+        assert ours.record_identity(task) == of_records
+        assert ours.score_identity(Kind(task)) != of_scores
+        assert ours.ranking(task)["rule"] == fit.RULE
 
 
 def test_how_cuts_merge_is_part_of_a_runs_name_and_of_no_record():

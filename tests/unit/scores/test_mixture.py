@@ -39,6 +39,12 @@ def test_the_order_of_samples_and_unknown_losses_do_not_count():
     assert wrong_share(shuffled).fraction == wrong_share(values).fraction
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_of_samples_does_not_count_where_two_groups_are_hardly_apart(seed):
+    values, rng = losses(80, 0.1, seed, factor=4.0), np.random.default_rng(seed)
+    assert len({wrong_share(rng.permutation(values)) for _ in range(8)}) == 1
+
+
 @pytest.mark.parametrize("values", [np.ones(100), np.zeros(100), np.ones(MIN_SAMPLES - 1), []])
 def test_too_few_or_equal_losses_tell_nothing(values):
     share = wrong_share(np.array(values))

@@ -6,7 +6,7 @@ This is the only module that imports ray.data.
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -18,7 +18,7 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoo
 
 from ray_audit.config import EngineConfig
 from ray_audit.engine.backends import wire
-from ray_audit.engine.backends.base import Item, Result
+from ray_audit.engine.backends.base import Held, Here, Item, Result, Value
 from ray_audit.engine.backends.ray.actor import CRATES_AT_ONCE, PoolActor
 from ray_audit.engine.backends.ray.connection import cause
 from ray_audit.engine.backends.ray.lanes import in_lanes, split
@@ -48,6 +48,7 @@ _MAX_TASK_RETRIES = 100
 _BATCHES_PER_STALL = 5  # a hang is cut short three times before the whole run counts as stalled
 _COPIES_AT_A_HOP = 2  # a crate, and what an actor makes of it
 _LEAST_STORE_BYTES = 256 * 2**20  # Ray holds tasks back where less than two outputs of each fit
+_HELD_SHARE = 4
 # Ray holds a block for each unit before the first starts: some 3 KiB and 1 ms. So many fill pools
 # for long; that they start anew for the next ones is little beside it.
 UNITS_AT_ONCE = 20_000
@@ -113,16 +114,55 @@ class RayBackend:
             yield _in_driver(function, few[0], self._engine.stall_timeout_s)
             return
         gpus = gpus_each(self.resources(), self._engine) if on_gpu else 0.0
-        task = ray.remote(num_cpus=0.5, num_gpus=gpus, max_retries=_MAX_RETRIES)(_apply)
+        for reference in self._submitted(function, chain(few, items), num_gpus=gpus):
+            yield _result(reference, self._engine.stall_timeout_s)
+
+    @property
+    def held_bytes(self) -> int:
+        """A quarter of the object store, in which nothing else lies while tables are made."""
+        return self.resources().object_store_bytes // _HELD_SHARE
+
+    def map_holding(
+        self, function: Callable[[Item], tuple[Result, Value]], items: Iterable[Item]
+    ) -> Iterator[tuple[Result, Held[Value]]]:
+        """Apply a function to each item on the cluster; what is held stays in the object store."""
+        items = iter(items)
+        few = list(islice(items, 2))
+        limit_s = self._engine.stall_timeout_s
+        if len(few) == 1:
+            result, value = _in_driver(function, few[0], limit_s)
+            yield result, Here(value)
+            return
+        for pair in self._submitted(function, chain(few, items), num_returns=2):
+            yield _result(pair[0], limit_s), _Stored(pair[1])
+
+    def _submitted(
+        self, function: Callable[[Item], Any], items: Iterable[Item], **options: Any
+    ) -> Iterator[Any]:
+        """What the tasks of all items give, in order; some of them run ahead."""
+        task = ray.remote(num_cpus=0.5, max_retries=_MAX_RETRIES, **options)(_apply)
         shared = ray.put(function)
         num_at_once = max(2, int(2 * self.resources().num_cpus))
         waiting: list[Any] = []
-        for item in chain(few, items):
+        for item in items:
             waiting.append(task.remote(shared, item))
             if len(waiting) >= num_at_once:
-                yield _result(waiting.pop(0), self._engine.stall_timeout_s)
-        for reference in waiting:
-            yield _result(reference, self._engine.stall_timeout_s)
+                yield waiting.pop(0)
+        yield from waiting
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What is held in the object store, read where it is asked for."""
+
+    reference: Any
+
+    def value(self) -> Any:
+        """It; None where it was lost with its node."""
+        try:
+            return ray.get(self.reference)
+        except ray.exceptions.RayError:
+            return None
 
 
 def _receipts(
