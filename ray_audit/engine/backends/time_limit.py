@@ -27,11 +27,15 @@ class TimeLimit:
         self._since_s = -math.inf
 
     @contextlib.contextmanager
-    def around(self) -> Iterator[None]:
-        """One piece of work."""
+    def around(self, rests: bool = False) -> Iterator[None]:
+        """One piece of work; `rests` where something else may come right behind it."""
         if self._limit_s is not None:
             self._watch(self._limit_s)
-        yield
+        try:
+            yield
+        finally:
+            if rests:
+                self.rest()
 
     def _watch(self, limit_s: float) -> None:
         now_s = time.monotonic()

@@ -202,7 +202,9 @@ class PoolWorker:
         item = envelope.item
         failures = given_up_batch(item)
         if len(item.arrays["inputs"]) > 1 and not self._is_adaptive and not self._fatal:
-            observe = partial(self._prober.observe, limited=partial(self._turn, item))
+            # Between two turns markers are written, to a store that may be slow.
+            limited = partial(self._turn, item, rests=True)
+            observe = partial(self._prober.observe, limited=limited)
             fails_on = partial(dying, observe, trials, failed=self._failed_alone)
             together = partial(others_together, observe, trials)
             with contextlib.suppress(TogetherError, torch.OutOfMemoryError):
@@ -276,14 +278,16 @@ class PoolWorker:
             if position in positions
         }
 
-    def _turn(self, batch: Batch, index: int | None) -> contextlib.AbstractContextManager[None]:
+    def _turn(
+        self, batch: Batch, index: int | None, rests: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
         what = "the device that runs the checkpoints"
         if index is not None:
             what = f"checkpoint {self._settings.checkpoints[self._positions[index]].name}"
         step("probe", what, batch)
         if self._beat is not None:
             self._beat()
-        return self._limit.around()
+        return self._limit.around(rests)
 
 
 def _end_process(error: BaseException) -> None:

@@ -41,6 +41,15 @@ def test_at_rest_nothing_is_watched_and_the_next_piece_is(watch):
     assert asked == [11.0, "rest", 11.0, "rest"]
 
 
+def test_after_a_piece_that_something_else_follows_nothing_is_watched(watch):
+    asked, _ = watch
+    limit = TimeLimit(10.0)
+    for _ in range(2):
+        with limit.around(rests=True):
+            pass
+    assert asked == [11.0, "rest", 11.0, "rest"]
+
+
 def test_a_piece_never_has_less_than_its_limit(watch):
     asked, now = watch
     limit, ends_s = TimeLimit(10.0), math.inf
