@@ -57,8 +57,8 @@ wheel-test: $(STAMP)  ## builds the wheel, installs it elsewhere, and runs comma
 lowest-test:  ## the suite with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
-	$(PYTHON) -m tests.versions.lowest medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[medical,plots]'
+	$(PYTHON) -m tests.versions.lowest compiled medical plots --keep $(KEEP) > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[compiled,medical,plots]'
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --constraint $(VENV)-lowest/lowest.txt --editable '.[test]'
 	$(VENV)-lowest/bin/python -m pytest -m 'not slow'

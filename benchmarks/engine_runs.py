@@ -39,7 +39,7 @@ class Timeline:
         num_samples = progress.num_samples - self._num_before
         self._num_before = progress.num_samples
         if num_samples:
-            # With the first commit the last process is up: until then some were still starting.
+            # With the first commit a process of each kind is up; other actors may still start.
             self._up_s = self._up_s or time.time()
             self.points.append((progress.probed_at_s, num_samples))
 
@@ -163,9 +163,10 @@ def _table(outcome: RunOutcome, name: str) -> pa.Table:
 
 
 def start_ray(**options: Any) -> None:
-    """A Ray of this process, quiet."""
+    """A Ray of this process, quiet, and without collection of usage, as a run starts one."""
     import ray  # some runs are made where there is none
 
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, log_to_driver=False, **options)
 
 

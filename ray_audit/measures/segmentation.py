@@ -156,6 +156,7 @@ SCORES = (
         "components dataset.components",
         direction="higher",
         source="our definition",
+        version=2,
     ),
     _fraction(
         "component_deviation",
@@ -165,6 +166,7 @@ SCORES = (
         unit="1",
         direction="higher",
         source="our definition",
+        version=2,
     ),
     Score(
         (
@@ -186,6 +188,7 @@ DATASET = (
         ComponentSample.merge,
         finish=ComponentSample.finish,
         tasks=DENSE,
+        version=2,
     ),
 )
 

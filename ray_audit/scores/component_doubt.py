@@ -27,6 +27,8 @@ Integers = npt.NDArray[np.int64]
 
 MAX_MASKS = 4096
 """At most so many are sampled: some 100 bytes a component."""
+SPECK_PX = 4.0
+"""Components of fewer pixels are specks: those of one class in a mask are taken together."""
 _TELLING_DIFFERENCE = 2.0**-18
 """Below it lies the rounding of float32: equal masks must not part by it."""
 _LEAST_SPREAD = 0.05
@@ -40,7 +42,8 @@ class ComponentSample:
     Attributes:
         digests: (S,) uint64 of the masks' names, rising.
         sizes: (S,) int64 components of each.
-        components: (C, 3) class, sum of p(given class), pixels; of the masks one after another.
+        components: (C, 3) class, sum of p(given class), pixels; of the masks one after another,
+            specks of a class together.
         class_sum: (K,) sum of p(given class) over the pixels of all masks, not of the sample alone.
         class_count: (K,) their pixels.
         class_moments: (K, 3) sums over the components of all masks, each weighed by the root of its
@@ -57,7 +60,7 @@ class ComponentSample:
     @classmethod
     def of(cls, names: Sequence[str], components: Sequence[Floats], num_classes: int) -> Self:
         """Observe masks by their names and components (C, 5), see `merge_components`."""
-        parts = [item[:, 1:4] for item in components]
+        parts = [_with_specks_together(item) for item in components]
         every = np.concatenate([np.empty((0, 3)), *parts])
         classes = every[:, 0].astype(np.int64)
         return cls(
@@ -165,9 +168,22 @@ class ComponentDoubt:
 
 def _joined(components: Sequence[Floats]) -> tuple[Floats, Integers, int]:
     """Rows (class, sum of p, pixels) of all masks, the mask of each row, and how many masks."""
-    parts = [item[:, 1:4] for item in components]
+    parts = [_with_specks_together(item) for item in components]
     sample = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return np.concatenate([np.empty((0, 3)), *parts]), sample, len(parts)
+
+
+def _with_specks_together(components: Floats) -> Floats:
+    """(C, 3) class, sum of p and pixels of a mask's components (D, 5); specks of a class are one.
+
+    The noise of single pixels averages out in a structure, and not in a speck. As only what
+    components lack counts, a mask that is labelled here and there would be wrong for that alone.
+    """
+    rows = components[:, 1:4]
+    is_speck = rows[:, 2] < SPECK_PX
+    classes, place = np.unique(rows[is_speck, 0], return_inverse=True)
+    sums = [np.bincount(place, rows[is_speck, column], len(classes)) for column in (1, 2)]
+    return np.concatenate([rows[~is_speck], np.column_stack([classes, *sums])])
 
 
 def _moments(components: Floats, num_classes: int) -> Floats:

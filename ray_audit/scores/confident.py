@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from ray_audit.scores import compiled
 from ray_audit.scores.elements import Elements, Scratch, elements, samples
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,7 @@ THRESHOLD_FLOOR = 2e-6
 ABSENT_THRESHOLD = 2.0
 TOLERANCE = 1e-6
 
+_NO_PROBABILITY = "a probability is below 0 or not a number; expected numbers of 0 to 1"
 _UNLABELLED = 2.0  # above every probability
 _CHUNK = 1 << 16  # elements at a time: temporaries stay in the cache
 
@@ -249,19 +251,37 @@ def observe(
         elements whose prediction is not their label, for `Cutoff.num_flagged`. Bin of p:
         min(floor(p * B), B - 1).
     """
-    num_samples = len(labels)
     state = ConfidentState.empty(p.shape[1], num_bins)
-    wrong_p_label = np.zeros((num_samples, num_bins), np.int64)
+    wrong_p_label = np.zeros((len(labels), num_bins), np.int64)
     scratch = Scratch.of(labels, p)
     for n, (given, p_KM) in enumerate(samples(labels, p)):
-        for part in elements(given, p_KM, scratch):
-            low = _add(state, part, scratch)[part.wrong]
-            if labels.ndim == 1:  # rows are samples of one element each
-                rows = np.arange(num_samples)[part.place]
-                wrong_p_label[rows[part.wrong], low] = 1
-            else:
-                wrong_p_label[n] += np.bincount(low, minlength=num_bins)
+        own = wrong_p_label if labels.ndim == 1 else wrong_p_label[n : n + 1]
+        loop = compiled.loop_for(given, p_KM, num_bins)
+        if loop is None:
+            _count(state, given, p_KM, own, scratch)
+            continue
+        arrays = (state.class_sum, state.class_count, state.off_diagonal, state.p_label, own)
+        given = np.ascontiguousarray(given)
+        if not loop(given, p_KM, len(scratch.top), p.dtype.type(num_bins), *arrays):
+            raise ValueError(_NO_PROBABILITY)
     return state, wrong_p_label
+
+
+def _count(
+    state: ConfidentState,
+    given: npt.NDArray[np.integer],
+    p_KM: npt.NDArray[np.floating],
+    own: Integers,
+    scratch: Scratch,
+) -> None:
+    """Count one sample into `state`, and into its histogram (1, B) or that of each row."""
+    for part in elements(given, p_KM, scratch):
+        low = _add(state, part, scratch)[part.wrong]
+        if len(own) == 1:
+            own[0] += np.bincount(low, minlength=own.shape[1])
+        else:  # rows are samples of one element each
+            rows = np.arange(len(own))[part.place]
+            own[rows[part.wrong], low] = 1
 
 
 def _add(state: ConfidentState, part: Elements, scratch: Scratch) -> Integers:
@@ -296,6 +316,8 @@ def _bin(
     """min(floor(p * B), B - 1) of each, in the arrays that are given."""
     scaled = np.multiply(p, p.dtype.type(num_bins), out=scaled)
     np.minimum(scaled, p.dtype.type(num_bins - 1), out=scaled)
+    if scaled.size and not scaled.min() > -1:
+        raise ValueError(_NO_PROBABILITY)
     bins = np.empty(p.shape, np.int64) if bins is None else bins
     bins[...] = scaled
     return bins

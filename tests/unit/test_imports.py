@@ -183,9 +183,12 @@ def test_each_folder_leaf_and_file_of_the_engine_stands_in_the_page_on_architect
     assert [name for name in named if f"`{name}`" not in page] == []
 
 
-@pytest.mark.parametrize("module", ["ray_audit", "ray_audit.cli", "ray_audit.scores.segmentation"])
-def test_importing_starts_nothing_and_needs_neither_ray_nor_torch(module):
-    check = f"import sys, {module}; assert not {{'ray', 'torch'}} & set(sys.modules)"
+@pytest.mark.parametrize(
+    "module",
+    ["ray_audit", "ray_audit.cli", "ray_audit.scores.segmentation", "ray_audit.scores.confident"],
+)
+def test_importing_starts_nothing_and_needs_no_ray_no_torch_and_no_numba(module):
+    check = f"import sys, {module}; assert not {{'ray', 'torch', 'numba'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 

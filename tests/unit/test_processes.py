@@ -1,3 +1,4 @@
+import gc
 import os
 import platform
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import pytest
 
-from ray_audit.processes import few_arenas_in_children
+from ray_audit.processes import collection_waits, few_arenas_in_children
 
 _MANY_THREADS = """
 import ctypes, threading
@@ -63,3 +64,16 @@ def test_processes_that_are_started_share_two_heaps_and_the_environment_is_as_it
     with few_arenas_in_children():
         assert os.environ["MALLOC_ARENA_MAX"] == "5"
     assert os.environ["MALLOC_ARENA_MAX"] == "5"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_waits_for_imports_and_is_collected_as_before_then(is_on):
+    num_frozen = gc.get_freeze_count()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        with collection_waits():
+            assert not gc.isenabled()
+        assert gc.isenabled() == is_on
+        assert gc.get_freeze_count() == num_frozen
+    finally:
+        gc.enable()

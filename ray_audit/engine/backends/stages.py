@@ -90,7 +90,8 @@ def decode_unit(settings: StageSettings, work: "UnitWork") -> Iterator[Crate]:
 
     The same unit gives the same crates each time: see `planning.crate_size`.
     """
-    set_id, packed = settings.set_for(work).set_id, _Packed(settings.crate_bytes)
+    set_id = settings.set_for(work).set_id
+    packed = _Packed(settings.crate_bytes, work.begins_small)
     for item in decode_batches(settings, work):
         if isinstance(item, Tail):
             name, batches = packed.taken(is_end=True)
@@ -126,8 +127,8 @@ def decode_batches(settings: StageSettings, work: "UnitWork") -> Iterator[Envelo
 class _Packed:
     """The batches of the crate that is being packed, and where in its unit it is."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, begins_small: bool) -> None:
+        self._max_bytes, self._begins_small = max_bytes, begins_small
         self._batches: list[Envelope] = []
         self._num_bytes = self._first = 0
         self._before = self._after = crates.START
@@ -136,7 +137,8 @@ class _Packed:
         """Whether the crate ends here; it holds a batch at least."""
         num = len(self._batches)
         exceeds = self._num_bytes + batch.num_bytes > self._max_bytes
-        return num > 0 and (exceeds or num == MAX_BATCHES)
+        is_first = self._begins_small and self._first == 0
+        return num > 0 and (exceeds or is_first or num == MAX_BATCHES)
 
     def add(self, envelope: Envelope) -> None:
         """Take the next batch of the unit."""
@@ -194,7 +196,7 @@ def commit(settings: StageSettings, crate: Crate) -> Receipt:
     fatal = crate.fatal or settings.other_measures()
     if fatal:
         return Receipt(crate.unit_id, fatal=fatal)
-    parts = [part_of(envelope.item, envelope.failures) for envelope in crate.batches]
+    parts = [part_of(each.item, each.failures, each.is_lost) for each in crate.batches]
     failures = [failure for part in parts for failure in part.failures]
     failures += crate.tail.failures if crate.tail is not None else ()
     output = settings.config.output

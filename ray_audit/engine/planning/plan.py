@@ -74,11 +74,13 @@ class UnitWork:
         unit: what is read.
         positions: of the checkpoints to run.
         kept: moments of VoG that they continue, or None.
+        begins_small: whether its first crate holds a batch alone, see `crated`.
     """
 
     unit: WorkUnit
     positions: tuple[int, ...]
     kept: KeptMoments | None = None
+    begins_small: bool = False
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,11 @@ def make_plan(inputs: Inputs, cluster: ClusterResources, done: Committed | None 
 
 
 def crated(plan: Plan, cluster: ClusterResources) -> Plan:
-    """The plan with the size of its crates, which follows from its layout."""
+    """The plan with the size of its crates, which follows from its layout.
+
+    What each decoder begins with is a batch: the models wait for no more, and what is wrong with
+    all samples shows, before a whole crate has passed all checkpoints.
+    """
     layout = plan.layout
     if layout is None:
         return plan
@@ -319,7 +325,9 @@ def crated(plan: Plan, cluster: ClusterResources) -> Plan:
     config = plan.inputs.config
     max_bytes, why = crate_bytes(units, config, plan.payload_bytes, layout, cluster)
     layout = replace(layout, reasons=(*layout.reasons, why))
-    return replace(plan, layout=layout, crate_bytes=max_bytes)
+    num = layout.num_decoders
+    first = [replace(work, begins_small=True) for work in plan.work[:num]]
+    return replace(plan, work=(*first, *plan.work[num:]), layout=layout, crate_bytes=max_bytes)
 
 
 def paced(plan: Plan, seen: BatchTimes, cluster: ClusterResources) -> Plan:

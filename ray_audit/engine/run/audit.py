@@ -41,7 +41,7 @@ from ray_audit.engine.run.preflight import check_model
 from ray_audit.engine.run.progress import Progress, ProgressCounter
 from ray_audit.engine.run.sample import look_at_samples, remember_notes, seen_before
 from ray_audit.errors import RayAuditError, RunError
-from ray_audit.processes import use_few_arenas
+from ray_audit.processes import collection_waits, use_few_arenas
 from ray_audit.scores.recount import Recount
 
 
@@ -128,10 +128,13 @@ def opened_backend(config: EngineConfig, address: str | None, local: bool) -> It
         return
     # ray is imported only where it is used
     from ray_audit.engine.backends.ray import connection
-    from ray_audit.engine.backends.ray.pipeline import RayBackend
 
     started = connection.connect(address)
     try:
+        # After that: workers and agents of a Ray that was just started come up meanwhile.
+        with collection_waits():
+            from ray_audit.engine.backends.ray.pipeline import RayBackend
+
         yield RayBackend(config)
     finally:
         if started:

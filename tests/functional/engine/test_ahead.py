@@ -31,8 +31,8 @@ def test_a_batch_becomes_ready_while_the_one_before_is_at_the_models(tmp_path, m
 
     def waiting(self, batch, *args, **rest):
         came_ready.append((batch.index, rest.get("ready") is not None))
-        if batch.index == 0:  # the first goes on only when the second is there
-            waited.append(made.setdefault(1, threading.Event()).wait(LIMIT_S))
+        if batch.index == 1:  # of the second crate, the first goes on only when the next is there
+            waited.append(made.setdefault(2, threading.Event()).wait(LIMIT_S))
         return observe(self, batch, *args, **rest)
 
     monkeypatch.setattr(planning, "crate_bytes", lambda *_: (2**30, "all batches together"))
@@ -43,7 +43,7 @@ def test_a_batch_becomes_ready_while_the_one_before_is_at_the_models(tmp_path, m
     assert outcome.counts["failed"] == 0
     assert waited
     assert all(waited)
-    assert (1, True) in came_ready
+    assert (2, True) in came_ready
 
 
 @pytest.mark.parametrize("gradient", [None, "loss"])

@@ -7,11 +7,14 @@ import pytest
 
 from ray_audit.engine.backends import stages
 from ray_audit.engine.backends.local import LocalBackend
+from ray_audit.engine.backends.ray.pipeline import _work_json, _work_of
 from ray_audit.engine.backends.stages import StageSettings, decode_unit
 from ray_audit.engine.ledger.crates import CrateFile
 from ray_audit.engine.planning import plan as planning
+from ray_audit.engine.planning.layout import ClusterResources, NodeResources
 from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.engine.run.audit import run_audit
+from ray_audit.errors import RunError
 from tests.support import small_sets
 from tests.support.tables import assert_identical, rows_of
 
@@ -131,8 +134,31 @@ def test_a_batch_that_fails_costs_itself_and_not_its_crate(tmp_path, sized):
     failed = set(rows_of(outcome, "errors")["sample_id"].to_pylist())
     assert failed == {"b/1.png"}
     assert outcome.counts["scored"] == 11
-    (name,) = {str(item) for item in crates_of(small, "out")}
-    assert name.endswith("-end")
+    # A batch alone, with which the decoder begins, and all others.
+    assert [(name.first, name.stop, name.is_end) for name in crates_of(small, "out")] == [
+        (0, 1, False),
+        (1, 7, True),
+    ]
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_run_of_which_a_crate_is_missing_publishes_nothing(tmp_path, sized, monkeypatch, place):
+    """Whatever the receipts said: Ray tells of no block that it lost."""
+    small = small_sets.labelled_videos(tmp_path)
+    sized(ONE_BATCH)
+    relay = LocalBackend.relay
+
+    def losing(engine, plan, settings):
+        yield from relay(engine, plan, settings)
+        folder = next((small.folder / "out/units").iterdir())
+        sorted(folder.rglob("*.parquet"))[place].unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBackend, "relay", losing)
+        with pytest.raises(RunError, match="not all there"):
+            audited(small, "out")
+    assert not list(small.folder.glob("out/runs/*/manifest.json"))
+    assert_identical(audited(small, "out"), audited(small, "fresh"))
 
 
 def unit_of(tmp_path, **changes):
@@ -146,7 +172,7 @@ def unit_of(tmp_path, **changes):
     settings = StageSettings(
         config, inputs.checkpoints, inputs.required, str(tmp_path / "index"), "cpu"
     )
-    return replace(settings, **changes), plan.work[0]
+    return replace(settings, **changes), replace(plan.work[0], begins_small=False)
 
 
 def test_crates_follow_each_other_without_gap_and_the_last_holds_the_tail(tmp_path):
@@ -183,3 +209,35 @@ def test_a_crate_holds_so_many_batches_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "MAX_BATCHES", 4)
     settings, work = unit_of(tmp_path, crate_bytes=ALL)
     assert [len(crate.batches) for crate in decode_unit(settings, work)] == [4, 2]
+
+
+def test_a_unit_that_begins_small_hands_on_its_first_batch_alone(tmp_path):
+    settings, work = unit_of(tmp_path, crate_bytes=ALL)
+    (whole,) = decode_unit(settings, work)
+    each = whole.batches[0].item.num_bytes
+    small = replace(work, begins_small=True)
+    for max_bytes, sizes in ((ALL, [1, 5]), (2 * each, [1, 2, 2, 1]), (0, [1] * 6)):
+        crates = list(decode_unit(replace(settings, crate_bytes=max_bytes), small))
+        assert [len(crate.batches) for crate in crates] == sizes
+        for previous, following in pairwise(crates):
+            assert previous.name.after == following.name.before
+
+
+@pytest.mark.parametrize("num_decoders", [1, 2])
+def test_each_decoder_begins_with_one_batch_and_no_other_unit_does(num_decoders, tmp_path):
+    small = small_sets.labelled_videos(tmp_path)
+    (tmp_path / "index").mkdir()
+    inputs = read_inputs(small.config(), tmp_path / "index", None, "2026-01-31")
+    cluster = ClusterResources((NodeResources(4.0 * num_decoders, 0.0, 2**36),), 2**34)
+    plan = make_plan(inputs, cluster)
+    assert plan.layout.num_decoders == num_decoders
+    assert len(plan.work) > num_decoders
+    begin_small = [work.begins_small for work in plan.work]
+    assert begin_small == [index < num_decoders for index in range(len(plan.work))]
+
+
+def test_how_a_unit_begins_reaches_the_process_that_decodes_it(tmp_path):
+    _, work = unit_of(tmp_path)
+    for begins_small in (False, True):
+        sent = replace(work, begins_small=begins_small)
+        assert _work_of(_work_json(sent)) == sent

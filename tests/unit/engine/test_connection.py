@@ -1,6 +1,7 @@
 """Ray that does not start is told as an error of ours; where it was only slow, asked again."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from ray_audit.checkpoints import model_identity
 from ray_audit.engine.backends.ray import connection
 from ray_audit.errors import RunError
 
+USAGE = "RAY_USAGE_STATS_ENABLED"
 SLOW = "The current node timed out during startup. This could happen because ..."
 
 
@@ -71,3 +73,40 @@ def test_processes_of_a_ray_that_is_started_here_share_two_heaps(monkeypatch):
     assert connection.connect(None)
     assert seen == ["2"]
     assert "MALLOC_ARENA_MAX" not in os.environ
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "0"), ("1", "1")])
+def test_usage_of_a_ray_that_is_started_here_is_not_collected_unless_asked_for(
+    given, expected, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: seen.append(os.environ[USAGE]))
+    monkeypatch.setenv(USAGE, given or "1")  # so that it is put back
+    if given is None:
+        monkeypatch.delenv(USAGE)
+    assert connection.connect(None)
+    assert seen == [expected]
+
+
+_ORDER = """
+import sys
+from ray_audit.config import EngineConfig
+from ray_audit.engine.backends.ray import connection
+from ray_audit.engine.run.audit import opened_backend
+
+def connect(address):
+    print("ray.data" in sys.modules)
+    return False
+
+connection.connect = connect
+with opened_backend(EngineConfig(), None, local=False):
+    print("ray.data" in sys.modules)
+"""
+
+
+def test_ray_data_is_imported_while_what_ray_has_started_comes_up():
+    ended = subprocess.run(
+        [sys.executable, "-c", _ORDER], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ended.stdout.split() == ["False", "True"]

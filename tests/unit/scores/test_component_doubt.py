@@ -79,6 +79,34 @@ def test_a_small_component_deviates_by_what_is_unusual_in_its_class():
     assert found.of(components).argmax() != 7
 
 
+@pytest.mark.parametrize("score", ["of", "deviations"])
+def test_masks_labelled_in_single_pixels_are_not_wrong_for_that(score):
+    rng, found = np.random.default_rng(0), []
+    for index in range(40):
+        p = np.clip(CONFIDENCE[:2] + rng.normal(0, 0.4, (200, 2)), 0, 1)
+        if index in (4, 8):
+            p[:, 0] *= 0.8
+        rows = [[k, p[:, k].sum(), 200] for k in (0, 1)]
+        if index % 2:  # every second pixel is labelled, and none beside another
+            rows = [[k, value, 1] for k in (0, 1) for value in p[::2, k]]
+        found.append(np.array([[place, *row, place] for place, row in enumerate(rows)]))
+    usual = state_of([f"m{index}" for index in range(40)], found).finish()
+    assert set(np.argsort(-getattr(usual, score)(found))[:2]) == {4, 8}
+
+
+def test_specks_of_a_class_in_a_mask_are_one_component():
+    apart = [[0, 1, 0.5, 1, 0], [1, 1, 1.5, 2, 5], [2, 0, 2.0, 3, 9], [3, 1, 2.0, 4, 20]]
+    together = [[0, 1, 2.0, 3, 0], [2, 0, 2.0, 3, 9], [3, 1, 2.0, 4, 20]]
+    names, components = masks(4)
+    found = []
+    for sample in (np.array(apart), np.array(together)):
+        state = state_of([*names, "s"], [*components, sample])
+        usual = state.finish()
+        found.append([state.class_moments, usual.of([sample]), usual.deviations([sample])])
+    for one, other in zip(*found, strict=True):
+        assert np.allclose(one, other)
+
+
 @pytest.mark.parametrize("most", [4096, 20])
 def test_parts_add_up_in_any_order(most, monkeypatch):
     monkeypatch.setattr(component_doubt, "MAX_MASKS", most)

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 
-from ray_audit.scores import confident, elements
+from ray_audit.scores import compiled, confident, elements
 from ray_audit.scores.confident import ConfidentState
 from tests.support.states import assert_same_state, folded_both_ways
+
+
+@pytest.fixture(autouse=True, params=["numpy", "compiled"])
+def counted_by(request, monkeypatch):
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+        monkeypatch.setattr(compiled, "PATIENCE", 0)
 
 
 def data(seed=0, num=4, num_classes=5, size=24, noise=0.1, void=0.0, dtype=np.float32):

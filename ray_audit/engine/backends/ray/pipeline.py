@@ -287,7 +287,7 @@ def _quiet_context(plan: Plan) -> DataContext:
 def _work_json(work: UnitWork) -> str:
     kept = work.kept and {"num_checkpoints": work.kept.num_checkpoints, "uris": work.kept.uris}
     values = {"unit": work.unit.to_json(), "positions": work.positions, "kept": kept}
-    return json.dumps(values)
+    return json.dumps(values | {"begins_small": work.begins_small})
 
 
 def _work_of(text: str) -> UnitWork:
@@ -295,7 +295,8 @@ def _work_of(text: str) -> UnitWork:
     kept = values["kept"]
     if kept is not None:
         kept = KeptMoments(kept["num_checkpoints"], tuple(kept["uris"]))
-    return UnitWork(WorkUnit.from_json(values["unit"]), tuple(values["positions"]), kept)
+    unit, positions = WorkUnit.from_json(values["unit"]), tuple(values["positions"])
+    return UnitWork(unit, positions, kept, values["begins_small"])
 
 
 def _decode(table: pa.Table, settings: StageSettings) -> Iterator[pa.Table]:
