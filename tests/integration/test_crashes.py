@@ -46,10 +46,9 @@ def test_a_video_that_kills_its_decoder_is_given_up(tmp_path, cluster, monkeypat
 
 
 DEADLY = ("b/1.png", "c/2.png")
-BESIDE = {"b/1.png": "b/0.png", "c/2.png": "c/3.png"}
 
 
-# Each death is the start of another actor: one batch of the kind in every run.
+# Each death is the start of another actor: one image of the kind in every run.
 @pytest.mark.parametrize(
     ("how", "deadly_images"),
     [
@@ -57,7 +56,7 @@ BESIDE = {"b/1.png": "b/0.png", "c/2.png": "c/3.png"}
         *(pytest.param(how, DEADLY, marks=pytest.mark.slow) for how in ("exit", "signal", "hang")),
     ],
 )
-def test_a_batch_that_kills_its_actor_is_given_up(
+def test_an_image_that_kills_its_actor_is_given_up_and_not_its_batch(
     how, deadly_images, tmp_path, cluster, monkeypatch
 ):
     if how == "hang":
@@ -73,10 +72,10 @@ def test_a_batch_that_kills_its_actor_is_given_up(
     engine = {"batch_size": 2, "actors_per_pool": 1, "stall_timeout_s": 120}
     outcome = on_ray(images, engine=engine)
     rows = all_rows(outcome, "errors")
-    lost = {*deadly_images, *(BESIDE[name] for name in deadly_images)}
-    assert {row["sample_id"] for row in rows} == lost
-    assert {(r["stage"], r["error_class"], r["attempts"]) for r in rows} == {("probe", "crash", 3)}
-    expected = {"scored": 12 - len(lost), "failed": len(lost)}
+    assert {row["sample_id"] for row in rows} == set(deadly_images)
+    assert {(r["stage"], r["error_class"], r["attempts"]) for r in rows} == {("probe", "crash", 4)}
+    assert "the last time alone" in rows[0]["message"]
+    expected = {"scored": 12 - len(deadly_images), "failed": len(deadly_images)}
     assert outcome.counts == outcome.counts | expected
     assert_counts_add_up(outcome)
     assert markers(images) == []

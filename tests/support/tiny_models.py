@@ -102,7 +102,9 @@ class DeadlyModel(ImageModel):
 
 
 def die(how):
-    """End this process in one of the ways in which nothing can be caught."""
+    """End this process in one of the ways in which nothing can be caught, or raise."""
+    if how == "raise":
+        raise ValueError("this model takes no black picture")
     if how == "exit":
         os._exit(3)
     if how == "signal":
@@ -258,3 +260,23 @@ class TwoRates(nn.Module):
             return self.head(torch.cat([slow.mean(2), fast.mean(2)], dim=1))
         slow = slow.repeat_interleave(4, dim=2)
         return self.head(torch.cat([slow, fast], dim=1).transpose(1, 2))
+
+
+class RaisingPixels(TrappedPixels):
+    """Raises where a `TrappedPixels` gives NaN."""
+
+    def forward(self, images):
+        answer = super().forward(images)
+        if answer.isnan().any():
+            raise ValueError("this model takes no picture with a black row on top")
+        return answer
+
+
+class RaisingFrames(TrappedFrames):
+    """Raises where a `TrappedFrames` gives NaN."""
+
+    def forward(self, clips):
+        answer = super().forward(clips)
+        if answer.isnan().any():
+            raise ValueError("this model takes no empty sequence")
+        return answer

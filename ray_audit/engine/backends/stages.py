@@ -196,7 +196,7 @@ def commit(settings: StageSettings, crate: Crate) -> Receipt:
     fatal = crate.fatal or settings.other_measures()
     if fatal:
         return Receipt(crate.unit_id, fatal=fatal)
-    parts = [part_of(envelope.item, envelope.failures) for envelope in crate.batches]
+    parts = [part_of(each.item, each.failures, each.is_lost) for each in crate.batches]
     failures = [failure for part in parts for failure in part.failures]
     failures += crate.tail.failures if crate.tail is not None else ()
     output = settings.config.output

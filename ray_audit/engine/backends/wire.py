@@ -33,6 +33,12 @@ class Envelope:
     failures: tuple[ShardFailure, ...] = ()
     fatal: str = ""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether no sample is left of the batch that has not failed."""
+        failed = {failure.sample_id for failure in self.failures}
+        return bool(failed) and failed.issuperset(self.item.samples["sample_id"].to_pylist())
+
 
 @dataclass(frozen=True)
 class Crate:

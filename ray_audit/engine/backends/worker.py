@@ -15,10 +15,18 @@ import torch
 
 from ray_audit.checkpoints.factory import build_model
 from ray_audit.checkpoints.loading import load_weights
+from ray_audit.engine.backends.isolation import (
+    TogetherError,
+    Trials,
+    dying,
+    isolated,
+    others_together,
+    raising,
+)
 from ray_audit.engine.backends.stages import StageSettings
 from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger import adaptive
-from ray_audit.engine.ledger.attempts import batch_failures
+from ray_audit.engine.ledger.attempts import batch_failures, given_up_batch
 from ray_audit.engine.ledger.moments import carried_on
 from ray_audit.engine.planning.numeric import precision
 from ray_audit.errors import MeasureError, StorageError
@@ -27,7 +35,7 @@ from ray_audit.probes.payload import without_payload
 from ray_audit.probes.prefix import shared_note
 from ray_audit.probes.prober import Prober, ProbeSettings, ProbeTurn
 from ray_audit.probes.targets import ReadyBatch
-from ray_audit.samples import Batch
+from ray_audit.samples import Batch, ShardFailure
 from ray_audit.supervisor import step
 
 _TOO_LARGE = (
@@ -117,7 +125,7 @@ class PoolWorker:
     def _made_ready(
         self, envelope: Envelope | None, positions: tuple[int, ...]
     ) -> "Future[ReadyBatch] | None":
-        if envelope is None or envelope.failures or not set(positions) & set(self._positions):
+        if envelope is None or envelope.is_lost or not set(positions) & set(self._positions):
             return None
         # Of an adaptive audit what goes to a model depends on what the one before has said.
         if self._fatal or self._is_adaptive:
@@ -155,25 +163,78 @@ class PoolWorker:
         item = envelope.item
         if self._fatal:
             return replace(envelope, fatal=self._fatal)
-        if not envelope.failures:
+        if not envelope.is_lost:
             try:
                 item = self._probed(item, positions, ready)
             except MeasureError as error:  # true of every batch
                 return replace(envelope, fatal=str(error))
             except (Exception, SystemExit) as error:  # a user's model may raise anything
-                if self._limit_s is not None and "CUDA error" in str(error):
-                    # The device answers nothing any more; Ray starts the process again.
-                    _end_process(error)
-                message = f"{type(error).__name__}: {error}"[:500]
-                if isinstance(error, torch.OutOfMemoryError):
-                    message = f"{_TOO_LARGE}. {message}"[:500]
-                failures = batch_failures(item, type(error).__name__, message, attempts=1)
-                envelope = replace(envelope, failures=failures)
-        if self._is_last or envelope.failures:
+                item, failures = self._apart(item, positions, error)
+                envelope = replace(envelope, item=item, failures=envelope.failures + failures)
+        return self._passed_on(envelope, item)
+
+    def _passed_on(self, envelope: Envelope, item: Batch) -> Envelope:
+        """The batch on its way to the next pool; without pixels where there is none for it."""
+        envelope = replace(envelope, item=item)
+        if self._is_last or envelope.is_lost:
             bare = without_payload(item)
             keeps = self._settings.required.keep_moments and self._is_last
             item = carried_on(item, bare) if keeps else bare
         return replace(envelope, item=item)
+
+    def probe_each(
+        self, envelope: Envelope, positions: tuple[int, ...], trials: Trials
+    ) -> Envelope:
+        """Probe a batch on which processes have died: each input alone, then the others together.
+
+        What dies once more by itself is given up; the whole batch, where no input can be told.
+        """
+        item = envelope.item
+        failures = given_up_batch(item)
+        if len(item.arrays["inputs"]) > 1 and not self._is_adaptive and not self._fatal:
+            observe = partial(self._prober.observe, limited=partial(self._turn, item))
+            fails_on = partial(dying, observe, trials, failed=self._failed_alone)
+            together = partial(others_together, observe, trials)
+            with contextlib.suppress(TogetherError, torch.OutOfMemoryError):
+                left, failures = isolated(item, self._turns(item, positions), together, fails_on)
+                item = left if left.samples.num_rows else item
+        return self._passed_on(replace(envelope, failures=envelope.failures + failures), item)
+
+    def _apart(
+        self, batch: Batch, positions: tuple[int, ...], error: BaseException
+    ) -> tuple[Batch, tuple[ShardFailure, ...]]:
+        """What is left of a batch of which a model raises, and the failures of the rest."""
+        self._check_device(error)
+        # Memory tells of the machine and not of a sample; who leaves an adaptive audit depends on
+        # who else is in the batch.
+        is_of_samples = not isinstance(error, torch.OutOfMemoryError) and not self._is_adaptive
+        if is_of_samples and len(batch.arrays["inputs"]) > 1:
+            observe = partial(self._prober.observe, limited=partial(self._turn, batch))
+            fails_on = partial(raising, observe, failed=self._failed_alone)
+            try:
+                left, failures = isolated(batch, self._turns(batch, positions), observe, fails_on)
+                return (left if left.samples.num_rows else batch), failures
+            except (Exception, SystemExit) as again:
+                self._check_device(again)
+                error = again
+        return batch, self._failed(batch, error)
+
+    def _failed_alone(self, batch: Batch, error: BaseException) -> tuple[ShardFailure, ...]:
+        self._check_device(error)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise error
+        return self._failed(batch, error)
+
+    def _failed(self, batch: Batch, error: BaseException) -> tuple[ShardFailure, ...]:
+        message = f"{type(error).__name__}: {error}"[:500]
+        if isinstance(error, torch.OutOfMemoryError):
+            message = f"{_TOO_LARGE}. {message}"[:500]
+        return batch_failures(batch, type(error).__name__, message, attempts=1)
+
+    def _check_device(self, error: BaseException) -> None:
+        """The device answers nothing any more; Ray starts the process again."""
+        if self._limit_s is not None and "CUDA error" in str(error):
+            _end_process(error)
 
     @property
     def _is_adaptive(self) -> bool:
@@ -182,17 +243,7 @@ class PoolWorker:
     def _probed(
         self, batch: Batch, positions: tuple[int, ...], ready: "Future[ReadyBatch] | None"
     ) -> Batch:
-        required, last = self._settings.required, len(self._settings.checkpoints) - 1
-        # Moments that the batch has brought along are continued; else all of the window must run.
-        takes_gradients = self._settings.recount is None and (
-            "vog/count" in batch.arrays or required.set_for(positions).vog
-        )
-        window = required.window if takes_gradients else ()
-        turns = {
-            index: ProbeTurn(position == last, position in window, self._settings.recount)
-            for index, position in enumerate(self._positions)
-            if position in positions
-        }
+        required, turns = self._settings.required, self._turns(batch, positions)
         if not turns:
             return batch
         observe = partial(self._prober.observe, limited=partial(self._turn, batch))
@@ -200,6 +251,20 @@ class PoolWorker:
             return adaptive.observed(batch, turns, required.rule, observe)
         there = None if ready is None else ready.result()
         return batch.with_arrays(observe(batch, turns, ready=there))
+
+    def _turns(self, batch: Batch, positions: tuple[int, ...]) -> dict[int, ProbeTurn]:
+        """What each checkpoint that is held here and needed does with a batch, by its place."""
+        required, last = self._settings.required, len(self._settings.checkpoints) - 1
+        # Moments that the batch has brought along are continued; else all of the window must run.
+        takes_gradients = self._settings.recount is None and (
+            "vog/count" in batch.arrays or required.set_for(positions).vog
+        )
+        window = required.window if takes_gradients else ()
+        return {
+            index: ProbeTurn(position == last, position in window, self._settings.recount)
+            for index, position in enumerate(self._positions)
+            if position in positions
+        }
 
     def _turn(self, batch: Batch, index: int | None) -> contextlib.AbstractContextManager[None]:
         what = "the device that runs the checkpoints"

@@ -124,13 +124,19 @@ def _given_up_shard(shard: Shard, counts: bool) -> ShardFailure:
     return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
 
 
-def given_up_batch(batch: Batch) -> tuple[ShardFailure, ...]:
-    """A failure for each sample of a batch on which actors died too often."""
+def given_up_batch(batch: Batch, num_deaths: int = MAX_CRASHES) -> tuple[ShardFailure, ...]:
+    """A failure for each sample of a batch on which actors died too often.
+
+    Args:
+        batch: perhaps of one input, which was tried alone at last.
+        num_deaths: how often.
+    """
+    which = "this batch" if num_deaths == MAX_CRASHES else "this sample, the last time alone"
     message = (
-        f"the process that ran the model died {MAX_CRASHES} times with this batch ({_CAUSES}). "
+        f"the process that ran the model died {num_deaths} times with {which} ({_CAUSES}). "
         "Look at the actors' logs; engine.batch_size lowers the memory that a batch takes"
     )
-    return batch_failures(batch, CRASH, message, MAX_CRASHES)
+    return batch_failures(batch, CRASH, message, num_deaths)
 
 
 def batch_failures(

@@ -73,12 +73,18 @@ class CrateRecords:
     tail: Tail | None = None
 
 
-def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
-    """Take the records out of a batch that passed its last checkpoint."""
+def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = (), is_lost: bool = False) -> Part:
+    """Take the records out of a batch that passed its last checkpoint.
+
+    Args:
+        batch: without the samples that failed, unless all did.
+        failures: of samples.
+        is_lost: whether all of it has failed.
+    """
     arrays = batch.arrays
     identity = batch.samples.select(_IDENTITY)
     made_by = measures().record_identity(batch.task)
-    if failures:
+    if is_lost:
         return Part(identity.slice(0, 0), {}, failures, made_by)
     columns = {name: identity[name] for name in _IDENTITY}
     state = {}
@@ -89,7 +95,7 @@ def part_of(batch: Batch, failures: tuple[ShardFailure, ...] = ()) -> Part:
             state[quantity.name] = arrays[quantity.key]
         else:
             columns[quantity.name] = _column(quantity, arrays, identity.num_rows)
-    return Part(pa.table(columns), state, made_by=made_by)
+    return Part(pa.table(columns), state, failures, made_by)
 
 
 def _column(quantity: Quantity, arrays: dict[str, np.ndarray], num_rows: int) -> pa.Array:
@@ -127,7 +133,7 @@ def encode_crate(parts: Sequence[Part], tail: Tail | None = None) -> bytes:
     """
     # A failed batch has no trajectory columns: its rows are empty, and its failures remain.
     tables = [part.rows for part in parts if part.rows.num_rows] or [p.rows for p in parts[:1]]
-    good = [part.state for part in parts if not part.failures]
+    good = [part.state for part in parts if part.state or not part.failures]
     states = {name: np.stack([state[name] for state in good]) for name in good[0]} if good else {}
     failures = tuple(failure for part in parts for failure in part.failures)
     metadata = {

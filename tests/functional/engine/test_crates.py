@@ -14,6 +14,7 @@ from ray_audit.engine.planning import plan as planning
 from ray_audit.engine.planning.layout import ClusterResources, NodeResources
 from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.engine.run.audit import run_audit
+from ray_audit.errors import RunError
 from tests.support import small_sets
 from tests.support.tables import assert_identical, rows_of
 
@@ -138,6 +139,26 @@ def test_a_batch_that_fails_costs_itself_and_not_its_crate(tmp_path, sized):
         (0, 1, False),
         (1, 7, True),
     ]
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_run_of_which_a_crate_is_missing_publishes_nothing(tmp_path, sized, monkeypatch, place):
+    """Whatever the receipts said: Ray tells of no block that it lost."""
+    small = small_sets.labelled_videos(tmp_path)
+    sized(ONE_BATCH)
+    relay = LocalBackend.relay
+
+    def losing(engine, plan, settings):
+        yield from relay(engine, plan, settings)
+        folder = next((small.folder / "out/units").iterdir())
+        sorted(folder.rglob("*.parquet"))[place].unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBackend, "relay", losing)
+        with pytest.raises(RunError, match="not all there"):
+            audited(small, "out")
+    assert not list(small.folder.glob("out/runs/*/manifest.json"))
+    assert_identical(audited(small, "out"), audited(small, "fresh"))
 
 
 def unit_of(tmp_path, **changes):

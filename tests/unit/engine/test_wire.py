@@ -125,11 +125,11 @@ def test_a_failed_batch_keeps_its_failures_and_the_others_of_its_crate_their_row
     batch = class_batch(np.zeros((2, 1, 1, 1), np.uint8), [0, 1])
     loss = {"trajectory/loss": np.ones((2, 3)), "trajectory/probe_s": np.ones(2)}
     good = part_of(batch.with_arrays(loss))
-    result = decode_crate(encode_crate([part_of(batch, (FAILURE,)), good]))
+    result = decode_crate(encode_crate([part_of(batch, (FAILURE,), is_lost=True), good]))
     assert result.rows.num_rows == 2
     assert result.states["probe_s"].tolist() == [[1.0, 1.0]]
     assert result.failures == (FAILURE,)
-    alone = decode_crate(encode_crate([part_of(batch, (FAILURE,))]))
+    alone = decode_crate(encode_crate([part_of(batch, (FAILURE,), is_lost=True)]))
     assert (alone.rows.num_rows, alone.states, alone.failures) == (0, {}, (FAILURE,))
 
 

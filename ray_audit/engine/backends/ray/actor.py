@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,7 +16,6 @@ from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger.attempts import (
     MAX_CRASHES,
     Attempts,
-    given_up_batch,
     probe_name,
 )
 from ray_audit.processes import loaded_for_good
@@ -83,16 +81,44 @@ class PoolActor:
         charged to none.
         """
         for envelope in crate.batches:
-            if envelope.failures or self._attempts is None:
+            if envelope.is_lost or self._attempts is None:
                 yield self._worker.probe(envelope, crate.positions)
                 continue
             name = probe_name(crate.unit_id, crate.set_id, self._first_position, envelope.name)
             num_before = self._attempts.begin(name)
             if num_before >= MAX_CRASHES:
-                envelope = replace(envelope, failures=given_up_batch(envelope.item))
+                trials = _Trials(self._attempts, name, self._pulse)
+                yield self._worker.probe_each(envelope, crate.positions, trials)
+                continue
             yield self._worker.probe(envelope, crate.positions)
-            if num_before < MAX_CRASHES:
-                self._attempts.survived(name, num_before)
+            self._attempts.survived(name, num_before)
+
+
+class _Trials:
+    """Markers of what is tried of a batch that is deadly, one by one.
+
+    Args:
+        attempts: where they go.
+        name: of the batch's own markers.
+        pulse: whose signs of life say that this goes on.
+    """
+
+    def __init__(self, attempts: Attempts, name: str, pulse: "Pulse | None") -> None:
+        self._attempts, self._name, self._pulse = attempts, name, pulse
+
+    def has_died(self, what: str) -> bool:
+        """Whether a process has died while it tried this."""
+        if self._pulse is not None:
+            self._pulse.give()
+        return self._attempts.begin(self._marker(what)) > 0
+
+    def survived(self, what: str) -> None:
+        """Remove its marker."""
+        self._attempts.survived(self._marker(what), 0)
+
+    def _marker(self, what: str) -> str:
+        # Beside those of the batch, which are counted by their folder.
+        return f"{self._name}-alone/{what}"
 
 
 class Pulse:
@@ -114,8 +140,11 @@ class Pulse:
 
     def beat(self) -> None:
         """Give one, if it is time."""
-        if time.monotonic() - self._last_s < self._every_s:
-            return
+        if time.monotonic() - self._last_s >= self._every_s:
+            self.give()
+
+    def give(self) -> None:
+        """Give one."""
         self._last_s = time.monotonic()
         self._number += 1
         self._attempts.beat(self._who, self._number)
