@@ -168,10 +168,9 @@ def _table(outcome: RunOutcome, name: str) -> pa.Table:
 
 
 def start_ray(**options: Any) -> None:
-    """A Ray of this process, quiet, and without collection of usage, as a run starts one."""
+    """A Ray of this process, quiet."""
     import ray  # some runs are made where there is none
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, log_to_driver=False, **options)
 
 
