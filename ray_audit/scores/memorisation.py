@@ -91,7 +91,9 @@ class FitState:
         'early'
         """
         if not self.num_suspicious:
-            return Memorisation(float("nan"), float("nan"), "mean", "no samples to judge by")
+            return Memorisation(
+                float("nan"), float("nan"), "mean", "no sample stands out by its loss"
+            )
         accuracy = 1.0 - float(self.errors[-1]) / self.num
         fitted = self._excess_gone() if dense else self._predicted()
         verdict: Verdict = "mean"

@@ -62,6 +62,12 @@ def test_a_component_is_found_once_and_the_rest_are_false_alarms():
     assert (found.num_found, found.num_proposals, found.average_precision) == (1, 2, 1.0)
 
 
+def test_of_proposals_that_tie_one_finds_a_component():
+    wrong = planted((0, 0, 10, 10))
+    row = overall(evaluate_regions([proposed(0.9, 0, 0, 10, 9), proposed(0.9, 0, 0, 10, 8)], wrong))
+    assert (row.num_found, row.average_precision) == (1, 0.5)
+
+
 def test_too_little_overlap_finds_nothing():
     found = overall(evaluate_regions([proposed(0.9, 8, 0, 18, 10)], planted((0, 0, 10, 10))))
     assert (found.num_found, found.average_precision, found.f1) == (0, 0.0, 0.0)
