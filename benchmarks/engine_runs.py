@@ -20,11 +20,16 @@ _FEWEST_POINTS = 4
 
 
 class Timeline:
-    """A reporter that remembers when the pools had done how many samples."""
+    """A reporter that remembers when the pools had done how many samples.
+
+    Attributes:
+        points: by the pools' own clock, and how many then, of each commit.
+        up_s: time of the first commit; None before.
+    """
 
     def __init__(self) -> None:
         self.points: list[tuple[float, int]] = []
-        self._up_s: float | None = None
+        self.up_s: float | None = None
         self._num_before = 0
         self._started_s = time.time()
 
@@ -40,12 +45,12 @@ class Timeline:
         self._num_before = progress.num_samples
         if num_samples:
             # With the first commit a process of each kind is up; other actors may still start.
-            self._up_s = self._up_s or time.time()
+            self.up_s = self.up_s or time.time()
             self.points.append((progress.probed_at_s, num_samples))
 
     def steady(self) -> list[tuple[float, int]]:
         """Batches that were done after every process was up, in order."""
-        points = [point for point in sorted(self.points) if point[0] >= (self._up_s or 0.0)]
+        points = [point for point in sorted(self.points) if point[0] >= (self.up_s or 0.0)]
         if len(points) < _FEWEST_POINTS:
             raise SystemExit(
                 f"only {len(points)} of {len(self.points)} batches came after the first commit: "
@@ -163,10 +168,9 @@ def _table(outcome: RunOutcome, name: str) -> pa.Table:
 
 
 def start_ray(**options: Any) -> None:
-    """A Ray of this process, quiet, and without collection of usage, as a run starts one."""
+    """A Ray of this process, quiet."""
     import ray  # some runs are made where there is none
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, log_to_driver=False, **options)
 
 

@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 
-from benchmarks.engine_runs import CpuTimeline, run_engine, start_ray
+from benchmarks.engine_runs import CpuTimeline, Timeline, run_engine, start_ray
 from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.light import CLIP_FRAMES, make_features
 from tests.faults.nodes import Nodes
@@ -46,10 +47,35 @@ def one_run(num_actors: int, num_batches: int, sleep_s: float, repeats: int) -> 
     if measured.outcome.counts["scored"] != num_units * _CLIPS_PER_UNIT * CLIP_FRAMES:
         raise SystemExit(f"{measured.outcome.counts}")
     per_batch = CLIPS_PER_BATCH * CLIP_FRAMES
+    rates = [rate / per_batch for rate in timeline.rates(repeats)]
+    if sleep_s:
+        rates = sleeping_rates(timeline, per_batch, sleep_s, repeats)
     return {
-        "batches_per_s": [rate / per_batch for rate in timeline.rates(repeats)],
+        "batches_per_s": rates,
         "driver_s": [driver for driver, _ in timeline.cpu_per_batch(repeats)],
     }
+
+
+def sleeping_rates(
+    timeline: Timeline, per_batch: int, sleep_s: float, num_stretches: int
+) -> list[float]:
+    """Batches a second in equal stretches of time, while every actor has work.
+
+    A crate is committed with its last batch, and those of all actors at about the same time:
+    counted by commits a stretch has a crate of each actor more or less. So each batch counts when
+    it was done, a pause before the next of its crate.
+
+    Args:
+        timeline: of the run.
+        per_batch: samples in a batch.
+        sleep_s: pause of a batch.
+        num_stretches: between the first commit and three quarters of the batches.
+    """
+    pairs = [(at_s, num // per_batch) for at_s, num in timeline.points]
+    done = np.sort([at_s - place * sleep_s for at_s, num in pairs for place in range(num)])
+    edges = np.linspace(timeline.up_s or 0.0, done[3 * len(done) // 4], num_stretches + 1)
+    rates: list[float] = (np.diff(np.searchsorted(done, edges)) / np.diff(edges)).tolist()
+    return rates
 
 
 def in_own_process(
@@ -111,7 +137,7 @@ def measure(per_actor: int, num_free: int, repeats: int) -> Report:
     notes = [
         f"{per_batch} samples a batch, {1000 * SLEEP_S:g} ms of sleep for each; "
         f"{per_actor} batches an actor; {ACTORS_PER_NODE} actors a raylet",
-        "spread: over equal stretches of one run, all processes up; every sample was scored",
+        "spread: over equal stretches of one run, all actors at work; every sample was scored",
     ]
     return Report("scaling", figures, notes)
 

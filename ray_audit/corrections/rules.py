@@ -137,10 +137,12 @@ def _gate(
     if confidence is None:
         confidence = EARLY_CONFIDENCE if by_early else CONFIDENCE[rule]
     memorised = tables.manifest.memorisation.get("verdict") == "early"
+    # Of two classes the suggested one is always all that is not the given one.
+    has_others = len(tables.config.dataset.classes) > 2
     return Gate(
         confidence,
         # Early checkpoints have not learnt the wrong labels: there is nothing to hold against them.
-        memorised and rule != "adele" and not by_early,
+        memorised and has_others and rule != "adele" and not by_early,
         frozenset(unlearnt),
         None if options.kinds is None else frozenset(options.kinds),
         SEGMENT_CONFIDENCE if options.confidence is None else None,

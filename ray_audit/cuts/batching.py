@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_audit.config import EngineConfig
+from ray_audit.cuts.stacking import stacked
 from ray_audit.samples import SAMPLE_SCHEMA, Batch
 from ray_audit.task import Task
 
@@ -147,11 +148,11 @@ class Batcher:
 
     def _batch(self, cuts: list[Cut]) -> Batch:
         arrays = {
-            "inputs": _stacked([cut.inputs for cut in cuts]),
-            "targets": _stacked([cut.targets for cut in cuts]),
+            "inputs": stacked([cut.inputs for cut in cuts]),
+            "targets": stacked([cut.targets for cut in cuts]),
         }
         for name in cuts[0].extras:
-            arrays[name] = _stacked([cut.extras[name] for cut in cuts])
+            arrays[name] = stacked([cut.extras[name] for cut in cuts])
         batch = Batch(self._unit_id, self.num_batches, self._task, _samples(cuts), arrays)
         self.num_batches += 1
         return batch
@@ -191,13 +192,6 @@ def network_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
     """
     pixels = (*shape[:-2], *size) if size is not None and len(shape) > 2 else shape
     return max(1, math.prod(pixels) * 4)
-
-
-def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
-    """Arrays along a new first axis; a large one alone needs no copy of its own."""
-    if len(arrays) == 1 and arrays[0].flags.owndata:  # a view would hold on to all that it is of
-        return arrays[0][None]
-    return np.stack(arrays)
 
 
 def _samples(cuts: list[Cut]) -> pa.Table:

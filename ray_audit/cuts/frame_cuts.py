@@ -7,6 +7,7 @@ import numpy as np
 from ray_audit.config import ClipConfig
 from ray_audit.cuts.batching import Cut, SampleRow
 from ray_audit.cuts.clips import Clip, Stretch, stream_clips
+from ray_audit.cuts.stacking import stacked
 from ray_audit.formats.base import Frame
 from ray_audit.sample_ids import frame_id
 from ray_audit.samples import IGNORE
@@ -67,6 +68,6 @@ def _row(shard: str, clip: Clip, position: int) -> SampleRow:
 
 
 def _cut(clip: Clip, targets: np.ndarray, rows: tuple[SampleRow, ...], config: ClipConfig) -> Cut:
-    inputs = np.stack([frame.values for frame in clip.frames])
+    inputs = stacked([frame.values for frame in clip.frames])
     alone = config.frames is None or len(clip.frames) < config.frames
     return Cut(inputs, targets, rows, alone=alone)

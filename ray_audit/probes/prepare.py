@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (the name that everybody uses)
 from torch import Tensor
 
 from ray_audit.config import InputConfig
-from ray_audit.probes.transfer import upload
+from ray_audit.probes.transfer import lent, upload
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 _COLOURS = 3
@@ -26,17 +26,20 @@ def model_input(inputs: np.ndarray, config: InputConfig, device: torch.device) -
         device: where the model is.
 
     Returns:
-        float32 tensor on `device`. The channels of images lie side by side in memory, as
+        float32 tensor on `device`; of sequences, on a CPU, the memory of `inputs`, which nobody may
+        write into. The channels of images lie side by side in memory, as
         `torch.channels_last`, where they came so and nothing had to be computed across pixels.
 
     Raises:
         ValueError: the number of channels is not that of mean or std.
     """
     if inputs.ndim == 3:
-        return upload(inputs.astype(np.float32, copy=False), device)
+        return lent(inputs.astype(np.float32, copy=False), device)
     full_scale = _FULL_SCALE.get(inputs.dtype)
-    # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is.
-    pixels = upload(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
+    # uint16 has few kernels in torch: widen it first. uint8 travels to the device as it is, and
+    # becomes float32 in memory of its own.
+    taken = upload if full_scale is None else lent
+    pixels = taken(inputs.astype(np.int32) if inputs.dtype == np.uint16 else inputs, device)
     if inputs.ndim != 4 or config.channels == "grey" or _is_resized(pixels, config.size):
         pixels = pixels.contiguous()  # sums run in one order, whatever the order in memory
     if full_scale is not None:

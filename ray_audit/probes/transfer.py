@@ -29,6 +29,26 @@ def upload(array: np.ndarray, device: torch.device) -> Tensor:
     return on_device.permute(*np.argsort(axes).tolist())
 
 
+def lent(array: np.ndarray, device: torch.device) -> Tensor:
+    """As `upload`, but on a CPU the memory of `array` itself: for who makes a copy, and only reads.
+
+    What came out of an object store is read-only, and torch would not hold to that.
+    """
+    is_dense = array.transpose(order_in_memory(array)).flags.c_contiguous
+    if device.type != "cpu" or not is_dense or not array.size:
+        return upload(array, device)
+    return torch.from_numpy(np.asarray(_Lent(array)))
+
+
+class _Lent:
+    """An array that torch takes without a warning that it might write into it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._owner = array
+        place, _ = array.__array_interface__["data"]
+        self.__array_interface__ = array.__array_interface__ | {"data": (place, False)}
+
+
 def download(observed: Sequence[Mapping[str, Tensor | np.ndarray]]) -> list[dict[str, np.ndarray]]:
     """All that is on the device, at once: the host waits for it a single time."""
     devices = {v.device for arrays in observed for v in arrays.values() if torch.is_tensor(v)}

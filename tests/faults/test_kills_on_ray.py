@@ -16,7 +16,7 @@ NUM_CRATES = 18
 
 
 def short_videos(tmp_path, checkpoints_per_actor):
-    """So short that each is one crate."""
+    """So short that each is one crate, but the first, which begins with a batch alone."""
     videos = slow_videos(tmp_path, num=NUM_CRATES, num_frames=8)
     videos.values["engine"]["checkpoints_per_actor"] = checkpoints_per_actor
     return videos

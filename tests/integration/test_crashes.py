@@ -83,10 +83,10 @@ def test_an_image_that_kills_its_actor_is_given_up_and_not_its_batch(
 
 HANGS = """
 import torch
-from ray_audit.engine.backends.worker import _limited
+from ray_audit.engine.backends.time_limit import TimeLimit
 from tests.support.tiny_models import DeadlyModel
 print("begins", flush=True)
-with _limited(1.0):
+with TimeLimit(1.0).around():
     DeadlyModel(3, "hang")(torch.zeros(1, 3, 4, 4))
 """
 

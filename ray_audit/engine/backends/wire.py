@@ -8,13 +8,16 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from ray_audit.engine.backends.reused import ReusedMemory
 from ray_audit.engine.ledger.crates import CrateName
 from ray_audit.engine.ledger.records import decode_tail, encode_tail
+from ray_audit.engine.planning.crate_size import FULL_BYTES
 from ray_audit.samples import SAMPLE_SCHEMA, Batch, ShardFailure, Tail, order_in_memory
 from ray_audit.task import Task
 
 WIRE_SCHEMA = pa.schema([("header", pa.string()), ("payload", pa.large_binary())])
 _ALIGNED = 64
+_memory = ReusedMemory(FULL_BYTES + FULL_BYTES // 8)  # what is small travels beside the arrays
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class _Packer:
 
     def packed(self) -> np.ndarray:
         """All bytes."""
-        data, filled = np.empty(self._end, np.uint8), 0
+        data, filled = _memory.take(self._end), 0
         for start, array in self._parts:
             data[filled:start] = 0  # what memory held before goes nowhere
             filled = start + array.nbytes

@@ -1,7 +1,6 @@
 """One actor of the relay: its checkpoints, and what it does to the batches of a crate."""
 
 import contextlib
-import faulthandler
 import os
 import sys
 import time
@@ -24,6 +23,7 @@ from ray_audit.engine.backends.isolation import (
     raising,
 )
 from ray_audit.engine.backends.stages import StageSettings
+from ray_audit.engine.backends.time_limit import TimeLimit
 from ray_audit.engine.backends.wire import Crate, Envelope
 from ray_audit.engine.ledger import adaptive
 from ray_audit.engine.ledger.attempts import batch_failures, given_up_batch
@@ -69,6 +69,7 @@ class PoolWorker:
         beat: Callable[[], None] | None = None,
     ) -> None:
         self._limit_s, self._beat = limit_s, beat
+        self._limit = TimeLimit(limit_s)
         self._ahead = ThreadPoolExecutor(1, "next batch")
         self._settings = settings
         self._is_last = is_last
@@ -120,7 +121,7 @@ class PoolWorker:
         """While a batch is at the models, a thread makes the next one ready for them."""
         for envelope, after in zip_longest(crate.batches, crate.batches[1:]):
             ready, following = following, self._made_ready(after, crate.positions)
-            yield self.probe(envelope, crate.positions, ready)
+            yield self._probe(envelope, crate.positions, ready)
 
     def _made_ready(
         self, envelope: Envelope | None, positions: tuple[int, ...]
@@ -140,26 +141,35 @@ class PoolWorker:
         if fatal:
             return replace(crate, fatal=fatal)
         batches = []
-        for envelope in probed:
-            if envelope.fatal:
-                return replace(crate, batches=(), fatal=envelope.fatal)
-            batches.append(envelope)
+        try:
+            for envelope in probed:
+                if envelope.fatal:
+                    return replace(crate, batches=(), fatal=envelope.fatal)
+                batches.append(envelope)
+        finally:
+            self._limit.rest()
         notes = (*crate.notes, self.note) if self.note and batches else crate.notes
         return replace(crate, batches=tuple(batches), probed_at_s=time.time(), notes=notes)
 
-    def probe(
-        self,
-        envelope: Envelope,
-        positions: tuple[int, ...],
-        ready: "Future[ReadyBatch] | None" = None,
-    ) -> Envelope:
+    def probe(self, envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
         """Probe a batch with each checkpoint that is held here and that its unit needs.
 
         Args:
             envelope: the batch.
             positions: of the checkpoints that its unit needs.
-            ready: the batch as it comes to the device, where that has begun before.
         """
+        try:
+            return self._probe(envelope, positions)
+        finally:
+            self._limit.rest()  # what comes before the next one may take any time
+
+    def _probe(
+        self,
+        envelope: Envelope,
+        positions: tuple[int, ...],
+        ready: "Future[ReadyBatch] | None" = None,
+    ) -> Envelope:
+        """The same; `ready` is the batch as it comes to the device, where that has begun before."""
         item = envelope.item
         if self._fatal:
             return replace(envelope, fatal=self._fatal)
@@ -192,7 +202,9 @@ class PoolWorker:
         item = envelope.item
         failures = given_up_batch(item)
         if len(item.arrays["inputs"]) > 1 and not self._is_adaptive and not self._fatal:
-            observe = partial(self._prober.observe, limited=partial(self._turn, item))
+            # Between two turns markers are written, to a store that may be slow.
+            limited = partial(self._turn, item, rests=True)
+            observe = partial(self._prober.observe, limited=limited)
             fails_on = partial(dying, observe, trials, failed=self._failed_alone)
             together = partial(others_together, observe, trials)
             with contextlib.suppress(TogetherError, torch.OutOfMemoryError):
@@ -266,28 +278,16 @@ class PoolWorker:
             if position in positions
         }
 
-    def _turn(self, batch: Batch, index: int | None) -> contextlib.AbstractContextManager[None]:
+    def _turn(
+        self, batch: Batch, index: int | None, rests: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
         what = "the device that runs the checkpoints"
         if index is not None:
             what = f"checkpoint {self._settings.checkpoints[self._positions[index]].name}"
         step("probe", what, batch)
-        return _limited(self._limit_s, self._beat)
-
-
-@contextlib.contextmanager
-def _limited(limit_s: float | None, beat: Callable[[], None] | None = None) -> Iterator[None]:
-    """End this process where the block takes longer; the worker's log then says where it was."""
-    if beat is not None:
-        beat()
-    if limit_s is None:
-        yield
-        return
-    # Watched from C: a model that hangs in native code may hold Python's lock.
-    faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+        if self._beat is not None:
+            self._beat()
+        return self._limit.around(rests)
 
 
 def _end_process(error: BaseException) -> None:

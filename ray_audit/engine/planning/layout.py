@@ -142,7 +142,7 @@ def plan_layout(
     packed = _checkpoints_per_actor(len(positions), model_bytes, gpus, cluster, engine, reasons)
     num_hops = math.ceil(len(positions) / packed)
     actors = _actors_per_pool(num_hops, gpus, cluster, engine, reasons)
-    num_decoders = _num_decoders(num_hops * actors, gpus, payload_bytes, cluster)
+    num_decoders = _num_decoders(num_hops * actors, gpus, payload_bytes, cluster, engine)
     first = _Choice(packed, actors, num_decoders)
     refused: PlanError | None = None
     most = len(positions) if not gpus else _most_on_gpu(model_bytes, gpus, cluster)
@@ -279,12 +279,21 @@ def _most_on_gpu(model_bytes: int, gpus: float, cluster: ClusterResources) -> in
 
 
 def _num_decoders(
-    num_actors: int, gpus: float, payload_bytes: int, cluster: ClusterResources
+    num_actors: int,
+    gpus: float,
+    payload_bytes: int,
+    cluster: ClusterResources,
+    engine: EngineConfig,
 ) -> int:
-    """A quarter of the CPUs; beside GPUs three quarters of those that do not feed one."""
+    """A quarter of the CPUs, or those that no actor takes, up to one for each actor.
+
+    Beside GPUs three quarters of those that do not feed one.
+    """
     fewest = max(1, int(cluster.num_cpus // 4))
     if not gpus:
-        return fewest
+        # One alone rests between two units until the driver has seen the end of the first.
+        left_over = int(cluster.num_cpus - num_actors * engine.threads_per_actor)
+        return max(fewest, min(left_over, num_actors))
     # As many as the object store has room for, two batches each beside those of the actors.
     batches = cluster.object_store_bytes / 2 / max(payload_bytes, 1)
     room = int((batches - num_actors * _IN_FLIGHT_PER_ACTOR) / 2)

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from ray_audit.corrections.correct import correct
 from ray_audit.corrections.options import CorrectionOptions
 from ray_audit.engine.backends.local import LocalBackend
 from ray_audit.tables.run_tables import RunTables
+from tests.functional.training import test_poor_sets as poor
 from tests.support import knowing
-from tests.support.corrected import decided, findings_of
+from tests.support.corrected import corrected, decided, findings_of
 
 MASKS_AND_IMAGES = pytest.mark.parametrize(
     "make", [knowing.masks, lambda folder: knowing.images(folder, sureness=(1.5,) * 3)[0]]
@@ -89,3 +92,21 @@ def test_whole_segments_change_and_boundaries_wait(tmp_path):
     done = corrected_as(small, accuracy=0.8, wrong=0.05)
     assert done.pairs == [{"given": "c", "corrected": "a", "num": 8}]
     assert any("boundaries stay" in note for note in done.notes)
+
+
+def test_of_two_classes_what_was_learnt_late_is_no_proof_that_it_is_wrong(tmp_path):
+    # Of a red, b blue, but for one that is green.
+    small = poor.images(tmp_path, [0, 1] * 12, [0, 1, *[0, 2] * 11])
+    small.values["dataset"]["classes"] = ["a", "b"]
+    small.values["model"]["kwargs"] = {"num_classes": 2}
+    # Four checkpoints see green as a, with .71, the last one has learnt it.
+    for epoch, of_green in enumerate([0.45] * 4 + [-3.0]):
+        of_a = torch.tensor([3.0, of_green, -3.0])
+        state = {"head.weight": torch.stack([of_a, -of_a]), "head.bias": torch.zeros(2)}
+        path = tmp_path / f"checkpoints/epoch_{epoch}.safetensors"
+        save_file(state | {"trap": torch.zeros(())}, path)
+    (finding,) = findings_of(small)
+    assert (finding["given"], finding["suggested"]) == ("b", "a")
+    assert RunTables.open(str(small.out)).manifest.memorisation["verdict"] == "early"
+    done = corrected(small)
+    assert (done.num_changed, done.outcomes) == (0, {"kept": 1})

@@ -131,6 +131,9 @@ def test_as_many_are_flagged_as_have_losses_of_their_own():
     report = corrector.end_epoch(losses)
     assert report.due == tuple(f"w{n}" for n in range(6))
     assert "16.7% of the losses form a group apart" in report.flagging
+    # What was mended does not fall out, and what shows late joins.
+    later = losses | {"w0": 0.1, "00": 2.0}
+    assert corrector.end_epoch(later).due == ("00", *report.due)
     alike = {f"{n:02d}": float(np.exp(0.1 * np.sin(n))) for n in range(30)}
     assert RefurbishFlagged(3, first_epoch=1).end_epoch(alike).due == ()
 

@@ -10,7 +10,6 @@ from ray_audit.checkpoints import model_identity
 from ray_audit.engine.backends.ray import connection
 from ray_audit.errors import RunError
 
-USAGE = "RAY_USAGE_STATS_ENABLED"
 SLOW = "The current node timed out during startup. This could happen because ..."
 
 
@@ -73,20 +72,6 @@ def test_processes_of_a_ray_that_is_started_here_share_two_heaps(monkeypatch):
     assert connection.connect(None)
     assert seen == ["2"]
     assert "MALLOC_ARENA_MAX" not in os.environ
-
-
-@pytest.mark.parametrize(("given", "expected"), [(None, "0"), ("1", "1")])
-def test_usage_of_a_ray_that_is_started_here_is_not_collected_unless_asked_for(
-    given, expected, monkeypatch
-):
-    seen = []
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.init", lambda **_: seen.append(os.environ[USAGE]))
-    monkeypatch.setenv(USAGE, given or "1")  # so that it is put back
-    if given is None:
-        monkeypatch.delenv(USAGE)
-    assert connection.connect(None)
-    assert seen == [expected]
 
 
 _ORDER = """

@@ -175,3 +175,12 @@ def test_what_the_user_fixed_is_never_made_smaller():
     cluster = ClusterResources((NodeResources(16, 0, 8 * GIB),), 3 * GIB)
     with pytest.raises(PlanError, match="need about"):
         layout(cluster, 4, actors_per_pool=16, checkpoints_per_actor=4)
+
+
+@pytest.mark.parametrize(
+    ("num_cpus", "actors_per_pool", "expected"),
+    [(4, 2, 2), (4, 1, 1), (4, 3, 1), (4, "auto", 1), (16, 2, 4), (16, 8, 8), (2, 2, 1)],
+)
+def test_cpus_that_no_actor_takes_decode_up_to_one_for_each(num_cpus, actors_per_pool, expected):
+    cluster = ClusterResources((NodeResources(num_cpus, 0, 64 * GIB),), 16 * GIB)
+    assert layout(cluster, actors_per_pool=actors_per_pool).num_decoders == expected

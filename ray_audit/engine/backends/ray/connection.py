@@ -35,9 +35,6 @@ def connect(address: str | None) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray Data's own actors make Ray's core print an error about arguments that they do keep.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address is None:
-        # Without a dashboard nobody reports it, and its collection is a process with Ray Data.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     for num_left in reversed(range(_NUM_STARTS)):
         try:
             _init(address)
