@@ -103,6 +103,7 @@ bench: $(STAMP)  ## every benchmark (hours); writes benchmarks/results/ and docs
 	$(BIN)/python -m benchmarks.confident
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.reduction
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.vog
