@@ -23,6 +23,7 @@ import ray
 from benchmarks.engine_runs import Timeline, start_ray
 from benchmarks.harness import Figure, Report, parser, ratios
 from benchmarks.light import CLIP_FRAMES, make_features
+from benchmarks.processes import cpu_s
 from ray_audit.config import AuditConfig
 from ray_audit.engine.run.audit import run_audit
 from tests.faults.processes import below
@@ -33,7 +34,6 @@ NUM_FEATURES = 32_768
 NUM_ACTORS = 2
 NUM_BATCHES = 1024
 LARGER = 3  # times the batches, of the longer run
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _HERE = Path(__file__).resolve().parents[1]
 
 
@@ -45,47 +45,54 @@ class Spent:
     driver_s: float
     all_s: float
 
-    @classmethod
-    def now(cls) -> "Spent":
-        """Look."""
-        driver_s = time.process_time()
-        others_s = sum(_cpu_s(pid) for pid in below(os.getpid()))
-        return cls(time.monotonic(), driver_s, driver_s + others_s)
-
     def since(self, before: "Spent") -> dict[str, float]:
         """From another moment to this one, by name."""
         now, then = vars(self), vars(before)
         return {name: now[name] - then[name] for name in now}
 
 
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process, and of those it has started and that have ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:  # it has ended, and counts for the one that started it
-        return 0.0
-    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / _TICKS_PER_S
+class Cpu:
+    """CPU time of this process and of all below it; what ends counts as it was last seen."""
+
+    def __init__(self) -> None:
+        self._used: dict[int, float] = {}
+        self._looking_s = 0.0
+
+    def look(self) -> Spent:
+        """Look; what that costs itself does not count."""
+        started_s = time.thread_time()
+        for pid in below(os.getpid()):
+            self._used[pid] = max(cpu_s(pid), self._used.get(pid, 0.0))
+        self._looking_s += time.thread_time() - started_s
+        driver_s = time.process_time() - self._looking_s
+        return Spent(time.monotonic(), driver_s, driver_s + sum(self._used.values()))
 
 
 class Commits(Timeline):
-    """A reporter that looks at clock and CPU at the first commit and at the last.
+    """A reporter that takes clock and CPU at the first commit and at the last.
 
-    Only then: a look costs as much as some batches.
+    In between it looks once a second, for processes that end: a look costs as much as some batches.
 
     Attributes:
         spent: at these two.
     """
 
+    _EVERY_S = 1.0
+
     def __init__(self, num_batches: int) -> None:
         super().__init__()
         self._num_batches = num_batches
+        self._cpu, self._next_s = Cpu(), 0.0
         self.spent: list[Spent] = []
 
     def progress(self, progress: Any) -> None:
-        """Look, where it is the first or the last batch."""
+        """Look, where it is the first or the last batch, or time."""
         is_last = progress.num_batches == self._num_batches and len(self.spent) == 1
         if (progress.num_batches and not self.spent) or is_last:
-            self.spent.append(Spent.now())
+            self.spent.append(self._cpu.look())
+        elif time.monotonic() >= self._next_s:
+            self._cpu.look()
+            self._next_s = time.monotonic() + self._EVERY_S
 
 
 def one_run(num_batches: int) -> dict[str, float]:
