@@ -36,8 +36,8 @@ def watched(
 
     def pull() -> None:
         try:
-            for row in dataset.iter_rows():
-                inbox.put(Receipt.from_json(row["receipt"]))
+            for receipt in _read(dataset):
+                inbox.put(receipt)
                 if stopped.is_set():
                     return  # which ends the pipeline: nobody waits for the rest
             inbox.put(None)
@@ -53,6 +53,13 @@ def watched(
         raise
     finally:
         stopped.set()
+
+
+def _read(dataset: Any) -> Iterator[Receipt]:
+    # `iter_rows` asks for the next block first, and tells of each commit when another is made.
+    blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for block in blocks:
+        yield from map(Receipt.from_json, block["receipt"].to_pylist())
 
 
 class RememberedExecutor:
