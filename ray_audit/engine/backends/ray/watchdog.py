@@ -56,7 +56,8 @@ def watched(
 
 
 def _read(dataset: Any) -> Iterator[Receipt]:
-    # `iter_rows` asks for the next block first, and tells of each commit when another is made.
+    # `iter_rows` asks for the next block first, and would tell of each commit when another is made:
+    # findings/ray_rows_wait_for_the_next_block.sh.
     blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for block in blocks:
         yield from map(Receipt.from_json, block["receipt"].to_pylist())
