@@ -2,11 +2,13 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
+from ray_audit.kubernetes import start_rayjob
 from ray_audit.kubernetes.api_server import ApiServer
 from ray_audit.kubernetes.start_rayjob import (
     MAX_ATTEMPTS,
@@ -296,7 +298,9 @@ def test_a_name_without_a_tick_is_of_a_job_made_by_hand(name):
 
 
 def test_a_job_made_by_hand_after_a_failed_night_starts_another(api, monkeypatch):
-    now = datetime.now(UTC)
+    now = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)  # at midnight the tick may be of another day
+    clock = mock.Mock(wraps=datetime, now=lambda zone: now.astimezone(zone))
+    monkeypatch.setattr(start_rayjob, "datetime", clock)
     monkeypatch.setenv("JOB_NAME", "by-hand")
     today = date_of("by-hand", UTC, now)
     api.has(f"phases-{today}", *FAILED)
