@@ -266,17 +266,17 @@ class RaisingPixels(TrappedPixels):
     """Raises where a `TrappedPixels` gives NaN."""
 
     def forward(self, images):
-        answer = super().forward(images)
-        if answer.isnan().any():
-            raise ValueError("this model takes no picture with a black row on top")
-        return answer
+        return _unless_nan(super().forward(images), "picture with a black row on top")
 
 
 class RaisingFrames(TrappedFrames):
     """Raises where a `TrappedFrames` gives NaN."""
 
     def forward(self, clips):
-        answer = super().forward(clips)
-        if answer.isnan().any():
-            raise ValueError("this model takes no empty sequence")
-        return answer
+        return _unless_nan(super().forward(clips), "empty sequence")
+
+
+def _unless_nan(answer, what):
+    if answer.isnan().any():
+        raise ValueError(f"this model takes no {what}")
+    return answer

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ray_audit.engine.ledger.attempts import MAX_CRASHES, given_up_batch
+from ray_audit.engine.ledger.attempts import given_up_batch
 from ray_audit.measures import measures
 from ray_audit.samples import Batch, ShardFailure
 
@@ -156,7 +156,7 @@ def dying(
     for cut in range(len(batch.arrays["inputs"])):
         part, what = part_of_batch(batch, np.array([cut])), f"{place}-{cut}"
         if trials.has_died(what):
-            yield cut, given_up_batch(part, MAX_CRASHES + 1)
+            yield cut, given_up_batch(part, alone=True)
             continue
         try:
             observe(part, turn)

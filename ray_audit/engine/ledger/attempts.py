@@ -124,14 +124,15 @@ def _given_up_shard(shard: Shard, counts: bool) -> ShardFailure:
     return ShardFailure(shard.key, None, "decode", CRASH, message, lost, MAX_CRASHES)
 
 
-def given_up_batch(batch: Batch, num_deaths: int = MAX_CRASHES) -> tuple[ShardFailure, ...]:
+def given_up_batch(batch: Batch, *, alone: bool = False) -> tuple[ShardFailure, ...]:
     """A failure for each sample of a batch on which actors died too often.
 
     Args:
-        batch: perhaps of one input, which was tried alone at last.
-        num_deaths: how often.
+        batch: the batch.
+        alone: whether it is one input of the batch, of which one more died by itself.
     """
-    which = "this batch" if num_deaths == MAX_CRASHES else "this sample, the last time alone"
+    num_deaths = MAX_CRASHES + alone
+    which = "this sample, the last time alone" if alone else "this batch"
     message = (
         f"the process that ran the model died {num_deaths} times with {which} ({_CAUSES}). "
         "Look at the actors' logs; engine.batch_size lowers the memory that a batch takes"

@@ -12,11 +12,11 @@ NUM_MASKS = 5
 TABLES = ("scores", "trajectories", "class_stats", "class_pairs")
 
 
-def masks(folder):
-    """Masked images, the last of which is all zeros in its upper half."""
+def masks(folder, model="TrappedPixels", failing=NUM_MASKS - 1):
+    """Masked images, of which one is all zeros in its upper half."""
     small = masked_images(folder, NUM_MASKS)
-    small.values["model"] |= {"factory": f"{MODELS}:TrappedPixels"}
-    path = folder / f"data/images/i{NUM_MASKS - 1}.png"
+    small.values["model"] |= {"factory": f"{MODELS}:{model}"}
+    path = folder / f"data/images/i{failing}.png"
     pixels = np.asarray(Image.open(path)).copy()
     pixels[:8] = 0
     Image.fromarray(pixels).save(path)

@@ -13,36 +13,28 @@ from ray_audit.engine.backends.worker import PoolWorker
 from ray_audit.engine.planning.plan import make_plan, read_inputs
 from ray_audit.probes.prober import ProbeTurn
 from ray_audit.samples import IGNORE
-from tests.functional.engine.test_failed_samples import assert_others_are_the_same
+from tests.functional.engine.test_failed_samples import NUM_MASKS, assert_others_are_the_same
+from tests.functional.engine.test_failed_samples import masks as failing_masks
 from tests.support.audits import ALL_MAY_FAIL, assert_counts_add_up, audit, with_trap
 from tests.support.batches import class_batch, dense_batch
 from tests.support.probed import NUM_CLASSES, dense_model, prober
-from tests.support.small_sets import MODELS, class_folders, masked_images
+from tests.support.small_sets import class_folders
 from tests.support.tables import assert_identical, rows_of
 from tests.unit.probes.test_prober import image_model
 
-NUM_MASKS = 5
 LAYOUTS = ({"checkpoints_per_actor": 1}, {"checkpoints_per_actor": 2}, {"checkpoints_per_actor": 3})
 
 
-def masks(folder, failing=NUM_MASKS - 1):
-    """Masked images, of which one is all zeros in its upper half."""
-    small = masked_images(folder, NUM_MASKS)
-    small.values["model"] |= {"factory": f"{MODELS}:RaisingPixels"}
-    path = folder / f"data/images/i{failing}.png"
-    pixels = np.asarray(Image.open(path)).copy()
-    pixels[:8] = 0
-    Image.fromarray(pixels).save(path)
-    for epoch in range(3):
-        with_trap(small, epoch, is_set=False)
-    return small
+def masks(folder):
+    """Masked images, of which a `RaisingPixels` takes all but one, where its trap is set."""
+    return failing_masks(folder, "RaisingPixels", failing=2)
 
 
 @pytest.mark.parametrize(
     ("epoch", "changes"), [(0, {}), (1, {"scores": ["csl", "vog", "softmin"]}), (2, {})]
 )
 def test_a_mask_on_which_a_checkpoint_raises_costs_itself(tmp_path, epoch, changes):
-    failing, whole = masks(tmp_path / "failing", 2), masks(tmp_path / "whole", 2)
+    failing, whole = masks(tmp_path / "failing"), masks(tmp_path / "whole")
     with_trap(failing, epoch)
     outcomes = [
         audit(failing, output=str(tmp_path / f"out-{i}"), engine=layout, **ALL_MAY_FAIL, **changes)
@@ -60,7 +52,7 @@ def test_a_mask_on_which_a_checkpoint_raises_costs_itself(tmp_path, epoch, chang
 
 
 def test_what_is_lost_in_a_tile_is_the_whole_image_and_no_other(tmp_path):
-    small = masks(tmp_path, 2)
+    small = masks(tmp_path)
     small.values["dataset"]["tile"] = {"size": 12, "overlap": 4}
     with_trap(small, 1)
     outcome = audit(small, **ALL_MAY_FAIL)

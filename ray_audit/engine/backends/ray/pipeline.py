@@ -286,8 +286,13 @@ def _quiet_context(plan: Plan) -> DataContext:
 
 def _work_json(work: UnitWork) -> str:
     kept = work.kept and {"num_checkpoints": work.kept.num_checkpoints, "uris": work.kept.uris}
-    values = {"unit": work.unit.to_json(), "positions": work.positions, "kept": kept}
-    return json.dumps(values | {"begins_small": work.begins_small})
+    values = {
+        "unit": work.unit.to_json(),
+        "positions": work.positions,
+        "kept": kept,
+        "begins_small": work.begins_small,
+    }
+    return json.dumps(values)
 
 
 def _work_of(text: str) -> UnitWork:
